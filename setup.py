@@ -1,0 +1,59 @@
+"""Cerebeam: recordings of any site in, one clean corpus, an encoder, honest cross-site evidence and a bundle out."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOMS = ["cerebeam", "signals", "pipelines", "model", "training", "evaluation", "serving"]
+
+setup(
+    name="cerebeam",
+    version="0.1.0",
+    description=__doc__,
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=[*ROOMS, *(f"{room}.*" for room in ROOMS)]),
+    # What a Beam worker needs, and nothing more; exact versions stand in constraints.txt.
+    install_requires=[
+        "apache-beam>=2.77",
+        "cramjam>=2.14",
+        "google-crc32c>=1.9",
+        "mne>=1.13",
+        "numpy>=2.4",
+        "pyedflib>=0.1.42",
+        "PyWavelets>=1.9",
+        "scipy>=1.17",
+        "tqdm>=4.67",
+    ],
+    extras_require={
+        "train": [
+            "onnx>=1.23",
+            "onnxruntime>=1.31",
+            "onnxscript>=0.7",
+            "pandas>=3.1",
+            "peft>=0.21",
+            "plotly>=7.1",
+            "pyarrow>=25",
+            "safetensors>=0.8",
+            "scikit-learn>=1.9",
+            "torch==2.13.0",
+            "torch-geometric>=2.8",
+            "transformers>=5.23",
+            "tyro>=1.0",
+            "wandb>=0.31",
+        ],
+        "serve": ["fastapi>=0.165", "onnxruntime>=1.31", "uvicorn>=0.54"],
+        "dev": [
+            "hypothesis>=6.170",
+            "import-linter>=2.0",
+            "mypy>=2.4",
+            "pytest>=9.2",
+            "pytest-xdist>=3.8",
+            "ruff>=0.17",
+            "tensorflow-cpu>=2.21",
+        ],
+    },
+    entry_points={"console_scripts": ["cerebeam = cerebeam.cli:main"]},
+)

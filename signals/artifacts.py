@@ -1,0 +1,249 @@
+"""Artifact flags, one bit set a channel and second. They mark; nothing is cut out, and clinical discharges pass.
+
+The detectors work on harmonised, band-passed windows in µV (high-pass from 0.5 Hz). Thresholds are in µV because the
+question is what an electrode can pick up, not what is unusual for this patient.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+
+KINDS: tuple[str, ...] = ("flat", "clipped", "drift", "muscle", "line", "pop", "blink", "gap", "amplitude")
+"""Kind of the bit at each position, lowest first."""
+
+BIT: dict[str, int] = {kind: 1 << position for position, kind in enumerate(KINDS)}
+
+_FRONTAL = ("F3", "Fz", "F4")  # where a blink is less than half of what the poles see
+_POSTERIOR = ("C3", "Cz", "C4", "P3", "Pz", "P4", "T5", "T6", "O1", "O2")  # where a blink has faded away
+_N_BLOCKS = 16  # a second: 62.5 ms each, longer than a spike, shorter than a blink
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """Where each detector begins to flag."""
+
+    flat_uv: float = 0.5
+    """Peak to peak of a second below which it is flat, µV: less than any amplifier's own noise."""
+    clip_s: float = 0.04
+    """Shortest plateau at a rail, seconds. Low-pass ringing eats about 20 ms at each end of the true one."""
+    clip_min_uv: float = 50.0
+    """A plateau nearer to zero than this is no rail, µV."""
+    clip_curvature_uv: float = 0.3
+    """Largest second difference on a plateau, µV at 256 Hz (scaled to other rates); also at most a tenth of the
+    channel's 80% quantile. Curvature, because the high-pass tilts a plateau but does not bend it."""
+    drift_uv: float = 100.0
+    """Least size of offset plus slope in a second, µV."""
+    drift_share: float = 0.9
+    """Least share of a second's power that offset and slope explain; one cycle of a 1 Hz wave reaches 0.61."""
+    muscle_uv: float = 15.0
+    """RMS in 20-100 Hz, µV; in a narrower band the same density counts. It must be broad (median over the spectrum)
+    and last (median over 62.5-ms blocks), so neither mains nor the spikes of a discharge are muscle."""
+    line_uv: float = 3.0
+    """Least RMS of the mains tone, µV."""
+    line_ratio: float = 10.0
+    """Least power of the tone over the noise beside it (3-6 Hz away)."""
+    pop_uv: float = 70.0
+    """Least jump between the 100 ms before and after a step, µV."""
+    pop_ratio: float = 4.0
+    """Least jump over the deviation inside of both stretches: the spike of a discharge raises it, a pop does not."""
+    blink_uv: float = 75.0
+    """Least deflection of Fp1 and of Fp2, same sign, for at least 125 ms, µV."""
+    blink_fade: float = 0.3
+    """Largest median deflection over central and posterior electrodes, as a share of that of Fp1 and Fp2."""
+    blink_near_fade: float = 0.7
+    """The same over F3, Fz, F4: frontal seizures and rhythmic delta are as large there as at the poles."""
+    amplitude_uv: float = 500.0
+    """Size above which a sample is no usual EEG, µV."""
+
+
+def detect(
+    x: np.ndarray,
+    sfreq: float,
+    *,
+    ch_names: Sequence[str],
+    mains_hz: float | None,
+    h_freq: float | None = None,
+    missing: np.ndarray | None = None,
+    thresholds: Thresholds = Thresholds(),
+) -> np.ndarray:
+    """Return the bit set of `KINDS` of every channel and second, uint16, shape (..., n_chans, n_seconds).
+
+    x has shape (..., n_chans, n_times), µV; `missing` (bool, broadcast against x) and NaN mark samples that are not
+    there: their seconds get "gap" and, where what is left is too large, "amplitude", nothing else. `h_freq` is the
+    effective low-pass edge, by default 0.45 sfreq; "muscle" looks below it, and "line" is skipped above it or if
+    `mains_hz` is None. Blinks need Fp1 and Fp2. Raises ValueError unless the window is whole seconds of whole samples.
+    """
+    n_second = int(round(sfreq))
+    if n_second != sfreq or x.shape[-1] == 0 or x.shape[-1] % n_second:
+        raise ValueError(f"n_times={x.shape[-1]} is not a multiple of sfreq={sfreq} whole samples a second")
+    if x.shape[-2] != len(ch_names):
+        raise ValueError(f"x has {x.shape[-2]} channels, ch_names {len(ch_names)}")
+    h_freq = 0.45 * sfreq if h_freq is None else min(h_freq, 0.45 * sfreq)
+    x, gap = _bridge_gaps(np.asarray(x, dtype=np.float32), missing)
+    seconds = x.reshape(*x.shape[:-1], -1, n_second)
+    gap_s = _any_in_second(gap, n_second) if gap is not None else np.zeros(seconds.shape[:-1], dtype=bool)
+    high, low = seconds.max(axis=-1), seconds.min(axis=-1)
+    muscle, line = _spectral(x, seconds, sfreq, mains_hz, h_freq, thresholds)
+    blocks = _blocks(seconds).mean(axis=-1)
+    flags = {
+        "flat": high - low < thresholds.flat_uv,
+        "clipped": _clipped(x, n_second, thresholds),
+        "drift": _drift(seconds, thresholds),
+        "muscle": muscle,
+        "line": line,
+        "pop": _pops(x, n_second, thresholds),
+        "blink": _blinks(blocks, ch_names, thresholds),
+    }
+    bits = np.zeros(seconds.shape[:-1], dtype=np.uint16)
+    for kind, flag in flags.items():
+        bits |= np.where(flag & ~gap_s, BIT[kind], 0).astype(np.uint16)
+    bits |= np.where(gap_s, BIT["gap"], 0).astype(np.uint16)
+    return bits | np.where(np.maximum(high, -low) > thresholds.amplitude_uv, BIT["amplitude"], 0).astype(np.uint16)
+
+
+def kinds_of(bits: int) -> tuple[str, ...]:
+    """Return the names of the kinds in a bit set."""
+    return tuple(kind for kind in KINDS if int(bits) & BIT[kind])
+
+
+def _bridge_gaps(x: np.ndarray, missing: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return x with straight lines across what is missing (zeros if nothing is left), and the mask, None if empty."""
+    gap = ~np.isfinite(x)
+    if missing is not None:
+        gap |= missing
+    if not gap.any():
+        return x, None
+    x, at = x.copy(), np.arange(x.shape[-1])
+    for index in zip(*np.nonzero(gap.any(axis=-1)), strict=True):
+        holes = gap[index]
+        x[index][holes] = 0.0 if holes.all() else np.interp(at[holes], at[~holes], x[index][~holes])
+    return x, gap
+
+
+def _any_in_second(flags: np.ndarray, n_second: int) -> np.ndarray:
+    return np.any(flags.reshape(*flags.shape[:-1], -1, n_second), axis=-1)
+
+
+def _blocks(seconds: np.ndarray) -> np.ndarray:
+    """Return sixteenths of each second, shape (..., n_seconds, 16, n_block); a remainder at its end is left out."""
+    n_block = max(1, seconds.shape[-1] // _N_BLOCKS)
+    n_blocks = min(_N_BLOCKS, seconds.shape[-1])
+    return seconds[..., : n_blocks * n_block].reshape(*seconds.shape[:-1], n_blocks, n_block)
+
+
+def _clipped(x: np.ndarray, n_second: int, thresholds: Thresholds) -> np.ndarray:
+    """Return seconds with an unbent run near the channel's largest or smallest value."""
+    curvature = np.abs(x[..., 2:] - 2 * x[..., 1:-1] + x[..., :-2])
+    k = int(0.8 * curvature.shape[-1])
+    usual = np.partition(curvature, k, axis=-1)[..., k, None]
+    limit = np.minimum(0.1 * usual, thresholds.clip_curvature_uv * (256.0 / n_second) ** 2)
+    middle = x[..., 1:-1]
+    rail = 0.7 * np.maximum(x.max(axis=-1, keepdims=True), thresholds.clip_min_uv / 0.7)
+    floor = 0.7 * np.minimum(x.min(axis=-1, keepdims=True), -thresholds.clip_min_uv / 0.7)
+    still = (curvature <= limit) & ((middle >= rail) | (middle <= floor))
+    n_run = max(2, int(round(thresholds.clip_s * n_second)))
+    plateau = np.zeros(x.shape, dtype=bool)
+    if still.any():
+        total = np.cumsum(np.pad(still, [(0, 0)] * (x.ndim - 1) + [(1, 0)]), axis=-1, dtype=np.int32)
+        plateau[..., 1 : 1 + still.shape[-1] - n_run + 1] = total[..., n_run:] - total[..., :-n_run] == n_run
+    return _any_in_second(plateau, n_second)
+
+
+def _drift(seconds: np.ndarray, thresholds: Thresholds) -> np.ndarray:
+    """Return seconds that are mostly a straight line away from zero."""
+    n_second = seconds.shape[-1]
+    ramp = np.linspace(-1, 1, n_second, dtype=np.float32)
+    ramp_power = float((ramp**2).mean())
+    offset = seconds.mean(axis=-1)
+    slope = (seconds @ ramp) / (n_second * ramp_power)
+    power = np.einsum("...t,...t->...", seconds, seconds) / n_second
+    explained = offset**2 + slope**2 * ramp_power
+    return (np.abs(offset) + np.abs(slope) > thresholds.drift_uv) & (explained > thresholds.drift_share * power)
+
+
+def _spectral(
+    x: np.ndarray, seconds: np.ndarray, sfreq: float, mains_hz: float | None, h_freq: float, thresholds: Thresholds
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return muscle and line flags from one Hann spectrum a second, whose bins are 1 Hz wide."""
+    n_second = seconds.shape[-1]
+    taper = np.hanning(n_second + 1)[:-1].astype(np.float32)
+    spectrum = fft.rfft(seconds * taper, axis=-1)
+    density = (spectrum.real**2 + spectrum.imag**2) * np.float32(2.0 / (sfreq * float(np.sum(taper**2))))
+    nothing = np.zeros(seconds.shape[:-1], dtype=bool)
+    muscle, line = nothing, nothing
+    top = int(min(100.0, h_freq))
+    limit = thresholds.muscle_uv**2 / 80.0
+    if top > 25:
+        # The median of a periodogram's bins is ln 2 of their mean.
+        broad = np.median(density[..., 20 : top + 1], axis=-1) / np.log(2.0) > limit
+        muscle = broad & _lasting(x, n_second, top, limit) if broad.any() else nothing
+    if mains_hz is not None and mains_hz <= h_freq:
+        tone = int(round(mains_hz))
+        beside = [f for d in range(3, 7) for f in (tone - d, tone + d) if 1 < f <= h_freq]
+        noise = np.median(density[..., beside], axis=-1)
+        power = density[..., tone - 1 : tone + 2].sum(axis=-1)
+        line = (power > thresholds.line_uv**2) & (power > 3 * thresholds.line_ratio * noise)
+    return muscle, line
+
+
+def _lasting(x: np.ndarray, n_second: int, top: int, limit: float) -> np.ndarray:
+    """Return seconds in which the 20-`top` Hz density passes the limit for most of the time."""
+    freqs = np.arange(x.shape[-1] // 2 + 1) * (n_second / x.shape[-1])
+    # A raised-cosine edge of 10 Hz: steeper ones smear a spike over its neighbours.
+    gain = 0.5 - 0.5 * np.cos(np.pi * np.clip((freqs - 15.0) / 10.0, 0.0, 1.0))
+    fast = fft.irfft(fft.rfft(x, axis=-1) * (gain * (freqs <= top)).astype(np.float32), n=x.shape[-1], axis=-1)
+    power = np.square(_blocks(fast.reshape(*x.shape[:-1], -1, n_second))).mean(axis=-1)
+    return np.median(power, axis=-1) > limit * (top - 20)
+
+
+def _pops(x: np.ndarray, n_second: int, thresholds: Thresholds) -> np.ndarray:
+    """Return seconds with a step in one or two channels: two quiet levels, a jump between them.
+
+    At least half of the jump happens within 20 ms, which leaves out the flanks of slow waves.
+    """
+    n_side, n_gap = max(2, int(round(0.1 * n_second))), max(1, int(round(0.008 * n_second)))
+    found = np.zeros(x.shape, dtype=bool)
+    pad = [(0, 0)] * (x.ndim - 1) + [(1, 0)]
+    sums = np.cumsum(np.pad(x, pad), axis=-1, dtype=np.float64)
+    level = ((sums[..., n_side:] - sums[..., :-n_side]) / n_side).astype(np.float32)
+    reach = n_side + 2 * n_gap
+    jump = np.abs(level[..., reach:] - level[..., :-reach])
+    if not (jump > thresholds.pop_uv).any():
+        return _any_in_second(found, n_second)
+    squares = np.cumsum(np.pad(x.astype(np.float64) ** 2, pad), axis=-1)
+    spread = (squares[..., n_side:] - squares[..., :-n_side]) / n_side - level.astype(np.float64) ** 2
+    inside = np.maximum(spread[..., reach:] + spread[..., :-reach], 0.0)
+    n_step = 2 * n_gap + 1
+    step = np.abs(x[..., n_step:] - x[..., :-n_step])[..., n_side - 1 : n_side - 1 + jump.shape[-1]]
+    abrupt = (jump > thresholds.pop_uv) & (step > 0.5 * jump)
+    where = np.nonzero(abrupt & (jump.astype(np.float64) ** 2 > thresholds.pop_ratio**2 * inside))
+    others = np.moveaxis(jump, -2, -1)[(*where[:-2], where[-1])]
+    alone = np.count_nonzero(others > 0.5 * jump[where][:, None], axis=1) <= 2
+    found[(*(axis[alone] for axis in where[:-1]), where[-1][alone] + n_side + n_gap)] = True
+    return _any_in_second(found, n_second)
+
+
+def _blinks(blocks: np.ndarray, ch_names: Sequence[str], thresholds: Thresholds) -> np.ndarray:
+    """Return seconds with a slow deflection of both frontal poles that fades backwards.
+
+    Marked on Fp1, Fp2 and every channel that takes part with half of the threshold.
+    """
+    if "Fp1" not in ch_names or "Fp2" not in ch_names:
+        return np.zeros(blocks.shape[:-1], dtype=bool)
+    train = blocks.reshape(*blocks.shape[:-2], -1)
+    left, right = train[..., ch_names.index("Fp1"), :], train[..., ch_names.index("Fp2"), :]
+    frontal = np.where(left * right > 0, np.minimum(np.abs(left), np.abs(right)), 0.0)
+    high = frontal > thresholds.blink_uv
+    for region, share in ((_FRONTAL, thresholds.blink_near_fade), (_POSTERIOR, thresholds.blink_fade)):
+        picks = [i for i, name in enumerate(ch_names) if name in region]
+        if picks:
+            high &= np.median(np.abs(train[..., picks, :]), axis=-2) <= share * frontal
+    lasting = high.copy()
+    lasting[..., 1:] &= high[..., :-1]
+    first = high.copy()
+    first[..., :-1] &= high[..., 1:]
+    blink = (lasting | first) & high
+    taking_part = np.abs(train) > 0.5 * thresholds.blink_uv
+    return (taking_part & blink[..., None, :]).reshape(blocks.shape).any(axis=-1)

@@ -1,0 +1,151 @@
+"""Rate and band: exact polyphase resampling and one zero-phase FIR that band-passes and notches at once.
+
+Everything here has a finite reach, so that a block with a halo of that reach gives the same samples as the whole
+recording (`signals.conditioning`).
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+from scipy import signal
+
+TRANSITION_HZ = 0.5
+"""Width of every transition band of the FIR, Hz; its length is 3.3 / TRANSITION_HZ seconds (Hamming window)."""
+NOTCH_HALF_WIDTH_HZ = 0.75
+"""-6 dB half width of a notch, Hz."""
+GUARD = 0.45
+"""Highest pass edge as a share of a sampling rate."""
+
+
+def effective_band(l_freq: float, h_freq: float, *, native_sfreq: float, sfreq: float) -> tuple[float, float]:
+    """Return the pass band, Hz, that the native rate and the target rate allow.
+
+    Raises ValueError if nothing is left above `l_freq`.
+    """
+    h_eff = min(h_freq, GUARD * native_sfreq, GUARD * sfreq)
+    if h_eff <= l_freq:
+        raise ValueError(f"a recording at {native_sfreq} Hz holds nothing above l_freq={l_freq} Hz")
+    return l_freq, round(h_eff, 4)
+
+
+def resampling_ratio(sfreq: float, new_sfreq: float) -> tuple[int, int]:
+    """Return (up, down) in lowest terms with new_sfreq = sfreq x up / down.
+
+    Rates written with up to three decimals are exact; raises ValueError for rates that are not positive.
+    """
+    if sfreq <= 0 or new_sfreq <= 0:
+        raise ValueError(f"sampling rates must be positive, got {sfreq} and {new_sfreq} Hz")
+    ratio = Fraction(new_sfreq).limit_denominator(1000) / Fraction(sfreq).limit_denominator(1000)
+    return ratio.numerator, ratio.denominator
+
+
+@lru_cache(maxsize=64)
+def antialias_taps(up: int, down: int) -> np.ndarray:
+    """Return the anti-alias low-pass of a polyphase change of rate: Kaiser 5.0, 20 x max(up, down) + 1 taps.
+
+    The same design as scipy.signal.resample_poly's default.
+    """
+    if up == down:
+        return np.ones(1)
+    longest = max(up, down)
+    return np.asarray(signal.firwin(20 * longest + 1, 1.0 / longest, window=("kaiser", 5.0)))
+
+
+def resample(x: np.ndarray, sfreq: float, new_sfreq: float) -> np.ndarray:
+    """Return x at the new rate, shape (..., ceil(n_times x up / down)); sample k lies at k / new_sfreq seconds.
+
+    Polyphase filtering by the exact ratio of the rates; the signal counts as zero outside of x.
+    """
+    up, down = resampling_ratio(sfreq, new_sfreq)
+    if up == down:
+        return x.copy()
+    taps = antialias_taps(up, down).astype(x.dtype, copy=False)
+    return np.asarray(signal.resample_poly(x, up, down, axis=-1, window=taps))
+
+
+@lru_cache(maxsize=64)
+def band_taps(sfreq: float, l_freq: float, h_freq: float, notch_freqs: tuple[float, ...] = ()) -> np.ndarray:
+    """Return a linear-phase FIR, odd length, that passes [l_freq, h_freq] and stops around each notch frequency.
+
+    `l_freq` and `h_freq` are the edges of the pass band; each stop band begins TRANSITION_HZ further out, as in MNE's
+    firwin design. Notches above the upper edge are left out, as there is nothing to stop.
+    """
+    half = TRANSITION_HZ / 2
+    if l_freq <= half:
+        raise ValueError(f"l_freq={l_freq} Hz must lie above half a transition band, {half} Hz")
+    cutoffs = [l_freq - half]
+    for freq in sorted(notch_freqs):
+        if l_freq < freq - NOTCH_HALF_WIDTH_HZ and freq + NOTCH_HALF_WIDTH_HZ < h_freq + half:
+            cutoffs += [freq - NOTCH_HALF_WIDTH_HZ, freq + NOTCH_HALF_WIDTH_HZ]
+    cutoffs.append(h_freq + half)
+    n_taps = int(np.ceil(3.3 / TRANSITION_HZ * sfreq)) | 1
+    taps = np.asarray(signal.firwin(n_taps, cutoffs, pass_zero=False, window="hamming", fs=sfreq, scale=False))
+    # The window leaks a little of the pass band to 0 Hz; a recording's offset may be a thousand times the EEG.
+    return taps - taps.sum() / n_taps
+
+
+def mains_harmonics(mains_hz: float | None, h_freq: float) -> tuple[float, ...]:
+    """Return the mains frequency and its multiples up to `h_freq`, Hz; nothing without mains."""
+    if mains_hz is None:
+        return ()
+    return tuple(mains_hz * k for k in range(1, int((h_freq + TRANSITION_HZ) // mains_hz) + 1))
+
+
+def filter_zero_phase(x: np.ndarray, taps: np.ndarray) -> np.ndarray:
+    """Return x convolved with a symmetric FIR, delay removed, same shape; zero outside of x.
+
+    The first and last len(taps) // 2 samples see that zero: give a halo (`signals.conditioning`).
+    """
+    kernel = taps.astype(x.dtype, copy=False).reshape((1,) * (x.ndim - 1) + (-1,))
+    return np.asarray(signal.oaconvolve(x, kernel, mode="same", axes=-1))
+
+
+def bandpass(x: np.ndarray, sfreq: float, *, l_freq: float, h_freq: float) -> np.ndarray:
+    """Return x band-passed at zero phase, edges continued by odd reflection; shape (..., n_times)."""
+    return _filter_reflected(x, band_taps(sfreq, l_freq, h_freq))
+
+
+def notch(x: np.ndarray, sfreq: float, *, freqs: Sequence[float]) -> np.ndarray:
+    """Return x without the given frequencies (Hz) at zero phase, edges continued by odd reflection."""
+    cutoffs = [edge for f in sorted(freqs) for edge in (f - NOTCH_HALF_WIDTH_HZ, f + NOTCH_HALF_WIDTH_HZ)]
+    n_taps = int(np.ceil(3.3 / TRANSITION_HZ * sfreq)) | 1
+    return _filter_reflected(x, np.asarray(signal.firwin(n_taps, cutoffs, pass_zero=True, fs=sfreq)))
+
+
+def reflect(x: np.ndarray, before: int, after: int) -> np.ndarray:
+    """Return x continued at both ends by odd reflection, 2 x[0] - x[k]; shape (..., n_times + before + after).
+
+    Raises ValueError if x is not longer than what it is continued by.
+    """
+    n_times = x.shape[-1]
+    if max(before, after) >= n_times:
+        raise ValueError(f"n_times={n_times} is too short to be continued by {max(before, after)} samples")
+    left = 2 * x[..., :1] - x[..., before:0:-1]
+    right = 2 * x[..., -1:] - x[..., -2 : -after - 2 : -1]
+    return np.concatenate([left, x, right], axis=-1)
+
+
+def _filter_reflected(x: np.ndarray, taps: np.ndarray) -> np.ndarray:
+    reach = len(taps) // 2
+    return filter_zero_phase(reflect(x, reach, reach), taps)[..., reach : reach + x.shape[-1]]
+
+
+def detect_mains(x: np.ndarray, sfreq: float, *, candidates: tuple[float, ...] = (50.0, 60.0)) -> float | None:
+    """Return the mains frequency whose line stands out most from its neighbourhood, or None if none does by 6 dB.
+
+    x has shape (n_chans, n_times) and any unit; candidates at or above the Nyquist frequency are not looked for.
+    """
+    n_fft = min(x.shape[-1], int(4 * sfreq))
+    freqs, power = signal.welch(x, sfreq, nperseg=n_fft, axis=-1)
+    level = np.log10(np.median(power, axis=0) + np.finfo(np.float64).tiny)
+    best, best_db = None, 6.0
+    for mains_hz in candidates:
+        if mains_hz + 5 >= sfreq / 2:
+            continue
+        line = level[np.abs(freqs - mains_hz) <= 0.5].max()
+        around = np.median(level[(np.abs(freqs - mains_hz) > 1.5) & (np.abs(freqs - mains_hz) <= 5)])
+        if 10 * (line - around) > best_db:
+            best, best_db = mains_hz, 10 * (line - around)
+    return best

@@ -1,0 +1,39 @@
+"""Who was recorded, without saying who: salted hashes of subjects, and digests of files."""
+
+import hashlib
+import hmac
+from pathlib import Path
+
+from signals.readers.registry import source_files
+
+
+def hash_subject(site_id: str, subject: str, *, salt: str) -> str:
+    """Return the identifier of a subject of a site: 16 hex digits of HMAC-SHA256 keyed with the salt.
+
+    The same subject of the same site has the same identifier under the same salt; nobody without the salt can test
+    a guessed name. Raises ValueError for an empty salt or subject.
+    """
+    if not salt:
+        raise ValueError("salt is empty: unsalted hashes of names can be guessed")
+    if not subject:
+        raise ValueError(f"subject of site {site_id!r} is empty: all nameless ones would become one person")
+    message = f"{len(site_id)}:{site_id}/{subject}".encode()
+    return hmac.new(salt.encode(), message, hashlib.sha256).hexdigest()[:16]
+
+
+def source_sha256(path: Path | str) -> str:
+    """Return the sha256 of a recording's file, 64 hex digits, read in blocks.
+
+    A recording of several files (BrainVision, EEGLAB with .fdt, split FIF) has the sha256 of its files' digests, in the
+    order of `signals.readers.registry.source_files`; file names do not enter.
+    Raises UnreadableError where the file cannot be recognised.
+    """
+    digests = [_file_sha256(file) for file in source_files(path)]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,99 @@
+"""What kind of biosignal a window holds, as data: it travels in records, checkpoints and bundles."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from signals.electrodes import electrode_positions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modality:
+    """A fixed set of channels at one sampling rate; everything that code would otherwise ask by name."""
+
+    name: str
+    """Identifier written into records, checkpoints and bundles."""
+    ch_names: tuple[str, ...]
+    """Channel order of every window."""
+    positions: tuple[tuple[float, float, float], ...]
+    """Directions on the unit sphere, one a channel."""
+    sensor_types: tuple[str, ...]
+    """One of "eeg", "eog", "emg", "ecg" a channel."""
+    sfreq: float
+    """Sampling rate of every window, Hz."""
+    band: tuple[float, float]
+    """Widest pass band asked for, Hz; the effective band is guarded by the native rate."""
+    unit: str
+    """Unit of the samples."""
+    edges: tuple[tuple[str, str], ...]
+    """Undirected neighbours in the spatial graph."""
+
+    def __post_init__(self) -> None:
+        n_chans = len(self.ch_names)
+        if not (len(self.positions) == len(self.sensor_types) == n_chans):
+            raise ValueError(
+                f"{self.name}: positions and sensor_types must have one entry for each of {n_chans} channels"
+            )
+        unknown = {name for edge in self.edges for name in edge} - set(self.ch_names)
+        if unknown:
+            raise ValueError(f"{self.name}: edges name unknown channels {sorted(unknown)}")
+
+    @property
+    def n_chans(self) -> int:
+        """Number of channels."""
+        return len(self.ch_names)
+
+    def adjacency(self) -> np.ndarray:
+        """Return the symmetric neighbourhood matrix without self loops, bool, shape (n_chans, n_chans)."""
+        index = {name: i for i, name in enumerate(self.ch_names)}
+        adjacent = np.zeros((self.n_chans, self.n_chans), dtype=bool)
+        for a, b in self.edges:
+            adjacent[index[a], index[b]] = adjacent[index[b], index[a]] = True
+        return adjacent
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and numbers for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Modality":
+        """Build a modality from `to_dict`'s output, also after a round trip through JSON."""
+        return cls(
+            name=fields["name"],
+            ch_names=tuple(fields["ch_names"]),
+            positions=tuple((float(x), float(y), float(z)) for x, y, z in fields["positions"]),
+            sensor_types=tuple(fields["sensor_types"]),
+            sfreq=float(fields["sfreq"]),
+            band=(float(fields["band"][0]), float(fields["band"][1])),
+            unit=fields["unit"],
+            edges=tuple((a, b) for a, b in fields["edges"]),
+        )
+
+
+_EEG_CHANNELS = (
+    "Fp1", "F3", "C3", "P3", "F7", "T3", "T5", "O1", "Fz", "Cz",
+    "Pz", "Fp2", "F4", "C4", "P4", "F8", "T4", "T6", "O2",
+)  # fmt: skip
+
+# Nearest neighbours along and across the chains of the 10-20 system.
+_EEG_EDGES = (
+    "Fp1-Fp2 Fp1-F7 Fp1-F3 Fp1-Fz Fp2-F8 Fp2-F4 Fp2-Fz F7-F3 F3-Fz Fz-F4 F4-F8 F7-T3 F3-C3 Fz-Cz F4-C4 F8-T4 "
+    "T3-C3 C3-Cz Cz-C4 C4-T4 T3-T5 C3-P3 Cz-Pz C4-P4 T4-T6 T5-P3 P3-Pz Pz-P4 P4-T6 T5-O1 P3-O1 Pz-O1 Pz-O2 P4-O2 "
+    "T6-O2 O1-O2"
+)
+
+EEG_1020 = Modality(
+    name="eeg_1020",
+    ch_names=_EEG_CHANNELS,
+    positions=tuple((float(x), float(y), float(z)) for x, y, z in electrode_positions(_EEG_CHANNELS)),
+    sensor_types=("eeg",) * len(_EEG_CHANNELS),
+    sfreq=256.0,
+    band=(0.5, 128.0),
+    unit="µV",
+    edges=tuple((a, b) for a, b in (edge.split("-") for edge in _EEG_EDGES.split())),
+)
+"""The international 10-20 system in the channel order of the HMS competition's files."""
+
+MODALITIES: dict[str, Modality] = {EEG_1020.name: EEG_1020}

@@ -1,0 +1,204 @@
+"""Channel names to electrodes, and one matrix that turns the channels of a file into the modality's.
+
+Everything that harmonising does - picking, deriving electrodes from bipolar chains, spherical splines for missing ones,
+re-referencing - is linear, so it is one matrix a channel set, cached.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.polynomial.legendre import legval
+
+from signals.electrodes import canonical_electrode, electrode_positions
+from signals.modality import Modality
+from signals.windows import ABSENT, INTERPOLATED, MEASURED
+
+MIN_FOR_SPLINES = 8
+"""Fewest measured electrodes to interpolate others from; below it the missing ones stay absent."""
+MIN_FOR_AVERAGE = 4
+"""Fewest channels whose average can serve as a reference."""
+_REFERENCES = {
+    "ref",
+    "le",
+    "re",
+    "avg",
+    "av",
+    "ar",
+    "a1",
+    "a2",
+    "m1",
+    "m2",
+    "a1a2",
+    "a12",
+    "m1m2",
+    "cz",
+    "fcz",
+    "org",
+    "g2",
+}
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """What a channel's label says: an electrode against a reference, or against another electrode (bipolar)."""
+
+    anode: str
+    cathode: str | None
+    """The second electrode of a bipolar pair; None for a referential channel."""
+    reference: str = ""
+
+
+def parse_label(label: str) -> Derivation | None:
+    """Return what an EEG channel label names, or None for what is no scalp electrode.
+
+    Understands "Fp1", "FP1", "EEG Fp1-REF", "EEG FP1-LE", "POL F3", "Fc5.", "FP1-A2", "T8-P8" and "T8-P8-0".
+    """
+    text = re.sub(r"^(eeg|pol|seeg)[\s_:]+", "", label.strip(), flags=re.IGNORECASE).strip(" .")
+    parts = [part.strip(" .") for part in re.split(r"[-–/]", text) if part.strip(" .")]
+    if len(parts) == 3 and parts[2].isdigit():
+        parts = parts[:2]
+    if not parts or len(parts) > 2:
+        return None
+    anode = canonical_electrode(parts[0])
+    if anode is None or anode in {"A1", "A2", "M1", "M2"}:
+        return None
+    if len(parts) == 1:
+        return Derivation(anode, None)
+    second = re.sub(r"[^a-z0-9]", "", parts[1].lower())
+    cathode = canonical_electrode(parts[1])
+    if second in {"cz", "fcz"}:
+        return Derivation(anode, cathode, parts[1])
+    if second in _REFERENCES:
+        return Derivation(anode, None, parts[1])
+    return Derivation(anode, cathode) if cathode is not None else None
+
+
+@dataclass(frozen=True)
+class Electrodes:
+    """The EEG channels of a recording that name electrodes."""
+
+    picks: tuple[int, ...]
+    """Indices of the channels, in file order."""
+    derivations: tuple[Derivation, ...]
+    """What each of them measures."""
+
+    @property
+    def is_bipolar(self) -> bool:
+        """Whether most channels are pairs of different electrodes."""
+        cathodes = [d.cathode for d in self.derivations]
+        pairs = sum(c is not None for c in cathodes)
+        # "Fp1-Cz, F3-Cz, ..." has one cathode: a common reference, not a bipolar montage.
+        return pairs > len(cathodes) / 2 and len(set(cathodes)) > 2
+
+
+def find_electrodes(ch_names: Sequence[str], sensor_types: Sequence[str]) -> Electrodes:
+    """Return the EEG channels that name electrodes; of repeated derivations the first is kept."""
+    picks: list[int] = []
+    found: list[Derivation] = []
+    for index, (name, sensor_type) in enumerate(zip(ch_names, sensor_types, strict=True)):
+        derivation = parse_label(name) if sensor_type == "eeg" else None
+        if derivation is None or any((d.anode, d.cathode) == (derivation.anode, derivation.cathode) for d in found):
+            continue
+        picks.append(index)
+        found.append(derivation)
+    return Electrodes(tuple(picks), tuple(found))
+
+
+@dataclass(frozen=True)
+class Harmoniser:
+    """The linear map from a file's electrode channels to the modality's channels."""
+
+    matrix: np.ndarray
+    """float32, shape (n_chans, n_picks)."""
+    ch_state: np.ndarray
+    """uint8, shape (n_chans,): MEASURED, INTERPOLATED or ABSENT."""
+    depends: np.ndarray
+    """bool, shape (n_chans, n_picks): the picks that a channel is made of, the reference aside."""
+
+    @property
+    def used(self) -> np.ndarray:
+        """Indices of the picks that any channel needs; the others need not be read."""
+        return np.flatnonzero(np.abs(self.matrix).max(axis=0) > 0)
+
+
+@lru_cache(maxsize=256)
+def harmoniser(derivations: tuple[Derivation, ...], modality: Modality, reference: str) -> Harmoniser:
+    """Return the map from these channels to the modality's; raises ValueError for an unknown `reference`.
+
+    Missing channels are interpolated from all electrodes at hand where there are at least MIN_FOR_SPLINES of them. The
+    average reference is taken over all channels of the modality that are measured or interpolated.
+    """
+    if reference not in {"average", "source"}:
+        raise ValueError(f"reference={reference!r} is neither 'average' nor 'source'")
+    names, derive = _electrode_matrix(derivations)
+    index = {name: i for i, name in enumerate(names)}
+    matrix = np.zeros((modality.n_chans, len(derivations)))
+    ch_state = np.full(modality.n_chans, ABSENT, dtype=np.uint8)
+    for row, name in enumerate(modality.ch_names):
+        if name in index:
+            matrix[row] = derive[index[name]]
+            ch_state[row] = MEASURED
+    missing = np.flatnonzero(ch_state == ABSENT)
+    if len(names) >= MIN_FOR_SPLINES and missing.size:
+        targets = np.asarray(modality.positions)[missing]
+        matrix[missing] = spline_matrix(electrode_positions(names), targets) @ derive
+        ch_state[missing] = INTERPOLATED
+    present = ch_state != ABSENT
+    depends = matrix != 0
+    if reference == "average" and present.sum() >= MIN_FOR_AVERAGE:
+        matrix[present] -= matrix[present].mean(axis=0)
+    return Harmoniser(matrix.astype(np.float32), ch_state, depends)
+
+
+def _electrode_matrix(derivations: tuple[Derivation, ...]) -> tuple[list[str], np.ndarray]:
+    """Return electrode names and the matrix (n_electrodes, n_channels) that gives their potentials.
+
+    Referential channels are their electrodes. Bipolar chains give potentials up to a constant where they are connected;
+    the largest connected part is kept, against its own mean.
+    """
+    if all(d.cathode is None for d in derivations) or not Electrodes((), derivations).is_bipolar:
+        keep: dict[str, int] = {}
+        for i, d in enumerate(derivations):
+            keep.setdefault(d.anode, i)
+        return list(keep), np.eye(len(derivations))[list(keep.values())]
+    names = _largest_component(derivations)
+    difference = np.zeros((len(derivations), len(names)))
+    for i, d in enumerate(derivations):
+        if d.anode in names and d.cathode in names:
+            difference[i, names.index(d.anode)] = 1.0
+            difference[i, names.index(d.cathode)] = -1.0
+    return names, np.linalg.pinv(difference)
+
+
+def _largest_component(derivations: tuple[Derivation, ...]) -> list[str]:
+    component: dict[str, frozenset[str]] = {}
+    for d in derivations:
+        pair = {d.anode} | ({d.cathode} if d.cathode else set())
+        merged = frozenset(pair).union(*(component.get(name, frozenset()) for name in pair))
+        component |= dict.fromkeys(merged, merged)
+    # Sorted, so that equal sizes give the same choice whatever the order of sets.
+    return max((sorted(members) for members in component.values()), key=lambda names: (len(names), names))
+
+
+def spline_matrix(
+    positions: np.ndarray, targets: np.ndarray, *, stiffness: int = 4, n_terms: int = 50, regularisation: float = 1e-5
+) -> np.ndarray:
+    """Return the spherical spline interpolation from `positions` (n, 3) to `targets` (k, 3), shape (k, n).
+
+    Perrin et al. 1989 (Electroencephalogr Clin Neurophysiol 72:184), equations 1-3, with the regularisation that MNE
+    adds to the diagonal. Positions are scaled to the unit sphere.
+    """
+    sources = positions / np.linalg.norm(positions, axis=1, keepdims=True)
+    wanted = targets / np.linalg.norm(targets, axis=1, keepdims=True)
+    n_sources = len(sources)
+    n = np.arange(1, n_terms + 1)
+    coefficients = np.concatenate([[0.0], (2 * n + 1) / (n**stiffness * (n + 1.0) ** stiffness * 4 * np.pi)])
+    system = np.ones((n_sources + 1, n_sources + 1))
+    system[:-1, :-1] = legval(np.clip(sources @ sources.T, -1, 1), coefficients)
+    system[:-1, :-1] += regularisation * np.eye(n_sources)
+    system[-1, -1] = 0.0
+    out = np.hstack([legval(np.clip(wanted @ sources.T, -1, 1), coefficients), np.ones((len(wanted), 1))])
+    return np.asarray(out @ np.linalg.pinv(system)[:, :-1])

@@ -1,0 +1,325 @@
+"""From a recording to windows: the one chain that the pipeline and the server share.
+
+`plan_recording` decides once a recording what is done to it; `prepare_block` makes the windows of a stretch of it. A
+plan and its blocks are small and hold no samples, so they are what goes through a shuffle.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from signals import artifacts, features, quality
+from signals.conditioning import Conditioner
+from signals.filters import GUARD, bandpass, detect_mains, effective_band
+from signals.montage import MIN_FOR_SPLINES, Derivation, find_electrodes, harmoniser
+from signals.profiles import Profile
+from signals.recording import Recording, UnreadableError
+from signals.version import code_version
+from signals.windows import ABSENT, MEASURED, Provenance, Window
+
+logger = logging.getLogger(__name__)
+
+PLAUSIBLE_UV = (0.02, 1000.0)
+"""Robust standard deviation of scalp EEG within 1-35 Hz, µV, median over channels: outside of it the unit is wrong."""
+_LOOK_S = 60.0
+
+WINDOW_REASONS = {
+    "mostly_missing": "More than half of the window's samples were missing in the source.",
+    "flat": "Every measured channel is flat over the whole window.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """What is known about a stretch of a recording."""
+
+    onset_s: float | None
+    """Onset of the labelled window, seconds since the recording's start; None for the whole recording."""
+    label: str
+    votes: tuple[float, ...] = ()
+    """Expert vote counts in the task's class order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingPlan:
+    """What was decided about a recording before its windows are made."""
+
+    uri: str
+    site_id: str
+    subject_id: str
+    source_sha256: str
+    profile: Profile
+    picks: tuple[int, ...]
+    derivations: tuple[Derivation, ...]
+    native_sfreq: float
+    band: tuple[float, float]
+    mains_hz: float | None
+    offsets: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def recording_id(self) -> str:
+        """First 16 hex digits of the source's sha256."""
+        return self.source_sha256[:16]
+
+    @property
+    def conditioner(self) -> Conditioner:
+        """The chain for this recording."""
+        return Conditioner(
+            harmoniser=harmoniser(self.derivations, self.profile.signal, self.profile.reference),
+            native_sfreq=self.native_sfreq,
+            sfreq=self.profile.signal.sfreq,
+            band=self.band,
+            mains_hz=self.mains_hz,
+            offsets=self.offsets,
+        )
+
+
+@dataclass(frozen=True)
+class WindowStart:
+    """Where a window begins, at the modality's rate, and its label if it has one."""
+
+    segment: int
+    start: int
+    label: Label | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """Windows of one segment that are prepared together."""
+
+    plan: RecordingPlan
+    starts: tuple[WindowStart, ...]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A window that was not kept, and why."""
+
+    recording_id: str
+    site_id: str
+    start_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Windows of a block, and those that were rejected: together as many as the block has starts."""
+
+    windows: list[Window] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+def plan_recording(
+    recording: Recording,
+    profile: Profile,
+    *,
+    site_id: str,
+    subject_id: str,
+    source_sha256: str,
+    mains_hz: float | None = None,
+) -> RecordingPlan:
+    """Return how to prepare a recording; mains are detected where `mains_hz` is None.
+
+    Raises UnreadableError with a reason code for a recording that cannot be used under this profile.
+    """
+    found = find_electrodes(recording.ch_names, recording.sensor_types)
+    if not found.picks:
+        raise UnreadableError("no_eeg_channels", f"no 10-20 electrode among {list(recording.ch_names)[:8]}")
+    rates = Counter(recording.sfreqs[pick] for pick in found.picks)
+    native_sfreq = max(rates, key=lambda rate: (rates[rate], rate))
+    kept = [i for i, pick in enumerate(found.picks) if recording.sfreqs[pick] == native_sfreq]
+    derivations = tuple(found.derivations[i] for i in kept)
+    fit = harmoniser(derivations, profile.signal, profile.reference)
+    n_measured = int((fit.ch_state == MEASURED).sum())
+    if found.is_bipolar and n_measured < MIN_FOR_SPLINES:
+        raise UnreadableError("bipolar_montage", f"the pairs connect only {n_measured} electrodes of the montage")
+    if n_measured < profile.min_measured:
+        raise UnreadableError("too_few_channels", f"{n_measured} measured, the profile asks for {profile.min_measured}")
+    picks = tuple(found.picks[i] for i in kept)
+    look = _look(recording, picks)
+    _check_plausible(look, native_sfreq)
+    return RecordingPlan(
+        uri=recording.uri,
+        site_id=site_id,
+        subject_id=subject_id,
+        source_sha256=source_sha256,
+        profile=profile,
+        picks=picks,
+        derivations=derivations,
+        native_sfreq=native_sfreq,
+        band=effective_band(profile.l_freq, profile.h_freq, native_sfreq=native_sfreq, sfreq=profile.signal.sfreq),
+        mains_hz=mains_hz if mains_hz is not None else detect_mains(look, native_sfreq),
+        offsets=tuple(float(offset) for offset in np.median(look, axis=1)),
+        notes=recording.notes + (() if len(rates) == 1 else ("mixed_rates",)),
+    )
+
+
+def plan_windows(recording: Recording, plan: RecordingPlan, labels: Sequence[Label] = ()) -> list[WindowStart]:
+    """Return the windows of a recording in order of time, each within one gap-free segment.
+
+    Raises UnreadableError: "too_short" where no window fits, "label_out_of_range" for a label whose window does not lie
+    within a segment.
+    """
+    profile = plan.profile
+    n_window = round(profile.window_s * profile.signal.sfreq)
+    lengths = [
+        plan.conditioner.n_times(recording.n_times(plan.picks[0], segment))
+        for segment in range(len(recording.segments))
+    ]
+    placed = [label for label in labels if label.onset_s is not None]
+    whole = next((label for label in labels if label.onset_s is None), None)
+    if profile.windows == "labelled" and placed:
+        return sorted((_place(recording, plan, label, lengths, n_window) for label in placed), key=_order)
+    hop = round(profile.hop_s * profile.signal.sfreq)
+    starts = [
+        WindowStart(segment, start, whole)
+        for segment, length in enumerate(lengths)
+        for start in range(0, length - n_window + 1, hop)
+    ]
+    if not starts:
+        raise UnreadableError("too_short", f"{recording.duration_s:.1f} s, a window takes {profile.window_s} s")
+    return starts
+
+
+def blocks(plan: RecordingPlan, starts: Sequence[WindowStart]) -> Iterator[Block]:
+    """Yield the windows in groups that lie together: one segment, no longer than the profile's block_s."""
+    profile = plan.profile
+    longest = round(max(profile.block_s, profile.window_s) * profile.signal.sfreq)
+    n_window = round(profile.window_s * profile.signal.sfreq)
+    group: list[WindowStart] = []
+    for start in starts:
+        if group and (start.segment != group[0].segment or start.start + n_window - group[0].start > longest):
+            yield Block(plan, tuple(group))
+            group = []
+        group.append(start)
+    if group:
+        yield Block(plan, tuple(group))
+
+
+def prepare_block(recording: Recording, block: Block) -> Prepared:
+    """Return the windows of a block; cutting a recording into other blocks gives the same windows."""
+    plan, segment = block.plan, block.starts[0].segment
+    conditioner = plan.conditioner
+    n_window = round(plan.profile.window_s * plan.profile.signal.sfreq)
+    first = block.starts[0].start
+    stop = block.starts[-1].start + n_window
+    picks = [plan.picks[i] for i in conditioner.harmoniser.used]
+    x, missing = conditioner.block(
+        lambda a, b: recording.read(picks, segment=segment, start=a, stop=b),
+        recording.n_times(plan.picks[0], segment),
+        first,
+        stop,
+    )
+    prepared = Prepared()
+    for start in block.starts:
+        cut = slice(start.start - first, start.start - first + n_window)
+        window = _window(recording, plan, start, x[:, cut], missing[:, cut])
+        reason = reject_reason(window, missing[:, cut])
+        if reason is None:
+            prepared.windows.append(window)
+        else:
+            prepared.rejected.append(Rejected(plan.recording_id, plan.site_id, window.start_s, reason))
+    return prepared
+
+
+def prepare_recording(recording: Recording, plan: RecordingPlan, labels: Sequence[Label] = ()) -> Iterator[Window]:
+    """Yield every accepted window of a recording, block by block."""
+    for block in blocks(plan, plan_windows(recording, plan, labels)):
+        yield from prepare_block(recording, block).windows
+
+
+def reject_reason(window: Window, missing: np.ndarray) -> str | None:
+    """Return a key of WINDOW_REASONS for a window that holds nothing to learn from, or None.
+
+    Amplitude is no reason: spikes are what clinicians look for, artifacts are flagged.
+    """
+    measured = window.ch_state == MEASURED
+    if missing[measured].mean() > 0.5:
+        return "mostly_missing"
+    flat = artifacts.KINDS.index("flat")
+    if ((window.artifact_mask[measured] >> flat) & 1).all():
+        return "flat"
+    return None
+
+
+def _window(
+    recording: Recording, plan: RecordingPlan, start: WindowStart, x: np.ndarray, missing: np.ndarray
+) -> Window:
+    signal, profile = plan.profile.signal, plan.profile
+    ch_state = plan.conditioner.harmoniser.ch_state
+    mask = artifacts.detect(
+        x, signal.sfreq, ch_names=signal.ch_names, mains_hz=plan.mains_hz, h_freq=plan.band[1], missing=missing
+    )
+    mask[ch_state == ABSENT] = 0
+    # A flat channel has no shape and no spectrum: its undefined features are stored as 0, the mask says why.
+    values = np.nan_to_num(features.features(x, signal.sfreq))
+    values[ch_state == ABSENT] = 0.0
+    onset_s = recording.segments[start.segment].onset_s + start.start / signal.sfreq
+    native = plan.native_sfreq / signal.sfreq
+    return Window(
+        data=np.ascontiguousarray(x, dtype=np.float32),
+        ch_state=ch_state,
+        artifact_mask=mask,
+        quality=quality.channel_quality(x, mask, ch_state),
+        features=values,
+        modality=signal.name,
+        sfreq=signal.sfreq,
+        band=plan.band,
+        site_id=plan.site_id,
+        subject_id=plan.subject_id,
+        recording_id=plan.recording_id,
+        start_s=round(onset_s, 6),
+        label=start.label.label if start.label else "",
+        votes=start.label.votes if start.label else (),
+        label_span_s=profile.label_span_s if start.label else None,
+        provenance=Provenance(
+            source_sha256=plan.source_sha256,
+            segment=start.segment,
+            start_sample=int(start.start * native),
+            stop_sample=int((start.start + x.shape[1]) * native),
+            reader=recording.reader,
+            config_hash=profile.config_hash,
+            code_version=code_version(),
+        ),
+    )
+
+
+def _place(recording: Recording, plan: RecordingPlan, label: Label, lengths: list[int], n_window: int) -> WindowStart:
+    assert label.onset_s is not None
+    sfreq = plan.profile.signal.sfreq
+    for segment, (stretch, length) in enumerate(zip(recording.segments, lengths, strict=True)):
+        start = round((label.onset_s - stretch.onset_s) * sfreq)
+        # A file's last sample may fall short of the label's end by less than one native sample.
+        slack = round(sfreq / plan.native_sfreq) + 1
+        if -slack <= start and start + n_window <= length + slack:
+            return WindowStart(segment, min(max(start, 0), length - n_window), replace(label))
+    raise UnreadableError(
+        "label_out_of_range",
+        f"no gap-free {plan.profile.window_s} s at {label.onset_s} s of {recording.duration_s:.1f} s",
+    )
+
+
+def _order(start: WindowStart) -> tuple[int, int]:
+    return start.segment, start.start
+
+
+def _look(recording: Recording, picks: Sequence[int]) -> np.ndarray:
+    """Return up to a minute from the middle of the longest segment, shape (n_picks, n_times)."""
+    lengths = [recording.n_times(picks[0], segment) for segment in range(len(recording.segments))]
+    segment = int(np.argmax(lengths))
+    n_look = min(lengths[segment], int(_LOOK_S * recording.sfreqs[picks[0]]))
+    start = (lengths[segment] - n_look) // 2
+    return np.nan_to_num(recording.read(picks, segment=segment, start=start, stop=start + n_look))
+
+
+def _check_plausible(look: np.ndarray, sfreq: float) -> None:
+    # Within 1-35 Hz: neither offset, drift nor mains hum of millivolts says anything about the unit.
+    low, high = PLAUSIBLE_UV
+    band = bandpass(look, sfreq, l_freq=1.0, h_freq=min(35.0, GUARD * sfreq)) if look.shape[1] > 4 * sfreq else look
+    size = float(np.median(1.4826 * np.median(np.abs(band), axis=1)))
+    if size > high or 0 < size < low:
+        raise UnreadableError("implausible_amplitude", f"{size:.3g} µV within 1-35 Hz: check the unit")

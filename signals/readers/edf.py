@@ -1,0 +1,193 @@
+"""EDF, EDF+C, EDF+D, BDF and BDF+ by range, from a memory map.
+
+Follows the specifications at https://www.edfplus.info (Kemp et al. 1992; Kemp and Olivan 2003) and BioSemi's 24-bit
+variant. Only the data records and channels asked for are touched, and the map is opened for each read and dropped
+after it, so that no handle stays open. Calibration is computed in float64 and rounded once, to float32.
+
+Time zero of a `Recording` is its first sample: an EDF+ file that starts within a second has its annotations shifted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from signals.readers.edf_header import Channel, Header, decode, read_header
+from signals.readers.units import Scaling, channel_notes, scaling_of
+from signals.recording import Annotation, Recording, Segment, UnreadableError
+
+ONSET_TOLERANCE_S = 1e-3
+"""Record onsets are decimal text; a jump of at most this (or half a sample) is no gap."""
+
+
+@dataclass(frozen=True)
+class _Calibrated:
+    """Where a channel lies in each data record, and what its integers mean."""
+
+    offset: int
+    """Samples of other channels before it in a record."""
+    n_samples: int
+    gain: float
+    intercept: float
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """All that reading samples needs."""
+
+    path: str
+    header_bytes: int
+    sample_bytes: int
+    n_records: int
+    record_samples: int
+    channels: tuple[_Calibrated, ...]
+    first_records: tuple[int, ...]
+    """First data record of each segment."""
+
+
+def open_edf(path: Path) -> Recording:
+    """Return the recording in an EDF or BDF file of any kind.
+
+    Raises UnreadableError: "corrupt_header", "no_samples", "not_what_it_says" or "missing_file".
+    """
+    header = read_header(path)
+    channels = [ch for ch in header.channels if not ch.is_annotations]
+    usable = [ch for ch in channels if ch.is_usable]
+    if not channels:
+        raise UnreadableError("no_samples", "the file holds annotations only")
+    if not usable:
+        raise UnreadableError("corrupt_header", f"none of {len(channels)} channels has a usable range")
+    scalings = [scaling_of(ch.label, ch.unit) for ch in usable]
+    record_onsets, annotations = _read_annotations(path, header)
+    first_records, segments = _find_segments(header, record_onsets, [ch.n_samples for ch in usable])
+    layout = _Layout(
+        str(path), header.header_bytes, header.sample_bytes, header.n_records, header.record_samples,
+        tuple(_calibrated(ch, scaling) for ch, scaling in zip(usable, scalings, strict=True)), tuple(first_records),
+    )  # fmt: skip
+    labels = tuple(ch.label for ch in usable)
+    notes = [*header.notes, *channel_notes(labels, scalings)]
+    notes += ["dropped_channels"] * (len(usable) < len(channels)) + ["gaps"] * (len(segments) > 1)
+    return Recording(
+        uri=str(path),
+        reader="bdf" if header.sample_bytes == 3 else "edf",
+        ch_names=labels,
+        sensor_types=tuple(scaling.sensor_type for scaling in scalings),
+        sfreqs=tuple(ch.n_samples / header.record_s for ch in usable),
+        segments=tuple(segments),
+        read_samples=partial(_read_samples, layout),
+        annotations=tuple(annotations),
+        patient=header.patient,
+        notes=tuple(notes),
+    )
+
+
+def _calibrated(channel: Channel, scaling: Scaling) -> _Calibrated:
+    gain = (channel.physical_max - channel.physical_min) / (channel.digital_max - channel.digital_min)
+    intercept = channel.physical_min - channel.digital_min * gain
+    return _Calibrated(channel.offset, channel.n_samples, gain * scaling.factor, intercept * scaling.factor)
+
+
+def _map_records(layout: _Layout | Header, path: str) -> np.ndarray:
+    """Return a view of all records: int16 (n_records, samples), or uint8 (n_records, 3 * samples) for 24 bits."""
+    dtype, width = ("<i2", 1) if layout.sample_bytes == 2 else ("u1", 3)
+    shape = (layout.n_records, layout.record_samples * width)
+    try:
+        return np.memmap(path, dtype=dtype, mode="r", offset=layout.header_bytes, shape=shape)
+    except (OSError, ValueError) as error:
+        raise UnreadableError("missing_file", f"data records cannot be mapped: {error}") from error
+
+
+def _read_samples(layout: _Layout, picks: Sequence[int], segment: int, start: int, stop: int) -> np.ndarray:
+    records = _map_records(layout, layout.path)
+    samples = np.empty((len(picks), stop - start), dtype=np.float32)
+    for row, pick in zip(samples, picks, strict=True):
+        channel = layout.channels[pick]
+        first, last = start // channel.n_samples, -(-stop // channel.n_samples)
+        origin = layout.first_records[segment]
+        digital = _integers(records[origin + first : origin + last], channel)
+        skip = start - first * channel.n_samples
+        row[:] = digital[skip : skip + stop - start] * channel.gain + channel.intercept
+    return samples
+
+
+def _integers(records: np.ndarray, channel: _Calibrated) -> np.ndarray:
+    """Return one channel's integers of some records as float64, shape (n_records * n_samples,)."""
+    if records.dtype != np.uint8:
+        return records[:, channel.offset : channel.offset + channel.n_samples].astype(np.float64).ravel()
+    octets = records[:, 3 * channel.offset : 3 * (channel.offset + channel.n_samples)].reshape(-1, 3)
+    low = octets[:, 0].astype(np.int32) | (octets[:, 1].astype(np.int32) << 8)
+    return (low | (octets[:, 2].view(np.int8).astype(np.int32) << 16)).astype(np.float64)
+
+
+def _read_annotations(path: Path, header: Header) -> tuple[list[float | None], list[Annotation]]:
+    """Return each record's onset (None where it says none) and the annotations, seconds from the first sample."""
+    columns = [ch for ch in header.channels if ch.is_annotations and ch.n_samples]
+    if not columns:
+        return [], []
+    records = _map_records(header, str(path)).view(np.uint8)
+    width = header.sample_bytes
+    onsets: list[float | None] = [None] * header.n_records
+    annotations: list[Annotation] = []
+    for index_of_column, ch in enumerate(columns):
+        block = np.ascontiguousarray(records[:, ch.offset * width : (ch.offset + ch.n_samples) * width])
+        for index, row in enumerate(block):
+            record_onset, found = parse_tals(row.tobytes())
+            annotations += found
+            if index_of_column == 0:
+                onsets[index] = record_onset
+    zero = onsets[0] or 0.0
+    shifted = [Annotation(a.onset_s - zero, a.duration_s, a.description) for a in annotations]
+    return [None if o is None else o - zero for o in onsets], sorted(shifted, key=lambda a: a.onset_s)
+
+
+def parse_tals(octets: bytes) -> tuple[float | None, list[Annotation]]:
+    """Return (onset of the data record or None, annotations) from one record's time-stamped annotation lists.
+
+    The first list of a record has an empty first text and tells the record's onset (EDF+ specification, 2.2.4).
+    Lists that cannot be parsed are skipped.
+    """
+    record_onset: float | None = None
+    annotations = []
+    for index, tal in enumerate(octets.split(b"\x00")):
+        stamp, *texts = tal.split(b"\x14")
+        onset_text, _, duration_text = stamp.partition(b"\x15")
+        onset, duration = _seconds(onset_text), _seconds(duration_text) or 0.0
+        if onset is None or not texts:
+            continue
+        if index == 0 and texts[0] == b"":
+            record_onset = onset
+        annotations += [Annotation(onset, max(duration, 0.0), decode(text)) for text in texts if text.strip()]
+    return record_onset, annotations
+
+
+def _seconds(text: bytes) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _find_segments(
+    header: Header, onsets: Sequence[float | None], n_samples: Sequence[int]
+) -> tuple[list[int], list[Segment]]:
+    """Return the first record and the `Segment` of each stretch; only EDF+D and BDF+D can have more than one."""
+    record_s, n_records = header.record_s, header.n_records
+    if not header.is_discontinuous or not onsets:
+        return [0], [Segment(0.0, n_records * record_s)]
+    tolerance = max(ONSET_TOLERANCE_S, 0.5 * record_s / max(n_samples))
+    times, first_records = [0.0], [0]
+    for index in range(1, n_records):
+        expected = times[-1] + record_s
+        onset = onsets[index]
+        time = expected if onset is None else onset  # a record without onset is taken to follow on
+        if time < expected - tolerance:
+            raise UnreadableError("corrupt_header", f"record {index} starts at {time:g} s, before the last one ends")
+        if time > expected + tolerance:
+            first_records.append(index)
+        times.append(time)
+    bounds = pairwise([*first_records, n_records])
+    return first_records, [Segment(times[first], (last - first) * record_s) for first, last in bounds]

@@ -1,0 +1,185 @@
+"""The header of EDF and BDF files, read with suspicion."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from signals.recording import UnreadableError
+
+# Name and width of the fixed fields, then of the fields that have one entry a signal.
+_FIXED = (("version", 8), ("patient", 80), ("recording", 80), ("date", 8), ("time", 8), ("header_bytes", 8),
+          ("reserved", 44), ("n_records", 8), ("record_s", 8), ("n_signals", 4))  # fmt: skip
+_PER_SIGNAL = (("label", 16), ("transducer", 80), ("unit", 8), ("physical_min", 8), ("physical_max", 8),
+               ("digital_min", 8), ("digital_max", 8), ("prefilter", 80), ("n_samples", 8),
+               ("reserved", 32))  # fmt: skip
+
+EDF_MAGIC = b"0       "
+BDF_MAGIC = b"\xffBIOSEMI"
+_ANNOTATION_LABELS = {"EDF Annotations", "BDF Annotations"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """One signal as the header describes it; numbers that cannot be read are nan."""
+
+    label: str
+    unit: str
+    physical_min: float
+    physical_max: float
+    digital_min: float
+    digital_max: float
+    n_samples: int
+    """Samples in each data record."""
+    offset: int
+    """Samples of other signals before it in a record."""
+
+    @property
+    def is_annotations(self) -> bool:
+        """Whether the signal holds text instead of samples."""
+        return self.label in _ANNOTATION_LABELS
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether samples exist and their range is not empty."""
+        physical, digital = self.physical_max - self.physical_min, self.digital_max - self.digital_min
+        return self.n_samples > 0 and math.isfinite(physical * digital) and physical != 0 and digital != 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What the reader needs of a header, checked against the file's size."""
+
+    patient: str
+    header_bytes: int
+    sample_bytes: int
+    """2 for EDF, 3 for BDF."""
+    is_discontinuous: bool
+    n_records: int
+    """Whole data records that are both promised and present."""
+    record_s: float
+    channels: tuple[Channel, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def record_samples(self) -> int:
+        """Samples of all signals in one record."""
+        return sum(channel.n_samples for channel in self.channels)
+
+
+def read_header(path: Path) -> Header:
+    """Return the checked header of an EDF or BDF file.
+
+    A count of records that is unknown (-1, or never filled in) or larger than the file is replaced by the number of
+    whole records present, with a note. Dates are not looked at.
+
+    Raises UnreadableError: "not_what_it_says", "corrupt_header" where fields contradict each other or the file's size,
+    "no_samples" where no whole data record follows.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        fixed = _cut(file.read(256), _FIXED)
+        n_signals = _integer(fixed["n_signals"])
+        if fixed["version"] not in (EDF_MAGIC, BDF_MAGIC):
+            raise UnreadableError("not_what_it_says", "neither the EDF nor the BDF signature")
+        if n_signals is None or n_signals < 1 or _integer(fixed["header_bytes"]) != 256 * (n_signals + 1):
+            raise UnreadableError(
+                "corrupt_header", f"{fixed['header_bytes']!r} bytes for {fixed['n_signals']!r} signals"
+            )
+        if size < 256 * (n_signals + 1):
+            raise UnreadableError("corrupt_header", f"{size} bytes end inside of the header of {256 * (n_signals + 1)}")
+        channels = _channels(file.read(256 * n_signals), n_signals)
+    record_s = _number(fixed["record_s"])
+    if all(channel.is_annotations for channel in channels):
+        raise UnreadableError("no_samples", "the file holds annotations only")
+    if not 1e-4 <= record_s <= 1e6:
+        raise UnreadableError("corrupt_header", f"duration of a data record {fixed['record_s']!r}")
+    sample_bytes = 3 if fixed["version"] == BDF_MAGIC else 2
+    n_records, notes = _count_records(fixed["n_records"], size - 256 * (n_signals + 1), sample_bytes, channels)
+    return Header(
+        patient=_patient(fixed["patient"]),
+        header_bytes=256 * (n_signals + 1),
+        sample_bytes=sample_bytes,
+        is_discontinuous=fixed["reserved"][:5] in (b"EDF+D", b"BDF+D"),
+        n_records=n_records,
+        record_s=record_s,
+        channels=channels,
+        notes=notes,
+    )
+
+
+def decode(field: bytes) -> str:
+    """Return text without padding: UTF-8 where it is valid, else latin-1."""
+    try:
+        text = field.decode("utf-8")
+    except UnicodeDecodeError:
+        text = field.decode("latin-1")
+    return text.strip(" \x00\t\r\n")
+
+
+def _cut(octets: bytes, fields: tuple[tuple[str, int], ...]) -> dict[str, bytes]:
+    if len(octets) < sum(width for _, width in fields):
+        raise UnreadableError("corrupt_header", f"{len(octets)} bytes end inside of the header")
+    cut, position = {}, 0
+    for name, width in fields:
+        cut[name] = octets[position : position + width]
+        position += width
+    return cut
+
+
+def _channels(octets: bytes, n_signals: int) -> tuple[Channel, ...]:
+    columns = _cut(octets, tuple((name, width * n_signals) for name, width in _PER_SIGNAL))
+    widths = dict(_PER_SIGNAL)
+    channels: list[Channel] = []
+    offset = 0
+    for i in range(n_signals):
+        entry = {name: columns[name][i * width : (i + 1) * width] for name, width in widths.items()}
+        n_samples = _integer(entry["n_samples"])
+        if n_samples is None or n_samples < 0:
+            raise UnreadableError("corrupt_header", f"{entry['n_samples']!r} samples in each record of signal {i}")
+        limits = {key: _number(entry[key]) for key in ("physical_min", "physical_max", "digital_min", "digital_max")}
+        label, unit = decode(entry["label"]), decode(entry["unit"])
+        channels.append(Channel(label=label, unit=unit, n_samples=n_samples, offset=offset, **limits))
+        offset += n_samples
+    return tuple(channels)
+
+
+def _count_records(
+    promised: bytes, n_bytes: int, sample_bytes: int, channels: tuple[Channel, ...]
+) -> tuple[int, tuple[str, ...]]:
+    record_bytes = sample_bytes * sum(channel.n_samples for channel in channels)
+    if record_bytes == 0:
+        raise UnreadableError("corrupt_header", "data records of zero samples")
+    present, left = divmod(n_bytes, record_bytes)
+    n_promised = _integer(promised)
+    if present == 0:
+        raise UnreadableError("no_samples", f"{n_bytes} bytes follow the header, one data record has {record_bytes}")
+    if n_promised is None or n_promised <= 0:
+        return present, ("n_records_unknown", *(["truncated_last_record"] * bool(left)))
+    if n_promised > present:
+        return present, ("missing_records", *(["truncated_last_record"] * bool(left)))
+    return n_promised, ("trailing_bytes",) * bool(left or present > n_promised)
+
+
+def _number(field: bytes) -> float:
+    """Return the number in a header field, nan if it is none; a decimal comma is accepted."""
+    try:
+        value = float(field.strip(b" \x00").replace(b",", b"."))
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def _integer(field: bytes) -> int | None:
+    value = _number(field)
+    return int(value) if value.is_integer() else None
+
+
+def _patient(field: bytes) -> str:
+    """Return the patient field, empty where it names nobody.
+
+    EDF+ has the subfields code, sex, birth date, name, with X for what is unknown: sex and date alone name nobody.
+    """
+    text = decode(field)
+    code, *_ = subfields = text.split() or [""]
+    named = [code, *subfields[3:]] if len(subfields) >= 4 else subfields
+    return "" if all(set(subfield) <= set("X,") for subfield in named) else text

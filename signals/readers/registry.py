@@ -1,0 +1,151 @@
+"""Which reader opens which file: by content where a format has a signature, else by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from signals.readers.brainvision import BRAINVISION_MAGIC, brainvision_files, open_brainvision
+from signals.readers.delimited import open_delimited
+from signals.readers.edf import open_edf
+from signals.readers.edf_header import BDF_MAGIC, EDF_MAGIC
+from signals.readers.eeglab import eeglab_files, open_eeglab
+from signals.readers.fif import FIF_MAGIC, fif_files, open_fif, reopen_fif
+from signals.readers.isolation import as_unreadable
+from signals.readers.mat import open_mat
+from signals.recording import Recording, UnreadableError
+
+_LFS_POINTER = b"version https://git-lfs"
+_SIDE_SUFFIXES = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set"}
+_MATLAB_MAGICS = (b"MATLAB ", b"\x89HDF")
+
+
+def _only(path: Path) -> tuple[Path, ...]:
+    return (path,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """A format: how it is recognised and opened."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    """Names that promise the format, lower case."""
+    has_signature: Callable[[bytes], bool]
+    """Whether a file's first bytes are of the format."""
+    open: Callable[[Path], Recording]
+    files: Callable[[Path], tuple[Path, ...]] = _only
+    """All files that a recording consists of."""
+    by_content: bool = True
+    """Whether the signature alone is enough, whatever the name says."""
+    reopen: Callable[[Path], Recording] | None = None
+    """A cheaper `open` for a file that was accepted before; None where there is none."""
+
+
+_READERS = (
+    Reader(name="edf", suffixes=(".edf", ".rec"), has_signature=lambda b: b.startswith(EDF_MAGIC), open=open_edf),
+    Reader(name="bdf", suffixes=(".bdf",), has_signature=lambda b: b.startswith(BDF_MAGIC), open=open_edf),
+    Reader(
+        name="brainvision", suffixes=(".vhdr", ".ahdr"), has_signature=lambda b: bool(BRAINVISION_MAGIC.match(b)),
+        open=open_brainvision, files=brainvision_files,
+    ),
+    Reader(
+        name="fif", suffixes=(".fif",), has_signature=lambda b: b.startswith(FIF_MAGIC), open=open_fif, files=fif_files,
+        reopen=reopen_fif,
+    ),
+    Reader(
+        name="eeglab", suffixes=(".set",), has_signature=lambda b: b.startswith(_MATLAB_MAGICS), open=open_eeglab,
+        files=eeglab_files, by_content=False,
+    ),
+    Reader(
+        name="mat", suffixes=(".mat",), has_signature=lambda b: b.startswith(_MATLAB_MAGICS), open=open_mat,
+        by_content=False,
+    ),
+    Reader(name="csv", suffixes=(".csv",), has_signature=lambda b: b"\x00" not in b, open=open_delimited,
+           by_content=False),
+    Reader(name="csv.gz", suffixes=(".csv.gz",), has_signature=lambda b: b.startswith(b"\x1f\x8b"),
+           open=open_delimited, by_content=False),
+)  # fmt: skip
+
+READERS: dict[str, Reader] = {reader.name: reader for reader in _READERS}
+"""All formats by name."""
+
+
+def open_recording(uri: str) -> Recording:
+    """Return the recording at a local path (or file:// URI): its header, and samples by range.
+
+    Raises only UnreadableError, with a code of READ_REASONS; what a library raises becomes "reader_crashed" with the
+    error's type and message. A signature that contradicts the name is followed, with the note "name_disagrees".
+    """
+    return _open(uri, again=False)
+
+
+def reopen_recording(uri: str) -> Recording:
+    """Return the same as `open_recording` for a recording that it has accepted before, without its safety net.
+
+    Libraries that can crash are called in this process; raises as `open_recording`.
+    """
+    return _open(uri, again=True)
+
+
+def _open(uri: str, *, again: bool) -> Recording:
+    try:
+        path = _local(uri)
+        reader = find_reader(path)
+        opener = reader.reopen if again and reader.reopen else reader.open
+        recording = opener(path)
+    except Exception as error:
+        unreadable = as_unreadable(error)
+        if unreadable is error:
+            raise
+        raise unreadable from error
+    disagrees = not path.name.lower().endswith(reader.suffixes)
+    notes = (*recording.notes, *(["name_disagrees"] * disagrees))
+    return replace(recording, uri=uri, notes=notes)
+
+
+def source_files(path: Path | str) -> tuple[Path, ...]:
+    """Return all files that a recording consists of, the one that was named first.
+
+    Raises UnreadableError as `open_recording` does.
+    """
+    try:
+        local = _local(str(path))
+        return find_reader(local).files(local)
+    except Exception as error:
+        unreadable = as_unreadable(error)
+        if unreadable is error:
+            raise
+        raise unreadable from error
+
+
+def find_reader(path: Path) -> Reader:
+    """Return the reader of an existing file from its first bytes and its name.
+
+    Raises UnreadableError: "missing_file", "not_what_it_says" or "unsupported_format".
+    """
+    if not path.exists():
+        raise UnreadableError("missing_file", f"{path.name} does not exist")
+    if not path.is_file():
+        raise UnreadableError("unsupported_format", f"{path.name} is not a regular file")
+    with path.open("rb") as file:
+        head = file.read(256)
+    name = path.name.lower()
+    promised = next((reader for reader in _READERS if name.endswith(reader.suffixes)), None)
+    if head.startswith(_LFS_POINTER):
+        raise UnreadableError("not_what_it_says", "a git-lfs pointer; run 'git lfs pull' where it came from")
+    for reader in _READERS:
+        if (reader.by_content or reader is promised) and reader.has_signature(head):
+            return reader
+    if promised is not None:
+        what = "empty" if not head else "without its signature"
+        raise UnreadableError("not_what_it_says", f"named as {promised.name}, but {what}")
+    if path.suffix.lower() in _SIDE_SUFFIXES:
+        raise UnreadableError("unsupported_format", f"a side file; open its {_SIDE_SUFFIXES[path.suffix.lower()]}")
+    raise UnreadableError("unsupported_format", f"no reader for {path.suffix or 'a file without suffix'}")
+
+
+def _local(uri: str) -> Path:
+    scheme, separator, rest = uri.partition("://")
+    if separator and scheme != "file":
+        raise UnreadableError("unsupported_format", f"{scheme}:// is not read directly; copy the file first")
+    return Path(rest if separator else uri)

@@ -1,0 +1,25 @@
+"""Where real recordings are found: CEREBEAM_REAL_DATA, a folder that holds real/ and awkward/."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def _folder(name):
+    root = os.environ.get("CEREBEAM_REAL_DATA", "")
+    if not root or not (Path(root) / name).is_dir():
+        pytest.skip(f"CEREBEAM_REAL_DATA names no folder that holds {name}/")
+    return Path(root) / name
+
+
+@pytest.fixture
+def real():
+    """Recordings of ten sites."""
+    return _folder("real")
+
+
+@pytest.fixture
+def awkward():
+    """Odd and broken files."""
+    return _folder("awkward")

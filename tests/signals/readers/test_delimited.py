@@ -1,0 +1,70 @@
+import csv
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from signals.readers.registry import open_recording
+from signals.recording import Segment, UnreadableError
+
+REAL_DATA = os.environ.get("CEREBEAM_REAL_DATA", "")
+NAMES = ["AF3", "AF4", "F3", "F4", "F7", "F8", "FC5", "FC6", "O1", "O2", "P7", "P8", "T7", "T8"]
+
+
+def write(path, rows, counters=None):
+    counters = range(len(rows)) if counters is None else counters
+    lines = [",".join(f'"{name}"' for name in ["", *NAMES, "COUNTER", "CQ_AF3"])]
+    lines += [",".join(['"1"', *map(str, row), str(counter), "4"]) for row, counter in zip(rows, counters, strict=True)]
+    text = "\n".join(lines) + "\n"
+    with gzip.open(path, "wt") if path.suffix == ".gz" else path.open("w") as file:
+        file.write(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz"])
+def test_columns_are_found_by_name(tmp_path, name):
+    rows = [[4200 + 100 * t + i for i in range(14)] for t in range(129)]
+    recording = open_recording(write(tmp_path / name, rows))
+    assert recording.ch_names[:2] == ("AF3", "F7")
+    assert recording.notes == ("dc_offset",)
+    assert recording.read([1], start=2, stop=4).tolist() == [[4404.0, 4504.0]]  # F7 is the fifth column
+
+
+def test_a_jump_of_the_counter_is_a_gap(tmp_path):
+    counters = [126, 127, 128, 0, 3, 4]  # 1 and 2 are missing
+    recording = open_recording(write(tmp_path / "x.csv", [[t] * 14 for t in range(6)], counters))
+    assert recording.segments == (Segment(0.0, 4 / 128), Segment(6 / 128, 2 / 128))
+    assert recording.read([0], segment=1).tolist() == [[4.0, 5.0]]
+
+
+def test_empty_cells_are_nan_and_words_are_refused(tmp_path):
+    recording = open_recording(write(tmp_path / "x.csv", [["NA"] * 13 + [1.5], [""] * 13 + [2.5]]))
+    assert np.isnan(recording.read([0])).all()
+    assert recording.read([9]).tolist() == [[1.5, 2.5]]  # T8 is the last column
+    with pytest.raises(UnreadableError, match="corrupt_header"):
+        open_recording(write(tmp_path / "y.csv", [["word"] * 14]))
+    with pytest.raises(UnreadableError, match="no_samples"):
+        open_recording(write(tmp_path / "z.csv", []))
+
+
+def test_a_cut_gzip_is_refused(tmp_path):
+    path = Path(write(tmp_path / "x.csv.gz", [[t * 1.234] * 14 for t in range(500)]))
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(UnreadableError, match="not_what_it_says"):
+        open_recording(str(path))
+
+
+@pytest.mark.skipif(not Path(REAL_DATA, "real").is_dir(), reason="CEREBEAM_REAL_DATA is not set")
+def test_a_real_file_equals_the_csv_module():
+    path = Path(REAL_DATA, "real/bissau-emotiv/signal-7.csv.gz")
+    recording = open_recording(str(path))
+    with gzip.open(path, "rt") as file:
+        rows = list(csv.DictReader(file))
+    # its counter jumps by 3 once: two samples were lost
+    assert len(recording.segments) == 2
+    assert recording.segments[1].onset_s == pytest.approx(recording.segments[0].duration_s + 2 / 128)
+    ours = np.concatenate([recording.read([0, 13], segment=s) for s in (0, 1)], axis=1)
+    wanted = np.array([[float(row["AF3"]), float(row["AF4"])] for row in rows], dtype=np.float32).T
+    assert np.array_equal(ours, wanted)

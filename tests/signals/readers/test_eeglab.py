@@ -1,0 +1,72 @@
+import os
+from pathlib import Path
+
+import mne
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from signals.readers.registry import open_recording, source_files
+from signals.recording import Annotation, Segment, UnreadableError
+
+REAL_DATA = os.environ.get("CEREBEAM_REAL_DATA", "")
+VALUES = np.arange(200, dtype=np.float32).reshape(2, 100)
+
+
+def write(folder, data, *, fdt=None, events=(), **changes):
+    locations = np.array([("Fp1", ""), ("hand", "EMG")], dtype=[("labels", object), ("type", object)])
+    event = np.array(list(events), dtype=[("type", object), ("latency", object), ("duration", object)])
+    eeg = {"nbchan": 2, "pnts": 100, "trials": 1, "srate": 50, "data": data, "chanlocs": locations, "event": event}
+    eeg |= {"subject": "S-7", "ref": "common"} | changes
+    savemat(folder / "x.set", {"EEG": eeg})
+    if fdt is not None:
+        folder.joinpath("x.fdt").write_bytes(fdt)
+    return str(folder / "x.set")
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_samples_inside_and_beside_are_the_same(tmp_path, inside):
+    fdt = None if inside else VALUES.T.tobytes()  # .fdt: all channels of a time beside each other
+    path = write(tmp_path, VALUES if inside else "renamed.fdt", fdt=fdt)
+    recording = open_recording(path)
+    assert np.array_equal(recording.read([1, 0], start=3, stop=50), VALUES[::-1, 3:50])
+    assert recording.sensor_types == ("eeg", "emg")
+    assert (recording.patient, recording.reference, recording.sfreqs) == ("S-7", "common", (50.0, 50.0))
+    assert len(source_files(path)) == (1 if inside else 2)
+
+
+def test_boundaries_are_gaps(tmp_path):
+    # EEGLAB counts samples from 1 and puts a boundary half a sample before the first sample after the cut.
+    events = [("go", 11, 0), ("boundary", 50.5, 25), ("go", 51, 5)]
+    recording = open_recording(write(tmp_path, VALUES, events=events))
+    assert recording.segments == (Segment(0.0, 1.0), Segment(1.5, 1.0))
+    assert recording.annotations == (Annotation(0.2, 0.0, "go"), Annotation(1.5, 0.1, "go"))
+    assert np.array_equal(recording.read([0], segment=1), VALUES[:1, 50:])
+
+
+@pytest.mark.parametrize(
+    ("data", "fdt", "changes", "reason"),
+    [
+        (VALUES, None, {"trials": 2}, "unsupported_format"),
+        (VALUES, None, {"nbchan": 3}, "corrupt_header"),
+        (VALUES, None, {"pnts": 90}, "corrupt_header"),
+        (VALUES, None, {"srate": 0}, "corrupt_header"),
+        ("x.fdt", None, {}, "missing_file"),
+        ("x.fdt", bytes(796), {}, "corrupt_header"),
+    ],
+)
+def test_contradictions_have_their_reason(tmp_path, data, fdt, changes, reason):
+    with pytest.raises(UnreadableError) as caught:
+        open_recording(write(tmp_path, data, fdt=fdt, **changes))
+    assert caught.value.reason == reason
+
+
+@pytest.mark.skipif(not Path(REAL_DATA, "real").is_dir(), reason="CEREBEAM_REAL_DATA is not set")
+def test_a_real_file_equals_mne():
+    path = Path(REAL_DATA, "real/sandiego-eeglab/eeglab_data.set")
+    recording = open_recording(str(path))
+    raw = mne.io.read_raw_eeglab(path, verbose="ERROR", montage_units="auto")
+    assert list(recording.ch_names) == raw.ch_names
+    np.testing.assert_allclose(recording.read(range(32)), raw.get_data() * 1e6, rtol=1e-6)
+    np.testing.assert_allclose([a.onset_s for a in recording.annotations], raw.annotations.onset, atol=1e-6)
+    assert [a.description for a in recording.annotations] == list(raw.annotations.description)

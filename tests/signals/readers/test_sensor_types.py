@@ -1,0 +1,23 @@
+import pytest
+
+from signals.readers.sensor_types import sensor_type_of
+from signals.recording import SENSOR_TYPES
+
+# Labels of real files: Siena, SeizeIT1, CHB-MIT, Sleep-EDF, BioSemi, PhysioNet, MNE, Emotiv.
+LABELS = {
+    "eeg": "Fp1|EEG Fp1-REF|FP1-F7|Fc5.|EEG A2-A1|T8-P8|EEG Fpz-Cz|Cz|POz|A1|M2|EEG F4-Ref|CZ-A2|AF3",
+    "ecg": "ECG|EKG|ECG ECG|EKG1|EKG 2|ecg+",
+    "eog": "EOG|HEOG|VEOGo|EOG horizontal|EOG1|LOC|ROC-A1|EOG_left",
+    "emg": "Chin EMG|EMG submental|EMG1|Chin 1-Chin 2|Left leg",
+    "resp": "Resp oro-nasal|Resp|Airflow|THORAX|Thoracic effort|Abdomen|Nasal pressure",
+    "stim": "Status|STI 014|STI101|DIG DTRIG|Trigger|Event marker|MK|Photic",
+    "misc": "SpO2|SAO2|PLETH|HR|Temp rectal|Acc X|ACC_Y|GyroX|EXG1|DC01|CQ_AF3|Snore",
+}
+
+
+@pytest.mark.parametrize(("sensor_type", "labels"), LABELS.items())
+def test_labels_of_real_files(sensor_type, labels):
+    assert sensor_type in SENSOR_TYPES
+    assert {label: sensor_type_of(label) for label in labels.split("|")} == dict.fromkeys(
+        labels.split("|"), sensor_type
+    )

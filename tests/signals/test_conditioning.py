@@ -1,0 +1,103 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from signals.conditioning import Conditioner
+from signals.filters import bandpass, reflect, resample
+from signals.modality import EEG_1020
+from signals.montage import Derivation, harmoniser
+
+ALL = tuple(Derivation(name, None) for name in EEG_1020.ch_names)
+
+
+def conditioner(sfreq, *, reference="source", mains_hz=None, offset=0.0):
+    return Conditioner(
+        harmoniser=harmoniser(ALL, EEG_1020, reference),
+        native_sfreq=sfreq,
+        sfreq=256.0,
+        band=(0.5, 50.0),
+        mains_hz=mains_hz,
+        offsets=(offset,) * 19,
+    )
+
+
+def whole(chain, x):
+    n_native = x.shape[1]
+    return chain.block(lambda a, b: x[:, a:b], n_native, 0, chain.n_times(n_native))
+
+
+@given(
+    sfreq=st.sampled_from([128.0, 160.0, 200.0, 250.0, 256.0, 500.0, 173.0]),
+    seconds=st.integers(12, 30),
+    cuts=st.lists(st.floats(0.05, 0.95), min_size=1, max_size=3, unique=True),
+    offset=st.sampled_from([0.0, 4200.0]),
+)
+@settings(max_examples=15, deadline=None)
+def test_blocks_equal_the_whole(sfreq, seconds, cuts, offset):
+    # White noise and a random walk: drift is what blocks with offsets of their own would disagree about.
+    rng = np.random.default_rng(3)
+    noise = rng.standard_normal((19, round(seconds * sfreq)))
+    x = (30 * noise + np.cumsum(noise, axis=1) + offset).astype(np.float32)
+    chain = conditioner(sfreq, reference="average", mains_hz=50.0, offset=offset)
+    at_once, _ = whole(chain, x)
+    edges = [0, *sorted(round(cut * at_once.shape[1]) for cut in cuts), at_once.shape[1]]
+    read = lambda a, b: x[:, a:b]  # noqa: E731
+    pieces = [chain.block(read, x.shape[1], a, b)[0] for a, b in itertools.pairwise(edges) if b > a]
+    assert np.abs(np.concatenate(pieces, axis=1) - at_once).max() < 1e-5 * np.abs(x).max()
+
+
+def test_a_block_reads_only_its_halo():
+    ranges = []
+
+    def read(a, b):
+        ranges.append((a, b))
+        return np.zeros((19, b - a), dtype=np.float32)
+
+    conditioner(250.0).block(read, 250 * 3600, 256 * 600, 256 * 660)
+    ((first, last),) = ranges
+    # 60 s and, on either side, 3.3 s of FIR plus a fraction of a second of polyphase filter.
+    assert last - first < 250 * (60 + 2 * 5)
+    assert first < 250 * 600 < 250 * 660 < last
+
+
+def test_chain_is_resampling_then_band_pass():
+    x = np.random.default_rng(4).standard_normal((19, 200 * 40)).astype(np.float32)
+    y, missing = whole(conditioner(200.0), x)
+    pad = 1600
+    padded = resample(reflect(x.astype(np.float64), pad, pad), 200.0, 256.0)
+    cut = slice(pad * 32 // 25, pad * 32 // 25 + y.shape[1])
+    reference = bandpass(padded, 256.0, l_freq=0.5, h_freq=50.0)[:, cut]
+    assert not missing.any()
+    assert np.abs(y - reference)[:, 256:-256].max() < 1e-3
+    assert y.dtype == np.float32
+
+
+def test_timestamps_are_kept_to_the_sample():
+    # An impulse at 5.000 s must come out at sample 1280 whatever the rate.
+    for sfreq in (128.0, 200.0, 250.0, 500.0):
+        x = np.zeros((19, round(12 * sfreq)), dtype=np.float32)
+        x[:, round(5 * sfreq)] = 100.0
+        y, _ = whole(conditioner(sfreq), x)
+        assert np.argmax(y[0]) == 1280
+
+
+@pytest.mark.parametrize("sfreq", [200.0, 250.0])
+def test_missing_samples_are_filled_and_marked(sfreq):
+    x = np.random.default_rng(5).standard_normal((19, round(20 * sfreq))).astype(np.float32)
+    x[3, round(8 * sfreq) : round(9 * sfreq)] = np.nan
+    y, missing = whole(conditioner(sfreq), x)
+    assert np.isfinite(y).all()
+    assert missing[3, 8 * 256 + 2 : 9 * 256 - 2].all()
+    assert missing.sum() == pytest.approx(256, abs=3)
+    assert not missing[2].any()
+
+
+def test_offset_of_a_headset_leaves_no_trace():
+    rng = np.random.default_rng(6)
+    x = (rng.standard_normal((19, 128 * 30)) * 20).astype(np.float32)
+    with_offset, _ = whole(conditioner(128.0, offset=4200.0), x + np.float32(4200.0))
+    without, _ = whole(conditioner(128.0), x)
+    assert np.abs(with_offset - without).max() < 0.01

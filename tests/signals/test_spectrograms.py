@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from scipy import signal
+
+from signals.modality import EEG_1020
+from signals.spectrograms import CHAINS, REGIONAL_FREQS, multitaper, regional, stft_power, welch
+
+SFREQ = 256
+
+
+@pytest.fixture(scope="module")
+def x():
+    return np.random.default_rng(0).normal(scale=20, size=(2, 3, 2560))
+
+
+@pytest.mark.parametrize("n_window", [256, 201])
+def test_stft_power_equals_scipy(x, n_window):
+    freqs, times, power = stft_power(x, SFREQ, window_s=n_window / SFREQ, step_s=100 / SFREQ)
+    expected = signal.spectrogram(x, SFREQ, window="hann", nperseg=n_window, noverlap=n_window - 100)
+    for ours, theirs in zip((freqs, times, power), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_welch_equals_scipy(x):
+    freqs, density = welch(x, SFREQ)
+    expected_freqs, expected = signal.welch(x, SFREQ, nperseg=512)
+    np.testing.assert_array_equal(freqs, expected_freqs)
+    np.testing.assert_allclose(density, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(welch(x.astype(np.float32), SFREQ)[1][..., 1:], expected[..., 1:], rtol=1e-3)
+
+
+def test_multitaper_equals_scipy_over_slepian_tapers(x):
+    # Bins of a 1024-point transform at 256 Hz: k / 4 Hz, k = 2 ... 81.
+    freqs, times, power = multitaper(x, SFREQ, window_s=4.0, step_s=2.0, f_min=0.5, f_max=20.25, n_bins=80)
+    tapers = signal.windows.dpss(1024, NW=2, Kmax=3)
+    references = [signal.spectrogram(x, SFREQ, window=t, noverlap=512, detrend=False) for t in tapers]
+    np.testing.assert_allclose(freqs, references[0][0][2:82])
+    np.testing.assert_allclose(times, references[0][1])
+    np.testing.assert_allclose(power, np.mean([r[2] for r in references], axis=0)[..., 2:82, :], rtol=1e-8)
+
+
+def test_regional_chains():
+    index = {name: i for i, name in enumerate(EEG_1020.ch_names)}
+    at = np.arange(50 * SFREQ) / SFREQ
+    x = np.random.default_rng(1).normal(scale=1, size=(19, len(at)))
+    x[index["T3"]] += 50 * np.sin(2 * np.pi * REGIONAL_FREQS[40] * at)
+    power = regional(x.astype(np.float32), EEG_1020.ch_names, SFREQ)
+    assert power.shape == (4, 100, 25)
+    assert (REGIONAL_FREQS[[0, -1]].round(2) == [0.59, 19.92]).all()
+    # T3 is in two of the four pairs of LL and in no other chain.
+    assert list(CHAINS) == ["LL", "RL", "LP", "RP"]
+    assert (power[0, :, 1:-1].argmax(axis=0) == 40).all()  # the outer columns hold a mirror's kink
+    assert power[0].max() > 1000 * power[1:].max()
+    # The tone's power, 50² / 2, in half of the pairs; the main lobe is 4 Hz·s / 4 s wide and leaks less than 1%.
+    spacing = REGIONAL_FREQS[1] - REGIONAL_FREQS[0]
+    np.testing.assert_allclose(power[0, 30:51, 1:-1].sum(axis=0) * spacing, 625, rtol=0.02)
+    reference = x + 30 * np.sin(2 * np.pi * 7 * at)
+    np.testing.assert_allclose(regional(reference, EEG_1020.ch_names, SFREQ), regional(x, EEG_1020.ch_names, SFREQ))
+
+
+def test_one_column_every_two_seconds_of_ten_minutes():
+    x = np.zeros((19, 600 * 64), dtype=np.float32)
+    assert regional(x, EEG_1020.ch_names, 64).shape == (4, 100, 300)
+
+
+def test_refusals(x):
+    with pytest.raises(ValueError, match=r"not there: \['O2'\]"):
+        regional(np.zeros((18, 2560)), EEG_1020.ch_names[:-1], SFREQ)
+    with pytest.raises(ValueError, match="no frame"):
+        stft_power(x, SFREQ, window_s=11.0, step_s=1.0)
+    with pytest.raises(ValueError, match="must lie in order"):
+        multitaper(x, SFREQ, window_s=4.0, step_s=2.0, f_min=0.0, f_max=20.0, n_bins=10)
