@@ -1,0 +1,44 @@
+"""Small real files, written as clinics write them."""
+
+import numpy as np
+import pyedflib
+import pytest
+
+from signals.modality import EEG_1020
+
+NAMES = EEG_1020.ch_names
+
+
+def write_edf(path, *, seconds=65, sfreq=200, seed=0, names=NAMES, dimension="uV"):
+    """An EDF+ file of 1/f noise, 20 µV, with a patient's name in its header."""
+    rng = np.random.default_rng(seed)
+    n_times = seconds * sfreq
+    spectrum = np.fft.rfft(rng.standard_normal((len(names), n_times)))
+    spectrum /= np.maximum(np.fft.rfftfreq(n_times, 1 / sfreq), 0.5)
+    x = np.fft.irfft(spectrum, n_times)
+    x *= 20 / x.std()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pyedflib.EdfWriter(str(path), len(names), file_type=pyedflib.FILETYPE_EDFPLUS) as writer:
+        for i, name in enumerate(names):
+            header = {"label": f"EEG {name}-REF", "dimension": dimension, "sample_frequency": sfreq}
+            limits = {"physical_min": -3000.0, "physical_max": 3000.0, "digital_min": -32768, "digital_max": 32767}
+            writer.setSignalHeader(i, header | limits)
+        writer.setPatientName("Erika_Mustermann")
+        writer.setPatientCode(f"MRN-{path.stem}")
+        writer.writeSamples(list(x))
+    return path
+
+
+@pytest.fixture
+def clinics(tmp_path):
+    """Two sites with two good recordings each, and among them a broken one; with a label file."""
+    root = tmp_path / "clinics"
+    for site, sfreq in (("north", 200), ("south", 250)):
+        for number in range(2):
+            write_edf(root / site / f"{site}{number}.edf", sfreq=sfreq, seed=number)
+    (root / "south" / "broken.edf").write_bytes((root / "south" / "south0.edf").read_bytes()[:300])
+    (root / "south" / "notes.md").write_text("about this folder")
+    votes = "seizure_vote,lpd_vote,gpd_vote,lrda_vote,grda_vote,other_vote"
+    rows = [f"{s},{s}-p{n},{s}{n}.edf,5,LPD,0,3,0,1,0,0" for s in ("north", "south") for n in range(2)]
+    (root / "labels.csv").write_text(f"site,subject,file,onset_s,label,{votes}\n" + "\n".join(rows) + "\n")
+    return root

@@ -1,0 +1,216 @@
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.preprocess import main
+from signals.manifest import ManifestError, read_manifest
+from signals.moments import Moments
+from signals.prepare import plan_recording, prepare_recording
+from signals.profiles import PRETRAIN
+from signals.readers.registry import open_recording
+from signals.records import decode_window
+from signals.tfrecord import read_shard
+
+SALT = ("--salt", "secret")
+
+
+def preprocess(clinics, output, *args):
+    return main(
+        ["--input", str(clinics), "--labels", str(clinics / "labels.csv"), "--output", str(output), *SALT, *args]
+    )
+
+
+def windows_of(output):
+    manifest = read_manifest(output)
+    return [decode_window(record) for shard in manifest.shards for record in read_shard(output / shard.path)]
+
+
+def tree(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def shards(clinics, tmp_path):
+    assert preprocess(clinics, tmp_path / "out") == 0
+    return tmp_path / "out"
+
+
+def test_books_add_up_and_the_broken_file_is_quarantined(shards):
+    counts = read_manifest(shards).counts
+    # 300 bytes are less than the header promises.
+    assert counts["files"] == {
+        "in": 5, "accepted": 4, "quarantined": 1, "side_files": 2, "by_reason": {"corrupt_header": 1},
+    }  # fmt: skip
+    assert counts["windows"] == {"planned": 24, "written": 24, "rejected": 0, "by_reason": {}}  # 4 x 65 s
+    (row,) = (json.loads(line) for line in (shards / "quarantine" / "files.jsonl").read_text().splitlines())
+    assert row["file"].endswith("broken.edf")
+
+
+def test_windows_are_those_of_the_recording_itself(clinics, shards):
+    by_key = {window.key: window for window in windows_of(shards)}
+    recording = open_recording(str(clinics / "north" / "north0.edf"))
+    sha256 = hashlib.sha256((clinics / "north" / "north0.edf").read_bytes()).hexdigest()
+    plan = plan_recording(recording, PRETRAIN, site_id="north", subject_id="x", source_sha256=sha256)
+    direct = list(prepare_recording(recording, plan))
+    assert len(direct) == 6
+    for window in direct:
+        stored = by_key[window.key]
+        # Half a quantisation step of 0.1 µV, and float32.
+        assert np.abs(stored.data - window.data).max() <= 0.05 + 1e-4
+        assert np.array_equal(stored.artifact_mask, window.artifact_mask)
+
+
+def test_tensorflow_reads_the_shards(shards):
+    tf = pytest.importorskip("tensorflow")
+    paths = [str(shards / shard.path) for shard in read_manifest(shards).shards]
+    records = [raw.numpy() for raw in tf.data.TFRecordDataset(paths, compression_type="SNAPPY")]
+    example = tf.train.Example.FromString(records[0])
+    assert len(records) == 24
+    assert list(example.features.feature["shape"].int64_list.value) == [19, 2560]
+
+
+def test_manifest_holds_digests_and_moments(shards):
+    manifest = read_manifest(shards)
+    for shard in manifest.shards:
+        raw = (shards / shard.path).read_bytes()
+        assert (shard.n_bytes, shard.sha256) == (len(raw), hashlib.sha256(raw).hexdigest())
+    assert len(manifest.subjects) == 4
+    subject_id, entry = next(iter(manifest.subjects.items()))
+    mine = [window for window in windows_of(shards) if window.subject_id == subject_id]
+    assert entry.n_windows == len(mine) == 6
+    whole = Moments.of(np.concatenate([w.data for w in mine], axis=1))
+    # The manifest's moments are of the samples before quantisation.
+    assert np.allclose(entry.moments.std, whole.std, rtol=1e-3)
+
+
+def test_nobody_is_named_in_the_shards(shards):
+    for name, raw in tree(shards).items():
+        if not name.startswith("quarantine"):
+            for word in (b"Mustermann", b"MRN-", b"north-p0", b"north0.edf"):
+                assert word not in raw, (name, word)
+
+
+def test_six_class_windows_lie_where_the_labels_say(clinics, tmp_path):
+    assert preprocess(clinics, tmp_path / "six", "--profile", "six-class") == 0
+    windows = windows_of(tmp_path / "six")
+    assert [(w.start_s, w.label, w.votes) for w in windows] == [(5.0, "LPD", (0, 3, 0, 1, 0, 0))] * 4
+    assert {w.data.shape for w in windows} == {(19, 12800)}
+    assert {w.band for w in windows} == {(0.5, 50.0)}
+
+
+def test_another_run_gives_the_same_bytes(clinics, shards, tmp_path):
+    assert preprocess(clinics, tmp_path / "again") == 0
+    assert tree(shards) == tree(tmp_path / "again")
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_bytes(clinics, shards, tmp_path):
+    workers = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    command = (sys.executable, "-m", "pipelines.preprocess", "--input", clinics, "--labels", clinics / "labels.csv")
+    subprocess.run([*command, "--output", tmp_path / "two", *SALT, *workers], check=True, timeout=300)
+    assert tree(shards) == tree(tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--input", "nowhere"], "nowhere does not exist"),
+        (["--profile", "nonsense"], "invalid choice"),
+        (["--runer", "x"], "unknown option --runer"),
+        (["--labels", "missing.csv"], "missing.csv does not exist"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(clinics, tmp_path, capsys, args, says):
+    base = {"--input": str(clinics), "--output": str(tmp_path / "out")} | dict(zip(args[::2], args[1::2], strict=True))
+    with pytest.raises(SystemExit) as ended:
+        main([part for pair in base.items() for part in pair])
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_labels_that_name_no_file(clinics, tmp_path, capsys):
+    (tmp_path / "l.csv").write_text("file,label\nelsewhere.edf,LPD\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["--input", str(clinics), "--labels", str(tmp_path / "l.csv"), "--output", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert "names none of the 5 recordings" in capsys.readouterr().err
+
+
+def test_an_empty_corpus(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit) as ended:
+        main(["--input", str(tmp_path / "empty"), "--output", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert "holds no file" in capsys.readouterr().err
+
+
+def test_only_broken_files_leave_nothing_but_the_reason(clinics, tmp_path, capsys):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    shutil.copy(clinics / "south" / "broken.edf", bad)
+    assert main(["--input", str(bad), "--output", str(tmp_path / "out"), *SALT]) == 2
+    err = capsys.readouterr().err
+    assert "no window was written: 1 of 1 files quarantined" in err
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_too_many_quarantined_fail_the_run(clinics, tmp_path, capsys):
+    assert preprocess(clinics, tmp_path / "out", "--max-quarantined", "0.1") == 2
+    assert "20.0% of the files were quarantined" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_output_is_kept(clinics, shards, capsys):
+    before = tree(shards)
+    with pytest.raises(SystemExit):
+        preprocess(clinics, shards)
+    assert "exists already" in capsys.readouterr().err
+    assert tree(shards) == before
+
+
+def test_an_unfinished_shard_set_is_refused(shards):
+    (shards / "_COMPLETED").unlink()
+    with pytest.raises(ManifestError, match="unfinished"):
+        read_manifest(shards)
+
+
+def test_workers_need_no_heavy_rooms():
+    code = (
+        "import sys, pipelines.preprocess; "
+        "heavy = {'torch', 'tensorflow', 'sklearn', 'transformers', 'plotly'} & set(sys.modules); "
+        "sys.exit(', '.join(sorted(heavy)) or 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_awkward_file_is_read_or_quarantined(tmp_path, awkward):
+    assert main(["--input", str(awkward), "--output", str(tmp_path / "out"), *SALT, "--max-quarantined", "1"]) == 0
+    counts = read_manifest(tmp_path / "out").counts
+    files = counts["files"]
+    assert files["in"] == files["accepted"] + files["quarantined"]
+    assert "internal_error" not in files["by_reason"]
+    assert "reader_crashed" not in files["by_reason"]
+    rows = [json.loads(line) for line in (tmp_path / "out" / "quarantine" / "files.jsonl").read_text().splitlines()]
+    reasons = {"/".join(Path(row["file"]).parts[-2:]): row["reason"] for row in rows}
+    assert reasons["z3score-api/test.edf"] == "not_what_it_says"  # a git-lfs pointer
+    assert reasons["bb_python/test.edf"] == "no_samples"  # a header of 512 bytes
+    assert reasons["epilepsy2bids/chb01_01_sample.edf"] == "too_short"  # 2 s
+    assert reasons["wfdb-python/SC4001E0-PSG.wav"] == "unsupported_format"
+
+
+def test_all_ten_real_sites_are_read(tmp_path, real):
+    args = ["--input", str(real), "--labels", str(real / "labels.csv"), "--output", str(tmp_path / "out"), *SALT]
+    assert main(args) == 0
+    counts = read_manifest(tmp_path / "out").counts
+    assert len(counts["sites"]) == 10
+    assert all(site["files_accepted"] > 0 for site in counts["sites"].values())
+    # two files of yasa-sleep have no declared form, the preterm's 8 pairs connect 4 electrodes on each side
+    assert counts["files"]["by_reason"] == {"bipolar_montage": 1, "unsupported_format": 2}
