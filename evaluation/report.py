@@ -122,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         report(given.predictions, given.output, **options)
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         detail = f"missing entry {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        if isinstance(error, FileNotFoundError):
+            detail = f"{error.filename or error} does not exist"
         sys.stderr.write(f"evaluation.report: {detail}\n")
         return 2
     sys.stdout.write(f"{given.output / 'report.html'}\n{given.output / 'facts.json'}\n")
