@@ -1,0 +1,86 @@
+"""Checkpoints that are whole or not there: written beside, fsynced, renamed; the digest is part of the name.
+
+A state is a mapping of tensors, numbers, text and containers of them. The training loop puts in: "schema_version",
+"step", "model", "optimizer", "scheduler", "rng", "loader", "config", "manifest_digest", "code_version".
+"""
+
+import hashlib
+import io
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used: damaged, or of another schema version."""
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, Any], *, step: int, keep: int) -> Path:
+    """Write a checkpoint atomically, delete all but the newest `keep`, and return its path.
+
+    On any error nothing but earlier checkpoints is left. Raises ValueError for `keep` below 1.
+    """
+    if keep < 1:
+        raise ValueError(f"keep={keep} must be at least 1")
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    torch.save({"schema_version": SCHEMA_VERSION, "step": step, **state}, buffer)
+    digest = hashlib.sha256(buffer.getbuffer()).hexdigest()[:16]
+    path = folder / f"step-{step:08d}.{digest}.pt"
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    _fsync_folder(folder)
+    for old in checkpoints(folder)[:-keep]:
+        old.unlink()
+    return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the finished checkpoints of a folder, oldest step first."""
+    return sorted(folder.glob("step-*.pt"))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Return a checkpoint's state; raises CheckpointError where the digest or the schema version does not hold."""
+    raw = path.read_bytes()
+    wanted = path.name.split(".")[1]
+    found = hashlib.sha256(raw).hexdigest()[:16]
+    if found != wanted:
+        raise CheckpointError(f"{path} is damaged: its sha256 starts with {found}, its name says {wanted}")
+    state = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+    if state["schema_version"] != SCHEMA_VERSION:
+        raise CheckpointError(f"{path} has schema version {state['schema_version']}, this code reads {SCHEMA_VERSION}")
+    return state
+
+
+def load_newest(folder: Path) -> dict[str, Any] | None:
+    """Return the newest checkpoint that is whole, saying which ones were not; None where there is none."""
+    for path in reversed(checkpoints(folder)):
+        try:
+            return load_checkpoint(path)
+        except CheckpointError as error:
+            logger.warning("%s; falling back to the one before", error)
+    return None
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

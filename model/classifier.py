@@ -1,0 +1,142 @@
+"""A task model: encoder and classifier head, with all that is needed to use it on a window."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PretrainedConfig, PreTrainedModel
+
+from model.encoder import Encoder, EncoderConfig, electrode_ids
+from model.heads import ClassifierHead
+from signals.modality import Modality
+from signals.normalise import Normaliser
+from signals.tasks import Task
+
+SCHEMA_VERSION = 1
+
+
+class ClassifierConfig(PretrainedConfig):
+    """What a task model is made of and what it was made for."""
+
+    model_type = "cerebeam-classifier"
+
+    def __init__(
+        self,
+        encoder: Mapping[str, Any] | None = None,
+        task: str = "",
+        classes: tuple[str, ...] = (),
+        window_s: float = 10.0,
+        label_span_s: tuple[float, float] | None = None,
+        dropout: float = 0.2,
+        modality: Mapping[str, Any] | None = None,
+        normaliser: Mapping[str, Any] | None = None,
+        profile: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        schema_version: int = SCHEMA_VERSION,
+        **kwargs: Any,
+    ) -> None:
+        """Take `EncoderConfig`, `Modality`, `Normaliser` and the shards' profile as plain dicts.
+
+        provenance: manifest digest, code version, recipe, pretraining subjects and training subjects.
+        Raises ValueError for another schema version than this code reads.
+        """
+        if schema_version != SCHEMA_VERSION:
+            raise ValueError(f"the model has schema_version={schema_version}, this code reads {SCHEMA_VERSION}")
+        self.encoder = dict(encoder or {})
+        self.task, self.classes, self.window_s, self.label_span_s = task, list(classes), window_s, label_span_s
+        self.dropout = dropout
+        self.modality, self.normaliser = dict(modality or {}), dict(normaliser or {})
+        self.profile, self.provenance = dict(profile or {}), dict(provenance or {})
+        self.schema_version = schema_version
+        super().__init__(**kwargs)
+
+
+class Classifier(PreTrainedModel):
+    """Normalised windows of one modality in, logits and an embedding out."""
+
+    config_class = ClassifierConfig
+    base_model_prefix = "classifier"
+    main_input_name = "x_BCT"
+    position_C3: Tensor
+    electrode_ids_C: Tensor
+    adjacency_CC: Tensor
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__(config)
+        self.encoder = Encoder(EncoderConfig(**config.encoder))
+        self.head = ClassifierHead(
+            self.encoder.config, n_classes=len(config.classes), span_s=config.label_span_s, dropout=config.dropout
+        )
+        modality = self.modality
+        self.register_buffer("position_C3", torch.tensor(modality.positions))
+        self.register_buffer("electrode_ids_C", electrode_ids(modality.ch_names))
+        self.register_buffer("adjacency_CC", torch.from_numpy(modality.adjacency()))
+        self.post_init()
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        """Leave initialisation to the modules themselves."""
+
+    @property
+    def modality(self) -> Modality:
+        """The channels that windows must have."""
+        return Modality.from_dict(self.config.modality)
+
+    @property
+    def normaliser(self) -> Normaliser:
+        """How windows in µV are scaled before `forward`."""
+        return Normaliser.from_dict(self.config.normaliser)
+
+    def forward(self, x_BCT: Tensor, ch_state_BC: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (logits_BK, embedding_BD) of normalised windows; raises ValueError as `model.encoder.check_input`."""
+        return self.classify(self.tokens(x_BCT, ch_state_BC), ch_state_BC)
+
+    def tokens(self, x_BCT: Tensor, ch_state_BC: Tensor) -> Tensor:
+        """Return the encoder's "tokens_BCND"; they can be kept where the encoder is frozen."""
+        out = self.encoder(x_BCT, self.position_C3, ch_state_BC, self.electrode_ids_C, adjacency_CC=self.adjacency_CC)
+        return out["tokens_BCND"]
+
+    def features(self, tokens_BCND: Tensor, ch_state_BC: Tensor) -> Tensor:
+        """Return the head's pooled features of tokens, shape (B, F)."""
+        return self.head.features(
+            {"tokens_BCND": tokens_BCND}, {"ch_state_BC": ch_state_BC, "position_C3": self.position_C3}
+        )
+
+    def classify(self, tokens_BCND: Tensor, ch_state_BC: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (logits_BK, embedding_BD) of the encoder's tokens."""
+        results = self.head({"tokens_BCND": tokens_BCND}, {"ch_state_BC": ch_state_BC, "position_C3": self.position_C3})
+        return results["logits_BK"], results["embedding_BD"]
+
+
+def new_classifier(
+    encoder: Encoder,
+    task: Task,
+    modality: Modality,
+    normaliser: Normaliser,
+    *,
+    dropout: float,
+    profile: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> Classifier:
+    """Return a classifier of a task that starts from the encoder's weights, with a fresh head."""
+    config = ClassifierConfig(
+        encoder={name: getattr(encoder.config, name) for name in _ENCODER_FIELDS},
+        task=task.name,
+        classes=task.classes,
+        window_s=task.window_s,
+        label_span_s=task.label_span_s,
+        dropout=dropout,
+        modality=modality.to_dict(),
+        normaliser=normaliser.to_dict(),
+        profile=profile,
+        provenance=provenance,
+    )
+    classifier = Classifier(config)
+    classifier.encoder.load_state_dict(encoder.state_dict())
+    return classifier
+
+
+_ENCODER_FIELDS = (
+    "dim", "depth", "n_heads", "stem_dim", "mlp_ratio", "patch_times", "merge", "sfreq", "max_freq", "n_neighbours",
+    "causal", "gradient_checkpointing", "schema_version",
+)  # fmt: skip

@@ -1,0 +1,235 @@
+"""Heads: what is asked of the encoder's representations. One registry, one contract.
+
+A head is a module whose `forward(out, batch)` takes the encoder's named intermediates and a mapping of further
+tensors, and returns named results; `loss(results, batch)` returns one number. `register_head` enters it by name.
+
+Shapes: B batch, C channel, T sample, P patch, N trunk token, E stem width, D width, K class, M hidden token.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.encoder import EncoderConfig
+from signals.windows import ABSENT, MEASURED
+
+Tensors = Mapping[str, Tensor]
+SIDE = 0.05
+"""Electrodes nearer to the midline than this belong to neither side, in radii of the head."""
+
+
+class Head(nn.Module):
+    """The contract of all heads."""
+
+    def forward(self, out: Tensors, batch: Tensors) -> dict[str, Tensor]:
+        """Return named results from the encoder's intermediates."""
+        raise NotImplementedError
+
+    def loss(self, results: Tensors, batch: Tensors) -> Tensor:
+        """Return the loss, a scalar."""
+        raise NotImplementedError
+
+
+HEADS: dict[str, type[Head]] = {}
+
+
+def register_head(name: str) -> Callable[[type[Head]], type[Head]]:
+    """Return a class decorator that enters a head into `HEADS`; raises ValueError for a name that is taken."""
+
+    def register(cls: type[Head]) -> type[Head]:
+        if name in HEADS:
+            raise ValueError(f"head {name!r} is registered already, by {HEADS[name].__name__}")
+        HEADS[name] = cls
+        return cls
+
+    return register
+
+
+@register_head("reconstruction")
+class ReconstructionHead(Head):
+    """Predicts hidden samples as a residual to their filling, so that it starts as linear interpolation.
+
+    Tokens are spread over their patches, added to the stem's patches, mixed with neighbouring patches and read out
+    as samples. batch: "x_BCT" truth, "filled_BCT", "mask_BCT", "ch_state_BC". Only hidden samples of measured
+    channels count (interpolated ones say nothing new); the Huber loss keeps artifacts from ruling it.
+    """
+
+    def __init__(self, config: EncoderConfig, *, huber_delta: float = 3.0) -> None:
+        super().__init__()
+        self.config, self.huber_delta = config, huber_delta
+        width = config.stem_dim
+        self.spread = nn.Linear(config.dim, config.merge * width)
+        self.mix = nn.Sequential(nn.LayerNorm(3 * width), nn.Linear(3 * width, 2 * width), nn.GELU())
+        self.samples = nn.Linear(2 * width, config.patch_times)
+        nn.init.zeros_(self.samples.weight)
+        nn.init.zeros_(self.samples.bias)
+
+    def forward(self, out: Tensors, batch: Tensors) -> dict[str, Tensor]:
+        """Return "reconstruction_BCT"; visible samples are those of the input."""
+        B, C, N, _ = out["tokens_BCND"].shape
+        patches_BCPE = self.spread(out["tokens_BCND"]).reshape(B, C, N * self.config.merge, -1) + out["stem_BCPE"]
+        before_BCPE = F.pad(patches_BCPE, (0, 0, 1, 0))[:, :, :-1]
+        after_BCPE = F.pad(patches_BCPE, (0, 0, 0, 1))[:, :, 1:]
+        if self.config.causal:
+            after_BCPE = torch.zeros_like(after_BCPE)
+        residual_BCPS = self.samples(self.mix(torch.cat([before_BCPE, patches_BCPE, after_BCPE], -1)))
+        residual_BCT = residual_BCPS.reshape(B, C, -1)[..., : batch["filled_BCT"].shape[-1]].float()
+        residual_BCT = residual_BCT * batch["mask_BCT"] * self._openness(batch["mask_BCT"])
+        return {"reconstruction_BCT": batch["filled_BCT"] + residual_BCT}
+
+    def loss(self, results: Tensors, batch: Tensors) -> Tensor:
+        """Return the Huber loss over hidden samples of measured channels, those in short gaps weighted up."""
+        counted_BCT = batch["mask_BCT"] & (batch["ch_state_BC"] == MEASURED)[..., None]
+        weight_BCT = counted_BCT / self._openness(batch["mask_BCT"])
+        error_BCT = F.huber_loss(
+            results["reconstruction_BCT"], batch["x_BCT"], reduction="none", delta=self.huber_delta
+        )
+        return (error_BCT * weight_BCT).sum() / weight_BCT.sum().clamp(min=1)
+
+    def _openness(self, mask_BCT: Tensor) -> Tensor:
+        """Return the share of hidden samples within 63 ms of each: near 0 in a short gap, 1 deep in a long one.
+
+        The line across a short gap is nearly right, and its error small: residuals are scaled down by it, and the
+        loss up, so that short gaps are learnt as well as long ones.
+        """
+        reach = self.config.patch_times // 4
+        return F.avg_pool1d(mask_BCT.float(), 2 * reach + 1, stride=1, padding=reach).clamp(min=1 / (2 * reach + 1))
+
+
+@register_head("contrastive")
+class ContrastiveHead(Head):
+    """Tells the true embedding of a hidden token from those of other channels, times and subjects (InfoNCE).
+
+    The prediction comes from the trunk's token of the masked input, the truth from the stem on the unmasked input
+    (van den Oord et al. 2018). batch: "true_merged_BCND", "mask_BCT", "ch_state_BC".
+    """
+
+    def __init__(
+        self, config: EncoderConfig, *, width: int = 64, max_tokens: int = 256, temperature: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.config, self.max_tokens, self.temperature = config, max_tokens, temperature
+        self.predict = nn.Linear(config.dim, width)
+        self.target = nn.Linear(config.dim, width)
+
+    def forward(self, out: Tensors, batch: Tensors) -> dict[str, Tensor]:
+        """Return "predicted_MD" and "true_MD" of tokens of which more than half is hidden, evenly chosen."""
+        mask_BCT = batch["mask_BCT"] & (batch["ch_state_BC"] == MEASURED)[..., None]
+        mask_BCT = F.pad(mask_BCT, (0, -mask_BCT.shape[-1] % self.config.token_times))
+        share_BCN = mask_BCT.float().reshape(*mask_BCT.shape[:2], -1, self.config.token_times).mean(-1)
+        chosen = torch.nonzero((share_BCN > 0.5).flatten())[:, 0]
+        if len(chosen) > self.max_tokens:
+            steps = torch.linspace(0, len(chosen) - 1, self.max_tokens, device=chosen.device)
+            chosen = chosen[steps.long()]
+        predicted_MD = self.predict(out["tokens_BCND"].flatten(0, 2)[chosen])
+        true_MD = self.target(batch["true_merged_BCND"].flatten(0, 2)[chosen])
+        return {"predicted_MD": predicted_MD, "true_MD": true_MD}
+
+    def loss(self, results: Tensors, batch: Tensors) -> Tensor:
+        """Return the cross-entropy of finding each token's own truth among all; 0 with fewer than two tokens."""
+        predicted_MD, true_MD = results["predicted_MD"].float(), results["true_MD"].float()
+        if len(predicted_MD) < 2:
+            return 0.0 * (predicted_MD.sum() + true_MD.sum() + sum(p.sum() for p in self.parameters()))
+        logits_MM = F.normalize(predicted_MD, dim=-1) @ F.normalize(true_MD, dim=-1).T / self.temperature
+        return F.cross_entropy(logits_MM, torch.arange(len(logits_MM), device=logits_MM.device))
+
+
+@register_head("classifier")
+class ClassifierHead(Head):
+    """Classes of a window from all tokens and, apart, those of the label's span: pooled, then two layers.
+
+    Pooled features are standardised by what `standardise` saw before training: they differ widely in size, which a
+    few hundred windows would not teach. batch: "ch_state_BC", "position_C3"; for the loss "target_BK", a distribution
+    over classes (votes or one-hot), and optionally "class_weight_K". The loss is the Kullback-Leibler divergence up to
+    the target's own entropy.
+    """
+
+    centre_F: Tensor
+    scale_F: Tensor
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        *,
+        n_classes: int,
+        span_s: tuple[float, float] | None = None,
+        n_queries: int = 4,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        token_s = config.token_times / config.sfreq
+        self.span_tokens = None if span_s is None else (round(span_s[0] / token_s), round(span_s[1] / token_s))
+        self.whole = Pool(config.dim, n_queries)
+        self.span = None if self.span_tokens is None else Pool(config.dim, n_queries)
+        width = self.whole.width * (1 if self.span is None else 2)
+        self.dropout = nn.Dropout(dropout)
+        self.register_buffer("centre_F", torch.zeros(width))
+        self.register_buffer("scale_F", torch.ones(width))
+        self.hidden = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, config.dim), nn.GELU())
+        self.classes = nn.Linear(config.dim, n_classes)
+
+    def features(self, out: Tensors, batch: Tensors) -> Tensor:
+        """Return the pooled features, shape (B, F)."""
+        tokens_BCND, present_BC = out["tokens_BCND"], batch["ch_state_BC"] != ABSENT
+        side_C = batch["position_C3"][:, 0]
+        pooled = [self.whole(tokens_BCND, present_BC, side_C)]
+        if self.span is not None and self.span_tokens is not None:
+            first, last = self.span_tokens
+            pooled.append(self.span(tokens_BCND[:, :, first:last], present_BC, side_C))
+        return torch.cat(pooled, -1)
+
+    def standardise(self, features_BF: Tensor) -> None:
+        """Take centre and scale of features from these windows on (data-dependent initialisation)."""
+        self.centre_F.copy_(features_BF.mean(0))
+        self.scale_F.copy_(features_BF.std(0, correction=0).clamp(min=1e-3))
+
+    def forward(self, out: Tensors, batch: Tensors) -> dict[str, Tensor]:
+        """Return "logits_BK" and "embedding_BD"."""
+        embedding_BD = self.hidden((self.features(out, batch) - self.centre_F) / self.scale_F)
+        return {"logits_BK": self.classes(self.dropout(embedding_BD)), "embedding_BD": embedding_BD}
+
+    def loss(self, results: Tensors, batch: Tensors) -> Tensor:
+        """Return the mean cross-entropy to the target distribution, weighted by class where weights are given."""
+        target_BK = batch["target_BK"]
+        weight_BK = target_BK * batch["class_weight_K"] if "class_weight_K" in batch else target_BK
+        log_prob_BK = results["logits_BK"].float().log_softmax(-1)
+        return -(weight_BK * log_prob_BK).sum() / weight_BK.sum()
+
+
+class Pool(nn.Module):
+    """What a stretch of tokens is like: weighted means, how much it varies in time, and how much left and right differ.
+
+    Means are weighted by attention over channels and time, one a learnt query. Differences are absolute, so that a
+    window and its mirror image look alike to them. Absent channels weigh nothing.
+    """
+
+    def __init__(self, dim: int, n_queries: int) -> None:
+        super().__init__()
+        self.width = (n_queries + 3) * dim
+        self.score = nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, n_queries))
+
+    def forward(self, tokens_BCND: Tensor, present_BC: Tensor, side_C: Tensor) -> Tensor:
+        """Return the pooled tokens, shape (B, width); `side_C` is positive on the right, negative on the left."""
+        score_BCNQ = self.score(tokens_BCND).float().masked_fill(~present_BC[:, :, None, None], -1e9)
+        weight_BQM = score_BCNQ.flatten(1, 2).softmax(1).transpose(1, 2)
+        means_BF = (weight_BQM.to(tokens_BCND) @ tokens_BCND.flatten(1, 2)).flatten(1)
+        mean_BCD = tokens_BCND.mean(2)
+        spread_BCD = ((tokens_BCND - mean_BCD[:, :, None]).square().mean(2) + 1e-6).sqrt()
+        there_BC1 = present_BC[..., None].to(tokens_BCND)
+        spread_BD = (spread_BCD * there_BC1).sum(1) / there_BC1.sum(1).clamp(min=1)
+        return torch.cat(
+            [means_BF, spread_BD, *(lateral(x_BCD, present_BC, side_C) for x_BCD in (mean_BCD, spread_BCD))], -1
+        )
+
+
+def lateral(x_BCD: Tensor, present_BC: Tensor, side_C: Tensor) -> Tensor:
+    """Return how far the means of right and left channels lie apart, shape (B, D); 0 where a side is absent."""
+    right_BC = (present_BC & (side_C > SIDE)).to(x_BCD)
+    left_BC = (present_BC & (side_C < -SIDE)).to(x_BCD)
+    means = [
+        (x_BCD * side_BC[..., None]).sum(1) / side_BC.sum(1).clamp(min=1)[:, None] for side_BC in (right_BC, left_BC)
+    ]
+    both_B1 = ((right_BC.sum(1) > 0) & (left_BC.sum(1) > 0))[:, None]
+    return (means[0] - means[1]).abs() * both_B1

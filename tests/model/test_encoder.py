@@ -1,0 +1,194 @@
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor
+
+from model.encoder import SIZES, Encoder, EncoderConfig, electrode_ids, sized
+from signals.electrodes import POSITIONS
+from signals.modality import EEG_1020
+from signals.windows import ABSENT, INTERPOLATED, MEASURED
+
+CONFIG = {"dim": 32, "depth": 2, "n_heads": 4, "stem_dim": 16}
+POSITION = torch.tensor(EEG_1020.positions)
+IDS = electrode_ids(EEG_1020.ch_names)
+ADJACENCY = torch.from_numpy(EEG_1020.adjacency())
+
+
+def make_encoder(**overrides: object) -> Encoder:
+    torch.manual_seed(0)
+    return Encoder(EncoderConfig(**(CONFIG | overrides))).eval()
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("ch_names", [("T3", "T4", "Fp1", "Fp2"), EEG_1020.ch_names, tuple(POSITIONS)[:64]])
+@pytest.mark.parametrize("n_times", [512, 2560])
+def test_any_montage_and_length_gives_tokens_of_a_second(ch_names: tuple[str, ...], n_times: int) -> None:
+    position = torch.tensor([POSITIONS[name] for name in ch_names])
+    state = torch.full((2, len(ch_names)), MEASURED)
+    out = make_encoder()(noise(2, len(ch_names), n_times), position, state, electrode_ids(ch_names))
+    assert {name: tuple(value.shape) for name, value in out.items()} == {
+        "stem_BCPE": (2, len(ch_names), n_times // 64, 16),
+        "merged_BCND": (2, len(ch_names), n_times // 256, 32),
+        "tokens_BCND": (2, len(ch_names), n_times // 256, 32),
+        "channels_BCD": (2, len(ch_names), 32),
+        "window_BD": (2, 32),
+    }
+
+
+@pytest.mark.parametrize("adjacency", [ADJACENCY, None])
+def test_absent_channels_reach_nothing(adjacency: Tensor | None) -> None:
+    encoder, x = make_encoder(), noise(1, 19, 768)
+    state = torch.full((1, 19), MEASURED)
+    state[0, [3, 9]] = ABSENT
+    other = x.clone()
+    other[0, 3], other[0, 9] = 100.0, torch.nan
+    with torch.no_grad():
+        a = encoder(x, POSITION, state, IDS, adjacency_CC=adjacency)
+        b = encoder(other, POSITION, state, IDS, adjacency_CC=adjacency)
+    for name in ("tokens_BCND", "window_BD"):
+        assert torch.equal(a[name], b[name])
+    assert not a["tokens_BCND"][0, 3].any()
+
+
+def test_window_without_a_channel_equals_window_with_it_absent() -> None:
+    encoder, x = make_encoder(), noise(1, 19, 512)
+    kept = [i for i in range(19) if i != 7]
+    state = torch.full((1, 19), MEASURED)
+    state[0, 7] = ABSENT
+    with torch.no_grad():
+        absent = encoder(x, POSITION, state, IDS)["window_BD"]
+        removed = encoder(x[:, kept], POSITION[kept], state[:, kept], IDS[kept])["window_BD"]
+    torch.testing.assert_close(absent, removed, atol=1e-5, rtol=1e-5)
+
+
+def test_neighbours_are_heard_and_states_are_told_apart() -> None:
+    encoder, x = make_encoder(depth=1), noise(1, 19, 512)
+    state = torch.full((1, 19), MEASURED)
+    louder = x.clone()
+    louder[0, 0] *= 3
+    interpolated = state.clone()
+    interpolated[0, 0] = INTERPOLATED
+    with torch.no_grad():
+        base = encoder(x, POSITION, state, IDS, adjacency_CC=ADJACENCY)["tokens_BCND"]
+        moved = (
+            (encoder(louder, POSITION, state, IDS, adjacency_CC=ADJACENCY)["tokens_BCND"] - base).abs().amax((0, 2, 3))
+        )
+        told = encoder(x, POSITION, interpolated, IDS, adjacency_CC=ADJACENCY)["tokens_BCND"]
+    # one block: exactly the channel itself and its neighbours on the graph hear of it
+    heard = EEG_1020.adjacency()[0] | (np.arange(19) == 0)
+    assert ((moved > 1e-6).numpy() == heard).all()
+    assert (told - base).abs().max() > 1e-4
+
+
+def test_causal_encoder_does_not_look_ahead() -> None:
+    encoder, x = make_encoder(causal=True), noise(1, 4, 1024)
+    position, state = POSITION[:4], torch.full((1, 4), MEASURED)
+    changed = x.clone()
+    changed[..., 512:] = 0
+    with torch.no_grad():
+        a, b = (encoder(signal, position, state)["tokens_BCND"][:, :, :2] for signal in (x, changed))
+    assert torch.equal(a, b)
+
+
+def test_checkpointing_changes_no_gradient() -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        encoder = make_encoder(gradient_checkpointing=checkpointing).train()
+        encoder(noise(1, 4, 512), POSITION[:4], torch.full((1, 4), MEASURED))["window_BD"].square().sum().backward()
+        gradients.append(encoder.stem.wave.weight.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_odd_length_is_padded_and_marked_as_hidden() -> None:
+    encoder, state = make_encoder(), torch.full((1, 19), MEASURED)
+    x = noise(1, 19, 700)
+    padded = torch.nn.functional.pad(x, (0, 68))
+    hidden = torch.arange(768).expand(1, 19, -1) >= 700
+    with torch.no_grad():
+        short = encoder(x, POSITION, state, IDS)["tokens_BCND"]
+        whole = encoder(padded, POSITION, state, IDS, mask_BCT=hidden)["tokens_BCND"]
+    assert torch.equal(short, whole)
+
+
+@pytest.mark.parametrize(
+    ("x", "position", "state", "match"),
+    [
+        (noise(2, 19), POSITION, torch.full((2, 19), 2), r"shape \(2, 19\)"),
+        (noise(1, 18, 256), POSITION, torch.full((1, 18), 2), r"n_chans=18"),
+        (noise(1, 19, 256), POSITION, torch.full((1, 18), 2), r"ch_state has shape \(1, 18\)"),
+        (noise(1, 19, 256) * torch.nan, POSITION, torch.full((1, 19), 2), "NaN or infinity in window 0, channel 0"),
+        (noise(1, 19, 0), POSITION, torch.full((1, 19), 2), "at least one"),
+    ],
+)
+def test_wrong_input_is_refused(x: Tensor, position: Tensor, state: Tensor, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        make_encoder()(x, position, state)
+
+
+def test_save_and_load_by_path(tmp_path: Path) -> None:
+    encoder, x, state = make_encoder(), noise(1, 19, 512), torch.full((1, 19), MEASURED)
+    encoder.save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
+    loaded = Encoder.from_pretrained(tmp_path, local_files_only=True).eval()
+    with torch.no_grad():
+        assert torch.equal(*(e(x, POSITION, state, IDS)["window_BD"] for e in (encoder, loaded)))
+
+
+def test_other_schema_version_and_unknown_size_are_refused() -> None:
+    with pytest.raises(ValueError, match="schema_version=99"):
+        EncoderConfig(schema_version=99)
+    with pytest.raises(ValueError, match="'huge'"):
+        sized("huge")
+
+
+def test_sizes_hold_what_their_table_says() -> None:
+    said = {"tiny": 1e6, "small": 5e6, "base": 25e6, "large": 100e6}
+    for size in SIZES:
+        with torch.device("meta"):
+            n_parameters = sum(p.numel() for p in Encoder(sized(size)).parameters())
+        assert n_parameters == pytest.approx(said[size], rel=0.2)
+
+
+class _Representation(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = make_encoder()
+        for name, value in (("position", POSITION), ("ids", IDS), ("adjacency", ADJACENCY)):
+            self.register_buffer(name, value)
+
+    def forward(self, x: Tensor, ch_state: Tensor) -> Tensor:
+        return self.encoder(x, self.position, ch_state, self.ids, adjacency_CC=self.adjacency)["tokens_BCND"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_onnx_equals_torch_at_other_batch_and_length(tmp_path: Path) -> None:
+    model = _Representation().eval()
+    batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
+    program = torch.onnx.export(
+        model,
+        (noise(2, 19, 1024), torch.full((2, 19), MEASURED)),
+        dynamo=True,
+        opset_version=18,
+        input_names=["x", "ch_state"],
+        dynamic_shapes=({0: batch, 2: 256 * tokens}, {0: batch}),
+        verbose=False,
+    )
+    program.save(tmp_path / "encoder.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "encoder.onnx", providers=["CPUExecutionProvider"])
+    for n_batch, n_times in ((1, 2560), (3, 12800)):
+        x = noise(n_batch, 19, n_times, seed=n_times)
+        state = torch.randint(0, 3, (n_batch, 19), generator=torch.Generator().manual_seed(1))
+        (got,) = session.run(None, {"x": x.numpy(), "ch_state": state.numpy()})
+        with torch.no_grad():
+            np.testing.assert_allclose(got, model(x, state).numpy(), atol=1e-4, rtol=0)
+
+
+def test_every_buffer_is_saved() -> None:
+    # transformers leaves buffers that are not saved uninitialised after from_pretrained: whatever lay in that memory.
+    assert [name for name, _ in Encoder(sized("tiny")).named_non_persistent_buffers()] == []

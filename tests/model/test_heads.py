@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from torch import Tensor
+
+from model.encoder import Encoder, EncoderConfig
+from model.freezing import GROUPS, freeze, group_of
+from model.heads import HEADS, ClassifierHead, register_head
+from model.masking import MaskPlan, draw_mask, fill_hidden
+from model.pretraining import PretrainModel
+from signals.modality import EEG_1020
+from signals.windows import ABSENT, MEASURED
+
+CONFIG = EncoderConfig(dim=32, depth=1, n_heads=4, stem_dim=16)
+
+
+def make_batch(n_times: int = 1024) -> dict[str, Tensor]:
+    rng = np.random.default_rng(0)
+    x = np.cumsum(rng.normal(size=(4, 19, n_times)), axis=-1).astype(np.float32)
+    x = (x - x.mean(-1, keepdims=True)) / x.std()
+    state = np.full((4, 19), MEASURED)
+    plan = MaskPlan(schedule_weights=(0.5, 0.0, 0.5))
+    masks = np.stack([draw_mask(rng, row, n_times, sfreq=256.0, plan=plan) for row in state])
+    arrays = {
+        "x_BCT": x,
+        "mask_BCT": masks,
+        "filled_BCT": np.stack(list(map(fill_hidden, x, masks))),
+        "ch_state_BC": state,
+    }
+    return {name: torch.from_numpy(value) for name, value in arrays.items()}
+
+
+class _OneHead(torch.nn.Module):
+    """An encoder with a registered head, as a task would use it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = Encoder(CONFIG)
+        self.head = HEADS[name](CONFIG, **({"n_classes": 3, "dropout": 0.0} if name == "classifier" else {}))
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        position = torch.tensor(EEG_1020.positions)
+        out = self.encoder(batch["filled_BCT"], position, batch["ch_state_BC"], mask_BCT=batch["mask_BCT"])
+        batch = batch | {
+            "position_C3": position,
+            "true_merged_BCND": self.encoder.embed(batch["x_BCT"]),
+            "target_BK": torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0]]),
+        }
+        return self.head.loss(self.head(out, batch), batch)
+
+
+@pytest.mark.parametrize("name", sorted(HEADS))
+def test_every_registered_head_learns_a_fixed_batch(name: str) -> None:
+    model, batch = _OneHead(name), make_batch()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(30):
+        loss = model.loss(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[1] != losses[0]
+    assert losses[-1] < 0.95 * losses[0]
+
+
+@pytest.mark.parametrize("frozen", [("stem",), ("trunk",), ("head",), ("stem", "trunk")])
+def test_frozen_groups_do_not_move_and_others_do(frozen: tuple[str, ...]) -> None:
+    model, batch = _OneHead("classifier"), make_batch()
+    freeze(model, frozen)
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    model.loss(batch).backward()
+    optimizer.step()
+    moved = dict.fromkeys(GROUPS, False)
+    for name, parameter in model.named_parameters():
+        moved[group_of(name)] |= not torch.equal(parameter, before[name])
+    assert moved == {group: group not in frozen for group in GROUPS}
+
+
+def test_unknown_group_and_taken_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="'stam'"):
+        freeze(_OneHead("classifier"), ["stam"])
+    with pytest.raises(ValueError, match="'classifier' is registered already"):
+        register_head("classifier")(ClassifierHead)
+
+
+def test_untrained_reconstruction_equals_linear_interpolation() -> None:
+    batch = make_batch(n_times=1000)  # no multiple of a token either
+    model = PretrainModel(Encoder(CONFIG), EEG_1020, {"reconstruction": 1.0}).eval()
+    with torch.no_grad():
+        assert torch.equal(model.reconstruct(batch), batch["filled_BCT"])
+
+
+def test_reconstruction_leaves_visible_samples_and_counts_hidden_measured_ones_only() -> None:
+    model = PretrainModel(Encoder(CONFIG), EEG_1020, {"reconstruction": 1.0})
+    torch.nn.init.normal_(model.heads["reconstruction"].samples.weight)
+    batch = make_batch()
+    reconstruction = model.reconstruct(batch)
+    assert torch.equal(reconstruction[~batch["mask_BCT"]], batch["x_BCT"][~batch["mask_BCT"]])
+    batch["ch_state_BC"] = torch.full((4, 19), MEASURED)
+    batch["ch_state_BC"][:, 5] = ABSENT
+    loss = model.heads["reconstruction"].loss({"reconstruction_BCT": batch["filled_BCT"]}, batch)
+    counted = batch["mask_BCT"].clone()
+    counted[:, 5] = False
+    error = (batch["filled_BCT"] - batch["x_BCT"])[counted]
+    # Huber (1964): half of the square up to delta, linear beyond
+    huber = torch.where(error.abs() <= 3, error.square() / 2, 3 * (error.abs() - 1.5))
+    # each sample weighs the inverse of the hidden share of the 33 samples around it (zeros beyond the ends)
+    around = sliding_window_view(np.pad(batch["mask_BCT"].numpy(), ((0, 0), (0, 0), (16, 16))), 33, axis=-1).mean(-1)
+    weight = 1 / torch.from_numpy(around)[counted].float()
+    expected = (huber * weight).sum() / weight.sum()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_contrastive_loss_is_zero_with_gradients_where_nothing_is_hidden() -> None:
+    batch = make_batch()
+    batch["mask_BCT"] = torch.zeros_like(batch["mask_BCT"])
+    model = _OneHead("contrastive")
+    loss = model.loss(batch)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert all(p.grad is not None for p in model.head.parameters())
+
+
+def test_classifier_loss_is_the_cross_entropy_to_votes_and_weighs_classes() -> None:
+    head = ClassifierHead(CONFIG, n_classes=2)
+    logits = torch.log(torch.tensor([[0.75, 0.25], [0.5, 0.5]]))
+    target = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
+    expected = (-np.log(0.75) - np.log(0.5)) / 2
+    assert head.loss({"logits_BK": logits}, {"target_BK": target}).item() == pytest.approx(expected)
+    weighed = {"target_BK": target, "class_weight_K": torch.tensor([3.0, 1.0])}
+    # weights 3, and 3 x 0.5 + 1 x 0.5
+    expected = (-3 * np.log(0.75) - 2 * np.log(0.5)) / 5
+    assert head.loss({"logits_BK": logits}, weighed).item() == pytest.approx(expected)
+
+
+def test_classifier_pools_the_label_span_apart() -> None:
+    head = ClassifierHead(CONFIG, n_classes=2, span_s=(2.0, 3.0)).eval()
+    assert head.span_tokens == (2, 3)
+    tokens = torch.randn(1, 3, 5, 32, generator=torch.Generator().manual_seed(0))
+    position = torch.tensor([[-1.0, 0, 0], [1.0, 0, 0], [0.5, 0, 0.5]])
+    state = {"ch_state_BC": torch.tensor([[MEASURED, MEASURED, ABSENT]]), "position_C3": position}
+    elsewhere, absent = tokens.clone(), tokens.clone()
+    elsewhere[:, :, 4] += 1
+    absent[:, 2] += 1
+    span = head.span
+    assert span is not None
+    present = state["ch_state_BC"] != ABSENT
+    side = position[:, 0]
+    assert torch.equal(span(tokens[:, :, 2:3], present, side), span(elsewhere[:, :, 2:3], present, side))
+    a, b, c = (head({"tokens_BCND": t}, state)["logits_BK"] for t in (tokens, elsewhere, absent))
+    assert torch.equal(a, c)
+    assert not torch.equal(a, b)

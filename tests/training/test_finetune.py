@@ -1,0 +1,189 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from evaluation.predictions import read_predictions
+from model.classifier import Classifier, new_classifier
+from model.encoder import Encoder
+from signals.normalise import Normaliser
+from signals.tasks import SIX_CLASS, Task
+from training import finetune, loso, predict, pretrain
+from training.augment import mirror_order
+from training.data import Shards
+from training.finetune import labelled, target_of
+from training.frozen import FrozenTokens
+from training.recipes.finetuning import RECIPES
+
+HARD = Task(name="hard", classes=("a", "b"), window_s=10.0)
+
+
+@pytest.fixture(scope="module")
+def long_shards(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    write = request.getfixturevalue("write_shards")
+    return write(tmp_path_factory.mktemp("long"), n_sites=2, n_subjects=4, n_windows=3, window_s=50.0)
+
+
+@pytest.fixture(scope="module")
+def encoder_dir(toy_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("pretrained")
+    pretrain.main(["--tiny", "--shards", str(toy_shards), "--output", str(output), "--max-steps", "1"])
+    return output / "encoder"
+
+
+def test_votes_come_before_labels() -> None:
+    assert target_of("LPD", (1, 3, 0, 0, 0, 0), SIX_CLASS) == pytest.approx([0.25, 0.75, 0, 0, 0, 0])
+    assert target_of("LPD", (), SIX_CLASS) == pytest.approx([0, 1, 0, 0, 0, 0])
+    assert target_of("LPD", (0, 0, 0, 0, 0, 0), SIX_CLASS) == pytest.approx([0, 1, 0, 0, 0, 0])
+    assert target_of("b", (5, 0), HARD) == pytest.approx([0, 1])
+    assert target_of("rest", (), HARD) is None
+
+
+def test_only_windows_of_the_task_count(toy_shards: Path, long_shards: Path) -> None:
+    data = labelled(Shards(long_shards), SIX_CLASS)
+    assert data.has_votes
+    assert data.targets.shape == (24, 6)
+    with pytest.raises(ValueError, match="needs windows of 12800 samples"):
+        labelled(Shards(toy_shards), SIX_CLASS)
+    with pytest.raises(ValueError, match="no window of .* has a label of task 'hard'; labels there: .*GPD"):
+        labelled(Shards(toy_shards), HARD)
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_trains(name: str, long_shards: Path, encoder_dir: Path, tmp_path: Path) -> None:
+    finetune.main(
+        ["--recipe", name, "--tiny", "--shards", str(long_shards), "--task", "six-class", "--encoder", str(encoder_dir),
+         "--output", str(tmp_path)]
+    )  # fmt: skip
+    model = Classifier.from_pretrained(tmp_path, local_files_only=True).eval()
+    assert tuple(model.config.classes) == SIX_CLASS.classes
+    assert model.head.span_tokens == (20, 30)
+    assert model.normaliser.kind == "window"
+    assert len(model.config.provenance["train_subjects"]) == 8
+    pretrained = Encoder.from_pretrained(encoder_dir, local_files_only=True).state_dict()
+    same = all(torch.equal(value, pretrained[key]) for key, value in model.encoder.state_dict().items())
+    assert same == ("trunk" in RECIPES[name]().freeze)
+
+
+def test_leaving_sites_out_writes_honest_predictions(
+    long_shards: Path, encoder_dir: Path, toy_shards: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "predictions.parquet"
+    loso.main(
+        ["--tiny", "--shards", str(long_shards), "--task", "six-class", "--encoder", str(encoder_dir), "--output",
+         str(output)]
+    )  # fmt: skip
+    predictions = read_predictions(output)
+    assert predictions.models == ("encoder", "prior")
+    encoder, prior = predictions.of("encoder"), predictions.of("prior")
+    assert len(encoder) == len(prior) == 24
+    assert (encoder["fold"] == encoder["site_id"]).all()
+    meta = predictions.meta
+    assert meta["grouping"] == "site"
+    for fold in meta["folds"]:
+        assert not set(fold["train_subjects"]) & set(fold["test_subjects"])
+        data = labelled(Shards(long_shards), SIX_CLASS)
+        rows = np.isin(data.subjects, fold["train_subjects"])
+        expected = data.targets[rows].mean(axis=0)
+        got = prior[prior["fold"] == fold["name"]][[f"prob_{c}" for c in SIX_CLASS.classes]].to_numpy()
+        np.testing.assert_allclose(got, np.tile(expected, (12, 1)), atol=1e-6)
+    assert meta["pretrain_subjects"]
+    assert meta["pretrain_overlap"] == len(set(meta["pretrain_subjects"]) & set(encoder["subject_id"]))
+    assert len(meta["split_digest"]) == len(meta["manifest_digest"]) == 64
+
+    predict.main(
+        ["--model", str(tmp_path / "final"), "--shards", str(long_shards), "--output", str(tmp_path / "p.parquet")]
+    )
+    again = read_predictions(tmp_path / "p.parquet")
+    assert again.meta["train_overlap"] == 8
+    final = Classifier.from_pretrained(tmp_path / "final", local_files_only=True)
+    shards = Shards(long_shards)
+    expected, _ = finetune.predict(final, shards, range(24), batch=5)
+    by_key = {entry.key: row for row, entry in enumerate(shards.entries)}
+    frame = again.of("encoder")
+    got = frame[[f"prob_{c}" for c in SIX_CLASS.classes]].to_numpy()
+    np.testing.assert_allclose(got, expected[[by_key[key] for key in frame["window_key"]]], atol=1e-5)
+
+
+def test_subject_folds_with_hard_labels_and_no_encoder(make_toy_shards: Callable[..., Path], tmp_path: Path) -> None:
+    shards = make_toy_shards(n_sites=1, n_subjects=4, n_windows=2, window_s=50.0, votes=False)
+    loso.main(
+        ["--tiny", "--shards", str(shards), "--task", "six-class", "--no-encoder", "--group", "subject", "--folds", "2",
+         "--output", str(tmp_path / "p.parquet"), "--final", str(tmp_path / "model")]
+    )  # fmt: skip
+    predictions = read_predictions(tmp_path / "p.parquet")
+    assert predictions.meta["encoder"] == "random"
+    assert predictions.meta["pretrain_subjects"] == []
+    assert len(predictions.meta["folds"]) == 2
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+def test_a_head_on_a_frozen_encoder_tells_the_toy_rhythms_apart(long_shards: Path, tmp_path: Path) -> None:
+    base = ["--shards", str(long_shards), "--task", "six-class", "--no-encoder", "--output", str(tmp_path)]
+    finetune.main([*base, "--recipe", "probe", "--epochs", "40", "--batch", "4", "--micro-batch", "4"])
+    data = labelled(Shards(long_shards), SIX_CLASS)
+    probabilities, _ = finetune.predict(Classifier.from_pretrained(tmp_path), data.shards, data.windows)
+    assert (probabilities.argmax(axis=1) == data.labels).mean() > 0.5  # chance is 1/6
+
+
+def test_kept_tokens_are_those_of_the_encoder(long_shards: Path, encoder_dir: Path) -> None:
+    data = labelled(Shards(long_shards), SIX_CLASS)
+    encoder, _ = finetune.start_encoder(encoder_dir, seed=0)
+    classifier = new_classifier(
+        encoder,
+        SIX_CLASS,
+        data.shards.manifest.modality,
+        Normaliser(kind="window"),
+        dropout=0.0,
+        profile={},
+        provenance={},
+    ).eval()
+    torch.nn.init.normal_(classifier.head.classes.weight)
+    kept = FrozenTokens(data.shards, classifier)
+    for _ in range(2):  # computed, then remembered
+        expected = finetune.predict(classifier, data.shards, data.windows, batch=24)
+        got = finetune.predict(classifier, data.shards, data.windows, batch=24, frozen=kept)
+        np.testing.assert_allclose(got[0], expected[0], atol=1e-5)
+    batch = data.shards.batch([0], classifier.normaliser)
+    order = mirror_order(classifier.modality)
+    mirrored, state = kept.batch(classifier, [0], [True])
+    with torch.no_grad():
+        direct = classifier.tokens(
+            torch.from_numpy(batch.x_BCT[:, order]), torch.from_numpy(batch.ch_state_BC[:, order])
+        )
+    torch.testing.assert_close(mirrored, direct, atol=1e-4, rtol=1e-4)
+    assert torch.equal(state, torch.from_numpy(batch.ch_state_BC[:, order]))
+
+
+def test_encoder_of_other_code_is_refused(encoder_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(encoder_dir, tmp_path / "old")
+    weights = load_file(tmp_path / "old" / "model.safetensors")
+    del weights["stem.spectrum_SF"]
+    save_file(weights, tmp_path / "old" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"does not fit this code's encoder: stem\.spectrum_SF"):
+        finetune.start_encoder(tmp_path / "old", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        (["--task", "seven-class"], "unknown task 'seven-class'"),
+        (["--encoder", "/nowhere"], "/nowhere is no model"),
+        (["--freeze", "stam"], "stam"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_code_2(
+    wrong: list[str], match: str, long_shards: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    base = ["--shards", str(long_shards), "--task", "six-class", "--no-encoder", "--output", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as raised:
+        finetune.main([*base, *wrong])
+    assert raised.value.code == 2
+    lines = capfd.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert match in lines[0]
+    assert not (tmp_path / "run").exists()

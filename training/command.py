@@ -1,0 +1,104 @@
+"""Command lines of this room: a recipe by name, overrides by tyro, one clear line and exit code 2 for mistakes."""
+
+import argparse
+import contextlib
+import io
+import itertools
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import transformers
+import tyro
+
+logger = logging.getLogger(__name__)
+
+USAGE_EXIT = 2
+C = TypeVar("C")
+
+
+def parse_command(
+    command: type[C], recipes: Mapping[str, Callable[..., Any]], argv: Sequence[str], *, default_recipe: str, prog: str
+) -> C:
+    """Return the command with its recipe resolved and overridden.
+
+    `command` is a dataclass with fields `recipe` (name) and `config` (what the recipe returns). `--recipe NAME` and
+    `--tiny` are read first, then every field of command and config as an option. Exits with code 2 and one line on
+    standard error for an unknown recipe or option, and for values that contradict each other.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--recipe", default=default_recipe)
+    first.add_argument("--tiny", action="store_true")
+    chosen, rest = first.parse_known_args(list(argv))
+    if chosen.recipe not in recipes:
+        fail(prog, f"unknown recipe {chosen.recipe!r}; recipes are {', '.join(sorted(recipes))}")
+    config = recipes[chosen.recipe](tiny=chosen.tiny)
+    boxed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(boxed):
+            parsed, unknown = tyro.cli(
+                command,
+                prog=prog,
+                description=(command.__doc__ or "").strip(),
+                args=["--recipe", chosen.recipe, *rest],
+                default=_defaults(command, chosen.recipe, config),
+                return_unknown_args=True,
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+    except ValueError as error:
+        fail(prog, str(error))
+    except SystemExit as error:
+        if error.code == 0:  # --help
+            raise
+        fail(prog, _unboxed(boxed.getvalue()))
+    if unknown:
+        fail(prog, f"unknown option {unknown[0]!r}; see --help")
+    return parsed
+
+
+def _unboxed(text: str) -> str:
+    """Return the first paragraph of one of tyro's framed messages as one line."""
+    lines = [line.strip("│ ") for line in text.splitlines() if line.startswith("│")]
+    paragraph = itertools.takewhile(lambda line: not line.startswith("──"), lines)
+    return " ".join(" ".join(paragraph).split()) or text.strip()
+
+
+def _defaults(command: type[C], recipe: str, config: Any) -> C:
+    """Return an instance whose fields without a default are tyro's MISSING."""
+    given = {"recipe": recipe, "config": config}
+    required = {
+        field.name: tyro.MISSING
+        for field in fields(command)  # type: ignore[arg-type]
+        if field.default is MISSING and field.default_factory is MISSING and field.name not in given
+    }
+    return command(**given, **required)
+
+
+def fail(prog: str, message: str) -> None:
+    """Print one line on standard error, from one process, and exit with code 2."""
+    if int(os.environ.get("RANK", 0)) == 0:
+        sys.stderr.write(f"{prog}: error: {message}\n")
+    raise SystemExit(USAGE_EXIT)
+
+
+def run_main(prog: str, work: Callable[[], None]) -> None:
+    """Run a command; wrong input ends in one line and exit code 2, anything else is a bug and raises."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()
+    try:
+        work()
+    except (ValueError, FileNotFoundError, NotADirectoryError) as error:
+        logger.debug("bad input", exc_info=True)
+        fail(prog, str(error))
+
+
+def check_model_dir(folder: Path) -> Path:
+    """Return the folder if it holds a saved model; raises FileNotFoundError, saying what was looked for, if not."""
+    if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
+        raise FileNotFoundError(f"{folder} is no model: it needs config.json and model.safetensors")
+    return folder

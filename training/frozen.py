@@ -1,0 +1,52 @@
+"""Tokens of a frozen encoder, computed once: a head alone then learns in seconds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.classifier import Classifier
+from training.augment import mirror_order
+from training.data import Shards
+
+BUDGET_BYTES = 2 << 30
+
+
+class FrozenTokens:
+    """Tokens by window, and by its mirror image; shared by fits that start from the same encoder and normaliser."""
+
+    def __init__(self, shards: Shards, classifier: Classifier) -> None:
+        self.shards = shards
+        self.normaliser = classifier.normaliser
+        self.mirror_with = mirror_order(classifier.modality)
+        self._tokens: dict[tuple[int, bool], tuple[Tensor, Tensor]] = {}
+
+    @staticmethod
+    def fit_in_memory(shards: Shards, classifier: Classifier, n_windows: int) -> bool:
+        """Return whether tokens of so many windows, mirrored ones too, stay within the budget."""
+        config = classifier.encoder.config
+        n_tokens = -(-shards.n_times // config.token_times) * classifier.modality.n_chans
+        return 2 * n_windows * n_tokens * config.dim * 4 <= BUDGET_BYTES
+
+    def batch(
+        self, classifier: Classifier, windows: Sequence[int] | np.ndarray, mirrored: Sequence[bool]
+    ) -> tuple[Tensor, Tensor]:
+        """Return tokens_BCND and ch_state_BC of windows by number."""
+        wanted = [(int(w), bool(m) and self.mirror_with is not None) for w, m in zip(windows, mirrored, strict=True)]
+        for mirror in (False, True):
+            missing = sorted({window for window, m in wanted if m == mirror and (window, m) not in self._tokens})
+            for start in range(0, len(missing), 16):
+                self._compute(classifier, missing[start : start + 16], mirror)
+        rows = [self._tokens[key] for key in wanted]
+        return torch.stack([tokens for tokens, _ in rows]), torch.stack([state for _, state in rows])
+
+    @torch.no_grad()
+    def _compute(self, classifier: Classifier, windows: Sequence[int], mirror: bool) -> None:
+        made = self.shards.batch(windows, self.normaliser)
+        order = self.mirror_with if mirror and self.mirror_with is not None else np.arange(made.x_BCT.shape[1])
+        x_BCT, state_BC = torch.from_numpy(made.x_BCT[:, order]), torch.from_numpy(made.ch_state_BC[:, order])
+        device = next(classifier.parameters()).device
+        tokens_BCND = classifier.tokens(x_BCT.to(device), state_BC.to(device)).float().cpu()
+        for row, window in enumerate(windows):
+            self._tokens[window, mirror] = tokens_BCND[row].clone(), state_BC[row]

@@ -1,0 +1,161 @@
+"""Honest evidence: train without a site (or without a group of subjects), then ask there; once for every site.
+
+`python -m training.loso --shards DIR --task six-class --encoder DIR --group site --output OUT/predictions.parquet`
+writes rows of the models "encoder" and "prior" (the training fold's mean target), and the model trained on all sites
+into OUT/final or `--final DIR`, for export.
+"""
+
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evaluation.predictions import Predictions, write_predictions
+from training.command import parse_command, run_main
+from training.data import Shards
+from training.distributed import Processes, start_processes
+from training.finetune import Labelled, fit, labelled, predict, start_encoder, task_named, without_encoder
+from training.loop import RESUME_EXIT
+from training.recipes.finetuning import RECIPES, FinetuneRecipe
+from training.splits import Fold, Grouping, describe, site_folds, split_digest, subject_folds
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LosoCommand:
+    """Leave one site (or one group of subjects) out, in turn, and predict it."""
+
+    shards: Path
+    """Shard set that pipelines.preprocess wrote, with labels."""
+    task: str
+    """Name of a task of signals.tasks."""
+    encoder: Path | None
+    """Folder of a pretrained encoder; `--no-encoder` for random weights."""
+    output: Path
+    """Predictions file."""
+    final: Path | None = None
+    """Folder for the model trained on everything; `final` beside the predictions without."""
+    group: Grouping = "site"
+    """What is left out."""
+    folds: int = 4
+    """Number of groups of subjects; sites make one fold each."""
+    recipe: str
+    """Name of the recipe that gave the configuration."""
+    config: FinetuneRecipe
+    """The recipe, with overrides."""
+
+
+def leave_out(command: LosoCommand, processes: Processes, *, told: str) -> bool:
+    """Train and predict every fold, then train the final model; returns False if a signal stopped it.
+
+    `told` is the command line, for the metadata. The final model is trained only after all predictions are written.
+    """
+    task, recipe = task_named(command.task), command.config
+    encoder, pretraining = start_encoder(command.encoder, seed=recipe.seed)
+    data = labelled(Shards(command.shards), task)
+    folds = make_folds(data, command.group, n_folds=command.folds, seed=recipe.seed)
+    folder = command.output.parent
+    train = partial(fit, data, recipe=recipe, encoder=encoder, pretraining=pretraining, processes=processes, kept=[])
+    frames = []
+    for fold in folds:
+        classifier = train(
+            chosen=fold.train, metrics=folder / "folds" / f"{fold.name}.jsonl", name=f"without {fold.name}"
+        )
+        if classifier is None:
+            return False
+        probabilities, _ = predict(classifier, data.shards, data.windows[fold.test])
+        prior = data.targets[fold.train].astype(np.float64).mean(axis=0)
+        frames.append(prediction_rows(data, fold.test, probabilities, model="encoder", fold=fold.name))
+        frames.append(
+            prediction_rows(data, fold.test, np.tile(prior, (len(fold.test), 1)), model="prior", fold=fold.name)
+        )
+    meta = _meta(command, data, folds, pretraining, told)
+    write_predictions(
+        command.output, Predictions(frame=pd.concat(frames), task=task.name, classes=task.classes, meta=meta)
+    )
+    everything = np.arange(len(data.windows))
+    final = train(chosen=everything, metrics=folder / "folds" / "final.jsonl", name="final")
+    if final is None:
+        return False
+    final.save_pretrained(command.final or folder / "final")
+    return True
+
+
+def make_folds(data: Labelled, group: Grouping, *, n_folds: int, seed: int) -> list[Fold]:
+    """Return the folds over rows of `data`."""
+    if group == "subject":
+        return subject_folds(data.subjects, data.labels, n_folds=n_folds, seed=seed)
+    sites = np.array([data.shards.entries[i].site_id for i in data.windows])
+    return site_folds(sites, data.subjects)
+
+
+def prediction_rows(
+    data: Labelled, rows: np.ndarray, probabilities: np.ndarray, *, model: str, fold: str
+) -> pd.DataFrame:
+    """Return rows of a predictions file."""
+    classes = data.task.classes
+    entries = [data.shards.entries[i] for i in data.windows[rows]]
+    targets = data.targets[rows].astype(np.float64)
+    targets /= targets.sum(axis=1, keepdims=True)
+    return pd.DataFrame(
+        {
+            "window_key": [entry.key for entry in entries],
+            "recording_id": [entry.recording_id for entry in entries],
+            "subject_id": [entry.subject_id for entry in entries],
+            "site_id": [entry.site_id for entry in entries],
+            "fold": fold,
+            "model": model,
+            "label": [classes[k] for k in targets.argmax(axis=1)],
+            **{f"target_{name}": targets[:, k] for k, name in enumerate(classes)},
+            **{f"prob_{name}": probabilities[:, k] for k, name in enumerate(classes)},
+        }
+    )
+
+
+def _meta(
+    command: LosoCommand, data: Labelled, folds: Sequence[Fold], pretraining: dict[str, Any], told: str
+) -> dict[str, Any]:
+    recordings = np.array([data.shards.entries[i].recording_id for i in data.windows])
+    described = describe(folds, data.subjects, recordings)
+    asked = set(data.subjects.tolist())
+    return {
+        "grouping": command.group,
+        "folds": described,
+        "split_digest": split_digest(described),
+        "manifest_digest": data.shards.manifest.digest,
+        "pretrain_subjects": list(pretraining["train"]),
+        "pretrain_manifest_digest": pretraining.get("manifest_digest"),
+        "pretrain_overlap": len(asked & set(pretraining["train"])),
+        "encoder": "random" if command.encoder is None else "pretrained",
+        "recipe": {"name": command.recipe, **asdict(command.config)},
+        "command": told,
+        "seed": command.config.seed,
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    prog = "training.loso"
+    arguments = without_encoder(sys.argv[1:] if argv is None else argv)
+    command = parse_command(LosoCommand, RECIPES, arguments, default_recipe="probe", prog=prog)
+
+    def work() -> None:
+        processes = start_processes()
+        if processes.world_size > 1:
+            raise ValueError("training.loso runs in one process: start it with python, not torchrun")
+        if not leave_out(command, processes, told=f"python -m {prog} {shlex.join(arguments)}"):
+            raise SystemExit(RESUME_EXIT)
+
+    run_main(prog, work)
+
+
+if __name__ == "__main__":
+    main()
