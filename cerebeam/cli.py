@@ -1,0 +1,39 @@
+"""The console script `cerebeam`: a name for each module's `main`, and nothing else."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "demo": ("cerebeam.demo", "the whole way on a synthetic corpus or on your files, in one command"),
+    "synthesize": ("signals.synthetic.synthesize", "write a synthetic multi-site corpus"),
+    "preprocess": ("pipelines.preprocess", "recordings to one shard set"),
+    "pretrain": ("training.pretrain", "pretrain an encoder on shards"),
+    "finetune": ("training.finetune", "fit a head for a task"),
+    "loso": ("training.loso", "leave-one-site-out predictions"),
+    "report": ("evaluation.report", "predictions to one HTML page and its facts"),
+    "export": ("model.export", "a trained model to a bundle"),
+    "predict": ("serving.predict", "answers for one recording from a bundle"),
+}
+
+
+def usage() -> str:
+    """Return the list of commands."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(
+        ["usage: cerebeam COMMAND [OPTIONS]", "", *lines, "", "cerebeam COMMAND --help tells the options."]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code, 2 for an unknown one."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in {"-h", "--help"}:
+        print(usage())  # noqa: T201
+        return 0 if args else 2
+    if args[0] not in COMMANDS:
+        print(f"cerebeam: unknown command {args[0]!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)  # noqa: T201
+        return 2
+    module = importlib.import_module(COMMANDS[args[0]][0])
+    return int(module.main(args[1:]) or 0)

@@ -1,0 +1,262 @@
+"""cerebeam demo: the whole way in one command, on a synthetic corpus or on your own files.
+
+    recordings -> shards -> pretrained encoder -> predictions at sites never seen -> report -> bundle -> an answer
+
+Each stage is the command that a person would type, run as a process of its own; what it prints goes to OUT/logs.
+"""
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from signals.tasks import SIX_CLASS, TASKS, Task
+
+SEED = 7
+SUBJECTS_PER_SITE = 16
+
+
+class DemoError(RuntimeError):
+    """Something that ends the demo; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of the demo."""
+
+    name: str
+    what: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """What was asked for, resolved."""
+
+    output: Path
+    inputs: tuple[str, ...]
+    """Empty: write and use a synthetic corpus."""
+    labels: Path
+    task: Task
+    group: str
+    """"site" or "subject": what is left out in each fold."""
+
+
+def stages(demo: Demo) -> list[Stage]:
+    """Return the commands in order."""
+    out, six = demo.output, demo.task is SIX_CLASS
+    python = (sys.executable, "-m")
+    inputs = demo.inputs or (str(out / "corpus"),)
+    pretrain, task_shards = out / "shards" / "pretrain", out / "shards" / ("six-class" if six else "pretrain")
+    checkpoints = out / "checkpoints"
+    prepare = (*python, "pipelines.preprocess", "--input", *inputs, "--labels", str(demo.labels))
+    salt = ("--salt", "cerebeam-demo")
+    todo = []
+    if not demo.inputs:
+        todo.append(
+            Stage("synthesize", "a corpus of four synthetic sites", (
+                *python, "signals.synthetic.synthesize", "--output", str(out / "corpus"), "--seed", str(SEED),
+                "--subjects-per-site", str(SUBJECTS_PER_SITE),
+            ))
+        )  # fmt: skip
+    todo.append(Stage("prepare", "recordings to 10-s windows", (*prepare, "--output", str(pretrain), *salt)))
+    if six:
+        todo.append(
+            Stage("prepare-task", "labelled 50-s windows", (
+                *prepare, "--output", str(task_shards), "--profile", "six-class", *salt,
+            ))
+        )  # fmt: skip
+    todo += [
+        Stage("pretrain", "masked reconstruction and contrastive channels, two processes", (
+            *python, "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "training.pretrain",
+            "--recipe", "eeg_tiny", "--shards", str(pretrain), "--output", str(checkpoints / "pretrain"),
+        )),
+        Stage("leave-out", f"train without one {demo.group} at a time, predict it", (
+            *python, "training.loso", "--shards", str(task_shards), "--task", demo.task.name, "--group", demo.group,
+            "--encoder", str(checkpoints / "pretrain" / "encoder"),
+            "--output", str(checkpoints / "predictions.parquet"), "--final", str(checkpoints / "final"),
+        )),
+        Stage("report", "metrics, intervals, audit, one page", (
+            *python, "evaluation.report", str(checkpoints / "predictions.parquet"), "--output", str(out),
+            "--reconstruction", str(checkpoints / "pretrain" / "reconstruction.parquet"),
+            "--history", str(checkpoints / "pretrain" / "metrics.jsonl"),
+            "--pipeline", str(task_shards / "manifest.json"),
+        )),
+        Stage("export", "ONNX, checked against torch", (
+            *python, "model.export", "--model", str(checkpoints / "final"), "--shards", str(task_shards),
+            "--output", str(out / "bundle"),
+        )),
+    ]  # fmt: skip
+    return todo
+
+
+def run_stage(stage: Stage, number: int, total: int, logs: Path) -> float:
+    """Run one command, its output to a log, progress bars to the terminal; returns seconds.
+
+    Raises DemoError with the last line of the log if the command fails.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / f"{number}-{stage.name}.log"
+    print(f"[{number}/{total}] {stage.name:<13} {stage.what}", flush=True)  # noqa: T201
+    started = time.perf_counter()
+    with log.open("w", encoding="utf-8") as file:
+        file.write("$ " + " ".join(stage.command) + "\n")
+        file.flush()
+        stderr = None if sys.stderr.isatty() else file
+        code = subprocess.run(stage.command, stdout=file, stderr=stderr, env=_environment(), check=False).returncode
+    seconds = time.perf_counter() - started
+    if code:
+        lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+        raise DemoError(f"stage {stage.name} ended with code {code}: {lines[-1]} (whole log: {log})")
+    print(f"      {seconds:6.1f} s", flush=True)  # noqa: T201
+    return seconds
+
+
+def _environment() -> dict[str, str]:
+    quiet = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "TOKENIZERS_PARALLELISM": "false"}
+    return {**os.environ, **{name: value for name, value in quiet.items() if name not in os.environ}}
+
+
+def labelled_files(labels: Path) -> dict[str, dict[str, set[tuple[str, str]]]]:
+    """Return, by task and class, the (site, subject) pairs that the label file has; unknown subjects are left out."""
+    found: dict[str, dict[str, set[tuple[str, str]]]] = {task: {} for task in TASKS}
+    with labels.open(newline="", encoding="utf-8-sig") as file:
+        for row in csv.DictReader(file):
+            subject = (row.get("subject") or "").strip()
+            for task in TASKS.values():
+                cls = task.class_of(row.get("label") or "")
+                if cls and subject and subject.lower() != "unknown":
+                    found[task.name].setdefault(cls, set()).add((row.get("site") or "", subject))
+    return found
+
+
+def choose_task(labels: Path, asked: str | None) -> tuple[Task, str]:
+    """Return the task and what to leave out in each fold; raises DemoError if the labels do not allow it.
+
+    Unasked, it is the task with most known subjects in its rarest class. Sites are left out where at least three have
+    two classes or more, else subjects.
+    """
+    found = labelled_files(labels)
+    if asked and len(found[asked]) < 2:
+        others = [name for name, classes in found.items() if len(classes) > 1]
+        raise DemoError(
+            f"the labels allow no task {asked!r} across subjects; they allow: {', '.join(others) or 'none'}"
+        )
+    name = asked or max(found, key=lambda task: _rarest(found[task], TASKS[task]))
+    if _rarest(found[name], TASKS[name]) < 2 and name != SIX_CLASS.name:
+        raise DemoError(f"task {name!r} needs two known subjects in each class; --task chooses another")
+    sites: dict[str, set[str]] = {}
+    for cls, members in found[name].items():
+        for site, _ in members:
+            sites.setdefault(site, set()).add(cls)
+    return TASKS[name], "site" if sum(len(classes) > 1 for classes in sites.values()) >= 3 else "subject"
+
+
+def _rarest(classes: dict[str, set[tuple[str, str]]], task: Task) -> int:
+    return min((len(classes.get(cls, ())) for cls in task.classes), default=0)
+
+
+def resolve(args: argparse.Namespace) -> Demo:
+    """Return the demo that the command line asks for; raises DemoError for one that cannot run."""
+    if args.output.exists():
+        former = (args.output / "demo.json").is_file() or (args.output.is_dir() and not any(args.output.iterdir()))
+        if not former:
+            raise DemoError(f"output {args.output} exists and is no former demo; choose another folder")
+    if bool(args.input) != bool(args.labels):
+        raise DemoError("--input and --labels go together: a task needs labels")
+    if not args.input:
+        if args.task not in {None, SIX_CLASS.name}:
+            raise DemoError(
+                f"the synthetic corpus has the task {SIX_CLASS.name!r} only; give --input for {args.task!r}"
+            )
+        labels = args.output / "corpus" / "labels.csv"
+        return Demo(output=args.output, inputs=(), labels=labels, task=SIX_CLASS, group="site")
+    if not args.labels.is_file():
+        raise DemoError(f"label file {args.labels} does not exist")
+    for item in args.input:
+        if not Path(item).exists():
+            raise DemoError(f"input {item} does not exist")
+    task, group = choose_task(args.labels, args.task)
+    return Demo(output=args.output, inputs=tuple(args.input), labels=args.labels, task=task, group=group)
+
+
+def summary(demo: Demo, seconds: dict[str, float], facts: dict[str, Any]) -> str:
+    """Return what a person wants to see at the end: times, results, paths."""
+    out = demo.output
+    lines = ["", f"{'stage':<14}{'seconds':>8}"]
+    lines += [f"{name:<14}{value:>8.1f}" for name, value in seconds.items()]
+    lines += [f"{'all':<14}{sum(seconds.values()):>8.1f}", "", *_results(facts), ""]
+    lines += [f"shards   {out / 'shards'}", f"report   {out / 'report.html'}", f"facts    {out / 'facts.json'}"]
+    lines += [f"bundle   {out / 'bundle'}", "", f"figure demo_seconds {sum(seconds.values()):.1f} s"]
+    return "\n".join(lines)
+
+
+def _results(facts: dict[str, Any]) -> list[str]:
+    """Return a table of the models' figures, a line on the reconstruction, and the audit's verdict."""
+    shown = {"kl": "KL", "balanced_accuracy": "balanced acc.", "kappa": "kappa", "auroc_macro": "AUROC"}
+    lines = [f"{'model':<14}" + "".join(f"{title:>24}" for title in shown.values())]
+    for name, model in facts["models"].items():
+        cells = (_interval(model["metrics"][metric]) for metric in shown)
+        lines.append(f"{name:<14}" + "".join(f"{cell:>24}" for cell in cells))
+    for row in facts["reconstruction"] or []:
+        ratio = row["ratio_to_linear"]["value"]
+        if row["low_ms"] == 0.0 and row["method"] == "model" and ratio is not None:
+            lines += ["", f"hidden samples of held-out subjects: {ratio:.2f} x the error of linear interpolation"]
+    return [*lines, f"leak audit: {facts['audit']['verdict']}"]
+
+
+def _interval(metric: dict[str, Any]) -> str:
+    if metric["value"] is None:
+        return "undefined"
+    bounds = "" if metric["low"] is None else f" [{metric['low']:.2f}, {metric['high']:.2f}]"
+    return f"{metric['value']:.3f}{bounds}"
+
+
+def _serve(demo: Demo) -> Stage:
+    """Return the stage that asks the bundle about one recording."""
+    with demo.labels.open(newline="", encoding="utf-8-sig") as file:
+        names = [row["file"] for row in csv.DictReader(file) if demo.task.class_of(row.get("label") or "")]
+    roots = [Path(item) for item in demo.inputs or (str(demo.output / "corpus"),)]
+    (found, *_) = (path for root in roots for path in sorted(root.rglob(names[0])))
+    command = (sys.executable, "-m", "serving.predict", str(demo.output / "bundle"), str(found))
+    return Stage("serve", f"answers for {found.name} from the bundle alone", command)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; returns 0, or 2 with one line on standard error."""
+    parser = argparse.ArgumentParser(prog="cerebeam demo", description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder for everything that is made")
+    parser.add_argument("--input", nargs="+", default=[], help="folders of recordings instead of the synthetic corpus")
+    parser.add_argument("--labels", type=Path, help="csv with file, site, subject, label")
+    parser.add_argument("--task", choices=sorted(TASKS), help="what to classify; chosen from the labels if not given")
+    args = parser.parse_args(argv)
+    try:
+        demo = resolve(args)
+        if demo.output.exists():
+            shutil.rmtree(demo.output)
+        demo.output.mkdir(parents=True)
+        (demo.output / "demo.json").write_text("{}\n", encoding="utf-8")
+        todo, seconds = stages(demo), {}
+        for number, stage in enumerate(todo, start=1):
+            seconds[stage.name] = run_stage(stage, number, len(todo) + 1, demo.output / "logs")
+        serve = _serve(demo)
+        seconds[serve.name] = run_stage(serve, len(todo) + 1, len(todo) + 1, demo.output / "logs")
+    except DemoError as error:
+        print(f"cerebeam demo: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    facts = json.loads((demo.output / "facts.json").read_text(encoding="utf-8"))
+    (demo.output / "demo.json").write_text(json.dumps({"seconds": seconds}, indent=1) + "\n", encoding="utf-8")
+    print(summary(demo, seconds, facts))  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+import importlib
+
+import pytest
+
+from cerebeam.cli import COMMANDS, main
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_a_main_and_a_help(command, capsys):
+    module = importlib.import_module(COMMANDS[command][0])
+    assert callable(module.main)
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert "--" in capsys.readouterr().out
+
+
+def test_unknown_command_is_one_line_and_code_2(capsys):
+    assert main(["nonsense"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "nonsense" in err
+
+
+def test_help_lists_every_command(capsys):
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out
+    assert all(command in listed for command in COMMANDS)

@@ -1,0 +1,186 @@
+"""One window followed by name: file, reader, plan, window, record, shard, batch, model, bundle, answer."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from model.classifier import new_classifier
+from model.encoder import Encoder, sized
+from model.export import export
+from pipelines.preprocess import main as preprocess
+from serving.bundle import load_bundle
+from serving.runtime import probabilities, windows_of_file
+from signals.manifest import read_manifest
+from signals.modality import EEG_1020
+from signals.normalise import Normaliser
+from signals.profiles import SIX_CLASS as PROFILE
+from signals.records import as_stored, decode_window
+from signals.synthetic.synthesize import synthesize
+from signals.tasks import SIX_CLASS
+from signals.tfrecord import read_shard
+from training.data import Shards
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """A corpus, its shards, and a bundle of a small model with random weights."""
+    root = tmp_path_factory.mktemp("house")
+    labels = synthesize(root / "corpus", seed=3, subjects_per_site=1, segments_per_subject=2)
+    args = ["--input", str(root / "corpus"), "--labels", str(labels), "--output", str(root / "shards")]
+    assert preprocess([*args, "--profile", "six-class", "--salt", "s"]) == 0
+    torch.manual_seed(0)
+    classifier = new_classifier(
+        Encoder(sized("tiny", dim=32, depth=1, stem_dim=16)), SIX_CLASS, EEG_1020, Normaliser(kind="robust"),
+        dropout=0.1, profile=PROFILE.to_dict(), provenance={"manifest_digest": read_manifest(root / "shards").digest},
+    ).eval()  # fmt: skip
+    # Spread the logits, so that equal answers mean something.
+    with torch.no_grad():
+        classifier.head.classes.weight *= 30
+    classifier.save_pretrained(root / "model")
+    export(root / "model", root / "shards", root / "bundle", n_windows=8)
+    return root, classifier
+
+
+def recordings(root):
+    return [
+        path
+        for site in ("northgate", "lakeside", "harbour", "hilltop")
+        for path in sorted((root / "corpus" / site).iterdir())
+    ]
+
+
+def test_serving_prepares_the_pipelines_windows_bit_for_bit(house):
+    root, _ = house
+    stored = {}
+    for shard in read_manifest(root / "shards").shards:
+        for record in read_shard(root / "shards" / shard.path):
+            window = decode_window(record)
+            stored[window.key] = window
+    bundle, n_found = load_bundle(root / "bundle"), 0
+    for path in recordings(root):
+        for window in windows_of_file(bundle, str(path)):
+            if window.key not in stored:  # the pipeline cuts at labels, the server tiles: gaps shift some of them
+                continue
+            twin, n_found = stored[window.key], n_found + 1
+            assert np.array_equal(as_stored(window.data), twin.data)
+            assert np.array_equal(window.ch_state, twin.ch_state)
+            assert np.array_equal(window.artifact_mask, twin.artifact_mask)
+            assert np.array_equal(window.features, twin.features)
+            assert window.provenance == twin.provenance
+    assert n_found >= 4  # at least the first window of each of the four sites, in four file formats
+
+
+def test_the_answer_is_the_trained_models(house):
+    root, classifier = house
+    bundle = load_bundle(root / "bundle")
+    shards = Shards(root / "shards")
+    (path, *_) = recordings(root)
+    (window, *_) = windows_of_file(bundle, str(path))
+    (index,) = [i for i, entry in enumerate(shards.entries) if entry.key == window.key]
+    batch = shards.batch([index], bundle.normaliser)
+    with torch.inference_mode():
+        logits, _ = classifier(torch.from_numpy(batch.x_BCT), torch.from_numpy(batch.ch_state_BC))
+    assert np.abs(probabilities(bundle, [window])[0] - logits.softmax(-1)[0].numpy()).max() < 1e-4
+
+
+def test_the_server_needs_neither_torch_nor_beam(house):
+    root, _ = house
+    code = (
+        "import sys, serving.predict; code = serving.predict.main(sys.argv[1:]); "
+        "heavy = {'torch', 'apache_beam', 'tensorflow', 'transformers', 'sklearn', 'mne'} & set(sys.modules); "
+        "sys.exit(', '.join(sorted(heavy)) or code)"
+    )
+    (path, *_) = recordings(root)
+    command = [sys.executable, "-c", code, str(root / "bundle"), str(path), "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(a["start_s"], a["stop_s"]) for a in answers] == [(0.0, 50.0), (50.0, 100.0)]
+    for answer in answers:
+        assert set(answer["probabilities"]) == set(SIX_CLASS.classes)
+        assert sum(answer["probabilities"].values()) == pytest.approx(1.0)
+        assert answer["predicted_class"] == max(answer["probabilities"], key=answer["probabilities"].get)
+
+
+@pytest.mark.parametrize("fault", ["changed byte", "missing file", "newer schema", "no bundle", "damaged"])
+def test_a_faulty_bundle_is_refused_in_one_line(house, tmp_path, capsys, fault):
+    import shutil
+
+    from serving.predict import main
+
+    root, _ = house
+    shutil.copytree(root / "bundle", tmp_path / "bundle")
+    model, about = tmp_path / "bundle" / "model.onnx", tmp_path / "bundle" / "bundle.json"
+    says = {
+        "changed byte": "was changed after the export", "missing file": "lacks the file model.onnx",
+        "newer schema": "schema version 99", "no bundle": "is no bundle", "damaged": "is damaged",
+    }[fault]  # fmt: skip
+    if fault == "changed byte":
+        raw = bytearray(model.read_bytes())
+        raw[1000] ^= 1
+        model.write_bytes(raw)
+    elif fault == "missing file":
+        model.unlink()
+    elif fault == "newer schema":
+        about.write_text(json.dumps(json.loads(about.read_text()) | {"schema_version": 99}))
+    elif fault == "no bundle":
+        about.unlink()
+    else:
+        about.write_text(about.read_text()[:100])
+    assert main([str(tmp_path / "bundle"), str(recordings(root)[0])]) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_a_file_that_cannot_be_read_is_one_line(house, tmp_path, capsys):
+    from serving.predict import main
+
+    root, _ = house
+    (tmp_path / "x.edf").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    assert main([str(root / "bundle"), str(tmp_path / "x.edf")]) == 2
+    assert capsys.readouterr().err.startswith("serving.predict: not_what_it_says")
+
+
+def test_table_shows_every_class_and_says_what_it_is(house, capsys):
+    from serving.predict import main
+
+    root, _ = house
+    assert main([str(root / "bundle"), str(recordings(root)[0])]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out.splitlines()[0] for name in SIX_CLASS.classes)
+    assert len(out.splitlines()) == 4  # head, two windows, research use only
+    assert "Research use only" in out
+
+
+def test_export_refuses_a_graph_that_disagrees(house, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    import model.export
+    from model.export import ExportError, Parity
+
+    root, _ = house
+    bad = Parity(n_windows=8, max_probability_difference=0.2, decisions_differ=1)
+    assert not bad.ok
+    assert not replace(bad, decisions_differ=0).ok
+    monkeypatch.setattr(model.export, "TOLERANCE", 0.0)
+    monkeypatch.setattr(model.export, "parity", lambda *_: bad)
+    with pytest.raises(ExportError, match="disagrees with torch"):
+        export(root / "model", root / "shards", tmp_path / "bundle", n_windows=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "output", "says"), [("nowhere", "new", "is no model"), ("model", "shards", "exists already")]
+)
+def test_export_refuses_bad_input(house, capsys, model, output, says):
+    from model.export import main
+
+    root, _ = house
+    args = ["--model", str(root / model), "--shards", str(root / "shards"), "--output", str(root / output)]
+    assert main(args) == 2
+    assert says in capsys.readouterr().err

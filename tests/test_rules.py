@@ -1,0 +1,79 @@
+"""The rules of the house, as tests."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("cerebeam", "signals", "pipelines", "model", "training", "evaluation", "serving")
+SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def lint_imports(folder):
+    command = [Path(sys.executable).parent / "lint-imports", "--config", folder / "pyproject.toml", "--no-cache"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_arrows_between_rooms():
+    result = lint_imports(ROOT)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("room", "line"),
+    [
+        ("signals", "import torch"),
+        ("signals", "import evaluation.metrics"),
+        ("serving", "import model.encoder"),
+        ("evaluation", "import torch"),
+        ("pipelines", "import training.data"),
+        ("model", "import apache_beam"),
+        ("model", "import evaluation.metrics"),
+    ],
+)
+def test_a_broken_arrow_is_noticed(tmp_path, room, line):
+    for name in ROOMS:
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / room / "planted.py").write_text(f'"""Planted."""\n{line}\n')
+    result = lint_imports(tmp_path)
+    assert result.returncode == 1, result.stdout
+    assert f"{room}.planted" in result.stdout
+
+
+def test_modality_is_data_not_code():
+    # Comparing two modalities is fine; asking which one it is by name or constant is not.
+    offenders = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in SOURCES
+        if path != ROOT / "signals" / "modality.py"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if re.search(
+            r"\b(if|elif|match|case)\b.*\bmodality(\.name)?\s*(==|!=|in\b)\s*([\"'(\[{]|[A-Z][A-Z0-9_]+\b)", line
+        )
+    ]
+    assert offenders == []
+
+
+def test_no_bare_except_no_type_bool_no_global_seed():
+    forbidden = re.compile(r"^\s*except:|(?<!d)type=bool|np\.random\.seed|random\.seed\(|save_main_session=True")
+    offenders = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in SOURCES
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if forbidden.search(line)
+    ]
+    assert offenders == []
+
+
+def test_no_grab_bags():
+    names = {path.stem for path in SOURCES}
+    assert not names & {"utils", "util", "common", "helpers", "misc", "datasets", "proto"}
+
+
+def test_init_files_are_empty():
+    assert [str(path) for path in SOURCES if path.name == "__init__.py" and path.read_text().strip()] == []
