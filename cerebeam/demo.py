@@ -30,11 +30,11 @@ class DemoError(RuntimeError):
 
 @dataclass(frozen=True)
 class Stage:
-    """One command of the demo."""
+    """A step of the demo: commands that run side by side."""
 
     name: str
     what: str
-    command: tuple[str, ...]
+    commands: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,62 +62,66 @@ def stages(demo: Demo) -> list[Stage]:
     todo = []
     if not demo.inputs:
         todo.append(
-            Stage("synthesize", "a corpus of four synthetic sites", (
+            Stage("synthesize", "a corpus of four synthetic sites", ((
                 *python, "signals.synthetic.synthesize", "--output", str(out / "corpus"), "--seed", str(SEED),
                 "--subjects-per-site", str(SUBJECTS_PER_SITE),
-            ))
+            ),))
         )  # fmt: skip
-    todo.append(Stage("prepare", "recordings to 10-s windows", (*prepare, "--output", str(pretrain), *salt)))
+    prepares = [(*prepare, "--output", str(pretrain), *salt)]
     if six:
-        todo.append(
-            Stage("prepare-task", "labelled 50-s windows", (
-                *prepare, "--output", str(task_shards), "--profile", "six-class", *salt,
-            ))
-        )  # fmt: skip
+        prepares.append((*prepare, "--output", str(task_shards), *salt, "--profile", "six-class"))
+    todo.append(Stage("prepare", "recordings to shards of windows, flagged and described", tuple(prepares)))
     todo += [
-        Stage("pretrain", "masked reconstruction and contrastive channels, two processes", (
+        Stage("pretrain", "masked reconstruction and contrastive channels, two processes", ((
             *python, "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "training.pretrain",
             "--recipe", "eeg_tiny", "--shards", str(pretrain), "--output", str(checkpoints / "pretrain"),
-        )),
-        Stage("leave-out", f"train without one {demo.group} at a time, predict it", (
+        ),)),
+        Stage("leave-out", f"train without one {demo.group} at a time, predict it", ((
             *python, "training.loso", "--shards", str(task_shards), "--task", demo.task.name, "--group", demo.group,
             "--encoder", str(checkpoints / "pretrain" / "encoder"),
             "--output", str(checkpoints / "predictions.parquet"), "--final", str(checkpoints / "final"),
-        )),
-        Stage("report", "metrics, intervals, audit, one page", (
+        ),)),
+        Stage("report", "metrics, intervals, audit, one page", ((
             *python, "evaluation.report", str(checkpoints / "predictions.parquet"), "--output", str(out),
             "--reconstruction", str(checkpoints / "pretrain" / "reconstruction.parquet"),
             "--history", str(checkpoints / "pretrain" / "metrics.jsonl"),
             "--pipeline", str(task_shards / "manifest.json"),
-        )),
-        Stage("export", "ONNX, checked against torch", (
+        ),)),
+        Stage("export", "ONNX, checked against torch", ((
             *python, "model.export", "--model", str(checkpoints / "final"), "--shards", str(task_shards),
             "--output", str(out / "bundle"),
-        )),
+        ),)),
     ]  # fmt: skip
     return todo
 
 
 def run_stage(stage: Stage, number: int, total: int, logs: Path) -> float:
-    """Run one command, its output to a log, progress bars to the terminal; returns seconds.
+    """Run a stage's commands, their output to logs, progress bars to the terminal; returns seconds.
 
-    Raises DemoError with the last line of the log if the command fails.
+    Raises DemoError with the last line of the log if a command fails.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    log = logs / f"{number}-{stage.name}.log"
-    print(f"[{number}/{total}] {stage.name:<13} {stage.what}", flush=True)  # noqa: T201
+    print(f"[{number}/{total}] {stage.name:<11} {stage.what}", flush=True)  # noqa: T201
     started = time.perf_counter()
-    with log.open("w", encoding="utf-8") as file:
-        file.write("$ " + " ".join(stage.command) + "\n")
-        file.flush()
-        stderr = None if sys.stderr.isatty() else file
-        code = subprocess.run(stage.command, stdout=file, stderr=stderr, env=_environment(), check=False).returncode
+    running = [_start(command, logs / f"{number}-{stage.name}-{i}.log") for i, command in enumerate(stage.commands, 1)]
+    for process, log in running:
+        if code := process.wait():
+            for other, _ in running:
+                other.kill()
+                other.wait()
+            lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+            raise DemoError(f"stage {stage.name} ended with code {code}: {lines[-1]} (whole log: {log})")
     seconds = time.perf_counter() - started
-    if code:
-        lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-        raise DemoError(f"stage {stage.name} ended with code {code}: {lines[-1]} (whole log: {log})")
     print(f"      {seconds:6.1f} s", flush=True)  # noqa: T201
     return seconds
+
+
+def _start(command: tuple[str, ...], log: Path) -> tuple["subprocess.Popen[bytes]", Path]:
+    with log.open("w", encoding="utf-8") as file:
+        file.write("$ " + " ".join(command) + "\n")
+        file.flush()
+        stderr = None if sys.stderr.isatty() else file
+        return subprocess.Popen(command, stdout=file, stderr=stderr, env=_environment()), log
 
 
 def _environment() -> dict[str, str]:
@@ -227,7 +231,7 @@ def _serve(demo: Demo) -> Stage:
     roots = [Path(item) for item in demo.inputs or (str(demo.output / "corpus"),)]
     (found, *_) = (path for root in roots for path in sorted(root.rglob(names[0])))
     command = (sys.executable, "-m", "serving.predict", str(demo.output / "bundle"), str(found))
-    return Stage("serve", f"answers for {found.name} from the bundle alone", command)
+    return Stage("serve", f"answers for {found.name} from the bundle alone", (command,))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -203,7 +203,8 @@ def prefetch(make: Callable[[int], T], numbers: Iterable[int], *, depth: int = 2
                 return put((None, error))
         put((None, StopIteration()))
 
-    threading.Thread(target=work, daemon=True, name="prefetch").start()
+    thread = threading.Thread(target=work, daemon=True, name="prefetch")
+    thread.start()
     try:
         while True:
             value, error = results.get()
@@ -214,3 +215,5 @@ def prefetch(make: Callable[[int], T], numbers: Iterable[int], *, depth: int = 2
             yield value  # type: ignore[misc]
     finally:
         stopped.set()
+        # A thread that is still inside of torch when the interpreter ends takes the process down with SIGABRT.
+        thread.join()

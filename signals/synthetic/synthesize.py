@@ -3,9 +3,13 @@
 import argparse
 import csv
 import json
+import multiprocessing
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +33,17 @@ def synthesize(
     subjects_per_site: int = 8,
     segments_per_subject: int = 6,
     sites: Sequence[Site] = SITES,
+    jobs: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a corpus and return the path of its labels.csv; the same arguments give the same bytes.
 
     Layout: `output/<site_id>/<subject>.<ext>`, labels.csv (one row a 50-s segment), corpus.json. It is built beside
-    `output` and moved there when complete. `on_progress(done, total)` is called after each recording. Raises
-    ValueError for counts below 1, no or repeated sites, and an `output` that is not empty.
+    `output` and moved there when complete, by `jobs` processes. `on_progress(done, total)` is called after each
+    recording. Raises ValueError for counts below 1, no or repeated sites, and an `output` that is not empty.
     """
-    if min(subjects_per_site, segments_per_subject) < 1:
-        raise ValueError(f"{subjects_per_site=} and {segments_per_subject=} must be at least 1")
+    if min(subjects_per_site, segments_per_subject, jobs) < 1:
+        raise ValueError(f"{subjects_per_site=}, {segments_per_subject=} and {jobs=} must be at least 1")
     if seed < 0:
         raise ValueError(f"seed={seed} is negative")
     if not sites or len({site.site_id for site in sites}) < len(sites):
@@ -49,52 +54,68 @@ def synthesize(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        _fill(partial, seed, subjects_per_site, segments_per_subject, sites, on_progress)
+        tasks = list(_tasks(partial, seed, subjects_per_site, segments_per_subject, sites))
+        rows = []
+        for done, some in enumerate(_written(tasks, jobs), start=1):
+            rows += some
+            if on_progress is not None:
+                on_progress(done, len(tasks))
+        _write_labels(partial / "labels.csv", rows)
+        about = {"generator_version": GENERATOR_VERSION, "seed": seed, "sites": [site.to_dict() for site in sites]}
+        (partial / "corpus.json").write_text(json.dumps(about, indent=2) + "\n")
         partial.replace(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return output / "labels.csv"
 
 
-def _fill(
-    folder: Path,
-    seed: int,
-    subjects_per_site: int,
-    segments_per_subject: int,
-    sites: Sequence[Site],
-    on_progress: Callable[[int, int], None] | None,
-) -> None:
-    total = sum(site.n_subjects or subjects_per_site for site in sites)
-    rows: list[tuple[object, ...]] = []
-    for done, row in enumerate(_recordings(folder, seed, subjects_per_site, segments_per_subject, sites), start=1):
-        rows += row
-        if on_progress is not None:
-            on_progress(done, total)
-    _write_labels(folder / "labels.csv", rows)
-    about = {"generator_version": GENERATOR_VERSION, "seed": seed, "sites": [site.to_dict() for site in sites]}
-    (folder / "corpus.json").write_text(json.dumps(about, indent=2) + "\n")
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """One recording to make."""
+
+    folder: Path
+    site: Site
+    subject_id: str
+    labels: list[str]
+    seed: list[int]
 
 
-def _recordings(
+def _tasks(
     folder: Path, seed: int, subjects_per_site: int, segments_per_subject: int, sites: Sequence[Site]
-) -> Iterator[list[tuple[object, ...]]]:
-    """Write recordings one by one; yield the label rows of each."""
+) -> Iterator[_Task]:
     for site_index, site in enumerate(sites):
         (folder / site.site_id).mkdir()
         n_subjects = site.n_subjects or subjects_per_site
         plan = label_plan(np.random.default_rng([seed, site_index]), n_subjects, segments_per_subject)
-        for index, labels in enumerate(plan):
-            rng = np.random.default_rng([seed, site_index, index + 1])  # index 0 would repeat the plan's stream
-            recording = record(rng, site=site, subject=draw_subject(rng), labels=labels)
-            subject_id = f"{site.site_id}-{index + 1:03d}"
-            path = folder / site.site_id / f"{subject_id}{FILE_FORMATS[site.file_format]}"
-            write_recording(path, recording, site=site, patient=subject_id)
-            yield [
-                (site.site_id, subject_id, path.name, f"{onset:g}", f"{SEGMENT_S:g}", label, "votes", *votes)
-                for onset, label, votes in zip(
-                    recording.segment_onsets_s, recording.labels, recording.votes, strict=True
-                )
-            ]
+        for number, labels in enumerate(plan, start=1):  # number 0 would repeat the plan's stream
+            yield _Task(
+                folder=folder / site.site_id,
+                site=site,
+                subject_id=f"{site.site_id}-{number:03d}",
+                labels=labels,
+                seed=[seed, site_index, number],
+            )
+
+
+def _written(tasks: Sequence[_Task], jobs: int) -> Iterator[list[tuple[object, ...]]]:
+    """Write all recordings; yield the label rows of each, in order."""
+    if jobs == 1:
+        yield from map(_write, tasks)
+        return
+    # Fresh interpreters: the caller may have threads.
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_write, tasks)
+
+
+def _write(task: _Task) -> list[tuple[object, ...]]:
+    rng, site = np.random.default_rng(task.seed), task.site
+    recording = record(rng, site=site, subject=draw_subject(rng), labels=task.labels)
+    path = task.folder / f"{task.subject_id}{FILE_FORMATS[site.file_format]}"
+    write_recording(path, recording, site=site, patient=task.subject_id)
+    return [
+        (site.site_id, task.subject_id, path.name, f"{onset:g}", f"{SEGMENT_S:g}", label, "votes", *votes)
+        for onset, label, votes in zip(recording.segment_onsets_s, recording.labels, recording.votes, strict=True)
+    ]
 
 
 def label_plan(rng: np.random.Generator, n_subjects: int, segments_per_subject: int) -> list[list[str]]:
@@ -146,6 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--subjects-per-site", type=int, default=8)
     parser.add_argument("--segments-per-subject", type=int, default=6)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     args = parser.parse_args(argv)
     with tqdm(desc="recordings", unit="file", disable=not sys.stderr.isatty()) as bar:
 
@@ -156,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             labels = synthesize(
                 args.output, seed=args.seed, subjects_per_site=args.subjects_per_site,
-                segments_per_subject=args.segments_per_subject, on_progress=show,
+                segments_per_subject=args.segments_per_subject, jobs=args.jobs, on_progress=show,
             )  # fmt: skip
         except (ValueError, OSError) as error:
             sys.stderr.write(f"synthesize: {error}\n")

@@ -1,3 +1,5 @@
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,3 +100,10 @@ def test_prefetch_keeps_order_and_raises_in_place() -> None:
     with pytest.raises(RuntimeError, match="shard 3"):
         next(values)
     assert list(prefetch(make, range(3), depth=1)) == [0, 10, 20]
+
+
+def test_prefetch_leaves_no_thread_behind() -> None:
+    values = prefetch(lambda n: time.sleep(0.05) or n, range(1000))
+    assert next(values) == 0
+    values.close()
+    assert "prefetch" not in {thread.name for thread in threading.enumerate()}
