@@ -70,6 +70,7 @@ def probe(*, tiny: bool = False) -> FinetuneRecipe:
     recipe = FinetuneRecipe(
         freeze=("stem", "trunk"),
         epochs=40,
+        micro_batch=16,
         patience=8,
         learning_rate=1e-3,
         drop_channels=0.0,
