@@ -46,6 +46,7 @@ setup(
         ],
         "serve": ["fastapi>=0.165", "onnxruntime>=1.31", "uvicorn>=0.54"],
         "dev": [
+            "edfio>=0.4.18",
             "hypothesis>=6.170",
             "import-linter>=2.0",
             "mypy>=2.4",

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ def stages(demo: Demo) -> list[Stage]:
             *python, "evaluation.report", str(checkpoints / "predictions.parquet"), "--output", str(out),
             "--reconstruction", str(checkpoints / "pretrain" / "reconstruction.parquet"),
             "--history", str(checkpoints / "pretrain" / "metrics.jsonl"),
-            "--pipeline", str(task_shards / "manifest.json"),
+            "--pipeline", str(task_shards / "manifest.json"), "--title", _title(demo),
         ),)),
         Stage("export", "ONNX, checked against torch", ((
             *python, "model.export", "--model", str(checkpoints / "final"), "--shards", str(task_shards),
@@ -93,6 +94,12 @@ def stages(demo: Demo) -> list[Stage]:
         ),)),
     ]  # fmt: skip
     return todo
+
+
+def _title(demo: Demo) -> str:
+    if not demo.inputs:
+        return f"Cerebeam demo: {demo.task.name} on a synthetic corpus"
+    return f"Cerebeam: {demo.task.name} on {', '.join(Path(item).name for item in demo.inputs)}"
 
 
 def run_stage(stage: Stage, number: int, total: int, logs: Path) -> float:
@@ -129,8 +136,11 @@ def _environment() -> dict[str, str]:
     return {**os.environ, **{name: value for name, value in quiet.items() if name not in os.environ}}
 
 
-def labelled_files(labels: Path) -> dict[str, dict[str, set[tuple[str, str]]]]:
-    """Return, by task and class, the (site, subject) pairs that the label file has; unknown subjects are left out."""
+def labelled_subjects(labels: Path) -> dict[str, dict[str, set[tuple[str, str]]]]:
+    """Return, by task and class, the (site, subject) pairs that the label file has.
+
+    Unknown subjects are left out, and sites with one class of a task: training leaves them out, too.
+    """
     found: dict[str, dict[str, set[tuple[str, str]]]] = {task: {} for task in TASKS}
     with labels.open(newline="", encoding="utf-8-sig") as file:
         for row in csv.DictReader(file):
@@ -139,7 +149,13 @@ def labelled_files(labels: Path) -> dict[str, dict[str, set[tuple[str, str]]]]:
                 cls = task.class_of(row.get("label") or "")
                 if cls and subject and subject.lower() != "unknown":
                     found[task.name].setdefault(cls, set()).add((row.get("site") or "", subject))
-    return found
+    return {task: _with_contrast(classes) for task, classes in found.items()}
+
+
+def _with_contrast(classes: dict[str, set[tuple[str, str]]]) -> dict[str, set[tuple[str, str]]]:
+    at_site = Counter(site for members in classes.values() for site in {site for site, _ in members})
+    kept = {cls: {pair for pair in members if at_site[pair[0]] > 1} for cls, members in classes.items()}
+    return {cls: members for cls, members in kept.items() if members}
 
 
 def choose_task(labels: Path, asked: str | None) -> tuple[Task, str]:
@@ -148,7 +164,7 @@ def choose_task(labels: Path, asked: str | None) -> tuple[Task, str]:
     Unasked, it is the task with most known subjects in its rarest class. Sites are left out where at least three have
     two classes or more, else subjects.
     """
-    found = labelled_files(labels)
+    found = labelled_subjects(labels)
     if asked and len(found[asked]) < 2:
         others = [name for name, classes in found.items() if len(classes) > 1]
         raise DemoError(
@@ -226,10 +242,12 @@ def _interval(metric: dict[str, Any]) -> str:
 
 def _serve(demo: Demo) -> Stage:
     """Return the stage that asks the bundle about one recording."""
+    members = set().union(*labelled_subjects(demo.labels)[demo.task.name].values())
     with demo.labels.open(newline="", encoding="utf-8-sig") as file:
-        names = [row["file"] for row in csv.DictReader(file) if demo.task.class_of(row.get("label") or "")]
+        names = {row["file"] for row in csv.DictReader(file) if (row.get("site") or "", row["subject"]) in members}
     roots = [Path(item) for item in demo.inputs or (str(demo.output / "corpus"),)]
-    (found, *_) = (path for root in roots for path in sorted(root.rglob(names[0])))
+    files = sorted(path for root in roots for path in (root.rglob("*") if root.is_dir() else [root]))
+    found = next(path for path in files if path.name in names)
     command = (sys.executable, "-m", "serving.predict", str(demo.output / "bundle"), str(found))
     return Stage("serve", f"answers for {found.name} from the bundle alone", (command,))
 

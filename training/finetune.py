@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,22 @@ def labelled(shards: Shards, task: Task) -> Labelled:
     return Labelled(
         shards=shards, task=task, windows=np.array(windows), targets=np.stack(targets), has_votes=votes_seen
     )
+
+
+def with_contrast(data: Labelled) -> Labelled:
+    """Return the windows of sites that have two classes or more, and say which sites are left out.
+
+    A site of one class would teach a model to tell sites apart: "control" at one hospital is no control for a disease
+    that only another one has. Raises ValueError if no site is left.
+    """
+    sites = np.array([data.shards.entries[i].site_id for i in data.windows])
+    alone = sorted(site for site in set(sites.tolist()) if len(set(data.labels[sites == site].tolist())) < 2)
+    if len(alone) == len(set(sites.tolist())):
+        raise ValueError(f"no site has two classes of task {data.task.name!r}; sites with labels: {', '.join(alone)}")
+    if alone:
+        logger.warning("left out of task %s, since they have one class only: %s", data.task.name, ", ".join(alone))
+    kept = ~np.isin(sites, alone)
+    return replace(data, windows=data.windows[kept], targets=data.targets[kept])
 
 
 def _votes_count(votes: Sequence[float], task: Task) -> bool:
@@ -403,7 +419,7 @@ def finetune(command: FinetuneCommand, processes: Processes) -> bool:
     """Fine-tune on all labelled windows and save the model; returns False if a signal stopped it."""
     task = task_named(command.task)
     encoder, pretraining = start_encoder(command.encoder, seed=command.config.seed)
-    data = labelled(Shards(command.shards), task)
+    data = with_contrast(labelled(Shards(command.shards), task))
     classifier = fit(
         data,
         np.arange(len(data.windows)),

@@ -21,7 +21,16 @@ from evaluation.predictions import Predictions, write_predictions
 from training.command import parse_command, run_main
 from training.data import Shards
 from training.distributed import Processes, start_processes
-from training.finetune import Labelled, fit, labelled, predict, start_encoder, task_named, without_encoder
+from training.finetune import (
+    Labelled,
+    fit,
+    labelled,
+    predict,
+    start_encoder,
+    task_named,
+    with_contrast,
+    without_encoder,
+)
 from training.loop import RESUME_EXIT
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
 from training.splits import Fold, Grouping, describe, site_folds, split_digest, subject_folds
@@ -60,7 +69,7 @@ def leave_out(command: LosoCommand, processes: Processes, *, told: str) -> bool:
     """
     task, recipe = task_named(command.task), command.config
     encoder, pretraining = start_encoder(command.encoder, seed=recipe.seed)
-    data = labelled(Shards(command.shards), task)
+    data = with_contrast(labelled(Shards(command.shards), task))
     folds = make_folds(data, command.group, n_folds=command.folds, seed=recipe.seed)
     folder = command.output.parent
     train = partial(fit, data, recipe=recipe, encoder=encoder, pretraining=pretraining, processes=processes, kept=[])

@@ -18,6 +18,14 @@ def test_chooses_the_task_with_most_known_subjects(tmp_path):
     assert (task.name, group) == ("adhd", "subject")
 
 
+def test_controls_of_another_site_are_no_controls(tmp_path):
+    rows = [("a", f"s{i}", f"{i}.edf", "ADHD") for i in range(4)] + [
+        ("b", f"c{i}", f"c{i}.edf", "Control") for i in range(4)
+    ]
+    with pytest.raises(DemoError, match="allow no task 'adhd'"):
+        choose_task(labels(tmp_path, rows), "adhd")
+
+
 def test_leaves_out_sites_where_three_have_the_classes(tmp_path):
     rows = [
         (site, f"{site}{c}{i}", f"{site}{c}{i}.edf", c) for site in "abc" for c in ("LPD", "Other") for i in range(2)

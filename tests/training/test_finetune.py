@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from signals.tasks import SIX_CLASS, Task
 from training import finetune, loso, predict, pretrain
 from training.augment import mirror_order
 from training.data import Shards
-from training.finetune import labelled, target_of
+from training.finetune import labelled, target_of, with_contrast
 from training.frozen import FrozenTokens
 from training.recipes.finetuning import RECIPES
 
@@ -51,6 +52,19 @@ def test_only_windows_of_the_task_count(toy_shards: Path, long_shards: Path) -> 
         labelled(Shards(toy_shards), SIX_CLASS)
     with pytest.raises(ValueError, match="no window of .* has a label of task 'hard'; labels there: .*GPD"):
         labelled(Shards(toy_shards), HARD)
+
+
+def test_a_site_of_one_class_teaches_the_site_and_is_left_out(long_shards: Path) -> None:
+    data = labelled(Shards(long_shards), SIX_CLASS)
+    sites = np.array([data.shards.entries[i].site_id for i in data.windows])
+    only_seizures = (sites != "site0") | (data.labels == data.labels[sites == "site0"][0])
+    one_class = replace(data, windows=data.windows[only_seizures], targets=data.targets[only_seizures])
+    kept = with_contrast(one_class)
+    assert {data.shards.entries[i].site_id for i in kept.windows} == set(sites) - {"site0"}
+    assert len(kept.windows) == len(kept.targets) == (sites != "site0").sum()
+    alone = data.labels == data.labels[0]
+    with pytest.raises(ValueError, match="no site has two classes"):
+        with_contrast(replace(data, windows=data.windows[alone], targets=data.targets[alone]))
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
