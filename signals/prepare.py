@@ -181,7 +181,8 @@ def plan_windows(recording: Recording, plan: RecordingPlan, labels: Sequence[Lab
         for start in range(0, length - n_window + 1, hop)
     ]
     if not starts:
-        raise UnreadableError("too_short", f"{recording.duration_s:.1f} s, a window takes {profile.window_s} s")
+        longest_s = max(lengths) / profile.signal.sfreq
+        raise UnreadableError("too_short", f"{longest_s:.1f} s without a gap, a window takes {profile.window_s:g} s")
     return starts
 
 
