@@ -49,7 +49,7 @@ def machine() -> str:
 
 def demo(output: Path) -> None:
     """The demo, per stage; what the pretraining's reconstruction is worth."""
-    module("cerebeam.cli", "demo", "--output", output / "demo")
+    module("cerebeam.demo", "--output", output / "demo")
     seconds = json.loads((output / "demo" / "demo.json").read_text())["seconds"]
     for name, value in seconds.items():
         print(f"  {name:<14}{value:7.1f} s")

@@ -132,7 +132,7 @@ def _start(command: tuple[str, ...], log: Path) -> tuple["subprocess.Popen[bytes
 
 
 def _environment() -> dict[str, str]:
-    quiet = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "TOKENIZERS_PARALLELISM": "false"}
+    quiet = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     return {**os.environ, **{name: value for name, value in quiet.items() if name not in os.environ}}
 
 
