@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from signals.command_line import Parser
 from signals.tasks import SIX_CLASS, TASKS, Task
 
 SEED = 7
@@ -254,7 +255,7 @@ def _serve(demo: Demo) -> Stage:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; returns 0, or 2 with one line on standard error."""
-    parser = argparse.ArgumentParser(prog="cerebeam demo", description=__doc__.splitlines()[0])
+    parser = Parser(prog="cerebeam demo", description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder for everything that is made")
     parser.add_argument("--input", nargs="+", default=[], help="folders of recordings instead of the synthetic corpus")
     parser.add_argument("--labels", type=Path, help="csv with file, site, subject, label")

@@ -1,6 +1,5 @@
 """Predictions in, one HTML page and its facts.json out: `python -m evaluation.report PREDICTIONS --output DIR`."""
 
-import argparse
 import hashlib
 import json
 import shlex
@@ -15,6 +14,7 @@ from evaluation.facts import facts_from
 from evaluation.predictions import Predictions, read_predictions
 from evaluation.reconstruction import read_reconstruction
 from evaluation.report_page import page
+from signals.command_line import Parser
 
 
 def write_report(facts: dict[str, Any], output: Path, *, title: str) -> tuple[Path, Path]:
@@ -104,7 +104,7 @@ def pipeline_facts(path: Path) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns 0, or 2 after one line on stderr for bad input."""
-    parser = argparse.ArgumentParser(prog="python -m evaluation.report", description=__doc__)
+    parser = Parser(prog="python -m evaluation.report", description=__doc__)
     parser.add_argument("predictions", type=Path, help="predictions.parquet")
     parser.add_argument("--output", type=Path, required=True, help="folder for report.html and facts.json")
     parser.add_argument("--reconstruction", type=Path, help="reconstruction.parquet of pretraining")

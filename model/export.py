@@ -6,7 +6,6 @@ The ONNX graph has a dynamic batch and a dynamic length. It is compared with tor
 batch sizes, lengths and with channels absent; a graph that disagrees is not written.
 """
 
-import argparse
 import hashlib
 import json
 import logging
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 
 from model.classifier import Classifier
+from signals.command_line import Parser
 from signals.manifest import ManifestError, read_manifest
 from signals.records import decode_window
 from signals.tasks import TASKS
@@ -200,7 +200,7 @@ def model_card(classifier: Classifier, agreement: Parity) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line; returns 0, or 2 with one line on standard error."""
-    parser = argparse.ArgumentParser(prog="model.export", description="a trained task model to a bundle")
+    parser = Parser(prog="model.export", description="a trained task model to a bundle")
     parser.add_argument("--model", type=Path, required=True, help="folder made by training.finetune or training.loso")
     parser.add_argument(
         "--shards", type=Path, required=True, help="shard set whose windows torch and ONNX are compared on"

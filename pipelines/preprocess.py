@@ -27,6 +27,7 @@ from pipelines.inputs import InputError, Inputs, find_inputs
 from pipelines.labels import LabelError, read_labels
 from pipelines.salt import resolve_salt
 from pipelines.transforms import PlanFiles, WriteShards, seconds_written
+from signals.command_line import Parser
 from signals.manifest import read_manifest
 from signals.profiles import PROFILES, Profile
 
@@ -129,9 +130,7 @@ class _progress:
 
 def parse_args(argv: Sequence[str] | None = None) -> Run:
     """Return the run that a command line asks for; exits with code 2 and one line on bad input."""
-    parser = argparse.ArgumentParser(
-        prog="pipelines.preprocess", description=__doc__.splitlines()[0], allow_abbrev=False
-    )
+    parser = Parser(prog="pipelines.preprocess", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--input", nargs="+", required=True, help="folders, files or globs")
     parser.add_argument("--output", type=Path, required=True, help="folder of the shard set; must not exist yet")
     parser.add_argument("--labels", type=Path, help="csv with a column file and site, subject, onset_s, label, votes")

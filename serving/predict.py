@@ -9,12 +9,13 @@ from pathlib import Path
 
 from serving.bundle import Bundle, BundleError, load_bundle
 from serving.runtime import Answer, run, windows_of_file
+from signals.command_line import Parser
 from signals.recording import UnreadableError
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line."""
-    parser = argparse.ArgumentParser(prog="serving.predict", description=__doc__)
+    parser = Parser(prog="serving.predict", description=__doc__)
     parser.add_argument("bundle", type=Path, help="folder made by model.export")
     parser.add_argument("file", help="a recording: EDF, BDF, FIF, BrainVision, EEGLAB, ...")
     parser.add_argument("--mains-hz", type=float, help="mains frequency, Hz; detected if not given")

@@ -61,10 +61,12 @@ def parse_command(
 
 
 def _unboxed(text: str) -> str:
-    """Return the first paragraph of one of tyro's framed messages as one line."""
-    lines = [line.strip("│ ") for line in text.splitlines() if line.startswith("│")]
-    paragraph = itertools.takewhile(lambda line: not line.startswith("──"), lines)
-    return " ".join(" ".join(paragraph).split()) or text.strip()
+    """Return the first paragraph of one of tyro's messages, framed or plain, as one line."""
+    lines = [line.strip("│|╭╮╰╯ ") for line in text.splitlines()]
+    # Framed messages carry their title in the upper edge, plain ones above a line of dashes.
+    body = [line for line in lines if line and not set(line) <= set("─-") and "─ " not in line]
+    paragraph = itertools.takewhile(lambda line: not line.startswith("For full helptext"), body)
+    return " ".join(" ".join(paragraph).split()) or " ".join(text.split())
 
 
 def _defaults(command: type[C], recipe: str, config: Any) -> C:

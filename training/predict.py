@@ -1,6 +1,5 @@
 """Predictions of a saved model: `python -m training.predict --model DIR --shards DIR --output F.parquet`."""
 
-import argparse
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ import numpy as np
 
 from evaluation.predictions import Predictions, write_predictions
 from model.classifier import Classifier
+from signals.command_line import Parser
 from training.command import check_model_dir, run_main
 from training.data import Shards
 from training.finetune import labelled, predict, task_named
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     prog = "training.predict"
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser = Parser(prog=prog, description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder of a fine-tuned model")
     parser.add_argument("--shards", type=Path, required=True, help="shard set with labels")
     parser.add_argument("--output", type=Path, required=True, help="predictions file to write")

@@ -1,6 +1,5 @@
 """Make a labelled corpus of several synthetic hospitals: `python -m signals.synthetic.synthesize --output DIR`."""
 
-import argparse
 import csv
 import json
 import multiprocessing
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from signals.command_line import Parser
 from signals.synthetic.files import write_edf, write_fif
 from signals.synthetic.recordings import SEGMENT_S, SyntheticRecording, record
 from signals.synthetic.sites import FILE_FORMATS, SITES, Site
@@ -162,7 +162,7 @@ def _write_labels(path: Path, rows: Sequence[Sequence[object]]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make a corpus from the command line; return 0, or 2 with one line on stderr for bad input."""
-    parser = argparse.ArgumentParser(prog="python -m signals.synthetic.synthesize", description=__doc__)
+    parser = Parser(prog="python -m signals.synthetic.synthesize", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--subjects-per-site", type=int, default=8)

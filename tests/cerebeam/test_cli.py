@@ -15,6 +15,18 @@ def test_every_command_has_a_main_and_a_help(command, capsys):
     assert "--" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_an_unknown_option_is_one_line_and_code_2(command, capsys):
+    try:
+        code = main([command, "--nonsense"])
+    except SystemExit as ended:
+        code = ended.code
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+
+
 def test_unknown_command_is_one_line_and_code_2(capsys):
     assert main(["nonsense"]) == 2
     out, err = capsys.readouterr()
