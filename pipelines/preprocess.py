@@ -6,6 +6,7 @@ Options that are not listed by --help go to Beam (--runner, --direct_num_workers
 """
 
 import argparse
+import json
 import logging
 import shutil
 import sys
@@ -28,7 +29,7 @@ from pipelines.labels import LabelError, read_labels
 from pipelines.salt import resolve_salt
 from pipelines.transforms import PlanFiles, WriteShards, seconds_written
 from signals.command_line import Parser
-from signals.manifest import read_manifest
+from signals.manifest import MANIFEST
 from signals.profiles import PROFILES, Profile
 
 logger = logging.getLogger(__name__)
@@ -77,35 +78,29 @@ def preprocess(run: Run) -> dict[str, Any]:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        with _progress(str(partial), run):
+        with _Progress(str(partial), run):
             pipeline = beam.Pipeline(options=_options(run.beam_args))
             build(pipeline, run, str(partial))
             pipeline.run().wait_until_finish()
-        if not (partial / "_COMPLETED").is_file():
-            raise RunError(_why_incomplete(partial, run.max_quarantined))
+        counts: dict[str, Any] = json.loads((partial / MANIFEST).read_text(encoding="utf-8"))["counts"]
+        if why := complaint(counts, run.max_quarantined):
+            raise RunError(why)
         if run.output.exists():
             shutil.rmtree(run.output)
         partial.rename(run.output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return read_manifest(run.output).counts
-
-
-def _why_incomplete(partial: Path, max_quarantined: float) -> str:
-    (partial / "_COMPLETED").touch()  # read_manifest asks for it; the folder goes away right after
-    return complaint(read_manifest(partial).counts, max_quarantined) or "the run ended before its manifest was written"
+    return counts
 
 
 def _options(beam_args: Sequence[str]) -> PipelineOptions:
     args = list(beam_args)
     if not any(arg.split("=")[0] == "--runner" for arg in args):
         args.append(f"--runner={LOCAL_RUNNER}")
-    if not any(arg.split("=")[0] == "--default_sdk_harness_log_level" for arg in args):
-        args.append("--default_sdk_harness_log_level=ERROR")  # workers greet and take leave at INFO
     return PipelineOptions(args)
 
 
-class _progress:
+class _Progress:
     """A bar over seconds of EEG written, for runs within this process and a terminal; silent otherwise."""
 
     def __init__(self, output: str, run: Run) -> None:

@@ -11,7 +11,15 @@ from functools import cached_property
 
 import numpy as np
 
-from signals.filters import antialias_taps, band_taps, filter_zero_phase, mains_harmonics, resample, resampling_ratio
+from signals.filters import (
+    antialias_taps,
+    band_taps,
+    filter_zero_phase,
+    mains_harmonics,
+    reflect,
+    resample,
+    resampling_ratio,
+)
 from signals.montage import Harmoniser
 
 
@@ -81,13 +89,10 @@ class Conditioner:
 
 
 def _continue(x: np.ndarray, before: int, after: int) -> np.ndarray:
-    n_times = x.shape[-1]
-    left = 2 * x[..., :1] - x[..., min(before, n_times - 1) : 0 : -1]
-    right = 2 * x[..., -1:] - x[..., -2 : -min(after, n_times - 1) - 2 : -1]
+    longest = x.shape[-1] - 1
+    y = reflect(x, min(before, longest), min(after, longest))
     # A segment shorter than the reach is continued once and then held.
-    left = np.pad(left, [(0, 0), (before - left.shape[-1], 0)], mode="edge") if before else left
-    right = np.pad(right, [(0, 0), (0, after - right.shape[-1])], mode="edge") if after else right
-    return np.concatenate([left, x, right], axis=-1)
+    return np.pad(y, [(0, 0), (max(before - longest, 0), max(after - longest, 0))], mode="edge")
 
 
 def _fill(x: np.ndarray, missing: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ plan and its blocks are small and hold no samples, so they are what goes through
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -297,7 +297,7 @@ def _place(recording: Recording, plan: RecordingPlan, label: Label, lengths: lis
         # A file's last sample may fall short of the label's end by less than one native sample.
         slack = round(sfreq / plan.native_sfreq) + 1
         if -slack <= start and start + n_window <= length + slack:
-            return WindowStart(segment, min(max(start, 0), length - n_window), replace(label))
+            return WindowStart(segment, min(max(start, 0), length - n_window), label)
     raise UnreadableError(
         "label_out_of_range",
         f"no gap-free {plan.profile.window_s} s at {label.onset_s} s of {recording.duration_s:.1f} s",
