@@ -37,7 +37,7 @@ demo: install
 	$(VENV)/bin/cerebeam demo --output demo-output
 
 bench: install
-	$(PY) benchmarks/spine.py
+	$(PY) -m benchmarks.spine
 
 clean:
 	rm -rf $(VENV) demo-output build *.egg-info

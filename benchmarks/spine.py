@@ -1,6 +1,6 @@
 """make bench: the figures of the whole way; each ends as a line "figure <name> <value> <unit>".
 
-    python benchmarks/spine.py [--output DIR] [--only demo|memory|real]
+    python -m benchmarks.spine [--output DIR] [--only demo|memory|real]
 
 `memory` prepares a generated 8 h, 32-channel, 500 Hz EDF (922 MB); `real` applies the six-class model of the demo,
 which has seen synthetic sites only, to real intensive-care segments under CEREBEAM_REAL_DATA, if they are there.
@@ -9,42 +9,12 @@ which has seen synthetic sites only, to real intensive-care segments under CEREB
 import argparse
 import json
 import os
-import platform
 import shutil
-import subprocess
-import sys
-import time
-from datetime import date
 from pathlib import Path
 
 import pandas as pd
 
-
-def run(*command: str | Path) -> tuple[float, float]:
-    """Run a command to its end; returns (seconds, peak resident MB of the process itself)."""
-    started = time.perf_counter()
-    process = subprocess.Popen([str(part) for part in command])
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{' '.join(map(str, command))} failed with status {status}")
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
-
-
-def module(name: str, *args: str | Path) -> tuple[float, float]:
-    """Run a module of the project."""
-    return run(sys.executable, "-m", name, *args)
-
-
-def figure(name: str, value: float, unit: str) -> None:
-    """Print one figure for a program to read."""
-    print(f"figure {name} {value:.4g} {unit}", flush=True)
-
-
-def machine() -> str:
-    """Return what these figures were measured on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "?")
-    return f"{date.today()}, {os.cpu_count()} x {cpu}, {platform.system()}, Python {platform.python_version()}, no GPU"
+from benchmarks.harness import figure, machine, module
 
 
 def demo(output: Path) -> None:

@@ -1,0 +1,36 @@
+"""What every bench shares: run a command and see its time and memory, name the machine, print a figure."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+
+def run(*command: str | Path) -> tuple[float, float]:
+    """Run a command to its end; returns (seconds, peak resident MB of the process itself)."""
+    started = time.perf_counter()
+    process = subprocess.Popen([str(part) for part in command])
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{' '.join(map(str, command))} failed with status {status}")
+    return time.perf_counter() - started, usage.ru_maxrss / 1024
+
+
+def module(name: str, *args: str | Path) -> tuple[float, float]:
+    """Run a module of the project."""
+    return run(sys.executable, "-m", name, *args)
+
+
+def figure(name: str, value: float, unit: str) -> None:
+    """Print one figure for a program to read."""
+    print(f"figure {name} {value:.4g} {unit}", flush=True)
+
+
+def machine() -> str:
+    """Return what these figures were measured on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "?")
+    return f"{date.today()}, {os.cpu_count()} x {cpu}, {platform.system()}, Python {platform.python_version()}, no GPU"
