@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from pipelines.corpora.corpus import Corpus, corpus_of, slug
-from pipelines.labels import LabelTable
+from pipelines.corpora.corpus import Corpus, corpus_of
+from signals.labels import LabelTable, slug
 from signals.prepare import Label
 
 SIDE_FILES = (

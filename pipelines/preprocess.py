@@ -25,10 +25,10 @@ from tqdm import tqdm
 from pipelines.corpora.public import PUBLIC
 from pipelines.finish import WriteManifest, complaint
 from pipelines.inputs import InputError, Inputs, find_inputs
-from pipelines.labels import LabelError, read_labels
 from pipelines.salt import resolve_salt
 from pipelines.transforms import PlanFiles, WriteShards, seconds_written
 from signals.command_line import Parser
+from signals.labels import LabelError, read_labels
 from signals.manifest import MANIFEST
 from signals.profiles import PROFILES, Profile
 

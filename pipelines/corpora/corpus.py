@@ -1,6 +1,5 @@
 """What a laboratory's files need said about them that the files do not say themselves."""
 
-import re
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -15,11 +14,6 @@ class Corpus:
     """Glob over the whole path; the first corpus that matches a file is its."""
     mains_hz: float | None = None
     """Mains frequency of the place; None to detect it in each recording."""
-
-
-def slug(name: str) -> str:
-    """Return a site's name fit for a folder and a key: lower case letters, digits and single dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "site"
 
 
 def corpus_of(path: str, corpora: tuple[Corpus, ...]) -> Corpus | None:

@@ -5,11 +5,11 @@ A plain csv with the columns `file` and, each optional, `site`, `subject`, `onse
 """
 
 import csv
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipelines.corpora.corpus import slug
 from signals.prepare import Label
 from signals.tasks import SIX_CLASS
 
@@ -45,6 +45,11 @@ class LabelTable:
         """Return the file names in the table that none of the recordings has, in order."""
         seen = {PurePosixPath(uri).name for uri in uris}
         return [name for _, name in self.entries if name not in seen]
+
+
+def slug(name: str) -> str:
+    """Return a site's name fit for a folder and a key: lower case letters, digits and single dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "site"
 
 
 def read_labels(path: Path) -> LabelTable:

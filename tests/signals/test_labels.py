@@ -1,7 +1,7 @@
 import pytest
 
 from pipelines.inputs import InputError, find_inputs
-from pipelines.labels import LabelError, read_labels
+from signals.labels import LabelError, read_labels
 
 VOTES = "seizure_vote,lpd_vote,gpd_vote,lrda_vote,grda_vote,other_vote"
 
