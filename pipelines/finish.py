@@ -9,7 +9,8 @@ from typing import Any
 
 import apache_beam as beam
 
-from pipelines.transforms import Accepted, Quarantined, ShardResult
+from pipelines.plan_files import Accepted, Quarantined
+from pipelines.write_shards import ShardResult
 from signals.manifest import COMPLETED, MANIFEST, Manifest, SubjectEntry, manifest_json
 from signals.profiles import Profile
 from signals.version import code_version

@@ -26,7 +26,8 @@ from pipelines.corpora.public import PUBLIC
 from pipelines.finish import WriteManifest, complaint
 from pipelines.inputs import InputError, Inputs, find_inputs
 from pipelines.salt import resolve_salt
-from pipelines.transforms import PlanFiles, WriteShards, seconds_written
+from pipelines.transforms import PlanFiles, WriteShards
+from pipelines.write_shards import seconds_written
 from signals.command_line import Parser
 from signals.labels import LabelError, read_labels
 from signals.manifest import MANIFEST

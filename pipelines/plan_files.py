@@ -1,0 +1,113 @@
+"""A file to its plan: opened, hashed, looked at, and its windows' onsets; or quarantined with a reason."""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from pipelines.counters import count
+from pipelines.inputs import FileRef
+from signals.identity import hash_subject, source_sha256
+from signals.prepare import blocks, plan_recording, plan_windows
+from signals.profiles import Profile
+from signals.readers.registry import open_recording
+from signals.recording import UnreadableError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A file that was not used, and why."""
+
+    file: str
+    """Path of the file as the run was given it: whoever replays the quarantine needs it."""
+    site_id: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What is reported of a file that was used."""
+
+    site_id: str
+    recording_id: str
+    reader: str
+    native_sfreq: float
+    n_channels: int
+    n_windows: int
+    hours: float
+    mains_hz: float | None
+    notes: tuple[str, ...]
+
+
+@dataclass
+class PlanFile(beam.DoFn):
+    """FileRef -> Block; tagged outputs "accepted" and "quarantined" hold one row a file, together all files."""
+
+    profile: Profile
+    salt: str
+
+    def process(self, ref: FileRef) -> Iterator[Any]:
+        """Yield the blocks of one file."""
+        started = time.perf_counter()
+        try:
+            recording, plan, starts = self._plan(ref)
+        except UnreadableError as error:
+            yield from self._quarantine(ref, error.reason, error.detail)
+            return
+        except Exception as error:  # one file must not take the run along; the reason code counts it
+            logger.exception("planning failed")
+            yield from self._quarantine(ref, "internal_error", f"{type(error).__name__}: {error}")
+            return
+        yield beam.pvalue.TaggedOutput(
+            "accepted",
+            Accepted(
+                site_id=ref.site_id,
+                recording_id=plan.recording_id,
+                reader=recording.reader,
+                native_sfreq=plan.native_sfreq,
+                n_channels=len(plan.picks),
+                n_windows=len(starts),
+                hours=recording.duration_s / 3600,
+                mains_hz=plan.mains_hz,
+                notes=plan.notes,
+            ),
+        )
+        yield from blocks(plan, starts)
+        count("plan", n=1, n_bytes=0, started=started)
+
+    def _plan(self, ref: FileRef) -> Any:
+        recording = open_recording(ref.uri)
+        subject = ref.subject if ref.subject.lower() not in {"", "unknown"} else _named_patient(recording.patient)
+        # Without a known person every file counts as one of its own, and says so.
+        subject_id = (
+            hash_subject(ref.site_id, subject, salt=self.salt)
+            if subject
+            else "unknown-" + hash_subject(ref.site_id, PurePosixPath(ref.uri).name, salt=self.salt)
+        )
+        plan = plan_recording(
+            recording,
+            self.profile,
+            site_id=ref.site_id,
+            subject_id=subject_id,
+            source_sha256=source_sha256(ref.uri),
+            mains_hz=ref.mains_hz,
+        )
+        return recording, plan, plan_windows(recording, plan, ref.labels)
+
+    def _quarantine(self, ref: FileRef, reason: str, detail: str) -> Iterator[Any]:
+        Metrics.counter("quarantine", reason).inc()
+        yield beam.pvalue.TaggedOutput("quarantined", Quarantined(ref.uri, ref.site_id, reason, detail))
+
+
+def _named_patient(text: str) -> str:
+    """Return the patient text of a header unless it is one of the fillers that anonymised files carry."""
+    words = {word.lower() for word in text.replace("_", " ").split()}
+    return "" if words <= {"x", "0", "anonymous", "anonymized", "unknown", "na"} else text
