@@ -13,7 +13,7 @@ import pytest
 
 from evaluation.predictions import Predictions, write_predictions
 from evaluation.report import main
-from evaluation.report_figures import number, ticks
+from signals.svg import number, ticks
 from signals.tasks import TASKS
 
 
