@@ -21,16 +21,9 @@ from evaluation.predictions import Predictions, write_predictions
 from training.command import parse_command, run_main
 from training.data import Shards
 from training.distributed import Processes, start_processes
-from training.finetune import (
-    Labelled,
-    fit,
-    labelled,
-    predict,
-    start_encoder,
-    task_named,
-    with_contrast,
-    without_encoder,
-)
+from training.finetune import without_encoder
+from training.fit import fit, predict, start_encoder
+from training.labelled import Labelled, labelled, task_named, with_contrast
 from training.loop import RESUME_EXIT
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
 from training.splits import Fold, Grouping, describe, site_folds, split_digest, subject_folds

@@ -12,7 +12,8 @@ from model.classifier import Classifier
 from signals.command_line import Parser
 from training.command import check_model_dir, run_main
 from training.data import Shards
-from training.finetune import labelled, predict, task_named
+from training.fit import predict
+from training.labelled import labelled, task_named
 from training.loso import prediction_rows
 
 

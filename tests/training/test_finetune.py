@@ -13,11 +13,11 @@ from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder
 from signals.normalise import Normaliser
 from signals.tasks import SIX_CLASS, Task
-from training import finetune, loso, predict, pretrain
+from training import finetune, fit, loso, predict, pretrain
 from training.augment import mirror_order
 from training.data import Shards
-from training.finetune import labelled, target_of, with_contrast
 from training.frozen import FrozenTokens
+from training.labelled import labelled, target_of, with_contrast
 from training.recipes.finetuning import RECIPES
 
 HARD = Task(name="hard", classes=("a", "b"), window_s=10.0)
@@ -116,7 +116,7 @@ def test_leaving_sites_out_writes_honest_predictions(
     assert again.meta["train_overlap"] == 8
     final = Classifier.from_pretrained(tmp_path / "final", local_files_only=True)
     shards = Shards(long_shards)
-    expected, _ = finetune.predict(final, shards, range(24), batch=5)
+    expected, _ = fit.predict(final, shards, range(24), batch=5)
     by_key = {entry.key: row for row, entry in enumerate(shards.entries)}
     frame = again.of("encoder")
     got = frame[[f"prob_{c}" for c in SIX_CLASS.classes]].to_numpy()
@@ -140,13 +140,13 @@ def test_a_head_on_a_frozen_encoder_tells_the_toy_rhythms_apart(long_shards: Pat
     base = ["--shards", str(long_shards), "--task", "six-class", "--no-encoder", "--output", str(tmp_path)]
     finetune.main([*base, "--recipe", "probe", "--epochs", "40", "--batch", "4", "--micro-batch", "4"])
     data = labelled(Shards(long_shards), SIX_CLASS)
-    probabilities, _ = finetune.predict(Classifier.from_pretrained(tmp_path), data.shards, data.windows)
+    probabilities, _ = fit.predict(Classifier.from_pretrained(tmp_path), data.shards, data.windows)
     assert (probabilities.argmax(axis=1) == data.labels).mean() > 0.5  # chance is 1/6
 
 
 def test_kept_tokens_are_those_of_the_encoder(long_shards: Path, encoder_dir: Path) -> None:
     data = labelled(Shards(long_shards), SIX_CLASS)
-    encoder, _ = finetune.start_encoder(encoder_dir, seed=0)
+    encoder, _ = fit.start_encoder(encoder_dir, seed=0)
     classifier = new_classifier(
         encoder,
         SIX_CLASS,
@@ -159,8 +159,8 @@ def test_kept_tokens_are_those_of_the_encoder(long_shards: Path, encoder_dir: Pa
     torch.nn.init.normal_(classifier.head.classes.weight)
     kept = FrozenTokens(data.shards, classifier)
     for _ in range(2):  # computed, then remembered
-        expected = finetune.predict(classifier, data.shards, data.windows, batch=24)
-        got = finetune.predict(classifier, data.shards, data.windows, batch=24, frozen=kept)
+        expected = fit.predict(classifier, data.shards, data.windows, batch=24)
+        got = fit.predict(classifier, data.shards, data.windows, batch=24, frozen=kept)
         np.testing.assert_allclose(got[0], expected[0], atol=1e-5)
     batch = data.shards.batch([0], classifier.normaliser)
     order = mirror_order(classifier.modality)
@@ -179,7 +179,7 @@ def test_encoder_of_other_code_is_refused(encoder_dir: Path, tmp_path: Path) -> 
     del weights["stem.spectrum_SF"]
     save_file(weights, tmp_path / "old" / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match=r"does not fit this code's encoder: stem\.spectrum_SF"):
-        finetune.start_encoder(tmp_path / "old", seed=0)
+        fit.start_encoder(tmp_path / "old", seed=0)
 
 
 @pytest.mark.parametrize(

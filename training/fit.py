@@ -1,0 +1,307 @@
+"""Fitting a task model: epochs over training subjects, of whom a few choose the epoch; and asking it."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.classifier import Classifier, new_classifier
+from model.encoder import Encoder
+from model.freezing import freeze
+from model.heads import Tensors
+from signals.normalise import Normaliser
+from signals.version import code_version
+from training.augment import augment, mirror_order
+from training.command import check_model_dir
+from training.data import Order, Shards, micro_batches_of, prefetch
+from training.distributed import Processes
+from training.frozen import FrozenTokens
+from training.labelled import Labelled
+from training.loop import MetricsLog, Trainer, run_steps
+from training.optim import make_optimizer, make_scheduler
+from training.pretrain import SUBJECTS_FILE
+from training.recipes.finetuning import FinetuneRecipe
+from training.recipes.pretraining import eeg_tiny
+from training.splits import hold_out_subjects
+
+
+def start_encoder(folder: Path | None, *, seed: int) -> tuple[Encoder, dict[str, Any]]:
+    """Return an encoder and what is told about its pretraining; random weights of the demo's size without a folder."""
+    if folder is None:
+        torch.manual_seed(seed)
+        return Encoder(eeg_tiny().encoder), {"train": [], "recipe": None}
+    encoder, loading = Encoder.from_pretrained(
+        check_model_dir(Path(folder)), local_files_only=True, output_loading_info=True
+    )
+    if wrong := sorted({*loading["missing_keys"], *loading["unexpected_keys"]}):
+        raise ValueError(f"{folder} does not fit this code's encoder: {wrong[0]} and {len(wrong) - 1} more differ")
+    about = Path(folder) / SUBJECTS_FILE
+    return encoder, json.loads(about.read_text()) if about.is_file() else {"train": [], "recipe": None}
+
+
+class TaskLoss(nn.Module):
+    """A classifier with its head's loss."""
+
+    def __init__(self, classifier: Classifier, class_weight_K: Tensor | None) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.register_buffer("class_weight_K", class_weight_K)
+
+    def forward(self, batch: Tensors) -> dict[str, Tensor]:
+        """Return "loss" of a batch of "x_BCT" or "tokens_BCND", "ch_state_BC", "target_BK"."""
+        if "tokens_BCND" in batch:
+            logits_BK, _ = self.classifier.classify(batch["tokens_BCND"], batch["ch_state_BC"])
+        else:
+            logits_BK, _ = self.classifier(batch["x_BCT"], batch["ch_state_BC"])
+        weights = {} if self.class_weight_K is None else {"class_weight_K": self.class_weight_K}
+        return {"loss": self.classifier.head.loss({"logits_BK": logits_BK}, {**batch, **weights})}
+
+
+def fit(
+    data: Labelled,
+    chosen: np.ndarray,
+    recipe: FinetuneRecipe,
+    *,
+    encoder: Encoder,
+    pretraining: Mapping[str, Any],
+    processes: Processes,
+    metrics: Path,
+    name: str,
+    kept: list[FrozenTokens] | None = None,
+) -> Classifier | None:
+    """Return a classifier trained on chosen rows of `data`; None if a signal stopped the run.
+
+    kept: tokens of this very encoder, frozen, from earlier fits; used, and added to, where normalisers agree.
+
+    Some of the training subjects choose the epoch; no other window has any influence.
+    """
+    train, valid = hold_out_subjects(
+        data.subjects[chosen], data.labels[chosen], share=recipe.validation_share, seed=recipe.seed
+    )
+    train, valid = chosen[train], chosen[valid]
+    torch.manual_seed(recipe.seed)  # the head's weights
+    classifier = new_classifier(
+        encoder,
+        data.task,
+        data.shards.manifest.modality,
+        _normaliser(data, train, recipe),
+        dropout=recipe.dropout,
+        profile=data.shards.manifest.profile,
+        provenance=_provenance(data, chosen, recipe, pretraining),
+    )
+    frozen = _frozen(data, recipe, classifier, [] if kept is None else kept)
+    _standardise(classifier, data, train, frozen)
+    freeze(classifier, recipe.freeze)
+    n_epoch_steps = max(1, len(train) // recipe.batch)
+    n_steps = n_epoch_steps * recipe.epochs
+    optimizer = make_optimizer(
+        classifier,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        encoder_lr_scale=recipe.encoder_lr_scale,
+    )
+    trainer = Trainer(
+        module=TaskLoss(classifier, _class_weights(data, train)),
+        optimizer=optimizer,
+        scheduler=make_scheduler(optimizer, warmup_steps=recipe.warmup_steps, steps=n_steps),
+        processes=processes,
+        seed=recipe.seed,
+        precision=recipe.precision,
+        clip_norm=recipe.clip_norm,
+    )
+    epochs = _Epochs(data, valid, recipe, classifier, frozen)
+    finished = run_steps(
+        trainer,
+        epochs.watch(_batches(data, train, recipe, classifier, frozen, trainer, n_steps), n_epoch_steps),
+        n_steps=n_steps,
+        label=name,
+        log=MetricsLog(metrics, after_step=0, active=processes.is_main),
+        save=lambda _: None,
+        save_every=n_steps,
+        window_s=data.shards.n_times / data.shards.manifest.modality.sfreq,
+        windows_per_step=recipe.batch,
+    )
+    if not finished:
+        return None
+    epochs.look()
+    classifier.load_state_dict(epochs.best)
+    return classifier.eval()
+
+
+class _Epochs:
+    """Validation after each epoch: remembers the best weights, and ends the run when patience is over."""
+
+    def __init__(
+        self,
+        data: Labelled,
+        valid: np.ndarray,
+        recipe: FinetuneRecipe,
+        classifier: Classifier,
+        frozen: FrozenTokens | None,
+    ) -> None:
+        self.data, self.valid, self.recipe, self.classifier, self.frozen = data, valid, recipe, classifier, frozen
+        self.best: dict[str, Tensor] = {}
+        self.best_loss, self.since_best = float("inf"), 0
+
+    def watch(
+        self, batches: Iterator[list[dict[str, Tensor]]], n_epoch_steps: int
+    ) -> Iterator[list[dict[str, Tensor]]]:
+        for step, batch in enumerate(batches):
+            if step and step % n_epoch_steps == 0 and not self.look():
+                return
+            yield batch
+
+    def look(self) -> bool:
+        """Validate; returns whether to go on."""
+        windows = self.data.windows[self.valid]
+        log_prob = np.log(predict(self.classifier, self.data.shards, windows, frozen=self.frozen)[0] + 1e-9)
+        loss = -float((self.data.targets[self.valid] * log_prob).sum(axis=1).mean())
+        if loss < self.best_loss:
+            self.best_loss, self.since_best = loss, 0
+            self.best = deepcopy(self.classifier.state_dict())
+        else:
+            self.since_best += 1
+        return self.since_best < self.recipe.patience
+
+
+def _standardise(
+    classifier: Classifier, data: Labelled, train: np.ndarray, frozen: FrozenTokens | None, *, most: int = 256
+) -> None:
+    """Show the head up to `most` training windows, evenly chosen, before it learns."""
+    tokens = frozen or FrozenTokens(data.shards, classifier)
+    windows = data.windows[train[np.unique(np.linspace(0, len(train) - 1, most).astype(int))]]
+    classifier.eval()
+    with torch.no_grad():
+        features = []
+        for start in range(0, len(windows), 16):
+            chosen = windows[start : start + 16]
+            tokens_BCND, ch_state_BC = tokens.batch(classifier, chosen, [False] * len(chosen))
+            features.append(classifier.features(tokens_BCND, ch_state_BC))
+        classifier.head.standardise(torch.cat(features))
+
+
+def _frozen(
+    data: Labelled, recipe: FinetuneRecipe, classifier: Classifier, kept: list[FrozenTokens]
+) -> FrozenTokens | None:
+    """Return a store of tokens where the encoder is frozen, nothing but mirroring changes windows, and they fit."""
+    changed = recipe.drop_channels > 0 or recipe.gain_sd > 0
+    if changed or not {"stem", "trunk"} <= set(recipe.freeze):
+        return None
+    if not FrozenTokens.fit_in_memory(data.shards, classifier, len(data.windows)):
+        return None
+    for tokens in kept:
+        if tokens.normaliser == classifier.normaliser:
+            return tokens
+    kept.append(FrozenTokens(data.shards, classifier))
+    return kept[-1]
+
+
+def _normaliser(data: Labelled, train: np.ndarray, recipe: FinetuneRecipe) -> Normaliser:
+    subjects = data.shards.manifest.subjects
+    names = sorted(set(data.subjects[train]))
+    return Normaliser.fit(
+        recipe.normalisation, {s: subjects[s].moments for s in names}, {s: subjects[s].site_id for s in names}, names
+    )
+
+
+def _provenance(
+    data: Labelled, chosen: np.ndarray, recipe: FinetuneRecipe, pretraining: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "recipe": asdict(recipe),
+        "manifest_digest": data.shards.manifest.digest,
+        "config_hash": data.shards.manifest.config_hash,
+        "code_version": code_version(),
+        "train_subjects": sorted(set(data.subjects[chosen].tolist())),
+        "pretrain_subjects": list(pretraining["train"]),
+        "pretrain_manifest_digest": pretraining.get("manifest_digest"),
+    }
+
+
+def _class_weights(data: Labelled, train: np.ndarray) -> Tensor | None:
+    """Return weights that give every class of hard labels the same say; votes keep their own frequencies."""
+    if data.has_votes:
+        return None
+    counts = data.targets[train].sum(axis=0)
+    return torch.tensor(np.where(counts > 0, counts.sum() / np.maximum(counts, 1) / (counts > 0).sum(), 0.0)).float()
+
+
+def _batches(
+    data: Labelled,
+    train: np.ndarray,
+    recipe: FinetuneRecipe,
+    classifier: Classifier,
+    frozen: FrozenTokens | None,
+    trainer: Trainer,
+    n_steps: int,
+) -> Iterator[list[dict[str, Tensor]]]:
+    order = Order(data.shards.entries, data.windows[train], seed=recipe.seed)
+    row_of = {int(window): row for row, window in enumerate(data.windows)}
+    mirror_with, normaliser = mirror_order(classifier.modality), classifier.normaliser
+
+    def micro(samples: range) -> dict[str, Tensor]:
+        windows = [order.window_of(sample) for sample in samples]
+        target_BK = torch.from_numpy(data.targets[[row_of[w] for w in windows]])
+        if frozen is not None:
+            mirrored = [np.random.default_rng((recipe.seed, 3, s)).random() < recipe.mirror for s in samples]
+            tokens_BCND, ch_state_BC = frozen.batch(classifier, windows, mirrored)
+            return {"tokens_BCND": tokens_BCND, "ch_state_BC": ch_state_BC, "target_BK": target_BK}
+        batch = data.shards.batch(windows, normaliser)
+        changed = [
+            augment(
+                np.random.default_rng((recipe.seed, 3, sample)),
+                batch.x_BCT[row],
+                batch.ch_state_BC[row],
+                mirror_with=mirror_with,
+                mirror=recipe.mirror,
+                drop_channels=recipe.drop_channels,
+                gain_sd=recipe.gain_sd,
+            )
+            for row, sample in enumerate(samples)
+        ]
+        return {
+            "x_BCT": torch.from_numpy(np.stack([x for x, _ in changed])),
+            "ch_state_BC": torch.from_numpy(np.stack([state for _, state in changed])),
+            "target_BK": target_BK,
+        }
+
+    def make(step: int) -> list[dict[str, Tensor]]:
+        place = {"rank": trainer.processes.rank, "world_size": trainer.processes.world_size}
+        return [micro(s) for s in micro_batches_of(step, batch=recipe.batch, micro_batch=recipe.micro_batch, **place)]
+
+    return prefetch(make, range(n_steps))
+
+
+def predict(
+    classifier: Classifier,
+    shards: Shards,
+    windows: Sequence[int] | np.ndarray,
+    *,
+    batch: int = 16,
+    frozen: FrozenTokens | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities, float64, shape (n, n_classes), and embeddings, float32, shape (n, dim), of windows."""
+    device = next(classifier.parameters()).device
+    normaliser = classifier.normaliser
+    classifier.eval()
+    probabilities, embeddings = [], []
+    for start in range(0, len(windows), batch):
+        chosen = windows[start : start + batch]
+        with torch.no_grad():
+            if frozen is None:
+                made = shards.batch(chosen, normaliser)
+                logits_BK, embedding_BD = classifier(
+                    torch.from_numpy(made.x_BCT).to(device), torch.from_numpy(made.ch_state_BC).to(device)
+                )
+            else:
+                tokens_BCND, ch_state_BC = frozen.batch(classifier, chosen, [False] * len(chosen))
+                logits_BK, embedding_BD = classifier.classify(tokens_BCND.to(device), ch_state_BC.to(device))
+        probabilities.append(logits_BK.double().softmax(-1).cpu().numpy())
+        embeddings.append(embedding_BD.float().cpu().numpy())
+    return np.concatenate(probabilities), np.concatenate(embeddings)
