@@ -78,9 +78,9 @@ def sharp_waves(
     width_s = (left + right - 1) / sfreq
     found = (np.argmax(around, axis=1) == reach) & (left > 0) & (right > 0)
     found &= (width_s >= duration_s[0] / 2) & (width_s <= duration_s[1] / 2)
-    n_found = np.zeros(x.shape[:-1], dtype=np.int64)
-    np.add.at(n_found, tuple(axis[found] for axis in where[:-1]), 1)
-    return n_found
+    n_found = np.zeros((*x.shape[:-1], 1), dtype=np.int64)  # one more axis, or a single channel has no index
+    np.add.at(n_found, (*(axis[found] for axis in where[:-1]), 0), 1)
+    return n_found[..., 0]
 
 
 def _filled(x: np.ndarray) -> np.ndarray:

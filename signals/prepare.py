@@ -7,13 +7,16 @@ plan and its blocks are small and hold no samples, so they are what goes through
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from signals import artifacts, features, quality
+from signals.cleaning import clean_window
 from signals.conditioning import Conditioner
 from signals.filters import GUARD, bandpass, detect_mains, effective_band
+from signals.ica import FIT_BAND, Removal, find_removal
 from signals.montage import MIN_FOR_SPLINES, Derivation, find_electrodes, harmoniser
 from signals.profiles import Profile
 from signals.recording import Recording, UnreadableError
@@ -25,6 +28,7 @@ logger = logging.getLogger(__name__)
 PLAUSIBLE_UV = (0.02, 1000.0)
 """Robust standard deviation of scalp EEG within 1-35 Hz, µV, median over channels: outside of it the unit is wrong."""
 _LOOK_S = 60.0
+_EXCERPT = (6, 20.0)  # pieces and their seconds: what components are fitted on, all of it if a recording is shorter
 
 WINDOW_REASONS = {
     "mostly_missing": "More than half of the window's samples were missing in the source.",
@@ -59,6 +63,8 @@ class RecordingPlan:
     mains_hz: float | None
     offsets: tuple[float, ...]
     notes: tuple[str, ...] = ()
+    removal: Removal | None = field(default=None, compare=False)
+    """Components that the profile's cleaning takes out; None where it takes none or could not tell them."""
 
     @property
     def recording_id(self) -> str:
@@ -142,7 +148,7 @@ def plan_recording(
     picks = tuple(found.picks[i] for i in kept)
     look = _look(recording, picks)
     _check_plausible(look, native_sfreq)
-    return RecordingPlan(
+    plan = RecordingPlan(
         uri=recording.uri,
         site_id=site_id,
         subject_id=subject_id,
@@ -156,6 +162,7 @@ def plan_recording(
         offsets=tuple(float(offset) for offset in np.median(look, axis=1)),
         notes=recording.notes + (() if len(rates) == 1 else ("mixed_rates",)),
     )
+    return _with_removal(recording, plan) if profile.cleaning.ica else plan
 
 
 def plan_windows(recording: Recording, plan: RecordingPlan, labels: Sequence[Label] = ()) -> list[WindowStart]:
@@ -210,7 +217,7 @@ def prepare_block(recording: Recording, block: Block) -> Prepared:
     stop = block.starts[-1].start + n_window
     picks = [plan.picks[i] for i in conditioner.harmoniser.used]
     x, missing = conditioner.block(
-        lambda a, b: recording.read(picks, segment=segment, start=a, stop=b),
+        partial(_read_range, recording, picks, segment),
         recording.n_times(plan.picks[0], segment),
         first,
         stop,
@@ -256,6 +263,13 @@ def _window(
         x, signal.sfreq, ch_names=signal.ch_names, mains_hz=plan.mains_hz, h_freq=plan.band[1], missing=missing
     )
     mask[ch_state == ABSENT] = 0
+    # After the flags: they tell what the source held, also where cleaning has taken it out.
+    if plan.removal is not None:
+        x = plan.removal.apply(x)
+    if profile.cleaning.by_window:
+        x = clean_window(
+            x, signal.sfreq, cleaning=profile.cleaning, ch_state=ch_state, modality=signal, h_freq=plan.band[1]
+        )
     # A flat channel has no shape and no spectrum: its undefined features are stored as 0, the mask says why.
     values = np.nan_to_num(features.features(x, signal.sfreq))
     values[ch_state == ABSENT] = 0.0
@@ -306,6 +320,48 @@ def _place(recording: Recording, plan: RecordingPlan, label: Label, lengths: lis
 
 def _order(start: WindowStart) -> tuple[int, int]:
     return start.segment, start.start
+
+
+def _with_removal(recording: Recording, plan: RecordingPlan) -> RecordingPlan:
+    """Return the plan with the components to take out, and a note of what was found."""
+    h_freq = min(FIT_BAND[1], GUARD * plan.native_sfreq)
+    x = _excerpt(recording, replace(plan, band=(plan.band[0], max(h_freq, plan.band[1]))))
+    signal = plan.profile.signal
+    removal = find_removal(x, signal.sfreq, ch_names=signal.ch_names, band=plan.band, h_freq=h_freq)
+    return replace(plan, removal=removal, notes=plan.notes + (("ica_skipped",) if removal is None else removal.notes))
+
+
+def _excerpt(recording: Recording, plan: RecordingPlan) -> np.ndarray:
+    """Return pieces spread evenly over a recording, conditioned, joined, shape (n_chans, n_times)."""
+    conditioner, sfreq = plan.conditioner, plan.profile.signal.sfreq
+    picks = [plan.picks[i] for i in conditioner.harmoniser.used]
+    natives = [recording.n_times(plan.picks[0], segment) for segment in range(len(recording.segments))]
+    lengths = [conditioner.n_times(native) for native in natives]
+    n_pieces, n_piece = _EXCERPT[0], round(_EXCERPT[1] * sfreq)
+    if sum(lengths) <= n_pieces * n_piece:
+        wanted = [(segment, 0, length) for segment, length in enumerate(lengths) if length > 0]
+    else:
+        wanted = [_piece(lengths, (i + 0.5) / n_pieces, n_piece) for i in range(n_pieces)]
+    pieces = []
+    for segment, start, stop in wanted:
+        read = partial(_read_range, recording, picks, segment)
+        pieces.append(conditioner.block(read, natives[segment], start, stop)[0])
+    return np.concatenate(pieces, axis=1)
+
+
+def _read_range(recording: Recording, picks: Sequence[int], segment: int, start: int, stop: int) -> np.ndarray:
+    return recording.read(picks, segment=segment, start=start, stop=stop)
+
+
+def _piece(lengths: Sequence[int], share: float, n_piece: int) -> tuple[int, int, int]:
+    """Return (segment, start, stop) of the piece around a share of the whole, cut to its segment."""
+    ends = np.cumsum(lengths)
+    middle = int(share * ends[-1])
+    segment = int(np.searchsorted(ends, middle, side="right"))
+    length = lengths[segment]
+    centred = middle - int(ends[segment] - length) - n_piece // 2
+    start = min(max(centred, 0), max(length - n_piece, 0))
+    return segment, start, min(start + n_piece, length)
 
 
 def _look(recording: Recording, picks: Sequence[int]) -> np.ndarray:

@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from signals.cleaning import Cleaning
 from signals.modality import EEG_1020, MODALITIES, Modality
 
 
@@ -33,6 +34,8 @@ class Profile:
     """"tile" the whole recording, or cut a window at each label's onset (and tile where a label has none)."""
     label_span_s: tuple[float, float] | None = None
     """The stretch of a window that its label speaks of, seconds from its start."""
+    cleaning: Cleaning = field(default_factory=Cleaning)
+    """What is taken out of a window, and how (`signals.cleaning`); nothing by default."""
     block_s: float = 120.0
     """Seconds of windows prepared at once: bounds the memory, does not change the result."""
 
@@ -57,12 +60,24 @@ class Profile:
     def from_dict(cls, fields: Mapping[str, Any]) -> "Profile":
         """Build a profile from `to_dict`'s output, also after a round trip through JSON."""
         span = fields["label_span_s"]
-        return cls(**{**fields, "label_span_s": None if span is None else (float(span[0]), float(span[1]))})
+        return cls(
+            **{
+                **fields,
+                "label_span_s": None if span is None else (float(span[0]), float(span[1])),
+                # Profiles written before there was cleaning have none.
+                "cleaning": Cleaning(**fields.get("cleaning", {})),
+            }
+        )
 
     @property
     def config_hash(self) -> str:
-        """First 16 hex digits of the sha256 over all that decides the samples; `block_s` does not."""
+        """First 16 hex digits of the sha256 over all that decides the samples; `block_s` does not.
+
+        What is off or empty by default is left out, so that a new option leaves the hash of older profiles alone.
+        """
         fields = {name: value for name, value in self.to_dict().items() if name != "block_s"}
+        if not self.cleaning.any:
+            del fields["cleaning"]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
