@@ -1,18 +1,18 @@
 """make bench-cleaning: what each cleaning step gains against planted artifacts, and what it costs the brain.
 
-    python -m benchmarks.cleaning [--subjects N] [--real DIR]
+    python -m benchmarks.cleaning [--subjects N]
 
 Synthetic subjects whose brain is known: background, alpha and a pattern of each class, with one kind of artifact added
 at a time. Both go through the six-class profile; the error is what remains of the artifact, over what there was of it,
-and "kept" is the share of the planted pattern that is still there (1 + the error's projection onto it). With --real,
-windows of a recording are drawn before and after.
+and "kept" is the share of the planted pattern that is still there: the same plan is applied to the same signal without
+the pattern, and the difference is projected onto the pattern.
 """
 
 import argparse
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -121,10 +121,14 @@ def planned(x: np.ndarray, profile: Profile) -> tuple[Recording, RecordingPlan]:
     return recording, plan_recording(recording, profile, site_id="s", subject_id="s", source_sha256="0" * 64)
 
 
-def prepared(x: np.ndarray, cleaning: Cleaning) -> np.ndarray:
-    """Return all windows of a recording under the six-class profile with these steps, joined."""
-    recording, plan = planned(x, replace(SIX_CLASS, cleaning=cleaning))
+def prepared(recording: Recording, plan: RecordingPlan) -> np.ndarray:
+    """Return all windows of a recording, joined."""
     return np.concatenate([window.data for window in prepare_recording(recording, plan)], axis=1)
+
+
+def as_is(x: np.ndarray) -> np.ndarray:
+    """Return the windows of a signal under the six-class profile without cleaning."""
+    return prepared(*planned(x, SIX_CLASS))
 
 
 def db(after: np.ndarray, before: np.ndarray) -> float:
@@ -137,25 +141,29 @@ def measure(n_subjects: int) -> None:
     errors: dict[tuple[str, str], list[float]] = {}
     blink_errors: list[float] = []
     kept: dict[tuple[str, str], list[float]] = {}
-    off = Cleaning()
+    verdicts = Counter[tuple[str, str]]()
     for seed in range(n_subjects):
-        for pattern_name in PATTERNS:
-            for artifact_name in [*BODIES, *PLANTED]:
-                case = make_case(seed, pattern_name, artifact_name)
-                truth, dirty = prepared(case.brain, off), prepared(case.brain + case.artifact, off)
-                wave = prepared(case.pattern, off)
-                for name, cleaning in STEPS.items():
-                    clean = prepared(case.brain + case.artifact, cleaning)
-                    if artifact_name != "none":
-                        errors.setdefault((name, artifact_name), []).append(db(clean - truth, dirty - truth))
-                    # Against the dirty signal: what remains of the artifact is no loss of the pattern.
-                    loss = ((clean - dirty) * wave).sum() / np.square(wave).sum()
-                    lost_artifact = ((dirty - truth) * wave).sum() / np.square(wave).sum()
-                    kept.setdefault((name, pattern_name), []).append(1 + loss + lost_artifact * (name in ()))
-                    if name == "ica" and case.blinking.any():
-                        poles = [NAMES.index("Fp1"), NAMES.index("Fp2")]
-                        at = np.ix_(poles, np.flatnonzero(case.blinking[: clean.shape[1]]))
-                        blink_errors.append(db((clean - truth)[at], (dirty - truth)[at]))
+        for number, artifact_name in enumerate([*BODIES, *PLANTED]):
+            # Each artifact meets another pattern in every subject: all pairs are seen over six subjects.
+            case = make_case(seed, PATTERNS[(seed + number) % len(PATTERNS)], artifact_name)
+            truth, dirty, wave = (as_is(x) for x in (case.brain, case.brain + case.artifact, case.pattern))
+            recording, plan = planned(case.brain + case.artifact, replace(SIX_CLASS, cleaning=STEPS["ica"]))
+            for verdict in plan.removal.verdicts if plan.removal else ():
+                verdicts[artifact_name, verdict] += 1
+            for name, cleaning in STEPS.items():
+                step = replace(plan, profile=replace(SIX_CLASS, cleaning=cleaning))
+                step = step if cleaning.ica else replace(step, removal=None)
+                clean = prepared(recording, step)
+                if artifact_name != "none":
+                    errors.setdefault((name, artifact_name), []).append(db(clean - truth, dirty - truth))
+                # What the same plan makes of the same signal without the pattern: the difference is the pattern.
+                without = prepared(recording_of(case.brain - case.pattern + case.artifact), step)
+                share = ((clean - without) * wave).sum() / np.square(wave).sum()
+                kept.setdefault((name, case.pattern_name), []).append(float(share))
+                if name == "ica" and case.blinking.any():
+                    poles = [NAMES.index("Fp1"), NAMES.index("Fp2")]
+                    at = np.ix_(poles, np.flatnonzero(case.blinking[: clean.shape[1]]))
+                    blink_errors.append(db((clean - truth)[at], (dirty - truth)[at]))
     artifacts = [name for name in [*BODIES, *PLANTED] if name != "none"]
     print("error to the truth after the step over before, dB: median [worst]")
     print(f"  {'step':<11}" + "".join(f"{name:>16}" for name in artifacts))
@@ -167,6 +175,11 @@ def measure(n_subjects: int) -> None:
     for step in STEPS:
         cells = [kept[step, name] for name in PATTERNS]
         print(f"  {step:<11}" + "".join(f"{np.median(c):>8.3f} [{np.min(c):.3f}]" for c in cells))
+    kinds = ("blink", "eye_movement", "muscle", "spikes", "brain")
+    print("components by verdict, over all subjects")
+    print(f"  {'artifact':<11}" + "".join(f"{kind:>14}" for kind in kinds))
+    for name in [*BODIES, *PLANTED]:
+        print(f"  {name:<11}" + "".join(f"{verdicts[name, kind]:>14}" for kind in kinds))
     figure("cleaning_blink_error_db", float(np.median(blink_errors)), "dB")
     figure("cleaning_muscle_error_db", float(np.median(errors["ica", "muscle"])), "dB")
     figure("cleaning_drift_error_db", float(np.median(errors["baseline", "drift"])), "dB")
@@ -196,16 +209,15 @@ def cost(repeats: int = 5) -> None:
     base = np.array(seconds["none"])
     for name, values in seconds.items():
         extra = 1000 * (np.array(values) - base)
-        print(
-            f"  {name:<11}{np.median(extra):7.2f} ms a 50-s window more than none [{extra.min():.2f}, {extra.max():.2f}]"
-        )
+        spread = f"[{extra.min():.2f}, {extra.max():.2f}]"
+        print(f"  {name:<11}{np.median(extra):7.2f} ms a 50-s window more than none {spread}")
     figure("cleaning_ms_per_window", 1000 * float(np.median(np.array(seconds["all"]) - base)), "ms")
 
 
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--subjects", type=int, default=6)
+    parser.add_argument("--subjects", type=int, default=12)
     args = parser.parse_args()
     print(machine())
     measure(args.subjects)

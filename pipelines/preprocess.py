@@ -31,7 +31,7 @@ from pipelines.write_shards import seconds_written
 from signals.command_line import Parser
 from signals.labels import LabelError, read_labels
 from signals.manifest import MANIFEST
-from signals.profiles import PROFILES, Profile
+from signals.profiles import PROFILES, Profile, with_overrides
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +131,9 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
     parser.add_argument("--output", type=Path, required=True, help="folder of the shard set; must not exist yet")
     parser.add_argument("--labels", type=Path, help="csv with a column file and site, subject, onset_s, label, votes")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="pretrain")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="OPTION=VALUE", help="change an option of the profile: hop_s=5"
+    )
     parser.add_argument("--salt", help="secret for the subject hashes; else CEREBEAM_SALT, else one kept for this user")
     parser.add_argument("--shard-mb", type=float, default=128.0, help="target size of a shard, MB")
     parser.add_argument("--max-quarantined", type=float, default=0.5, help="share of files above which the run fails")
@@ -142,19 +145,27 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
             raise InputError(f"output {args.output} exists already; choose another or give --overwrite")
         table = read_labels(args.labels) if args.labels else None
         inputs = find_inputs(args.input, table, PUBLIC)
-    except (InputError, LabelError) as error:
+        profile = with_overrides(PROFILES[args.profile], dict(_option(text) for text in args.set))
+    except (InputError, LabelError, ValueError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     if table and (unmatched := table.unmatched(file.uri for file in inputs.files)):
         logger.warning("%d files of the label file are not among the inputs, e.g. %s", len(unmatched), unmatched[0])
     return Run(
         inputs=inputs,
         output=args.output,
-        profile=PROFILES[args.profile],
+        profile=profile,
         salt=resolve_salt(args.salt),
         shard_mb=args.shard_mb,
         max_quarantined=args.max_quarantined,
         beam_args=tuple(beam_args),
     )
+
+
+def _option(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--set {text} needs the form option=value")
+    return name, value
 
 
 def _refuse_unknown(parser: argparse.ArgumentParser, beam_args: list[str]) -> None:

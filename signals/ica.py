@@ -97,6 +97,8 @@ def find_removal(
 def _floors(sources: np.ndarray) -> np.ndarray:
     import pywt
 
+    if not len(sources):
+        return np.zeros((0, _LEVEL + 1), dtype=np.float32)
     levels = pywt.wavedec(sources, _WAVELET, mode="symmetric", level=_LEVEL, axis=-1)
     sizes = np.stack([1.4826 * np.median(np.abs(level), axis=-1) for level in levels], axis=-1)
     return np.round(sizes, _DECIMALS).astype(np.float32)

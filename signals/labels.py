@@ -1,7 +1,7 @@
 """Label files: which subject and site a recording belongs to, and what is known about stretches of it.
 
-A plain csv with the columns `file` and, each optional, `site`, `subject`, `onset_s`, `label` and vote counts
-(`seizure_vote`, ...). A row without `onset_s` speaks of the whole recording.
+A plain csv with the columns `file` and, each optional, `site`, `subject`, `onset_s`, `duration_s`, `label` and vote
+counts (`seizure_vote`, ...). A row without `onset_s` speaks of the whole recording.
 """
 
 import csv
@@ -94,9 +94,14 @@ def _label(path: Path, row: dict[str, str]) -> Label | None:
         onset_s = float(onset) if onset else None
     except ValueError:
         raise LabelError(f"{where}: onset_s={onset!r} is no number") from None
+    length = row.get("duration_s", "").strip()
+    try:
+        duration_s = float(length) if length and onset else None
+    except ValueError:
+        raise LabelError(f"{where}: duration_s={length!r} is no number") from None
     if votes and not text:
         text = SIX_CLASS.classes[max(range(len(votes)), key=votes.__getitem__)]
-    return Label(onset_s=onset_s, label=text, votes=votes)
+    return Label(onset_s=onset_s, label=text, votes=votes, duration_s=duration_s)
 
 
 def _votes(where: str, row: dict[str, str]) -> tuple[float, ...]:

@@ -20,6 +20,7 @@ from signals.ica import FIT_BAND, Removal, find_removal
 from signals.montage import MIN_FOR_SPLINES, Derivation, find_electrodes, harmoniser
 from signals.profiles import Profile
 from signals.recording import Recording, UnreadableError
+from signals.tasks import TASKS
 from signals.version import code_version
 from signals.windows import ABSENT, MEASURED, Provenance, Window
 
@@ -45,6 +46,9 @@ class Label:
     label: str
     votes: tuple[float, ...] = ()
     """Expert vote counts in the task's class order."""
+    duration_s: float | None = None
+    """Seconds that the label holds for from its onset; None for one window. A stretch longer than a window and a hop
+    gets several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +172,11 @@ def plan_recording(
 def plan_windows(recording: Recording, plan: RecordingPlan, labels: Sequence[Label] = ()) -> list[WindowStart]:
     """Return the windows of a recording in order of time, each within one gap-free segment.
 
+    Tiles begin every `hop_s` from a segment's first sample, as long as a whole window fits; what is left behind the
+    last one, less than a hop, is in no window. Labels with an onset are placed at it, and every `hop_s` after it while
+    the window ends within the label's duration. Where no label has an onset, the annotations that `annotation_task`
+    knows serve as labels.
+
     Raises UnreadableError: "too_short" where no window fits, "label_out_of_range" for a label whose window does not lie
     within a segment.
     """
@@ -177,10 +186,11 @@ def plan_windows(recording: Recording, plan: RecordingPlan, labels: Sequence[Lab
         plan.conditioner.n_times(recording.n_times(plan.picks[0], segment))
         for segment in range(len(recording.segments))
     ]
-    placed = [label for label in labels if label.onset_s is not None]
+    placed = [label for label in labels if label.onset_s is not None] or _annotated(recording, profile)
     whole = next((label for label in labels if label.onset_s is None), None)
     if profile.windows == "labelled" and placed:
-        return sorted((_place(recording, plan, label, lengths, n_window) for label in placed), key=_order)
+        every = (part for label in placed for part in _parts(label, profile))
+        return sorted((_place(recording, plan, label, lengths, n_window) for label in every), key=_order)
     hop = round(profile.hop_s * profile.signal.sfreq)
     starts = [
         WindowStart(segment, start, whole)
@@ -301,6 +311,27 @@ def _window(
             code_version=code_version(),
         ),
     )
+
+
+def _annotated(recording: Recording, profile: Profile) -> list[Label]:
+    """Return labels from the annotations that name a class of the profile's `annotation_task`."""
+    if not profile.annotation_task:
+        return []
+    task, found = TASKS[profile.annotation_task], []
+    for note in recording.annotations:
+        name = task.class_of(note.description)
+        # An annotation shorter than a window marks a moment, not a stretch: half a stage is no stage.
+        if name is not None and note.duration_s >= profile.window_s:
+            found.append(Label(onset_s=note.onset_s, label=name, duration_s=note.duration_s))
+    return found
+
+
+def _parts(label: Label, profile: Profile) -> Iterator[Label]:
+    """Yield the label once for each window that lies within its stretch, at least once."""
+    assert label.onset_s is not None
+    spare_s = (label.duration_s or 0.0) - profile.window_s
+    for i in range(max(int(spare_s / profile.hop_s + 1e-6), 0) + 1):
+        yield replace(label, onset_s=label.onset_s + i * profile.hop_s)
 
 
 def _place(recording: Recording, plan: RecordingPlan, label: Label, lengths: list[int], n_window: int) -> WindowStart:

@@ -61,6 +61,15 @@ TASKS: dict[str, Task] = {
         Task(name="eyes", classes=("eyes_open", "eyes_closed"), window_s=10.0,
              aliases=(("rest_eyes_open", "eyes_open"), ("rest_eyes_closed", "eyes_closed")),
              description="Eyes open against eyes closed at rest."),
+        Task(name="sleep", classes=("W", "N1", "N2", "N3", "REM"), window_s=30.0,
+             aliases=(
+                 *((f"Sleep stage {mark}", stage) for mark, stage in (
+                     ("W", "W"), ("1", "N1"), ("2", "N2"), ("3", "N3"), ("4", "N3"), ("R", "REM"),
+                     ("N1", "N1"), ("N2", "N2"), ("N3", "N3"), ("REM", "REM"))),
+                 ("Wake", "W"), ("S1", "N1"), ("S2", "N2"), ("S3", "N3"), ("S4", "N3"), ("N4", "N3"), ("R", "REM"),
+             ),
+             grave=(("REM", "W"), ("W", "N3"), ("N3", "W")),
+             description="Sleep stages of 30-s epochs, AASM names; stages 3 and 4 of the older rules are N3."),
         Task(name="arithmetic", classes=("rest", "mental_arithmetic"), window_s=10.0,
              description="Rest against mental arithmetic."),
         Task(name="rest-or-task", classes=("rest", "task"), window_s=10.0,
