@@ -10,7 +10,7 @@ endif
 # BLAS threads beside worker processes make two cores slower, not faster.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install check test demo bench clean
+.PHONY: install check test demo bench bench-cleaning bench-features clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -38,6 +38,12 @@ demo: install
 
 bench: install
 	$(PY) -m benchmarks.spine
+
+bench-cleaning: install
+	$(PY) -m benchmarks.cleaning
+
+bench-features: install
+	$(PY) -m benchmarks.features
 
 clean:
 	rm -rf $(VENV) demo-output build *.egg-info

@@ -132,9 +132,13 @@ def _own_stretches(own: np.ndarray, predicted: np.ndarray, sfreq: float) -> list
     found: list[tuple[float, int, int, int]] = []
     for channel in np.flatnonzero(size.max(axis=-1) > 1.0).tolist():
         for start, stop in _runs(size[channel] > 0.25, int(0.1 * sfreq)):
-            peak = float(size[channel, start:stop].max())
-            if peak > 1.0 and _field_share(own[channel, start:stop], predicted[channel, start:stop]) < FIELD_SHARE:
-                found.append((peak, channel, start, stop))
+            if size[channel, start:stop].max() <= 1.0:
+                continue
+            share = _field_share(own[channel, start:stop], predicted[channel, start:stop])
+            # Far below zero, the jump is in the prediction: it is a neighbour's.
+            if -0.5 < share < FIELD_SHARE:
+                # Largest in µV, not over its limit: the electrode that jumped deviates most, its neighbours less.
+                found.append((float(np.abs(own[channel, start:stop]).max()), channel, start, stop))
     kept: list[tuple[int, int, int]] = []
     for _, owner, start, stop in sorted(found, reverse=True):
         if all(stop <= a or b <= start for _, a, b in kept):

@@ -150,14 +150,20 @@ def judge(
     eye movement  F7 and F8 largest with opposite signs; sparse and slow in the same way.
     muscle        power that does not fall off: 25-45 Hz within 4 dB of 4-15 Hz, and 55-95 Hz within 8 dB where the band
                   holds it; largest on the rim of the cap, where the muscles lie.
-    spikes        one of these, but with more than `SPIKES_PER_MIN` sharp waves (`signals.features.sharp_waves`) at the
-                  component's size on its largest electrode: kept.
+    spikes        a blink or muscle with more than `SPIKES_PER_MIN` sharp waves (`signals.features.sharp_waves`) at the
+                  component's size on its largest electrode: kept. What blinks is not asked for waves as wide as blinks
+                  are; saccades, whose map no cortical source has, are not asked at all.
     """
     from scipy import stats
 
     freqs, density = welch(sources, sfreq)
     kurtosis = stats.kurtosis(sources, axis=1)
-    spikes = sharp_waves(sources * np.abs(mixing).max(axis=0)[:, None], sfreq) / (sources.shape[1] / sfreq / 60)
+    sized = sources * np.abs(mixing).max(axis=0)[:, None]
+    minutes = sources.shape[1] / sfreq / 60
+    spikes = {
+        "muscle": sharp_waves(sized, sfreq) / minutes,
+        "blink": sharp_waves(sized, sfreq, duration_s=(0.02, 0.12)) / minutes,
+    }
     verdicts = []
     for k in range(len(sources)):
         verdict = "brain"
@@ -166,7 +172,7 @@ def judge(
             verdict = _eye(mixing[:, k], ch_names)
         if verdict == "brain" and _is_muscle(freqs, density[k], mixing[:, k], ch_names, h_freq):
             verdict = "muscle"
-        if verdict != "brain" and spikes[k] > SPIKES_PER_MIN:
+        if verdict in spikes and spikes[verdict][k] > SPIKES_PER_MIN:
             verdict = "spikes"
         verdicts.append(verdict)
     return tuple(verdicts)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from signals.features import FEATURES
 from signals.modality import Modality
 from signals.moments import Moments
 
@@ -57,6 +58,8 @@ class Manifest:
     subjects: dict[str, SubjectEntry]
     counts: dict[str, Any]
     """files, windows, hours and rejects; see pipelines.preprocess."""
+    features: tuple[str, ...] = FEATURES
+    """Columns of each window's features, in order: choose by name, later versions may have others."""
     digest: str = field(default="", compare=False)
     """sha256 of manifest.json as read."""
 
@@ -72,6 +75,7 @@ def manifest_json(manifest: Manifest) -> str:
         "shards": [asdict(shard) for shard in manifest.shards],
         "subjects": {name: _subject_to_dict(entry) for name, entry in sorted(manifest.subjects.items())},
         "counts": manifest.counts,
+        "features": list(manifest.features),
     }
     return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -101,6 +105,8 @@ def read_manifest(shards_dir: Path) -> Manifest:
         shards=tuple(Shard(**shard) for shard in fields["shards"]),
         subjects={name: _subject_from_dict(entry) for name, entry in fields["subjects"].items()},
         counts=fields["counts"],
+        # Shard sets written before the names were have these columns.
+        features=tuple(fields.get("features", FEATURES)),
         digest=hashlib.sha256(raw).hexdigest(),
     )
 

@@ -111,9 +111,10 @@ SIX_CLASS = Profile(
 SIX_CLASS_CLEAN = replace(
     SIX_CLASS,
     name="six-class-clean",
-    cleaning=Cleaning(ica=True, transients=True, baseline=True, wavelets=True),
+    cleaning=Cleaning(ica=True, transients=True),
 )
-"""Not the default for the task: see docs/cleaning.md for what it gains and costs."""
+"""The steps that cost the brain next to nothing; the others are worth it only where drift or noise is large
+(docs/cleaning.md has the figures)."""
 SLEEP = Profile(name="sleep", window_s=30, hop_s=30, h_freq=35.0, windows="labelled", annotation_task="sleep")
 """Epochs of 30 s in the AASM's band but for its lower edge: 0.5 Hz, not 0.3, which the FIR does not reach."""
 PROFILES: dict[str, Profile] = {profile.name: profile for profile in (PRETRAIN, SIX_CLASS, SIX_CLASS_CLEAN, SLEEP)}

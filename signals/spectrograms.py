@@ -1,6 +1,6 @@
 """Power over time and frequency: short-time Fourier, Welch, multitaper, and the four regional chains."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -77,16 +77,49 @@ def regional(x: np.ndarray, ch_names: Sequence[str], sfreq: float) -> np.ndarray
     `REGIONAL_FREQS`, 4-s windows centred at 1, 3, 5, ... s; the signal is mirrored by 1 s at both ends, so that there
     is one column for every 2 s, as in the HMS competition's spectrograms. Raises ValueError if an electrode lacks.
     """
+    n_pad = int(round((_REGIONAL_WINDOW_S - _REGIONAL_STEP_S) / 2 * sfreq))
+    return _chain_power(_mirrored(x, n_pad, n_pad), ch_names, sfreq)
+
+
+def regional_blocks(
+    read: Callable[[int, int], np.ndarray], n_times: int, ch_names: Sequence[str], sfreq: float, *, n_columns: int = 300
+) -> Iterator[np.ndarray]:
+    """Yield `regional` of a long recording, up to `n_columns` columns of 2 s at a time, shape (4, 100, n).
+
+    `read(start, stop)` gives samples of a recording of `n_times`, shape (n_chans, stop - start), µV. Joined, the blocks
+    are what `regional` returns for the whole; 300 columns are the 10 minutes of the HMS competition. Raises ValueError
+    if an electrode lacks, or for less than 4 s.
+    """
+    n_window, n_step = int(round(_REGIONAL_WINDOW_S * sfreq)), int(round(_REGIONAL_STEP_S * sfreq))
+    n_pad = int(round((_REGIONAL_WINDOW_S - _REGIONAL_STEP_S) / 2 * sfreq))
+    if n_times < n_window:
+        raise ValueError(f"n_times={n_times} is shorter than a window of {n_window} samples")
+    total = (n_times + 2 * n_pad - n_window) // n_step + 1
+    for first in range(0, total, n_columns):
+        last = min(first + n_columns, total)
+        start, stop = first * n_step - n_pad, (last - 1) * n_step + n_window - n_pad
+        before, after = max(-start, 0), max(stop - n_times, 0)
+        # At least a whole window, or there would be nothing to mirror.
+        from_read, to_read = max(min(start, n_times - n_window), 0), min(max(stop, n_window), n_times)
+        x = _mirrored(read(from_read, to_read), before, after)
+        skip = start - (from_read - before)
+        yield _chain_power(x[..., skip : skip + stop - start], ch_names, sfreq)
+
+
+def _mirrored(x: np.ndarray, before: int, after: int) -> np.ndarray:
+    return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, after)], mode="reflect")
+
+
+def _chain_power(x: np.ndarray, ch_names: Sequence[str], sfreq: float) -> np.ndarray:
+    """Return the mean multitaper density of each chain's pairs, shape (..., 4, 100, n_frames)."""
     index = {name: i for i, name in enumerate(ch_names)}
     pairs = [pair for chain in CHAINS.values() for pair in chain]
     lacking = sorted({name for pair in pairs for name in pair} - set(index))
     if lacking:
         raise ValueError(f"the regional chains need electrodes that are not there: {lacking}")
     bipolar = x[..., [index[a] for a, _ in pairs], :] - x[..., [index[b] for _, b in pairs], :]
-    n_pad = int(round((_REGIONAL_WINDOW_S - _REGIONAL_STEP_S) / 2 * sfreq))
-    padded = np.pad(bipolar, [(0, 0)] * (bipolar.ndim - 1) + [(n_pad, n_pad)], mode="reflect")
     _, _, power = multitaper(
-        padded, sfreq, window_s=_REGIONAL_WINDOW_S, step_s=_REGIONAL_STEP_S,
+        bipolar, sfreq, window_s=_REGIONAL_WINDOW_S, step_s=_REGIONAL_STEP_S,
         f_min=float(REGIONAL_FREQS[0]), f_max=float(REGIONAL_FREQS[-1]), n_bins=len(REGIONAL_FREQS),
     )  # fmt: skip
     return power.reshape(*power.shape[:-3], len(CHAINS), 4, *power.shape[-2:]).mean(axis=-3)
