@@ -113,3 +113,55 @@ def test_background_has_hardly_any_sharp_waves(x):
 def test_too_short_is_refused():
     with pytest.raises(ValueError, match="shorter than 2 s"):
         features(np.zeros((19, 511)), SFREQ)
+
+
+def test_band_powers_equal_mne(x):
+    from mne.time_frequency import psd_array_welch
+
+    density, freqs = psd_array_welch(
+        x.astype(np.float64), SFREQ, n_fft=512, n_overlap=256, window="hann", verbose=False
+    )
+    table = features(x, SFREQ)
+    for band, (low, high) in BANDS.items():
+        power = density[..., (freqs >= low) & (freqs < high)].sum(-1) * 0.5
+        np.testing.assert_allclose(column(table, f"{band}_log10_uv2"), np.log10(power), atol=1e-4)
+
+
+def test_zero_crossings_are_sign_changes(x):
+    centred = x.astype(np.float64) - x.astype(np.float64).mean(-1, keepdims=True)
+    expected = (np.signbit(centred[..., 1:]) != np.signbit(centred[..., :-1])).sum(-1) / 10
+    np.testing.assert_allclose(column(features(x, SFREQ), "zero_crossings_per_s"), expected, atol=0.11)
+
+
+def plain_sharp_waves(x, sfreq):
+    """The definition in `sharp_waves`' docstring, sample by sample."""
+    lag, reach = round(0.03 * sfreq), round(0.1 * sfreq)
+    sharpness = np.abs(x[lag:-lag] - 0.5 * (x[: -2 * lag] + x[2 * lag :]))
+    floor = max(6.0 * 1.4826 * np.median(sharpness), 25.0)
+    count = 0
+    for at in range(reach, len(sharpness) - reach):
+        around = sharpness[at - reach : at + reach + 1]
+        if sharpness[at] <= floor or np.argmax(around) != reach:
+            continue
+        left = next((k for k in range(1, reach + 1) if around[reach - k] <= 0.5 * sharpness[at]), 0)
+        right = next((k for k in range(1, reach + 1) if around[reach + k] <= 0.5 * sharpness[at]), 0)
+        if left and right and 0.01 <= (left + right - 1) / sfreq <= 0.1:
+            count += 1
+    return count
+
+
+def test_sharp_waves_equal_their_definition_and_one_channel_has_its_own_count():
+    from signals.synthetic.patterns import discharge
+
+    rng = np.random.default_rng(4)
+    x = 60 * rng.standard_t(2, size=(6, 2560)).cumsum(-1) / 200
+    x -= x.mean(-1, keepdims=True)
+    for row, form in zip(x, ("spike-wave", "polyspike", "sharp", "blunt", "triphasic", "spike-wave"), strict=True):
+        for start in rng.integers(100, 2200, 5):
+            wave = discharge(form, SFREQ)
+            row[start : start + wave.size] += rng.uniform(50, 200) * wave
+    expected = [plain_sharp_waves(row, SFREQ) for row in x]
+    assert sum(expected) > 5
+    np.testing.assert_array_equal(sharp_waves(x, SFREQ), expected)
+    assert [int(sharp_waves(row, SFREQ)) for row in x] == expected
+    assert sharp_waves(np.zeros(2560), SFREQ) == 0

@@ -2,6 +2,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from signals.moments import Moments
@@ -115,3 +117,21 @@ def test_refusals(corpus):
         Normaliser(kind="zscore")
     with pytest.raises(ValueError, match="does not go with"):
         Normaliser(kind="site", global_scale=3.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    sizes=st.lists(st.floats(2, 200), min_size=2, max_size=5),
+    lengths=st.lists(st.integers(50, 400), min_size=5, max_size=5),
+    n_train=st.integers(1, 5),
+)
+def test_a_scale_of_many_subjects_is_the_scale_of_their_signal_joined(sizes, lengths, n_train):
+    signals = {f"s{i}": signal_of(size, i)[:, :n] for i, (size, n) in enumerate(zip(sizes, lengths, strict=False))}
+    moments = {name: Moments.of(x) for name, x in signals.items()}
+    train = sorted(signals)[:n_train]
+    joined = scale_of(Moments.of(np.concatenate([signals[name] for name in train], axis=1)))
+    site = Normaliser.fit("site", moments, dict.fromkeys(signals, "x"), train)
+    assert site.scales == {"x": pytest.approx(joined)}
+    assert Normaliser.fit("global", moments, dict.fromkeys(signals, "x"), train).global_scale == pytest.approx(joined)
+    each = Normaliser.fit("subject", moments, dict.fromkeys(signals, "x"), train)
+    assert each.scales == {name: pytest.approx(scale_of(Moments.of(signals[name]))) for name in train}

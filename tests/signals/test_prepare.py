@@ -1,7 +1,10 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from signals.artifacts import KINDS
 from signals.modality import EEG_1020
@@ -14,8 +17,8 @@ from signals.prepare import (
     prepare_block,
     prepare_recording,
 )
-from signals.profiles import PRETRAIN, SIX_CLASS, Profile
-from signals.recording import Recording, Segment, UnreadableError
+from signals.profiles import PRETRAIN, SIX_CLASS, SLEEP, Profile
+from signals.recording import Annotation, Recording, Segment, UnreadableError
 from signals.windows import INTERPOLATED
 
 NAMES = EEG_1020.ch_names
@@ -175,3 +178,76 @@ def test_profile_survives_json_and_block_length_is_no_config():
 def test_profile_refuses_contradictions(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         replace(SIX_CLASS, **changes)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seconds=st.lists(st.integers(3, 70), min_size=1, max_size=3),
+    window_s=st.sampled_from([2, 10, 30]),
+    hop_steps=st.integers(1, 80),
+)
+def test_windows_tile_any_recording(seconds, window_s, hop_steps):
+    # One channel is enough to plan; 128 Hz to 256 Hz, so every native sample is two.
+    segments, onset = [], 0.0
+    for length in seconds:
+        segments.append(Segment(onset, float(length)))
+        onset += length + 5.0
+    recording = recording_of(eeg(sum(seconds), 128.0), 128.0, segments=segments)
+    profile = replace(PRETRAIN, window_s=window_s, hop_s=hop_steps / 2)
+    if max(seconds) < window_s:
+        with pytest.raises(UnreadableError, match="too_short"):
+            plan_windows(recording, plan_of(recording, profile))
+        return
+    starts = plan_windows(recording, plan_of(recording, profile))
+    hop, n_window = round(profile.hop_s * 256), window_s * 256
+    for segment, length in enumerate(seconds):
+        mine = [s.start for s in starts if s.segment == segment]
+        n_times = length * 256
+        assert mine == [k * hop for k in range(len(mine))]
+        # Each window fits, and one more would not: less than a hop is left over.
+        assert all(start + n_window <= n_times for start in mine)
+        assert len(mine) * hop + n_window > n_times
+        if hop <= n_window and mine:
+            covered = np.zeros(n_times, dtype=bool)
+            for start in mine:
+                covered[start : start + n_window] = True
+            assert covered[: mine[-1] + n_window].all()
+
+
+def test_overlapping_windows_are_the_same_signal():
+    recording = recording_of(eeg(40, 200.0), 200.0)
+    windows = list(prepare_recording(recording, plan_of(recording, replace(PRETRAIN, hop_s=2.5))))
+    assert [w.start_s for w in windows] == [2.5 * k for k in range(13)]
+    for a, b in pairwise(windows):
+        assert np.abs(a.data[:, 640:] - b.data[:, :-640]).max() < 1e-3
+    assert len({w.key for w in windows}) == 13
+
+
+def test_a_label_that_lasts_is_on_every_window_within_it():
+    recording = recording_of(eeg(200, 128.0), 128.0)
+    plan = plan_of(recording, replace(SIX_CLASS, hop_s=10))
+    stretch = Label(onset_s=20.0, label="Seizure", duration_s=95.0)
+    moment = Label(onset_s=100.0, label="LPD", duration_s=12.0)
+    windows = list(prepare_recording(recording, plan, [stretch, moment]))
+    # 20-70, 30-80, ... 60-110 lie within 20-115; the short one gets its one window.
+    assert [(w.start_s, w.label) for w in windows] == [
+        *((20.0 + 10 * k, "Seizure") for k in range(5)), (100.0, "LPD"),
+    ]  # fmt: skip
+    assert {w.label_span_s for w in windows} == {(20.0, 30.0)}
+
+
+def test_hypnogram_annotations_label_epochs():
+    notes = (
+        Annotation(0.0, 60.0, "Sleep stage W"), Annotation(60.0, 90.0, "Sleep stage 4"), Annotation(150.0, 0.0, "R"),
+        Annotation(150.0, 40.0, "Sleep stage R"), Annotation(190.0, 30.0, "Lights on"),
+    )  # fmt: skip
+    recording = replace(recording_of(eeg(220, 128.0, 2), 128.0, ch_names=["C3", "C4"]), annotations=notes)
+    plan = plan_of(recording, SLEEP)
+    windows = list(prepare_recording(recording, plan))
+    expected = [(0, "W"), (30, "W"), (60, "N3"), (90, "N3"), (120, "N3"), (150, "REM")]
+    assert [(w.start_s, w.label) for w in windows] == expected
+    assert windows[0].data.shape == (19, 30 * 256)
+    # A label file goes before the annotations; without either the recording is tiled.
+    assert [w.label for w in prepare_recording(recording, plan, [Label(onset_s=30.0, label="N1")])] == ["N1"]
+    bare = replace(recording, annotations=())
+    assert len(list(prepare_recording(bare, plan_of(bare, SLEEP)))) == 7
