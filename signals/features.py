@@ -64,10 +64,22 @@ def sharp_waves(
     whose width at half height lies in `duration_s` of base length (half of it at half height; spikes last 20-70 ms,
     sharp waves 70-200 ms: IFCN glossary, Kane 2017, doi:10.1016/j.cnp.2017.07.002).
     """
-    lag, reach = max(1, int(round(0.03 * sfreq))), max(2, int(round(0.1 * sfreq)))
     rows = x.reshape(-1, x.shape[-1])
+    found, _, _ = sharp_peaks(rows, sfreq, z_min=z_min, sharpness_min_uv=sharpness_min_uv, duration_s=duration_s)
+    return np.bincount(found, minlength=len(rows)).reshape(x.shape[:-1])
+
+
+def sharp_peaks(
+    rows: np.ndarray,
+    sfreq: float,
+    *,
+    z_min: float = 6.0,
+    sharpness_min_uv: float = 25.0,
+    duration_s: tuple[float, float] = (0.02, 0.2),
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return row, sample and sharpness (µV) of each sharp wave as `sharp_waves` defines it; rows (n_rows, n_times)."""
+    lag, reach = max(1, int(round(0.03 * sfreq))), max(2, int(round(0.1 * sfreq)))
     sharpness = np.abs(rows[:, lag:-lag] - 0.5 * (rows[:, : -2 * lag] + rows[:, 2 * lag :]))
-    n_found = np.zeros(len(rows), dtype=np.int64)
     # A median takes longer than all the rest, so it is taken only where a peak over the floor is still possible: half
     # of the values must lie below the peak over the factor.
     peak, factor = sharpness.max(axis=-1, keepdims=True), z_min * 1.4826
@@ -88,8 +100,7 @@ def sharp_waves(
     width_s = (left + right - 1) / sfreq
     found = (np.argmax(around, axis=1) == reach) & (left > 0) & (right > 0)
     found &= (width_s >= duration_s[0] / 2) & (width_s <= duration_s[1] / 2)
-    np.add.at(n_found, possible[row[found]], 1)
-    return n_found.reshape(x.shape[:-1])
+    return possible[row[found]], at[found] + reach + lag, around[found, reach]
 
 
 def _filled(x: np.ndarray) -> np.ndarray:

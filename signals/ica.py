@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from signals.features import sharp_waves
+from signals.features import sharp_peaks
 from signals.filters import GUARD, bandpass
 from signals.spectrograms import welch
 
@@ -134,6 +134,9 @@ _MUSCLE_DB = -4.0  # density of 25-45 Hz over that of 4-15 Hz; brain about -17, 
 _MUSCLE_TOP_DB = -8.0  # density of 55-95 Hz over that of 4-15 Hz, where the band reaches it
 SPIKES_PER_MIN = 3.0
 """Sharp waves a minute above which a component is kept; blinks and muscles show fewer than 1 at most electrodes."""
+POINTED = 0.4
+"""Least sharpness, and least height, of a spike over the largest value within 0.2 s: 1.0 for a spike of 50 ms, 0.5 for
+a sharp wave of 100 ms. It keeps the feet of a blink from being spikes."""
 
 
 def judge(
@@ -151,18 +154,25 @@ def judge(
     muscle        power that does not fall off: 25-45 Hz within 4 dB of 4-15 Hz, and 55-95 Hz within 8 dB where the band
                   holds it; largest on the rim of the cap, where the muscles lie.
     spikes        a blink or muscle with more than `SPIKES_PER_MIN` sharp waves (`signals.features.sharp_waves`) at the
-                  component's size on its largest electrode: kept. What blinks is not asked for waves as wide as blinks
-                  are; saccades, whose map no cortical source has, are not asked at all.
+                  component's size on its largest electrode: kept. Brisk blinks are sharp waves too, so of what
+                  blinks only those count that are pointed (`POINTED`) and negative at the poles: blinks are positive
+                  there, epileptiform discharges negative on the surface but for rare cases. Saccades, whose map no
+                  cortical source has, are not asked.
     """
     from scipy import stats
+    from scipy.ndimage import maximum_filter1d
 
     freqs, density = welch(sources, sfreq)
     kurtosis = stats.kurtosis(sources, axis=1)
     sized = sources * np.abs(mixing).max(axis=0)[:, None]
     minutes = sources.shape[1] / sfreq / 60
+    row, at, sharpness = sharp_peaks(sized, sfreq)
+    nearby = maximum_filter1d(np.abs(sized), 2 * int(0.2 * sfreq) + 1, axis=1)[row, at]
+    up = np.sign(mixing[ch_names.index("Fp1")] + mixing[ch_names.index("Fp2")])[row]
+    pointed = (sharpness > POINTED * nearby) & (-up * sized[row, at] > POINTED * nearby)
     spikes = {
-        "muscle": sharp_waves(sized, sfreq) / minutes,
-        "blink": sharp_waves(sized, sfreq, duration_s=(0.02, 0.12)) / minutes,
+        "muscle": np.bincount(row, minlength=len(sized)) / minutes,
+        "blink": np.bincount(row[pointed], minlength=len(sized)) / minutes,
     }
     verdicts = []
     for k in range(len(sources)):
