@@ -214,3 +214,19 @@ def test_all_ten_real_sites_are_read(tmp_path, real):
     assert all(site["files_accepted"] > 0 for site in counts["sites"].values())
     # two files of yasa-sleep have no declared form, the preterm's 8 pairs connect 4 electrodes on each side
     assert counts["files"]["by_reason"] == {"bipolar_montage": 1, "unsupported_format": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("hop_s=five", "is not a number"), ("hop_s", "needs the form"), ("x=1", "no option 'x'")]
+)
+def test_a_mistaken_override_is_one_line(clinics, tmp_path, capsys, text, says):
+    from pipelines.preprocess import parse_args
+
+    args = ["--input", str(clinics), "--output", str(tmp_path / "out"), "--profile", "six-class"]
+    assert parse_args([*args, "--set", "hop_s=10", "--set", "cleaning.ica=true"]).profile.cleaning.ica
+    with pytest.raises(SystemExit) as caught:
+        parse_args([*args, "--set", text])
+    assert caught.value.code == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert err.count("\n") == 1
