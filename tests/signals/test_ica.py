@@ -183,3 +183,16 @@ def test_the_excerpt_is_bounded_and_crosses_gaps(parts):
     assert excerpt.shape == (19, int(6 * 20 * SFREQ))
     assert {s for s, _ in read} == {0, 2}
     assert sum(n for _, n in read) < 200 * SFREQ
+
+
+@pytest.mark.parametrize(("sign", "verdict"), [(-1, "spikes"), (1, "blink")])
+def test_negative_spikes_among_blinks_keep_the_component(sign, verdict):
+    t = np.arange(int(SECONDS * SFREQ)) / SFREQ
+    blink_map = np.exp(-0.5 * ((POSITIONS[:, 1] - 0.96) / 0.2) ** 2) * 40
+    source = sum(6 * np.exp(-0.5 * ((t - at) / 0.08) ** 2) for at in np.arange(2, 58, 6))
+    wave = discharge("sharp", SFREQ)
+    for start in np.arange(5, 57, 8):  # six or seven a minute
+        at = int(start * SFREQ)
+        source[at : at + wave.size] += sign * 6 * wave
+    source = source / source.std() + background()[0]
+    assert judge(source[None], blink_map[:, None], SFREQ, ch_names=NAMES, h_freq=100.0) == (verdict,)

@@ -65,3 +65,14 @@ def test_a_glob_takes_what_it_matches(tmp_path):
     assert len(find_inputs([str(tmp_path / "*.bdf")], None, ()).files) == 1
     with pytest.raises(InputError, match="does not exist or holds no file"):
         find_inputs([str(tmp_path / "*.set")], None, ())
+
+
+def test_a_row_with_an_onset_may_have_a_duration(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("file,onset_s,duration_s,label\na.edf,10,90,LPD\na.edf,200,,GPD\nb.edf,,300,Other\n")
+    table = read_labels(path)
+    assert [label.duration_s for label in table.of("a.edf", "").labels] == [90.0, None]
+    assert [label.duration_s for label in table.of("b.edf", "").labels] == [None]  # the file's length, not a stretch
+    path.write_text("file,onset_s,duration_s,label\na.edf,10,long,LPD\n")
+    with pytest.raises(LabelError, match="duration_s='long' is no number"):
+        read_labels(path)
