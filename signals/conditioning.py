@@ -1,8 +1,8 @@
 """A stretch of a recording at the modality's rate and band, in blocks with a halo that equal the recording taken whole.
 
-The chain harmonises the channels, resamples, then applies one FIR. All of it is linear; the last two have
-a finite reach, so output samples [start, stop) depend on a known range of native samples. Beyond a segment's ends the
-signal is continued by odd reflection.
+The chain harmonises the channels, then filters and resamples in one pass (`signals.rate_filter`). All of it is linear,
+so channels are combined on the side where there are fewer of them. Its reach is finite, so output samples [start, stop)
+depend on a known range of native samples. Beyond a segment's ends the signal is continued by odd reflection.
 """
 
 from collections.abc import Callable
@@ -11,16 +11,9 @@ from functools import cached_property
 
 import numpy as np
 
-from signals.filters import (
-    antialias_taps,
-    band_taps,
-    filter_zero_phase,
-    mains_harmonics,
-    reflect,
-    resample,
-    resampling_ratio,
-)
+from signals.filters import ANTIALIAS_DB, reflect
 from signals.montage import Harmoniser
+from signals.rate_filter import RateFilter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,30 +28,25 @@ class Conditioner:
     offsets: tuple[float, ...]
     """One a pick, in the source's unit, taken off before anything else.
 
-    Polyphase filters let a thousandth of a constant through as tones at the difference of the rates, and float32 loses
-    digits on offsets of thousands of µV. One number for the whole recording, or blocks would differ.
+    float32 loses digits on offsets of thousands of µV. One number for the whole recording, or blocks would differ.
     """
+    antialias_db: float = ANTIALIAS_DB
+    """Attenuation of what both rates cannot hold, dB."""
 
     @cached_property
-    def taps(self) -> np.ndarray:
-        """The FIR at the target rate."""
-        return band_taps(self.sfreq, *self.band, mains_harmonics(self.mains_hz, self.band[1]))
-
-    @cached_property
-    def ratio(self) -> tuple[int, int]:
-        """(up, down) from the native to the target rate."""
-        return resampling_ratio(self.native_sfreq, self.sfreq)
-
-    @cached_property
-    def _halo_steps(self) -> int:
-        # One step is `down` native samples or `up` new ones: blocks begin on whole steps, so the phases agree.
-        up, down = self.ratio
-        new_samples = len(self.taps) // 2 + len(antialias_taps(up, down)) // (2 * down) + 1
-        return -(-new_samples // up) + 1
+    def rate_filter(self) -> RateFilter:
+        """The time axis of the chain."""
+        return RateFilter(
+            native_sfreq=self.native_sfreq,
+            sfreq=self.sfreq,
+            band=self.band,
+            mains_hz=self.mains_hz,
+            antialias_db=self.antialias_db,
+        )
 
     def n_times(self, n_native: int) -> int:
         """Return how many samples a segment of `n_native` samples has at the target rate."""
-        up, down = self.ratio
+        up, down = self.rate_filter.ratio
         return n_native * up // down
 
     def block(
@@ -70,25 +58,37 @@ class Conditioner:
         shape (n_picks, last - first), NaN where missing. Both results have shape (n_chans, stop - start): float32 in
         the source's unit, and bool.
         """
-        up, down = self.ratio
-        first_step = start // up - self._halo_steps
-        last_step = -(-stop // up) + self._halo_steps
-        first, last = first_step * down, last_step * down
+        first, last = self.rate_filter.span(start, stop)
         used = self.harmoniser.used
-        x = read(max(first, 0), min(last, n_native)).astype(np.float32)
-        missing = np.isnan(x)
-        if missing.any():
+        x = read(max(first, 0), min(last, n_native)).astype(np.float32, copy=False)
+        missing = np.isnan(x) if np.isnan(x.sum()) else None
+        if missing is not None:
             x = _fill(x, missing)
-        x = self.harmoniser.matrix[:, used] @ (x - np.array(self.offsets, dtype=np.float32)[used, None])
+        matrix = self.harmoniser.matrix[:, used]
+        offsets = np.array(self.offsets, dtype=np.float32)[used, None]
+        fewer_after = len(matrix) <= len(used)
+        x = _combine(matrix, x - offsets) if fewer_after else x - offsets
         x = _continue(x, max(-first, 0), max(last - n_native, 0))
-        y = filter_zero_phase(resample(x, self.native_sfreq, self.sfreq), self.taps)
-        skip = start - first_step * up
-        y = y[..., skip : skip + stop - start]
+        y = self.rate_filter.apply(x, start, stop)
+        y = y if fewer_after else _combine(matrix, y)
+        if missing is None:
+            return y, np.zeros(y.shape, dtype=bool)
+        up, down = self.rate_filter.ratio
         source_missing = _missing_at(missing, max(first, 0), np.arange(start, stop) * down // up)
         return y, (self.harmoniser.depends[:, used].astype(np.float32) @ source_missing.astype(np.float32)) > 0
 
 
+def _combine(matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return matrix @ x; channels that are only put into another order are not multiplied."""
+    if np.count_nonzero(matrix) == len(matrix) and (matrix.max(axis=1) == 1.0).all():
+        order = matrix.argmax(axis=1)
+        return x if np.array_equal(order, np.arange(len(x))) else x[order]
+    return np.asarray(matrix @ x)
+
+
 def _continue(x: np.ndarray, before: int, after: int) -> np.ndarray:
+    if not (before or after):
+        return x
     longest = x.shape[-1] - 1
     y = reflect(x, min(before, longest), min(after, longest))
     # A segment shorter than the reach is continued once and then held.
@@ -107,6 +107,4 @@ def _fill(x: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
 
 def _missing_at(missing: np.ndarray, first: int, native_index: np.ndarray) -> np.ndarray:
-    if not missing.any():
-        return np.zeros((missing.shape[0], native_index.size), dtype=bool)
     return missing[:, np.clip(native_index - first, 0, missing.shape[1] - 1)]

@@ -101,25 +101,27 @@ def _map_records(layout: _Layout | Header, path: str) -> np.ndarray:
 
 
 def _read_samples(layout: _Layout, picks: Sequence[int], segment: int, start: int, stop: int) -> np.ndarray:
-    records = _map_records(layout, layout.path)
-    samples = np.empty((len(picks), stop - start), dtype=np.float32)
+    records: np.ndarray = _map_records(layout, layout.path).view(np.ndarray)
+    n_record = layout.channels[picks[0]].n_samples  # the same for all picks, as they share a rate
+    first, last = start // n_record, -(-stop // n_record)
+    records = records[layout.first_records[segment] + first : layout.first_records[segment] + last]
+    samples = np.empty((len(picks), len(records), n_record), dtype=np.float32)
+    physical = np.empty(samples.shape[1:])  # one channel's, so that both passes stay in the cache
     for row, pick in zip(samples, picks, strict=True):
         channel = layout.channels[pick]
-        first, last = start // channel.n_samples, -(-stop // channel.n_samples)
-        origin = layout.first_records[segment]
-        digital = _integers(records[origin + first : origin + last], channel)
-        skip = start - first * channel.n_samples
-        row[:] = digital[skip : skip + stop - start] * channel.gain + channel.intercept
-    return samples
+        np.multiply(_integers(records, channel), channel.gain, out=physical)
+        np.add(physical, channel.intercept, out=row, casting="same_kind")
+    skip = start - first * n_record
+    return samples.reshape(len(picks), -1)[:, skip : skip + stop - start]
 
 
 def _integers(records: np.ndarray, channel: _Calibrated) -> np.ndarray:
-    """Return one channel's integers of some records as float64, shape (n_records * n_samples,)."""
+    """Return one channel's integers of some records, shape (n_records, n_samples)."""
     if records.dtype != np.uint8:
-        return records[:, channel.offset : channel.offset + channel.n_samples].astype(np.float64).ravel()
-    octets = records[:, 3 * channel.offset : 3 * (channel.offset + channel.n_samples)].reshape(-1, 3)
-    low = octets[:, 0].astype(np.int32) | (octets[:, 1].astype(np.int32) << 8)
-    return (low | (octets[:, 2].view(np.int8).astype(np.int32) << 16)).astype(np.float64)
+        return records[:, channel.offset : channel.offset + channel.n_samples]
+    octets = records[:, 3 * channel.offset : 3 * (channel.offset + channel.n_samples)].reshape(len(records), -1, 3)
+    low = octets[..., 0].astype(np.int32) | (octets[..., 1].astype(np.int32) << 8)
+    return np.asarray(low | (octets[..., 2].view(np.int8).astype(np.int32) << 16))
 
 
 def _read_annotations(path: Path, header: Header) -> tuple[list[float | None], list[Annotation]]:

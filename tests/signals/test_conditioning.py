@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import resample_poly
 
 from signals.conditioning import Conditioner
-from signals.filters import bandpass, reflect, resample
+from signals.filters import antialias_taps, bandpass, reflect
 from signals.modality import EEG_1020
 from signals.montage import Derivation, harmoniser
 
@@ -58,8 +59,8 @@ def test_a_block_reads_only_its_halo():
 
     conditioner(250.0).block(read, 250 * 3600, 256 * 600, 256 * 660)
     ((first, last),) = ranges
-    # 60 s and, on either side, 3.3 s of FIR plus a fraction of a second of polyphase filter.
-    assert last - first < 250 * (60 + 2 * 5)
+    # 60 s and, on either side, half of a 6.6-s FIR, 0.26 s of anti-alias filter and less than a step of 0.5 s.
+    assert last - first < 250 * (60 + 2 * 4.06)
     assert first < 250 * 600 < 250 * 660 < last
 
 
@@ -67,17 +68,35 @@ def test_chain_is_resampling_then_band_pass():
     x = np.random.default_rng(4).standard_normal((19, 200 * 40)).astype(np.float32)
     y, missing = whole(conditioner(200.0), x)
     pad = 1600
-    padded = resample(reflect(x.astype(np.float64), pad, pad), 200.0, 256.0)
+    padded = resample_poly(reflect(x.astype(np.float64), pad, pad), 32, 25, axis=-1, window=antialias_taps(32, 25))
     cut = slice(pad * 32 // 25, pad * 32 // 25 + y.shape[1])
     reference = bandpass(padded, 256.0, l_freq=0.5, h_freq=50.0)[:, cut]
     assert not missing.any()
-    assert np.abs(y - reference)[:, 256:-256].max() < 1e-3
+    assert np.abs(y - reference).max() < 1e-5 * np.abs(x).max()
     assert y.dtype == np.float32
+
+
+@pytest.mark.parametrize("n_extra", [0, 12])
+def test_channels_are_combined_before_or_after_alike(n_extra):
+    # With fewer picks than channels the matrix comes after the filter: 11 + 12 electrodes against 11.
+    rng = np.random.default_rng(9)
+    names = [*EEG_1020.ch_names[:11], *("FC1", "FC2", "CP1", "CP2", "PO3", "PO4", "AF3", "AF4", "P1", "P2", "C1", "C2")]
+    derivations = tuple(Derivation(name, None) for name in names[: 11 + n_extra])
+    x = (20 * rng.standard_normal((len(derivations), 250 * 12)) + 300.0).astype(np.float32)
+    offsets = tuple(float(v) for v in np.median(x, axis=1))
+    fit = harmoniser(derivations, EEG_1020, "average")
+    chain = Conditioner(
+        harmoniser=fit, native_sfreq=250.0, sfreq=256.0, band=(0.5, 50.0), mains_hz=None, offsets=offsets
+    )
+    y, _ = chain.block(lambda a, b: x[fit.used][:, a:b], x.shape[1], 0, chain.n_times(x.shape[1]))
+    mixed = (fit.matrix.astype(np.float64) @ (x - np.array(offsets)[:, None])).astype(np.float32)
+    reference, _ = whole(conditioner(250.0), mixed)
+    assert np.abs(y - reference).max() < 1e-5 * np.abs(x).max()
 
 
 def test_timestamps_are_kept_to_the_sample():
     # An impulse at 5.000 s must come out at sample 1280 whatever the rate.
-    for sfreq in (128.0, 200.0, 250.0, 500.0):
+    for sfreq in (128.0, 160.0, 200.0, 250.0, 257.0, 500.0, 512.0):
         x = np.zeros((19, round(12 * sfreq)), dtype=np.float32)
         x[:, round(5 * sfreq)] = 100.0
         y, _ = whole(conditioner(sfreq), x)
