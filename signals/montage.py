@@ -8,18 +8,21 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import get_args
 
 import numpy as np
 from numpy.polynomial.legendre import legval
 
 from signals.electrodes import canonical_electrode, electrode_positions
 from signals.modality import Modality
+from signals.references import EARS, Reference, reference_row, spelled
 from signals.windows import ABSENT, INTERPOLATED, MEASURED
 
 MIN_FOR_SPLINES = 8
 """Fewest measured electrodes to interpolate others from; below it the missing ones stay absent."""
 MIN_FOR_AVERAGE = 4
 """Fewest channels whose average can serve as a reference."""
+_EARS = frozenset(name for pair in EARS for name in pair)
 _REFERENCES = {
     "ref",
     "le",
@@ -52,9 +55,10 @@ class Derivation:
 
 
 def parse_label(label: str) -> Derivation | None:
-    """Return what an EEG channel label names, or None for what is no scalp electrode.
+    """Return what an EEG channel label names, or None for what is no electrode.
 
-    Understands "Fp1", "FP1", "EEG Fp1-REF", "EEG FP1-LE", "POL F3", "Fc5.", "FP1-A2", "T8-P8" and "T8-P8-0".
+    Understands "Fp1", "FP1", "EEG Fp1-REF", "EEG FP1-LE", "POL F3", "Fc5.", "FP1-A2", "T8-P8" and "T8-P8-0". An ear
+    or mastoid is named too, unless it is measured against the other one.
     """
     text = re.sub(r"^(eeg|pol|seeg)[\s_:]+", "", label.strip(), flags=re.IGNORECASE).strip(" .")
     parts = [part.strip(" .") for part in re.split(r"[-–/]", text) if part.strip(" .")]
@@ -63,11 +67,11 @@ def parse_label(label: str) -> Derivation | None:
     if not parts or len(parts) > 2:
         return None
     anode = canonical_electrode(parts[0])
-    if anode is None or anode in {"A1", "A2", "M1", "M2"}:
+    if anode is None or (len(parts) == 2 and anode in _EARS and canonical_electrode(parts[1]) in _EARS):
         return None
     if len(parts) == 1:
         return Derivation(anode, None)
-    second = re.sub(r"[^a-z0-9]", "", parts[1].lower())
+    second = spelled(parts[1])
     cathode = canonical_electrode(parts[1])
     if second in {"cz", "fcz"}:
         return Derivation(anode, cathode, parts[1])
@@ -88,14 +92,17 @@ class Electrodes:
     @property
     def is_bipolar(self) -> bool:
         """Whether most channels are pairs of different electrodes."""
-        cathodes = [d.cathode for d in self.derivations]
+        cathodes = [d.cathode for d in self.derivations if d.anode not in _EARS]
         pairs = sum(c is not None for c in cathodes)
         # "Fp1-Cz, F3-Cz, ..." has one cathode: a common reference, not a bipolar montage.
         return pairs > len(cathodes) / 2 and len(set(cathodes)) > 2
 
 
 def find_electrodes(ch_names: Sequence[str], sensor_types: Sequence[str]) -> Electrodes:
-    """Return the EEG channels that name electrodes; of repeated derivations the first is kept."""
+    """Return the EEG channels that name electrodes; of repeated derivations the first is kept.
+
+    Ears and mastoids are among them, for they can serve as reference, but never alone.
+    """
     picks: list[int] = []
     found: list[Derivation] = []
     for index, (name, sensor_type) in enumerate(zip(ch_names, sensor_types, strict=True)):
@@ -104,6 +111,8 @@ def find_electrodes(ch_names: Sequence[str], sensor_types: Sequence[str]) -> Ele
             continue
         picks.append(index)
         found.append(derivation)
+    if all(derivation.anode in _EARS for derivation in found):
+        return Electrodes((), ())
     return Electrodes(tuple(picks), tuple(found))
 
 
@@ -125,14 +134,16 @@ class Harmoniser:
 
 
 @lru_cache(maxsize=256)
-def harmoniser(derivations: tuple[Derivation, ...], modality: Modality, reference: str) -> Harmoniser:
-    """Return the map from these channels to the modality's; raises ValueError for an unknown `reference`.
+def harmoniser(derivations: tuple[Derivation, ...], modality: Modality, reference: Reference) -> Harmoniser:
+    """Return the map from these channels to the modality's, read against `reference`.
 
-    Missing channels are interpolated from all electrodes at hand where there are at least MIN_FOR_SPLINES of them. The
-    average reference is taken over all channels of the modality that are measured or interpolated.
+    Missing channels are interpolated from all scalp electrodes at hand where there are at least MIN_FOR_SPLINES of
+    them. The average reference is taken over all channels of the modality that are measured or interpolated, and not
+    at all where there are fewer than MIN_FOR_AVERAGE. Raises ValueError for an unknown `reference`, and
+    `signals.references.UndefinedReferenceError` for one that these channels do not allow.
     """
-    if reference not in {"average", "source"}:
-        raise ValueError(f"reference={reference!r} is neither 'average' nor 'source'")
+    if reference not in get_args(Reference):
+        raise ValueError(f"reference={reference!r} is none of {', '.join(get_args(Reference))}")
     names, derive = _electrode_matrix(derivations)
     index = {name: i for i, name in enumerate(names)}
     matrix = np.zeros((modality.n_chans, len(derivations)))
@@ -142,28 +153,45 @@ def harmoniser(derivations: tuple[Derivation, ...], modality: Modality, referenc
             matrix[row] = derive[index[name]]
             ch_state[row] = MEASURED
     missing = np.flatnonzero(ch_state == ABSENT)
-    if len(names) >= MIN_FOR_SPLINES and missing.size:
+    scalp = [i for i, name in enumerate(names) if name not in _EARS]
+    if len(scalp) >= MIN_FOR_SPLINES and missing.size:
         targets = np.asarray(modality.positions)[missing]
-        matrix[missing] = spline_matrix(electrode_positions(names), targets) @ derive
+        matrix[missing] = spline_matrix(electrode_positions([names[i] for i in scalp]), targets) @ derive[scalp]
         ch_state[missing] = INTERPOLATED
     present = ch_state != ABSENT
     depends = matrix != 0
     if reference == "average" and present.sum() >= MIN_FOR_AVERAGE:
         matrix[present] -= matrix[present].mean(axis=0)
+    elif reference in {"linked-ears", "cz"}:
+        matrix[present] -= reference_row(
+            reference, names, derive, recorded=recorded_references(derivations),
+            is_bipolar=Electrodes((), derivations).is_bipolar,
+        )  # fmt: skip
     return Harmoniser(matrix.astype(np.float32), ch_state, depends)
+
+
+def recorded_references(derivations: Sequence[Derivation]) -> frozenset[str]:
+    """Return the references that the labels of scalp channels name, as `signals.references.spelled`; often none."""
+    return frozenset(spelled(d.reference) for d in derivations if d.reference and d.anode not in _EARS)
 
 
 def _electrode_matrix(derivations: tuple[Derivation, ...]) -> tuple[list[str], np.ndarray]:
     """Return electrode names and the matrix (n_electrodes, n_channels) that gives their potentials.
 
-    Referential channels are their electrodes. Bipolar chains give potentials up to a constant where they are connected;
-    the largest connected part is kept, against its own mean.
+    Referential channels are their electrodes; a scalp electrode that all of them are measured against is known to be
+    zero, so it is one of them. Bipolar chains give potentials up to a constant where they are connected; the largest
+    connected part is kept, against its own mean.
     """
     if all(d.cathode is None for d in derivations) or not Electrodes((), derivations).is_bipolar:
         keep: dict[str, int] = {}
         for i, d in enumerate(derivations):
             keep.setdefault(d.anode, i)
-        return list(keep), np.eye(len(derivations))[list(keep.values())]
+        names, derive = list(keep), np.eye(len(derivations))[list(keep.values())]
+        common = {d.cathode for d in derivations}
+        (zero,) = common if len(common) == 1 else {None}
+        if zero is not None and zero not in keep:
+            return [*names, zero], np.vstack([derive, np.zeros(len(derivations))])
+        return names, derive
     names = _largest_component(derivations)
     difference = np.zeros((len(derivations), len(names)))
     for i, d in enumerate(derivations):

@@ -17,9 +17,10 @@ from signals.cleaning import clean_window
 from signals.conditioning import Conditioner
 from signals.filters import GUARD, bandpass, detect_mains, effective_band
 from signals.ica import FIT_BAND, Removal, find_removal
-from signals.montage import MIN_FOR_SPLINES, Derivation, find_electrodes, harmoniser
+from signals.montage import MIN_FOR_SPLINES, Derivation, find_electrodes, harmoniser, recorded_references
 from signals.profiles import Profile
 from signals.recording import Recording, UnreadableError
+from signals.references import UndefinedReferenceError
 from signals.tasks import TASKS
 from signals.version import code_version
 from signals.windows import ABSENT, MEASURED, Provenance, Window
@@ -69,6 +70,8 @@ class RecordingPlan:
     notes: tuple[str, ...] = ()
     removal: Removal | None = field(default=None, compare=False)
     """Components that the profile's cleaning takes out; None where it takes none or could not tell them."""
+    source_reference: str = ""
+    """What the file or its labels say that channels were recorded against; empty where they say nothing."""
 
     @property
     def recording_id(self) -> str:
@@ -85,6 +88,7 @@ class RecordingPlan:
             band=self.band,
             mains_hz=self.mains_hz,
             offsets=self.offsets,
+            antialias_db=self.profile.antialias_db,
         )
 
 
@@ -143,13 +147,17 @@ def plan_recording(
     native_sfreq = max(rates, key=lambda rate: (rates[rate], rate))
     kept = [i for i, pick in enumerate(found.picks) if recording.sfreqs[pick] == native_sfreq]
     derivations = tuple(found.derivations[i] for i in kept)
-    fit = harmoniser(derivations, profile.signal, profile.reference)
+    try:
+        fit = harmoniser(derivations, profile.signal, profile.reference)
+    except UndefinedReferenceError as error:
+        raise UnreadableError("undefined_reference", f"{profile.reference}: {error}") from error
     n_measured = int((fit.ch_state == MEASURED).sum())
     if found.is_bipolar and n_measured < MIN_FOR_SPLINES:
         raise UnreadableError("bipolar_montage", f"the pairs connect only {n_measured} electrodes of the montage")
     if n_measured < profile.min_measured:
         raise UnreadableError("too_few_channels", f"{n_measured} measured, the profile asks for {profile.min_measured}")
     picks = tuple(found.picks[i] for i in kept)
+    recorded = recorded_references(derivations)
     look = _look(recording, picks)
     _check_plausible(look, native_sfreq)
     plan = RecordingPlan(
@@ -164,7 +172,8 @@ def plan_recording(
         band=effective_band(profile.l_freq, profile.h_freq, native_sfreq=native_sfreq, sfreq=profile.signal.sfreq),
         mains_hz=mains_hz if mains_hz is not None else detect_mains(look, native_sfreq),
         offsets=tuple(float(offset) for offset in np.median(look, axis=1)),
-        notes=recording.notes + (() if len(rates) == 1 else ("mixed_rates",)),
+        notes=(*recording.notes, *["mixed_rates"] * (len(rates) > 1), *["mixed_references"] * (len(recorded) > 1)),
+        source_reference=recording.reference or "/".join(sorted(recorded)),
     )
     return _with_removal(recording, plan) if profile.cleaning.ica else plan
 

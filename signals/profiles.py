@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from signals.cleaning import Cleaning
+from signals.filters import ANTIALIAS_DB
 from signals.modality import EEG_1020, MODALITIES, Modality
+from signals.references import Reference
 from signals.tasks import TASKS
 
 
@@ -28,8 +30,10 @@ class Profile:
     """Lower pass edge, Hz."""
     h_freq: float
     """Upper pass edge asked for, Hz; guarded by the native rate (`signals.filters.effective_band`)."""
-    reference: Literal["average", "source"] = "average"
-    """"average" over the modality's channels, or as recorded."""
+    reference: Reference = "average"
+    """"average" over the modality's channels, "source" (as recorded), "linked-ears" or "cz"."""
+    antialias_db: float = ANTIALIAS_DB
+    """Attenuation of what a change of rate would alias, dB (`signals.filters.antialias_taps`)."""
     min_measured: int = 1
     """Fewest measured channels of the modality for a recording to be accepted."""
     windows: Literal["tile", "labelled"] = "tile"
@@ -59,6 +63,8 @@ class Profile:
             raise ValueError(f"annotation_task={self.annotation_task!r} is none of {sorted(TASKS)}")
         if self.label_span_s and not 0 <= self.label_span_s[0] < self.label_span_s[1] <= self.window_s:
             raise ValueError(f"label_span_s={self.label_span_s} does not lie within window_s={self.window_s}")
+        if self.reference not in get_args(Reference):
+            raise ValueError(f"reference={self.reference!r} is none of {', '.join(get_args(Reference))}")
         if not 0 < self.l_freq < self.h_freq < math.inf:
             raise ValueError(f"l_freq={self.l_freq} must lie above 0 and below h_freq={self.h_freq}")
 

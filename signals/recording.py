@@ -36,6 +36,7 @@ READ_REASONS = {
     "reader_timeout": "The reading library did not finish in time.",
     "no_eeg_channels": "No channel could be mapped to a 10-20 electrode.",
     "bipolar_montage": "Channels are bipolar derivations that cannot be turned into referential ones.",
+    "undefined_reference": "The profile's reference cannot be made from the channels that were recorded.",
     "implausible_amplitude": "After unit conversion the signal is not of the size of EEG.",
     "too_short": "Shorter than one window.",
     "too_few_channels": "Fewer measured channels than the profile asks for.",

@@ -1,15 +1,20 @@
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.signal import resample_poly
+from scipy.signal import find_peaks, resample_poly
 
 from signals.conditioning import Conditioner
 from signals.filters import antialias_taps, bandpass, reflect
 from signals.modality import EEG_1020
 from signals.montage import Derivation, harmoniser
+from signals.prepare import plan_recording, prepare_recording
+from signals.profiles import PRETRAIN
+from signals.readers.registry import open_recording
+from signals.synthetic.files import write_edf
 
 ALL = tuple(Derivation(name, None) for name in EEG_1020.ch_names)
 
@@ -101,6 +106,28 @@ def test_timestamps_are_kept_to_the_sample():
         x[:, round(5 * sfreq)] = 100.0
         y, _ = whole(conditioner(sfreq), x)
         assert np.argmax(y[0]) == 1280
+
+
+@pytest.mark.parametrize(("sfreq", "block_s"), [(250, 120.0), (160, 10.0), (257, 20.0)])
+def test_timestamps_are_kept_across_gaps_and_blocks(tmp_path, sfreq, block_s):
+    # 31 s, a gap of 7.2 s, 32 s; an impulse every 8 s of the clock, where there is signal.
+    path = tmp_path / "gap.edf"
+    onsets_s = [*range(31), *(38.2 + i for i in range(32))]
+    clock = np.concatenate([onset + np.arange(sfreq) / sfreq for onset in onsets_s])
+    x = 5 * np.random.default_rng(10).standard_normal((19, clock.size))
+    x[:, np.isclose(clock % 8, 3, atol=0.45 / sfreq)] += 400.0
+    write_edf(path, [x.astype(np.float32)], file_format="edf+d", ch_names=list(EEG_1020.ch_names), sfreq=sfreq,
+              patient="p", record_onsets_s=onsets_s, reference="Cz")  # fmt: skip
+    recording = open_recording(str(path))
+    profile = dataclasses.replace(PRETRAIN, block_s=block_s, reference="source")
+    plan = plan_recording(recording, profile, site_id="s", subject_id="p", source_sha256="0" * 64)
+    found = []
+    for window in prepare_recording(recording, plan):
+        level = window.data.mean(axis=0)
+        peaks, _ = find_peaks(level, height=0.6 * level.max(), distance=256)
+        found += [window.start_s + peak / 256.0 for peak in peaks]
+    # Windows of 10 s from 0 and from 38.2 s; an impulse lies within half a sample of either rate.
+    assert found == pytest.approx([3, 11, 19, 27, 43, 51, 59, 67], abs=0.5 / 256 + 0.5 / sfreq)
 
 
 @pytest.mark.parametrize("sfreq", [200.0, 250.0])

@@ -25,6 +25,7 @@ def referential(names):
         ("POL F3", Derivation("F3", None)),
         ("T8-P8-0", Derivation("T4", "T6")),
         ("FP1-F7", Derivation("Fp1", "F7")),
+        ("EEG A1-REF", Derivation("A1", None, "REF")),
         ("EEG A2-A1", None),
         ("EKG", None),
         ("SpO2", None),
@@ -45,7 +46,23 @@ def test_spherical_splines_agree_with_mne():
     names = [name for name in EEG_1020.ch_names if name not in {"Cz", "T5"}]
     sources, targets = electrode_positions(names), electrode_positions(["Cz", "T5"])
     theirs = _make_interpolation_matrix(sources, targets)
-    assert np.abs(spline_matrix(sources, targets) - theirs).max() < 1e-6
+    assert np.abs(spline_matrix(sources, targets) - theirs).max() < 1e-9
+
+
+def test_interpolated_channels_are_those_of_mne():
+    import mne
+
+    names = list(EEG_1020.ch_names)
+    positions = dict(zip(names, 0.095 * electrode_positions(names), strict=True))
+    x = 20 * np.random.default_rng(3).standard_normal((19, 500))
+    raw = mne.io.RawArray(x, mne.create_info(names, 256.0, "eeg"), verbose="error")
+    raw.set_montage(mne.channels.make_dig_montage(positions, coord_frame="head"))
+    raw.info["bads"] = ["Cz", "T5"]
+    raw.interpolate_bads(origin=(0.0, 0.0, 0.0), verbose="error")
+    kept = [name for name in names if name not in {"Cz", "T5"}]
+    fit = harmoniser(referential(kept), EEG_1020, "source")
+    ours = fit.matrix.astype(np.float64) @ x[[names.index(name) for name in kept]]
+    assert np.abs(ours - raw.get_data(picks=names)).max() < 1e-6 * np.abs(x).max()
 
 
 def test_splines_carry_a_smooth_field():
@@ -129,4 +146,4 @@ def test_channels_against_one_electrode_are_referential():
 
 def test_unknown_reference_is_refused():
     with pytest.raises(ValueError, match="linked"):
-        harmoniser(referential(["Cz"]), EEG_1020, "linked")
+        harmoniser(referential(["Cz"]), EEG_1020, "linked")  # type: ignore[arg-type]
