@@ -10,7 +10,7 @@ endif
 # BLAS threads beside worker processes make two cores slower, not faster.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install check test demo bench bench-cleaning bench-features clean
+.PHONY: install check test demo bench clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -39,11 +39,9 @@ demo: install
 bench: install
 	$(PY) -m benchmarks.spine
 
-bench-cleaning: install
-	$(PY) -m benchmarks.cleaning
-
-bench-features: install
-	$(PY) -m benchmarks.features
+# One program a room or question: make bench-preprocess, bench-fuzz, ...; ls benchmarks tells which there are.
+bench-%: install
+	$(PY) -m benchmarks.$*
 
 clean:
 	rm -rf $(VENV) demo-output build *.egg-info
