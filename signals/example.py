@@ -16,6 +16,7 @@ Features = dict[str, list[bytes] | np.ndarray]
 
 _BYTES, _FLOAT, _INT64 = 1, 2, 3
 _LENGTH_DELIMITED = 2
+_ONE_BYTE = tuple(bytes([number]) for number in range(0x80))
 
 
 def encode_example(features: Mapping[str, Value]) -> bytes:
@@ -76,19 +77,21 @@ def _field(number: int, body: bytes) -> bytes:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    position = 0
-    while position < len(message):
+    position, n_bytes = 0, len(message)
+    while position < n_bytes:
         tag, position = _read_varint(message, position)
         if tag & 7 != _LENGTH_DELIMITED:
             raise ValueError(f"not a tf.train.Example: wire type {tag & 7} of field {tag >> 3}")
         length, position = _read_varint(message, position)
-        if position + length > len(message):
+        if position + length > n_bytes:
             raise ValueError(f"not a tf.train.Example: field {tag >> 3} promises {length} bytes beyond the end")
         yield tag >> 3, message[position : position + length]
         position += length
 
 
 def _varint(number: int) -> bytes:
+    if number <= 0x7F:  # tags and most lengths
+        return _ONE_BYTE[number]
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -98,6 +101,9 @@ def _varint(number: int) -> bytes:
 
 
 def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
+    number = message[position]
+    if number < 0x80:
+        return number, position + 1
     number = shift = 0
     while True:
         byte = message[position]

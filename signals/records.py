@@ -44,12 +44,18 @@ def as_stored(data: np.ndarray) -> np.ndarray:
 
 def shuffle_bytes(values: np.ndarray) -> bytes:
     """Return the bytes of int16 values, all low bytes first, then all high bytes."""
-    return values.astype("<i2").reshape(-1).view(np.uint8).reshape(-1, 2).T.tobytes()
+    words = values.astype("<i2").reshape(-1).view("<u2")
+    # Shifts and casts run on whole vectors; a transposed copy of byte pairs goes byte by byte.
+    return words.astype(np.uint8).tobytes() + (words >> 8).astype(np.uint8).tobytes()
 
 
 def unshuffle_bytes(raw: bytes) -> np.ndarray:
     """Return int16 values from `shuffle_bytes`' output, shape (n,)."""
-    return np.frombuffer(raw, dtype=np.uint8).reshape(2, -1).T.copy().view("<i2").reshape(-1)
+    low, high = np.frombuffer(raw, dtype=np.uint8).reshape(2, -1)
+    words = high.astype("<u2")
+    words <<= 8
+    words |= low
+    return words.view("<i2")
 
 
 def encode_window(window: Window) -> bytes:
