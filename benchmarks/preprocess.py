@@ -2,8 +2,8 @@
 
     python -m benchmarks.preprocess [--output DIR] [--only PART ...] [--rounds N]
 
-Parts: throughput (against MNE, and against reading alone), workers, memory, slope, shards, stages, splines. Everything
-runs on one thread but `workers`. Recordings are generated, except for `splines`, which reads real ones.
+Parts: throughput (against MNE, and against reading alone), workers, memory, slope, shards, stages, filters, splines.
+Everything runs on one thread but `workers`. Recordings are generated, except for `splines`, which reads real ones.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.filters import filters
 from benchmarks.harness import figure, machine, module
 from benchmarks.shards import shards
 from benchmarks.splines import splines
@@ -223,6 +224,11 @@ def stages_part(output: Path, _: int) -> None:
         stages(recordings(output, 1, n_chans, sfreq), output)
 
 
+def filters_part(_: Path, __: int) -> None:
+    """What the filters do to tones, at many rates."""
+    filters()
+
+
 def splines_part(_: Path, __: int) -> None:
     """Leave-one-electrode-out on real 64-channel files."""
     splines(Path(os.environ.get("CEREBEAM_REAL_DATA", "")) / "real" / "albany-eegmmidb")
@@ -230,7 +236,7 @@ def splines_part(_: Path, __: int) -> None:
 
 PARTS: dict[str, Callable[[Path, int], None]] = {
     "throughput": throughput, "workers": workers, "memory": memory, "slope": slope, "shards": shards_part,
-    "stages": stages_part, "splines": splines_part,
+    "stages": stages_part, "filters": filters_part, "splines": splines_part,
 }  # fmt: skip
 
 

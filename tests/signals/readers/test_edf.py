@@ -14,6 +14,7 @@ from signals.readers.edf_header import read_header
 from signals.readers.registry import open_recording
 from signals.readers.units import scaling_of
 from signals.recording import Annotation, Recording, Segment, UnreadableError
+from signals.synthetic.long_recording import long_recording
 
 REAL_DATA = os.environ.get("CEREBEAM_REAL_DATA", "")
 needs_real_data = pytest.mark.skipif(not Path(REAL_DATA, "awkward").is_dir(), reason="CEREBEAM_REAL_DATA is not set")
@@ -164,6 +165,19 @@ def test_ranges_cross_records_and_equal_the_whole(tmp_path):
     assert recording.read([1]).shape == (1, 20)
     with pytest.raises(ValueError, match="one sampling rate"):
         recording.read([0, 1])
+
+
+def test_any_range_of_any_channels_equals_pyedflibs(tmp_path):
+    path = tmp_path / "long.edf"
+    long_recording(path, hours=1 / 60, n_chans=24, sfreq=173, seed=0)
+    recording, rng = open_recording(str(path)), np.random.default_rng(0)
+    with pyedflib.EdfReader(str(path)) as file:
+        for _ in range(25):
+            start, stop = np.sort(rng.integers(0, 60 * 173 + 1, 2)).tolist()
+            picks = rng.permutation(24)[: rng.integers(1, 6)].tolist()
+            wanted = np.stack([file.readSignal(pick, start, stop - start) for pick in picks])
+            ours = recording.read(picks, start=start, stop=stop)
+            np.testing.assert_allclose(ours, wanted.reshape(ours.shape), rtol=1.2e-7, atol=1e-6)
 
 
 def test_24_bit_integers_keep_their_sign(tmp_path):
