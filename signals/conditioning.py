@@ -26,9 +26,10 @@ class Conditioner:
     band: tuple[float, float]
     mains_hz: float | None
     offsets: tuple[float, ...]
-    """One a pick, in the source's unit, taken off before anything else.
+    """One a pick, in the source's unit, taken off before the filters.
 
-    float32 loses digits on offsets of thousands of µV. One number for the whole recording, or blocks would differ.
+    Transforms in float32 lose digits on offsets of thousands of µV. One number for the whole recording, or blocks would
+    differ.
     """
     antialias_db: float = ANTIALIAS_DB
     """Attenuation of what both rates cannot hold, dB."""
@@ -65,11 +66,12 @@ class Conditioner:
         if missing is not None:
             x = _fill(x, missing)
         matrix = self.harmoniser.matrix[:, used]
-        offsets = np.array(self.offsets, dtype=np.float32)[used, None]
+        offsets = np.array(self.offsets)[used]
         fewer_after = len(matrix) <= len(used)
-        x = _combine(matrix, x - offsets) if fewer_after else x - offsets
+        if fewer_after:
+            x, offsets = _combine(matrix, x), matrix @ offsets
         x = _continue(x, max(-first, 0), max(last - n_native, 0))
-        y = self.rate_filter.apply(x, start, stop)
+        y = self.rate_filter.apply(x, start, stop, offsets=offsets)
         y = y if fewer_after else _combine(matrix, y)
         if missing is None:
             return y, np.zeros(y.shape, dtype=bool)

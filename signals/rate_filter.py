@@ -16,9 +16,9 @@ from scipy import fft, signal
 
 from signals.filters import ANTIALIAS_DB, antialias_taps, band_taps, mains_harmonics, resampling_ratio
 
-MAX_PERIOD_S = 1.0
-"""Longest common period of the two rates for the FFT way; every rate of whole Hz has 1 s or less."""
-_MAX_FFT = 1 << 16  # samples: longer transforms leave the cache
+MAX_PERIOD_S = 4.0
+"""Longest common period of the two rates for the FFT way; every rate of whole Hz has 1 s or less, halves 2 s."""
+_MAX_FFT = 1 << 17  # samples: longer transforms leave the cache
 _GROUP = 4  # channels at a time: their spectra stay in the cache
 
 # glibc gives the memory of large arrays back to the kernel at each free, and faults it in anew page by page, until an
@@ -75,26 +75,30 @@ class RateFilter:
         reach = int(np.ceil(self.reach_s * self.native_sfreq)) + 1
         return start * down // up - reach, -(-stop * down // up) + reach
 
-    def apply(self, x: np.ndarray, start: int, stop: int) -> np.ndarray:
+    def apply(self, x: np.ndarray, start: int, stop: int, *, offsets: np.ndarray | None = None) -> np.ndarray:
         """Return outputs [start, stop), float32, shape (n_chans, stop - start).
 
-        x holds exactly the native samples `span(start, stop)`, shape (n_chans, last - first). Raises ValueError for
-        another length.
+        x holds exactly the native samples `span(start, stop)`, shape (n_chans, last - first); `offsets`, shape
+        (n_chans,), are taken off it first. Raises ValueError for another length.
         """
         first, last = self.span(start, stop)
         if x.shape[-1] != last - first:
             raise ValueError(f"n_times={x.shape[-1]} is not the span of {last - first} native samples")
         x = np.asarray(x, dtype=np.float32)
+        offsets = np.zeros(len(x)) if offsets is None else offsets
+        offsets = offsets.astype(np.float32)[:, None]
         up = self.ratio[0]
         if self.is_periodic:
             skip = start % up
-            return self._transform(x, self.ratio, self._halo, n_out=skip + stop - start)[:, skip:]
+            return self._transform(x, offsets, self.ratio, self._halo, n_out=skip + stop - start)[:, skip:]
         reach = len(self.taps) // 2
-        y = polyphase(x, *self.ratio, self._antialias, first=first, start=start - reach, stop=stop + reach)
-        return self._transform(y, (1, 1), reach, n_out=stop - start)
+        y = polyphase(x - offsets, *self.ratio, self._antialias, first=first, start=start - reach, stop=stop + reach)
+        return self._transform(y, np.zeros_like(offsets), (1, 1), reach, n_out=stop - start)
 
-    def _transform(self, x: np.ndarray, ratio: tuple[int, int], halo: int, *, n_out: int) -> np.ndarray:
-        """Return the first n_out outputs that have a whole halo before them."""
+    def _transform(
+        self, x: np.ndarray, offsets: np.ndarray, ratio: tuple[int, int], halo: int, *, n_out: int
+    ) -> np.ndarray:
+        """Return the first n_out outputs of x - offsets that have a whole halo before them."""
         up, down = ratio
         n_steps = -(-n_out // up)
         n_ffts, k = _fft_plan(up, down, halo, n_steps)
@@ -110,7 +114,7 @@ class RateFilter:
         )
         for i in range(0, len(x), _GROUP):
             n_rows = min(_GROUP, len(x) - i)
-            padded[:n_rows, :n_in] = x[i : i + n_rows, :n_in]
+            np.subtract(x[i : i + n_rows, :n_in], offsets[i : i + n_rows], out=padded[:n_rows, :n_in])
             bins = fft.rfft(windows[:n_rows], axis=-1, workers=1)[..., : response.size]
             bins *= response
             y = fft.irfft(bins, n=k * up, axis=-1, overwrite_x=True, workers=1)

@@ -144,6 +144,11 @@ def test_channels_against_one_electrode_are_referential():
     assert not found.is_bipolar
 
 
+def test_a_set_of_channels_is_worked_out_once():
+    names = [name for name in EEG_1020.ch_names if name != "Cz"]
+    assert harmoniser(referential(names), EEG_1020, "average") is harmoniser(referential(names), EEG_1020, "average")
+
+
 def test_unknown_reference_is_refused():
     with pytest.raises(ValueError, match="linked"):
         harmoniser(referential(["Cz"]), EEG_1020, "linked")  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from scipy import signal
 from signals.filters import antialias_taps, band_taps, effective_band, mains_harmonics, reflect
 from signals.rate_filter import RateFilter, polyphase
 
-RATES = [128.0, 160.0, 173.61, 200.0, 250.0, 256.0, 257.0, 499.0, 500.0, 512.0, 1000.0]
+RATES = [128.0, 160.0, 173.61, 199.5, 200.0, 250.0, 256.0, 257.0, 499.0, 500.0, 512.0, 1000.0]
 
 
 def rate_filter(sfreq, *, h_freq=128.0, mains_hz=None, **options):
