@@ -115,8 +115,9 @@ class RateFilter:
         for i in range(0, len(x), _GROUP):
             n_rows = min(_GROUP, len(x) - i)
             np.subtract(x[i : i + n_rows, :n_in], offsets[i : i + n_rows], out=padded[:n_rows, :n_in])
-            bins = fft.rfft(windows[:n_rows], axis=-1, workers=1)[..., : response.size]
-            bins *= response
+            bins = fft.rfft(windows[:n_rows], axis=-1, workers=1)[..., : response.size // 2]
+            parts = bins.view(np.float32)  # real times complex would be complex times complex
+            parts *= response
             y = fft.irfft(bins, n=k * up, axis=-1, overwrite_x=True, workers=1)
             out[i : i + n_rows] = y[..., halo * up : (halo + hop) * up]
         return out.reshape(len(x), -1)[:, :n_out]
@@ -146,20 +147,23 @@ def _response(
     sfreq: float, band: tuple[float, float], mains_hz: float | None, up: int, down: int, k: int,
     antialias_db: float | None,
 ) -> np.ndarray:  # fmt: skip
-    """Return the real response at the bins that both transforms share, float32, the lengths' ratio included."""
+    """Return the real response at the bins that both transforms share, the lengths' ratio included.
+
+    float32, each value twice: once for the real, once for the imaginary part of its bin.
+    """
     n_native, n_new = k * down, k * up
     taps = band_taps(sfreq, *band, mains_harmonics(mains_hz, band[1]))
     centred = np.roll(np.pad(taps, (0, n_new - taps.size)), -(taps.size // 2))
     response = fft.rfft(centred).real
     if antialias_db is None:
-        return response.astype(np.float32)
+        return np.repeat(response, 2).astype(np.float32)
     # The bin at the lower Nyquist frequency is left out: it lies in the stop band, and its phase is not defined.
     n_bins = (min(n_native, n_new) + 1) // 2
     lowpass = antialias_taps(up, down, attenuation_db=antialias_db)
     top = 2.0 * n_bins / (n_native * up)  # of the lattice's Nyquist frequency
     spectrum = signal.zoom_fft(lowpass, [0.0, top], m=n_bins)
     centre = np.exp(1j * np.pi * (lowpass.size // 2) * top * np.arange(n_bins) / n_bins)
-    return (response[:n_bins] * (spectrum * centre).real * (up / down)).astype(np.float32)
+    return np.repeat(response[:n_bins] * (spectrum * centre).real * (up / down), 2).astype(np.float32)
 
 
 def polyphase(
