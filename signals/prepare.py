@@ -27,8 +27,12 @@ from signals.windows import ABSENT, MEASURED, Provenance, Window
 
 logger = logging.getLogger(__name__)
 
-PLAUSIBLE_UV = (0.02, 1000.0)
-"""Robust standard deviation of scalp EEG within 1-35 Hz, µV, median over channels: outside of it the unit is wrong."""
+PLAUSIBLE_UV = (0.2, 1000.0)
+"""Robust standard deviation of scalp EEG within 1-35 Hz, µV, median over channels: outside of it the unit is wrong.
+
+EEG of 1 to 200 µV that is off by 1000 either way falls outside.
+"""
+_TYPICAL_UV = 15.0
 _LOOK_S = 60.0
 _EXCERPT = (6, 20.0)  # pieces and their seconds: what components are fitted on, all of it if a recording is shorter
 
@@ -136,7 +140,7 @@ def plan_recording(
     source_sha256: str,
     mains_hz: float | None = None,
 ) -> RecordingPlan:
-    """Return how to prepare a recording; mains are detected where `mains_hz` is None.
+    """Return how to prepare a recording; mains are detected where neither `mains_hz` nor the recording says them.
 
     Raises UnreadableError with a reason code for a recording that cannot be used under this profile.
     """
@@ -159,6 +163,7 @@ def plan_recording(
     picks = tuple(found.picks[i] for i in kept)
     recorded = recorded_references(derivations)
     look = _look(recording, picks)
+    mains_hz = mains_hz if mains_hz is not None else recording.mains_hz
     _check_plausible(look, native_sfreq)
     plan = RecordingPlan(
         uri=recording.uri,
@@ -419,4 +424,6 @@ def _check_plausible(look: np.ndarray, sfreq: float) -> None:
     band = bandpass(look, sfreq, l_freq=1.0, h_freq=min(35.0, GUARD * sfreq)) if look.shape[1] > 4 * sfreq else look
     size = float(np.median(1.4826 * np.median(np.abs(band), axis=1)))
     if size > high or 0 < size < low:
-        raise UnreadableError("implausible_amplitude", f"{size:.3g} µV within 1-35 Hz: check the unit")
+        factor = min((1e-6, 1e-3, 1e3, 1e6), key=lambda factor: abs(np.log10(size * factor / _TYPICAL_UV)))
+        off = f"{1 / factor:.0f} times too large" if factor < 1 else f"{factor:.0f} times too small"
+        raise UnreadableError("implausible_amplitude", f"{size:.3g} µV within 1-35 Hz: looks {off}, check the unit")

@@ -41,13 +41,14 @@ READ_REASONS = {
     "too_short": "Shorter than one window.",
     "too_few_channels": "Fewer measured channels than the profile asks for.",
     "label_out_of_range": "A label lies outside of the recording.",
+    "unusable_rate": "The sampling rate cannot carry the profile's band.",
     "internal_error": "The pipeline itself failed on this file; the detail names the error.",
 }
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """An event in a recording."""
+    """An event in a recording. Past `open_recording`, the description is a word of `signals.events`."""
 
     onset_s: float
     duration_s: float
@@ -86,10 +87,14 @@ class Recording:
     read_samples: ReadSamples = field(repr=False, compare=False)
     """(picks, segment, start, stop) -> float32 of shape (n_picks, stop - start); use `read`."""
     annotations: tuple[Annotation, ...] = ()
-    patient: str = ""
+    patient: str = field(default="", repr=False)
     """Raw identity found in the header, only for hashing; never written anywhere."""
     reference: str = ""
     """Recording reference, if the file says so."""
+    mains_hz: float | None = None
+    """Mains frequency, if the file or a sidecar says so."""
+    units: tuple[str, ...] = ()
+    """Unit as the file spells it, one a channel, empty where it says none; () where the format fixes it."""
     notes: tuple[str, ...] = ()
     """Machine-readable remarks: "truncated_last_record", "gaps", "duplicate_labels", "unit_guessed", ..."""
 

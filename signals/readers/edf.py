@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from signals.readers.edf_header import Channel, Header, decode, read_header
+from signals.readers.edf_tail import Tail, TailChannel, samples_left, with_tail
 from signals.readers.units import Scaling, channel_notes, scaling_of
-from signals.recording import Annotation, Recording, Segment, UnreadableError
+from signals.recording import Annotation, ReadSamples, Recording, Segment, UnreadableError
 
 ONSET_TOLERANCE_S = 1e-3
 """Record onsets are decimal text; a jump of at most this (or half a sample) is no gap."""
@@ -67,6 +68,9 @@ def open_edf(path: Path) -> Recording:
         str(path), header.header_bytes, header.sample_bytes, header.n_records, header.record_samples,
         tuple(_calibrated(ch, scaling) for ch, scaling in zip(usable, scalings, strict=True)), tuple(first_records),
     )  # fmt: skip
+    read_samples: ReadSamples = partial(_read_samples, layout)
+    if header.tail_samples:
+        segments, read_samples = _add_tail(header, layout, segments, read_samples)
     labels = tuple(ch.label for ch in usable)
     notes = [*header.notes, *channel_notes(labels, scalings)]
     notes += ["dropped_channels"] * (len(usable) < len(channels)) + ["gaps"] * (len(segments) > 1)
@@ -77,11 +81,30 @@ def open_edf(path: Path) -> Recording:
         sensor_types=tuple(scaling.sensor_type for scaling in scalings),
         sfreqs=tuple(ch.n_samples / header.record_s for ch in usable),
         segments=tuple(segments),
-        read_samples=partial(_read_samples, layout),
+        read_samples=read_samples,
         annotations=tuple(annotations),
         patient=header.patient,
+        units=tuple(ch.unit for ch in usable),
         notes=tuple(notes),
     )
+
+
+def _add_tail(
+    header: Header, layout: _Layout, segments: list[Segment], body: ReadSamples
+) -> tuple[list[Segment], ReadSamples]:
+    """Return segments and reader with the cut last record: as long as its longest channel, NaN where others end."""
+    last = len(segments) - 1
+    n_whole = header.n_records - layout.first_records[last]
+    tail_bytes = header.header_bytes + header.n_records * header.record_samples * header.sample_bytes
+    left = [samples_left(header.tail_samples, ch.offset, ch.n_samples) for ch in layout.channels]
+    channels = tuple(
+        TailChannel(tail_bytes + ch.offset * header.sample_bytes, n, n_whole * ch.n_samples, ch.gain, ch.intercept)
+        for ch, n in zip(layout.channels, left, strict=True)
+    )
+    longest = max(n / ch.n_samples for ch, n in zip(layout.channels, left, strict=True))
+    whole = segments[last]
+    segments = [*segments[:last], Segment(whole.onset_s, whole.duration_s + longest * header.record_s)]
+    return segments, with_tail(Tail(layout.path, header.sample_bytes, last, channels), body)
 
 
 def _calibrated(channel: Channel, scaling: Scaling) -> _Calibrated:
@@ -127,7 +150,7 @@ def _integers(records: np.ndarray, channel: _Calibrated) -> np.ndarray:
 def _read_annotations(path: Path, header: Header) -> tuple[list[float | None], list[Annotation]]:
     """Return each record's onset (None where it says none) and the annotations, seconds from the first sample."""
     columns = [ch for ch in header.channels if ch.is_annotations and ch.n_samples]
-    if not columns:
+    if not columns or not header.n_records:
         return [], []
     records = _map_records(header, str(path)).view(np.uint8)
     width = header.sample_bytes

@@ -56,6 +56,8 @@ class Header:
     is_discontinuous: bool
     n_records: int
     """Whole data records that are both promised and present."""
+    tail_samples: int
+    """Whole samples, of all channels together, of a cut record behind the whole ones; 0 without."""
     record_s: float
     channels: tuple[Channel, ...]
     notes: tuple[str, ...]
@@ -70,10 +72,11 @@ def read_header(path: Path) -> Header:
     """Return the checked header of an EDF or BDF file.
 
     A count of records that is unknown (-1, or never filled in) or larger than the file is replaced by the number of
-    whole records present, with a note. Dates are not looked at.
+    whole records present, with a note; what a cut last record holds is counted in `tail_samples`, but for EDF+D, whose
+    records tell their times at a place that may be cut off. Dates are not looked at.
 
     Raises UnreadableError: "not_what_it_says", "corrupt_header" where fields contradict each other or the file's size,
-    "no_samples" where no whole data record follows.
+    "no_samples" where no sample follows.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -83,7 +86,7 @@ def read_header(path: Path) -> Header:
             raise UnreadableError("not_what_it_says", "neither the EDF nor the BDF signature")
         if n_signals is None or n_signals < 1 or _integer(fixed["header_bytes"]) != 256 * (n_signals + 1):
             raise UnreadableError(
-                "corrupt_header", f"{fixed['header_bytes']!r} bytes for {fixed['n_signals']!r} signals"
+                "corrupt_header", f"{_shown(fixed['header_bytes'])} bytes for {_shown(fixed['n_signals'])} signals"
             )
         if size < 256 * (n_signals + 1):
             raise UnreadableError("corrupt_header", f"{size} bytes end inside of the header of {256 * (n_signals + 1)}")
@@ -92,15 +95,19 @@ def read_header(path: Path) -> Header:
     if all(channel.is_annotations for channel in channels):
         raise UnreadableError("no_samples", "the file holds annotations only")
     if not 1e-4 <= record_s <= 1e6:
-        raise UnreadableError("corrupt_header", f"duration of a data record {fixed['record_s']!r}")
+        raise UnreadableError("corrupt_header", f"duration of a data record {_shown(fixed['record_s'])}")
     sample_bytes = 3 if fixed["version"] == BDF_MAGIC else 2
-    n_records, notes = _count_records(fixed["n_records"], size - 256 * (n_signals + 1), sample_bytes, channels)
+    is_discontinuous = fixed["reserved"][:5] in (b"EDF+D", b"BDF+D")
+    n_records, tail_samples, notes = _count_records(
+        fixed["n_records"], size - 256 * (n_signals + 1), sample_bytes, channels, keeps_tail=not is_discontinuous
+    )
     return Header(
         patient=_patient(fixed["patient"]),
         header_bytes=256 * (n_signals + 1),
         sample_bytes=sample_bytes,
-        is_discontinuous=fixed["reserved"][:5] in (b"EDF+D", b"BDF+D"),
+        is_discontinuous=is_discontinuous,
         n_records=n_records,
+        tail_samples=tail_samples,
         record_s=record_s,
         channels=channels,
         notes=notes,
@@ -135,7 +142,9 @@ def _channels(octets: bytes, n_signals: int) -> tuple[Channel, ...]:
         entry = {name: columns[name][i * width : (i + 1) * width] for name, width in widths.items()}
         n_samples = _integer(entry["n_samples"])
         if n_samples is None or n_samples < 0:
-            raise UnreadableError("corrupt_header", f"{entry['n_samples']!r} samples in each record of signal {i}")
+            raise UnreadableError(
+                "corrupt_header", f"{_shown(entry['n_samples'])} samples in each record of signal {i}"
+            )
         limits = {key: _number(entry[key]) for key in ("physical_min", "physical_max", "digital_min", "digital_max")}
         label, unit = decode(entry["label"]), decode(entry["unit"])
         channels.append(Channel(label=label, unit=unit, n_samples=n_samples, offset=offset, **limits))
@@ -144,20 +153,21 @@ def _channels(octets: bytes, n_signals: int) -> tuple[Channel, ...]:
 
 
 def _count_records(
-    promised: bytes, n_bytes: int, sample_bytes: int, channels: tuple[Channel, ...]
-) -> tuple[int, tuple[str, ...]]:
+    promised: bytes, n_bytes: int, sample_bytes: int, channels: tuple[Channel, ...], *, keeps_tail: bool
+) -> tuple[int, int, tuple[str, ...]]:
+    """Return the number of whole records, the samples of a cut one behind them, and what is remarkable about both."""
     record_bytes = sample_bytes * sum(channel.n_samples for channel in channels)
     if record_bytes == 0:
         raise UnreadableError("corrupt_header", "data records of zero samples")
     present, left = divmod(n_bytes, record_bytes)
     n_promised = _integer(promised)
-    if present == 0:
+    if n_promised is not None and 0 < n_promised <= present:
+        return n_promised, 0, ("trailing_bytes",) * bool(left or present > n_promised)
+    note = "n_records_unknown" if n_promised is None or n_promised <= 0 else "missing_records"
+    tail_samples = left // sample_bytes if keeps_tail else 0
+    if present == 0 and not any(ch.is_usable and not ch.is_annotations and ch.offset < tail_samples for ch in channels):
         raise UnreadableError("no_samples", f"{n_bytes} bytes follow the header, one data record has {record_bytes}")
-    if n_promised is None or n_promised <= 0:
-        return present, ("n_records_unknown", *(["truncated_last_record"] * bool(left)))
-    if n_promised > present:
-        return present, ("missing_records", *(["truncated_last_record"] * bool(left)))
-    return n_promised, ("trailing_bytes",) * bool(left or present > n_promised)
+    return present, tail_samples, (note, *(["truncated_last_record"] * bool(left)))
 
 
 def _number(field: bytes) -> float:
@@ -167,6 +177,12 @@ def _number(field: bytes) -> float:
     except ValueError:
         return math.nan
     return value if math.isfinite(value) else math.nan
+
+
+def _shown(field: bytes) -> str:
+    """Return a header field for a message: in a damaged header any text may stand in it, also a name."""
+    text = field.strip(b" \x00").decode("latin-1")
+    return repr(text) if set(text) <= set("0123456789+-.,eE") else "text instead of a number of"
 
 
 def _integer(field: bytes) -> int | None:

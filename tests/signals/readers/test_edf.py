@@ -1,4 +1,5 @@
 import os
+import pickle
 import random
 import time
 import warnings
@@ -216,19 +217,60 @@ def test_many_gaps(tmp_path):
     ("n_records", "n_extra_bytes", "duration_s", "notes"),
     [
         (-1, 0, 3.0, ("n_records_unknown",)),
-        (0, 10, 3.0, ("n_records_unknown", "truncated_last_record")),
-        (100, 10, 3.0, ("missing_records", "truncated_last_record")),
+        (0, 11, 3.3125, ("n_records_unknown", "truncated_last_record")),  # five whole samples of 16 in a second
+        (100, 10, 3.3125, ("missing_records", "truncated_last_record")),
         (2, 0, 2.0, ("trailing_bytes",)),
         (3, 1, 3.0, ("trailing_bytes",)),
         ("abc", 0, 3.0, ("n_records_unknown",)),
     ],
 )
-def test_whole_records_that_are_promised_and_present_are_read(tmp_path, n_records, n_extra_bytes, duration_s, notes):
+def test_what_is_promised_and_present_is_read(tmp_path, n_records, n_extra_bytes, duration_s, notes):
     octets = edf_bytes([channel()], [ramp(i) for i in range(3)], n_records=n_records) + b"\x01" * n_extra_bytes
     recording = open_recording(str(write(tmp_path, octets)))
     assert recording.duration_s == duration_s
     assert recording.notes == notes
     assert recording.read([0]).shape == (1, 16 * duration_s)
+
+
+@pytest.mark.parametrize("bdf", [False, True])
+def test_a_cut_record_is_kept_to_its_last_whole_sample(tmp_path, bdf):
+    # 16 and 8 samples a second; the third record is cut after 16 samples of the first and 3 1/2 of the second channel.
+    width = 3 if bdf else 2
+    values = np.arange(-30, 42)  # three records of 24 samples
+    octets = b"".join(int(value).to_bytes(width, "little", signed=True) for value in values)
+    limits = (-32768, 32767, -32768, 32767)
+    channels = [channel(limits=limits), channel("EEG Fp2", limits=limits, n_samples=8)]
+    whole = edf_bytes(channels, [octets[24 * width * i : 24 * width * (i + 1)] for i in range(3)], bdf=bdf)
+    cut = whole[: 256 * 3 + (48 + 19) * width + 1]
+    recording = open_recording(str(write(tmp_path, cut, "x.bdf" if bdf else "x.edf")))
+    assert recording.notes == ("missing_records", "truncated_last_record")
+    assert recording.duration_s == 3.0
+    first = np.concatenate([values[24 * i : 24 * i + 16] for i in range(3)])
+    second = np.concatenate([values[16:24], values[40:48], values[64:67], [np.nan] * 5])
+    np.testing.assert_array_equal(recording.read([0])[0], first)
+    np.testing.assert_array_equal(recording.read([1])[0], second)
+    for start, stop in [(0, 5), (14, 18), (15, 24), (17, 20), (20, 24), (16, 16)]:
+        np.testing.assert_array_equal(recording.read([1], start=start, stop=stop)[0], second[start:stop])
+    again = pickle.loads(pickle.dumps(recording))
+    np.testing.assert_array_equal(again.read([1])[0], second)
+
+
+def test_a_file_cut_within_its_only_record_is_read(tmp_path):
+    octets = edf_bytes([channel(n_samples=1000)], [ramp(0, 1000)], record_s=10)[: 512 + 2 * 700 + 1]
+    recording = open_recording(str(write(tmp_path, octets)))
+    assert recording.duration_s == 7.0  # 700 of 1000 samples of 10 s
+    assert recording.read([0], start=699).shape == (1, 1)
+    with pytest.raises(UnreadableError, match="no_samples"):
+        open_recording(str(write(tmp_path, octets[:513])))
+
+
+def test_the_cut_record_of_a_discontinuous_file_is_left_out(tmp_path):
+    # Its time stands in the annotations signal, which is the part that is cut off.
+    channels = [channel(), channel("EDF Annotations", "", (-1, 1, -32768, 32767), 8)]
+    octets = edf_bytes(channels, [ramp(i) + tal(2 * i, 16) for i in range(3)], reserved="EDF+D")[:-20]
+    recording = open_recording(str(write(tmp_path, octets)))
+    assert recording.segments == (Segment(0.0, 1.0), Segment(2.0, 1.0))
+    assert recording.notes == ("missing_records", "truncated_last_record", "gaps")
 
 
 @pytest.mark.parametrize("limits", [(0, 0, -1, 1), (-1, 1, 5, 5), ("abc", 1, -1, 1), ("nan", 1, -1, 1)])
@@ -257,6 +299,12 @@ def test_inverted_polarity_and_nonsense_dates(tmp_path):
         ("Fp1", "µV".encode("latin-1"), 1.0, "eeg", ()),
         ("Fp1", "nV", 1e-3, "eeg", ()),
         ("Fp1", "", 1.0, "eeg", ("unit_guessed",)),
+        ("Fp1", "μV".encode(), 1.0, "eeg", ()),  # the Greek letter, not the micro sign
+        ("Fp1", "Volts", 1e6, "eeg", ()),
+        ("Fp1", "mVolt", 1e3, "eeg", ()),
+        ("Fp1", "?V", 1.0, "eeg", ("unit_guessed",)),
+        ("Fp1", "ÂµV".encode(), 1.0, "eeg", ("unit_guessed",)),  # UTF-8 taken for latin-1 and written again
+        ("Fp1", b"\xe6V", 1.0, "eeg", ("unit_guessed",)),  # µ of DOS
         ("Fp1", "degC", 1.0, "misc", ("unit_not_electric",)),
         ("ECG", "uV", 1e-3, "ecg", ()),
         ("ECG", "mV", 1.0, "ecg", ()),
