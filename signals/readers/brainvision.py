@@ -49,6 +49,7 @@ def open_brainvision(path: Path) -> Recording:
         read_samples=matrix_reader(Matrix(load, factors, tuple(starts))),
         annotations=_annotations(markers, sfreq, starts, segments),
         reference=references.pop() if len(references) == 1 else "",
+        units=tuple(unit for _, _, _, unit in fields),
         notes=(*channel_notes(ch_names, scalings), *(["gaps"] * (len(segments) > 1))),
     )
 
@@ -111,7 +112,7 @@ def _samples(path: Path, sections: Sections, n_chans: int) -> tuple[Callable[[],
         raise UnreadableError("unsupported_format", f"{common.get('dataformat')} {binary or 'without binary format'}")
     data = _side_file(path, common, "datafile", ".eeg")
     if data is None:
-        raise UnreadableError("missing_file", f"data file {common.get('datafile', '')!r} is not beside the header")
+        raise UnreadableError("missing_file", "the data file that the header names is not beside it")
     n_times = data.stat().st_size // (np.dtype(_DTYPES[binary]).itemsize * n_chans)
     if n_times == 0:
         raise UnreadableError("no_samples", f"{data.stat().st_size} bytes of {n_chans} channels")

@@ -1,8 +1,14 @@
-"""Comma-separated recordings (.csv, .csv.gz) of known devices: each form is declared in CSV_FORMS."""
+"""Comma-separated recordings (.csv, .csv.gz, OpenBCI's .txt): a form says which column is which channel.
+
+Forms that a header line alone makes certain stand in CSV_FORMS. Columns such as "EXG Channel 0" say nothing about the
+electrode: a laboratory declares its own wiring (`declare`, or `Corpus.csv_forms` in the pipeline).
+"""
 
 import gzip
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -12,6 +18,8 @@ from signals.readers.matrix import Matrix, cut_segments, matrix_reader
 from signals.readers.units import channel_notes, scaling_of
 from signals.recording import Recording, UnreadableError
 
+OPENBCI_MAGIC = (b"%OpenBCI", b"%OBCI")
+_RATE = re.compile(r"%\s*sample rate\s*=\s*([\d.]+)", re.IGNORECASE)
 _MISSING = {"", "na", "nan", "null"}
 
 
@@ -28,7 +36,13 @@ class CsvForm:
     """Further columns that the header line must have."""
     counter: tuple[str, int] | None = None
     """Column of a packet counter and its period: a jump is a gap of so many samples."""
+    pattern: str = "*"
+    """Glob over the whole path of the files that this form speaks of."""
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.columns or self.sfreq <= 0:
+            raise ValueError(f"form {self.name!r} needs columns and a sampling rate above 0, got {self.sfreq}")
 
 
 _EMOTIV = ("AF3", "F7", "F3", "FC5", "T7", "P7", "O1", "O2", "P8", "T8", "FC6", "F4", "F8", "AF4")
@@ -41,6 +55,26 @@ CSV_FORMS: tuple[CsvForm, ...] = (
         signature=("COUNTER", "CQ_AF3"), counter=("COUNTER", 129), notes=("dc_offset",),
     ),
 )  # fmt: skip
+
+_declared: dict[str, CsvForm] = {}
+"""Forms of laboratories by name; they go before CSV_FORMS."""
+
+
+def declare(form: CsvForm) -> None:
+    """Add a form for this process; the same form may be declared again. Raises ValueError for another of its name."""
+    known = _declared.get(form.name) or next((f for f in CSV_FORMS if f.name == form.name), None)
+    if known not in (None, form):
+        raise ValueError(f"another csv form is called {form.name!r} already")
+    _declared[form.name] = form
+
+
+def openbci_form(name: str, electrodes: Sequence[str], *, pattern: str, sfreq: float = 250.0) -> CsvForm:
+    """Return the form of OpenBCI GUI logs of files that match `pattern`: electrode k at "EXG Channel k"."""
+    return CsvForm(
+        name=name, columns=tuple((f"EXG Channel {k}", electrode) for k, electrode in enumerate(electrodes)),
+        sfreq=sfreq, unit="µV", signature=("Sample Index",), counter=("Sample Index", 256), pattern=pattern,
+        notes=("dc_offset",),
+    )  # fmt: skip
 
 
 def open_delimited(path: Path) -> Recording:
@@ -68,22 +102,33 @@ def open_delimited(path: Path) -> Recording:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a plain or gzipped text file."""
+    """Yield the lines of a plain or gzipped text file, those that begin with % left out."""
     opener = gzip.open if path.suffix.lower() == ".gz" else open
     try:
         with opener(path, "rt", encoding="utf-8-sig", errors="strict") as file:
-            yield from file
+            yield from (line for line in file if not line.startswith("%"))
     except (gzip.BadGzipFile, EOFError, UnicodeDecodeError) as error:
         raise UnreadableError("not_what_it_says", f"{type(error).__name__}: {error}") from error
 
 
 def _recognise(path: Path) -> tuple[CsvForm, list[str]]:
     header = [name.strip().strip('"') for name in next(_lines(path), "").split(",")]
-    for form in CSV_FORMS:
+    for form in (*_declared.values(), *CSV_FORMS):
         wanted = {column for column, _ in form.columns} | set(form.signature)
-        if wanted <= set(header):
+        if wanted <= set(header) and fnmatch(str(path), form.pattern):
+            _refuse_other_rate(path, form)
             return form, header
-    raise UnreadableError("unsupported_format", f"no declared form fits the columns {', '.join(header[:6])[:120]}")
+    # The names are not told: without a header line they are the first row of a file that may say anything.
+    raise UnreadableError("unsupported_format", f"no declared form fits its {len(header)} columns; declare one")
+
+
+def _refuse_other_rate(path: Path, form: CsvForm) -> None:
+    if path.suffix.lower() == ".gz":
+        return
+    with path.open("rb") as file:
+        head = file.read(2048).decode("latin-1")
+    if (said := _RATE.search(head)) and head.startswith("%") and float(said[1]) != form.sfreq:
+        raise UnreadableError("unsupported_format", f"it says {said[1]} Hz, the form {form.name} {form.sfreq:g} Hz")
 
 
 @lru_cache(maxsize=2)

@@ -112,7 +112,7 @@ def _samples(path: Path, eeg: dict[str, Any], n_chans: int, n_times: int) -> Cal
         return partial(_inline, str(path), path.stat().st_mtime_ns)
     side = _side_file(path, data)
     if side is None:
-        raise UnreadableError("missing_file", f"data file {data!r} is not beside the .set file")
+        raise UnreadableError("missing_file", "the .fdt that the .set file names is not beside it")
     if side.stat().st_size != 4 * n_chans * n_times:
         raise UnreadableError("corrupt_header", f"{side.stat().st_size} bytes for {n_chans} x {n_times} float32")
     return partial(_map, str(side), n_chans, n_times)

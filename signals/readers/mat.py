@@ -95,8 +95,9 @@ def _recognise(path: Path) -> tuple[MatForm, str, int]:
                 if shape[form.time_axis] == 0:
                     raise UnreadableError("no_samples", f"{variable} has shape {shape}")
                 return form, variable, shape[form.time_axis]
-    listed = ", ".join(f"{name} {shape}" for name, shape, _ in contents[:5])
-    raise UnreadableError("unsupported_format", f"no declared form fits the variables {listed or '(none)'}")
+    # Shapes only: variables may be named as the person.
+    listed = ", ".join(str(shape) for _, shape, _ in contents[:5])
+    raise UnreadableError("unsupported_format", f"no declared form fits variables of shapes {listed or '(none)'}")
 
 
 def _refuse_other_rate(path: Path, form: MatForm, variables: list[str]) -> None:

@@ -1,21 +1,39 @@
 """Which reader opens which file: by content where a format has a signature, else by name."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from signals.readers.bids import with_sidecars
 from signals.readers.brainvision import BRAINVISION_MAGIC, brainvision_files, open_brainvision
-from signals.readers.delimited import open_delimited
+from signals.readers.delimited import OPENBCI_MAGIC, open_delimited
+from signals.readers.disclosure import disclose, hide_names
 from signals.readers.edf import open_edf
 from signals.readers.edf_header import BDF_MAGIC, EDF_MAGIC
 from signals.readers.eeglab import eeglab_files, open_eeglab
 from signals.readers.fif import FIF_MAGIC, fif_files, open_fif, reopen_fif
 from signals.readers.isolation import as_unreadable
 from signals.readers.mat import open_mat
+from signals.readers.parquet import PARQUET_MAGIC, open_parquet
 from signals.recording import Recording, UnreadableError
+
+logger = logging.getLogger(__name__)
 
 _LFS_POINTER = b"version https://git-lfs"
 _SIDE_SUFFIXES = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set"}
+_ADVICE = {
+    ".raw": "EGI's simple binary form names no 10-20 electrodes; export as EDF or BrainVision",
+    ".mff": "export as EDF or BrainVision",
+    ".cnt": "export as EDF or BrainVision; readers of this form crash on real files",
+    ".wav": "sound without channel names; take the EDF that it was made from",
+    ".npz": "arrays without channel names and rate; write them as EDF",
+    ".npy": "an array without channel names and rate; write it as EDF",
+    ".txt": "text without a declared form; see docs/readers.md",
+    ".gdf": "convert to EDF or BDF",
+    ".xdf": "convert to EDF or BrainVision",
+    ".hea": "WFDB records are not read yet; convert to EDF",
+}
 _MATLAB_MAGICS = (b"MATLAB ", b"\x89HDF")
 
 
@@ -64,6 +82,10 @@ _READERS = (
            by_content=False),
     Reader(name="csv.gz", suffixes=(".csv.gz",), has_signature=lambda b: b.startswith(b"\x1f\x8b"),
            open=open_delimited, by_content=False),
+    Reader(name="openbci", suffixes=(".txt",), has_signature=lambda b: b.startswith(OPENBCI_MAGIC),
+           open=open_delimited, by_content=False),
+    Reader(name="parquet", suffixes=(".parquet",), has_signature=lambda b: b.startswith(PARQUET_MAGIC),
+           open=open_parquet),
 )  # fmt: skip
 
 READERS: dict[str, Reader] = {reader.name: reader for reader in _READERS}
@@ -92,15 +114,18 @@ def _open(uri: str, *, again: bool) -> Recording:
         path = _local(uri)
         reader = find_reader(path)
         opener = reader.reopen if again and reader.reopen else reader.open
-        recording = opener(path)
+        recording = with_sidecars(opener(path), path)
     except Exception as error:
-        unreadable = as_unreadable(error)
-        if unreadable is error:
-            raise
-        raise unreadable from error
+        raise _as_refusal(error, uri) from None
     disagrees = not path.name.lower().endswith(reader.suffixes)
     notes = (*recording.notes, *(["name_disagrees"] * disagrees))
-    return replace(recording, uri=uri, notes=notes)
+    return disclose(replace(recording, uri=uri, notes=notes))
+
+
+def _as_refusal(error: Exception, uri: str) -> UnreadableError:
+    """Return the error as an UnreadableError that names no file: it goes to the quarantine, into reports and logs."""
+    logger.debug("%s", uri, exc_info=error)
+    return hide_names(as_unreadable(error), uri)
 
 
 def source_files(path: Path | str) -> tuple[Path, ...]:
@@ -112,10 +137,7 @@ def source_files(path: Path | str) -> tuple[Path, ...]:
         local = _local(str(path))
         return find_reader(local).files(local)
     except Exception as error:
-        unreadable = as_unreadable(error)
-        if unreadable is error:
-            raise
-        raise unreadable from error
+        raise _as_refusal(error, str(path)) from None
 
 
 def find_reader(path: Path) -> Reader:
@@ -136,12 +158,16 @@ def find_reader(path: Path) -> Reader:
     for reader in _READERS:
         if (reader.by_content or reader is promised) and reader.has_signature(head):
             return reader
-    if promised is not None:
+    if promised is not None and promised.name != "openbci":  # any text may be named .txt
         what = "empty" if not head else "without its signature"
         raise UnreadableError("not_what_it_says", f"named as {promised.name}, but {what}")
     if path.suffix.lower() in _SIDE_SUFFIXES:
         raise UnreadableError("unsupported_format", f"a side file; open its {_SIDE_SUFFIXES[path.suffix.lower()]}")
-    raise UnreadableError("unsupported_format", f"no reader for {path.suffix or 'a file without suffix'}")
+    advice = _ADVICE.get(path.suffix.lower())
+    raise UnreadableError(
+        "unsupported_format",
+        f"no reader for {path.suffix or 'a file without suffix'}" + (f": {advice}" if advice else ""),
+    )
 
 
 def _local(uri: str) -> Path:

@@ -5,6 +5,7 @@ import mne
 import numpy as np
 import pytest
 
+from signals.events import event_word
 from signals.readers.registry import open_recording, source_files
 from signals.recording import Annotation, Segment, UnreadableError
 
@@ -69,7 +70,7 @@ def test_pauses_are_gaps_of_the_length_that_the_dates_tell(tmp_path):
     # 50 samples at 250 Hz are 0.2 s; the second part began 10 s after the first.
     assert recording.segments == (Segment(0.0, 0.2), Segment(10.0, 0.2))
     # sample 25 is at 0.1 s and lasts 5 / 250 s; sample 60 is ten samples into the second part
-    assert recording.annotations == (Annotation(0.1, 0.02, "Stimulus/S  1"), Annotation(10.04, 0.004, "Response/R1"))
+    assert recording.annotations == (Annotation(0.1, 0.02, "S1"), Annotation(10.04, 0.004, "R1"))
     assert recording.notes == ("gaps",)
 
 
@@ -119,4 +120,4 @@ def test_real_files_equal_mne(name):
     ours = np.concatenate([recording.read(picks, segment=s) for s in range(len(recording.segments))], axis=1)
     np.testing.assert_allclose(ours, raw.get_data(picks) * 1e6, rtol=1e-6, atol=1e-6)
     stimuli = [text for text in raw.annotations.description if not text.startswith("New Segment")]
-    assert [annotation.description for annotation in recording.annotations] == stimuli
+    assert [annotation.description for annotation in recording.annotations] == list(map(event_word, stimuli))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from signals.readers.delimited import CsvForm, declare, openbci_form
 from signals.readers.registry import open_recording
 from signals.recording import Segment, UnreadableError
 
@@ -54,6 +55,63 @@ def test_a_cut_gzip_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(UnreadableError, match="not_what_it_says"):
         open_recording(str(path))
+
+
+OPENBCI = """%OpenBCI Raw EXG Data
+%Number of channels = 4
+%Sample Rate = {rate} Hz
+%Board = OpenBCI_GUI$BoardCytonSerial
+Sample Index, EXG Channel 0, EXG Channel 1, EXG Channel 2, EXG Channel 3, Accel Channel 0, Timestamp (Formatted)
+{rows}"""
+
+
+@pytest.fixture
+def declared(monkeypatch):
+    """Forms declared in a test stay in it."""
+    monkeypatch.setattr("signals.readers.delimited._declared", {})
+
+
+def write_openbci(path, *, rate=250, indices=(254, 255, 0, 3)):
+    rows = "".join(f"{i}, {k}.5, -2.0, 3.0, 4e1, 0.01, 2026-11-21 10:00:00.{k:03d}\n" for k, i in enumerate(indices))
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(OPENBCI.format(rate=rate, rows=rows))
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x.csv"])
+def test_a_declared_wiring_makes_openbci_readable(tmp_path, declared, name):
+    path = write_openbci(tmp_path / "lab" / name)
+    with pytest.raises(UnreadableError, match="no declared form fits its 7 columns"):
+        open_recording(path)
+    declare(openbci_form("lab-cyton", ("Fp1", "Fp2", "C3", "C4"), pattern="*/lab/*"))
+    recording = open_recording(path)
+    assert recording.reader == "csv/lab-cyton"
+    assert recording.ch_names == ("Fp1", "Fp2", "C3", "C4")
+    # indices 1 and 2 of 0-255 are missing: two samples at 250 Hz
+    assert recording.segments == (Segment(0.0, 3 / 250), Segment(5 / 250, 1 / 250))
+    assert recording.read([0, 3]).tolist() == [[0.5, 1.5, 2.5], [40.0, 40.0, 40.0]]
+    with pytest.raises(UnreadableError, match="no declared form"):
+        open_recording(write_openbci(tmp_path / "another-lab" / name))
+    with pytest.raises(UnreadableError, match="it says 125 Hz, the form lab-cyton 250 Hz"):
+        open_recording(write_openbci(tmp_path / "lab" / name, rate=125))
+
+
+def test_two_forms_cannot_share_a_name(declared):
+    form = openbci_form("a", ("Fp1",), pattern="*/a/*")
+    declare(form)
+    declare(form)
+    with pytest.raises(ValueError, match="another csv form is called 'a'"):
+        declare(openbci_form("a", ("Fp2",), pattern="*/a/*"))
+    with pytest.raises(ValueError, match="'emotiv-epoc'"):
+        declare(openbci_form("emotiv-epoc", ("Fp2",), pattern="*"))
+    with pytest.raises(ValueError, match="needs columns"):
+        CsvForm(name="b", columns=(), sfreq=1.0, unit="", signature=())
+
+
+def test_other_text_files_are_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(UnreadableError, match="unsupported_format: no reader for .txt: text without a declared form"):
+        open_recording(str(tmp_path / "notes.txt"))
 
 
 @pytest.mark.skipif(not Path(REAL_DATA, "real").is_dir(), reason="CEREBEAM_REAL_DATA is not set")

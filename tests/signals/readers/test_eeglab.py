@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from signals.events import event_word
 from signals.readers.registry import open_recording, source_files
 from signals.recording import Annotation, Segment, UnreadableError
 
@@ -37,10 +38,10 @@ def test_samples_inside_and_beside_are_the_same(tmp_path, inside):
 
 def test_boundaries_are_gaps(tmp_path):
     # EEGLAB counts samples from 1 and puts a boundary half a sample before the first sample after the cut.
-    events = [("go", 11, 0), ("boundary", 50.5, 25), ("go", 51, 5)]
+    events = [("rt", 11, 0), ("boundary", 50.5, 25), ("rt", 51, 5)]
     recording = open_recording(write(tmp_path, VALUES, events=events))
     assert recording.segments == (Segment(0.0, 1.0), Segment(1.5, 1.0))
-    assert recording.annotations == (Annotation(0.2, 0.0, "go"), Annotation(1.5, 0.1, "go"))
+    assert recording.annotations == (Annotation(0.2, 0.0, "response"), Annotation(1.5, 0.1, "response"))
     assert np.array_equal(recording.read([0], segment=1), VALUES[:1, 50:])
 
 
@@ -69,4 +70,4 @@ def test_a_real_file_equals_mne():
     assert list(recording.ch_names) == raw.ch_names
     np.testing.assert_allclose(recording.read(range(32)), raw.get_data() * 1e6, rtol=1e-6)
     np.testing.assert_allclose([a.onset_s for a in recording.annotations], raw.annotations.onset, atol=1e-6)
-    assert [a.description for a in recording.annotations] == list(raw.annotations.description)
+    assert [a.description for a in recording.annotations] == [event_word(text) for text in raw.annotations.description]
