@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from pipelines.corpora.corpus import Corpus, corpus_of
+from pipelines.corpora.corpus import Corpus, Known, corpus_of
+from pipelines.discovery import CORPORA
 from signals.labels import LabelTable, slug
 from signals.prepare import Label
+from signals.readers.bids import place_of
 
 SIDE_FILES = (
     "*.eeg", "*.vmrk", "*.fdt", "*.tsv", "*.json", "*.jsonl", "*.md", "*.html", "labels*.csv", "manifest.csv",
@@ -41,15 +43,16 @@ class Inputs:
     side_files: tuple[str, ...]
 
 
-def find_inputs(inputs: Sequence[str], table: LabelTable | None, corpora: tuple[Corpus, ...]) -> Inputs:
+def find_inputs(inputs: Sequence[str], table: LabelTable | None, corpora: tuple[Corpus, ...] = CORPORA) -> Inputs:
     """Return the recordings that folders, files and globs name, sorted by path.
 
-    Raises InputError where an input does not exist, matches nothing or holds no recording, and where the label table
-    names none of the files.
+    What is known of a file comes from the label file, else from its corpus' rule, else from the BIDS tree it lies in,
+    else its folder is its site. Raises InputError where an input does not exist, matches nothing or holds no recording,
+    where the label table names none of the files, and where a corpus' own table cannot be used.
     """
     paths = sorted({path for item in inputs for path in _expand(item)})
-    side = [path for path in paths if _is_side_file(path)]
-    recordings = [path for path in paths if not _is_side_file(path)]
+    side = [path for path in paths if _is_side_file(path, corpora)]
+    recordings = sorted(set(paths) - set(side))
     if not recordings:
         raise InputError(f"no recording among the {len(paths)} files of {' '.join(inputs)}")
     files = [_file_ref(path, table, corpora) for path in recordings]
@@ -73,21 +76,34 @@ def _expand(item: str) -> list[str]:
     return [str(Path(p).resolve()) for p in found]
 
 
-def _is_side_file(path: str) -> bool:
+def _is_side_file(path: str, corpora: tuple[Corpus, ...]) -> bool:
     name = PurePosixPath(path).name.lower()
-    return any(fnmatch(name, pattern) for pattern in SIDE_FILES)
+    return any(fnmatch(name, pattern) for pattern in SIDE_FILES) or any(
+        fnmatch(path, pattern) for corpus in corpora for pattern in corpus.side_files
+    )
 
 
 def _file_ref(path: str, table: LabelTable | None, corpora: tuple[Corpus, ...]) -> FileRef:
     corpus = corpus_of(path, corpora)
-    site_id = corpus.site_id if corpus else slug(PurePosixPath(path).parent.name)
+    place = place_of(Path(path)) if corpus is None else None
+    if corpus:
+        site_id, known = corpus.site_id, _known(corpus, path)
+    elif place:
+        site_id, known = slug(place.dataset), Known(subject=place.subject)
+    else:
+        site_id, known = slug(PurePosixPath(path).parent.name), Known()
     entry = table.of(path, site_id) if table else None
-    if entry and entry.site:
-        site_id = entry.site
     return FileRef(
         uri=path,
-        site_id=site_id,
-        subject=entry.subject if entry else "",
+        site_id=(entry.site if entry else "") or site_id,
+        subject=(entry.subject if entry else "") or known.subject,
         mains_hz=corpus.mains_hz if corpus else None,
-        labels=entry.labels if entry else (),
+        labels=(entry.labels if entry else ()) or known.labels,
     )
+
+
+def _known(corpus: Corpus, path: str) -> Known:
+    try:
+        return corpus.known(Path(path))
+    except (OSError, ValueError, LookupError) as error:
+        raise InputError(f"label rule of {corpus.site_id}: {error}") from error

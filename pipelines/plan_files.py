@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,6 +15,7 @@ from pipelines.inputs import FileRef
 from signals.identity import hash_subject, source_sha256
 from signals.prepare import blocks, plan_recording, plan_windows
 from signals.profiles import Profile
+from signals.readers.disclosure import event_counts
 from signals.readers.registry import open_recording
 from signals.recording import UnreadableError
 
@@ -45,6 +46,8 @@ class Accepted:
     hours: float
     mains_hz: float | None
     notes: tuple[str, ...]
+    events: dict[str, int] = field(default_factory=dict)
+    """How often each event word (`signals.events`) stands in the recording's annotations."""
 
 
 @dataclass
@@ -78,6 +81,7 @@ class PlanFile(beam.DoFn):
                 hours=recording.duration_s / 3600,
                 mains_hz=plan.mains_hz,
                 notes=plan.notes,
+                events=event_counts(recording),
             ),
         )
         yield from blocks(plan, starts)

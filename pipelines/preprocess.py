@@ -22,7 +22,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsList
 from tqdm import tqdm
 
-from pipelines.corpora.public import PUBLIC
 from pipelines.finish import WriteManifest, complaint
 from pipelines.inputs import InputError, Inputs, find_inputs
 from pipelines.salt import resolve_salt
@@ -144,7 +143,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         if args.output.exists() and not args.overwrite and (not args.output.is_dir() or any(args.output.iterdir())):
             raise InputError(f"output {args.output} exists already; choose another or give --overwrite")
         table = read_labels(args.labels) if args.labels else None
-        inputs = find_inputs(args.input, table, PUBLIC)
+        inputs = find_inputs(args.input, table)
         profile = with_overrides(PROFILES[args.profile], dict(_option(text) for text in args.set))
     except (InputError, LabelError, ValueError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")

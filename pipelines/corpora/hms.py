@@ -1,0 +1,64 @@
+"""HMS - Harmful Brain Activity Classification (Kaggle 2024): the folder as it is downloaded, or a part of it.
+
+A row of train.csv labels the 50 s that begin at `eeg_label_offset_seconds`. Rows of one recording with the same onset
+are one window: their votes are added.
+"""
+
+import logging
+from functools import lru_cache
+from pathlib import Path
+
+from pipelines.corpora.corpus import Corpus, Known
+from signals.prepare import Label
+from signals.readers.hms import HmsLabel, read_test, read_train
+from signals.tasks import SIX_CLASS
+
+logger = logging.getLogger(__name__)
+
+
+def known_train(path: Path) -> Known:
+    """Return the patient and the labels of an EEG from the train.csv beside its folder."""
+    known = _train(path.parent.parent / "train.csv").get(path.stem)
+    if known is None:
+        logger.warning("train.csv has no row for an EEG of train_eegs: it stays without labels and patient")
+    return known or Known()
+
+
+def known_test(path: Path) -> Known:
+    """Return the patient of an EEG from the test.csv beside its folder."""
+    table = path.parent.parent / "test.csv"
+    return Known(subject=_test(table).get(path.stem, ""))
+
+
+@lru_cache(maxsize=4)
+def _train(path: Path) -> dict[str, Known]:
+    if not path.is_file():
+        return {}
+    rows: dict[str, list[HmsLabel]] = {}
+    for row in read_train(path):
+        rows.setdefault(row.eeg_id, []).append(row)
+    return {eeg_id: Known(subject=group[0].patient_id, labels=_labels(group)) for eeg_id, group in rows.items()}
+
+
+@lru_cache(maxsize=4)
+def _test(path: Path) -> dict[str, str]:
+    return read_test(path) if path.is_file() else {}
+
+
+def _labels(rows: list[HmsLabel]) -> tuple[Label, ...]:
+    """Return one label an onset, in order of time."""
+    votes: dict[float, tuple[float, ...]] = {}
+    for row in rows:
+        before = votes.get(row.eeg_offset_s, (0.0,) * len(row.votes))
+        votes[row.eeg_offset_s] = tuple(a + b for a, b in zip(before, row.votes, strict=True))
+    consensus = {row.eeg_offset_s: SIX_CLASS.class_of(row.expert_consensus) or row.expert_consensus for row in rows}
+    return tuple(Label(onset_s=onset, label=consensus[onset], votes=votes[onset]) for onset in sorted(votes))
+
+
+_SIDES = ("*/train_spectrograms/*.parquet", "*/test_spectrograms/*.parquet", "*/train.csv", "*/test.csv",
+          "*/sample_submission.csv", "*/example_figures/*")  # fmt: skip
+
+CORPORA = (
+    Corpus(site_id="hms", pattern="*/train_eegs/*.parquet", mains_hz=60.0, known=known_train, side_files=_SIDES),
+    Corpus(site_id="hms", pattern="*/test_eegs/*.parquet", mains_hz=60.0, known=known_test, side_files=_SIDES),
+)
