@@ -15,7 +15,7 @@ import numpy as np
 from signals import artifacts, features, quality
 from signals.cleaning import clean_window
 from signals.conditioning import Conditioner
-from signals.filters import GUARD, bandpass, detect_mains, effective_band
+from signals.filters import GUARD, bandpass, detect_mains, effective_band, resampling_ratio
 from signals.ica import FIT_BAND, Removal, find_removal
 from signals.montage import MIN_FOR_SPLINES, Derivation, find_electrodes, harmoniser, recorded_references
 from signals.profiles import Profile
@@ -33,6 +33,10 @@ PLAUSIBLE_UV = (0.2, 1000.0)
 EEG of 1 to 200 µV that is off by 1000 either way falls outside.
 """
 _TYPICAL_UV = 15.0
+USABLE_HZ = (30.0, 100_000.0)
+"""Sampling rates of EEG: below, not even the alpha rhythm is in the signal; above, the header is wrong."""
+_LARGEST_RATIO = 100_000
+"""Of the whole numbers of a change of rate: the filter between two rates is as long as they are large."""
 _LOOK_S = 60.0
 _EXCERPT = (6, 20.0)  # pieces and their seconds: what components are fitted on, all of it if a recording is shorter
 
@@ -149,6 +153,7 @@ def plan_recording(
         raise UnreadableError("no_eeg_channels", f"no 10-20 electrode among {list(recording.ch_names)[:8]}")
     rates = Counter(recording.sfreqs[pick] for pick in found.picks)
     native_sfreq = max(rates, key=lambda rate: (rates[rate], rate))
+    _check_rate(native_sfreq, profile)
     kept = [i for i, pick in enumerate(found.picks) if recording.sfreqs[pick] == native_sfreq]
     derivations = tuple(found.derivations[i] for i in kept)
     try:
@@ -162,6 +167,9 @@ def plan_recording(
         raise UnreadableError("too_few_channels", f"{n_measured} measured, the profile asks for {profile.min_measured}")
     picks = tuple(found.picks[i] for i in kept)
     recorded = recorded_references(derivations)
+    longest_s = max(segment.duration_s for segment in recording.segments)
+    if longest_s < profile.window_s - 2 / native_sfreq:  # a file may fall short of its last sample
+        raise _too_short(longest_s, profile)
     look = _look(recording, picks)
     mains_hz = mains_hz if mains_hz is not None else recording.mains_hz
     _check_plausible(look, native_sfreq)
@@ -212,8 +220,7 @@ def plan_windows(recording: Recording, plan: RecordingPlan, labels: Sequence[Lab
         for start in range(0, length - n_window + 1, hop)
     ]
     if not starts:
-        longest_s = max(lengths) / profile.signal.sfreq
-        raise UnreadableError("too_short", f"{longest_s:.1f} s without a gap, a window takes {profile.window_s:g} s")
+        raise _too_short(max(lengths) / profile.signal.sfreq, profile)
     return starts
 
 
@@ -416,6 +423,21 @@ def _look(recording: Recording, picks: Sequence[int]) -> np.ndarray:
     n_look = min(lengths[segment], int(_LOOK_S * recording.sfreqs[picks[0]]))
     start = (lengths[segment] - n_look) // 2
     return np.nan_to_num(recording.read(picks, segment=segment, start=start, stop=start + n_look))
+
+
+def _too_short(longest_s: float, profile: Profile) -> UnreadableError:
+    return UnreadableError("too_short", f"{longest_s:.1f} s without a gap, a window takes {profile.window_s:g} s")
+
+
+def _check_rate(native_sfreq: float, profile: Profile) -> None:
+    low, high = USABLE_HZ
+    if not low <= native_sfreq <= high:
+        raise UnreadableError("unusable_rate", f"{native_sfreq:g} Hz, EEG has {low:g} to {high:g} Hz")
+    if max(resampling_ratio(native_sfreq, profile.signal.sfreq)) > _LARGEST_RATIO:
+        raise UnreadableError(
+            "unusable_rate",
+            f"{native_sfreq:.9g} Hz to {profile.signal.sfreq:g} Hz is no ratio of whole numbers below {_LARGEST_RATIO}",
+        )
 
 
 def _check_plausible(look: np.ndarray, sfreq: float) -> None:

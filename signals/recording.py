@@ -41,7 +41,7 @@ READ_REASONS = {
     "too_short": "Shorter than one window.",
     "too_few_channels": "Fewer measured channels than the profile asks for.",
     "label_out_of_range": "A label lies outside of the recording.",
-    "unusable_rate": "The sampling rate cannot carry the profile's band.",
+    "unusable_rate": "The sampling rate is none of EEG, or has no manageable ratio to the target rate.",
     "internal_error": "The pipeline itself failed on this file; the detail names the error.",
 }
 

@@ -15,6 +15,7 @@ _PER_SIGNAL = (("label", 16), ("transducer", 80), ("unit", 8), ("physical_min", 
 
 EDF_MAGIC = b"0       "
 BDF_MAGIC = b"\xffBIOSEMI"
+_LARGEST_LIMIT = 1e12
 _ANNOTATION_LABELS = {"EDF Annotations", "BDF Annotations"}
 
 
@@ -40,9 +41,12 @@ class Channel:
 
     @property
     def is_usable(self) -> bool:
-        """Whether samples exist and their range is not empty."""
+        """Whether samples exist and their range is neither empty nor absurd."""
         physical, digital = self.physical_max - self.physical_min, self.digital_max - self.digital_min
-        return self.n_samples > 0 and math.isfinite(physical * digital) and physical != 0 and digital != 0
+        limits = (self.physical_min, self.physical_max, self.digital_min, self.digital_max)
+        # Beyond 1e12, in V or in µV, float32 would overflow in a sum of squares; a nan compares false.
+        is_sane = all(abs(limit) <= _LARGEST_LIMIT for limit in limits)
+        return self.n_samples > 0 and is_sane and physical != 0 and abs(digital) >= 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signals.artifacts import KINDS
+from signals.filters import bandpass
 from signals.modality import EEG_1020
 from signals.prepare import (
     Block,
@@ -164,6 +165,52 @@ def test_reason_codes(reason, x, ch_names, profile):
     with pytest.raises(UnreadableError) as caught:
         plan_windows(recording, plan_of(recording, profile))
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("size_uv", [1.0, 200.0])
+@pytest.mark.parametrize(
+    ("factor", "says"),
+    [
+        (1e3, "looks 1000 times too large"),
+        (1e6, "looks 1000000 times too large"),
+        (1e-3, "looks 1000 times too small"),
+        (1e-6, "looks 1000000 times too small"),
+    ],
+)
+def test_a_wrong_unit_is_told_with_its_factor(size_uv, factor, says):
+    # eeg() has 20 µV over the whole band; what counts is its robust size within 1-35 Hz.
+    x = eeg(12, 128.0)
+    band = bandpass(x, 128.0, l_freq=1.0, h_freq=35.0)
+    x *= size_uv / np.median(1.4826 * np.median(np.abs(band), axis=1))
+    plan_of(recording_of(x, 128.0))
+    with pytest.raises(UnreadableError, match=says):
+        plan_of(recording_of(x * factor, 128.0))
+
+
+@pytest.mark.parametrize(
+    ("sfreq", "says"),
+    [(20.0, "20 Hz, EEG has 30 to"), (1e308, "1e+308 Hz"), (173.6113, "no ratio of whole numbers"), (2e5, "200000 Hz")],
+)
+def test_a_rate_that_is_none_of_eeg_is_refused(sfreq, says):
+    with pytest.raises(UnreadableError, match=says) as caught:
+        plan_of(replace(recording_of(eeg(12, 200.0), 200.0), sfreqs=(sfreq,) * 19))
+    assert caught.value.reason == "unusable_rate"
+
+
+def test_a_rate_of_two_decimals_is_fine():
+    recording = recording_of(eeg(12, 173.61), 173.61)  # of the Bonn data: 25600 / 17361
+    assert len(list(prepare_recording(recording, plan_of(recording)))) == 1
+
+
+def test_a_short_recording_is_told_before_its_mains_are_looked_for():
+    with pytest.raises(UnreadableError, match="too_short: 0.4 s"):  # 50 Hz +- 0.5 Hz has no bin in 0.4 s
+        plan_of(recording_of(eeg(0.41, 200.0), 200.0))
+
+
+def test_mains_of_the_recording_count_where_nobody_else_says_them():
+    recording = replace(recording_of(eeg(12, 200.0), 200.0), mains_hz=60.0)
+    assert plan_of(recording).mains_hz == 60.0
+    assert plan_of(recording, mains_hz=50.0).mains_hz == 50.0
 
 
 def test_profile_survives_json_and_block_length_is_no_config():

@@ -273,7 +273,9 @@ def test_the_cut_record_of_a_discontinuous_file_is_left_out(tmp_path):
     assert recording.notes == ("missing_records", "truncated_last_record", "gaps")
 
 
-@pytest.mark.parametrize("limits", [(0, 0, -1, 1), (-1, 1, 5, 5), ("abc", 1, -1, 1), ("nan", 1, -1, 1)])
+@pytest.mark.parametrize(
+    "limits", [(0, 0, -1, 1), (-1, 1, 5, 5), ("abc", 1, -1, 1), ("nan", 1, -1, 1), (-1, "1e30", -1, 1), (-1, 1, 0, 0.1)]
+)
 def test_a_channel_without_a_range_is_dropped_with_a_note(tmp_path, limits):
     octets = edf_bytes([channel(limits=limits), channel("Fp2", limits=("-1,5", "1,5", -10, 10))], [ramp(0, 32)])
     recording = open_recording(str(write(tmp_path, octets)))
