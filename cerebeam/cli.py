@@ -8,6 +8,7 @@ COMMANDS = {
     "demo": ("cerebeam.demo", "the whole way on a synthetic corpus or on your files, in one command"),
     "synthesize": ("signals.synthetic.synthesize", "write a synthetic multi-site corpus"),
     "preprocess": ("pipelines.preprocess", "recordings to one shard set"),
+    "verdicts": ("pipelines.verdicts", "what would become of each file, without writing anything"),
     "pretrain": ("training.pretrain", "pretrain an encoder on shards"),
     "finetune": ("training.finetune", "fit a head for a task"),
     "loso": ("training.loso", "leave-one-site-out predictions"),

@@ -89,3 +89,13 @@ def test_all_modules_are_found():
     modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "corpus"}
     assert modules == {"albany", "bissau", "boston", "hms", "kyiv", "resting", "tehran"}
     assert len(CORPORA) == 5 + 5 + 2
+
+
+def test_the_walk_through_of_the_docs_is_true(monkeypatch):
+    monkeypatch.setattr("signals.readers.delimited._declared", {})
+    text = Path(__file__).parents[2].joinpath("docs", "readers.md").read_text(encoding="utf-8")
+    kyiv, wiring = [part.split("```")[0] for part in text.split("```python\n")[1:]]
+    assert kyiv == Path(sys.modules["pipelines.corpora.kyiv"].__file__).read_text(encoding="utf-8")
+    names = {"Corpus": Corpus}
+    exec(wiring, names)
+    assert [form.name for form in names["CORPUS"].csv_forms] == ["ulm-cyton", "ulm-headset"]
