@@ -20,7 +20,7 @@ def known_train(path: Path) -> Known:
     """Return the patient and the labels of an EEG from the train.csv beside its folder."""
     known = _train(path.parent.parent / "train.csv").get(path.stem)
     if known is None:
-        logger.warning("train.csv has no row for an EEG of train_eegs: it stays without labels and patient")
+        _warn_once(path.parent)
     return known or Known()
 
 
@@ -28,6 +28,11 @@ def known_test(path: Path) -> Known:
     """Return the patient of an EEG from the test.csv beside its folder."""
     table = path.parent.parent / "test.csv"
     return Known(subject=_test(table).get(path.stem, ""))
+
+
+@lru_cache(maxsize=4)
+def _warn_once(folder: Path) -> None:
+    logger.warning("train.csv is missing or lacks EEGs of train_eegs: each stays without labels and patient")
 
 
 @lru_cache(maxsize=4)

@@ -52,7 +52,7 @@ def _read_samples(
     tail: Tail, body: ReadSamples, picks: Sequence[int], segment: int, start: int, stop: int
 ) -> np.ndarray:
     n_before = tail.channels[picks[0]].n_before  # picks share one rate
-    if segment != tail.segment or stop <= n_before:
+    if segment != tail.segment or 0 < stop <= n_before:
         return body(picks, segment, start, stop)
     samples = np.full((len(picks), stop - start), np.nan, dtype=np.float32)
     if start < n_before:

@@ -260,6 +260,7 @@ def test_a_file_cut_within_its_only_record_is_read(tmp_path):
     recording = open_recording(str(write(tmp_path, octets)))
     assert recording.duration_s == 7.0  # 700 of 1000 samples of 10 s
     assert recording.read([0], start=699).shape == (1, 1)
+    assert recording.read([0], stop=0).shape == (1, 0)  # there is no whole record to map
     with pytest.raises(UnreadableError, match="no_samples"):
         open_recording(str(write(tmp_path, octets[:513])))
 
