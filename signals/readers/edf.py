@@ -142,7 +142,9 @@ def _integers(records: np.ndarray, channel: _Calibrated) -> np.ndarray:
     """Return one channel's integers of some records, shape (n_records, n_samples)."""
     if records.dtype != np.uint8:
         return records[:, channel.offset : channel.offset + channel.n_samples]
-    octets = records[:, 3 * channel.offset : 3 * (channel.offset + channel.n_samples)].reshape(len(records), -1, 3)
+    octets = records[:, 3 * channel.offset : 3 * (channel.offset + channel.n_samples)].reshape(
+        len(records), channel.n_samples, 3
+    )
     low = octets[..., 0].astype(np.int32) | (octets[..., 1].astype(np.int32) << 8)
     return np.asarray(low | (octets[..., 2].view(np.int8).astype(np.int32) << 16))
 
