@@ -4,12 +4,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 
 from pipelines.plan_files import Accepted, Quarantined
+from pipelines.progress import forget
+from pipelines.storage import join, write_text
 from pipelines.write_shards import ShardResult
 from signals.manifest import COMPLETED, MANIFEST, Manifest, SubjectEntry, manifest_json
 from signals.profiles import Profile
@@ -34,13 +35,13 @@ class WriteManifest(beam.DoFn):
         quarantined: Sequence[Quarantined],
     ) -> Iterator[dict[str, Any]]:
         """Yield the run's counts; `_COMPLETED` is written only if they allow it."""
-        root = Path(self.output)
         counts = run_counts(results, accepted, quarantined, n_files=self.n_files, n_side_files=self.n_side_files)
-        _write_rows(root / "quarantine" / "files.jsonl", [asdict(row) for row in quarantined])
+        _write_rows(join(self.output, "quarantine", "files.jsonl"), [asdict(row) for row in quarantined])
         _write_rows(
-            root / "quarantine" / "windows.jsonl", [asdict(row) for result in results for row in result.rejected]
+            join(self.output, "quarantine", "windows.jsonl"),
+            [asdict(row) for result in results for row in result.rejected],
         )
-        _write_rows(root / "recordings.jsonl", [asdict(row) for row in accepted])
+        _write_rows(join(self.output, "recordings.jsonl"), [asdict(row) for row in accepted])
         manifest = Manifest(
             modality=self.profile.signal,
             profile=self.profile.to_dict(),
@@ -50,9 +51,10 @@ class WriteManifest(beam.DoFn):
             subjects=merge_subjects(results),
             counts=counts,
         )
-        _write_text(root / MANIFEST, manifest_json(manifest))
+        write_text(join(self.output, MANIFEST), manifest_json(manifest))
         if complaint(counts, self.max_quarantined) is None:
-            _write_text(root / COMPLETED, "")
+            forget(self.output)
+            write_text(join(self.output, COMPLETED), "")
         yield counts
 
 
@@ -153,12 +155,5 @@ def _sorted(counter: Counter[str]) -> dict[str, int]:
     return dict(sorted(counter.items()))
 
 
-def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    _write_text(path, "".join(sorted(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows)))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+def _write_rows(path: str, rows: list[dict[str, Any]]) -> None:
+    write_text(path, "".join(sorted(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
+from pipelines import storage
 from pipelines.corpora.corpus import Corpus, Known, corpus_of
 from pipelines.discovery import CORPORA
 from signals.labels import LabelTable, slug
@@ -64,6 +65,8 @@ def find_inputs(inputs: Sequence[str], table: LabelTable | None, corpora: tuple[
 
 
 def _expand(item: str) -> list[str]:
+    if storage.is_remote(item):
+        return _expand_remote(item)
     path = Path(item)
     if path.is_dir():
         found = [str(p) for p in path.rglob("*") if p.is_file()]
@@ -74,6 +77,14 @@ def _expand(item: str) -> list[str]:
     if not found:
         raise InputError(f"input {item} does not exist or holds no file")
     return [str(Path(p).resolve()) for p in found]
+
+
+def _expand_remote(item: str) -> list[str]:
+    """Return the remote files of a folder, a file or a glob."""
+    found = storage.match(item) or storage.list_files(item)
+    if not found:
+        raise InputError(f"input {item} does not exist or holds no file")
+    return found
 
 
 def _is_side_file(path: str, corpora: tuple[Corpus, ...]) -> bool:

@@ -12,11 +12,13 @@ from apache_beam.metrics import Metrics
 
 from pipelines.counters import count
 from pipelines.inputs import FileRef
+from pipelines.remote import register_remote
 from signals.identity import hash_subject, source_sha256
 from signals.prepare import blocks, plan_recording, plan_windows
 from signals.profiles import Profile
 from signals.readers.disclosure import event_counts
 from signals.readers.registry import open_recording
+from signals.readers.remote import TransferError
 from signals.recording import UnreadableError
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,10 @@ class PlanFile(beam.DoFn):
     profile: Profile
     salt: str
 
+    def setup(self) -> None:
+        """Let the readers open what Beam's file systems hold."""
+        register_remote()
+
     def process(self, ref: FileRef) -> Iterator[Any]:
         """Yield the blocks of one file."""
         started = time.perf_counter()
@@ -65,6 +71,8 @@ class PlanFile(beam.DoFn):
         except UnreadableError as error:
             yield from self._quarantine(ref, error.reason, error.detail)
             return
+        except TransferError:  # the runner tries again, and the run dies rather than lose a good file
+            raise
         except Exception as error:  # one file must not take the run along; the reason code counts it
             logger.exception("planning failed")
             yield from self._quarantine(ref, "internal_error", f"{type(error).__name__}: {error}")

@@ -8,28 +8,32 @@ Options that are not listed by --help go to Beam (--runner, --direct_num_workers
 import argparse
 import json
 import logging
-import shutil
+import re
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.pvalue import AsList
 from tqdm import tqdm
 
+from pipelines import storage
 from pipelines.finish import WriteManifest, complaint
 from pipelines.inputs import InputError, Inputs, find_inputs
+from pipelines.progress import BEGUN, PROGRESS, begin, other_facts, run_facts
 from pipelines.salt import resolve_salt
 from pipelines.transforms import PlanFiles, WriteShards
 from pipelines.write_shards import seconds_written
 from signals.command_line import Parser
-from signals.labels import LabelError, read_labels
-from signals.manifest import MANIFEST
+from signals.labels import LabelError, LabelTable, read_labels
+from signals.manifest import COMPLETED, MANIFEST
 from signals.profiles import PROFILES, Profile, with_overrides
 
 logger = logging.getLogger(__name__)
@@ -47,12 +51,14 @@ class Run:
     """One resolved run of the pipeline."""
 
     inputs: Inputs
-    output: Path
+    output: str
     profile: Profile
     salt: str
     shard_mb: float = 128.0
     max_quarantined: float = 0.5
-    beam_args: tuple[str, ...] = ()
+    resume: bool = False
+    """Go on where a killed run of the same inputs, profile, salt and code ended."""
+    options: PipelineOptions = field(default_factory=lambda: beam_options(()))
 
 
 def build(pipeline: beam.Pipeline, run: Run, output: str) -> None:
@@ -68,32 +74,64 @@ def build(pipeline: beam.Pipeline, run: Run, output: str) -> None:
     )
 
 
-def preprocess(run: Run) -> dict[str, Any]:
-    """Run the pipeline and return its counts.
+def preprocess(run: Run) -> dict[str, Any] | None:
+    """Run the pipeline and return its counts, or None where it was only handed over (a template, a dry run).
 
-    Everything is written to a folder beside the output and renamed at the end. Raises RunError, and leaves nothing but
-    the quarantine's rows in the message, if no window was written or too many files were quarantined.
+    A local run works in a folder beside the output, which is renamed at the end; a remote run in the output itself,
+    where `_COMPLETED` is written last. Raises RunError where no window was written or too many files were quarantined,
+    which leaves nothing behind, and where the run died, which leaves what a `resume` needs.
     """
-    partial = run.output.with_name(run.output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    working = storage.working_folder(run.output)
+    _begin(working, run)
     try:
-        with _Progress(str(partial), run):
-            pipeline = beam.Pipeline(options=_options(run.beam_args))
-            build(pipeline, run, str(partial))
+        with _Progress(working, run):
+            pipeline = beam.Pipeline(options=run.options)
+            build(pipeline, run, working)
             pipeline.run().wait_until_finish()
-        counts: dict[str, Any] = json.loads((partial / MANIFEST).read_text(encoding="utf-8"))["counts"]
-        if why := complaint(counts, run.max_quarantined):
-            raise RunError(why)
-        if run.output.exists():
-            shutil.rmtree(run.output)
-        partial.rename(run.output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    except Exception as error:  # whatever a runner, a worker or a file system raises ends the run in one line
+        logger.debug("the run died", exc_info=error)
+        raise RunError(f"the run died: {_last_line(error)}; {_left_over(working)}") from error
+    if not storage.exists(storage.join(working, MANIFEST)):
+        return None
+    counts: dict[str, Any] = json.loads(storage.read_text(storage.join(working, MANIFEST)))["counts"]
+    if why := complaint(counts, run.max_quarantined):
+        storage.delete_folder(working)
+        raise RunError(why)
+    storage.publish(working, run.output)
     return counts
 
 
-def _options(beam_args: Sequence[str]) -> PipelineOptions:
+def _begin(working: str, run: Run) -> None:
+    """Make the working folder ready: empty, or for a resumed run as the killed one left it."""
+    facts = run_facts(run.inputs.files, run.profile, run.salt, run.shard_mb)
+    other = other_facts(working, facts) if run.resume else None
+    if other:
+        raise RunError(
+            f"--resume: {working} was begun with another {', '.join(other)}; leave --resume out to start anew"
+        )
+    if other is None:
+        storage.delete_folder(working)
+        begin(working, facts)
+
+
+def _left_over(working: str) -> str:
+    """Say what a dead run left; a run that wrote no shard leaves nothing."""
+    n_shards = len(storage.list_files(storage.join(working, PROGRESS)))
+    if n_shards == 0:
+        storage.delete_folder(working)
+        return "nothing was written"
+    return f"{working} keeps {n_shards} whole shards, which --resume takes over"
+
+
+def _last_line(error: Exception) -> str:
+    """Return what a worker's traceback ends with."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
+    return (raised or lines or [type(error).__name__])[-1]
+
+
+def beam_options(beam_args: Sequence[str]) -> PipelineOptions:
+    """Return Beam's options, the runner being the one of this process where none is named."""
     args = list(beam_args)
     if not any(arg.split("=")[0] == "--runner" for arg in args):
         args.append(f"--runner={LOCAL_RUNNER}")
@@ -125,27 +163,18 @@ class _Progress:
 
 def parse_args(argv: Sequence[str] | None = None) -> Run:
     """Return the run that a command line asks for; exits with code 2 and one line on bad input."""
-    parser = Parser(prog="pipelines.preprocess", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--input", nargs="+", required=True, help="folders, files or globs")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the shard set; must not exist yet")
-    parser.add_argument("--labels", type=Path, help="csv with a column file and site, subject, onset_s, label, votes")
-    parser.add_argument("--profile", choices=sorted(PROFILES), default="pretrain")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="OPTION=VALUE", help="change an option of the profile: hop_s=5"
-    )
-    parser.add_argument("--salt", help="secret for the subject hashes; else CEREBEAM_SALT, else one kept for this user")
-    parser.add_argument("--shard-mb", type=float, default=128.0, help="target size of a shard, MB")
-    parser.add_argument("--max-quarantined", type=float, default=0.5, help="share of files above which the run fails")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing output when the run succeeds")
+    parser = _parser()
     args, beam_args = parser.parse_known_args(argv)
     _refuse_unknown(parser, beam_args)
+    options = beam_options(beam_args)
     try:
-        if args.output.exists() and not args.overwrite and (not args.output.is_dir() or any(args.output.iterdir())):
-            raise InputError(f"output {args.output} exists already; choose another or give --overwrite")
-        table = read_labels(args.labels) if args.labels else None
+        FileSystems.set_options(options)
+        _check_places([*args.input, args.output, *([args.labels] if args.labels else [])], options)
+        _check_output(args.output, overwrite=args.overwrite)
+        table = _read_labels(args.labels) if args.labels else None
         inputs = find_inputs(args.input, table)
         profile = with_overrides(PROFILES[args.profile], dict(_option(text) for text in args.set))
-    except (InputError, LabelError, ValueError) as error:
+    except (InputError, LabelError, ValueError, storage.StorageError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     if table and (unmatched := table.unmatched(file.uri for file in inputs.files)):
         logger.warning("%d files of the label file are not among the inputs, e.g. %s", len(unmatched), unmatched[0])
@@ -156,7 +185,8 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         salt=resolve_salt(args.salt),
         shard_mb=args.shard_mb,
         max_quarantined=args.max_quarantined,
-        beam_args=tuple(beam_args),
+        resume=args.resume,
+        options=options,
     )
 
 
@@ -165,6 +195,55 @@ def _option(text: str) -> tuple[str, str]:
     if not equals:
         raise InputError(f"--set {text} needs the form option=value")
     return name, value
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="pipelines.preprocess", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--input", nargs="+", required=True, help="folders, files or globs; gs:// as well")
+    parser.add_argument("--output", required=True, help="folder of the shard set, gs:// as well; must not exist yet")
+    parser.add_argument("--labels", help="csv with a column file and site, subject, onset_s, label, votes")
+    parser.add_argument("--profile", choices=sorted(PROFILES), default="pretrain")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="OPTION=VALUE", help="change an option of the profile: hop_s=5"
+    )
+    parser.add_argument("--salt", help="secret for the subject hashes; else CEREBEAM_SALT, else one kept for this user")
+    parser.add_argument("--shard-mb", type=float, default=128.0, help="target size of a shard, MB (default 128)")
+    parser.add_argument("--max-quarantined", type=float, default=0.5, help="share of files above which the run fails")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output when the run succeeds")
+    parser.add_argument("--resume", action="store_true", help="keep the whole shards of a killed run with this output")
+    parser.epilog = (
+        "All other options go to Beam: --direct_running_mode=multi_processing --direct_num_workers=N for N processes, "
+        "--runner=PortableRunner --job_endpoint=HOST:PORT, --runner=DataflowRunner --project ...; see docs/pipeline.md."
+    )
+    return parser
+
+
+def _check_places(paths: Sequence[str], options: PipelineOptions) -> None:
+    """Raise where a path's file system is not installed, or where workers elsewhere could not reach it."""
+    for path in paths:
+        storage.check_scheme(path)
+    runner = str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1]
+    here = [path for path in paths if not storage.is_remote(path)]
+    if runner == "DataflowRunner" and here:
+        raise InputError(f"{here[0]} lies on this machine, where Dataflow's workers cannot reach it: copy it to gs://")
+
+
+def _check_output(output: str, *, overwrite: bool) -> None:
+    """Raise where the output holds something that no killed run of ours left there."""
+    if overwrite:
+        return
+    unfinished = storage.exists(storage.join(output, BEGUN)) and not storage.exists(storage.join(output, COMPLETED))
+    if not unfinished and (Path(output).is_file() or storage.list_files(output)):
+        raise InputError(f"output {output} exists already; choose another or give --overwrite")
+
+
+def _read_labels(path: str) -> LabelTable:
+    if not storage.is_remote(path):
+        return read_labels(Path(path))
+    with tempfile.TemporaryDirectory() as folder, storage.open_file(path) as file:
+        copy = Path(folder) / PurePosixPath(path).name
+        copy.write_bytes(file.read())
+        return read_labels(copy)
 
 
 def _refuse_unknown(parser: argparse.ArgumentParser, beam_args: list[str]) -> None:
@@ -201,6 +280,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RunError as error:
         print(f"pipelines.preprocess: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    if counts is None:
+        print(f"handed over; the shard set in {run.output} is whole when it has {COMPLETED}")  # noqa: T201
+        return 0
     print(describe(counts))  # noqa: T201
     print(f"shards   {run.output}")  # noqa: T201
     return 0

@@ -1,10 +1,10 @@
-"""The Beam side of the pipeline: thin steps over `signals.prepare`.
+"""The Beam side of the pipeline: thin steps over plain functions.
 
     FileRef -> PlanFiles -> Block -> keyed by (site, shard) -> GroupByKey -> WriteShards -> ShardResult -> WriteManifest
 
 Only references go through the shuffle: a block names a recording and its windows' onsets, never samples. Which shard a
-block belongs to is decided by its hash, and a shard's blocks are sorted by it, so that the content of a shard depends
-neither on the runner nor on the number of workers nor on the order of bundles.
+block belongs to and where it stands in it is decided by hashes (`pipelines.sharding`), so that the content of a shard
+depends neither on the runner nor on the number of workers nor on the order of bundles.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import apache_beam as beam
 from apache_beam.pvalue import AsDict
 
 from pipelines.plan_files import PlanFile
-from pipelines.sharding import block_seconds, shard_key, shards_of_site
+from pipelines.sharding import by_site, chunk_seconds, cut_site, shard_key
 from pipelines.write_shards import WriteShard
 from signals.profiles import Profile
 
@@ -44,16 +44,16 @@ class WriteShards(beam.PTransform):
     shard_mb: float
 
     def expand(self, planned: beam.PCollection) -> beam.PCollection:
-        """Assign blocks to shards by hash, and write each shard on some worker."""
-        totals = (
+        """Cut each site's chunks into shards, and write each shard on some worker."""
+        firsts = (
             planned
-            | "Seconds by site" >> beam.Map(block_seconds)
-            | "Sum" >> beam.CombinePerKey(sum)
-            | "Shards by site" >> beam.Map(shards_of_site, self.shard_mb)
-        )
+            | "Seconds by chunk" >> beam.Map(chunk_seconds, self.shard_mb) | beam.CombinePerKey(sum)
+            | "Chunks by site" >> beam.Map(by_site) | beam.GroupByKey()
+            | "Cut" >> beam.Map(cut_site, self.shard_mb)
+        )  # fmt: skip
         return (
             planned
-            | "Key by shard" >> beam.Map(shard_key, AsDict(totals))
+            | "Key by shard" >> beam.Map(shard_key, AsDict(firsts), self.shard_mb)
             | "Group" >> beam.GroupByKey()
-            | "Write" >> beam.ParDo(WriteShard(self.output))
+            | "Write" >> beam.ParDo(WriteShard(self.output, self.shard_mb))
         )

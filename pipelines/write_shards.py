@@ -4,14 +4,17 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
+from functools import lru_cache, partial
 
 import apache_beam as beam
 import numpy as np
+from apache_beam.metrics import Metrics
 
+from pipelines import storage
 from pipelines.counters import count
-from pipelines.sharding import block_hash, block_seconds
+from pipelines.progress import keep, kept, work_digest
+from pipelines.remote import register_remote
+from pipelines.sharding import block_order, block_seconds
 from signals.artifacts import KINDS
 from signals.manifest import Shard, SubjectEntry
 from signals.moments import Moments
@@ -19,7 +22,7 @@ from signals.prepare import Block, Prepared, Rejected, prepare_block
 from signals.readers.registry import reopen_recording
 from signals.recording import Recording
 from signals.records import encode_window
-from signals.tfrecord import write_shard
+from signals.tfrecord import write_stream
 from signals.windows import ABSENT, MEASURED, Window
 
 seconds_written = Counter[str]()
@@ -39,34 +42,60 @@ class ShardResult:
 
 @dataclass
 class WriteShard(beam.DoFn):
-    """((site_id, shard, number of shards), blocks) -> ShardResult: reads, prepares, encodes and writes."""
+    """((site_id, shard, number of shards), blocks) -> ShardResult: reads, prepares, encodes and writes.
+
+    A shard that an earlier, killed run wrote whole from the same work is verified by its sha256 and kept.
+    """
 
     output: str
+    shard_mb: float
+
+    def setup(self) -> None:
+        """Let the readers open what Beam's file systems hold."""
+        register_remote()
 
     def process(self, keyed: tuple[tuple[str, int, int], Iterable[Block]]) -> Iterator[ShardResult]:
         """Yield the result of one shard."""
         started = time.perf_counter()
         (site_id, index, total), grouped = keyed
+        blocks = sorted(grouped, key=partial(block_order, shard_mb=self.shard_mb))
+        path, work = f"site={site_id}/windows-{index:05d}-of-{total:05d}.tfrecord.snappy", work_digest(blocks)
+        result = kept(self.output, path, work, ShardResult)
+        if result is not None and self._is_whole(result.shard):
+            seconds_written[self.output] += int(sum(map(block_seconds, blocks)))
+            Metrics.counter("write", "kept").inc()
+        else:
+            result = self._write(site_id, path, blocks)
+            keep(self.output, path, work, result)
+        shard = result.shard
+        count("write", n=shard.n_windows if shard else 0, n_bytes=shard.n_bytes if shard else 0, started=started)
+        yield result
+
+    def _is_whole(self, shard: Shard | None) -> bool:
+        """Return whether a shard's file is as it was written; a shard of which nothing was kept has no file."""
+        path = storage.join(self.output, shard.path) if shard else ""
+        return shard is None or (storage.exists(path) and storage.sha256(path) == shard.sha256)
+
+    def _write(self, site_id: str, path: str, blocks: list[Block]) -> ShardResult:
         tally = _Tally()
-        path = f"site={site_id}/windows-{index:05d}-of-{total:05d}.tfrecord.snappy"
-        info = write_shard(Path(self.output) / path, self._records(sorted(grouped, key=block_hash), tally))
+        with storage.create(storage.join(self.output, path)) as file:
+            info = write_stream(file, self._records(blocks, tally))
         shard = None
         if info.n_records:
             shard = Shard(
                 path=path, site_id=site_id, n_windows=info.n_records, n_bytes=info.n_bytes, sha256=info.sha256
             )
         else:
-            (Path(self.output) / path).unlink()
-        count("write", n=info.n_records, n_bytes=info.n_bytes, started=started)
-        yield ShardResult(shard, tally.subjects(), tuple(tally.rejected), dict(tally.flagged_seconds))
+            storage.delete(storage.join(self.output, path))
+        return ShardResult(shard, tally.subjects(), tuple(tally.rejected), dict(tally.flagged_seconds))
 
-    def _records(self, sorted_blocks: list[Block], tally: "_Tally") -> Iterator[bytes]:
-        for block in sorted_blocks:
+    def _records(self, blocks: list[Block], tally: "_Tally") -> Iterator[bytes]:
+        for block in blocks:
             prepared = prepare_block(_reopened(block.plan.uri, block.plan.source_sha256), block)
             tally.add(prepared)
             for window in prepared.windows:
                 yield encode_window(window)
-            seconds_written[self.output] += int(block_seconds(block)[1])
+            seconds_written[self.output] += int(block_seconds(block))
 
 
 @lru_cache(maxsize=8)

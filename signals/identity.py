@@ -5,6 +5,7 @@ import hmac
 from pathlib import Path
 
 from signals.readers.registry import source_files
+from signals.readers.remote import local_copy, remote_sha256
 
 
 def hash_subject(site_id: str, subject: str, *, salt: str) -> str:
@@ -28,7 +29,10 @@ def source_sha256(path: Path | str) -> str:
     order of `signals.readers.registry.source_files`; file names do not enter.
     Raises UnreadableError where the file cannot be recognised.
     """
-    digests = [_file_sha256(file) for file in source_files(path)]
+    with local_copy(str(path)):
+        if (digest := remote_sha256(str(path))) is not None:
+            return digest
+        digests = [_file_sha256(file) for file in source_files(path)]
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(digests).encode()).hexdigest()

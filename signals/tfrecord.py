@@ -7,7 +7,6 @@ Records may span blocks. Source: tensorflow/core/lib/io/{record_writer,snappy}.
 """
 
 import hashlib
-import os
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from typing import BinaryIO
 
 import cramjam
 import google_crc32c
+
+from signals.atomic import atomic_file
 
 BLOCK_BYTES = 262_144
 
@@ -34,18 +35,9 @@ class ShardInfo:
 
 
 def write_shard(path: Path, records: Iterable[bytes]) -> ShardInfo:
-    """Write records to a temporary name, fsync, and rename; on any error nothing is left behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            info = _write_stream(file, records)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return info
+    """Write a shard that is there whole or not at all; on any error nothing is left behind."""
+    with atomic_file(path) as file:
+        return write_stream(file, records)
 
 
 def read_shard(path: Path) -> Iterator[bytes]:
@@ -54,7 +46,8 @@ def read_shard(path: Path) -> Iterator[bytes]:
         yield from _records(_blocks(file, path), path)
 
 
-def _write_stream(file: BinaryIO, records: Iterable[bytes]) -> ShardInfo:
+def write_stream(file: BinaryIO, records: Iterable[bytes]) -> ShardInfo:
+    """Write records to an open file, wherever it lies; the file is neither flushed nor closed."""
     digest = hashlib.sha256()
     pending = bytearray()
     n_records = n_bytes = 0

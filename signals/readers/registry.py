@@ -16,6 +16,7 @@ from signals.readers.fif import FIF_MAGIC, fif_files, open_fif, reopen_fif
 from signals.readers.isolation import as_unreadable
 from signals.readers.mat import open_mat
 from signals.readers.parquet import PARQUET_MAGIC, open_parquet
+from signals.readers.remote import TransferError, local_copy, through_mirror
 from signals.recording import Recording, UnreadableError
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ READERS: dict[str, Reader] = {reader.name: reader for reader in _READERS}
 
 
 def open_recording(uri: str) -> Recording:
-    """Return the recording at a local path (or file:// URI): its header, and samples by range.
+    """Return the recording at a local path or URI: its header, and samples by range.
 
     Raises only UnreadableError, with a code of READ_REASONS; what a library raises becomes "reader_crashed" with the
     error's type and message. A signature that contradicts the name is followed, with the note "name_disagrees".
@@ -111,10 +112,12 @@ def reopen_recording(uri: str) -> Recording:
 
 def _open(uri: str, *, again: bool) -> Recording:
     try:
-        path = _local(uri)
-        reader = find_reader(path)
-        opener = reader.reopen if again and reader.reopen else reader.open
-        recording = with_sidecars(opener(path), path)
+        with local_copy(uri, again=again) as path:
+            reader = find_reader(path)
+            opener = reader.reopen if again and reader.reopen else reader.open
+            recording = through_mirror(with_sidecars(opener(path), path), uri)
+    except TransferError:
+        raise
     except Exception as error:
         raise _as_refusal(error, uri) from None
     disagrees = not path.name.lower().endswith(reader.suffixes)
@@ -134,8 +137,10 @@ def source_files(path: Path | str) -> tuple[Path, ...]:
     Raises UnreadableError as `open_recording` does.
     """
     try:
-        local = _local(str(path))
-        return find_reader(local).files(local)
+        with local_copy(str(path)) as local:
+            return find_reader(local).files(local)
+    except TransferError:
+        raise
     except Exception as error:
         raise _as_refusal(error, str(path)) from None
 
@@ -168,10 +173,3 @@ def find_reader(path: Path) -> Reader:
         "unsupported_format",
         f"no reader for {path.suffix or 'a file without suffix'}" + (f": {advice}" if advice else ""),
     )
-
-
-def _local(uri: str) -> Path:
-    scheme, separator, rest = uri.partition("://")
-    if separator and scheme != "file":
-        raise UnreadableError("unsupported_format", f"{scheme}:// is not read directly; copy the file first")
-    return Path(rest if separator else uri)

@@ -1,10 +1,13 @@
 """Small real files, written as clinics write them."""
 
+import socket
+
 import numpy as np
 import pyedflib
 import pytest
 
 from signals.modality import EEG_1020
+from signals.readers.remote import register_store
 
 NAMES = EEG_1020.ch_names
 
@@ -42,3 +45,46 @@ def clinics(tmp_path):
     rows = [f"{s},{s}-p{n},{s}{n}.edf,5,LPD,0,3,0,1,0,0" for s in ("north", "south") for n in range(2)]
     (root / "labels.csv").write_text(f"site,subject,file,onset_s,label,{votes}\n" + "\n".join(rows) + "\n")
     return root
+
+
+@pytest.fixture(autouse=True)
+def _no_store_stays_registered():
+    yield
+    register_store(None)
+
+
+class Bucket:
+    """A bucket as a test sees it: beside the pipeline, through Google's client."""
+
+    def __init__(self, bucket):
+        self._bucket = bucket
+
+    def upload(self, folder, prefix):
+        """Put a folder's files under a prefix; returns the prefix's URI."""
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            self._bucket.blob(f"{prefix}/{path.relative_to(folder).as_posix()}").upload_from_string(path.read_bytes())
+        return f"gs://cerebeam/{prefix}"
+
+    def tree(self, prefix):
+        """Return {path below the prefix: bytes}."""
+        blobs = self._bucket.client.list_blobs(self._bucket, prefix=f"{prefix}/")
+        return {blob.name.removeprefix(f"{prefix}/"): blob.download_as_bytes() for blob in blobs}
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """gs://cerebeam on a storage emulator of this process, reached by Beam through Google's own client."""
+    storage = pytest.importorskip("google.cloud.storage", reason="needs cerebeam[gcp]")
+    server = pytest.importorskip("gcp_storage_emulator.server")
+    from apache_beam.internal.gcp import auth
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("NO_GCE_CHECK", "True")
+    # Beam looks for Google credentials for half a minute, then goes on without; an emulator needs none.
+    monkeypatch.setattr(auth._Credentials, "_credentials_init", True)
+    monkeypatch.setattr(auth._Credentials, "_credentials", None)
+    with server.create_server("127.0.0.1", port, in_memory=True, default_bucket="cerebeam"):
+        yield Bucket(storage.Client.create_anonymous_client().bucket("cerebeam"))
