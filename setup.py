@@ -1,16 +1,21 @@
 """Cerebeam: recordings of any site in, one clean corpus, an encoder, honest cross-site evidence and a bundle out."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "signals" / "version.py").read_text(encoding="utf-8"), re.M)
+assert VERSION
 
 ROOMS = ["cerebeam", "signals", "pipelines", "model", "training", "evaluation", "serving"]
 
 setup(
     name="cerebeam",
-    version="0.1.0",
+    version=VERSION[1],
     description=__doc__,
-    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
@@ -40,8 +45,12 @@ setup(
             "tyro>=1.0",
         ],
         "serve": ["onnxruntime>=1.31"],
+        # gs:// and Dataflow; workers get it with Beam's container.
+        "gcp": ["apache-beam[gcp]>=2.77"],
         "dev": [
+            "apache-beam[gcp]>=2.77",
             "edfio>=0.4.18",
+            "gcp-storage-emulator>=2026.7",
             "hypothesis>=6.170",
             "import-linter>=2.0",
             "mypy>=2.4",

@@ -18,6 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import pipelines.chatter  # noqa: F401
+
+# isort: split
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
@@ -38,8 +41,7 @@ from signals.profiles import PROFILES, Profile, with_overrides
 
 logger = logging.getLogger(__name__)
 
-LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-"""The default by its full name: DirectRunner of this Beam version first tries to download another runner."""
+LOCAL_RUNNER = "pipelines.local_runner.LocalRunner"
 
 
 class RunError(RuntimeError):
@@ -127,15 +129,16 @@ def _last_line(error: Exception) -> str:
     """Return what a worker's traceback ends with."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
-    return (raised or lines or [type(error).__name__])[-1]
+    return raised[-1] if raised else f"{type(error).__name__}: {lines[-1] if lines else ''}".rstrip(": ")
 
 
 def beam_options(beam_args: Sequence[str]) -> PipelineOptions:
-    """Return Beam's options, the runner being the one of this process where none is named."""
+    """Return Beam's options, the runner being the one of this machine where none is named."""
     args = list(beam_args)
     if not any(arg.split("=")[0] == "--runner" for arg in args):
         args.append(f"--runner={LOCAL_RUNNER}")
-    return PipelineOptions(args)
+    # On Dataflow Beam would pickle this module's globals by default; no step needs them (a test reads the staged job).
+    return PipelineOptions(["--no_save_main_session", *args])
 
 
 class _Progress:
@@ -174,6 +177,9 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         table = _read_labels(args.labels) if args.labels else None
         inputs = find_inputs(args.input, table)
         profile = with_overrides(PROFILES[args.profile], dict(_option(text) for text in args.set))
+        salt = storage.read_text(args.salt_file).strip() if args.salt_file else args.salt
+    except FileNotFoundError as error:
+        parser.exit(2, f"{parser.prog}: {error} does not exist\n")
     except (InputError, LabelError, ValueError, storage.StorageError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     if table and (unmatched := table.unmatched(file.uri for file in inputs.files)):
@@ -182,7 +188,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         inputs=inputs,
         output=args.output,
         profile=profile,
-        salt=resolve_salt(args.salt),
+        salt=resolve_salt(salt),
         shard_mb=args.shard_mb,
         max_quarantined=args.max_quarantined,
         resume=args.resume,
@@ -207,6 +213,7 @@ def _parser() -> Parser:
         "--set", action="append", default=[], metavar="OPTION=VALUE", help="change an option of the profile: hop_s=5"
     )
     parser.add_argument("--salt", help="secret for the subject hashes; else CEREBEAM_SALT, else one kept for this user")
+    parser.add_argument("--salt-file", help="file that holds the salt, gs:// as well")
     parser.add_argument("--shard-mb", type=float, default=128.0, help="target size of a shard, MB (default 128)")
     parser.add_argument("--max-quarantined", type=float, default=0.5, help="share of files above which the run fails")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output when the run succeeds")

@@ -51,9 +51,12 @@ def begin(working: str, facts: dict[str, str]) -> None:
 
 
 def forget(working: str) -> None:
-    """Remove all that only a killed run needs."""
-    storage.delete(storage.join(working, BEGUN))
+    """Remove all that only a killed run needs, and the half-written files that it left."""
     storage.delete_folder(storage.join(working, PROGRESS))
+    for path in storage.list_files(working):
+        if path.endswith(storage.PARTIAL):
+            storage.delete(path)
+    storage.delete(storage.join(working, BEGUN))
 
 
 def work_digest(work: Sequence[Any]) -> str:

@@ -17,7 +17,7 @@ from uuid import uuid4
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from signals.atomic import atomic_file
+from signals.atomic import PARTIAL, atomic_file
 
 _RAW = {"mime_type": "application/octet-stream", "compression_type": CompressionTypes.UNCOMPRESSED}
 _BUFFER_BYTES = 1 << 20
@@ -52,7 +52,7 @@ def create(path: str) -> Iterator[BinaryIO]:
             yield file
         return
     folder, _, name = path.rpartition("/")
-    partial = join(folder, f".{name}.{uuid4().hex}.partial")
+    partial = join(folder, f".{name}.{uuid4().hex}{PARTIAL}")
     try:
         with FileSystems.create(partial, **_RAW) as file:
             yield file
@@ -133,7 +133,7 @@ def delete_folder(folder: str) -> None:
 
 def working_folder(output: str) -> str:
     """Return where a run writes until it is complete: beside a local output, or the remote output itself."""
-    return output if is_remote(output) else f"{output.rstrip('/')}.partial"
+    return output if is_remote(output) else output.rstrip("/") + PARTIAL
 
 
 def publish(working: str, output: str) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+PARTIAL = ".partial"
+"""How the temporary name of a file or folder ends."""
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
@@ -15,7 +18,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     Folders are made as needed. Where the block raises, nothing is left behind and an older file of that name stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
+    partial = path.with_name(f".{path.name}.{uuid4().hex}{PARTIAL}")
     try:
         with partial.open("wb") as file:
             yield file

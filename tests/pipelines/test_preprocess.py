@@ -109,14 +109,6 @@ def test_another_run_gives_the_same_bytes(clinics, shards, tmp_path):
     assert tree(shards) == tree(tmp_path / "again")
 
 
-@pytest.mark.slow
-def test_two_processes_give_the_same_bytes(clinics, shards, tmp_path):
-    workers = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
-    command = (sys.executable, "-m", "pipelines.preprocess", "--input", clinics, "--labels", clinics / "labels.csv")
-    subprocess.run([*command, "--output", tmp_path / "two", *SALT, *workers], check=True, timeout=300)
-    assert tree(shards) == tree(tmp_path / "two")
-
-
 @pytest.mark.parametrize(
     ("args", "says"),
     [

@@ -1,0 +1,180 @@
+"""The same bytes from every runner, and what a killed run leaves."""
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.preprocess import main
+
+SALT = ("--salt", "secret")
+TWO = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+SMALL = ("--shard-mb", "0.3")  # 31 s of EEG: a shard a recording
+
+
+def tree(folder):
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def command(clinics, output, *args):
+    return [
+        sys.executable, "-m", "pipelines.preprocess", "--input", str(clinics), "--labels", str(clinics / "labels.csv"),
+        "--output", str(output), *SALT, *args,
+    ]  # fmt: skip
+
+
+def environment():
+    # A worker is started as `python`; it must be the one that has the packages.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return os.environ | {"PATH": path, "PYTHONPATH": os.getcwd()}
+
+
+@pytest.fixture
+def one_worker(clinics, tmp_path):
+    assert main(command(clinics, tmp_path / "one", *SMALL)[3:]) == 0
+    return tree(tmp_path / "one")
+
+
+@pytest.fixture
+def job_service(tmp_path):
+    """A job service in a process of its own, its workers processes of their own again; its address."""
+    port_file = tmp_path / "port"
+    with (tmp_path / "service.log").open("wb") as log:
+        service = subprocess.Popen(
+            [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main",
+             "--port_file", str(port_file), "--staging_dir", str(tmp_path / "staging")],
+            stdout=log, stderr=log, env=environment(),
+        )  # fmt: skip
+    try:
+        until = time.monotonic() + 60
+        while not (port_file.exists() and port_file.read_text()) and service.poll() is None:
+            assert time.monotonic() < until, (tmp_path / "service.log").read_text()
+            time.sleep(0.1)
+        yield f"localhost:{port_file.read_text()}"
+    finally:
+        service.kill()
+        service.wait()
+
+
+def run(args):
+    result = subprocess.run(args, capture_output=True, text=True, timeout=300, env=environment(), check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result
+
+
+def test_two_processes_give_the_same_bytes_without_noise(clinics, one_worker, tmp_path):
+    result = run(command(clinics, tmp_path / "two", *SMALL, *TWO))
+    assert tree(tmp_path / "two") == one_worker
+    assert result.stderr == ""
+
+
+def test_the_portable_runner_gives_the_same_bytes(clinics, one_worker, job_service, tmp_path):
+    kind, worker = "beam:env:harness_subprocess_python:v1", f"{sys.executable} -m pipelines.worker"
+    options = [f"--job_endpoint={job_service}", f"--environment_type={kind}", f"--environment_config={worker}"]
+    run(command(clinics, tmp_path / "portable", *SMALL, "--runner=PortableRunner", *options))
+    assert tree(tmp_path / "portable") == one_worker
+
+
+@pytest.mark.slow
+def test_a_loopback_worker_gives_the_same_bytes(clinics, one_worker, job_service, tmp_path):
+    options = ("--runner=PortableRunner", f"--job_endpoint={job_service}", "--environment_type=LOOPBACK")
+    run(command(clinics, tmp_path / "loopback", *SMALL, *options))
+    assert tree(tmp_path / "loopback") == one_worker
+
+
+def kill_between_shards(args, working):
+    """Start a run and kill it, and all that it started, as soon as two shards are whole."""
+    process = subprocess.Popen(args, env=environment(), start_new_session=True, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while len(list((working / "_progress").rglob("*.json"))) < 2:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_a_killed_run_is_resumed_to_the_same_bytes(clinics, one_worker, tmp_path, capsys):
+    output, working = tmp_path / "out", tmp_path / "out.partial"
+    kill_between_shards(command(clinics, output, *SMALL), working)
+    assert not output.exists()
+    assert not (working / "_COMPLETED").exists()
+    # One of the whole shards is damaged in between, the other one must not be written again.
+    noted = sorted((working / "_progress").rglob("*.json"))
+    shards = [working / note.relative_to(working / "_progress").with_suffix("") for note in noted]
+    shards[0].write_bytes(shards[0].read_bytes()[:-1])
+    before = shards[1].stat().st_mtime_ns
+    for change, says in (
+        (("--profile", "six-class"), "another profile"),
+        (("--salt", "other"), "another salt, inputs"),
+    ):
+        assert main([*command(clinics, output, *SMALL)[3:], "--resume", *change]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert says in line
+    assert main([*command(clinics, output, *SMALL)[3:], "--resume"]) == 0
+    assert tree(output) == one_worker
+    assert (output / shards[1].relative_to(working)).stat().st_mtime_ns == before
+    assert not working.exists()
+
+
+def test_a_rerun_starts_clean_by_default(clinics, one_worker, tmp_path):
+    output, working = tmp_path / "out", tmp_path / "out.partial"
+    kill_between_shards(command(clinics, output, *SMALL), working)
+    (working / "site=north" / "stray").write_text("of another run")
+    assert main(command(clinics, output, *SMALL)[3:]) == 0
+    assert tree(output) == one_worker
+
+
+def test_resume_without_a_killed_run_is_a_run(clinics, one_worker, tmp_path):
+    assert main([*command(clinics, tmp_path / "out", *SMALL)[3:], "--resume"]) == 0
+    assert tree(tmp_path / "out") == one_worker
+
+
+def test_a_run_that_dies_says_so_in_one_line_and_can_go_on(clinics, one_worker, tmp_path, capsys, monkeypatch):
+    from pipelines import write_shards
+
+    real, calls = write_shards.prepare_block, []
+
+    def failing(recording, block):
+        calls.append(block)
+        if len(calls) == 3:
+            raise OSError("disk gone")
+        return real(recording, block)
+
+    monkeypatch.setattr(write_shards, "prepare_block", failing)
+    assert main(command(clinics, tmp_path / "out", *SMALL)[3:]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(r"the run died: .*disk gone.*keeps [12] whole shards, which --resume takes over", line)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    assert main([*command(clinics, tmp_path / "out", *SMALL)[3:], "--resume"]) == 0
+    assert tree(tmp_path / "out") == one_worker
+
+
+def test_an_unknown_runner_is_one_line(clinics, tmp_path, capsys):
+    assert main(command(clinics, tmp_path / "out", "--runner=Nonsense")[3:]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Nonsense" in line
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_worker_starts_without_what_no_stage_needs():
+    # Without a runner in its environment a worker ends once everything is imported.
+    code = (
+        "import sys, pipelines.worker as w\n"
+        "try:\n    w.main(['worker'])\nexcept BaseException:\n    pass\n"
+        "import pipelines.write_shards, pipelines.plan_files, pipelines.finish\n"
+        "assert 'apache_beam.runners.worker.sdk_worker_main' in sys.modules\n"
+        "sys.exit(', '.join(name for name in w.UNUSED if sys.modules[name] is not None) or 0)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment(), check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
