@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-import pickletools
+import pickle
 import shutil
 import subprocess
 import sys
@@ -101,15 +101,15 @@ def check_modules(proto):
 
 
 def modules_of(payload):
-    """Return the modules that a pickled DoFn imports from."""
-    strings, modules = [], set()
-    for opcode, arg, _ in pickletools.genops(bz2.decompress(base64.b64decode(payload))):
-        if opcode.name == "GLOBAL":
-            modules.add(arg.split(" ")[0])
-        elif opcode.name == "STACK_GLOBAL":
-            modules.add(strings[-2])
-        elif isinstance(arg, str):
-            strings.append(arg)
+    """Return the modules that unpickling a DoFn imports from."""
+    modules = set()
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module, name):
+            modules.add(module)
+            return super().find_class(module, name)
+
+    Unpickler(io.BytesIO(bz2.decompress(base64.b64decode(payload)))).load()
     return modules
 
 
