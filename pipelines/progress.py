@@ -94,12 +94,14 @@ def to_plain(value: Any) -> Any:
         return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, np.ndarray):
         data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
-        return {"dtype": value.dtype.str, "shape": list(value.shape), "data": data}
+        return {"array": [value.dtype.str, list(value.shape), data]}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
-        return [[to_plain(key), to_plain(item)] for key, item in value.items()]
-    if isinstance(value, list | tuple):
+        return {"dict": [[to_plain(key), to_plain(item)] for key, item in value.items()]}
+    if isinstance(value, tuple):
+        return {"tuple": [to_plain(item) for item in value]}
+    if isinstance(value, list):
         return [to_plain(item) for item in value]
     if value is None or isinstance(value, str | int | float):
         return value
@@ -107,22 +109,23 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: Any, value: Any) -> Any:
-    """Return the value of a type that `to_plain` made plain."""
-    origin, args = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        if value is None:
-            return None
-        (kind,) = [arg for arg in args if arg is not type(None)]
-        return from_plain(kind, value)
+    """Return the value that `to_plain` made plain; `kind`, a type or Any, is asked for dataclasses only."""
+    args = [arg for arg in get_args(kind) if arg is not type(None)]
+    if get_origin(kind) in (Union, types.UnionType):
+        return None if value is None else from_plain(args[0], value)
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         return kind(**{field.name: from_plain(hints[field.name], value[field.name]) for field in fields(kind)})  # type: ignore[operator]
-    if kind is np.ndarray or origin is np.ndarray:
-        return np.frombuffer(base64.b64decode(value["data"]), value["dtype"]).reshape(value["shape"]).copy()
-    if origin is dict:
-        return {from_plain(args[0], key): from_plain(args[1], item) for key, item in value}
-    if origin is tuple:
-        return tuple(from_plain(args[0] if args[1:] == (...,) else args[i], item) for i, item in enumerate(value))
-    if origin is list:
-        return [from_plain(args[0], item) for item in value]
-    return value
+    if isinstance(value, list):
+        return [from_plain(args[0] if args else Any, item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((tag, content),) = value.items()
+    if tag == "array":
+        dtype, shape, data = content
+        return np.frombuffer(base64.b64decode(data), dtype).reshape(shape).copy()
+    if tag == "dict":
+        of_key, of_item = args or (Any, Any)
+        return {from_plain(of_key, key): from_plain(of_item, item) for key, item in content}
+    kinds = args if args and ... not in args else [args[0] if args else Any] * len(content)
+    return tuple(from_plain(one, item) for one, item in zip(kinds, content, strict=True))

@@ -1,5 +1,6 @@
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,10 +48,11 @@ class Odd:
     maybe: str | None
     names: list[str]
     counts: dict[int, float]
+    sums: dict[str, Any]
 
 
 def test_plain_values_survive_json():
-    odd = Odd((1, 0.1), None, ["µ"], {3: float("inf")})
+    odd = Odd((1, 0.1), None, ["µ"], {3: float("inf")}, {"by": {"flat": (1, 2)}, "many": [1.5, {}]})
     assert from_plain(Odd, json.loads(json.dumps(to_plain(odd)))) == odd
     with pytest.raises(TypeError, match="cannot hold set"):
         to_plain({1, 2})
