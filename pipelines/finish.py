@@ -1,18 +1,34 @@
-"""The end of a run: quarantine, run report and manifest from what the shards and files reported, `_COMPLETED` last."""
+"""The end of a run: shards renumbered, quarantine, books, manifest and run report written, `_COMPLETED` last."""
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import apache_beam as beam
 
+from pipelines import storage
+from pipelines.books import complaint, run_counts
+from pipelines.example_traces import Example
 from pipelines.plan_files import Accepted, Quarantined
 from pipelines.progress import forget
+from pipelines.publish import PRIVATE, private_folder
+from pipelines.run_report import run_facts, write_report
 from pipelines.storage import join, write_text
+from pipelines.tally import add_sums
 from pipelines.write_shards import ShardResult
-from signals.manifest import COMPLETED, MANIFEST, Manifest, SubjectEntry, manifest_json
+from signals.manifest import (
+    COMPLETED,
+    FILES,
+    MANIFEST,
+    RECORDINGS,
+    WINDOWS,
+    Manifest,
+    Shard,
+    SubjectEntry,
+    manifest_json,
+    shard_name,
+)
 from signals.profiles import Profile
 from signals.version import code_version
 
@@ -26,6 +42,8 @@ class WriteManifest(beam.DoFn):
     n_files: int
     n_side_files: int
     max_quarantined: float
+    salt_id: str
+    shard_mb: float
 
     def process(
         self,
@@ -33,96 +51,106 @@ class WriteManifest(beam.DoFn):
         results: Sequence[ShardResult],
         accepted: Sequence[Accepted],
         quarantined: Sequence[Quarantined],
+        examples: Sequence[Example],
     ) -> Iterator[dict[str, Any]]:
         """Yield the run's counts; `_COMPLETED` is written only if they allow it."""
-        counts = run_counts(results, accepted, quarantined, n_files=self.n_files, n_side_files=self.n_side_files)
-        _write_rows(join(self.output, "quarantine", "files.jsonl"), [asdict(row) for row in quarantined])
-        _write_rows(
-            join(self.output, "quarantine", "windows.jsonl"),
-            [asdict(row) for result in results for row in result.rejected],
-        )
-        _write_rows(join(self.output, "recordings.jsonl"), [asdict(row) for row in accepted])
-        manifest = Manifest(
-            modality=self.profile.signal,
-            profile=self.profile.to_dict(),
-            config_hash=self.profile.config_hash,
-            code_version=code_version(),
-            shards=tuple(sorted((r.shard for r in results if r.shard), key=lambda shard: shard.path)),
-            subjects=merge_subjects(results),
-            counts=counts,
-        )
-        write_text(join(self.output, MANIFEST), manifest_json(manifest))
-        if complaint(counts, self.max_quarantined) is None:
+        if len(accepted) + len(quarantined) != self.n_files:
+            out = f"{len(accepted)} accepted + {len(quarantined)} quarantined came out"
+            raise RuntimeError(f"{self.n_files} files went in, {out}")
+        shards = renumber(self.output, [result.shard for result in results if result.shard])
+        subjects = merge_subjects(results)
+        sums: dict[str, Any] = {}
+        for result in results:
+            if result.shard:
+                sums[result.shard.site_id] = add_sums(sums.get(result.shard.site_id, {}), result.sums)
+        rows = {
+            RECORDINGS: [asdict(row) for row in accepted],
+            FILES: [public_row(row) for row in quarantined],
+            WINDOWS: [asdict(row) for result in results for row in result.rejected],
+        }
+        counts = write_books(
+            self.output, rows, shards, subjects, sums,
+            profile=self.profile, salt_id=self.salt_id, n_side_files=self.n_side_files,
+        )  # fmt: skip
+        private = private_folder(self.output)
+        storage.delete_folder(private)  # of a killed run
+        if quarantined:
+            write_rows(join(private, PRIVATE), [private_row(row) for row in quarantined])
+        why = complaint(counts, self.max_quarantined)
+        options = {"shard_mb": self.shard_mb, "max_quarantined": self.max_quarantined}
+        write_report(self.output, run_facts(self.output, complaint=why, options=options, examples=examples))
+        if why is None:
             forget(self.output)
             write_text(join(self.output, COMPLETED), "")
         yield counts
 
 
-def run_counts(
-    results: Sequence[ShardResult],
-    accepted: Sequence[Accepted],
-    quarantined: Sequence[Quarantined],
+def write_books(
+    root: str,
+    rows: Mapping[str, Sequence[dict[str, Any]]],
+    shards: Sequence[Shard],
+    subjects: Mapping[str, SubjectEntry],
+    sums: Mapping[str, Any],
     *,
-    n_files: int,
+    profile: Profile,
+    salt_id: str,
     n_side_files: int,
 ) -> dict[str, Any]:
-    """Return the books of a run; raises RuntimeError if files or windows are unaccounted for."""
-    shards = [result.shard for result in results if result.shard]
-    rejected = [row for result in results for row in result.rejected]
-    n_planned = sum(row.n_windows for row in accepted)
-    n_written = sum(shard.n_windows for shard in shards)
-    if len(accepted) + len(quarantined) != n_files:
-        raise RuntimeError(
-            f"{n_files} files went in, {len(accepted)} accepted + {len(quarantined)} quarantined came out"
-        )
-    if n_written + len(rejected) != n_planned:
-        raise RuntimeError(f"{n_planned} windows were planned, {n_written} written + {len(rejected)} rejected came out")
-    flagged: Counter[str] = Counter()
-    for result in results:
-        flagged.update(result.flagged_seconds)
-    sites = sorted({row.site_id for row in accepted} | {row.site_id for row in quarantined})
-    return {
-        "files": {
-            "in": n_files,
-            "accepted": len(accepted),
-            "quarantined": len(quarantined),
-            "side_files": n_side_files,
-            "by_reason": _sorted(Counter(row.reason for row in quarantined)),
-        },
-        "windows": {
-            "planned": n_planned,
-            "written": n_written,
-            "rejected": len(rejected),
-            "by_reason": _sorted(Counter(row.reason for row in rejected)),
-        },
-        "hours_in": round(sum(sorted(row.hours for row in accepted)), 6),
-        "bytes": sum(shard.n_bytes for shard in shards),
-        "channel_seconds": _sorted(flagged),
-        "sites": {site: _site_counts(site, results, accepted, quarantined) for site in sites},
-    }
+    """Write manifest.json and the rows it counts (by file name: RECORDINGS, FILES, WINDOWS); return the counts."""
+    persons: dict[str, int] = {}
+    for entry in subjects.values():
+        persons[entry.site_id] = persons.get(entry.site_id, 0) + 1
+    counts = run_counts(
+        accepted=rows[RECORDINGS], quarantined=rows[FILES], rejected=rows[WINDOWS], shards=shards, sums=sums,
+        subjects=persons, n_side_files=n_side_files, window_s=profile.window_s,
+    )  # fmt: skip
+    manifest = Manifest(
+        modality=profile.signal,
+        profile=profile.to_dict(),
+        config_hash=profile.config_hash,
+        code_version=code_version(),
+        shards=tuple(sorted(shards, key=lambda shard: shard.path)),
+        subjects=dict(subjects),
+        counts=counts,
+        salt_id=salt_id,
+    )
+    for name, some in rows.items():
+        write_rows(join(root, name), some)
+    write_text(join(root, MANIFEST), manifest_json(manifest))
+    return counts
 
 
-def complaint(counts: dict[str, Any], max_quarantined: float) -> str | None:
-    """Return in one line why a run must not count as completed, or None."""
-    files, windows = counts["files"], counts["windows"]
-    if windows["written"] == 0:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in (files["by_reason"] | windows["by_reason"]).items())
-        return f"no window was written: {files['quarantined']} of {files['in']} files quarantined ({reasons})"
-    share = files["quarantined"] / files["in"]
-    if share > max_quarantined:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in files["by_reason"].items())
-        return f"{share:.1%} of the files were quarantined, --max-quarantined allows {max_quarantined:.1%} ({reasons})"
-    return None
+def renumber(root: str, shards: Sequence[Shard]) -> list[Shard]:
+    """Rename shards so that each site's are numbered without a gap, and return them under their new names.
+
+    A shard whose windows were all rejected, or that no block fell into, leaves a hole in the numbers. Where there is
+    one, the total in every name of the site changes too, so no new name is an old one, and a second try after a crash
+    finds each file under one of both.
+    """
+    renamed = []
+    for site in sorted({shard.site_id for shard in shards}):
+        mine = sorted((shard for shard in shards if shard.site_id == site), key=lambda shard: shard.path)
+        for index, shard in enumerate(mine):
+            path = shard_name(site, index, len(mine))
+            if path != shard.path and storage.exists(join(root, shard.path)):
+                storage.rename(join(root, shard.path), join(root, path))
+            renamed.append(replace(shard, path=path))
+    return renamed
 
 
 def merge_subjects(results: Sequence[ShardResult]) -> dict[str, SubjectEntry]:
     """Return one entry a subject, merged over the shards in order of their paths."""
     merged: dict[str, SubjectEntry] = {}
     for result in sorted(results, key=lambda r: r.shard.path if r.shard else ""):
-        for subject, entry in result.subjects.items():
-            known = merged.get(subject)
-            merged[subject] = entry if known is None else _merge(known, entry)
+        merge_into(merged, result.subjects)
     return merged
+
+
+def merge_into(merged: dict[str, SubjectEntry], more: Mapping[str, SubjectEntry]) -> None:
+    """Add entries of subjects to those at hand."""
+    for subject, entry in more.items():
+        known = merged.get(subject)
+        merged[subject] = entry if known is None else _merge(known, entry)
 
 
 def _merge(a: SubjectEntry, b: SubjectEntry) -> SubjectEntry:
@@ -134,26 +162,17 @@ def _merge(a: SubjectEntry, b: SubjectEntry) -> SubjectEntry:
     )
 
 
-def _site_counts(
-    site_id: str, results: Sequence[ShardResult], accepted: Sequence[Accepted], quarantined: Sequence[Quarantined]
-) -> dict[str, Any]:
-    rows = [row for row in accepted if row.site_id == site_id]
-    return {
-        "files_accepted": len(rows),
-        "files_quarantined": sum(row.site_id == site_id for row in quarantined),
-        "hours": round(sum(sorted(row.hours for row in rows)), 6),
-        "windows": sum(r.shard.n_windows for r in results if r.shard and r.shard.site_id == site_id),
-        "windows_rejected": sum(row.site_id == site_id for r in results for row in r.rejected),
-        "native_sfreqs": sorted({row.native_sfreq for row in rows}),
-        "mains_hz": sorted({row.mains_hz for row in rows if row.mains_hz is not None}),
-        "readers": sorted({row.reader for row in rows}),
-        "notes": _sorted(Counter(note for row in rows for note in row.notes)),
-    }
+def public_row(row: Quarantined) -> dict[str, Any]:
+    """Return what the shard set says of a file that was not used: neither its path nor anything out of it."""
+    return {"file_id": row.file_id, "site_id": row.site_id, "reason": row.reason, "hours": row.hours}
 
 
-def _sorted(counter: Counter[str]) -> dict[str, int]:
-    return dict(sorted(counter.items()))
+def private_row(row: Quarantined) -> dict[str, Any]:
+    """Return all that a replay needs, and a person who repairs the file."""
+    ref = asdict(row.ref)
+    return {"file": ref.pop("uri"), **ref, "file_id": row.file_id, "reason": row.reason, "detail": row.detail}
 
 
-def _write_rows(path: str, rows: list[dict[str, Any]]) -> None:
+def write_rows(path: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Write a JSON object a line, sorted, so that the order of bundles does not show."""
     write_text(path, "".join(sorted(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows)))

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,13 +13,13 @@ from apache_beam.metrics import Metrics
 from pipelines.counters import count
 from pipelines.inputs import FileRef
 from pipelines.remote import register_remote
-from signals.identity import hash_subject, source_sha256
-from signals.prepare import blocks, plan_recording, plan_windows
+from signals.identity import hash_file, hash_subject, source_sha256
+from signals.prepare import RecordingPlan, WindowStart, blocks, plan_recording, plan_windows
 from signals.profiles import Profile
 from signals.readers.disclosure import event_counts
 from signals.readers.registry import open_recording
 from signals.readers.remote import TransferError
-from signals.recording import UnreadableError
+from signals.recording import Recording, UnreadableError
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +28,19 @@ logger = logging.getLogger(__name__)
 class Quarantined:
     """A file that was not used, and why."""
 
-    file: str
-    """Path of the file as the run was given it: whoever replays the quarantine needs it."""
-    site_id: str
+    ref: FileRef
+    """The file as the run was given it: whoever replays the quarantine needs it. Kept outside of the shard set."""
+    file_id: str
     reason: str
     detail: str
+    """May quote the file, so it is kept outside of the shard set too."""
+    hours: float | None
+    """Length where the header could be read."""
+
+    @property
+    def site_id(self) -> str:
+        """Site of the file."""
+        return self.ref.site_id
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,13 @@ class Accepted:
     hours: float
     mains_hz: float | None
     notes: tuple[str, ...]
+    file_id: str
+    mains_detected: bool
+    """Whether the mains frequency was found in the signal rather than known of the site or said by the file."""
+    amplitude_uv: float | None
+    """Robust standard deviation within 1-35 Hz, before preparation."""
+    hours_covered: float
+    """What of `hours` lies in a planned window; the rest are tails, short stretches and what no label speaks of."""
     events: dict[str, int] = field(default_factory=dict)
     """How often each event word (`signals.events`) stands in the recording's annotations."""
 
@@ -66,16 +81,18 @@ class PlanFile(beam.DoFn):
     def process(self, ref: FileRef) -> Iterator[Any]:
         """Yield the blocks of one file."""
         started = time.perf_counter()
+        recording = None
         try:
-            recording, plan, starts = self._plan(ref)
+            recording = open_recording(ref.uri)
+            plan, starts = self._plan(ref, recording)
         except UnreadableError as error:
-            yield from self._quarantine(ref, error.reason, error.detail)
+            yield from self._quarantine(ref, error.reason, error.detail, recording)
             return
         except TransferError:  # the runner tries again, and the run dies rather than lose a good file
             raise
         except Exception as error:  # one file must not take the run along; the reason code counts it
             logger.exception("planning failed")
-            yield from self._quarantine(ref, "internal_error", f"{type(error).__name__}: {error}")
+            yield from self._quarantine(ref, "internal_error", f"{type(error).__name__}: {error}", recording)
             return
         yield beam.pvalue.TaggedOutput(
             "accepted",
@@ -89,14 +106,17 @@ class PlanFile(beam.DoFn):
                 hours=recording.duration_s / 3600,
                 mains_hz=plan.mains_hz,
                 notes=plan.notes,
+                file_id=hash_file(ref.uri, salt=self.salt),
+                mains_detected=ref.mains_hz is None and recording.mains_hz is None and plan.mains_hz is not None,
+                amplitude_uv=plan.amplitude_uv,
+                hours_covered=covered_s(plan, starts) / 3600,
                 events=event_counts(recording),
             ),
         )
         yield from blocks(plan, starts)
         count("plan", n=1, n_bytes=0, started=started)
 
-    def _plan(self, ref: FileRef) -> Any:
-        recording = open_recording(ref.uri)
+    def _plan(self, ref: FileRef, recording: Recording) -> tuple[RecordingPlan, list[WindowStart]]:
         subject = ref.subject if ref.subject.lower() not in {"", "unknown"} else _named_patient(recording.patient)
         # Without a known person every file counts as one of its own, and says so.
         subject_id = (
@@ -112,11 +132,26 @@ class PlanFile(beam.DoFn):
             source_sha256=source_sha256(ref.uri),
             mains_hz=ref.mains_hz,
         )
-        return recording, plan, plan_windows(recording, plan, ref.labels)
+        return plan, plan_windows(recording, plan, ref.labels)
 
-    def _quarantine(self, ref: FileRef, reason: str, detail: str) -> Iterator[Any]:
+    def _quarantine(self, ref: FileRef, reason: str, detail: str, recording: Recording | None) -> Iterator[Any]:
         Metrics.counter("quarantine", reason).inc()
-        yield beam.pvalue.TaggedOutput("quarantined", Quarantined(ref.uri, ref.site_id, reason, detail))
+        hours = None if recording is None else recording.duration_s / 3600
+        row = Quarantined(ref, hash_file(ref.uri, salt=self.salt), reason, detail, hours)
+        yield beam.pvalue.TaggedOutput("quarantined", row)
+
+
+def covered_s(plan: RecordingPlan, starts: Sequence[WindowStart]) -> float:
+    """Return the seconds of a recording that lie in any of its windows; what several cover counts once."""
+    sfreq = plan.profile.signal.sfreq
+    n_window = round(plan.profile.window_s * sfreq)
+    covered, segment, reached = 0, -1, 0
+    for start in sorted(starts, key=lambda s: (s.segment, s.start)):
+        if start.segment != segment:
+            segment, reached = start.segment, 0
+        covered += start.start + n_window - max(start.start, reached)
+        reached = start.start + n_window
+    return covered / sfreq
 
 
 def _named_patient(text: str) -> str:

@@ -5,62 +5,40 @@
 Options that are not listed by --help go to Beam (--runner, --direct_num_workers, --project, ...).
 """
 
-import argparse
 import json
 import logging
 import re
 import sys
-import tempfile
 import threading
+import time
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pipelines.chatter  # noqa: F401
 
 # isort: split
 import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.pvalue import AsList
 from tqdm import tqdm
 
 from pipelines import storage
-from pipelines.finish import WriteManifest, complaint
-from pipelines.inputs import InputError, Inputs, find_inputs
-from pipelines.progress import BEGUN, PROGRESS, begin, other_facts, run_facts
-from pipelines.salt import resolve_salt
+from pipelines.books import complaint
+from pipelines.example_traces import ExampleTraces
+from pipelines.finish import WriteManifest
+from pipelines.options import Run, parse_args
+from pipelines.progress import PROGRESS, begin, other_facts, run_facts
+from pipelines.publish import clear, publish, publish_failure
+from pipelines.run_report import add_timings, stage_counters
 from pipelines.transforms import PlanFiles, WriteShards
 from pipelines.write_shards import seconds_written
-from signals.command_line import Parser
-from signals.labels import LabelError, LabelTable, read_labels
-from signals.manifest import COMPLETED, MANIFEST
-from signals.profiles import PROFILES, Profile, with_overrides
+from signals.identity import salt_id
+from signals.manifest import COMPLETED, MANIFEST, REPORT
 
 logger = logging.getLogger(__name__)
-
-LOCAL_RUNNER = "pipelines.local_runner.LocalRunner"
 
 
 class RunError(RuntimeError):
     """A run that ended without a shard set; the message is one line."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """One resolved run of the pipeline."""
-
-    inputs: Inputs
-    output: str
-    profile: Profile
-    salt: str
-    shard_mb: float = 128.0
-    max_quarantined: float = 0.5
-    resume: bool = False
-    """Go on where a killed run of the same inputs, profile, salt and code ended."""
-    options: PipelineOptions = field(default_factory=lambda: beam_options(()))
 
 
 def build(pipeline: beam.Pipeline, run: Run, output: str) -> None:
@@ -68,38 +46,49 @@ def build(pipeline: beam.Pipeline, run: Run, output: str) -> None:
     files = pipeline | "Files" >> beam.Create(run.inputs.files)
     planned = files | "PlanFiles" >> PlanFiles(run.profile, run.salt)
     results = planned.blocks | "WriteShards" >> WriteShards(output, run.shard_mb)
-    finish = WriteManifest(output, run.profile, len(run.inputs.files), len(run.inputs.side_files), run.max_quarantined)
-    _ = (
-        pipeline
-        | "Once" >> beam.Create([None])
-        | "WriteManifest" >> beam.ParDo(finish, AsList(results), AsList(planned.accepted), AsList(planned.quarantined))
+    examples = planned.blocks | "ExampleTraces" >> ExampleTraces()
+    finish = WriteManifest(
+        output,
+        run.profile,
+        n_files=len(run.inputs.files),
+        n_side_files=len(run.inputs.side_files),
+        max_quarantined=run.max_quarantined,
+        salt_id=salt_id(run.salt),
+        shard_mb=run.shard_mb,
     )
+    sides = (AsList(results), AsList(planned.accepted), AsList(planned.quarantined), AsList(examples))
+    _ = pipeline | "Once" >> beam.Create([None]) | "WriteManifest" >> beam.ParDo(finish, *sides)
 
 
 def preprocess(run: Run) -> dict[str, Any] | None:
     """Run the pipeline and return its counts, or None where it was only handed over (a template, a dry run).
 
     A local run works in a folder beside the output, which is renamed at the end; a remote run in the output itself,
-    where `_COMPLETED` is written last. Raises RunError where no window was written or too many files were quarantined,
-    which leaves nothing behind, and where the run died, which leaves what a `resume` needs.
+    where `_COMPLETED` is written last. Raises RunError where no window was written or too many files were quarantined:
+    then OUTPUT.failed holds the report and the books, and a local output is as it was. Raises it too where the run
+    died, which leaves what a `resume` needs.
     """
     working = storage.working_folder(run.output)
     _begin(working, run)
+    started = time.perf_counter()
     try:
         with _Progress(working, run):
             pipeline = beam.Pipeline(options=run.options)
             build(pipeline, run, working)
-            pipeline.run().wait_until_finish()
+            result = pipeline.run()
+            result.wait_until_finish()
     except Exception as error:  # whatever a runner, a worker or a file system raises ends the run in one line
         logger.debug("the run died", exc_info=error)
         raise RunError(f"the run died: {_last_line(error)}; {_left_over(working)}") from error
     if not storage.exists(storage.join(working, MANIFEST)):
         return None
+    runner = type(pipeline.runner).__name__
+    add_timings(working, wall_s=time.perf_counter() - started, counters=stage_counters(result), runner=runner)
     counts: dict[str, Any] = json.loads(storage.read_text(storage.join(working, MANIFEST)))["counts"]
     if why := complaint(counts, run.max_quarantined):
-        storage.delete_folder(working)
-        raise RunError(why)
-    storage.publish(working, run.output)
+        failed = publish_failure(working, run.output)
+        raise RunError(f"{why}; see {storage.join(failed, REPORT)}")
+    publish(working, run.output)
     return counts
 
 
@@ -112,7 +101,7 @@ def _begin(working: str, run: Run) -> None:
             f"--resume: {working} was begun with another {', '.join(other)}; leave --resume out to start anew"
         )
     if other is None:
-        storage.delete_folder(working)
+        clear(working)
         begin(working, facts)
 
 
@@ -120,7 +109,7 @@ def _left_over(working: str) -> str:
     """Say what a dead run left; a run that wrote no shard leaves nothing."""
     n_shards = len(storage.list_files(storage.join(working, PROGRESS)))
     if n_shards == 0:
-        storage.delete_folder(working)
+        clear(working)
         return "nothing was written"
     return f"{working} keeps {n_shards} whole shards, which --resume takes over"
 
@@ -130,15 +119,6 @@ def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
     return raised[-1] if raised else f"{type(error).__name__}: {lines[-1] if lines else ''}".rstrip(": ")
-
-
-def beam_options(beam_args: Sequence[str]) -> PipelineOptions:
-    """Return Beam's options, the runner being the one of this machine where none is named."""
-    args = list(beam_args)
-    if not any(arg.split("=")[0] == "--runner" for arg in args):
-        args.append(f"--runner={LOCAL_RUNNER}")
-    # On Dataflow Beam would pickle this module's globals by default; no step needs them (a test reads the staged job).
-    return PipelineOptions(["--no_save_main_session", *args])
 
 
 class _Progress:
@@ -164,116 +144,17 @@ class _Progress:
             self._bar.update(seconds_written[self._output] - self._bar.n)
 
 
-def parse_args(argv: Sequence[str] | None = None) -> Run:
-    """Return the run that a command line asks for; exits with code 2 and one line on bad input."""
-    parser = _parser()
-    args, beam_args = parser.parse_known_args(argv)
-    _refuse_unknown(parser, beam_args)
-    options = beam_options(beam_args)
-    try:
-        FileSystems.set_options(options)
-        _check_places([*args.input, args.output, *([args.labels] if args.labels else [])], options)
-        _check_output(args.output, overwrite=args.overwrite)
-        table = _read_labels(args.labels) if args.labels else None
-        inputs = find_inputs(args.input, table)
-        profile = with_overrides(PROFILES[args.profile], dict(_option(text) for text in args.set))
-        salt = storage.read_text(args.salt_file).strip() if args.salt_file else args.salt
-    except FileNotFoundError as error:
-        parser.exit(2, f"{parser.prog}: {error} does not exist\n")
-    except (InputError, LabelError, ValueError, storage.StorageError) as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
-    if table and (unmatched := table.unmatched(file.uri for file in inputs.files)):
-        logger.warning("%d files of the label file are not among the inputs, e.g. %s", len(unmatched), unmatched[0])
-    return Run(
-        inputs=inputs,
-        output=args.output,
-        profile=profile,
-        salt=resolve_salt(salt),
-        shard_mb=args.shard_mb,
-        max_quarantined=args.max_quarantined,
-        resume=args.resume,
-        options=options,
-    )
-
-
-def _option(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise InputError(f"--set {text} needs the form option=value")
-    return name, value
-
-
-def _parser() -> Parser:
-    parser = Parser(prog="pipelines.preprocess", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--input", nargs="+", required=True, help="folders, files or globs; gs:// as well")
-    parser.add_argument("--output", required=True, help="folder of the shard set, gs:// as well; must not exist yet")
-    parser.add_argument("--labels", help="csv with a column file and site, subject, onset_s, label, votes")
-    parser.add_argument("--profile", choices=sorted(PROFILES), default="pretrain")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="OPTION=VALUE", help="change an option of the profile: hop_s=5"
-    )
-    parser.add_argument("--salt", help="secret for the subject hashes; else CEREBEAM_SALT, else one kept for this user")
-    parser.add_argument("--salt-file", help="file that holds the salt, gs:// as well")
-    parser.add_argument("--shard-mb", type=float, default=128.0, help="target size of a shard, MB (default 128)")
-    parser.add_argument("--max-quarantined", type=float, default=0.5, help="share of files above which the run fails")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing output when the run succeeds")
-    parser.add_argument("--resume", action="store_true", help="keep the whole shards of a killed run with this output")
-    parser.epilog = (
-        "All other options go to Beam: --direct_running_mode=multi_processing --direct_num_workers=N for N processes, "
-        "--runner=PortableRunner --job_endpoint=HOST:PORT, --runner=DataflowRunner --project ...; see docs/pipeline.md."
-    )
-    return parser
-
-
-def _check_places(paths: Sequence[str], options: PipelineOptions) -> None:
-    """Raise where a path's file system is not installed, or where workers elsewhere could not reach it."""
-    for path in paths:
-        storage.check_scheme(path)
-    runner = str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1]
-    here = [path for path in paths if not storage.is_remote(path)]
-    if runner == "DataflowRunner" and here:
-        raise InputError(f"{here[0]} lies on this machine, where Dataflow's workers cannot reach it: copy it to gs://")
-
-
-def _check_output(output: str, *, overwrite: bool) -> None:
-    """Raise where the output holds something that no killed run of ours left there."""
-    if overwrite:
-        return
-    unfinished = storage.exists(storage.join(output, BEGUN)) and not storage.exists(storage.join(output, COMPLETED))
-    if not unfinished and (Path(output).is_file() or storage.list_files(output)):
-        raise InputError(f"output {output} exists already; choose another or give --overwrite")
-
-
-def _read_labels(path: str) -> LabelTable:
-    if not storage.is_remote(path):
-        return read_labels(Path(path))
-    with tempfile.TemporaryDirectory() as folder, storage.open_file(path) as file:
-        copy = Path(folder) / PurePosixPath(path).name
-        copy.write_bytes(file.read())
-        return read_labels(copy)
-
-
-def _refuse_unknown(parser: argparse.ArgumentParser, beam_args: list[str]) -> None:
-    """Exit with code 2 on an option that neither we nor Beam know: Beam itself would drop it without a word."""
-    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for options in PipelineOptions.__subclasses__():
-        with suppress(argparse.ArgumentError):
-            options._add_argparse_args(known)  # the only list of Beam's options there is
-    _, unknown = known.parse_known_args(beam_args)
-    if unknown:
-        parser.exit(2, f"{parser.prog}: unknown option {unknown[0]}; see --help\n")
-
-
 def describe(counts: dict[str, Any]) -> str:
     """Return the counts of a run in a few lines for a terminal."""
-    files, windows = counts["files"], counts["windows"]
+    files, windows, hours = counts["files"], counts["windows"], counts["hours"]
     lines = [
         f"files    {files['in']} in = {files['accepted']} accepted + {files['quarantined']} quarantined"
         + (
             f" ({', '.join(f'{n} {reason}' for reason, n in files['by_reason'].items())})" if files["by_reason"] else ""
         ),
         f"windows  {windows['planned']} planned = {windows['written']} written + {windows['rejected']} rejected",
-        f"hours    {counts['hours_in']:.2f} in, {counts['bytes'] / 1e6:.1f} MB of shards, {len(counts['sites'])} sites",
+        f"hours    {hours['accepted']:.2f} read, {hours['written']:.2f} written, {counts['bytes'] / 1e6:.1f} MB of "
+        f"shards, {len(counts['sites'])} sites",
     ]
     return "\n".join(lines)
 
@@ -292,6 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     print(describe(counts))  # noqa: T201
     print(f"shards   {run.output}")  # noqa: T201
+    print(f"report   {storage.join(run.output, REPORT)}")  # noqa: T201
     return 0
 
 

@@ -136,11 +136,23 @@ def working_folder(output: str) -> str:
     return output if is_remote(output) else output.rstrip("/") + PARTIAL
 
 
-def publish(working: str, output: str) -> None:
-    """Let a complete set take the place of the output."""
-    if working != output:
-        delete_folder(output)
-        Path(working).rename(output)
+def rename(path: str, new: str) -> None:
+    """Give a file another name, in the place of what had it."""
+    if not is_remote(path):
+        Path(path).replace(new)
+        return
+    delete(new)
+    FileSystems.rename([path], [new])
+
+
+def move_folder(folder: str, new: str) -> None:
+    """Give a folder another name, which must be free; nothing is done where there is no such folder."""
+    if not is_remote(folder):
+        if Path(folder).is_dir():
+            Path(folder).rename(new)
+        return
+    for path in list_files(folder):
+        rename(path, join(new, path.removeprefix(join(folder, ""))))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The manifest of a shard set: what is in it, where it came from, and the statistics that loaders normalise with.
 
-Layout of a shard set: DIR/site=<id>/*.tfrecord.snappy, DIR/quarantine/*.jsonl, DIR/manifest.json and, last,
-DIR/_COMPLETED.
+Layout of a shard set: DIR/site=<id>/*.tfrecord.snappy, DIR/manifest.json, DIR/recordings.jsonl, DIR/quarantine/*.jsonl,
+DIR/run.json and DIR/report.html for people and, last, DIR/_COMPLETED. Paths of files stand in none of them.
 """
 
 import hashlib
@@ -17,6 +17,14 @@ from signals.moments import Moments
 
 SCHEMA_VERSION = 1
 MANIFEST, COMPLETED = "manifest.json", "_COMPLETED"
+RECORDINGS, RUN, REPORT = "recordings.jsonl", "run.json", "report.html"
+FILES, WINDOWS = "quarantine/files.jsonl", "quarantine/windows.jsonl"
+"""What was not used: a row a file, a row a window."""
+
+
+def shard_name(site_id: str, index: int, total: int) -> str:
+    """Return the path of a shard within its set."""
+    return f"site={site_id}/windows-{index:05d}-of-{total:05d}.tfrecord.snappy"
 
 
 class ManifestError(ValueError):
@@ -57,9 +65,11 @@ class Manifest:
     shards: tuple[Shard, ...]
     subjects: dict[str, SubjectEntry]
     counts: dict[str, Any]
-    """files, windows, hours and rejects; see pipelines.preprocess."""
+    """files, windows, hours and rejects; see pipelines.books."""
     features: tuple[str, ...] = FEATURES
     """Columns of each window's features, in order: choose by name, later versions may have others."""
+    salt_id: str = ""
+    """Tells the salt of the subject hashes apart from others (`signals.identity.salt_id`); empty in older sets."""
     digest: str = field(default="", compare=False)
     """sha256 of manifest.json as read."""
 
@@ -76,6 +86,7 @@ def manifest_json(manifest: Manifest) -> str:
         "subjects": {name: _subject_to_dict(entry) for name, entry in sorted(manifest.subjects.items())},
         "counts": manifest.counts,
         "features": list(manifest.features),
+        "salt_id": manifest.salt_id,
     }
     return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -107,6 +118,7 @@ def read_manifest(shards_dir: Path) -> Manifest:
         counts=fields["counts"],
         # Shard sets written before the names were have these columns.
         features=tuple(fields.get("features", FEATURES)),
+        salt_id=fields.get("salt_id", ""),
         digest=hashlib.sha256(raw).hexdigest(),
     )
 

@@ -80,6 +80,8 @@ class RecordingPlan:
     """Components that the profile's cleaning takes out; None where it takes none or could not tell them."""
     source_reference: str = ""
     """What the file or its labels say that channels were recorded against; empty where they say nothing."""
+    amplitude_uv: float | None = None
+    """Robust standard deviation within 1-35 Hz that the unit was judged by, µV, median over channels."""
 
     @property
     def recording_id(self) -> str:
@@ -172,7 +174,7 @@ def plan_recording(
         raise _too_short(longest_s, profile)
     look = _look(recording, picks)
     mains_hz = mains_hz if mains_hz is not None else recording.mains_hz
-    _check_plausible(look, native_sfreq)
+    amplitude_uv = _check_plausible(look, native_sfreq)
     plan = RecordingPlan(
         uri=recording.uri,
         site_id=site_id,
@@ -187,6 +189,7 @@ def plan_recording(
         offsets=tuple(float(offset) for offset in np.median(look, axis=1)),
         notes=(*recording.notes, *["mixed_rates"] * (len(rates) > 1), *["mixed_references"] * (len(recorded) > 1)),
         source_reference=recording.reference or "/".join(sorted(recorded)),
+        amplitude_uv=amplitude_uv,
     )
     return _with_removal(recording, plan) if profile.cleaning.ica else plan
 
@@ -440,7 +443,7 @@ def _check_rate(native_sfreq: float, profile: Profile) -> None:
         )
 
 
-def _check_plausible(look: np.ndarray, sfreq: float) -> None:
+def _check_plausible(look: np.ndarray, sfreq: float) -> float:
     # Within 1-35 Hz: neither offset, drift nor mains hum of millivolts says anything about the unit.
     low, high = PLAUSIBLE_UV
     band = bandpass(look, sfreq, l_freq=1.0, h_freq=min(35.0, GUARD * sfreq)) if look.shape[1] > 4 * sfreq else look
@@ -449,3 +452,4 @@ def _check_plausible(look: np.ndarray, sfreq: float) -> None:
         factor = min((1e-6, 1e-3, 1e3, 1e6), key=lambda factor: abs(np.log10(size * factor / _TYPICAL_UV)))
         off = f"{1 / factor:.0f} times too large" if factor < 1 else f"{factor:.0f} times too small"
         raise UnreadableError("implausible_amplitude", f"{size:.3g} µV within 1-35 Hz: looks {off}, check the unit")
+    return size

@@ -2,7 +2,7 @@ import importlib.util
 import json
 from pathlib import Path
 
-from pipelines.preprocess import _parser
+from pipelines.options import command_parser
 
 FOLDER = Path(__file__).parents[2] / "infra" / "dataflow"
 
@@ -29,7 +29,7 @@ def test_every_parameter_of_the_template_is_an_option():
     parameters = json.loads((FOLDER / "metadata.json").read_text())["parameters"]
     values = {"profile": "pretrain", "resume": "true", "overwrite": "true", "shard_mb": "64", "max_quarantined": "0.1"}
     given = [f"--{parameter['name']}={values.get(parameter['name'], 'gs://a/b')}" for parameter in parameters]
-    args, unknown = _parser().parse_known_args(options_of(given))
+    args, unknown = command_parser().parse_known_args(options_of(given))
     assert unknown == []
     assert (args.labels, args.salt_file, args.shard_mb) == ("gs://a/b", "gs://a/b", 64.0)
     needed = {p["name"] for p in parameters if not p.get("isOptional")}

@@ -212,7 +212,7 @@ def test_all_ten_real_sites_are_read(tmp_path, real):
     ("text", "says"), [("hop_s=five", "is not a number"), ("hop_s", "needs the form"), ("x=1", "no option 'x'")]
 )
 def test_a_mistaken_override_is_one_line(clinics, tmp_path, capsys, text, says):
-    from pipelines.preprocess import parse_args
+    from pipelines.options import parse_args
 
     args = ["--input", str(clinics), "--output", str(tmp_path / "out"), "--profile", "six-class"]
     assert parse_args([*args, "--set", "hop_s=10", "--set", "cleaning.ica=true"]).profile.cleaning.ica

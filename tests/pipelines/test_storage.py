@@ -52,17 +52,6 @@ def test_verbs(folder):
         storage.read_text(a)
 
 
-def test_a_local_set_takes_its_place_at_once(tmp_path):
-    output = str(tmp_path / "out")
-    working = storage.working_folder(output)
-    assert working != output
-    storage.write_text(storage.join(output, "old"), "")
-    storage.write_text(storage.join(working, "new"), "")
-    storage.publish(working, output)
-    assert storage.list_files(str(tmp_path)) == [storage.join(output, "new")]
-    assert storage.working_folder("gs://b/out") == "gs://b/out"
-
-
 def test_an_unknown_file_system_is_one_line():
     with pytest.raises(storage.StorageError, match="no file system for ftp://host/x"):
         storage.check_scheme("ftp://host/x")

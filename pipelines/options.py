@@ -1,0 +1,160 @@
+"""Options of a run: what the command line says, checked, and the run that it asks for."""
+
+import argparse
+import logging
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+from pipelines import storage
+from pipelines.inputs import InputError, Inputs, find_inputs
+from pipelines.progress import BEGUN
+from pipelines.replay import replayed_inputs
+from pipelines.salt import resolve_salt
+from signals.command_line import Parser
+from signals.labels import LabelError, LabelTable, read_labels
+from signals.manifest import COMPLETED
+from signals.profiles import PROFILES, Profile, with_overrides
+
+logger = logging.getLogger(__name__)
+
+LOCAL_RUNNER = "pipelines.local_runner.LocalRunner"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One resolved run of the pipeline."""
+
+    inputs: Inputs
+    output: str
+    profile: Profile
+    salt: str
+    shard_mb: float = 128.0
+    max_quarantined: float = 0.5
+    resume: bool = False
+    """Go on where a killed run of the same inputs, profile, salt and code ended."""
+    options: PipelineOptions = field(default_factory=lambda: beam_options(()))
+
+
+def beam_options(beam_args: Sequence[str]) -> PipelineOptions:
+    """Return Beam's options, the runner being the one of this machine where none is named."""
+    args = list(beam_args)
+    if not any(arg.split("=")[0] == "--runner" for arg in args):
+        args.append(f"--runner={LOCAL_RUNNER}")
+    # On Dataflow Beam would pickle this module's globals by default; no step needs them (a test reads the staged job).
+    return PipelineOptions(["--no_save_main_session", *args])
+
+
+def parse_args(argv: Sequence[str] | None = None) -> Run:
+    """Return the run that a command line asks for; exits with code 2 and one line on bad input."""
+    parser = command_parser()
+    args, beam_args = parser.parse_known_args(argv)
+    _refuse_unknown(parser, beam_args)
+    options = beam_options(beam_args)
+    try:
+        FileSystems.set_options(options)
+        places = [*(args.input or []), args.replay, args.output, args.labels]
+        _check_places([place for place in places if place], options)
+        _check_output(args.output, overwrite=args.overwrite)
+        table = _read_labels(args.labels) if args.labels else None
+        if args.reason and not args.replay:
+            raise InputError("--reason goes with --replay")
+        if args.replay:
+            inputs = replayed_inputs(args.replay, table, reasons=args.reason)
+        else:
+            inputs = find_inputs(args.input, table)
+        profile = with_overrides(PROFILES[args.profile], dict(_option(text) for text in args.set))
+        salt = storage.read_text(args.salt_file).strip() if args.salt_file else args.salt
+    except FileNotFoundError as error:
+        parser.exit(2, f"{parser.prog}: {error} does not exist\n")
+    except (InputError, LabelError, ValueError, storage.StorageError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    if table and (unmatched := table.unmatched(file.uri for file in inputs.files)):
+        logger.warning("%d files of the label file are not among the inputs, e.g. %s", len(unmatched), unmatched[0])
+    return Run(
+        inputs=inputs,
+        output=args.output,
+        profile=profile,
+        salt=resolve_salt(salt),
+        shard_mb=args.shard_mb,
+        max_quarantined=args.max_quarantined,
+        resume=args.resume,
+        options=options,
+    )
+
+
+def _option(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--set {text} needs the form option=value")
+    return name, value
+
+
+def command_parser() -> Parser:
+    """Return the parser of all options but Beam's."""
+    parser = Parser(prog="pipelines.preprocess", description="recordings of any site in, one shard set out")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--input", nargs="+", help="folders, files or globs; gs:// as well")
+    source.add_argument("--replay", help="take the files that an earlier run left out: its output's folder")
+    parser.add_argument("--reason", nargs="+", default=[], help="with --replay: only files left out for these reasons")
+    parser.add_argument("--output", required=True, help="folder of the shard set, gs:// as well; must not exist yet")
+    parser.add_argument("--labels", help="csv with a column file and site, subject, onset_s, label, votes")
+    parser.add_argument("--profile", choices=sorted(PROFILES), default="pretrain")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="OPTION=VALUE", help="change an option of the profile: hop_s=5"
+    )
+    parser.add_argument("--salt", help="secret for the subject hashes; else CEREBEAM_SALT, else one kept for this user")
+    parser.add_argument("--salt-file", help="file that holds the salt, gs:// as well")
+    parser.add_argument("--shard-mb", type=float, default=128.0, help="target size of a shard, MB (default 128)")
+    parser.add_argument("--max-quarantined", type=float, default=0.5, help="share of files above which the run fails")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output when the run succeeds")
+    parser.add_argument("--resume", action="store_true", help="keep the whole shards of a killed run with this output")
+    parser.epilog = (
+        "All other options go to Beam: --direct_running_mode=multi_processing --direct_num_workers=N for N processes, "
+        "--runner=PortableRunner --job_endpoint=HOST:PORT, --runner=DataflowRunner --project ...; see docs/pipeline.md."
+    )
+    return parser
+
+
+def _check_places(paths: Sequence[str], options: PipelineOptions) -> None:
+    """Raise where a path's file system is not installed, or where workers elsewhere could not reach it."""
+    for path in paths:
+        storage.check_scheme(path)
+    runner = str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1]
+    here = [path for path in paths if not storage.is_remote(path)]
+    if runner == "DataflowRunner" and here:
+        raise InputError(f"{here[0]} lies on this machine, where Dataflow's workers cannot reach it: copy it to gs://")
+
+
+def _check_output(output: str, *, overwrite: bool) -> None:
+    """Raise where the output holds something that no killed run of ours left there."""
+    if overwrite:
+        return
+    unfinished = storage.exists(storage.join(output, BEGUN)) and not storage.exists(storage.join(output, COMPLETED))
+    if not unfinished and (Path(output).is_file() or storage.list_files(output)):
+        raise InputError(f"output {output} exists already; choose another or give --overwrite")
+
+
+def _read_labels(path: str) -> LabelTable:
+    if not storage.is_remote(path):
+        return read_labels(Path(path))
+    with tempfile.TemporaryDirectory() as folder, storage.open_file(path) as file:
+        copy = Path(folder) / PurePosixPath(path).name
+        copy.write_bytes(file.read())
+        return read_labels(copy)
+
+
+def _refuse_unknown(parser: argparse.ArgumentParser, beam_args: list[str]) -> None:
+    """Exit with code 2 on an option that neither we nor Beam know: Beam itself would drop it without a word."""
+    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for options in PipelineOptions.__subclasses__():
+        with suppress(argparse.ArgumentError):
+            options._add_argparse_args(known)  # the only list of Beam's options there is
+    _, unknown = known.parse_known_args(beam_args)
+    if unknown:
+        parser.exit(2, f"{parser.prog}: unknown option {unknown[0]}; see --help\n")
