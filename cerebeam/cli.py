@@ -9,6 +9,7 @@ COMMANDS = {
     "synthesize": ("signals.synthetic.synthesize", "write a synthetic multi-site corpus"),
     "preprocess": ("pipelines.preprocess", "recordings to one shard set"),
     "verdicts": ("pipelines.verdicts", "what would become of each file, without writing anything"),
+    "shards": ("pipelines.shards", "verify, tell, show, merge shard sets, prove that they name nobody"),
     "pretrain": ("training.pretrain", "pretrain an encoder on shards"),
     "finetune": ("training.finetune", "fit a head for a task"),
     "loso": ("training.loso", "leave-one-site-out predictions"),

@@ -16,6 +16,7 @@ import numpy as np
 
 from pipelines.counters import count
 from pipelines.remote import register_remote
+from pipelines.run_report_traces import extremes
 from signals.prepare import Block, RecordingPlan, prepare_block
 from signals.readers.registry import reopen_recording
 from signals.recording import Recording
@@ -23,14 +24,12 @@ from signals.records import as_stored
 from signals.windows import MEASURED, Window
 
 EXAMPLE_S = 10
-STEP_UV = 0.1
-_N_BINS = 220
 _MOST_ROWS = 24
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One channel's course: values in steps of `STEP_UV`, two a bin of time; None where nothing was recorded."""
+    """One channel's course: values in steps of `run_report_traces.STEP_UV`, two a bin; None where nothing was recorded."""
 
     name: str
     values: tuple[int | None, ...] | None
@@ -153,23 +152,6 @@ def _before(recording: Recording, plan: RecordingPlan, window: Window, skip_s: i
         Row(name=name, values=extremes(rows[name]) if state == MEASURED and name in rows else None)
         for name, state in zip(plan.profile.signal.ch_names, window.ch_state, strict=True)
     )
-
-
-def extremes(x: np.ndarray) -> tuple[int | None, ...]:
-    """Return x, shape (n_times,), µV, as the lowest and highest sample of each of at most 220 bins, in order of time.
-
-    Drawn at that width it looks like x itself, spikes and all; every n-th sample would not. Values are in steps of
-    `STEP_UV`, None for a bin without a sample.
-    """
-    n_bins = max(1, min(_N_BINS, len(x) // 2))
-    values: list[int | None] = []
-    for part in np.array_split(x, n_bins):
-        present = part[np.isfinite(part)]
-        if not present.size:
-            values += [None, None]
-            continue
-        values += [round(float(present[i]) / STEP_UV) for i in sorted((int(present.argmin()), int(present.argmax())))]
-    return tuple(values)
 
 
 def choose(examples: Sequence[Example], most: int) -> list[dict[str, Any]]:

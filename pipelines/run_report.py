@@ -39,6 +39,13 @@ def run_facts(
     }
 
 
+def merged_facts(root: str, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the facts of the set in `root` that was merged from others, with the first example of each site."""
+    examples = {example["site_id"]: example for part in reversed(parts) for example in part["examples"]}
+    facts = run_facts(root, complaint=None, options=parts[0]["options"], examples=())
+    return facts | {"examples": [examples[site] for site in sorted(examples)][:MOST_EXAMPLES]}
+
+
 def write_report(root: str, facts: Mapping[str, Any]) -> None:
     """Write run.json and report.html; the page is made from what a reader of run.json gets."""
     as_json = json.dumps(facts, ensure_ascii=False, sort_keys=True, allow_nan=False)

@@ -5,9 +5,7 @@ from html import escape
 from typing import Any
 
 from pipelines.advice import ADVICE, NOTES
-from pipelines.example_traces import STEP_UV
 from pipelines.run_report_figures import (
-    AMBER,
     amplitude_plot,
     fates,
     hours_plot,
@@ -15,11 +13,10 @@ from pipelines.run_report_figures import (
     presence_map,
     quality_plot,
 )
-from pipelines.run_report_traces import row_distance, traces
+from pipelines.run_report_traces import COLOURS, row_distance, traces
 from signals.artifacts import KINDS
 from signals.page import document, flatten, key_values, table
 from signals.prepare import PLAUSIBLE_UV
-from signals.svg import INK
 
 Facts = Mapping[str, Any]
 
@@ -204,11 +201,11 @@ def traces_section(facts: Facts) -> str:
     parts = [
         "<h2>Before and after</h2><p>The same ten seconds of one recording a site, chosen by a hash, not by beauty. Left as read, each channel’s median taken off; "
         "right as it lies in the shard: referenced, filtered, resampled, missing electrodes interpolated.</p>",
-        legend({"measured": INK, "interpolated": AMBER, "second under a flag": "#f0d3d1"}),
+        legend(COLOURS),
     ]
     for example in facts["examples"]:
-        row_uv = row_distance(example, STEP_UV)
-        drawn = "".join(traces(example, side, row_uv=row_uv, step_uv=STEP_UV) for side in ("before", "after"))
+        row_uv = row_distance(example["after"])
+        drawn = "".join(traces(example, side, row_uv=row_uv) for side in ("before", "after"))
         label = f", label {escape(example['label'])}" if example["label"] else ""
         low, high = example["band"]
         parts.append(

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from html import escape
 
+import numpy as np
+
 from pipelines.run_report_figures import AMBER, RED, Facts
 from signals.artifacts import kinds_of
 from signals.svg import INK, WIDTH, line, svg, text
@@ -10,21 +12,22 @@ from signals.windows import ABSENT, INTERPOLATED, MEASURED
 
 _LEFT, _TOP, _STEP = 58.0, 20.0, 15.0
 _RIGHT = WIDTH - 4.0
+COLOURS = {"measured": INK, "interpolated": AMBER, "second under a flag": "#f0d3d1"}
+STEP_UV = 0.1
+"""What one step of the stored values is worth."""
+_N_BINS = 220
 _MOST = 2.2
 """Rows that a course may leave its own by; beyond it is cut off."""
 
 
-def traces(example: Facts, side: str, *, row_uv: float, step_uv: float) -> str:
-    """Return the channels of an example "before" or "after", each row `row_uv` from the next.
-
-    `step_uv` is what one step of the stored values is worth.
-    """
+def traces(example: Facts, side: str, *, row_uv: float) -> str:
+    """Return the channels of an example "before" or "after", each row `row_uv` from the next."""
     if side == "before":
         title, states = f"Before: as read, {example['native_sfreq']:g} Hz", [MEASURED] * len(example["before"])
         flags = [[0] * len(example["flags"][0])] * len(states)
     else:
         title, states, flags = f"After: prepared, {example['sfreq']:g} Hz", example["ch_state"], example["flags"]
-    drawing = courses(example[side], states, flags, px_a_step=_STEP * step_uv / row_uv, row_uv=row_uv, title=title)
+    drawing = courses(example[side], states, flags, row_uv=row_uv, title=title)
     return f"<figure><figcaption>{title}</figcaption>{drawing}</figure>"
 
 
@@ -33,11 +36,10 @@ def courses(
     states: Sequence[int],
     flags: Sequence[Sequence[int]],
     *,
-    px_a_step: float,
     row_uv: float,
     title: str,
 ) -> str:
-    """Return rows of {name, values} as an SVG; values are steps, two a bin of time, None where there is none."""
+    """Return rows of {name, values of `extremes`} as an SVG, `row_uv` apart."""
     bottom, n_seconds = _TOP + _STEP * len(rows), len(flags[0])
     per_second = (_RIGHT - _LEFT) / n_seconds
     body = [line(_LEFT + per_second * s, _TOP, _LEFT + per_second * s, bottom, width=0.6) for s in range(n_seconds + 1)]
@@ -54,7 +56,7 @@ def courses(
             word = "absent" if state == ABSENT else "not recorded"
             over.append(line(_LEFT, y, _RIGHT, y, dash="2 4") + text(_LEFT + 6, y + 4, word, cls="over"))
         else:
-            body.append(_course(row["values"], y, px_a_step, colour))
+            body.append(_course(row["values"], y, _STEP * STEP_UV / row_uv, colour))
     under = text(_LEFT, bottom + 30, "0 s", cls="soft") + text(
         _RIGHT, bottom + 30, f"{n_seconds} s", anchor="end", cls="soft"
     )
@@ -62,14 +64,31 @@ def courses(
     return svg(bottom + 36, "".join([*body, *over, under]), title)
 
 
-def row_distance(example: Facts, step_uv: float) -> float:
-    """Return how far apart rows are best drawn, µV: a round number a little above the prepared signal's usual swing."""
+def extremes(x: np.ndarray) -> tuple[int | None, ...]:
+    """Return x, shape (n_times,), µV, as the lowest and highest sample of each of at most 220 bins, in order of time.
+
+    Drawn at that width it looks like x itself, spikes and all; every n-th sample would not. Values are in steps of
+    `STEP_UV`, None for a bin without a sample.
+    """
+    n_bins = max(1, min(_N_BINS, len(x) // 2))
+    values: list[int | None] = []
+    for part in np.array_split(x, n_bins):
+        present = part[np.isfinite(part)]
+        if not present.size:
+            values += [None, None]
+            continue
+        values += [round(float(present[i]) / STEP_UV) for i in sorted((int(present.argmin()), int(present.argmax())))]
+    return tuple(values)
+
+
+def row_distance(rows: Sequence[Facts]) -> float:
+    """Return how far apart rows are best drawn, µV: a round number a little above the usual swing."""
     sizes = sorted(
         sorted(abs(v) for v in row["values"] if v is not None)[int(0.9 * sum(v is not None for v in row["values"]))]
-        for row in example["after"]
+        for row in rows
         if row["values"] is not None and any(v is not None for v in row["values"])
     )
-    wanted = 2.2 * step_uv * (sizes[len(sizes) // 2] if sizes else 0.0)
+    wanted = 2.2 * STEP_UV * (sizes[len(sizes) // 2] if sizes else 0.0)
     return next((m * 10.0**e for e in range(4) for m in (1, 2, 5) if m * 10.0**e >= wanted), 10000.0)
 
 

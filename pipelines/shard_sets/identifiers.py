@@ -1,0 +1,92 @@
+"""What must not occur in a shard set: names and numbers that are given, or read anew from the recordings themselves."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from pathlib import Path
+
+from pipelines.inputs import SIDE_FILES
+from signals.readers.registry import open_recording
+from signals.recording import UnreadableError
+
+_FILLERS = frozenset(
+    {"anonymous", "anonymized", "anonymised", "unknown", "none", "patient", "subject", "male", "female", "startdate"}
+    | {"xxx", "test", "name"}
+)
+"""Words that stand where an identity would, in files that have none."""
+_SHORTEST_WORD, _SHORTEST_NUMBER, _SHORTEST_STEM = 3, 5, 4
+_MOST_TOKENS = 6
+
+
+def collapsed(text: str) -> str:
+    """Return letters and digits alone, without case or accents: "Müller, Eva_M." -> "mullerevam"."""
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(char for char in plain if char.isalnum())
+
+
+def given_identifiers(path: Path) -> frozenset[str]:
+    """Return the identifiers of a text file, one a line; raises ValueError for a file without any."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    found = frozenset(collapsed(line) for line in lines) - {""}
+    if not found:
+        raise ValueError(f"{path} holds no identifier, one is expected a line")
+    return found
+
+
+def source_identifiers(folder: Path) -> frozenset[str]:
+    """Return what the recordings below a folder say of persons: header fields, whole and in parts, and file names.
+
+    EDF and BDF headers are read as they lie in the file, so that a fault of the reader is no fault of the check.
+    Raises ValueError for a folder without recordings.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_side_file(path))
+    if not paths:
+        raise ValueError(f"{folder} holds no recording")
+    found: set[str] = set()
+    for path in paths:
+        stem = collapsed(path.name.split(".")[0])
+        found |= {stem} if len(stem) >= _SHORTEST_STEM else set()
+        found |= _parts(_header_text(path))
+    return frozenset(found)
+
+
+def contained(text: str, identifiers: frozenset[str]) -> str | None:
+    """Return the first identifier that a text holds as a word or as several words in a row, or None."""
+    if not identifiers:
+        return None
+    tokens = [token for token in (collapsed(part) for part in re.split(r"[\W_]+", text)) if token]
+    for first in range(len(tokens)):
+        for stop in range(first + 1, min(first + _MOST_TOKENS, len(tokens)) + 1):
+            joined = "".join(tokens[first:stop])
+            if joined in identifiers:
+                return joined
+    return None
+
+
+def _is_side_file(path: Path) -> bool:
+    return any(fnmatch(path.name.lower(), pattern) for pattern in SIDE_FILES)
+
+
+def _header_text(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(256)
+    if len(head) == 256 and (head[:8] == b"0       " or head[:8] == b"\xffBIOSEMI"):
+        # Patient and recording fields: code, sex, birth date, name; start date, number, technician, equipment.
+        return head[8:168].decode("latin-1")
+    try:
+        return open_recording(str(path)).patient
+    except UnreadableError:
+        return ""
+
+
+def _parts(header: str) -> set[str]:
+    words: Iterable[str] = [field for field in header.split() if field]
+    words = {*words, *(part for word in words for part in re.split(r"[^\w]+|_", word))}
+    return {word for word in map(collapsed, words) if _tells(word)}
+
+
+def _tells(word: str) -> bool:
+    if word.isdigit():
+        return len(word) >= _SHORTEST_NUMBER
+    return len(word) >= _SHORTEST_WORD and word not in _FILLERS

@@ -1,0 +1,104 @@
+"""One window of a shard set: as text for a terminal, and drawn."""
+
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.run_report_figures import legend
+from pipelines.run_report_traces import COLOURS, courses, extremes, row_distance
+from pipelines.shard_sets.problem import Problem
+from signals.artifacts import kinds_of
+from signals.manifest import read_manifest
+from signals.modality import MODALITIES
+from signals.page import document, key_values
+from signals.records import decode_window
+from signals.tfrecord import read_shard
+from signals.windows import INTERPOLATED, MEASURED, Window
+
+_STATES = {MEASURED: "measured", INTERPOLATED: "interpolated"}
+
+
+def find_window(shards_dir: Path, key: str | None) -> Window:
+    """Return the window of a key, or the set's first; raises Problem where it is not in the set."""
+    for shard in read_manifest(shards_dir).shards:
+        for record in read_shard(shards_dir / shard.path):
+            window = decode_window(record)
+            if key in (None, window.key):
+                return window
+    raise Problem(f"no window {key} in {shards_dir}")
+
+
+def about(window: Window) -> dict[str, str]:
+    """Return what is known of a window, name by name."""
+    span = window.label_span_s
+    known = {
+        "window": window.key,
+        "site": window.site_id,
+        "subject": window.subject_id,
+        "recording": window.recording_id,
+        "onset": f"{window.start_s:g} s, {window.data.shape[1] / window.sfreq:g} s long",
+        "signal": f"{window.modality}, {window.sfreq:g} Hz, {window.band[0]:g} to {window.band[1]:g} Hz",
+        "label": window.label + (f" (seconds {span[0]:g} to {span[1]:g})" if span else "") if window.label else "none",
+        "source": f"segment {window.provenance.segment}, samples {window.provenance.start_sample} to "
+        f"{window.provenance.stop_sample}, read by {window.provenance.reader}",
+        "made by": f"code {window.provenance.code_version}, config {window.provenance.config_hash}",
+    }
+    return known | ({"votes": " ".join(f"{vote:g}" for vote in window.votes)} if window.votes else {})
+
+
+def as_text(window: Window) -> str:
+    """Return what is known of a window, then a line a channel: state, size, quality and flagged seconds."""
+    known = about(window)
+    width = max(map(len, known))
+    lines = [f"{name:<{width}}  {value}" for name, value in known.items()]
+    lines += ["", f"{'channel':<8}{'state':<13}{'SD, µV':>8}{'quality':>9}  flagged seconds"]
+    for i, name in enumerate(MODALITIES[window.modality].ch_names):
+        state = _STATES.get(int(window.ch_state[i]), "absent")
+        size = f"{window.data[i].std():.1f}"
+        lines.append(f"{name:<8}{state:<13}{size:>8}{window.quality[i]:>9.2f}  {_flags(window.artifact_mask[i])}")
+    return "\n".join(lines)
+
+
+def as_svg(window: Window) -> str:
+    """Return the whole window as a drawing that stands alone."""
+    style = '<svg xmlns="http://www.w3.org/2000/svg" style="font:12.5px sans-serif;background:#fff" width="1320" '
+    return _drawing(window).replace("<svg ", style, 1) + "\n"
+
+
+def as_page(window: Window) -> str:
+    """Return the window drawn, and what is known of it, as one page."""
+    shown = f"{legend(COLOURS)}<figure style='max-width:none'>{_drawing(window)}</figure>"
+    channels = f"<h2>Channel by channel</h2><pre>{escape(as_text(window).split(chr(10) * 2, 1)[1])}</pre>"
+    return document(shown + key_values(about(window)) + channels, title=f"Window {window.key}")
+
+
+def _drawing(window: Window) -> str:
+    names = MODALITIES[window.modality].ch_names
+    rows = [
+        {"name": name, "values": extremes(x) if state else None}
+        for name, x, state in zip(names, window.data, window.ch_state, strict=True)
+    ]
+    title = f"Window {window.key}"
+    return courses(
+        rows, window.ch_state.tolist(), window.artifact_mask.tolist(), row_uv=row_distance(rows), title=title
+    )
+
+
+def _flags(mask: np.ndarray) -> str:
+    """Return the kinds of a channel's flags, each with its seconds: "blink 2-3, 7"."""
+    told = []
+    for kind in sorted({kind for bits in mask for kind in kinds_of(int(bits))}):
+        seconds = [second for second, bits in enumerate(mask) if kind in kinds_of(int(bits))]
+        told.append(f"{kind} {_ranges(seconds)}")
+    return "; ".join(told)
+
+
+def _ranges(seconds: list[int]) -> str:
+    groups: list[list[int]] = []
+    for second in seconds:
+        if groups and second == groups[-1][-1] + 1:
+            groups[-1].append(second)
+        else:
+            groups.append([second])
+    return ", ".join(f"{group[0]}" if len(group) == 1 else f"{group[0]}-{group[-1]}" for group in groups)

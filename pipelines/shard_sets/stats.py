@@ -1,0 +1,62 @@
+"""A shard set in a table, site by site, from its manifest alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from signals.artifacts import KINDS
+from signals.manifest import read_manifest
+
+
+def stats(shards_dir: Path) -> str:
+    """Return a table of windows, hours, persons, bytes, quality and artifacts by site, then of labels."""
+    manifest = read_manifest(shards_dir)
+    sites = {site: entry for site, entry in manifest.counts["sites"].items() if entry["windows"]}
+    head = ["site", "files", "persons", "windows", "hours", "MB", "shards", "quality", *KINDS]
+    rows = [[site, *_row(entry)] for site, entry in sites.items()]
+    labels = [[site, _labels(entry["classes"])] for site, entry in sites.items()]
+    counts = manifest.counts
+    return "\n".join(
+        [
+            f"{manifest.profile['name']}, {manifest.profile['window_s']:g}-s windows, code {manifest.code_version}, "
+            f"config {manifest.config_hash}",
+            "",
+            *_table(head, rows),
+            "",
+            *_table(["site", "labels"], labels),
+            "",
+            f"{counts['files']['quarantined']} of {counts['files']['in']} files left out, "
+            f"{counts['windows']['rejected']} of {counts['windows']['planned']} windows rejected; "
+            "quality: share of windows at 0.8 or above; artifacts: share of measured channel-seconds",
+        ]
+    )
+
+
+def _row(entry: Mapping[str, Any]) -> list[str]:
+    quality, seconds = entry["quality"], entry["channel_seconds"]
+    good = sum(quality[round(0.8 * len(quality)) :]) / max(1, sum(quality))
+    return [
+        f"{entry['files_accepted']}",
+        f"{entry['subjects']}",
+        f"{entry['windows']}",
+        f"{entry['hours']['written']:.2f}",
+        f"{entry['bytes'] / 1e6:.1f}",
+        f"{entry['shards']}",
+        f"{good:.0%}",
+        *(f"{seconds.get(kind, 0) / max(1, seconds.get('all', 0)):.1%}" for kind in KINDS),
+    ]
+
+
+def _labels(classes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name or 'without'} {n}" for name, n in sorted(classes.items(), key=lambda item: -item[1]))
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = []
+    for row in [head, *rows]:
+        numbers = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        lines.append(
+            "  ".join([row[0].ljust(widths[0]), *numbers] if len(head) > 2 else [row[0].ljust(widths[0]), row[1]])
+        )
+    return lines

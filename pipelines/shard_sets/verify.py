@@ -1,0 +1,207 @@
+"""Prove that a shard set is whole: files, digests, checksums, numbers, records and books."""
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pipelines.books import sources_digest
+from pipelines.shard_sets.problem import Problem
+from pipelines.tally import Tally, add_sums
+from signals.artifacts import KINDS
+from signals.example import decode_example
+from signals.features import FEATURES
+from signals.manifest import (
+    COMPLETED,
+    FILES,
+    MANIFEST,
+    RECORDINGS,
+    REPORT,
+    RUN,
+    WINDOWS,
+    Manifest,
+    ManifestError,
+    Shard,
+    read_manifest,
+    shard_name,
+)
+from signals.records import decode_window, encode_window
+from signals.tfrecord import CorruptShardError, read_shard
+from signals.windows import Window
+
+KNOWN_FILES = (MANIFEST, COMPLETED, RECORDINGS, FILES, WINDOWS, RUN, REPORT)
+
+
+def verify(shards_dir: Path) -> str:
+    """Return in words what was proved; raises Problem or ManifestError for the first thing that does not hold."""
+    manifest = _manifest(shards_dir)
+    _check_files(shards_dir, manifest)
+    _check_numbers(manifest)
+    tallies: dict[str, Tally] = {}
+    keys: set[str] = set()
+    for shard in manifest.shards:
+        _check_digest(shards_dir, shard)
+        _check_records(shards_dir, shard, manifest, tallies.setdefault(shard.site_id, Tally()), keys)
+    _check_sums(manifest, tallies)
+    _check_subjects(manifest, tallies)
+    _check_books(shards_dir, manifest)
+    n_bytes = sum(shard.n_bytes for shard in manifest.shards)
+    return f"{len(keys)} windows in {len(manifest.shards)} shards of {len(tallies)} sites, {n_bytes / 1e6:.1f} MB"
+
+
+def _manifest(shards_dir: Path) -> Manifest:
+    try:
+        return read_manifest(shards_dir)
+    except ManifestError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise Problem(f"{shards_dir / MANIFEST} is no manifest: {error!r}") from error
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a .jsonl file; raises Problem naming the line that is none."""
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise Problem(f"{path} line {number} is no JSON: {error}") from None
+    return rows
+
+
+def _check_files(shards_dir: Path, manifest: Manifest) -> None:
+    expected = {*KNOWN_FILES, *(shard.path for shard in manifest.shards)}
+    present = {path.relative_to(shards_dir).as_posix() for path in shards_dir.rglob("*") if not path.is_dir()}
+    for name in sorted(expected - present):
+        raise Problem(f"{shards_dir / name} is missing")
+    for name in sorted(present - expected):
+        raise Problem(f"{shards_dir / name} does not belong to the set")
+
+
+def _check_numbers(manifest: Manifest) -> None:
+    for site in sorted({shard.site_id for shard in manifest.shards}):
+        paths = sorted(shard.path for shard in manifest.shards if shard.site_id == site)
+        for index, path in enumerate(paths):
+            if path != (expected := shard_name(site, index, len(paths))):
+                raise Problem(f"{path} stands where {expected} should: the numbers of {site} have a gap")
+
+
+def _check_digest(shards_dir: Path, shard: Shard) -> None:
+    path = shards_dir / shard.path
+    if path.stat().st_size != shard.n_bytes:
+        raise Problem(f"{path} has {path.stat().st_size} bytes, the manifest says {shard.n_bytes}")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != shard.sha256:
+        raise Problem(f"{path} has changed: its sha256 begins {digest[:12]}, the manifest says {shard.sha256[:12]}")
+
+
+def _check_records(shards_dir: Path, shard: Shard, manifest: Manifest, tally: Tally, keys: set[str]) -> None:
+    path = shards_dir / shard.path
+    n_records, names = 0, frozenset[str]()
+    try:
+        for record in read_shard(path):
+            where = f"{path} record {n_records}"
+            window, fields = _decoded(record, where)
+            names = names or frozenset(decode_example(encode_window(window)))
+            if names != fields:
+                raise Problem(f"{where}: fields {sorted(names ^ fields)} are missing or unknown")
+            _check_window(window, shard, manifest, where)
+            if window.key in keys:
+                raise Problem(f"{where}: window {window.key} occurs twice; was a file given twice?")
+            keys.add(window.key)
+            tally.add(window)
+            n_records += 1
+    except CorruptShardError as error:
+        raise Problem(str(error)) from error
+    if n_records != shard.n_windows:
+        raise Problem(f"{path} holds {n_records} records, the manifest says {shard.n_windows}")
+
+
+def _decoded(record: bytes, where: str) -> tuple[Window, frozenset[str]]:
+    try:
+        fields, window = decode_example(record), decode_window(record)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Problem(f"{where} is no window: {error}") from error
+    if fields["key"] != [window.key.encode()]:
+        raise Problem(f"{where}: its key is not that of its recording and onset")
+    return window, frozenset(fields)
+
+
+def _check_window(window: Window, shard: Shard, manifest: Manifest, where: str) -> None:
+    signal = manifest.modality
+    n_chans, n_seconds = signal.n_chans, round(manifest.profile["window_s"])
+    shapes = {
+        "signal": (window.data.shape, (n_chans, round(n_seconds * signal.sfreq))),
+        "ch_state": (window.ch_state.shape, (n_chans,)),
+        "artifact_mask": (window.artifact_mask.shape, (n_chans, n_seconds)),
+        "quality": (window.quality.shape, (n_chans,)),
+        "features": (window.features.shape, (n_chans, len(FEATURES))),
+    }
+    for name, (got, expected) in shapes.items():
+        if got != expected:
+            raise Problem(f"{where}: {name} has shape {got}, the manifest's modality asks for {expected}")
+    if window.site_id != shard.site_id:
+        raise Problem(f"{where} is of site {window.site_id}, its folder of {shard.site_id}")
+    if window.subject_id not in manifest.subjects:
+        raise Problem(f"{where} is of subject {window.subject_id}, whom the manifest does not know")
+    if window.provenance.config_hash != manifest.config_hash:
+        raise Problem(
+            f"{where} was prepared under {window.provenance.config_hash}, the set under {manifest.config_hash}"
+        )
+    if int(window.artifact_mask.max()) >> len(KINDS):
+        raise Problem(f"{where}: artifact_mask has bits of no known kind")
+
+
+def _check_sums(manifest: Manifest, tallies: dict[str, Tally]) -> None:
+    for site, entry in manifest.counts["sites"].items():
+        counted = tallies[site].sums() if site in tallies else {}
+        for name, value in add_sums(counted, {}).items():
+            if entry.get(name) != value:
+                raise Problem(f"the manifest's {name} of {site} do not agree with its records")
+
+
+def _check_subjects(manifest: Manifest, tallies: dict[str, Tally]) -> None:
+    counted = {name: entry for tally in tallies.values() for name, entry in tally.subjects().items()}
+    for name, entry in manifest.subjects.items():
+        found = counted.get(name)
+        if found is None or found.n_windows != entry.n_windows:
+            n = found.n_windows if found else 0
+            raise Problem(f"subject {name} has {n} windows, the manifest says {entry.n_windows}")
+        if (found.site_id, found.recording_ids) != (entry.site_id, entry.recording_ids):
+            raise Problem(f"site or recordings of subject {name} are not those of the manifest")
+        if (found.moments.count != entry.moments.count).any():
+            raise Problem(f"the manifest's moments of subject {name} are over another number of samples")
+
+
+def _check_books(shards_dir: Path, manifest: Manifest) -> None:
+    counts = manifest.counts
+    rows = {name: read_rows(shards_dir / name) for name in (RECORDINGS, FILES, WINDOWS)}
+    files, windows = counts["files"], counts["windows"]
+    planned, written = sum(row["n_windows"] for row in rows[RECORDINGS]), sum(s.n_windows for s in manifest.shards)
+    pairs = {
+        "files accepted": (files["accepted"], len(rows[RECORDINGS])),
+        "files quarantined": (files["quarantined"], len(rows[FILES])),
+        "files in": (files["in"], len(rows[RECORDINGS]) + len(rows[FILES])),
+        "windows rejected": (windows["rejected"], len(rows[WINDOWS])),
+        "windows written": (windows["written"], written),
+        "windows planned": (windows["planned"], planned),
+        "windows written and rejected": (planned, written + len(rows[WINDOWS])),
+        "bytes": (counts["bytes"], sum(shard.n_bytes for shard in manifest.shards)),
+        "windows by site": (
+            {site: entry["windows"] for site, entry in counts["sites"].items() if entry["windows"]},
+            dict(_windows_by_site(manifest)),
+        ),
+        "digest of recordings": (counts["sources_digest"], sources_digest(rows[RECORDINGS])),
+    }
+    for name, (said, found) in pairs.items():
+        if said != found:
+            raise Problem(f"the books do not add up: {name}, {said} by the manifest, {found} by the rows")
+
+
+def _windows_by_site(manifest: Manifest) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for shard in manifest.shards:
+        counted[shard.site_id] += shard.n_windows
+    return counted

@@ -1,0 +1,109 @@
+"""python -m pipelines.shards verify|stats|show|check-identity|merge: look at, prove and join shard sets."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.shard_sets.problem import Problem
+from signals.command_line import Parser
+from signals.manifest import ManifestError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns 0, 1 where a set is not what it should be, 2 for bad input."""
+    parser = Parser(prog="pipelines.shards", description=(__doc__ or "").split(": ", 1)[1])
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Sub)
+    _add_commands(commands)
+    given = parser.parse_args(argv)
+    run = {
+        "verify": _verify,
+        "stats": _stats,
+        "show": _show,
+        "check-identity": _check_identity,
+        "merge": _merge,
+    }[given.command]
+    try:
+        return run(given)
+    except (Problem, ManifestError) as error:
+        sys.stderr.write(f"pipelines.shards: {error}\n")
+        return 1
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"pipelines.shards: {' '.join(str(error).split())}\n")
+        return 2
+
+
+class _Sub(Parser):
+    """A parser made by `add_subparsers`, which hands over more than `Parser` asks for."""
+
+    def __init__(self, *, prog: str, **_: object) -> None:
+        super().__init__(prog=prog, description="")
+
+
+def _add_commands(commands: "argparse._SubParsersAction[_Sub]") -> None:
+    one = commands.add_parser("verify", help="digests, checksums, records, numbers and books of a set")
+    one.add_argument("shards", type=Path)
+    one = commands.add_parser("stats", help="a table by site")
+    one.add_argument("shards", type=Path)
+    one = commands.add_parser("show", help="one window as text, and drawn")
+    one.add_argument("shards", type=Path)
+    one.add_argument("--key", help="key of the window; without it the first")
+    one.add_argument("--svg", type=Path, help="draw it into this file")
+    one.add_argument("--html", type=Path, help="draw it into this page")
+    one = commands.add_parser("check-identity", help="prove that a set names nobody")
+    one.add_argument("shards", type=Path)
+    one.add_argument("--identifiers", type=Path, help="text file, a name or number a line, that must not occur")
+    one.add_argument("--sources", type=Path, help="folder of the recordings: what their headers and names say must not")
+    one = commands.add_parser("merge", help="join two sets of one profile and salt")
+    one.add_argument("shards", type=Path, nargs=2)
+    one.add_argument("--output", type=Path, required=True)
+
+
+def _verify(given: argparse.Namespace) -> int:
+    from pipelines.shard_sets import verify
+
+    found = verify.verify(given.shards)
+    print(f"{given.shards} is whole: {found}")  # noqa: T201
+    return 0
+
+
+def _stats(given: argparse.Namespace) -> int:
+    from pipelines.shard_sets import stats
+
+    print(stats.stats(given.shards))  # noqa: T201
+    return 0
+
+
+def _show(given: argparse.Namespace) -> int:
+    from pipelines.shard_sets import show
+
+    window = show.find_window(given.shards, given.key)
+    print(show.as_text(window))  # noqa: T201
+    if given.svg:
+        given.svg.write_text(show.as_svg(window), encoding="utf-8")
+    if given.html:
+        given.html.write_text(show.as_page(window), encoding="utf-8")
+    return 0
+
+
+def _check_identity(given: argparse.Namespace) -> int:
+    from pipelines.shard_sets import identity
+
+    found = identity.check_identity(given.shards, identifiers=given.identifiers, sources=given.sources)
+    for finding in found.findings:
+        print(finding)  # noqa: T201
+    print(found.summary)  # noqa: T201
+    return 1 if found.findings else 0
+
+
+def _merge(given: argparse.Namespace) -> int:
+    from pipelines.shard_sets import merge
+
+    first, second = given.shards
+    counts = merge.merge(first, second, given.output)
+    print(f"{given.output}: {counts['windows']['written']} windows of {counts['files']['accepted']} files")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
