@@ -91,12 +91,11 @@ def counted(values: Any) -> dict[str, int]:
 def _hours(
     accepted: Sequence[Row], quarantined: Sequence[Row], n_written: int, n_rejected: int, window_s: float
 ) -> Row:
-    read = _sum(row["hours"] for row in accepted)
-    covered = _sum(row["hours_covered"] for row in accepted)
     return {
-        "accepted": read,
-        "covered": covered,
-        "uncovered": max(0.0, round(read - covered, 6)),
+        "accepted": _sum(row["hours"] for row in accepted),
+        "covered": _sum(row["hours_covered"] for row in accepted),
+        # A last window may reach beyond the last sample by less than a sample's time.
+        "uncovered": max(0.0, _sum(row["hours"] - row["hours_covered"] for row in accepted)),
         "quarantined": _sum(row["hours"] for row in quarantined if row["hours"] is not None),
         "quarantined_files_of_unknown_length": sum(row["hours"] is None for row in quarantined),
         "written": round(n_written * window_s / 3600, 6),

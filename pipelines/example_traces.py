@@ -29,7 +29,7 @@ _MOST_ROWS = 24
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One channel's course: values in steps of `run_report_traces.STEP_UV`, two a bin; None where nothing was recorded."""
+    """One channel's course (`run_report_traces.extremes`); None where nothing was recorded."""
 
     name: str
     values: tuple[int | None, ...] | None

@@ -141,7 +141,7 @@ def _classes(sites: Mapping[str, Facts]) -> str:
         for site, entry in sites.items()
         if entry.get("classes")
     ]
-    return f"<h3>Windows by label</h3>{_at_left(table(['Site', 'Labels'], rows), 'Labels')}"
+    return f"<h3>Windows by label</h3>{at_left(table(['Site', 'Labels'], rows), 'Labels')}"
 
 
 def _labels(classes: Mapping[str, int]) -> str:
@@ -150,7 +150,8 @@ def _labels(classes: Mapping[str, int]) -> str:
     )
 
 
-def _at_left(shown: str, column: str) -> str:
+def at_left(shown: str, column: str) -> str:
+    """Return a table with the heading of one column of words at the left."""
     return shown.replace(f"<th>{column}<", f"<th class=words>{column}<")
 
 

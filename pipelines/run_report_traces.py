@@ -11,11 +11,9 @@ from signals.svg import INK, WIDTH, line, svg, text
 from signals.windows import ABSENT, INTERPOLATED, MEASURED
 
 _LEFT, _TOP, _STEP = 58.0, 20.0, 15.0
-_RIGHT = WIDTH - 4.0
 COLOURS = {"measured": INK, "interpolated": AMBER, "second under a flag": "#f0d3d1"}
 STEP_UV = 0.1
 """What one step of the stored values is worth."""
-_N_BINS = 220
 _MOST = 2.2
 """Rows that a course may leave its own by; beyond it is cut off."""
 
@@ -38,10 +36,11 @@ def courses(
     *,
     row_uv: float,
     title: str,
+    width: float = WIDTH,
 ) -> str:
     """Return rows of {name, values of `extremes`} as an SVG, `row_uv` apart."""
-    bottom, n_seconds = _TOP + _STEP * len(rows), len(flags[0])
-    per_second = (_RIGHT - _LEFT) / n_seconds
+    bottom, right, n_seconds = _TOP + _STEP * len(rows), width - 4.0, len(flags[0])
+    per_second = (right - _LEFT) / n_seconds
     body = [line(_LEFT + per_second * s, _TOP, _LEFT + per_second * s, bottom, width=0.6) for s in range(n_seconds + 1)]
     over = []
     for i, (row, state) in enumerate(zip(rows, states, strict=True)):
@@ -54,23 +53,23 @@ def courses(
         )
         if row["values"] is None:
             word = "absent" if state == ABSENT else "not recorded"
-            over.append(line(_LEFT, y, _RIGHT, y, dash="2 4") + text(_LEFT + 6, y + 4, word, cls="over"))
+            over.append(line(_LEFT, y, right, y, dash="2 4") + text(_LEFT + 6, y + 4, word, cls="over"))
         else:
-            body.append(_course(row["values"], y, _STEP * STEP_UV / row_uv, colour))
+            body.append(_course(row["values"], right, y, _STEP * STEP_UV / row_uv, colour))
     under = text(_LEFT, bottom + 30, "0 s", cls="soft") + text(
-        _RIGHT, bottom + 30, f"{n_seconds} s", anchor="end", cls="soft"
+        right, bottom + 30, f"{n_seconds} s", anchor="end", cls="soft"
     )
-    under += text((_LEFT + _RIGHT) / 2, bottom + 30, f"rows lie {row_uv:g} µV apart", anchor="middle", cls="soft")
-    return svg(bottom + 36, "".join([*body, *over, under]), title)
+    under += text((_LEFT + right) / 2, bottom + 30, f"rows lie {row_uv:g} µV apart", anchor="middle", cls="soft")
+    return svg(bottom + 36, "".join([*body, *over, under]), title, width=width)
 
 
-def extremes(x: np.ndarray) -> tuple[int | None, ...]:
-    """Return x, shape (n_times,), µV, as the lowest and highest sample of each of at most 220 bins, in order of time.
+def extremes(x: np.ndarray, n_bins: int = 220) -> tuple[int | None, ...]:
+    """Return x, shape (n_times,), µV, as the lowest and highest sample of each of at most `n_bins` bins, in order of time.
 
     Drawn at that width it looks like x itself, spikes and all; every n-th sample would not. Values are in steps of
     `STEP_UV`, None for a bin without a sample.
     """
-    n_bins = max(1, min(_N_BINS, len(x) // 2))
+    n_bins = max(1, min(n_bins, len(x) // 2))
     values: list[int | None] = []
     for part in np.array_split(x, n_bins):
         present = part[np.isfinite(part)]
@@ -98,11 +97,11 @@ def _flag(second: int, per_second: float, y: float, name: str, bits: int) -> str
     return f'<rect x="{x:.1f}" y="{top:.1f}" width="{per_second:.1f}" height="{_STEP:g}" fill="{RED}" fill-opacity=".17"><title>{told}</title></rect>'
 
 
-def _course(values: Sequence[int | None], y: float, px_a_step: float, colour: str) -> str:
+def _course(values: Sequence[int | None], right: float, y: float, px_a_step: float, colour: str) -> str:
     # Tenths of a pixel in whole numbers, relative: half the bytes of absolute ones.
     parts: list[str] = []
     last: tuple[int, int] | None = None
-    per_value, most = 10 * (_RIGHT - _LEFT) / len(values), _MOST * _STEP
+    per_value, most = 10 * (right - _LEFT) / len(values), _MOST * _STEP
     for i, value in enumerate(values):
         if value is None:
             last = None

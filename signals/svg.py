@@ -15,9 +15,9 @@ def number(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
-def svg(height: float, body: str, label: str) -> str:
-    """Return an SVG element of the common width."""
-    return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(label)}">{body}</svg>'
+def svg(height: float, body: str, label: str, *, width: float = WIDTH) -> str:
+    """Return an SVG element, of the common width unless another is given."""
+    return f'<svg viewBox="0 0 {width:g} {height:.0f}" role="img" aria-label="{escape(label)}">{body}</svg>'
 
 
 def text(x: float, y: float, words: str, *, anchor: str = "start", cls: str = "") -> str:

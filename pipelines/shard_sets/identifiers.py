@@ -16,7 +16,7 @@ _FILLERS = frozenset(
 )
 """Words that stand where an identity would, in files that have none."""
 _SHORTEST_WORD, _SHORTEST_NUMBER, _SHORTEST_STEM = 3, 5, 4
-_MOST_TOKENS = 6
+_MOST_WORDS = 6
 
 
 def collapsed(text: str) -> str:
@@ -52,13 +52,19 @@ def source_identifiers(folder: Path) -> frozenset[str]:
 
 
 def contained(text: str, identifiers: frozenset[str]) -> str | None:
-    """Return the first identifier that a text holds as a word or as several words in a row, or None."""
+    """Return the first identifier that a text holds as a word, or as words one character apart, or None."""
     if not identifiers:
         return None
-    tokens = [token for token in (collapsed(part) for part in re.split(r"[\W_]+", text)) if token]
-    for first in range(len(tokens)):
-        for stop in range(first + 1, min(first + _MOST_TOKENS, len(tokens)) + 1):
-            joined = "".join(tokens[first:stop])
+    words = list(re.finditer(r"[^\W_]+", text))
+    for first, word in enumerate(words):
+        joined, stop = collapsed(word.group()), word.end()
+        if joined in identifiers:
+            return joined
+        for follower in words[first + 1 : first + _MOST_WORDS]:
+            # "Mustermann_Erika" is a name in two words, "north: 0.03 h" is no record number north0.
+            if follower.start() - stop != 1:
+                break
+            joined, stop = joined + collapsed(follower.group()), follower.end()
             if joined in identifiers:
                 return joined
     return None

@@ -1,21 +1,22 @@
 """One window of a shard set: as text for a terminal, and drawn."""
 
-from html import escape
 from pathlib import Path
 
 import numpy as np
 
 from pipelines.run_report_figures import legend
+from pipelines.run_report_page import CSS, at_left
 from pipelines.run_report_traces import COLOURS, courses, extremes, row_distance
 from pipelines.shard_sets.problem import Problem
 from signals.artifacts import kinds_of
 from signals.manifest import read_manifest
 from signals.modality import MODALITIES
-from signals.page import document, key_values
+from signals.page import document, key_values, table
 from signals.records import decode_window
 from signals.tfrecord import read_shard
 from signals.windows import INTERPOLATED, MEASURED, Window
 
+WIDTH = 960
 _STATES = {MEASURED: "measured", INTERPOLATED: "interpolated"}
 
 
@@ -53,36 +54,54 @@ def as_text(window: Window) -> str:
     width = max(map(len, known))
     lines = [f"{name:<{width}}  {value}" for name, value in known.items()]
     lines += ["", f"{'channel':<8}{'state':<13}{'SD, µV':>8}{'quality':>9}  flagged seconds"]
-    for i, name in enumerate(MODALITIES[window.modality].ch_names):
-        state = _STATES.get(int(window.ch_state[i]), "absent")
-        size = f"{window.data[i].std():.1f}"
-        lines.append(f"{name:<8}{state:<13}{size:>8}{window.quality[i]:>9.2f}  {_flags(window.artifact_mask[i])}")
+    lines += [
+        f"{name:<8}{state:<13}{size:>8}{score:>9}  {flags}".rstrip()
+        for name, state, size, score, flags in _channels(window)
+    ]
     return "\n".join(lines)
+
+
+def _channels(window: Window) -> list[tuple[str, str, str, str, str]]:
+    return [
+        (
+            name,
+            _STATES.get(int(window.ch_state[i]), "absent"),
+            f"{window.data[i].std():.1f}",
+            f"{window.quality[i]:.2f}",
+            _flags(window.artifact_mask[i]),
+        )
+        for i, name in enumerate(MODALITIES[window.modality].ch_names)
+    ]
 
 
 def as_svg(window: Window) -> str:
     """Return the whole window as a drawing that stands alone."""
-    style = '<svg xmlns="http://www.w3.org/2000/svg" style="font:12.5px sans-serif;background:#fff" width="1320" '
+    style = '<svg xmlns="http://www.w3.org/2000/svg" style="font:12.5px sans-serif;background:#fff" width="1280" '
     return _drawing(window).replace("<svg ", style, 1) + "\n"
 
 
 def as_page(window: Window) -> str:
     """Return the window drawn, and what is known of it, as one page."""
-    shown = f"{legend(COLOURS)}<figure style='max-width:none'>{_drawing(window)}</figure>"
-    channels = f"<h2>Channel by channel</h2><pre>{escape(as_text(window).split(chr(10) * 2, 1)[1])}</pre>"
-    return document(shown + key_values(about(window)) + channels, title=f"Window {window.key}")
+    rows = [
+        f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells[:4])}<td class=words>{cells[4]}</td></tr>"
+        for cells in _channels(window)
+    ]
+    drawing = f"<div class=scroll><figure style='max-width:none;min-width:640px'>{_drawing(window)}</figure></div>"
+    channels = at_left(table(["Channel", "State", "SD, µV", "Quality", "Flagged seconds"], rows), "Flagged seconds")
+    return document(
+        f"{legend(COLOURS)}{drawing}{channels}{key_values(about(window))}", title=f"Window {window.key}", css=CSS
+    )
 
 
 def _drawing(window: Window) -> str:
     names = MODALITIES[window.modality].ch_names
     rows = [
-        {"name": name, "values": extremes(x) if state else None}
+        {"name": name, "values": extremes(x, WIDTH) if state else None}
         for name, x, state in zip(names, window.data, window.ch_state, strict=True)
     ]
     title = f"Window {window.key}"
-    return courses(
-        rows, window.ch_state.tolist(), window.artifact_mask.tolist(), row_uv=row_distance(rows), title=title
-    )
+    flags = window.artifact_mask.tolist()
+    return courses(rows, window.ch_state.tolist(), flags, row_uv=row_distance(rows), title=title, width=WIDTH)
 
 
 def _flags(mask: np.ndarray) -> str:

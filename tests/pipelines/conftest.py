@@ -1,11 +1,13 @@
 """Small real files, written as clinics write them."""
 
+import shutil
 import socket
 
 import numpy as np
 import pyedflib
 import pytest
 
+from pipelines.preprocess import main
 from signals.modality import EEG_1020
 from signals.readers.remote import register_store
 
@@ -32,10 +34,8 @@ def write_edf(path, *, seconds=65, sfreq=200, seed=0, names=NAMES, dimension="uV
     return path
 
 
-@pytest.fixture
-def clinics(tmp_path):
+def make_clinics(root):
     """Two sites with two good recordings each, and among them a broken one; with a label file."""
-    root = tmp_path / "clinics"
     for site, sfreq in (("north", 200), ("south", 250)):
         for number in range(2):
             write_edf(root / site / f"{site}{number}.edf", sfreq=sfreq, seed=number)
@@ -45,6 +45,30 @@ def clinics(tmp_path):
     rows = [f"{s},{s}-p{n},{s}{n}.edf,5,LPD,0,3,0,1,0,0" for s in ("north", "south") for n in range(2)]
     (root / "labels.csv").write_text(f"site,subject,file,onset_s,label,{votes}\n" + "\n".join(rows) + "\n")
     return root
+
+
+@pytest.fixture
+def clinics(tmp_path):
+    """`make_clinics`, to be changed by a test."""
+    return make_clinics(tmp_path / "clinics")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """(clinics, the shard set that a run made of them): made once, to be looked at only."""
+    root = tmp_path_factory.mktemp("finished")
+    make_clinics(root / "clinics")
+    assert main(["--input", str(root / "clinics"), "--labels", str(root / "clinics" / "labels.csv"), "--salt", "secret",
+                 "--output", str(root / "out")]) == 0  # fmt: skip
+    return root / "clinics", root / "out"
+
+
+@pytest.fixture
+def shard_set(finished, tmp_path):
+    """A copy of the finished shard set, with its private folder, to be broken by a test."""
+    shutil.copytree(finished[1], tmp_path / "set")
+    shutil.copytree(finished[1].with_name("out.private"), tmp_path / "set.private")
+    return tmp_path / "set"
 
 
 @pytest.fixture(autouse=True)

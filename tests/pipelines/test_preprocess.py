@@ -32,7 +32,13 @@ def windows_of(output):
 
 
 def tree(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """Every file's bytes, but for the report: how long a run took is the one thing that differs."""
+    paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in ("run.json", "report.html")]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 @pytest.fixture
@@ -48,8 +54,15 @@ def test_books_add_up_and_the_broken_file_is_quarantined(shards):
         "in": 5, "accepted": 4, "quarantined": 1, "side_files": 2, "by_reason": {"corrupt_header": 1},
     }  # fmt: skip
     assert counts["windows"] == {"planned": 24, "written": 24, "rejected": 0, "by_reason": {}}  # 4 x 65 s
-    (row,) = (json.loads(line) for line in (shards / "quarantine" / "files.jsonl").read_text().splitlines())
-    assert row["file"].endswith("broken.edf")
+    # 24 windows of 10 s of 4 x 65 s; nobody knows how long the broken file is.
+    assert counts["hours"] == {
+        "accepted": round(260 / 3600, 6), "covered": round(240 / 3600, 6), "uncovered": round(20 / 3600, 6),
+        "quarantined": 0, "quarantined_files_of_unknown_length": 1, "written": round(240 / 3600, 6), "rejected": 0,
+    }  # fmt: skip
+    (row,) = rows(shards / "quarantine" / "files.jsonl")
+    (private,) = rows(shards.with_name("out.private") / "quarantine.jsonl")
+    assert row == {"file_id": private["file_id"], "site_id": "south", "reason": "corrupt_header", "hours": None}
+    assert private["file"].endswith("broken.edf")
 
 
 def test_windows_are_those_of_the_recording_itself(clinics, shards):
@@ -90,10 +103,9 @@ def test_manifest_holds_digests_and_moments(shards):
 
 
 def test_nobody_is_named_in_the_shards(shards):
-    for name, raw in tree(shards).items():
-        if not name.startswith("quarantine"):
-            for word in (b"Mustermann", b"MRN-", b"north-p0", b"north0.edf"):
-                assert word not in raw, (name, word)
+    for path in (p for p in shards.rglob("*") if p.is_file()):
+        for word in (b"Mustermann", b"MRN-", b"north-p0", b"north0.edf", b"broken"):
+            assert word not in path.read_bytes(), (path, word)
 
 
 def test_six_class_windows_lie_where_the_labels_say(clinics, tmp_path):
@@ -150,13 +162,31 @@ def test_only_broken_files_leave_nothing_but_the_reason(clinics, tmp_path, capsy
     assert main(["--input", str(bad), "--output", str(tmp_path / "out"), *SALT]) == 2
     err = capsys.readouterr().err
     assert "no window was written: 1 of 1 files quarantined" in err
-    assert not list(tmp_path.glob("out*"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_too_many_quarantined_fail_the_run(clinics, tmp_path, capsys):
     assert preprocess(clinics, tmp_path / "out", "--max-quarantined", "0.1") == 2
-    assert "20.0% of the files were quarantined" in capsys.readouterr().err
+    failed = tmp_path / "out.failed"
+    err = capsys.readouterr().err
+    assert "20.0% of the files were quarantined" in err
+    assert err.strip().endswith(f"see {failed / 'report.html'}")
     assert not (tmp_path / "out").exists()
+    names = {p.relative_to(failed).as_posix() for p in failed.rglob("*") if p.is_file()}
+    assert names == {
+        "run.json",
+        "report.html",
+        "recordings.jsonl",
+        "quarantine/files.jsonl",
+        "quarantine/windows.jsonl",
+    }
+    assert rows(tmp_path / "out.failed.private" / "quarantine.jsonl")[0]["file"].endswith("broken.edf")
+    page = (failed / "report.html").read_text()
+    assert "The run failed: 20.0% of the files were quarantined" in page
+    assert "No shards were kept" in page
+    # The next run that succeeds takes the failure's place.
+    assert preprocess(clinics, tmp_path / "out") == 0
+    assert sorted(p.name for p in tmp_path.glob("out*")) == ["out", "out.private"]
 
 
 def test_an_existing_output_is_kept(clinics, shards, capsys):
@@ -190,8 +220,8 @@ def test_every_awkward_file_is_read_or_quarantined(tmp_path, awkward):
     assert files["in"] == files["accepted"] + files["quarantined"]
     assert "internal_error" not in files["by_reason"]
     assert "reader_crashed" not in files["by_reason"]
-    rows = [json.loads(line) for line in (tmp_path / "out" / "quarantine" / "files.jsonl").read_text().splitlines()]
-    reasons = {"/".join(Path(row["file"]).parts[-2:]): row["reason"] for row in rows}
+    left_out = rows(tmp_path / "out.private" / "quarantine.jsonl")
+    reasons = {"/".join(Path(row["file"]).parts[-2:]): row["reason"] for row in left_out}
     assert reasons["z3score-api/test.edf"] == "not_what_it_says"  # a git-lfs pointer
     assert reasons["bb_python/test.edf"] == "no_samples"  # a header of 512 bytes
     assert reasons["epilepsy2bids/chb01_01_sample.edf"] == "too_short"  # 2 s

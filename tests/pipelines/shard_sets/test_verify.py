@@ -1,0 +1,167 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from pipelines.shards import main
+from signals.example import decode_example, encode_example
+from signals.manifest import read_manifest
+from signals.records import decode_window, encode_window
+from signals.tfrecord import read_shard, write_shard
+
+
+def verify(folder, capsys):
+    code = main(["verify", str(folder)])
+    out, err = capsys.readouterr()
+    assert len((out + err).splitlines()) == 1
+    return code, out + err
+
+
+def edit(path, change):
+    fields = json.loads(path.read_text())
+    change(fields)
+    path.write_text(json.dumps(fields))
+
+
+def rewrite(shard_set, change):
+    """Write the first shard anew with changed records, and its true digest into the manifest."""
+    shard = read_manifest(shard_set).shards[0]
+    info = write_shard(shard_set / shard.path, change(list(read_shard(shard_set / shard.path))))
+
+    def books(manifest):
+        manifest["shards"][0] |= {"sha256": info.sha256, "n_bytes": info.n_bytes, "n_windows": info.n_records}
+
+    edit(shard_set / "manifest.json", books)
+
+
+def changed(record, **values):
+    window = decode_window(record)
+    return encode_window(type(window)(**{**vars(window), **values}))
+
+
+def test_a_whole_set(finished, capsys):
+    code, said = verify(finished[1], capsys)
+    assert code == 0
+    assert "24 windows in 2 shards of 2 sites" in said
+
+
+def test_a_flipped_byte(shard_set, capsys):
+    path = next(shard_set.glob("site=south/*"))
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+    code, said = verify(shard_set, capsys)
+    assert code == 1
+    assert "site=south/windows-00000-of-00001.tfrecord.snappy has changed: its sha256" in said
+
+
+def test_a_flipped_byte_that_the_manifest_knows(shard_set, capsys):
+    # The digest alone would not notice it; the record's checksum does.
+    def flip(records):
+        return [records[0][:-1] + bytes([records[0][-1] ^ 1]), *records[1:]]
+
+    rewrite(shard_set, flip)
+    code, said = verify(shard_set, capsys)
+    assert code == 1
+    assert "record 0" in said
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "_COMPLETED", "run.json", "recordings.jsonl"])
+def test_a_missing_file(shard_set, capsys, name):
+    (shard_set / name).unlink()
+    code, said = verify(shard_set, capsys)
+    assert code == 1
+    assert name in said
+
+
+def test_a_missing_shard(shard_set, capsys):
+    next(shard_set.glob("site=north/*")).unlink()
+    code, said = verify(shard_set, capsys)
+    assert code == 1
+    assert "site=north/windows-00000-of-00001.tfrecord.snappy is missing" in said
+
+
+def test_an_extra_file(shard_set, capsys):
+    (shard_set / "site=north" / "notes.txt").write_text("")
+    code, said = verify(shard_set, capsys)
+    assert code == 1
+    assert "site=north/notes.txt does not belong to the set" in said
+
+
+def test_a_gap_in_the_numbers(shard_set, capsys):
+    old, new = (f"site=north/windows-0000{i}-of-00002.tfrecord.snappy" for i in (0, 1))
+    next(shard_set.glob("site=north/*")).rename(shard_set / new)
+    edit(shard_set / "manifest.json", lambda m: m["shards"][0].update(path=new))
+    code, said = verify(shard_set, capsys)
+    assert code == 1
+    assert "the numbers of north have a gap" in said
+    assert old not in said  # of one shard, the right name is 0 of 1
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda m: m["shards"][0].update(n_windows=13), "holds 12 records, the manifest says 13"),
+        (lambda m: m["counts"]["files"].update({"in": 6}), "files in, 6 by the manifest, 5 by the rows"),
+        (lambda m: m["counts"]["windows"].update(written=23), "windows written, 23"),
+        (lambda m: m["counts"]["sites"]["south"].update(classes={"LPD": 12, "GPD": 1}), "classes of south"),
+        (lambda m: next(iter(m["subjects"].values())).update(n_windows=7), "has 6 windows, the manifest says 7"),
+        (lambda m: m["subjects"].popitem(), "whom the manifest does not know"),
+        (lambda m: m.update(config_hash="0" * 16), "was prepared under"),
+        (lambda m: m.pop("shards"), "is no manifest"),
+    ],
+)
+def test_books_that_do_not_add_up(shard_set, capsys, change, says):
+    edit(shard_set / "manifest.json", change)
+    code, said = verify(shard_set, capsys)
+    assert code == 1
+    assert says in said
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda records: [*records, records[0]], "occurs twice"),
+        (lambda records: records[1:], "do not agree with its records"),
+        (lambda records: [changed(records[0], site_id="south"), *records[1:]], "is of site south, its folder of north"),
+        (lambda records: [changed(records[0], ch_state=np.zeros(18, np.uint8)), *records[1:]], "ch_state has shape"),
+        (
+            lambda records: [encode_example({**decode_example(records[0]), "patient": b"x"}), *records[1:]],
+            "fields ['patient'] are missing or unknown",
+        ),
+        (
+            lambda records: [encode_example({**decode_example(records[0]), "key": b"0" * 16}), *records[1:]],
+            "its key is not that of its recording and onset",
+        ),
+        (lambda records: [b"\x00" * 40, *records[1:]], "record 0 is no window"),
+    ],
+)
+def test_records_that_are_not_what_they_should_be(shard_set, capsys, change, says):
+    rewrite(shard_set, change)
+    code, said = verify(shard_set, capsys)
+    assert code == 1
+    assert says in said
+
+
+def test_a_folder_that_is_no_set(tmp_path, capsys):
+    code, said = verify(tmp_path, capsys)
+    assert code == 1
+    assert "is no shard set" in said
+
+
+def test_a_lost_row_of_the_quarantine(shard_set, capsys):
+    (shard_set / "quarantine" / "files.jsonl").write_text("")
+    code, said = verify(shard_set, capsys)
+    assert code == 1
+    assert "files quarantined, 1 by the manifest, 0 by the rows" in said
+
+
+def test_a_truncated_shard(shard_set, capsys):
+    path = next(shard_set.glob("site=north/*"))
+    shutil.copy(path, path.with_suffix(".copy"))
+    path.write_bytes(path.with_suffix(".copy").read_bytes()[:-100])
+    path.with_suffix(".copy").unlink()
+    code, said = verify(shard_set, capsys)
+    assert code == 1
+    assert "bytes, the manifest says" in said
