@@ -71,7 +71,9 @@ def extremes(x: np.ndarray, n_bins: int = 220) -> tuple[int | None, ...]:
     """
     n_bins = max(1, min(n_bins, len(x) // 2))
     values: list[int | None] = []
-    for part in np.array_split(x, n_bins):
+    # Equal bins to the sample: numpy's array_split puts the longer ones first, which bends the time axis.
+    edges = np.arange(n_bins + 1) * len(x) // n_bins
+    for part in np.split(x, edges[1:-1]):
         present = part[np.isfinite(part)]
         if not present.size:
             values += [None, None]

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -34,20 +34,23 @@ def given_identifiers(path: Path) -> frozenset[str]:
     return found
 
 
-def source_identifiers(folder: Path) -> frozenset[str]:
+def source_identifiers(folder: Path, sites: Collection[str] = ()) -> frozenset[str]:
     """Return what the recordings below a folder say of persons: header fields, whole and in parts, and file names.
 
-    EDF and BDF headers are read as they lie in the file, so that a fault of the reader is no fault of the check.
-    Raises ValueError for a folder without recordings.
+    EDF and BDF headers are read as they lie in the file, so that a fault of the reader is no fault of the check. A word
+    of the recording field (hospital, equipment) that is the name of one of `sites` is no identifier; one of the patient
+    field always is. Raises ValueError for a folder without recordings.
     """
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_side_file(path))
     if not paths:
         raise ValueError(f"{folder} holds no recording")
     found: set[str] = set()
+    hospitals = {collapsed(site) for site in sites}
     for path in paths:
         stem = collapsed(path.name.split(".")[0])
+        patient, recording = _header_fields(path)
         found |= {stem} if len(stem) >= _SHORTEST_STEM else set()
-        found |= _parts(_header_text(path))
+        found |= _parts(patient) | (_parts(recording) - hospitals)
     return frozenset(found)
 
 
@@ -74,22 +77,25 @@ def _is_side_file(path: Path) -> bool:
     return any(fnmatch(path.name.lower(), pattern) for pattern in SIDE_FILES)
 
 
-def _header_text(path: Path) -> str:
+def _header_fields(path: Path) -> tuple[str, str]:
     with path.open("rb") as file:
         head = file.read(256)
     if len(head) == 256 and (head[:8] == b"0       " or head[:8] == b"\xffBIOSEMI"):
-        # Patient and recording fields: code, sex, birth date, name; start date, number, technician, equipment.
-        return head[8:168].decode("latin-1")
+        # Patient: code, sex, birth date, name. Recording: start date, number, technician, equipment.
+        return head[8:88].decode("latin-1"), head[88:168].decode("latin-1")
     try:
-        return open_recording(str(path)).patient
+        return open_recording(str(path)).patient, ""
     except UnreadableError:
-        return ""
+        return "", ""
 
 
 def _parts(header: str) -> set[str]:
-    words: Iterable[str] = [field for field in header.split() if field]
-    words = {*words, *(part for word in words for part in re.split(r"[^\w]+|_", word))}
-    return {word for word in map(collapsed, words) if _tells(word)}
+    fields = header.split()
+    # EDF+ writes the spaces of a name as underscores. A code is whole with its hyphens: the first part of "ward7-0815"
+    # names nobody; a long number does, wherever it stands.
+    names = [part for field in fields for part in re.split(r"[_^,;]", field)]
+    numbers = [part for field in fields for part in re.findall(r"\d+", field)]
+    return {word for word in map(collapsed, [*fields, *names, *numbers]) if _tells(word)}
 
 
 def _tells(word: str) -> bool:

@@ -6,6 +6,7 @@ masked: the output of a check must not become the next place where a name stands
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,9 @@ def check_identity(shards_dir: Path, *, identifiers: Path | None = None, sources
     if not any((shards_dir / name).is_file() for name in (MANIFEST, RUN)):
         raise Problem(f"{shards_dir} is no shard set: it has neither {MANIFEST} nor {RUN}")
     wanted = given_identifiers(identifiers) if identifiers else frozenset()
-    wanted |= source_identifiers(sources) if sources else frozenset()
+    if sources:
+        sites = [path.name.removeprefix("site=") for path in shards_dir.glob("site=*")]
+        wanted |= source_identifiers(sources, sites)
     seen: set[tuple[str, str]] = set()
     findings: list[str] = []
     n_texts = 0
@@ -75,7 +78,9 @@ def check_identity(shards_dir: Path, *, identifiers: Path | None = None, sources
         findings += [f"{text.where}: {text.field} {what}" for what in breaches(text, wanted)]
     verdict = f"{len(findings)} findings" if findings else "nobody is named"
     looked = f"dates, times, paths, addresses, ids out of form{f' and {len(wanted)} identifiers' if wanted else ''}"
-    return Checked(tuple(findings), f"{shards_dir}: {verdict} in {n_texts} texts; looked for {looked}")
+    counted = Counter(findings).items()
+    told = tuple(line if n == 1 else f"{line} ({n} times)" for line, n in counted)
+    return Checked(told, f"{shards_dir}: {verdict} in {n_texts} texts; looked for {looked}")
 
 
 def breaches(text: Text, identifiers: frozenset[str]) -> list[str]:

@@ -59,6 +59,8 @@ def test_sources_are_read_anew(finished):
     # Patient name and code as the headers have them, names of files; the fillers of the header are no identifiers.
     assert {"mustermann", "erika", "erikamustermann", "mrnnorth0", "north0", "south1", "broken"} <= found
     assert "x" not in found
+    # A hospital may have the name of its site, a patient may not.
+    assert "mustermann" in source_identifiers(finished[0], ["mustermann", "pyedflib"])
     assert "labels" not in found
 
 
