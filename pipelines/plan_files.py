@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from traceback import format_tb
 from typing import Any
 
 import apache_beam as beam
@@ -91,7 +92,8 @@ class PlanFile(beam.DoFn):
         except TransferError:  # the runner tries again, and the run dies rather than lose a good file
             raise
         except Exception as error:  # one file must not take the run along; the reason code counts it
-            logger.exception("planning failed")
+            # Where, but not the message: it may quote a path or a name, and goes to the private list alone.
+            logger.error("planning failed: %s\n%s", type(error).__name__, "".join(format_tb(error.__traceback__)))
             yield from self._quarantine(ref, "internal_error", f"{type(error).__name__}: {error}", recording)
             return
         yield beam.pvalue.TaggedOutput(

@@ -63,3 +63,8 @@ def event_word(description: str) -> str:
     if text in _STIMULI:
         return _STIMULI[text]
     return next((word for word, pattern in _COMPILED if pattern.fullmatch(text)), OTHER)
+
+
+def is_event_word(text: str) -> bool:
+    """Return whether a text is one that `event_word` gives."""
+    return text in EVENT_WORDS or re.fullmatch(r"T[0-2]|[SR]?\d{1,3}", text) is not None

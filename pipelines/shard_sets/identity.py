@@ -14,6 +14,7 @@ from pipelines.shard_sets.identifiers import contained, given_identifiers, sourc
 from pipelines.shard_sets.problem import Problem
 from pipelines.shard_sets.texts import UNKNOWN_FIELD, Text, texts_of
 from pipelines.shard_sets.verify import KNOWN_FILES
+from signals.events import is_event_word
 from signals.manifest import MANIFEST, RUN
 
 _MONTH = r"(?:jan|feb|mar|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-z]*"
@@ -93,6 +94,8 @@ def breaches(text: Text, identifiers: frozenset[str]) -> list[str]:
     form = FORMS.get(text.field)
     if form is not None and not form.fullmatch(text.text):
         found.append(f"is not of its form: {masked(text.text)}")
+    if text.field == "event" and not is_event_word(text.text):
+        found.append(f"is no event word: {masked(text.text)}")
     if text.is_prose:
         for name, pattern in PATTERNS.items():
             if hit := pattern.search(text.text):

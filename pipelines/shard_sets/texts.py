@@ -15,6 +15,8 @@ from signals.tfrecord import read_shard
 UNKNOWN_FIELD = "unknown field"
 """Name under which the fields of a record are told that no code of ours writes."""
 _SHOWN = {"title", "alt", "aria-label", "href", "src", "content", "id", "class"}
+_KEYS = {"subjects": "subject_id", "events": "event"}
+"""Dictionaries whose keys are data, held to a form."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,7 @@ def _walk(value: Any, where: str, field: str) -> Iterator[Text]:
             yield from _walk(item, where, field)
     elif isinstance(value, dict):
         for key, item in value.items():
-            # Keys of the subjects are ids themselves, and are held to their form.
-            yield Text(where, "subject_id" if field == "subjects" else "key", key)
+            yield Text(where, _KEYS.get(field, "key"), key)
             yield from _walk(item, where, key)
 
 

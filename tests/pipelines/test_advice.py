@@ -1,7 +1,17 @@
-from pipelines.advice import ADVICE
+import re
+from pathlib import Path
+
+from pipelines.advice import ADVICE, NOTES
 from signals.prepare import WINDOW_REASONS
 from signals.recording import READ_REASONS
 
 
 def test_every_reason_says_what_to_do():
     assert set(ADVICE) == set(READ_REASONS) | set(WINDOW_REASONS)
+
+
+def test_every_bids_note_says_what_was_done():
+    source = (Path(__file__).parents[2] / "signals" / "readers" / "bids.py").read_text()
+    written = set(re.findall(r'notes\.append\("(\w+)"\)', source))
+    assert written
+    assert {name for name in NOTES if name.startswith("bids_")} == written

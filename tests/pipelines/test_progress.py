@@ -20,15 +20,18 @@ def result(seed=0):
     moments = Moments.of(np.random.default_rng(seed).standard_normal((19, 500)) * 20)
     subject = SubjectEntry(site_id="north", n_windows=3, recording_ids=("a", "b"), moments=moments)
     shard = Shard(path="site=north/w.snappy", site_id="north", n_windows=3, n_bytes=10, sha256="f" * 64)
-    return ShardResult(shard, {"subject": subject}, (Rejected("a", "north", 1 / 3, "flat"),), {"flat": 7})
+    return ShardResult(
+        shard,
+        {"subject": subject},
+        (Rejected("a", "north", 1 / 3, "flat"),),
+        {"classes": {"LPD": 1}, "quality": [0, 3]},
+    )
 
 
 def test_a_note_gives_back_every_bit(tmp_path):
     keep(str(tmp_path), "site=north/w.snappy", "digest", result())
     back = kept(str(tmp_path), "site=north/w.snappy", "digest", ShardResult)
-    assert (back.shard, back.rejected, back.flagged_seconds) == (
-        result().shard, result().rejected, result().flagged_seconds,
-    )  # fmt: skip
+    assert (back.shard, back.rejected, back.sums) == (result().shard, result().rejected, result().sums)
     mine, theirs = result().subjects["subject"].moments, back.subjects["subject"].moments
     for name in ("count", "mean", "m2", "sizes"):
         a, b = getattr(mine, name), getattr(theirs, name)

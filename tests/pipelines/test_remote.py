@@ -23,6 +23,17 @@ def local_tree(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def taken(tree, name):
+    """The rows of a list, taken out of a tree, without what names a file by its path."""
+    return [{**json.loads(line), "file_id": None} for line in tree.pop(name).splitlines()]
+
+
+def facts(tree):
+    """The facts of the run report, taken out of a tree with the page, without how long it took."""
+    assert tree.pop("report.html").startswith(b"<!DOCTYPE html>")
+    return json.loads(tree.pop("run.json")) | {"timings": None}
+
+
 @pytest.fixture
 def few_pages(monkeypatch):
     """Small pages, so that small files have many."""
@@ -41,11 +52,41 @@ def test_from_bucket_to_bucket_gives_the_bytes_of_a_local_run(clinics, bucket, t
     there = ["--input", uri, "--labels", f"{uri}/labels.csv", "--output", "gs://cerebeam/out"]
     assert main([*there, *SALT]) == 0
     here, remotely = local_tree(tmp_path / "out"), bucket.tree("out")
-    # The one place where a path survives names the file as it was given.
-    (row,) = map(json.loads, remotely.pop("quarantine/files.jsonl").splitlines())
-    assert row["file"] == f"{uri}/south/broken.edf"
-    assert here.pop("quarantine/files.jsonl")
+    for name in ("recordings.jsonl", "quarantine/files.jsonl"):
+        assert taken(remotely, name) == taken(here, name) != []
+    assert facts(remotely) == facts(here)
     assert digests(remotely) == digests(here)
+    # The one place where a path survives names the file as it was given, and lies beside the set.
+    private = bucket.tree("out.private")
+    (row,) = map(json.loads, private.pop("quarantine.jsonl").splitlines())
+    assert (row["file"], private) == (f"{uri}/south/broken.edf", {})
+    assert not any(uri.encode() in octets for octets in bucket.tree("out").values())
+
+
+def test_what_a_remote_run_left_out_is_replayed(clinics, bucket):
+    uri = bucket.upload(clinics, "clinics")
+    first = ["--input", uri, "--labels", f"{uri}/labels.csv", "--output", "gs://cerebeam/out"]
+    assert main([*first, *SALT]) == 0
+    (clinics / "south" / "broken.edf").write_bytes((clinics / "south" / "south0.edf").read_bytes())
+    bucket.upload(clinics, "clinics")
+    remote._mirrors.clear()  # the replay is another process
+    assert main(["--replay", "gs://cerebeam/out", "--output", "gs://cerebeam/again", *SALT]) == 0
+    counts = json.loads(bucket.tree("again")["manifest.json"])["counts"]
+    assert (counts["files"]["in"], counts["files"]["accepted"]) == (1, 1)
+    assert bucket.tree("again.private") == {}
+
+
+def test_a_remote_run_that_must_not_count_keeps_its_report_beside_the_output(clinics, bucket, capsys):
+    uri = bucket.upload(clinics, "clinics")
+    options = ["--input", uri, "--output", "gs://cerebeam/out", "--max-quarantined", "0", *SALT]
+    assert main(options) == 2
+    assert "see gs://cerebeam/out.failed/report.html" in capsys.readouterr().err
+    assert bucket.tree("out") == bucket.tree("out.private") == {}
+    failed = bucket.tree("out.failed")
+    assert sorted(failed) == [
+        "quarantine/files.jsonl", "quarantine/windows.jsonl", "recordings.jsonl", "report.html", "run.json"
+    ]  # fmt: skip
+    assert list(bucket.tree("out.failed.private")) == ["quarantine.jsonl"]
 
 
 def test_a_glob_names_remote_files(clinics, bucket, tmp_path):

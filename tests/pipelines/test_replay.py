@@ -30,22 +30,22 @@ def output(tmp_path):
 
 @pytest.mark.parametrize("given", ["out", "out/quarantine/files.jsonl", "out.private/quarantine.jsonl"])
 def test_the_set_its_list_and_the_private_list_mean_the_same(output, given):
-    assert replayed_inputs(output.parent / given, None).files == (ONE, TWO)
+    assert replayed_inputs(str(output.parent / given), None).files == (ONE, TWO)
 
 
 def test_only_some_reasons(output):
-    assert replayed_inputs(output, None, reasons=["no_samples"]).files == (TWO,)
+    assert replayed_inputs(str(output), None, reasons=["no_samples"]).files == (TWO,)
     with pytest.raises(InputError, match="no file was left out for 'flat', only for label_out_of_range, no_samples"):
-        replayed_inputs(output, None, reasons=["flat"])
+        replayed_inputs(str(output), None, reasons=["flat"])
 
 
 def test_corrected_labels_take_the_place_of_the_old(output, tmp_path):
     (tmp_path / "labels.csv").write_text("site,subject,file,onset_s,label\nnorth,p9,one.edf,5,GPD\n")
-    files = replayed_inputs(output, read_labels(tmp_path / "labels.csv")).files
+    files = replayed_inputs(str(output), read_labels(tmp_path / "labels.csv")).files
     assert files[0] == FileRef("/a/one.edf", "north", "p9", 50.0, (Label(onset_s=5.0, label="GPD"),))
     assert files[1] == TWO
 
 
 def test_nothing_to_replay(tmp_path):
     with pytest.raises(InputError, match="nothing to replay: .*out.private/quarantine.jsonl does not exist"):
-        replayed_inputs(tmp_path / "out", None)
+        replayed_inputs(str(tmp_path / "out"), None)

@@ -1,6 +1,7 @@
 """The same bytes from every runner, and what a killed run leaves."""
 
 import hashlib
+import json
 import os
 import re
 import signal
@@ -15,12 +16,14 @@ from pipelines.preprocess import main
 
 SALT = ("--salt", "secret")
 TWO = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
-SMALL = ("--shard-mb", "0.3")  # 31 s of EEG: a shard a recording
+SMALL = ("--shard-mb", "0.3")  # 44 s of EEG: a shard a recording
 
 
 def tree(folder):
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    """What a run wrote, without how long it took: {path: sha256, or the facts of the run report}."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "report.html")
+    found = {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    return found | {"run.json": json.loads((folder / "run.json").read_text()) | {"timings": None}}
 
 
 def command(clinics, output, *args):

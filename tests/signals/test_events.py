@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signals.events import EVENT_WORDS, OTHER, event_word
+from signals.events import EVENT_WORDS, OTHER, event_word, is_event_word
 
 KNOWN = {
     "seizure": "seizure|Sz|SZ onset|Seizure end|focal seizure|electrographic seizure",
@@ -50,12 +50,14 @@ def test_known_events_keep_their_word(word, texts):
 @pytest.mark.parametrize("text", PRIVATE)
 def test_free_text_does_not_pass(text):
     assert event_word(text) == OTHER
+    assert not is_event_word(text)
 
 
 @given(st.text(max_size=40))
 def test_nothing_but_the_closed_list_comes_out(text):
     word = event_word(text)
     assert word in EVENT_WORDS or re.fullmatch(r"[TSR]?\d{1,3}", word)
+    assert is_event_word(word)
 
 
 @given(st.sampled_from(sorted(EVENT_WORDS - {OTHER})), st.text(alphabet="abcdefghij ", min_size=1, max_size=12))

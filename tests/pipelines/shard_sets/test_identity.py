@@ -92,6 +92,7 @@ def test_sources_are_read_anew(finished):
         (lambda s: plant_in_page(s, "</html>", "</html><!-- began 08:15 -->"), "holds a time of day"),
         (lambda s: (s / "recordings.jsonl").write_text('{"recording_id": "S001"}'), "recording_id is not of its form"),
         (lambda s: (s / "quarantine" / "files.jsonl").write_text('{"file": "/data/north0.edf"}'), "an absolute path"),
+        (lambda s: (s / "recordings.jsonl").write_text('{"events": {"fell asleep": 2}}'), "is no event word: f… of 11"),
         (lambda s: (s / "south1.edf").write_bytes(b""), "file does not belong to a shard set"),
         (lambda s: shutil.copytree(s.with_name("set.private"), s / "private"), "file does not belong to a shard set"),
         (lambda s: (s / "site=south").rename(s / "site=erika-mustermann"), "file holds an identifier"),
