@@ -10,7 +10,7 @@ endif
 # BLAS threads beside worker processes make two cores slower, not faster.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install check test demo bench clean
+.PHONY: install check test demo bench bench-artifacts clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)

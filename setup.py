@@ -44,6 +44,8 @@ setup(
             "transformers>=5.23",
             "tyro>=1.0",
         ],
+        # A worker that runs --autoencoder.
+        "anomaly": ["onnx>=1.23", "onnxruntime>=1.31"],
         "serve": ["onnxruntime>=1.31"],
         # gs:// and Dataflow; workers get it with Beam's container.
         "gcp": ["apache-beam[gcp]>=2.77"],
@@ -55,6 +57,7 @@ setup(
             "import-linter>=2.0",
             "mypy>=2.4",
             "pyedflib>=0.1.42",
+            "pyprep>=0.9",
             "pytest>=9.2",
             "pytest-xdist>=3.8",
             "ruff>=0.17",

@@ -10,6 +10,7 @@ COMMANDS = {
     "preprocess": ("pipelines.preprocess", "recordings to one shard set"),
     "verdicts": ("pipelines.verdicts", "what would become of each file, without writing anything"),
     "shards": ("pipelines.shards", "verify, tell, show, merge shard sets, prove that they name nobody"),
+    "autoencoder": ("training.autoencoder", "train the network that scores artifacts, on shards without labels"),
     "pretrain": ("training.pretrain", "pretrain an encoder on shards"),
     "finetune": ("training.finetune", "fit a head for a task"),
     "loso": ("training.loso", "leave-one-site-out predictions"),

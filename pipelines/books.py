@@ -130,6 +130,7 @@ def _site_counts(
         "mains_hz": counted(_mains(row) for row in accepted),
         "readers": counted(row["reader"] for row in accepted),
         "notes": counted(note for row in accepted for note in row["notes"]),
+        "bad_channels": counted(name for row in accepted for name, _ in row["bad_channels"]),
         "amplitude_uv": _quantiles([row["amplitude_uv"] for row in accepted if row["amplitude_uv"] is not None]),
     }
 

@@ -12,6 +12,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from pipelines import storage
+from pipelines.anomaly import AutoencoderError, check_autoencoder
 from pipelines.inputs import InputError, Inputs, find_inputs
 from pipelines.progress import BEGUN
 from pipelines.replay import replayed_inputs
@@ -36,6 +37,8 @@ class Run:
     salt: str
     shard_mb: float = 128.0
     max_quarantined: float = 0.5
+    autoencoder: str | None = None
+    """ONNX file that scores the windows (`pipelines.anomaly`)."""
     resume: bool = False
     """Go on where a killed run of the same inputs, profile, salt and code ended."""
     options: PipelineOptions = field(default_factory=lambda: beam_options(()))
@@ -69,10 +72,12 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         else:
             inputs = find_inputs(args.input, table)
         profile = with_overrides(PROFILES[args.profile], dict(_option(text) for text in args.set))
+        if args.autoencoder is not None:
+            check_autoencoder(args.autoencoder, profile)
         salt = storage.read_text(args.salt_file).strip() if args.salt_file else args.salt
     except FileNotFoundError as error:
         parser.exit(2, f"{parser.prog}: {error} does not exist\n")
-    except (InputError, LabelError, ValueError, storage.StorageError) as error:
+    except (InputError, LabelError, AutoencoderError, ValueError, storage.StorageError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     if table and (unmatched := table.unmatched(file.uri for file in inputs.files)):
         logger.warning("%d files of the label file are not among the inputs, e.g. %s", len(unmatched), unmatched[0])
@@ -83,6 +88,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         salt=resolve_salt(salt),
         shard_mb=args.shard_mb,
         max_quarantined=args.max_quarantined,
+        autoencoder=args.autoencoder,
         resume=args.resume,
         options=options,
     )
@@ -112,6 +118,7 @@ def command_parser() -> Parser:
     parser.add_argument("--salt-file", help="file that holds the salt, gs:// as well")
     parser.add_argument("--shard-mb", type=float, default=128.0, help="target size of a shard, MB (default 128)")
     parser.add_argument("--max-quarantined", type=float, default=0.5, help="share of files above which the run fails")
+    parser.add_argument("--autoencoder", help="ONNX file of training.autoencoder: scores every channel and second")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output when the run succeeds")
     parser.add_argument("--resume", action="store_true", help="keep the whole shards of a killed run with this output")
     parser.epilog = (

@@ -64,6 +64,12 @@ class Accepted:
     """Robust standard deviation within 1-35 Hz, before preparation."""
     hours_covered: float
     """What of `hours` lies in a planned window; the rest are tails, short stretches and what no label speaks of."""
+    source_reference: str = ""
+    """What the channels were recorded against, where file or labels say it."""
+    reference: str = ""
+    """What the windows are referenced to."""
+    bad_channels: tuple[tuple[str, str], ...] = ()
+    """Electrodes found bad, and why."""
     events: dict[str, int] = field(default_factory=dict)
     """How often each event word (`signals.events`) stands in the recording's annotations."""
 
@@ -112,6 +118,9 @@ class PlanFile(beam.DoFn):
                 mains_detected=ref.mains_hz is None and recording.mains_hz is None and plan.mains_hz is not None,
                 amplitude_uv=plan.amplitude_uv,
                 hours_covered=covered_s(plan, starts) / 3600,
+                source_reference=plan.source_reference,
+                reference=plan.profile.reference,
+                bad_channels=plan.bad_channels,
                 events=event_counts(recording),
             ),
         )

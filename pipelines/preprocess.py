@@ -22,6 +22,7 @@ from apache_beam.pvalue import AsList
 from tqdm import tqdm
 
 from pipelines import storage
+from pipelines.anomaly import ScoreBlocks
 from pipelines.books import complaint
 from pipelines.example_traces import ExampleTraces
 from pipelines.finish import WriteManifest
@@ -45,7 +46,10 @@ def build(pipeline: beam.Pipeline, run: Run, output: str) -> None:
     """Add the whole chain to a pipeline; shards and manifest go to `output`."""
     files = pipeline | "Files" >> beam.Create(run.inputs.files)
     planned = files | "PlanFiles" >> PlanFiles(run.profile, run.salt)
-    results = planned.blocks | "WriteShards" >> WriteShards(output, run.shard_mb)
+    blocks = planned.blocks
+    if run.autoencoder is not None:
+        blocks = blocks | "ScoreBlocks" >> ScoreBlocks(run.autoencoder)
+    results = blocks | "WriteShards" >> WriteShards(output, run.shard_mb)
     examples = planned.blocks | "ExampleTraces" >> ExampleTraces()
     finish = WriteManifest(
         output,

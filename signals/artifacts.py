@@ -33,8 +33,14 @@ class Thresholds:
     clip_curvature_uv: float = 0.3
     """Largest second difference on a plateau, µV at 256 Hz (scaled to other rates); also at most a tenth of the
     channel's 80% quantile. Curvature, because the high-pass tilts a plateau but does not bend it."""
-    drift_uv: float = 100.0
+    plateau_uv: float = 0.3
+    """Largest step from sample to sample on a plateau of raw samples, µV."""
+    drift_uv: float = 150.0
     """Least size of offset plus slope in a second, µV."""
+    drift_alone_uv: float = 60.0
+    """The same where other channels hold still."""
+    drift_alone: float = 4.0
+    """Least size over the median of all channels for that."""
     drift_share: float = 0.9
     """Least share of a second's power that offset and slope explain; one cycle of a 1 Hz wave reaches 0.61."""
     muscle_uv: float = 15.0
@@ -46,9 +52,11 @@ class Thresholds:
     """Least power of the tone over the noise beside it (3-6 Hz away)."""
     pop_uv: float = 70.0
     """Least jump between the 100 ms before and after a step, µV."""
+    pop_usual: float = 3.0
+    """Least jump over the channel's own robust deviation in the window: large slow activity has steep flanks."""
     pop_ratio: float = 4.0
     """Least jump over the deviation inside of both stretches: the spike of a discharge raises it, a pop does not."""
-    blink_uv: float = 75.0
+    blink_uv: float = 50.0
     """Least deflection of Fp1 and of Fp2, same sign, for at least 125 ms, µV."""
     blink_fade: float = 0.3
     """Largest median deflection over central and posterior electrodes, as a share of that of Fp1 and Fp2."""
@@ -72,8 +80,8 @@ def detect(
 
     x has shape (..., n_chans, n_times), µV; `missing` (bool, broadcast against x) and NaN mark samples that are not
     there: their seconds get "gap" and, where what is left is too large, "amplitude", nothing else. `h_freq` is the
-    effective low-pass edge, by default 0.45 sfreq; "muscle" looks below it, and "line" is skipped above it or if
-    `mains_hz` is None. Blinks need Fp1 and Fp2. Raises ValueError unless the window is whole seconds of whole samples.
+    effective low-pass edge, by default 0.45 sfreq; "muscle" looks below it, and "line" is skipped above it. Where
+    `mains_hz` is None, 50 and 60 Hz are both looked for. Blinks need Fp1 and Fp2. Raises ValueError unless the window is whole seconds of whole samples.
     """
     n_second = int(round(sfreq))
     if n_second != sfreq or x.shape[-1] == 0 or x.shape[-1] % n_second:
@@ -101,6 +109,39 @@ def detect(
         bits |= np.where(flag & ~gap_s, BIT[kind], 0).astype(np.uint16)
     bits |= np.where(gap_s, BIT["gap"], 0).astype(np.uint16)
     return bits | np.where(np.maximum(high, -low) > thresholds.amplitude_uv, BIT["amplitude"], 0).astype(np.uint16)
+
+
+def electrode_faults(
+    x: np.ndarray, sfreq: float, *, first_s: float, onsets_s: np.ndarray, thresholds: Thresholds = Thresholds()
+) -> np.ndarray:
+    """Return the bits "flat" and "clipped" of every channel and second of raw samples, uint16, (n_chans, n_seconds).
+
+    Re-referencing lays the average of all channels over a dead electrode, and filters bend a rail: these two are seen
+    in the file's own samples only. x has shape (n_chans, n_times), µV at `sfreq`, NaN where missing, and begins at
+    `first_s`; second i begins at `onsets_s[i]`, both on the segment's clock. A plateau is a run of `clip_s` that stays
+    within 0.3 µV at the second's largest or smallest value.
+    """
+    n_second, n_run = int(sfreq), max(3, int(round(thresholds.clip_s * sfreq)))
+    starts = np.floor((onsets_s - first_s) * sfreq + 1e-6).astype(np.int64)
+    starts = np.clip(starts, 0, max(x.shape[-1] - n_second, 0))
+    seconds = x[:, starts[:, None] + np.arange(min(n_second, x.shape[-1]))]
+    high, low = seconds.max(axis=-1), seconds.min(axis=-1)  # NaN where a sample is missing, which flags nothing
+    span = high - low
+    bits = np.where(span < thresholds.flat_uv, BIT["flat"], 0).astype(np.uint16)
+    for channel, second in zip(*np.nonzero(span > thresholds.clip_min_uv), strict=True):
+        one = seconds[channel, second]
+        edge = 0.01 * span[channel, second]
+        for rail in (one >= high[channel, second] - edge, one <= low[channel, second] + edge):
+            still = rail[1:] & rail[:-1] & (np.abs(np.diff(one)) <= thresholds.plateau_uv)
+            if np.count_nonzero(still) >= n_run - 1 and _longest_run(still) >= n_run - 1:
+                bits[channel, second] |= BIT["clipped"]
+    return bits
+
+
+def _longest_run(flags: np.ndarray) -> int:
+    """Return the length of the longest stretch of true values, shape (n,)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
 
 
 def kinds_of(bits: int) -> tuple[str, ...]:
@@ -160,7 +201,11 @@ def _drift(seconds: np.ndarray, thresholds: Thresholds) -> np.ndarray:
     slope = (seconds @ ramp) / (n_second * ramp_power)
     power = np.einsum("...t,...t->...", seconds, seconds) / n_second
     explained = offset**2 + slope**2 * ramp_power
-    return (np.abs(offset) + np.abs(slope) > thresholds.drift_uv) & (explained > thresholds.drift_share * power)
+    size = np.abs(offset) + np.abs(slope)
+    # Slow rhythmic delta is as large next door; an electrode that wanders is alone.
+    alone = size > thresholds.drift_alone * np.median(size, axis=-2, keepdims=True)
+    large = (size > thresholds.drift_uv) | (alone & (size > thresholds.drift_alone_uv))
+    return large & (explained > thresholds.drift_share * power)
 
 
 def _spectral(
@@ -179,13 +224,17 @@ def _spectral(
         # The median of a periodogram's bins is ln 2 of their mean.
         broad = np.median(density[..., 20 : top + 1], axis=-1) / np.log(2.0) > limit
         muscle = broad & _lasting(x, n_second, top, limit) if broad.any() else nothing
-    if mains_hz is not None and mains_hz <= h_freq:
-        tone = int(round(mains_hz))
-        beside = [f for d in range(3, 7) for f in (tone - d, tone + d) if 1 < f <= h_freq]
-        noise = np.median(density[..., beside], axis=-1)
-        power = density[..., tone - 1 : tone + 2].sum(axis=-1)
-        line = (power > thresholds.line_uv**2) & (power > 3 * thresholds.line_ratio * noise)
+    for mains in (50.0, 60.0) if mains_hz is None else (mains_hz,):
+        if mains <= h_freq:
+            line = line | _line(density, int(round(mains)), h_freq, thresholds)
     return muscle, line
+
+
+def _line(density: np.ndarray, tone: int, h_freq: float, thresholds: Thresholds) -> np.ndarray:
+    beside = [f for d in range(3, 7) for f in (tone - d, tone + d) if 1 < f <= h_freq]
+    noise = np.median(density[..., beside], axis=-1)
+    power = density[..., tone - 1 : tone + 2].sum(axis=-1)
+    return (power > thresholds.line_uv**2) & (power > 3 * thresholds.line_ratio * noise)
 
 
 def _lasting(x: np.ndarray, n_second: int, top: int, limit: float) -> np.ndarray:
@@ -217,7 +266,10 @@ def _pops(x: np.ndarray, n_second: int, thresholds: Thresholds) -> np.ndarray:
     inside = np.maximum(spread[..., reach:] + spread[..., :-reach], 0.0)
     n_step = 2 * n_gap + 1
     step = np.abs(x[..., n_step:] - x[..., :-n_step])[..., n_side - 1 : n_side - 1 + jump.shape[-1]]
-    abrupt = (jump > thresholds.pop_uv) & (step > 0.5 * jump)
+    seconds = x.reshape(*x.shape[:-1], -1, n_second)
+    inner = np.median(np.abs(seconds - np.median(seconds, axis=-1, keepdims=True)), axis=-1)
+    usual = 1.4826 * np.median(inner, axis=-1)[..., None]
+    abrupt = (jump > np.maximum(thresholds.pop_uv, thresholds.pop_usual * usual)) & (step > 0.5 * jump)
     where = np.nonzero(abrupt & (jump.astype(np.float64) ** 2 > thresholds.pop_ratio**2 * inside))
     others = np.moveaxis(jump, -2, -1)[(*where[:-2], where[-1])]
     alone = np.count_nonzero(others > 0.5 * jump[where][:, None], axis=1) <= 2

@@ -13,8 +13,10 @@ from functools import partial
 import numpy as np
 
 from signals import artifacts, features, quality
+from signals.bad_channels import bad_channels
 from signals.cleaning import clean_window
 from signals.conditioning import Conditioner
+from signals.electrodes import electrode_positions
 from signals.filters import GUARD, bandpass, detect_mains, effective_band, resampling_ratio
 from signals.ica import FIT_BAND, Removal, find_removal
 from signals.montage import MIN_FOR_SPLINES, Derivation, find_electrodes, harmoniser, recorded_references
@@ -39,6 +41,7 @@ _LARGEST_RATIO = 100_000
 """Of the whole numbers of a change of rate: the filter between two rates is as long as they are large."""
 _LOOK_S = 60.0
 _EXCERPT = (6, 20.0)  # pieces and their seconds: what components are fitted on, all of it if a recording is shorter
+_STRETCH_S = 15.0
 
 WINDOW_REASONS = {
     "mostly_missing": "More than half of the window's samples were missing in the source.",
@@ -82,6 +85,9 @@ class RecordingPlan:
     """What the file or its labels say that channels were recorded against; empty where they say nothing."""
     amplitude_uv: float | None = None
     """Robust standard deviation within 1-35 Hz that the unit was judged by, µV, median over channels."""
+    bad_channels: tuple[tuple[str, str], ...] = ()
+    """Electrodes found bad, and why (`signals.bad_channels.REASONS`, joined by "+"). They are no picks any more, unless
+    a note says "bad_channels_kept"."""
 
     @property
     def recording_id(self) -> str:
@@ -117,6 +123,8 @@ class Block:
 
     plan: RecordingPlan
     starts: tuple[WindowStart, ...]
+    anomaly: tuple[np.ndarray | None, ...] = field(default=(), compare=False)
+    """The autoencoder's scores, one array (n_chans, n_seconds) a start where it was asked; see `pipelines.anomaly`."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +180,17 @@ def plan_recording(
     longest_s = max(segment.duration_s for segment in recording.segments)
     if longest_s < profile.window_s - 2 / native_sfreq:  # a file may fall short of its last sample
         raise _too_short(longest_s, profile)
+    notes = (*recording.notes, *["mixed_rates"] * (len(rates) > 1), *["mixed_references"] * (len(recorded) > 1))
+    bad = {} if found.is_bipolar or not profile.repair_bad_channels else _bad(recording, picks, derivations)
+    named = tuple((derivations[row].anode, "+".join(reasons)) for row, reasons in bad.items())
+    if bad:
+        good = [i for i in range(len(picks)) if i not in bad]
+        fewer = harmoniser(tuple(derivations[i] for i in good), profile.signal, profile.reference)
+        if _repairable(fewer.ch_state, fit.ch_state, len(good), profile):
+            picks, derivations = tuple(picks[i] for i in good), tuple(derivations[i] for i in good)
+            notes += ("bad_channels_repaired",)
+        else:
+            notes += ("bad_channels_kept",)
     look = _look(recording, picks)
     mains_hz = mains_hz if mains_hz is not None else recording.mains_hz
     amplitude_uv = _check_plausible(look, native_sfreq)
@@ -187,11 +206,28 @@ def plan_recording(
         band=effective_band(profile.l_freq, profile.h_freq, native_sfreq=native_sfreq, sfreq=profile.signal.sfreq),
         mains_hz=mains_hz if mains_hz is not None else detect_mains(look, native_sfreq),
         offsets=tuple(float(offset) for offset in np.median(look, axis=1)),
-        notes=(*recording.notes, *["mixed_rates"] * (len(rates) > 1), *["mixed_references"] * (len(recorded) > 1)),
+        notes=notes,
         source_reference=recording.reference or "/".join(sorted(recorded)),
         amplitude_uv=amplitude_uv,
+        bad_channels=named,
     )
     return _with_removal(recording, plan) if profile.cleaning.ica else plan
+
+
+def _bad(recording: Recording, picks: Sequence[int], derivations: Sequence[Derivation]) -> dict[int, tuple[str, ...]]:
+    """Return the bad electrodes by place among the picks, with reasons."""
+    positions = electrode_positions([derivation.anode for derivation in derivations])
+    return bad_channels(look_at(recording, picks), recording.sfreqs[picks[0]], positions=positions)
+
+
+def _repairable(after: np.ndarray, before: np.ndarray, n_good: int, profile: Profile) -> bool:
+    """Return whether the recording is still one without its bad electrodes.
+
+    Every channel that was measured must be measured or interpolated, from at least `MIN_FOR_SPLINES` electrodes, and
+    enough must be measured for the profile.
+    """
+    enough = int((after == MEASURED).sum()) >= max(profile.min_measured, int((before == MEASURED).sum()) // 2)
+    return n_good >= MIN_FOR_SPLINES and enough and not (after[before == MEASURED] == ABSENT).any()
 
 
 def plan_windows(recording: Recording, plan: RecordingPlan, labels: Sequence[Label] = ()) -> list[WindowStart]:
@@ -250,16 +286,17 @@ def prepare_block(recording: Recording, block: Block) -> Prepared:
     first = block.starts[0].start
     stop = block.starts[-1].start + n_window
     picks = [plan.picks[i] for i in conditioner.harmoniser.used]
-    x, missing = conditioner.block(
-        partial(_read_range, recording, picks, segment),
-        recording.n_times(plan.picks[0], segment),
-        first,
-        stop,
-    )
+    raw = _Raw()
+
+    def read(a: int, b: int) -> np.ndarray:
+        return raw.keep(recording.read(picks, segment=segment, start=a, stop=b), a)
+
+    x, missing = conditioner.block(read, recording.n_times(plan.picks[0], segment), first, stop)
     prepared = Prepared()
-    for start in block.starts:
+    scores = block.anomaly or (None,) * len(block.starts)
+    for start, anomaly in zip(block.starts, scores, strict=True):
         cut = slice(start.start - first, start.start - first + n_window)
-        window = _window(recording, plan, start, x[:, cut], missing[:, cut])
+        window = _window(recording, plan, start, x[:, cut], missing[:, cut], _faults(plan, raw, start), anomaly)
         reason = reject_reason(window, missing[:, cut])
         if reason is None:
             prepared.windows.append(window)
@@ -288,14 +325,53 @@ def reject_reason(window: Window, missing: np.ndarray) -> str | None:
     return None
 
 
+class _Raw:
+    """The native samples that a block was made of, kept while it is made."""
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[int, np.ndarray]] = []
+
+    def keep(self, x: np.ndarray, start: int) -> np.ndarray:
+        self.parts.append((start, x))
+        return x
+
+    def joined(self) -> tuple[int, np.ndarray]:
+        """Return the first sample's number and the samples, shape (n_picks, n_times)."""
+        self.parts = [(self.parts[0][0], np.concatenate([x for _, x in self.parts], axis=1))]
+        return self.parts[0]
+
+
+def _faults(plan: RecordingPlan, raw: _Raw, start: WindowStart) -> np.ndarray:
+    """Return the faults of a window's electrodes, uint16, shape (n_chans, n_seconds); see `electrode_faults`.
+
+    A measured channel has those of the picks it is made of, an interpolated one none.
+    """
+    first, x = raw.joined()
+    fit = plan.conditioner.harmoniser
+    onsets_s = start.start / plan.profile.signal.sfreq + np.arange(int(plan.profile.window_s))
+    bits = artifacts.electrode_faults(
+        x, plan.native_sfreq, first_s=first / plan.native_sfreq, onsets_s=onsets_s
+    )  # fmt: skip
+    depends = fit.depends[:, fit.used] & (fit.ch_state == MEASURED)[:, None]
+    return np.bitwise_or.reduce(np.where(depends[:, :, None], bits[None], np.uint16(0)), axis=1)
+
+
 def _window(
-    recording: Recording, plan: RecordingPlan, start: WindowStart, x: np.ndarray, missing: np.ndarray
+    recording: Recording,
+    plan: RecordingPlan,
+    start: WindowStart,
+    x: np.ndarray,
+    missing: np.ndarray,
+    faults: np.ndarray,
+    anomaly: np.ndarray | None,
 ) -> Window:
     signal, profile = plan.profile.signal, plan.profile
     ch_state = plan.conditioner.harmoniser.ch_state
     mask = artifacts.detect(
         x, signal.sfreq, ch_names=signal.ch_names, mains_hz=plan.mains_hz, h_freq=plan.band[1], missing=missing
     )
+    # A gap's filler is no fault of the electrode.
+    mask |= np.where(mask & artifacts.BIT["gap"], np.uint16(0), faults)
     mask[ch_state == ABSENT] = 0
     # After the flags: they tell what the source held, also where cleaning has taken it out.
     if plan.removal is not None:
@@ -315,6 +391,7 @@ def _window(
         artifact_mask=mask,
         quality=quality.channel_quality(x, mask, ch_state),
         features=values,
+        anomaly=anomaly,
         modality=signal.name,
         sfreq=signal.sfreq,
         band=plan.band,
@@ -426,6 +503,25 @@ def _look(recording: Recording, picks: Sequence[int]) -> np.ndarray:
     n_look = min(lengths[segment], int(_LOOK_S * recording.sfreqs[picks[0]]))
     start = (lengths[segment] - n_look) // 2
     return np.nan_to_num(recording.read(picks, segment=segment, start=start, stop=start + n_look))
+
+
+def look_at(recording: Recording, picks: Sequence[int]) -> list[np.ndarray]:
+    """Return up to four stretches of `_STRETCH_S` spread over a recording, each (n_picks, n_times), NaN where missing.
+
+    They lie around 1/8, 3/8, 5/8 and 7/8 of its time, within gap-free segments.
+    """
+    sfreq = recording.sfreqs[picks[0]]
+    lengths = np.array([recording.n_times(picks[0], segment) for segment in range(len(recording.segments))])
+    n_stretch = int(min(_STRETCH_S * sfreq, max(lengths.sum() // 4, 1)))
+    ends, stretches = np.cumsum(lengths), []
+    for eighth in (1, 3, 5, 7):
+        at = int(lengths.sum() * eighth // 8)
+        segment = int(np.searchsorted(ends, at, side="right"))
+        centre = at - int(ends[segment] - lengths[segment])
+        n_look = min(n_stretch, int(lengths[segment]))
+        start = min(max(centre - n_look // 2, 0), int(lengths[segment]) - n_look)
+        stretches.append(recording.read(picks, segment=segment, start=start, stop=start + n_look))
+    return stretches
 
 
 def _too_short(longest_s: float, profile: Profile) -> UnreadableError:

@@ -36,6 +36,9 @@ class Profile:
     """Attenuation of what a change of rate would alias, dB (`signals.filters.antialias_taps`)."""
     min_measured: int = 1
     """Fewest measured channels of the modality for a recording to be accepted."""
+    repair_bad_channels: bool = True
+    """Treat electrodes that are bad in most of a recording as missing: interpolated, and marked so
+    (`signals.bad_channels`). Left in, one of them reaches every channel through the average reference."""
     windows: Literal["tile", "labelled"] = "tile"
     """"tile" the whole recording, or cut a window at each label's onset (and tile where a label has none)."""
     annotation_task: str = ""

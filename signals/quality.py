@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from signals.artifacts import BIT
+from signals.bad_channels import bad_channels
+from signals.modality import MODALITIES
 from signals.spectrograms import welch
-from signals.windows import INTERPOLATED, MEASURED
+from signals.windows import INTERPOLATED, MEASURED, Window
 
 WEIGHTS: dict[str, float] = {
     "flat": 1.0,
@@ -96,36 +98,6 @@ def deviation_z(x: np.ndarray, ch_state: np.ndarray) -> np.ndarray:
     return _robust_z(size, (ch_state == MEASURED) & (n_present > 0), least=_LEAST_SPREAD)
 
 
-def bad_channels(
-    x: np.ndarray,
-    sfreq: float,
-    *,
-    ch_state: np.ndarray,
-    flat_uv: float = 0.5,
-    deviation_max: float = 5.0,
-    correlation_min: float = 0.4,
-    noise_max: float = 5.0,
-) -> np.ndarray:
-    """Return which channels are bad, bool, shape (..., n_chans); only measured channels can be.
-
-    Bad is one whose std is below `flat_uv`, whose size deviates (robust z of log std; 7 times at least), which
-    in most seconds correlates with no other channel by `correlation_min`, or whose share of power above 30 Hz is
-    unusual (robust z of its logarithm). The criteria are those of PREP (Bigdely-Shamlo 2015,
-    doi:10.3389/fninf.2015.00016) without RANSAC.
-    x has shape (..., n_chans, n_times), µV, whole seconds.
-    """
-    measured = np.broadcast_to(ch_state == MEASURED, x.shape[:-1])
-    x = np.nan_to_num(x, nan=0.0)
-    std = x.std(axis=-1)
-    flat = std < flat_uv
-    alive = measured & ~flat
-    with np.errstate(invalid="ignore"):
-        deviant = np.abs(_robust_z(np.log(np.maximum(std, 1e-3)), alive, least=_LEAST_SPREAD)) > deviation_max
-        noisy = _robust_z(_noise_share(x, sfreq), alive, least=0.35) > noise_max
-    lonely = (_best_correlation(x, int(round(sfreq)), alive) < correlation_min) & (alive.sum(axis=-1) > 2)[..., None]
-    return measured & (flat | deviant | noisy | lonely)
-
-
 def snr_db(x: np.ndarray, sfreq: float, ch_state: np.ndarray, *, h_freq: float | None = None) -> float:
     """Return the window's signal-to-noise ratio in dB, the median over measured channels; nan without any.
 
@@ -176,6 +148,22 @@ def verdict(
     return WindowVerdict(ok=not reasons, reasons=reasons, snr_db=snr, artifact_ratio=ratio)
 
 
+def window_verdict(window: Window, *, limits: Limits = Limits()) -> WindowVerdict:
+    """Return the verdict on a window, also one that comes out of a shard.
+
+    Bad channels are those that `signals.bad_channels` finds in the window alone; a window of less than 4 s, or with
+    fewer than 6 measured channels, has none.
+    """
+    measured = np.flatnonzero(window.ch_state == MEASURED)
+    positions = np.asarray(MODALITIES[window.modality].positions)[measured]
+    bad = np.zeros(window.ch_state.shape, dtype=bool)
+    bad[measured[list(bad_channels([window.data[measured]], window.sfreq, positions=positions))]] = True
+    return verdict(
+        window.data, window.sfreq, artifact_mask=window.artifact_mask, ch_state=window.ch_state, bad=bad,
+        h_freq=window.band[1], limits=limits,
+    )  # fmt: skip
+
+
 def _robust_z(values: np.ndarray, among: np.ndarray, *, least: float) -> np.ndarray:
     """Return (value - median) / max(1.4826 MAD, least), both over the channels `among`; 0 where there are none."""
     among = np.broadcast_to(among, values.shape)
@@ -191,23 +179,3 @@ def _masked_median(values: np.ndarray, among: np.ndarray) -> np.ndarray:
     low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
     high = np.take_along_axis(ordered, np.minimum(count // 2, values.shape[-1] - 1), axis=-1)
     return np.where(count > 0, 0.5 * (low + high), 0.0)
-
-
-def _noise_share(x: np.ndarray, sfreq: float) -> np.ndarray:
-    """Return log of power above 30 Hz over power in 1-30 Hz."""
-    freqs, density = welch(x, sfreq)
-    low = density[..., (freqs >= 1) & (freqs < 30)].sum(axis=-1)
-    high = density[..., freqs >= 30].sum(axis=-1)
-    return np.log((high + 1e-6) / (low + 1e-6))
-
-
-def _best_correlation(x: np.ndarray, n_second: int, alive: np.ndarray) -> np.ndarray:
-    """Return each channel's largest |correlation| with another live one, median over seconds."""
-    n_seconds = x.shape[-1] // n_second
-    seconds = np.moveaxis(x[..., : n_seconds * n_second].reshape(*x.shape[:-1], n_seconds, n_second), -2, -3)
-    seconds = seconds - seconds.mean(axis=-1, keepdims=True)
-    norm = np.sqrt(np.einsum("...t,...t->...", seconds, seconds))
-    seconds = seconds / np.maximum(norm, 1e-6)[..., None]
-    correlation = np.abs(seconds @ np.swapaxes(seconds, -1, -2))
-    there = alive[..., None, :, None] & alive[..., None, None, :] & ~np.eye(x.shape[-2], dtype=bool)
-    return np.median(np.where(there, correlation, 0.0).max(axis=-1), axis=-2)

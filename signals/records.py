@@ -67,6 +67,8 @@ def encode_window(window: Window) -> bytes:
         "provenance": asdict(window.provenance),
     }
     span = window.label_span_s or ()
+    # Only where it was asked: a record without scores has the same bytes as before there were any.
+    scores = {} if window.anomaly is None else {"anomaly": window.anomaly.astype("<f4").tobytes()}
     return encode_example(
         {
             "schema_version": [SCHEMA_VERSION],
@@ -88,6 +90,7 @@ def encode_window(window: Window) -> bytes:
             "subject_id": window.subject_id.encode(),
             "label": window.label.encode(),
             "about": json.dumps(about, sort_keys=True, ensure_ascii=False).encode(),
+            **scores,
         }
     )
 
@@ -111,6 +114,9 @@ def decode_window(record: bytes) -> Window:
         artifact_mask=np.frombuffer(_raw(fields, "artifact_mask"), dtype="<u2").reshape(n_chans, -1),
         quality=np.frombuffer(_raw(fields, "quality"), dtype="<f4"),
         features=np.frombuffer(_raw(fields, "features"), dtype="<f4").reshape(n_chans, -1),
+        anomaly=np.frombuffer(_raw(fields, "anomaly"), dtype="<f4").reshape(n_chans, -1)
+        if "anomaly" in fields
+        else None,
         modality=about["modality"],
         sfreq=float(_numbers(fields, "sfreq")[0]),
         band=(round(float(band[0]), 4), round(float(band[1]), 4)),

@@ -37,6 +37,9 @@ class Window:
     """float32 in [0, 1], shape (n_chans,): 1 is clean."""
     features: np.ndarray = field(repr=False, compare=False)
     """float32, shape (n_chans, n_features), columns as in `signals.features.FEATURES`."""
+    anomaly: np.ndarray | None = field(default=None, repr=False, compare=False)
+    """The autoencoder's score, float32, shape (n_chans, n_seconds), NaN where a channel was not measured; None where it
+    was not asked (`signals.anomaly`)."""
     modality: str
     sfreq: float
     band: tuple[float, float]

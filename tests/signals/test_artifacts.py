@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfiltfilt
 
-from signals.artifacts import BIT, KINDS, Thresholds, detect, kinds_of
+from signals.artifacts import BIT, KINDS, Thresholds, detect, electrode_faults, kinds_of
 from signals.modality import EEG_1020
 
 SFREQ = 256
@@ -160,8 +160,17 @@ def test_mains_is_not_muscle_and_is_skipped_above_the_edge():
     x += 60 * np.sin(2 * np.pi * 60 * np.arange(x.shape[-1]) / SFREQ)
     assert flags(x, "line", mains_hz=60.0).all()
     assert not flags(x, "muscle", mains_hz=60.0).any()
-    for options in ({"mains_hz": None}, {"mains_hz": 60.0, "h_freq": 50.0}):
-        assert not flags(x, "line", **options).any()
+    assert not flags(x, "line", mains_hz=60.0, h_freq=50.0).any()
+
+
+def test_hum_is_looked_for_at_both_frequencies_where_the_mains_are_not_known():
+    # One loose electrode: the median over channels, which the plan looks at, shows no mains.
+    for mains_hz in (50, 60):
+        x = background(np.random.default_rng(13))
+        x[4] += 12 * np.sin(2 * np.pi * mains_hz * np.arange(x.shape[-1]) / SFREQ)
+        found = flags(x, "line", mains_hz=None)
+        assert found[4].all()
+        assert not np.delete(found, 4, axis=0).any()
 
 
 def test_a_step_in_all_channels_is_no_pop():
@@ -219,3 +228,29 @@ def test_thresholds_and_names():
 def test_wrong_shapes_are_refused(n_times, sfreq, n_names):
     with pytest.raises(ValueError, match=r"is not a multiple|channels"):
         detect(np.zeros((19, n_times)), sfreq, ch_names=CH_NAMES[:n_names], mains_hz=None)
+
+
+def test_faults_of_electrodes_are_seen_in_raw_samples():
+    rng, sfreq = np.random.default_rng(14), 200
+    x = background(rng, sfreq=sfreq).astype(np.float64)
+    x[2, 3 * sfreq : 5 * sfreq] = -40.0  # dead in seconds 3 and 4
+    x[7] = np.clip(x[7] + 400 * np.sin(2 * np.pi * np.arange(x.shape[1]) / sfreq), -300, 300)
+    x[9, 10:20] = np.nan
+    x = np.rint(x / 0.2) * 0.2  # as a file holds it
+    bits = electrode_faults(x, sfreq, first_s=20.0, onsets_s=20.0 + np.arange(10))
+    assert np.flatnonzero(bits[2] & BIT["flat"]).tolist() == [3, 4]
+    # A sine of 400 is above 300 for arccos(3 / 4) / pi = 23% of its period: 230 ms at each rail.
+    assert ((bits[7] & BIT["clipped"]) != 0).all()
+    assert not np.delete(bits, [2, 7], axis=0).any()
+    later = electrode_faults(x[:, 2 * sfreq :], sfreq, first_s=22.0, onsets_s=22.0 + np.arange(8))
+    np.testing.assert_array_equal(later, bits[:, 2:])
+
+
+def test_slow_rhythms_are_no_drift_but_a_wandering_electrode_is():
+    x = background(np.random.default_rng(15))
+    slow = 90 * np.sin(2 * np.pi * 0.6 * np.arange(x.shape[1]) / SFREQ).astype(np.float32)
+    assert not flags(x + np.linspace(1.0, 0.6, 19, dtype=np.float32)[:, None] * slow, "drift").any()
+    x[5] += slow
+    found = flags(x, "drift")
+    assert found[5].any()
+    assert not np.delete(found, 5, axis=0).any()

@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 
 from signals.artifacts import BIT, KINDS
-from signals.quality import REASONS, WEIGHTS, Limits, bad_channels, channel_quality, deviation_z, snr_db, verdict
-from signals.windows import ABSENT, INTERPOLATED, MEASURED
+from signals.quality import (
+    REASONS,
+    WEIGHTS,
+    Limits,
+    channel_quality,
+    deviation_z,
+    snr_db,
+    verdict,
+    window_verdict,
+)
+from signals.records import decode_window, encode_window
+from signals.windows import ABSENT, INTERPOLATED, MEASURED, Provenance, Window
 
 SFREQ, N_CHANS, N_SECONDS = 256, 19, 10
 STATE = np.full(N_CHANS, MEASURED, dtype=np.uint8)
@@ -65,33 +75,6 @@ def test_every_kind_has_a_weight_and_most_are_artifacts():
         assert found.artifact_ratio == (0.0 if found.ok else 1.0)
 
 
-def test_bad_channels_one_of_each_kind():
-    rng = np.random.default_rng(3)
-    x = montage()
-    assert not bad_channels(x, SFREQ, ch_state=STATE).any()
-    x[2] = 0.1 * rng.normal(size=x.shape[-1])  # flat
-    x[5] *= 50  # deviant
-    x[9] = 20 * rng.normal(size=x.shape[-1])  # alone, and noisy
-    smooth = np.convolve(rng.normal(size=x.shape[-1] + 63), np.ones(64) / 8, "valid")
-    x[12] = 20 * smooth / smooth.std()  # alone, not noisy, of usual size
-    x[15] += 15 * rng.normal(size=x.shape[-1])  # noisy
-    bad = bad_channels(x, SFREQ, ch_state=STATE)
-    np.testing.assert_array_equal(np.flatnonzero(bad), [2, 5, 9, 12, 15])
-    state = STATE.copy()
-    state[2], state[5] = ABSENT, INTERPOLATED
-    np.testing.assert_array_equal(np.flatnonzero(bad_channels(x, SFREQ, ch_state=state)), [9, 12, 15])
-    batch = bad_channels(np.stack([x, montage()]), SFREQ, ch_state=STATE)
-    np.testing.assert_array_equal(batch, [bad, np.zeros(N_CHANS, dtype=bool)])
-
-
-def test_a_focal_discharge_does_not_make_channels_bad():
-    x = montage()
-    at = np.arange(x.shape[-1]) / SFREQ % (1 / 3)
-    wave = 250 * np.exp(-0.5 * ((at - 0.04) / 0.012) ** 2) - 150 * np.sin(np.pi * at * 3) ** 2
-    x[4:8] += np.array([0.5, 1.0, 1.0, 0.5])[:, None] * wave
-    assert not bad_channels(x, SFREQ, ch_state=STATE).any()
-
-
 def test_snr_follows_the_ratio_of_densities():
     rng = np.random.default_rng(4)
     white = 5 * rng.normal(size=(N_CHANS, 200 * SFREQ))
@@ -129,3 +112,35 @@ def test_verdicts_name_their_reasons():
     strict = verdict(x, SFREQ, artifact_mask=clean_mask(), ch_state=STATE, bad=none_bad, limits=Limits(snr_db=90.0))
     assert strict.reasons == ("noise",)
     assert {"signal_lost", "artifacts", "bad_channels", "noise", "no_measured_channels"} == set(REASONS)
+
+
+def window_of(x, mask=None, state=STATE):
+    provenance = Provenance(
+        source_sha256="0" * 64, segment=0, start_sample=0, stop_sample=1, reader="r", config_hash="c", code_version="1"
+    )
+    mask = clean_mask() if mask is None else mask
+    return Window(
+        data=x.astype(np.float32), ch_state=state, artifact_mask=mask, quality=channel_quality(x, mask, state),
+        features=np.zeros((N_CHANS, 1), dtype=np.float32), modality="eeg_1020", sfreq=float(SFREQ), band=(0.5, 115.0),
+        site_id="s", subject_id="p", recording_id="r", start_s=0.0, provenance=provenance,
+    )  # fmt: skip
+
+
+def test_a_verdict_can_be_had_of_a_window_from_a_shard():
+    for x, mask in ((montage(), None), (montage(1), np.full((N_CHANS, N_SECONDS), BIT["muscle"], dtype=np.uint16))):
+        window = window_of(x, mask)
+        stored = window_verdict(decode_window(encode_window(window)))
+        assert stored.ok == window_verdict(window).ok
+        assert stored.snr_db == pytest.approx(window_verdict(window).snr_db, abs=0.2)  # steps of 0.1 µV
+        assert ("artifacts" in stored.reasons) == (mask is not None)
+
+
+def test_snr_and_verdict_follow_the_planted_noise():
+    # Twice the noise is 6 dB less, as long as signal and noise both stand out.
+    levels = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0]
+    found = [snr_db(montage(6, noise_uv=level), SFREQ, STATE) for level in levels]
+    assert found == sorted(found, reverse=True)
+    assert found[0] - found[2] == pytest.approx(12.0, abs=1.5)
+    verdicts = [window_verdict(window_of(montage(6, noise_uv=level))) for level in levels]
+    assert "noise" not in verdicts[0].reasons
+    assert "noise" in verdicts[-1].reasons

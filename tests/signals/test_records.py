@@ -68,6 +68,16 @@ def test_decode_undoes_encode(n_chans, n_seconds, scale, seed):
     assert encode_window(back) == encode_window(decode_window(encode_window(back)))
 
 
+def test_scores_travel_where_they_were_asked_and_nowhere_else():
+    window = make_window(np.ones((2, 512)))
+    assert decode_window(encode_window(window)).anomaly is None
+    assert b"anomaly" not in encode_window(window)  # the bytes of records from before there were scores
+    scores = np.array([[0.5, 2.0], [np.nan, np.nan]], dtype=np.float32)
+    np.testing.assert_array_equal(
+        decode_window(encode_window(make_window(np.ones((2, 512)), anomaly=scores))).anomaly, scores
+    )
+
+
 def test_optional_fields_may_be_empty():
     window = make_window(np.ones((2, 256)), label="", votes=(), label_span_s=None)
     assert decode_window(encode_window(window)) == window

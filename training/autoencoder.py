@@ -1,0 +1,218 @@
+"""Train the anomaly autoencoder on shards, without labels, and write it as one ONNX file.
+
+python -m training.autoencoder --shards DIR --output MODEL.onnx
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from model.autoencoder import Autoencoder, export_autoencoder, parity
+from signals.anomaly import SCHEMA_VERSION, model_input
+from signals.artifacts import BIT
+from signals.quality import SPOILT
+from signals.version import code_version
+from signals.windows import MEASURED, Window
+from training.command import parse_command, run_main
+from training.data import Order, Shards, prefetch
+from training.loop import NonFiniteLossError
+from training.optim import make_optimizer, make_scheduler
+from training.pretrain import hold_out
+from training.recipes.autoencoding import RECIPES, AutoencoderRecipe
+
+logger = logging.getLogger(__name__)
+_NOT_LEARNT = SPOILT | BIT["blink"] | BIT["line"]
+"""Seconds that the loss leaves out: eyes and mains reach many electrodes, and would be learnt like brain activity."""
+TOLERANCE = 1e-3
+"""Largest difference of a score between ONNX Runtime and torch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderCommand:
+    """Train the anomaly autoencoder on shards, without labels, and write it as one ONNX file."""
+
+    shards: Path
+    """Folder made by pipelines.preprocess."""
+    output: Path
+    """The ONNX file; must not exist yet."""
+    exclude_sites: tuple[str, ...] = ()
+    """Sites that are left out altogether."""
+    recipe: str = "eeg_autoencoder"
+    """Name of a recipe in training/recipes/autoencoding.py."""
+    config: AutoencoderRecipe = field(default_factory=AutoencoderRecipe)
+    """The recipe, resolved."""
+
+
+def train(command: AutoencoderCommand) -> dict[str, Any]:
+    """Train, calibrate on held-out subjects and write the file; returns what is told in its metadata.
+
+    Raises ValueError for an output that exists, shards that cannot be trained on, and an ONNX file that disagrees with
+    torch.
+    """
+    recipe = command.config
+    if command.output.exists():
+        raise ValueError(f"output {command.output} exists already; choose another")
+    shards = Shards(command.shards, exclude_sites=command.exclude_sites)
+    manifest, started = shards.manifest, time.perf_counter()
+    chosen, held_out = hold_out(shards.entries, share=recipe.held_out_share, seed=recipe.seed)
+    torch.manual_seed(recipe.seed)
+    model = Autoencoder(recipe.network, manifest.modality)
+    optimizer = make_optimizer(model, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    scheduler = make_scheduler(optimizer, warmup_steps=recipe.warmup_steps, steps=recipe.steps)
+    batches = _batches(model, shards, Order(shards.entries, chosen, seed=recipe.seed), recipe)
+    losses = []
+    for step, batch in enumerate(tqdm(batches, desc="autoencoder", total=recipe.steps, unit="step", disable=None)):
+        loss = model.loss(*batch)
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(f"loss={loss.item()} in step {step}")
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        scheduler.step()
+        losses.append(loss.item())
+    model.eval()
+    _calibrate(model, shards, held_out)
+    about = {
+        "schema_version": SCHEMA_VERSION,
+        "modality": manifest.modality.to_dict(),
+        "profile": manifest.profile,
+        "normalisation": "robust window scale, clipped at 20; NaN where not measured",
+        "manifest_digest": manifest.digest,
+        "exclude_sites": sorted(command.exclude_sites),
+        "recipe": asdict(recipe),
+        "loss": [round(float(np.mean(losses[:20])), 4), round(float(np.mean(losses[-20:])), 4)],
+        "thresholds": clean_thresholds(model, shards, held_out),
+        "n_parameters": sum(p.numel() for p in model.parameters()),
+        "code_version": code_version(),
+    }
+    command.output.parent.mkdir(parents=True, exist_ok=True)
+    _write(model, shards, held_out, command.output, about)
+    logger.info("%d steps in %.0f s, loss %s", recipe.steps, time.perf_counter() - started, about["loss"])
+    return about
+
+
+def _write(model: Autoencoder, shards: Shards, windows: Sequence[int], path: Path, about: dict[str, Any]) -> None:
+    """Write the file, and take it away again if it does not say what torch says."""
+    beside = path.with_name(path.name + ".unchecked")
+    try:
+        export_autoencoder(model, beside, about=about)
+        off = parity(model, beside, [_input(shards.window(i)) for i in windows[:8]])
+        if not off <= TOLERANCE:
+            raise ValueError(f"the ONNX file disagrees with torch by {off:.2g}: nothing was written")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _input(window: Window) -> np.ndarray:
+    return model_input(window.data, window.ch_state)
+
+
+def _batches(
+    model: Autoencoder, shards: Shards, order: Order, recipe: AutoencoderRecipe
+) -> Iterator[tuple[Tensor, ...]]:
+    def make(step: int) -> tuple[Tensor, ...]:
+        samples = range(step * recipe.batch, (step + 1) * recipe.batch)
+        rows = [
+            _sample(np.random.default_rng((recipe.seed, 3, s)), shards.window(order.window_of(s)), model, recipe)
+            for s in samples
+        ]
+        return tuple(torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
+
+    return prefetch(make, range(recipe.steps))
+
+
+def _sample(
+    rng: np.random.Generator, window: Window, model: Autoencoder, recipe: AutoencoderRecipe
+) -> tuple[np.ndarray, ...]:
+    """Return signal, seen channels, spoilt signal and seconds that count, of a random stretch of a window."""
+    n_second = model.n_second
+    n_seconds = min(recipe.crop_s, window.artifact_mask.shape[1])
+    first = int(rng.integers(0, window.artifact_mask.shape[1] - n_seconds + 1))
+    x = np.nan_to_num(_input(window))[:, first * n_second : (first + n_seconds) * n_second]
+    measured = window.ch_state == MEASURED
+    groups = model.groups_GC.numpy()
+    hidden = groups[rng.integers(len(groups))] if rng.random() < 0.6 else rng.random(x.shape[0]) < rng.uniform(0.1, 0.4)
+    seen = measured & ~hidden
+    if rng.random() < recipe.absent_share:
+        seen &= rng.random(x.shape[0]) >= rng.uniform(0.0, 0.6)
+    spoilt = _spoil(rng, x, np.flatnonzero(seen)) if rng.random() < recipe.corrupted_share else x
+    counts = (window.artifact_mask[:, first : first + n_seconds] & _NOT_LEARNT) == 0
+    # What was left out of sight without being hidden on purpose is guessed too: the more to learn from.
+    return x, seen.astype(np.float32), spoilt, (counts & measured[:, None]).astype(np.float32)
+
+
+def _spoil(rng: np.random.Generator, x: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Return the signal with one to three of the seen channels spoilt by noise, a step, silence or a shuffle in time."""
+    out = x.copy()
+    for channel in rng.permutation(seen)[: rng.integers(1, 4)]:
+        kind, size = rng.integers(4), np.float32(np.exp(rng.uniform(0.0, 2.5)))
+        start = int(rng.integers(0, x.shape[1]))
+        if kind == 0:
+            noise = rng.standard_normal(x.shape[1] - start, dtype=np.float32)
+            out[channel, start:] += size * (noise if rng.random() < 0.5 else np.cumsum(noise) / 16)
+        elif kind == 1:
+            out[channel, start:] += size * rng.choice([-1, 1])
+        elif kind == 2:
+            out[channel, start:] = 0.0
+        else:
+            out[channel] = np.roll(out[channel], start)[::-1]
+    return out
+
+
+def _calibrate(model: Autoencoder, shards: Shards, windows: Sequence[int]) -> None:
+    found = []
+    for number in windows:
+        window = shards.window(number)
+        with torch.inference_mode():
+            errors, _ = model.errors(torch.from_numpy(_input(window)[None]))
+        good = (window.ch_state == MEASURED)[:, None] & ((window.artifact_mask & _NOT_LEARNT) == 0)
+        found.append(errors[0].numpy()[:, good])
+    values = np.concatenate(found, axis=1)
+    if values.shape[1] < 100:
+        raise ValueError(f"the held-out subjects have {values.shape[1]} good channel-seconds, 100 are needed")
+    model.calibrate(values)
+
+
+def clean_thresholds(model: Autoencoder, shards: Shards, windows: Sequence[int]) -> dict[str, float]:
+    """Return the window scores that 1, 5 and 10% of held-out windows without a flag pass; see `signals.anomaly`."""
+    from signals.anomaly import window_score
+
+    scores = []
+    for number in windows:
+        window = shards.window(number)
+        if not (window.artifact_mask[window.ch_state == MEASURED] & _NOT_LEARNT).any():
+            with torch.inference_mode():
+                scores.append(window_score(model(torch.from_numpy(_input(window)[None]))[0].numpy()))
+    if not scores:
+        return {}
+    return {f"{share:g}": round(float(np.quantile(scores, 1 - share)), 4) for share in (0.01, 0.05, 0.1)}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    prog = "training.autoencoder"
+    arguments = sys.argv[1:] if argv is None else argv
+    command = parse_command(AutoencoderCommand, RECIPES, arguments, default_recipe="eeg_autoencoder", prog=prog)
+
+    def work() -> None:
+        about = train(command)
+        told = {name: about[name] for name in ("loss", "thresholds", "n_parameters")}
+        sys.stdout.write(f"{command.output} {json.dumps(told)}\n")
+
+    run_main(prog, work)
+
+
+if __name__ == "__main__":
+    main()
