@@ -6,6 +6,7 @@ Subjects are made by the synthetic generator from seeds that nothing was set on 
 
 import argparse
 import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import figure, machine
+from benchmarks.harness import figure, machine, module
+from signals.anomaly import model_input, window_score
 from signals.artifacts import BIT, KINDS
 from signals.bad_channels import bad_channels
 from signals.electrodes import canonical_electrode, electrode_positions
@@ -248,13 +250,72 @@ def _kappa(counts: np.ndarray) -> float:
     return float((np.trace(counts) / n - by_chance) / (1 - by_chance)) if by_chance < 1 else float("nan")
 
 
-PARTS = {"detectors": detectors, "bad-electrodes": bad_electrodes, "pyprep": against_pyprep}
+def autoencoder(n_per_site: int, seed: int) -> None:
+    """Train on three sites, then planted artifacts and discharges of other subjects, and of a site never seen."""
+    import onnxruntime
+    from sklearn.metrics import roc_auc_score
+
+    from signals.synthetic.synthesize import synthesize
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        synthesize(root / "corpus", seed=11, subjects_per_site=12, segments_per_subject=3, sites=SITES[:3])
+        module("pipelines.preprocess", "--input", root / "corpus", "--output", root / "shards", "--salt", "bench")
+        seconds, _ = module(
+            "training.autoencoder", "--shards", root / "shards", "--output", root / "a.onnx"
+        )  # fmt: skip
+        session = onnxruntime.InferenceSession(root / "a.onnx", providers=["CPUExecutionProvider"])
+    figure("autoencoder_training_seconds", seconds, "s")
+
+    def score(window: Window) -> np.ndarray:
+        given = model_input(window.data, window.ch_state)[None]
+        return np.asarray(session.run(["anomaly"], {"signal": given})[0][0])
+
+    clean: list[np.ndarray] = []
+    planted: dict[str, list[np.ndarray]] = defaultdict(list)
+    shown: dict[str, list[float]] = defaultdict(list)
+    for site, subject, key in subjects(seed, n_per_site):
+        quiet = replace(site, mains_uv=0.02)
+        data = clean_data(site, subject, key)
+        clean += [score(window) for window in prepared(data, site)]
+        base = {"line": clean_data(quiet, subject, key)}
+        for kind, sizes in SIZES.items():
+            spoilt, places = with_planted(base.get(kind, data), kind, sizes[-2], site=site, key=key)
+            for window in prepared(spoilt, site):
+                truth = np.any([truth_of(one, window) for one in places], axis=0)
+                answer = score(window)
+                planted[kind].append(answer[truth & np.isfinite(answer)])
+        for label in ("Seizure", "LPD", "GPD", "LRDA", "GRDA"):
+            shown[label] += [window_score(score(w)) for w in prepared(clean_data(site, subject, key, label), site)]
+    threshold = float(np.quantile([window_score(answer) for answer in clean], 0.95))
+    calm = np.concatenate([answer[np.isfinite(answer)] for answer in clean])
+
+    def auroc(odd: np.ndarray) -> float:
+        truth = np.concatenate([np.zeros(calm.size), np.ones(odd.size)])
+        return float(roc_auc_score(truth, np.concatenate([calm, odd])))
+
+    for kind, parts in planted.items():
+        print(f"  {kind:<10} size {SIZES[kind][-2]:<6g} AUROC {auroc(np.concatenate(parts)):.3f} of channel-seconds")
+    figure("autoencoder_auroc", auroc(np.concatenate([p for parts in planted.values() for p in parts])), "AUROC")
+    for label, scores in shown.items():
+        print(
+            f"  {label:<8} windows above the threshold that 5% of clean ones pass: {np.mean(np.array(scores) > threshold):.3f}"
+        )
+    every = np.concatenate([np.array(scores) for scores in shown.values()])
+    figure("autoencoder_spike_false_flags", float((every > threshold).mean()), "share_of_windows")
+
+
+PARTS = {
+    "detectors": detectors,
+    "bad-electrodes": bad_electrodes,
+    "pyprep": against_pyprep,
+    "autoencoder": autoencoder,
+}
 
 
 def main() -> None:
     """Run all parts, or one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("bench-output"))
     parser.add_argument("--only", choices=sorted(PARTS))
     parser.add_argument("--subjects", type=int, default=3, help="held-out subjects a site")
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)

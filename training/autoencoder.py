@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model.autoencoder import Autoencoder, export_autoencoder, parity
-from signals.anomaly import SCHEMA_VERSION, model_input
+from signals.anomaly import SCHEMA_VERSION, model_input, window_score
 from signals.artifacts import BIT
 from signals.quality import SPOILT
 from signals.version import code_version
@@ -83,6 +83,7 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
         losses.append(loss.item())
     model.eval()
     _calibrate(model, shards, held_out)
+    tenth = max(1, recipe.steps // 10)
     about = {
         "schema_version": SCHEMA_VERSION,
         "modality": manifest.modality.to_dict(),
@@ -91,7 +92,7 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
         "manifest_digest": manifest.digest,
         "exclude_sites": sorted(command.exclude_sites),
         "recipe": asdict(recipe),
-        "loss": [round(float(np.mean(losses[:20])), 4), round(float(np.mean(losses[-20:])), 4)],
+        "loss": [round(float(np.mean(part)), 4) for part in (losses[:tenth], losses[-tenth:])],
         "thresholds": clean_thresholds(model, shards, held_out),
         "n_parameters": sum(p.numel() for p in model.parameters()),
         "code_version": code_version(),
@@ -154,7 +155,7 @@ def _sample(
 
 
 def _spoil(rng: np.random.Generator, x: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Return the signal with one to three of the seen channels spoilt by noise, a step, silence or a shuffle in time."""
+    """Return the signal with one to three of the seen channels spoilt by noise, a step, silence or another time."""
     out = x.copy()
     for channel in rng.permutation(seen)[: rng.integers(1, 4)]:
         kind, size = rng.integers(4), np.float32(np.exp(rng.uniform(0.0, 2.5)))
@@ -187,8 +188,6 @@ def _calibrate(model: Autoencoder, shards: Shards, windows: Sequence[int]) -> No
 
 def clean_thresholds(model: Autoencoder, shards: Shards, windows: Sequence[int]) -> dict[str, float]:
     """Return the window scores that 1, 5 and 10% of held-out windows without a flag pass; see `signals.anomaly`."""
-    from signals.anomaly import window_score
-
     scores = []
     for number in windows:
         window = shards.window(number)
