@@ -298,9 +298,8 @@ def autoencoder(n_per_site: int, seed: int) -> None:
         print(f"  {kind:<10} size {SIZES[kind][-2]:<6g} AUROC {auroc(np.concatenate(parts)):.3f} of channel-seconds")
     figure("autoencoder_auroc", auroc(np.concatenate([p for parts in planted.values() for p in parts])), "AUROC")
     for label, scores in shown.items():
-        print(
-            f"  {label:<8} windows above the threshold that 5% of clean ones pass: {np.mean(np.array(scores) > threshold):.3f}"
-        )
+        share = float(np.mean(np.array(scores) > threshold))
+        print(f"  {label:<8} {share:.3f} of windows pass the threshold that 5% of clean ones pass")
     every = np.concatenate([np.array(scores) for scores in shown.values()])
     figure("autoencoder_spike_false_flags", float((every > threshold).mean()), "share_of_windows")
 

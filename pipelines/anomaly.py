@@ -105,7 +105,7 @@ def _handler(path: str) -> Any:
     from apache_beam.ml.inference.onnx_inference import OnnxModelHandlerNumpy
 
     class Handler(OnnxModelHandlerNumpy):
-        """One thread a session: workers are processes; the session's options cannot be pickled, so they are made here."""
+        """One thread a session; its options cannot be pickled, so they are made here."""
 
         def load_model(self) -> Any:
             import onnxruntime

@@ -81,7 +81,8 @@ def detect(
     x has shape (..., n_chans, n_times), µV; `missing` (bool, broadcast against x) and NaN mark samples that are not
     there: their seconds get "gap" and, where what is left is too large, "amplitude", nothing else. `h_freq` is the
     effective low-pass edge, by default 0.45 sfreq; "muscle" looks below it, and "line" is skipped above it. Where
-    `mains_hz` is None, 50 and 60 Hz are both looked for. Blinks need Fp1 and Fp2. Raises ValueError unless the window is whole seconds of whole samples.
+    `mains_hz` is None, 50 and 60 Hz are both looked for. Blinks need Fp1 and Fp2. Raises ValueError unless the window
+    is whole seconds of whole samples.
     """
     n_second = int(round(sfreq))
     if n_second != sfreq or x.shape[-1] == 0 or x.shape[-1] % n_second:

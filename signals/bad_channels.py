@@ -194,7 +194,7 @@ def robust_z(values: np.ndarray, *, least: float) -> np.ndarray:
 
 
 def noise_share(x: np.ndarray, sfreq: float) -> np.ndarray:
-    """Return the log of power above 40 Hz over power in 1-40 Hz, mains left out, shape (n_chans,); zeros below 100 Hz."""
+    """Return the log of power above 40 Hz over power in 1-40 Hz, mains left out; zeros below 100 Hz."""
     freqs, density = welch(x, sfreq)
     mains = (np.abs(freqs - 50) < 1.5) | (np.abs(freqs - 60) < 1.5)
     high = (freqs >= 40) & (freqs < GUARD * sfreq) & ~mains

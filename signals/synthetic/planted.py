@@ -29,9 +29,12 @@ SIZES: dict[str, tuple[float, ...]] = {
     "gap": (0.05, 0.3, 1.0),
     "amplitude": (300.0, 600.0, 1200.0),
 }
-"""Sizes of each kind, small to large: flat, remaining noise, µV; clipped, share of time at a rail; drift, peak
-µV over 3 s; muscle, RMS in 20-100 Hz, µV; line, RMS µV, on one electrode for 2 s (plan such a recording without known
-mains: a notch would take it away); pop, step in µV; blink, peak at Fp1, µV; gap, seconds missing; amplitude, peak of one transient, µV."""
+"""Sizes of each kind, small to large.
+
+flat: remaining noise, µV; clipped: share of time at a rail; drift: peak over 3 s, µV; muscle: RMS in 20-100 Hz, µV;
+line: RMS on one electrode for 2 s, µV (plan such a recording without known mains: a notch would take it away); pop:
+step, µV; blink: peak at Fp1, µV; gap: seconds missing; amplitude: peak of one transient, µV.
+"""
 
 _EYES = np.array([0.0, 0.95, -0.3])
 
