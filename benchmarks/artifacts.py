@@ -21,7 +21,8 @@ from signals.bad_channels import bad_channels
 from signals.electrodes import canonical_electrode, electrode_positions
 from signals.modality import EEG_1020
 from signals.montage import find_electrodes
-from signals.prepare import RecordingPlan, look_at, plan_recording, prepare_recording
+from signals.plan import RecordingPlan, look_at, plan_recording
+from signals.prepare import prepare_recording
 from signals.profiles import PRETRAIN, Profile
 from signals.readers.registry import open_recording
 from signals.synthetic.planted import SIZES, Planted, clean_recording, in_memory, plant
@@ -189,7 +190,7 @@ SITES_FOR_PYPREP = (
 
 
 def against_pyprep(n_per_site: int, seed: int) -> None:
-    """Agreement with pyprep's NoisyChannels on real files, on the same stretches; nothing was set on its answers."""
+    """Agreement with pyprep's NoisyChannels on real files, on the same stretches."""
     try:
         from pyprep import NoisyChannels
     except ImportError:

@@ -19,7 +19,8 @@ import numpy as np
 from benchmarks.harness import figure, machine
 from signals.cleaning import Cleaning
 from signals.modality import EEG_1020
-from signals.prepare import RecordingPlan, plan_recording, prepare_recording
+from signals.plan import RecordingPlan, plan_recording
+from signals.prepare import prepare_recording
 from signals.profiles import SIX_CLASS, Profile
 from signals.recording import Recording, Segment
 from signals.synthetic.artifacts import physiological

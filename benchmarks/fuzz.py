@@ -26,7 +26,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import figure, machine
-from signals.prepare import blocks, plan_recording, plan_windows, prepare_block
+from signals.blocks import blocks, plan_windows
+from signals.plan import plan_recording
+from signals.prepare import prepare_block
 from signals.profiles import PRETRAIN
 from signals.readers.registry import open_recording
 from signals.recording import READ_REASONS, UnreadableError

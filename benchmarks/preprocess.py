@@ -26,7 +26,8 @@ from signals.conditioning import Conditioner
 from signals.filters import bandpass, effective_band
 from signals.modality import EEG_1020
 from signals.montage import find_electrodes, harmoniser
-from signals.prepare import plan_recording, prepare_recording
+from signals.plan import plan_recording
+from signals.prepare import prepare_recording
 from signals.profiles import PRETRAIN
 from signals.readers.registry import open_recording
 from signals.synthetic.long_recording import long_recording

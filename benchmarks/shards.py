@@ -8,7 +8,8 @@ from pathlib import Path
 import google_crc32c
 
 from benchmarks.harness import figure
-from signals.prepare import plan_recording, prepare_recording
+from signals.plan import plan_recording
+from signals.prepare import prepare_recording
 from signals.profiles import PRETRAIN
 from signals.readers.registry import open_recording
 from signals.records import decode_window, encode_window

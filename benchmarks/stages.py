@@ -7,7 +7,8 @@ from pathlib import Path
 
 from benchmarks.harness import figure
 from signals.moments import Moments
-from signals.prepare import plan_recording, prepare_recording
+from signals.plan import plan_recording
+from signals.prepare import prepare_recording
 from signals.profiles import PRETRAIN
 from signals.readers.registry import open_recording
 from signals.records import encode_window
@@ -36,9 +37,7 @@ def stages(path: Path, output: Path) -> None:
     profiler.disable()
     total = time.perf_counter() - started
     seconds = {stage: _entered(profiler, files) for stage, files in STAGES.items()}
-    seconds["condition"] -= _entered(profiler, STAGES["read"], within=("signals/prepare.py",)) - _entered(
-        profiler, STAGES["read"], within=("signals/prepare.py:_look",)
-    )
+    seconds["condition"] -= _entered(profiler, STAGES["read"], within=("signals/prepare.py",))
     seconds["rest"] = total - sum(seconds.values())
     for stage, job in (
         ("moments", lambda: [Moments.of(window.data) for window in windows]),
@@ -55,15 +54,12 @@ def stages(path: Path, output: Path) -> None:
 
 
 def _entered(profiler: cProfile.Profile, files: tuple[str, ...], *, within: tuple[str, ...] = ()) -> float:
-    """Return the seconds spent in calls into `files` from other files, or from `within` ("file" or "file:name")."""
+    """Return the seconds spent in calls into `files` from other files, or from `within`."""
     total = 0.0
     for (filename, _, _), (*_, callers) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
         if not filename.endswith(files):
             continue
-        for (caller, _, name), (_, _, _, cumulative) in callers.items():
-            if caller.endswith(files):
-                continue
-            places = (caller, f"{caller}:{name}")
-            if not within or any(place.endswith(w) for place in places for w in within):
+        for (caller, _, _), (_, _, _, cumulative) in callers.items():
+            if not caller.endswith(files) and (not within or caller.endswith(within)):
                 total += cumulative
     return total

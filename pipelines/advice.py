@@ -28,6 +28,8 @@ NOTES = {
     "dc_offset": "the device adds a constant of thousands of µV; it was taken off",
     "gaps": "interrupted; windows never reach across a gap",
     "mixed_references": "channels were recorded against several references; all were brought to the profile’s",
+    "bad_channels_repaired": "electrodes bad in most of the recording; they were interpolated, and marked so",
+    "bad_channels_kept": "electrodes bad in most of the recording; too few others to interpolate them from",
     "bids_bad_channels": "channels.tsv calls channels bad; they were left out and interpolated",
     "bids_channels_unmatched": "channels.tsv names none of the file’s channels; it was left aside",
     "bids_sfreq_disagrees": "eeg.json gives another sampling rate than the file; the file was believed",

@@ -17,7 +17,8 @@ import apache_beam as beam
 import numpy as np
 
 from signals.anomaly import SCHEMA_VERSION, model_input
-from signals.prepare import Block, prepare_block
+from signals.blocks import Block
+from signals.prepare import prepare_block
 from signals.profiles import Profile
 from signals.readers.registry import reopen_recording
 

@@ -17,7 +17,9 @@ import numpy as np
 from pipelines.counters import count
 from pipelines.remote import register_remote
 from pipelines.run_report_traces import extremes
-from signals.prepare import Block, RecordingPlan, prepare_block
+from signals.blocks import Block
+from signals.plan import RecordingPlan
+from signals.prepare import prepare_block
 from signals.readers.registry import reopen_recording
 from signals.recording import Recording
 from signals.records import as_stored

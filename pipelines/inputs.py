@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from pipelines import storage
 from pipelines.corpora.corpus import Corpus, Known, corpus_of
 from pipelines.discovery import CORPORA
+from signals.blocks import Label
 from signals.labels import LabelTable, slug
-from signals.prepare import Label
 from signals.readers.bids import place_of
 
 SIDE_FILES = (

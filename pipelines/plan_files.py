@@ -14,8 +14,9 @@ from apache_beam.metrics import Metrics
 from pipelines.counters import count
 from pipelines.inputs import FileRef
 from pipelines.remote import register_remote
+from signals.blocks import WindowStart, blocks, plan_windows
 from signals.identity import hash_file, hash_subject, source_sha256
-from signals.prepare import RecordingPlan, WindowStart, blocks, plan_recording, plan_windows
+from signals.plan import RecordingPlan, plan_recording
 from signals.profiles import Profile
 from signals.readers.disclosure import event_counts
 from signals.readers.registry import open_recording

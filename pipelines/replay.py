@@ -10,9 +10,9 @@ from typing import Any
 from pipelines import storage
 from pipelines.inputs import FileRef, InputError, Inputs
 from pipelines.publish import PRIVATE, private_folder
+from signals.blocks import Label
 from signals.labels import LabelTable
 from signals.manifest import FILES
-from signals.prepare import Label
 
 
 def private_rows(shards_dir: str) -> list[dict[str, Any]]:

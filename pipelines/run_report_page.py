@@ -16,7 +16,7 @@ from pipelines.run_report_figures import (
 from pipelines.run_report_traces import COLOURS, row_distance, traces
 from signals.artifacts import KINDS
 from signals.page import document, flatten, key_values, table
-from signals.prepare import PLAUSIBLE_UV
+from signals.plan import PLAUSIBLE_UV
 
 Facts = Mapping[str, Any]
 

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from signals.prepare import Block
+from signals.blocks import Block
 
 WINDOW_BYTES_PER_S = 6800
 """What a second of a window takes in a shard, measured over ten real sites (19 channels: 6,000 to 8,500, two:

@@ -16,8 +16,9 @@ from pipelines.progress import keep, kept, work_digest
 from pipelines.remote import register_remote
 from pipelines.sharding import block_order, block_seconds
 from pipelines.tally import Tally
+from signals.blocks import Block
 from signals.manifest import Shard, SubjectEntry, shard_name
-from signals.prepare import Block, Rejected, prepare_block
+from signals.prepare import Rejected, prepare_block
 from signals.readers.registry import reopen_recording
 from signals.recording import Recording
 from signals.records import encode_window

@@ -11,7 +11,8 @@ import numpy as np
 
 from serving.bundle import Bundle
 from signals.identity import source_sha256
-from signals.prepare import plan_recording, prepare_recording
+from signals.plan import plan_recording
+from signals.prepare import prepare_recording
 from signals.readers.registry import open_recording
 from signals.records import as_stored
 from signals.windows import Window

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from signals.prepare import Label
+from signals.blocks import Label
 from signals.tasks import SIX_CLASS
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from pipelines.corpora.corpus import Corpus, Known
-from signals.prepare import Label
+from signals.blocks import Label
 from signals.tasks import SIX_CLASS
 
 

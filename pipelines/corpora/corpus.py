@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from signals.prepare import Label
+from signals.blocks import Label
 from signals.readers.delimited import CsvForm
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from pipelines.corpora.corpus import Corpus, Known
-from signals.prepare import Label
+from signals.blocks import Label
 from signals.readers.hms import HmsLabel, read_test, read_train
 from signals.tasks import SIX_CLASS
 

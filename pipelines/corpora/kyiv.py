@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from pipelines.corpora.corpus import Corpus, Known
-from signals.prepare import Label
+from signals.blocks import Label
 
 _RUNS = {"1": "rest", "2": "mental_arithmetic"}
 

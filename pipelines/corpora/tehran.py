@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipelines.corpora.corpus import Corpus, Known
-from signals.prepare import Label
+from signals.blocks import Label
 
 
 def known(path: Path) -> Known:

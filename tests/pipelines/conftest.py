@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.preprocess import main
 from signals.modality import EEG_1020
+from signals.readers import remote
 from signals.readers.remote import register_store
 
 NAMES = EEG_1020.ch_names
@@ -75,6 +76,7 @@ def shard_set(finished, tmp_path):
 def _no_store_stays_registered():
     yield
     register_store(None)
+    remote._mirrors.clear()  # a bucket of the next test has other files of the same names
 
 
 class Bucket:

@@ -13,7 +13,7 @@ from signals.readers.registry import open_recording
 NEW_LAB = """
     '''A laboratory that did not exist before.'''
     from pipelines.corpora.corpus import Corpus, Known
-    from signals.prepare import Label
+    from signals.blocks import Label
     from signals.readers.delimited import openbci_form
 
     def known(path):

@@ -11,7 +11,8 @@ import pytest
 from pipelines.preprocess import main
 from signals.manifest import ManifestError, read_manifest
 from signals.moments import Moments
-from signals.prepare import plan_recording, prepare_recording
+from signals.plan import plan_recording
+from signals.prepare import prepare_recording
 from signals.profiles import PRETRAIN
 from signals.readers.registry import open_recording
 from signals.records import decode_window

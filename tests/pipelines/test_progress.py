@@ -8,9 +8,10 @@ import pytest
 from pipelines.inputs import FileRef
 from pipelines.progress import begin, forget, from_plain, keep, kept, other_facts, run_facts, to_plain, work_digest
 from pipelines.write_shards import ShardResult
+from signals.blocks import Label
 from signals.manifest import Shard, SubjectEntry
 from signals.moments import Moments
-from signals.prepare import Label, Rejected
+from signals.prepare import Rejected
 from signals.profiles import PRETRAIN, SIX_CLASS
 
 FILES = (FileRef("/a/b.edf", "north", "Erika", 50.0, (Label(onset_s=5.0, label="LPD", votes=(0.0, 3.0)),)),)

@@ -4,8 +4,8 @@ import pytest
 
 from pipelines.inputs import FileRef, InputError
 from pipelines.replay import replayed_inputs
+from signals.blocks import Label
 from signals.labels import read_labels
-from signals.prepare import Label
 
 ROWS = [
     {"file": "/a/one.edf", "site_id": "north", "subject": "p1", "mains_hz": 50.0, "file_id": "1" * 16,

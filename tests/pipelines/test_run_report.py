@@ -11,8 +11,8 @@ from pipelines.books import run_counts
 from pipelines.plan_files import covered_s
 from pipelines.run_report_page import page
 from pipelines.run_report_traces import STEP_UV, extremes
+from signals.blocks import WindowStart
 from signals.modality import EEG_1020
-from signals.prepare import WindowStart
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pipelines.sharding import (
     cut_site,
     shard_key,
 )
-from signals.prepare import Block, WindowStart
+from signals.blocks import Block, WindowStart
 from signals.profiles import PRETRAIN
 
 

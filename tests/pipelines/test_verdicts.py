@@ -15,7 +15,7 @@ def test_read_quarantined_and_side_files(clinics, capsys):
     rows = capsys.readouterr().out.splitlines()
     assert rows[:2] == ["| file | verdict | |", "|---|---|---|"]
     assert rows[2] == "| labels.csv | side file | belongs to another file or describes the folder |"
-    assert "| north/north0.edf | read | edf, 19 electrodes at 200 Hz, 6 windows |" in rows
+    assert "| north/north0.edf | read | edf, 19 electrodes at 200 Hz, 6 windows; bad_channels_kept |" in rows
     assert "| south/broken.edf | quarantined | `corrupt_header`: 300 bytes end inside of the header of 5376 |" in rows
     assert len(rows) == 2 + 5 + 2
 

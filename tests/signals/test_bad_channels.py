@@ -6,7 +6,8 @@ import pytest
 from signals.bad_channels import REASONS, bad_channels
 from signals.electrodes import electrode_positions
 from signals.modality import EEG_1020
-from signals.prepare import plan_recording, prepare_recording
+from signals.plan import plan_recording
+from signals.prepare import prepare_recording
 from signals.profiles import PRETRAIN, SIX_CLASS
 from signals.synthetic.planted import clean_recording, in_memory
 from signals.synthetic.sites import SITES
@@ -109,6 +110,20 @@ def test_the_plan_repairs_a_dead_electrode_and_says_so(night):
     # The splines give back what the electrode would have seen, up to what its neighbours cannot know.
     truth = next(iter(prepare_recording(*plan_of(night))))
     assert np.corrcoef(window.data[at], truth.data[at])[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("factor", [1e4, 1e9])
+def test_a_channel_of_absurd_range_does_not_reach_the_others(night, factor):
+    # Left in, the average reference would put a nineteenth of it into every channel.
+    data = night.copy()
+    data[CLINIC.ch_names.index("EEG P4-REF")] *= factor
+    recording, plan = plan_of(data)
+    assert [name for name, _ in plan.bad_channels] == ["P4"]
+    data[CLINIC.ch_names.index("EEG P4-REF")] = 0.0
+    dead = plan_of(data)
+    for window, without in zip(prepare_recording(recording, plan), prepare_recording(*dead), strict=True):
+        assert np.array_equal(window.data, without.data)
+        assert np.abs(window.data).max() < 1000
 
 
 def test_repair_is_a_switch_and_lateralised_discharges_are_left_alone(night):

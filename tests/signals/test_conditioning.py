@@ -11,7 +11,8 @@ from signals.conditioning import Conditioner
 from signals.filters import antialias_taps, bandpass, reflect
 from signals.modality import EEG_1020
 from signals.montage import Derivation, harmoniser
-from signals.prepare import plan_recording, prepare_recording
+from signals.plan import plan_recording
+from signals.prepare import prepare_recording
 from signals.profiles import PRETRAIN
 from signals.readers.registry import open_recording
 from signals.synthetic.files import write_edf

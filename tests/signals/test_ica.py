@@ -3,11 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from signals.blocks import blocks, plan_windows
 from signals.cleaning import Cleaning
 from signals.filters import bandpass
 from signals.ica import Removal, find_removal, judge
 from signals.modality import EEG_1020
-from signals.prepare import blocks, plan_recording, plan_windows, prepare_block, prepare_recording
+from signals.plan import plan_recording
+from signals.prepare import prepare_block, prepare_recording
 from signals.profiles import PRETRAIN, SIX_CLASS
 from signals.recording import Recording, Segment
 from signals.synthetic.artifacts import physiological
@@ -168,7 +170,7 @@ def test_too_little_to_tell_is_said(parts):
 
 
 def test_the_excerpt_is_bounded_and_crosses_gaps(parts):
-    from signals.prepare import _excerpt
+    from signals.plan import _excerpt
 
     brain, body, _ = parts
     x = np.tile(brain + body, 10)  # ten minutes in three stretches, one shorter than a piece

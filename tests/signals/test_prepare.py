@@ -7,17 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signals.artifacts import KINDS
+from signals.blocks import Block, Label, blocks, plan_windows
 from signals.filters import bandpass
 from signals.modality import EEG_1020
-from signals.prepare import (
-    Block,
-    Label,
-    blocks,
-    plan_recording,
-    plan_windows,
-    prepare_block,
-    prepare_recording,
-)
+from signals.plan import plan_recording
+from signals.prepare import prepare_block, prepare_recording
 from signals.profiles import PRETRAIN, SIX_CLASS, SLEEP, Profile
 from signals.recording import Annotation, Recording, Segment, UnreadableError
 from signals.windows import INTERPOLATED

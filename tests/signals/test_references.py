@@ -6,7 +6,7 @@ import pytest
 
 from signals.modality import EEG_1020
 from signals.montage import Derivation, find_electrodes, harmoniser
-from signals.prepare import plan_recording
+from signals.plan import plan_recording
 from signals.profiles import PRETRAIN
 from signals.recording import Recording, Segment, UnreadableError
 from signals.references import DOUBLE_BANANA, UndefinedReferenceError, bipolar_matrix

@@ -5,7 +5,7 @@ import pyedflib
 import pytest
 
 from pipelines.inputs import find_inputs
-from signals.prepare import plan_recording
+from signals.plan import plan_recording
 from signals.profiles import PRETRAIN
 from signals.readers.bids import bids_root, place_of
 from signals.readers.registry import open_recording
