@@ -9,7 +9,7 @@ A predictions file is Parquet with one row a window and model, and the task in i
     prob_<class>                                           float: the model's probabilities
 """
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-SCHEMA_VERSION = 1
-_META_KEY = b"cerebeam"
+from evaluation.parquet import read_parquet, write_parquet
+
 ID_COLUMNS = ("window_key", "recording_id", "subject_id", "site_id", "fold", "model", "label")
 
 
@@ -57,8 +56,13 @@ def probabilities(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
 
 def check(predictions: Predictions) -> None:
     """Raise ValueError where rows contradict the contract: columns, sums of probabilities, labels, repeated windows."""
+    check_rows(predictions, columns=ID_COLUMNS, key=("model", "window_key"))
+
+
+def check_rows(predictions: Predictions, *, columns: Sequence[str], key: Sequence[str]) -> None:
+    """Raise ValueError unless rows have `columns`, distributions, and known labels, and `key` tells them apart."""
     frame, classes = predictions.frame, predictions.classes
-    wanted = [*ID_COLUMNS, *(f"target_{c}" for c in classes), *(f"prob_{c}" for c in classes)]
+    wanted = [*columns, *(f"target_{c}" for c in classes), *(f"prob_{c}" for c in classes)]
     missing = [column for column in wanted if column not in frame.columns]
     if missing:
         raise ValueError(f"predictions lack the columns {missing}")
@@ -75,7 +79,7 @@ def check(predictions: Predictions) -> None:
     unknown = sorted(set(frame["label"]) - set(classes))
     if unknown:
         raise ValueError(f"labels {unknown} are no classes of task {predictions.task!r} {list(classes)}")
-    repeated = frame.duplicated(["model", "window_key"])
+    repeated = frame.duplicated(list(key))
     if repeated.any():
         row = frame[repeated].iloc[0]
         raise ValueError(f"window {row['window_key']} was predicted more than once by {row['model']}")
@@ -84,31 +88,24 @@ def check(predictions: Predictions) -> None:
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write a predictions file atomically; raises ValueError for rows that contradict the contract."""
     check(predictions)
-    meta = {
-        "schema_version": SCHEMA_VERSION,
-        "task": predictions.task,
-        "classes": list(predictions.classes),
-        "meta": predictions.meta,
-    }
+    write_rows(path, predictions, kind="predictions")
+
+
+def write_rows(path: Path, predictions: Predictions, *, kind: str) -> None:
+    """Write checked rows as a file of this kind."""
     table = pa.Table.from_pandas(predictions.frame, preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _META_KEY: json.dumps(meta).encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(table, partial)
-    partial.replace(path)
+    meta = {"task": predictions.task, "classes": list(predictions.classes), "meta": predictions.meta}
+    write_parquet(path, table, kind=kind, meta=meta)
 
 
 def read_predictions(path: Path) -> Predictions:
     """Read and check a predictions file; raises ValueError if it is not one."""
-    table = pq.read_table(path)
-    raw = (table.schema.metadata or {}).get(_META_KEY)
-    if raw is None:
-        raise ValueError(f"{path} is no predictions file: its metadata has no {_META_KEY.decode()!r} entry")
-    meta = json.loads(raw)
-    if meta["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(f"{path} has schema version {meta['schema_version']}, this code reads {SCHEMA_VERSION}")
-    predictions = Predictions(
-        frame=table.to_pandas(), task=meta["task"], classes=tuple(meta["classes"]), meta=meta["meta"]
-    )
+    predictions = read_rows(path, kind="predictions")
     check(predictions)
     return predictions
+
+
+def read_rows(path: Path, *, kind: str) -> Predictions:
+    """Read the rows of a file of this kind, unchecked."""
+    table, meta = read_parquet(path, kind=kind)
+    return Predictions(frame=table.to_pandas(), task=meta["task"], classes=tuple(meta["classes"]), meta=meta["meta"])

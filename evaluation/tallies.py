@@ -48,12 +48,23 @@ class Tallies:
         return len(self.subjects)
 
 
-def tally(frame: pd.DataFrame, classes: tuple[str, ...], *, grave: Sequence[tuple[str, str]] = ()) -> Tallies:
-    """Return the tallies of one model's rows (`Predictions.of`), subjects in sorted order."""
+def tally(
+    frame: pd.DataFrame,
+    classes: tuple[str, ...],
+    *,
+    grave: Sequence[tuple[str, str]] = (),
+    people: Sequence[str] | None = None,
+) -> Tallies:
+    """Return the tallies of one model's rows (`Predictions.of`), subjects in sorted order.
+
+    `people` names the subjects, sorted, where some may have no rows, so that their resamples stay paired with others'.
+    """
     prob, target = probabilities(frame, classes), targets(frame, classes)
     index = {name: i for i, name in enumerate(classes)}
     true_index = frame["label"].map(index).to_numpy(dtype=np.int64)
-    subjects, codes = np.unique(frame["subject_id"].to_numpy(dtype=str), return_inverse=True)
+    ids = frame["subject_id"].to_numpy(dtype=str)
+    subjects = np.unique(ids) if people is None else np.asarray(people, dtype=str)
+    codes = np.searchsorted(subjects, ids)
     n_subjects, n_classes = len(subjects), len(classes)
     shares = metrics.predicted_shares(prob)
     rows = np.column_stack(
