@@ -1,36 +1,21 @@
-"""Suspicion first: what would make the figures of a predictions file worthless, each as a finding by name.
-
-Sides are told by `meta["folds"]`, a list of {"name", "train_subjects", "test_subjects", "train_recordings",
-"test_recordings"}, and by `meta["pretrain_subjects"]`.
-"""
-
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+"""Suspicion first: what would make the figures of a predictions file worthless, each as a finding by name."""
 
 import numpy as np
 import pandas as pd
 
 from evaluation.bootstrap import draws, percentile_interval
+from evaluation.duplicates import duplicate_findings
+from evaluation.findings import SEVERITIES, Finding
+from evaluation.leaks import fold_findings, pretraining_findings
 from evaluation.predictions import Predictions, probabilities
 from evaluation.tallies import Tallies, evaluate, tally
 
 BASELINES = ("prior", "chance")
-SEVERITIES = ("error", "warning", "info")
 DOMINANT_SHARE = 0.5
 CARRIED = 0.05
 """Balanced accuracy that a single subject may move."""
 SHORTCUT = 0.1
 """AUROC that may be lost between all sites together and within sites."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something wrong or worth knowing; an error means that the figures are not to be used."""
-
-    severity: str
-    code: str
-    message: str
 
 
 def audit(predictions: Predictions, *, model: str, n_boot: int = 1000, seed: int = 0) -> list[Finding]:
@@ -39,100 +24,12 @@ def audit(predictions: Predictions, *, model: str, n_boot: int = 1000, seed: int
     tallies = tally(frame, predictions.classes)
     found = [
         *fold_findings(predictions, frame),
+        *duplicate_findings(frame),
         *pretraining_findings(predictions, frame),
         *data_findings(predictions, frame),
         *model_findings(frame, tallies, n_boot=n_boot, seed=seed),
     ]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
-
-
-def verdict(findings: Iterable[Finding]) -> str:
-    """Return "failed", "passed with warnings" or "passed"."""
-    severities = {finding.severity for finding in findings}
-    return "failed" if "error" in severities else "passed with warnings" if "warning" in severities else "passed"
-
-
-def _some(names: Iterable[Any]) -> str:
-    ordered = sorted(str(name) for name in names)
-    return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")
-
-
-def fold_findings(predictions: Predictions, frame: pd.DataFrame) -> list[Finding]:
-    """Return leaks between the sides of the folds."""
-    folds = predictions.meta.get("folds") or []
-    if not folds:
-        return [Finding("warning", "no_folds", "The file does not say who was trained on: leaks cannot be excluded.")]
-    found = []
-    for fold in folds:
-        rows = frame[frame["fold"] == fold["name"]]
-        found += _sides(fold) + _outsiders(fold, rows)
-        if predictions.meta.get("grouping") == "site":
-            found += _shared_sites(fold, rows, frame)
-    strangers = set(frame["fold"]) - {fold["name"] for fold in folds}
-    if strangers:
-        found.append(
-            Finding("error", "unknown_fold", f"Rows name folds that the file does not list: {_some(strangers)}.")
-        )
-    if "content_hash" in frame.columns:
-        found += _duplicates(frame)
-    return found
-
-
-def _sides(fold: Mapping[str, Any]) -> list[Finding]:
-    found = []
-    for noun in ("subject", "recording"):
-        both = set(fold.get(f"train_{noun}s", ())) & set(fold.get(f"test_{noun}s", ()))
-        if both:
-            message = f"Fold {fold['name']}: {len(both)} {noun}(s) stand on both sides: {_some(both)}."
-            found.append(Finding("error", f"{noun}_on_two_sides", message))
-    return found
-
-
-def _outsiders(fold: Mapping[str, Any], rows: pd.DataFrame) -> list[Finding]:
-    outside = set(rows["subject_id"]) - set(fold.get("test_subjects", ()))
-    trained = set(rows["recording_id"]) & set(fold.get("train_recordings", ()))
-    found = []
-    if outside:
-        message = f"Fold {fold['name']} predicts subjects that are not among its test subjects: {_some(outside)}."
-        found.append(Finding("error", "row_outside_fold", message))
-    if trained:
-        message = f"Fold {fold['name']} predicts recordings that it was trained on: {_some(trained)}."
-        found.append(Finding("error", "trained_recording_predicted", message))
-    return found
-
-
-def _shared_sites(fold: Mapping[str, Any], rows: pd.DataFrame, frame: pd.DataFrame) -> list[Finding]:
-    trained = frame[frame["subject_id"].isin(set(fold.get("train_subjects", ())))]
-    both = set(trained["site_id"]) & set(rows["site_id"])
-    if not both:
-        return []
-    message = f"Fold {fold['name']} is meant to leave its site out, but was trained on subjects of {_some(both)}."
-    return [Finding("error", "site_on_two_sides", message)]
-
-
-def _duplicates(frame: pd.DataFrame) -> list[Finding]:
-    owners = frame.groupby("content_hash")["subject_id"].nunique()
-    twice = owners[owners > 1]
-    if twice.empty:
-        return []
-    message = f"{len(twice)} window(s) have the same samples under several subjects: {_some(twice.index)}."
-    return [Finding("error", "duplicate_windows", message)]
-
-
-def pretraining_findings(predictions: Predictions, frame: pd.DataFrame) -> list[Finding]:
-    """Return whether test subjects were seen, without labels, in pretraining."""
-    seen = predictions.meta.get("pretrain_subjects")
-    if seen is None:
-        return [Finding("info", "pretraining_unknown", "The file does not say which subjects were pretrained on.")]
-    subjects = set(frame["subject_id"])
-    both = subjects & set(seen)
-    if not both:
-        return []
-    message = (
-        f"{len(both)} of {len(subjects)} test subjects were in the pretraining data (signal only, no labels): "
-        "the encoder had met them, and results for new patients may be lower."
-    )
-    return [Finding("warning", "pretraining_overlap", message)]
 
 
 def data_findings(predictions: Predictions, frame: pd.DataFrame) -> list[Finding]:

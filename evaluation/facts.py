@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluation.audit import BASELINES, audit, unknown_subjects, verdict
+from evaluation.audit import BASELINES, audit, unknown_subjects
 from evaluation.bootstrap import LEVEL, differences, draws, estimates, holm
 from evaluation.calibration import reliability
 from evaluation.conformal import ALPHA, coverage
+from evaluation.findings import verdict
 from evaluation.predictions import Predictions
 from evaluation.reconstruction import score_reconstruction
 from evaluation.sites import SITE_METRICS, across_sites, site_rows

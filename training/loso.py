@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.predictions import Predictions, write_predictions
+from signals.fingerprint import content_hash, fingerprint, pack
 from training.command import parse_command, run_main
 from training.data import Shards
 from training.distributed import Processes, start_processes
@@ -107,6 +108,7 @@ def prediction_rows(
     entries = [data.shards.entries[i] for i in data.windows[rows]]
     targets = data.targets[rows].astype(np.float64)
     targets /= targets.sum(axis=1, keepdims=True)
+    windows = [data.shards.window(int(i)) for i in data.windows[rows]]
     return pd.DataFrame(
         {
             "window_key": [entry.key for entry in entries],
@@ -116,6 +118,8 @@ def prediction_rows(
             "fold": fold,
             "model": model,
             "label": [classes[k] for k in targets.argmax(axis=1)],
+            "content_hash": [content_hash(window) for window in windows],
+            "fingerprint": [pack(fingerprint(w.data, w.sfreq, w.ch_state)) for w in windows],
             **{f"target_{name}": targets[:, k] for k, name in enumerate(classes)},
             **{f"prob_{name}": probabilities[:, k] for k, name in enumerate(classes)},
         }

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.audit import audit, verdict
+from evaluation.audit import audit
+from evaluation.findings import verdict
 from evaluation.predictions import Predictions
+from signals.fingerprint import N_DIMS, pack
 
 CLASSES = ("Control", "Epilepsy")
 
@@ -27,7 +29,8 @@ def make_predictions(n_windows: int = 12) -> Predictions:
                     {"window_key": f"{site}{s}-{w:02d}", "recording_id": f"r{site}{s}", "subject_id": f"{site}{s}",
                      "site_id": site, "fold": site, "model": "encoder", "label": CLASSES[true],
                      "target_Control": 1.0 - true, "target_Epilepsy": float(true),
-                     "prob_Control": 1 - prob, "prob_Epilepsy": prob}
+                     "prob_Control": 1 - prob, "prob_Epilepsy": prob, "content_hash": f"{site}{s}-{w:02d}",
+                     "fingerprint": pack(unit_vector(rng))}
                 )  # fmt: skip
     frame = pd.DataFrame(rows)
     folds = []
@@ -40,6 +43,11 @@ def make_predictions(n_windows: int = 12) -> Predictions:
         )  # fmt: skip
     meta = {"grouping": "site", "folds": folds, "pretrain_subjects": []}
     return Predictions(frame=frame, task="epilepsy", classes=CLASSES, meta=meta)
+
+
+def unit_vector(rng: np.random.Generator) -> np.ndarray:
+    vector = rng.normal(size=N_DIMS)
+    return vector / np.linalg.norm(vector)
 
 
 def codes(predictions: Predictions) -> set[str]:
@@ -84,8 +92,19 @@ def unrecorded(p: Predictions) -> None:
 
 
 def copied_window(p: Predictions) -> None:
-    p.frame["content_hash"] = p.frame["window_key"]
     p.frame.loc[p.frame["window_key"] == "a0-00", "content_hash"] = "b0-00"
+
+
+def copied_signal(p: Predictions) -> None:
+    p.frame["fingerprint"] = p.frame["fingerprint"].where(p.frame["window_key"] != "a0-00", p.frame["fingerprint"][100])
+
+
+def no_fingerprints(p: Predictions) -> None:
+    p.frame.drop(columns="fingerprint", inplace=True)
+
+
+def wanderer(p: Predictions) -> None:
+    p.frame.loc[p.frame["window_key"] == "b0-00", "site_id"] = "c"
 
 
 def one_class(p: Predictions) -> None:
@@ -152,6 +171,9 @@ def perfect_on_one_patient(p: Predictions) -> None:
         (no_folds, "no_folds"),
         (same_site, "site_on_two_sides"),
         (copied_window, "duplicate_windows"),
+        (copied_signal, "near_duplicate_windows"),
+        (no_fingerprints, "no_fingerprints"),
+        (wanderer, "subject_at_two_sites"),
         (seen_before, "pretraining_overlap"),
         (unrecorded, "pretraining_unknown"),
         (one_class, "one_class_site"),
