@@ -63,6 +63,7 @@ setup(
             "pytest-xdist>=3.8",
             "ruff>=0.17",
             "tensorflow-cpu>=2.21",
+            "torchmetrics>=1.9",
         ],
     },
     entry_points={"console_scripts": ["cerebeam = cerebeam.cli:main"]},

@@ -91,7 +91,7 @@ def facts_from(
             "differences": _differences(tallied, drawn, model),
             "confusion": confusion_facts(tallied[model], task.grave),
             "reliability": reliability(tallied[model]),
-            "conformal": {"alpha": ALPHA, "folds": coverage(rows, scored.classes)},
+            "conformal": {"alpha": ALPHA, "folds": coverage(rows, scored.classes, n_boot=n_boot, seed=seed)},
             "sites": sites,
             "across_sites": {
                 name: {metric: across_sites(table, metric) for metric in SITE_METRICS} for name, table in sites.items()

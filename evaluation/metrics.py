@@ -15,6 +15,8 @@ import numpy as np
 EPSILON = 1e-15
 """Probabilities are clipped to [EPSILON, 1 - EPSILON], the convention of the HMS competition's metric."""
 N_BINS = 15
+GRAVE_COST = 5.0
+"""What a grave confusion costs where another mistake costs 1: a convention to rank models by, no clinical estimate."""
 
 REASONS = {
     "kl": "no windows",
@@ -32,10 +34,13 @@ REASONS = {
     "brier": "no windows",
     "log_loss": "no windows",
     "grave_rate": "no grave confusions are defined for this task",
+    "grave_cost": "no grave confusions are defined for this task",
+    "grave": "the class does not occur among the labels",
 }
 HIGHER_IS_BETTER = {
     "kl": False, "accuracy": True, "balanced_accuracy": True, "kappa": True, "weighted_f1": True, "auroc_macro": True,
     "auprc_macro": True, "ece": False, "brier": False, "log_loss": False, "grave_rate": False,
+    "grave_cost": False,
 }  # fmt: skip
 
 

@@ -129,7 +129,6 @@ def evaluate(tallies: Tallies, weights: np.ndarray) -> dict[str, np.ndarray]:
         means = sums[:, 1:] / sums[:, :1]
     areas = _areas(tallies, weights, confusion.sum(axis=-1))
     recalls, precisions = metrics.recall(confusion), metrics.precision(confusion)
-    grave = np.where(tallies.grave.any(), (confusion * tallies.grave).sum(axis=(1, 2)) / sums[:, 0], np.nan)
     values = {
         "kl": means[:, 0],
         "balanced_accuracy": metrics.balanced_accuracy(confusion),
@@ -140,10 +139,25 @@ def evaluate(tallies: Tallies, weights: np.ndarray) -> dict[str, np.ndarray]:
         "ece": metrics.expected_calibration_error(bins),
         "brier": means[:, 2],
         "log_loss": means[:, 1],
-        "grave_rate": grave,
+        **_graves(tallies, confusion),
     }
     for name, columns in (("auroc", areas), ("recall", recalls), ("precision", precisions)):
         values |= {f"{name}[{cls}]": columns[:, k] for k, cls in enumerate(tallies.classes)}
+    return values
+
+
+def _graves(tallies: Tallies, confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the rate of grave confusions, the cost with them weighed, and the share of each pair, a resample each."""
+    n_windows, totals = confusion.sum(axis=(1, 2)), confusion.sum(axis=-1)
+    rate = cost = np.full(len(confusion), np.nan)
+    if tallies.grave.any():
+        rate = (confusion * tallies.grave).sum(axis=(1, 2)) / n_windows
+        cost = 1 - metrics.accuracy(confusion) + (metrics.GRAVE_COST - 1) * rate
+    values = {"grave_rate": rate, "grave_cost": cost}
+    for i, j in np.argwhere(tallies.grave):
+        share = np.full(len(confusion), np.nan)
+        np.divide(confusion[:, i, j], totals[:, i], out=share, where=totals[:, i] > 0)
+        values[f"grave[{tallies.classes[i]} > {tallies.classes[j]}]"] = share
     return values
 
 

@@ -50,6 +50,8 @@ def naive(frame: pd.DataFrame, weights: np.ndarray) -> dict[str, float]:
         "auroc_macro": np.mean([reference.roc_auc_score(true == k, prob[:, k]) for k in range(3)]),
         "auroc[LPD]": reference.roc_auc_score(true == 1, prob[:, 1]),
         "grave_rate": np.mean((true == 0) & (predicted == 2)),
+        "grave_cost": np.mean(np.where((true == 0) & (predicted == 2), 5.0, true != predicted)),
+        "grave[Seizure > Other]": np.mean(predicted[true == 0] == 2),
     }
 
 

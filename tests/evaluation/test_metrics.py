@@ -84,6 +84,24 @@ def test_ece_equals_a_loop_over_bins(scored: tuple[np.ndarray, np.ndarray, np.nd
     assert metrics.expected_calibration_error(sums) == pytest.approx(expected, abs=1e-12)
 
 
+def test_calibration_and_areas_equal_torchmetrics(scored: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    torch = pytest.importorskip("torch")
+    functional = pytest.importorskip("torchmetrics.functional.classification")
+    true_index, prob, _ = scored
+    preds, target = torch.from_numpy(prob), torch.from_numpy(true_index)
+    top, right = prob.max(axis=1), metrics.predicted_shares(prob)[np.arange(len(prob)), true_index]
+    bins = metrics.confidence_bins(prob)
+    sums = np.stack([np.bincount(bins, weights=w, minlength=15) for w in (np.ones(len(prob)), top, right)], axis=1)
+    expected = functional.multiclass_calibration_error(preds, target, K, n_bins=15, norm="l1")
+    assert metrics.expected_calibration_error(sums) == pytest.approx(
+        float(expected),
+        abs=1e-6,  # torchmetrics counts in float32; the loop above is met to 1e-12
+    )
+    exact = functional.multiclass_auroc(preds, target, K, average=None, thresholds=None)
+    ours = [metrics.auroc(prob[:, k], true_index == k) for k in range(K)]
+    np.testing.assert_allclose(ours, exact.numpy(), atol=1e-6)
+
+
 def test_ties_share_the_prediction() -> None:
     np.testing.assert_allclose(metrics.predicted_shares(np.array([[0.4, 0.4, 0.2]])), [[0.5, 0.5, 0.0]])
 
