@@ -42,7 +42,7 @@ class Difference:
 def resamples(n_subjects: int, *, n_boot: int, seed: int, width: int | None = None) -> Iterator[np.ndarray]:
     """Yield chunks of weights, float64, shape (n_chunk, n_subjects): how often each subject was drawn.
 
-    `width` is the longest row that will be made of a draw (n_windows for ranking them), which bounds a chunk's memory.
+    `width` is the longest row that will be made of a draw, which bounds a chunk's memory.
     """
     rng = np.random.default_rng(seed)
     chunk = max(1, _CHUNK_CELLS // max(n_subjects, width or 0, 1))
@@ -57,8 +57,7 @@ def draws(tallies: Tallies, *, n_boot: int, seed: int) -> dict[str, np.ndarray]:
     """Return every metric on every resample, each of shape (n_boot,); empty for fewer than two subjects."""
     if tallies.n_subjects < 2 or n_boot < 1:
         return {}
-    width = len(tallies.codes) if tallies.pairs is None else None
-    parts = [evaluate(tallies, w) for w in resamples(tallies.n_subjects, n_boot=n_boot, seed=seed, width=width)]
+    parts = [evaluate(tallies, w) for w in resamples(tallies.n_subjects, n_boot=n_boot, seed=seed)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -149,20 +149,40 @@ def expected_calibration_error(bins: np.ndarray) -> np.ndarray:
     return _ratio(gaps, bins[..., 0].sum(axis=-1))
 
 
-def auroc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Return the area under the ROC curve by weighted ranks, shape (n_boot,) or () without weights.
+def auroc(
+    scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None = None, codes: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the area under the ROC curve by weighted ranks, shape (n_boot,), or () without weights.
 
-    `scores` and bool `positive` have shape (n_windows,), `weights` (n_boot, n_windows). Ties count half. nan where
-    there are no positives or no negatives.
+    `scores` and bool `positive` have shape (n_windows,). `weights` has shape (n_boot, n_windows), or (n_boot,
+    n_subjects) where `codes`, shape (n_windows,), says whose weight a window has. Ties count half. nan where there are
+    no positives or no negatives.
     """
     rows = np.ones((1, len(scores))) if weights is None else weights
-    order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) > 0]) if len(scores) else np.zeros(0, int)
-    positives = np.add.reduceat(rows[:, order] * positive[order], starts, axis=1)
-    negatives = np.add.reduceat(rows[:, order] * ~positive[order], starts, axis=1)
-    below = np.cumsum(negatives, axis=1) - 0.5 * negatives
-    area = _ratio((positives * below).sum(axis=1), positives.sum(axis=1) * negatives.sum(axis=1))
+    owner = np.arange(len(scores)) if codes is None else codes
+    up, down = np.flatnonzero(positive), np.flatnonzero(~positive)
+    up, down = up[np.argsort(scores[up], kind="stable")], down[np.argsort(scores[down], kind="stable")]
+    left, right = (np.searchsorted(scores[down], scores[up], side=side) for side in ("left", "right"))
+    up_owner, down_owner = owner[up], owner[down]
+    rows = _counts(rows, len(scores))
+    below, area = np.zeros(len(down) + 1, dtype=rows.dtype), np.full(len(rows), np.nan)
+    # Row by row: what a row needs stays in the cache, which makes this several times faster than whole matrices.
+    for b, row in enumerate(rows):
+        np.cumsum(row.take(down_owner), out=below[1:])
+        of_up = row.take(up_owner).astype(np.float64)
+        pairs = of_up.sum() * float(below[-1])
+        if pairs > 0:
+            area[b] = 0.5 * (of_up @ below.take(left) + of_up @ below.take(right)) / pairs
     return area[0] if weights is None else area
+
+
+def _counts(weights: np.ndarray, n: int) -> np.ndarray:
+    """Return weights as int32 where they are counts whose sum over n windows fits: these add up 8 times faster."""
+    if weights.size and weights.min() >= 0 and weights.max() * n < 2**31:
+        whole = weights.astype(np.int32)
+        if (whole == weights).all():
+            return whole
+    return np.asarray(weights, dtype=np.float64)
 
 
 def auprc(scores: np.ndarray, positive: np.ndarray) -> float:

@@ -13,8 +13,8 @@ import pandas as pd
 from evaluation import metrics
 from evaluation.predictions import probabilities, targets
 
-MAX_PAIRED_SUBJECTS = 3000
-"""Beyond it the matrices of pairs take more memory and time than ranking every resample."""
+PAIRED_CELLS = 10
+"""Subjects are paired where their square is at most so many times the windows: beyond, ranking resamples is faster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Tallies:
     bins: np.ndarray = field(repr=False)
     """Count, confidence, right; shape (S, N_BINS, 3)."""
     pairs: np.ndarray | None = field(repr=False)
-    """Shape (K, S, S); None beyond MAX_PAIRED_SUBJECTS."""
+    """Shape (K, S, S); None beyond PAIRED_CELLS."""
     grave: np.ndarray = field(repr=False)
     """bool, shape (K, K)."""
     codes: np.ndarray = field(repr=False)
@@ -79,7 +79,7 @@ def tally(
     for true, predicted in grave:
         mask[index[true], index[predicted]] = True
     pairs = None
-    if n_subjects <= MAX_PAIRED_SUBJECTS:
+    if n_subjects**2 <= PAIRED_CELLS * len(prob):
         pairs = np.stack([ranked_pairs(prob[:, k], true_index == k, codes, n_subjects) for k in range(n_classes)])
     return Tallies(
         classes=classes,
@@ -168,7 +168,7 @@ def _areas(tallies: Tallies, weights: np.ndarray, per_class: np.ndarray) -> np.n
     product = per_class * negatives
     for k in range(per_class.shape[1]):
         if tallies.pairs is None:
-            areas[:, k] = metrics.auroc(tallies.scores[:, k], tallies.true_index == k, weights[:, tallies.codes])
+            areas[:, k] = metrics.auroc(tallies.scores[:, k], tallies.true_index == k, weights, tallies.codes)
             continue
         ranked = np.einsum("bs,bs->b", weights @ tallies.pairs[k], weights)
         np.divide(ranked, product[:, k], out=areas[:, k], where=product[:, k] > 0)

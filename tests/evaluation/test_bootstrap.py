@@ -58,7 +58,7 @@ def naive(frame: pd.DataFrame, weights: np.ndarray) -> dict[str, float]:
 @pytest.mark.parametrize("by_rank", [False, True])
 def test_vectorised_equals_repeating_rows(by_rank: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if by_rank:
-        monkeypatch.setattr(tallies_module, "MAX_PAIRED_SUBJECTS", 1)
+        monkeypatch.setattr(tallies_module, "PAIRED_CELLS", 0)
     frame = make_frame()
     # Top-label ties would share a prediction, which argmax does not.
     prob = frame[[f"prob_{c}" for c in CLASSES]].to_numpy()
