@@ -11,6 +11,7 @@ from evaluation.predictions import Predictions, probabilities
 from evaluation.tallies import Tallies, evaluate, tally
 
 BASELINES = ("prior", "chance")
+CONTROL = "shuffled"
 DOMINANT_SHARE = 0.5
 CARRIED = 0.05
 """Balanced accuracy that a single subject may move."""
@@ -28,6 +29,7 @@ def audit(predictions: Predictions, *, model: str, n_boot: int = 1000, seed: int
         *pretraining_findings(predictions, frame),
         *data_findings(predictions, frame),
         *model_findings(frame, tallies, n_boot=n_boot, seed=seed),
+        *control_findings(predictions, n_boot=n_boot, seed=seed),
     ]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
@@ -89,6 +91,23 @@ def model_findings(frame: pd.DataFrame, tallies: Tallies, *, n_boot: int, seed: 
         )
         found.append(Finding("warning", "no_better_than_chance", message))
     return found + _site_shortcut(frame, tallies, float(area)) + _carried_by_one(tallies)
+
+
+def control_findings(predictions: Predictions, *, n_boot: int, seed: int) -> list[Finding]:
+    """Return whether a control of shuffled labels, with "shuffled" in its name, does better than guessing."""
+    found = []
+    for model in predictions.models:
+        if CONTROL not in model:
+            continue
+        drawn = draws(tally(predictions.of(model), predictions.classes), n_boot=n_boot, seed=seed)
+        low = percentile_interval(drawn["auroc_macro"])[0] if drawn else float("nan")
+        if low > 0.5:
+            message = (
+                f"{model}, trained on shuffled labels, does better than guessing (macro AUROC at least {low:.2f}): "
+                "the true labels come in by another way."
+            )
+            found.append(Finding("error", "shuffled_control_learns", message))
+    return found
 
 
 def _site_shortcut(frame: pd.DataFrame, tallies: Tallies, area: float) -> list[Finding]:
