@@ -14,8 +14,8 @@ from signals.synthetic.sites import Site
 SIZES = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
 """Planted sizes: each is that many times 20% of gain error, 1.2 µV of amplifier noise and 4 µV of mains hum.
 
-The largest is worse than a dry consumer headset against a clinical amplifier. Below size 1, twelve people a site are too
-few to see a gap in features."""
+The largest is worse than a dry consumer headset against a clinical amplifier. Below size 1, twelve people a site are
+too few to see a gap in features."""
 
 
 @dataclass(frozen=True, kw_only=True)

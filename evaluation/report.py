@@ -1,34 +1,48 @@
-"""Predictions in, one HTML page and its facts.json out: `python -m evaluation.report PREDICTIONS --output DIR`."""
+"""Predictions in; a page, its facts.json and a model card out.
+
+`python -m evaluation.report PREDICTIONS --output DIR`. Embeddings, stress and transfer files of `training` add their
+sections. Exit code 1 where the leak audit fails: the page is written, and marked on top.
+"""
 
 import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from evaluation.facts import facts_from
+from evaluation.embeddings import read_embeddings
+from evaluation.facts import Sources, facts_from
+from evaluation.match import check_classes, check_manifest, check_same_task
 from evaluation.predictions import Predictions, read_predictions
 from evaluation.reconstruction import read_reconstruction
+from evaluation.report_card import model_card
 from evaluation.report_page import page
+from evaluation.stress import read_stress
 from signals.command_line import Parser
 
+AUDIT_FAILED_EXIT = 1
 
-def write_report(facts: dict[str, Any], output: Path, *, title: str) -> tuple[Path, Path]:
-    """Write facts.json and report.html into a folder, each atomically; returns their paths."""
-    # Both are made before either is written, and the page from what a reader of facts.json would get.
+
+def write_report(facts: dict[str, Any], output: Path, *, title: str) -> tuple[Path, ...]:
+    """Write facts.json, report.html and MODEL_CARD.md into a folder, each atomically; returns their paths."""
+    # All are made before any is written, page and card from what a reader of facts.json would get.
     as_json = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
-    html = page(json.loads(as_json), title=title)
+    read = json.loads(as_json)
+    made = {
+        "facts.json": as_json,
+        "report.html": page(read, title=title),
+        "MODEL_CARD.md": model_card(read, title=title),
+    }
     output.mkdir(parents=True, exist_ok=True)
-    paths = (output / "facts.json", output / "report.html")
-    for path, content in zip(paths, (as_json, html), strict=True):
-        partial = path.with_name(path.name + ".partial")
+    for name, content in made.items():
+        partial = output / (name + ".partial")
         partial.write_text(content, encoding="utf-8")
-        partial.replace(path)
-    return paths
+        partial.replace(output / name)
+    return tuple(output / name for name in made)
 
 
 def report(
@@ -39,45 +53,75 @@ def report(
     history: Path | None = None,
     pipeline: Path | None = None,
     external: Path | None = None,
+    embeddings: Sequence[Path] = (),
+    stress: Path | None = None,
+    transfer: Path | None = None,
+    manifest: Path | None = None,
+    reference: str = "",
     title: str = "",
     n_boot: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Read all files, write facts.json and report.html, and return the facts.
+    """Read all files, write page, facts and card, and return the facts.
 
-    Raises ValueError or OSError, before anything is written, for a file that is missing or is not what it should be.
+    Raises ValueError or OSError, before anything is written, for a file that is missing, is not what it should be, or
+    does not belong to the others.
     """
     main_predictions = read_predictions(predictions)
-    outside = None if external is None else read_external(external, main_predictions)
-    files = {"predictions": predictions, "reconstruction": reconstruction, "history": history, "pipeline": pipeline,
-             "external": external}  # fmt: skip
-    extra: dict[str, Any] = {
-        "sha256": {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path}
+    check_classes(main_predictions)
+    if manifest is not None:
+        check_manifest(main_predictions, manifest)
+    one = {"reconstruction": reconstruction, "history": history, "pipeline": pipeline, "external": external,
+           "stress": stress, "transfer": transfer, "manifest": manifest}  # fmt: skip
+    files: dict[str, list[Path]] = {"predictions": [predictions], "embeddings": list(embeddings)}
+    files |= {name: [path] for name, path in one.items() if path is not None}
+    provenance: dict[str, Any] = {
+        "sha256": _digests(files),
+        "command": _command(files, reference=reference, n_boot=n_boot, seed=seed),
     }
-    options = [f"--{name} {shlex.quote(path.name)}" for name, path in files.items() if path and name != "predictions"]
-    options += [f"--n-boot {n_boot}", f"--seed {seed}"]
-    extra["command"] = f"python -m evaluation.report {shlex.quote(predictions.name)} --output DIR {' '.join(options)}"
     if pipeline is not None:
-        extra["pipeline"] = pipeline_facts(pipeline)
-    facts = facts_from(
-        main_predictions,
+        provenance["pipeline"] = pipeline_facts(pipeline)
+    sources = Sources(
+        predictions=main_predictions,
         reconstruction=None if reconstruction is None else read_reconstruction(reconstruction),
         history=None if history is None else read_history(history),
-        external=outside,
-        extra=extra,
-        n_boot=n_boot,
-        seed=seed,
+        external=None if external is None else _of_task(read_predictions(external), main_predictions, external),
+        embeddings=[read_embeddings(path) for path in embeddings],
+        stress=None if stress is None else _of_task(read_stress(stress), main_predictions, stress),
+        transfer=None if transfer is None else _of_task(read_predictions(transfer), main_predictions, transfer),
+        reference=reference,
+        provenance=provenance,
     )
+    facts = facts_from(sources, n_boot=n_boot, seed=seed)
     write_report(facts, output, title=title or f"Cerebeam evaluation: {main_predictions.task}")
     return facts
 
 
-def read_external(path: Path, predictions: Predictions) -> Predictions:
-    """Read the second predictions file; raises ValueError if it is of another task."""
-    outside = read_predictions(path)
-    if (outside.task, outside.classes) != (predictions.task, predictions.classes):
-        raise ValueError(f"{path} is of task {outside.task!r}, the predictions are of {predictions.task!r}")
-    return outside
+def _of_task(other: Predictions, predictions: Predictions, path: Path) -> Predictions:
+    check_same_task(other, predictions, path)
+    return other
+
+
+def _digests(files: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    found = {}
+    for name, paths in files.items():
+        for path in paths:
+            key = name if len(paths) == 1 else f"{name} {path.name}"
+            real = path / "manifest.json" if path.is_dir() else path
+            found[key] = hashlib.sha256(real.read_bytes()).hexdigest()
+    return found
+
+
+def _command(files: Mapping[str, Sequence[Path]], *, reference: str, n_boot: int, seed: int) -> str:
+    """Return the command without folders: where files lie on a machine is nobody's business."""
+    options = [
+        f"--{name} {' '.join(shlex.quote(path.name) for path in paths)}"
+        for name, paths in files.items()
+        if name != "predictions" and paths
+    ]
+    options += [f"--reference {shlex.quote(reference)}"] if reference else []
+    first = shlex.quote(files["predictions"][0].name)
+    return f"python -m evaluation.report {first} --output DIR {' '.join([*options, f'--n-boot {n_boot}', f'--seed {seed}'])}"
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
@@ -103,14 +147,19 @@ def pipeline_facts(path: Path) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns 0, or 2 after one line on stderr for bad input."""
-    parser = Parser(prog="python -m evaluation.report", description=__doc__)
+    """Run the command line; returns 0, 1 where the audit failed, or 2 after one line on stderr for bad input."""
+    parser = Parser(prog="python -m evaluation.report", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("predictions", type=Path, help="predictions.parquet")
     parser.add_argument("--output", type=Path, required=True, help="folder for report.html and facts.json")
     parser.add_argument("--reconstruction", type=Path, help="reconstruction.parquet of pretraining")
     parser.add_argument("--history", type=Path, help="training log of pretraining, one JSON object a line")
     parser.add_argument("--pipeline", type=Path, help="manifest.json of the pipeline")
     parser.add_argument("--external", type=Path, help="predictions of the same task on real intensive-care segments")
+    parser.add_argument("--embeddings", type=Path, nargs="+", default=[], help="embeddings files, one a model")
+    parser.add_argument("--stress", type=Path, help="predictions of disturbed windows")
+    parser.add_argument("--transfer", type=Path, help="predictions of several ways of using an encoder")
+    parser.add_argument("--reference", default="", help="model of --transfer to compare with; its first one without")
+    parser.add_argument("--manifest", type=Path, help="shard set that the predictions must belong to")
     parser.add_argument("--title", default="", help="heading of the page")
     parser.add_argument("--n-boot", type=int, default=2000, help="resamples of subjects")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
@@ -119,14 +168,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--n-boot {given.n_boot} must be at least 1")
     options = {name: value for name, value in vars(given).items() if name not in ("predictions", "output")}
     try:
-        report(given.predictions, given.output, **options)
+        facts = report(given.predictions, given.output, **options)
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         detail = f"missing entry {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         if isinstance(error, FileNotFoundError):
             detail = f"{error.filename or error} does not exist"
         sys.stderr.write(f"evaluation.report: {detail}\n")
         return 2
-    sys.stdout.write(f"{given.output / 'report.html'}\n{given.output / 'facts.json'}\n")
+    for name in ("report.html", "facts.json", "MODEL_CARD.md"):
+        sys.stdout.write(f"{given.output / name}\n")
+    codes = sorted({f["code"] for f in facts["audit"]["findings"] if f["severity"] == "error"})
+    if codes:
+        sys.stderr.write(
+            f"evaluation.report: the leak audit failed, the figures must not be used: {', '.join(codes)}\n"
+        )
+        return AUDIT_FAILED_EXIT
     return 0
 
 

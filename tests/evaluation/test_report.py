@@ -177,11 +177,17 @@ def test_bad_input_is_one_line_and_exit_code_2(bad: str, tmp_path: Path, capsys:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_leak_stands_on_top_of_the_page(tmp_path: Path) -> None:
+def test_a_leak_stands_on_top_of_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folds = [{"name": "x", "train_subjects": ["s00"], "test_subjects": ["s00", "s01"]}]
     predictions = make_predictions("eyes", n_subjects=2, sites=("x",), grouping="subject", folds=folds)
     write_predictions(tmp_path / "p.parquet", predictions)
-    assert main([str(tmp_path / "p.parquet"), "--output", str(tmp_path / "o"), "--n-boot", "20"]) == 0
+    assert main([str(tmp_path / "p.parquet"), "--output", str(tmp_path / "o"), "--n-boot", "20"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "subject_on_two_sides" in err
+    card = (tmp_path / "o" / "MODEL_CARD.md").read_text()
+    assert "must not be used" in card
+    assert "model-index" not in card
     shown = page_text(tmp_path / "o")
     assert shown.index("must not be used") < shown.index("reached a balanced accuracy")
     assert "subject_on_two_sides" in shown
