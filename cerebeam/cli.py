@@ -15,6 +15,7 @@ COMMANDS = {
     "finetune": ("training.finetune", "fit a head for a task"),
     "loso": ("training.loso", "leave-one-site-out predictions"),
     "report": ("evaluation.report", "predictions to one HTML page and its facts"),
+    "planted": ("evaluation.planted", "plant faults on purpose and see that the audit names each"),
     "export": ("model.export", "a trained model to a bundle"),
     "predict": ("serving.predict", "answers for one recording from a bundle"),
 }

@@ -36,7 +36,7 @@ def summary(facts: Facts) -> str:
         third = "All data come from one site: nothing here says how the model does at another one."
     level = facts["bootstrap"]["level"]
     return (
-        f'<p class="sub">{escape(facts["task"]["description"] or facts["task"]["name"])} In brackets: {level:.0%} intervals, patients resampled.</p>'
+        f'<p class="sub">{escape(facts["task"]["description"] or facts["task"]["name"] + ".")} In brackets: {level:.0%} intervals, patients resampled.</p>'
         f'{_failed(facts)}<p class="lead">{first} {second} {third}</p>'
         '<p class="use"><b>Research use only.</b> This is no medical device and no evidence for treating anyone; '
         "it says nothing about patients, hospitals or equipment other than those counted here.</p>"
