@@ -9,6 +9,7 @@ the masked samples only, so that any grouping can be scored without the samples:
     n_samples                              int: masked samples, channels counted one by one
     sum_squared_error                      float: sum of (y - x)^2
     sum_x, sum_y, sum_xy, sum_xx, sum_yy   float: x is the truth, y the estimate, both normalised alike
+    band                                   text, may be missing: "all", or the band that both were filtered to
 
 Every window and gap has one row a method, so that methods are compared on the same samples.
 """
@@ -34,6 +35,8 @@ RECONSTRUCTION_COLUMNS = ("window_key", "subject_id", "site_id", "span_ms_low", 
 class SpanScore:
     """One method on gaps of one length; `low_ms` 0 and `high_ms` infinite for all gaps together."""
 
+    band: str
+    """"all", or the band that truth and estimate were filtered to."""
     low_ms: float
     high_ms: float
     method: str
@@ -59,10 +62,13 @@ def check_reconstruction(frame: pd.DataFrame) -> None:
     numbers = frame[["span_ms_low", *_SUMS]].to_numpy(dtype=np.float64)
     if not np.isfinite(numbers).all() or (frame["n_samples"] <= 0).any() or (frame["sum_squared_error"] < 0).any():
         raise ValueError("reconstruction holds a row without samples, with a negative error, or with a nan")
-    key = ["window_key", "span_ms_low", "method"]
+    bands = ["band"] if "band" in frame.columns else []
+    if bands and "all" not in set(frame["band"]):
+        raise ValueError("reconstruction has bands, but none that is 'all'")
+    key = ["window_key", "span_ms_low", *bands, "method"]
     if frame.duplicated(key).any():
         raise ValueError(f"reconstruction holds a window twice: {frame[frame.duplicated(key)].iloc[0][key].to_dict()}")
-    per_gap = frame.groupby(["window_key", "span_ms_low"])["method"].size()
+    per_gap = frame.groupby(["window_key", "span_ms_low", *bands])["method"].size()
     if per_gap.nunique() != 1 or per_gap.iloc[0] != frame["method"].nunique():
         raise ValueError("reconstruction lacks a method for some window: methods are compared on the same samples")
     if "model" not in set(frame["method"]):
@@ -74,7 +80,8 @@ def write_reconstruction(path: Path, frame: pd.DataFrame) -> None:
     check_reconstruction(frame)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    pq.write_table(pa.Table.from_pandas(frame[list(RECONSTRUCTION_COLUMNS)], preserve_index=False), partial)
+    columns = [*RECONSTRUCTION_COLUMNS, *(name for name in ("band",) if name in frame.columns)]
+    pq.write_table(pa.Table.from_pandas(frame[columns], preserve_index=False), partial)
     partial.replace(path)
 
 
@@ -86,14 +93,22 @@ def read_reconstruction(path: Path) -> pd.DataFrame:
 
 
 def score_reconstruction(frame: pd.DataFrame, *, n_boot: int, seed: int) -> list[SpanScore]:
-    """Return every method's score on all gaps, then on each length; intervals resample subjects."""
-    scores = _score_group(frame, 0.0, float("inf"), n_boot=n_boot, seed=seed)
-    for (low, high), part in sorted(frame.groupby(["span_ms_low", "span_ms_high"])):
+    """Return every method's score on all gaps, then on each length, then in each band; intervals resample subjects."""
+    whole = frame[frame["band"] == "all"] if "band" in frame.columns else frame
+    scores = _score_group(whole, 0.0, float("inf"), n_boot=n_boot, seed=seed)
+    for (low, high), part in sorted(whole.groupby(["span_ms_low", "span_ms_high"])):
         scores += _score_group(part, float(low), float(high), n_boot=n_boot, seed=seed)
+    if "band" in frame.columns:
+        for band in dict.fromkeys(frame["band"]):
+            if band != "all":
+                part = frame[frame["band"] == band]
+                scores += _score_group(part, 0.0, float("inf"), n_boot=n_boot, seed=seed, band=str(band))
     return scores
 
 
-def _score_group(frame: pd.DataFrame, low: float, high: float, *, n_boot: int, seed: int) -> list[SpanScore]:
+def _score_group(
+    frame: pd.DataFrame, low: float, high: float, *, n_boot: int, seed: int, band: str = "all"
+) -> list[SpanScore]:
     sums = {
         method: frame[frame["method"] == method].groupby("subject_id")[list(_SUMS)].sum().sort_index()
         for method in METHODS
@@ -109,7 +124,7 @@ def _score_group(frame: pd.DataFrame, low: float, high: float, *, n_boot: int, s
     nothing = np.full(len(rows["model"]), np.nan)
     return [
         SpanScore(
-            low_ms=low, high_ms=high, method=method, n_windows=int(frame["window_key"].nunique()),
+            band=band, low_ms=low, high_ms=high, method=method, n_windows=int(frame["window_key"].nunique()),
             n_subjects=n_subjects,
             mse=_estimate(values[:, 0], "no samples"),
             r=_estimate(values[:, 1], "truth or estimate is constant"),

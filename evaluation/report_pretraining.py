@@ -25,7 +25,7 @@ def pretraining_section(facts: Facts) -> str:
             f"{cell(s['ratio_to_linear'])}{cell(s['ratio_to_mean'])}</tr>"
             for s in scores
         ]
-        parts.append(table(["Gap", "Method", "MSE ↓", "r ↑", "Error / line", "Error / mean"], rows))
+        parts.append(table(["Gap or band", "Method", "MSE ↓", "r ↑", "Error / line", "Error / mean"], rows))
         ours = [s for s in scores if s["method"] == "model"]
         parts.append("<div class=pair>" + "".join(
             dot_plot([(_span(s), s[key]) for s in ours], title=f"Error of the model over that of {words}", reference=(1.0, "equal"))
@@ -37,6 +37,8 @@ def pretraining_section(facts: Facts) -> str:
 
 
 def _span(score: Mapping[str, Any]) -> str:
+    if score["band"] != "all":
+        return str(score["band"])
     if score["high_ms"] is None:
         return "all gaps" if score["low_ms"] == 0 else f"{score['low_ms']:g}+ ms"
     return f"{score['low_ms']:g}–{score['high_ms']:g} ms"

@@ -76,3 +76,16 @@ def test_file_comes_back(tmp_path: Path) -> None:
 def test_contradictions_are_refused(change: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         write_reconstruction(Path("nowhere.parquet"), change(make_frame()[0]))
+
+
+def test_bands_are_scored_apart_and_do_not_enter_the_whole(tmp_path: Path) -> None:
+    frame, _, _ = make_frame()
+    alpha = frame.assign(band="alpha", sum_squared_error=frame["sum_squared_error"] * 4)
+    write_reconstruction(tmp_path / "r.parquet", pd.concat([frame.assign(band="all"), alpha]))
+    scores = score_reconstruction(read_reconstruction(tmp_path / "r.parquet"), n_boot=20, seed=0)
+    plain = score_reconstruction(frame, n_boot=20, seed=0)
+    assert repr(scores[: len(plain)]) == repr(plain)  # nan is not itself
+    last = {s.method: s for s in scores if s.band == "alpha"}
+    assert last["model"].mse.value == pytest.approx(4 * plain[0].mse.value)
+    with pytest.raises(ValueError, match="none that is 'all'"):
+        write_reconstruction(tmp_path / "r.parquet", alpha)
