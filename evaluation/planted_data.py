@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
+from scipy.signal import resample_poly
 
 from evaluation.predictions import Predictions
-from signals.filters import resample
+from signals.filters import resampling_ratio
 from signals.fingerprint import content_hash, fingerprint, pack
 from signals.identity import hash_subject
 from signals.prepare import plan_recording, prepare_recording
@@ -83,7 +84,9 @@ def recopied(corpus: Corpus, rng: np.random.Generator) -> Corpus:
     """Return the corpus and, besides, its first recording exported again by its last site under another name."""
     _, signal, classes, _ = corpus.raw[str(corpus.recordings[0])]
     other = corpus.raw[str(corpus.recordings[-1])][0]
-    copy = 1.7 * resample(signal, corpus.raw[str(corpus.recordings[0])][0].sfreq, 250.0)
+    copy = 1.7 * resample_poly(
+        signal, *resampling_ratio(corpus.raw[str(corpus.recordings[0])][0].sfreq, 250.0), axis=-1
+    )
     copy = (copy + rng.normal(0, 0.5, copy.shape)).astype(np.float32)
     elsewhere = replace(other, sfreq=250.0)
     return _joined([corpus, _described(elsewhere, copy, hash_subject(other.site_id, "copy", salt="planted"), classes,

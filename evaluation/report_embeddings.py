@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from evaluation.report_figures import number
 from evaluation.report_plots import cloud_plot
-from evaluation.report_text import Facts, p_text, plain_cell, table
+from evaluation.report_text import Facts, p_text, plain_cell
+from signals.page import table
+from signals.svg import number
 
 
 def gap_section(facts: Facts) -> str:

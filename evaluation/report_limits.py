@@ -1,10 +1,9 @@
 """What the figures cannot carry, and how to repeat them."""
 
-from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 from evaluation.report_text import Facts, is_votes
+from signals.page import flatten, key_values
 
 
 def limits(facts: Facts) -> list[str]:
@@ -40,23 +39,9 @@ def repeat_section(facts: Facts) -> str:
     """Return commands, digests and versions."""
     provenance = {k: v for k, v in facts["provenance"].items() if k != "command"}
     flat = {**flatten(provenance), **flatten(facts["meta"]), **facts["versions"], "seed": facts["bootstrap"]["seed"]}
-    rows = "".join(f"<tr><td>{escape(str(k))}</td><td><code>{escape(str(v))}</code></td></tr>" for k, v in flat.items())
     command = facts["provenance"].get("command")
     shown = f"<pre>{escape(command)}</pre>" if command else ""
     return (
-        f"<h2>How to repeat</h2><p>The same files and seed give the same numbers.</p>{shown}<table class=kv><tbody>{rows}</tbody></table>"
+        f"<h2>How to repeat</h2><p>The same files and seed give the same numbers.</p>{shown}{key_values(flat)}"
         '<p class="note">Every number of this page is in facts.json beside it, and in this file’s element <code>#facts</code>.</p>'
     )
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested entries under dotted names; long lists as their length."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif isinstance(value, list) and (len(value) > 6 or any(isinstance(v, (Mapping, list)) for v in value)):
-            flat[f"{prefix}{key}"] = f"{len(value)} entries"
-        else:
-            flat[f"{prefix}{key}"] = ", ".join(map(str, value)) if isinstance(value, list) else value
-    return flat

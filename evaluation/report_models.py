@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from evaluation.report_figures import confusion_table, dot_plot, number
-from evaluation.report_text import MODEL_NOTES, NAMES, Facts, cell, head, interval, p_text, size, table
+from evaluation.report_figures import confusion_table, dot_plot
+from evaluation.report_text import MODEL_NOTES, NAMES, Facts, cell, head, interval, p_text, size
+from signals.page import table
+from signals.svg import number
 
 
 def models_section(facts: Facts) -> str:

@@ -1,5 +1,7 @@
 """The report as one HTML page, made from facts alone: no network, no script, printable."""
 
+import json
+
 from evaluation.report_embeddings import embeddings_section, gap_section
 from evaluation.report_limits import limits_section, repeat_section
 from evaluation.report_models import (
@@ -10,12 +12,12 @@ from evaluation.report_models import (
     people_section,
 )
 from evaluation.report_pretraining import pretraining_section
-from evaluation.report_shell import shell
 from evaluation.report_sites import external_section, sites_section
 from evaluation.report_stress import stress_section, transfer_section
 from evaluation.report_summary import audit_section, summary
 from evaluation.report_text import Facts
 from evaluation.report_trust import alarms_section, calibration_section, conformal_section, selective_section
+from signals.page import document
 
 SECTIONS = (
     summary, sites_section, models_section, people_section, confusion_section, classes_section, alarms_section,
@@ -27,5 +29,7 @@ SECTIONS = (
 
 
 def page(facts: Facts, *, title: str) -> str:
-    """Return the whole page."""
-    return shell("".join(section(facts) for section in SECTIONS), title=title, facts=facts)
+    """Return the whole page, with the facts embedded as JSON in the element #facts."""
+    embedded = json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c")
+    body = "".join(section(facts) for section in SECTIONS)
+    return document(f'{body}<script type="application/json" id="facts">{embedded}</script>', title=title)

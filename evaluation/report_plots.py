@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-from evaluation.report_figures import INK, SHADES, WIDTH, line, number, svg, text, ticks
+from signals.svg import INK, SHADES, WIDTH, line, number, svg, text, ticks
 
 Point = tuple[float, float, float | None, float | None]
 """x, y, low, high."""

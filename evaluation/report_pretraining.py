@@ -5,7 +5,8 @@ from html import escape
 from typing import Any
 
 from evaluation.report_figures import curves_plot, dot_plot
-from evaluation.report_text import Facts, cell, interval, table
+from evaluation.report_text import Facts, cell, interval
+from signals.page import table
 
 
 def pretraining_section(facts: Facts) -> str:

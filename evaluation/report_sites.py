@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from evaluation.report_figures import dot_plot, number
+from evaluation.report_figures import dot_plot
 from evaluation.report_models import confusion_block
-from evaluation.report_text import Facts, cell, head, interval, size, table
+from evaluation.report_text import Facts, cell, head, interval, size
+from signals.page import table
+from signals.svg import number
 
 
 def sites_section(facts: Facts) -> str:

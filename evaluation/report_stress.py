@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from evaluation.report_figures import number
 from evaluation.report_plots import band_plot
-from evaluation.report_text import NAMES, Facts, cell, head, p_text, table
+from evaluation.report_text import NAMES, Facts, cell, head, p_text
+from signals.page import table
+from signals.svg import number
 
 _TABLED = ("balanced_accuracy", "auroc_macro", "kappa", "kl")
 

@@ -1,10 +1,10 @@
 """Words and tables of the report: estimates with their intervals, rows, p-values."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from evaluation.report_figures import number
+from signals.svg import number
 
 Facts = Mapping[str, Any]
 NAMES = {
@@ -36,11 +36,6 @@ def cell(estimate: Mapping[str, Any], digits: int = 3) -> str:
     else:
         below = estimate["reason"]
     return f"<td>{value}<small{'' if estimate['low'] is not None and not estimate['reason'] else ' class=why'}>{escape(below)}</small></td>"
-
-
-def table(head: Iterable[str], rows: Iterable[str]) -> str:
-    """Return a table that scrolls sideways on narrow screens; rows are ready-made <tr> elements."""
-    return f'<div class="scroll"><table><thead><tr>{"".join(f"<th>{h}</th>" for h in head)}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
 def is_votes(facts: Facts) -> bool:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from evaluation.report_figures import number, reliability_plot
+from evaluation.report_figures import reliability_plot
 from evaluation.report_plots import band_plot
-from evaluation.report_text import Facts, cell, interval, plain_cell, share, size, table
+from evaluation.report_text import Facts, cell, interval, plain_cell, share, size
+from signals.page import table
+from signals.svg import number
 
 
 def alarms_section(facts: Facts) -> str:

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.signal import butter, sosfiltfilt
+from scipy.signal import butter, resample_poly, sosfiltfilt
 
-from signals.filters import resample
+from signals.filters import resampling_ratio
 from signals.fingerprint import N_DIMS, content_hash, fingerprint, pack, unpack
 from signals.prepare import plan_recording, prepare_recording
 from signals.profiles import PRETRAIN
@@ -40,7 +40,7 @@ def prints(windows: list[Window]) -> np.ndarray:
 def test_a_copy_at_another_gain_rate_filter_and_reference_is_recognised() -> None:
     x, sfreq, names = synthetic(0, seed=1)
     rng = np.random.default_rng(0)
-    copy = 1.7 * resample(x, sfreq, 250.0)
+    copy = 1.7 * resample_poly(x, *resampling_ratio(sfreq, 250.0), axis=-1)
     copy = copy - copy[3]  # another reference: one of the electrodes
     copy = sosfiltfilt(butter(2, (0.4, 70.0), "bandpass", fs=250.0, output="sos"), copy, axis=-1)
     copy = (copy + rng.normal(0, 1.0, copy.shape)).astype(np.float32)
