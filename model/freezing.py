@@ -23,3 +23,23 @@ def freeze(model: nn.Module, groups: Iterable[str]) -> None:
         raise ValueError(f"unknown groups {sorted(unknown)}; groups are {list(GROUPS)}")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(group_of(name) not in frozen)
+
+
+def freeze_all_but_last(model: nn.Module, *, n_blocks: int = 1) -> None:
+    """Let the head, the encoder's final norm and its last `n_blocks` blocks be trained, nothing else.
+
+    Raises ValueError where the encoder has fewer blocks.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    depth = len({_block_of(name) for name in names} - {None})
+    if not 0 <= n_blocks <= depth:
+        raise ValueError(f"n_blocks={n_blocks} must be at least 0 and at most the encoder's {depth}")
+    for name, parameter in model.named_parameters():
+        block = _block_of(name)
+        last = block is not None and block >= depth - n_blocks
+        parameter.requires_grad_(group_of(name) == "head" or last or (".norm." in name and block is None))
+
+
+def _block_of(parameter_name: str) -> int | None:
+    parts = parameter_name.split(".")
+    return int(parts[parts.index("blocks") + 1]) if "blocks" in parts else None

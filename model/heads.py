@@ -192,10 +192,13 @@ class ClassifierHead(Head):
 
     def loss(self, results: Tensors, batch: Tensors) -> Tensor:
         """Return the mean cross-entropy to the target distribution, weighted by class where weights are given."""
-        target_BK = batch["target_BK"]
-        weight_BK = target_BK * batch["class_weight_K"] if "class_weight_K" in batch else target_BK
-        log_prob_BK = results["logits_BK"].float().log_softmax(-1)
-        return -(weight_BK * log_prob_BK).sum() / weight_BK.sum()
+        return cross_entropy(results["logits_BK"], batch["target_BK"], batch.get("class_weight_K"))
+
+
+def cross_entropy(logits_BK: Tensor, target_BK: Tensor, class_weight_K: Tensor | None = None) -> Tensor:
+    """Return the mean cross-entropy to target distributions, weighted by class where weights are given."""
+    weight_BK = target_BK if class_weight_K is None else target_BK * class_weight_K
+    return -(weight_BK * logits_BK.float().log_softmax(-1)).sum() / weight_BK.sum()
 
 
 class Pool(nn.Module):
@@ -215,13 +218,21 @@ class Pool(nn.Module):
         score_BCNQ = self.score(tokens_BCND).float().masked_fill(~present_BC[:, :, None, None], -1e9)
         weight_BQM = score_BCNQ.flatten(1, 2).softmax(1).transpose(1, 2)
         means_BF = (weight_BQM.to(tokens_BCND) @ tokens_BCND.flatten(1, 2)).flatten(1)
-        mean_BCD = tokens_BCND.mean(2)
-        spread_BCD = ((tokens_BCND - mean_BCD[:, :, None]).square().mean(2) + 1e-6).sqrt()
-        there_BC1 = present_BC[..., None].to(tokens_BCND)
-        spread_BD = (spread_BCD * there_BC1).sum(1) / there_BC1.sum(1).clamp(min=1)
-        return torch.cat(
-            [means_BF, spread_BD, *(lateral(x_BCD, present_BC, side_C) for x_BCD in (mean_BCD, spread_BCD))], -1
-        )
+        statistics_BF = pooled_statistics(tokens_BCND, present_BC, side_C)
+        return torch.cat([means_BF, statistics_BF[:, tokens_BCND.shape[-1] :]], -1)
+
+
+def pooled_statistics(tokens_BCND: Tensor, present_BC: Tensor, side_C: Tensor) -> Tensor:
+    """Return what tokens are like without anything learnt, shape (B, 4 D).
+
+    Mean over channels and time, spread over time, and how far left and right differ in either.
+    """
+    mean_BCD = tokens_BCND.mean(2)
+    spread_BCD = ((tokens_BCND - mean_BCD[:, :, None]).square().mean(2) + 1e-6).sqrt()
+    there_BC1 = present_BC[..., None].to(tokens_BCND)
+    n_B1 = there_BC1.sum(1).clamp(min=1)
+    over_BD = [(x_BCD * there_BC1).sum(1) / n_B1 for x_BCD in (mean_BCD, spread_BCD)]
+    return torch.cat([*over_BD, *(lateral(x_BCD, present_BC, side_C) for x_BCD in (mean_BCD, spread_BCD))], -1)
 
 
 def lateral(x_BCD: Tensor, present_BC: Tensor, side_C: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder
 from model.freezing import freeze
-from model.heads import Tensors
+from model.heads import Tensors, cross_entropy
+from model.supervised import Supervised
 from signals.normalise import Normaliser
 from signals.version import code_version
 from training.augment import augment, mirror_order
@@ -45,22 +46,26 @@ def start_encoder(folder: Path | None, *, seed: int) -> tuple[Encoder, dict[str,
     return encoder, json.loads(about.read_text()) if about.is_file() else {"train": [], "recipe": None}
 
 
-class TaskLoss(nn.Module):
-    """A classifier with its head's loss."""
+TaskModel = Classifier | Supervised
+"""What windows are asked of: normalised signal and channel states in, logits and an embedding out."""
+M = TypeVar("M", Classifier, Supervised)
 
-    def __init__(self, classifier: Classifier, class_weight_K: Tensor | None) -> None:
+
+class TaskLoss(nn.Module):
+    """A model with the cross-entropy to its targets."""
+
+    def __init__(self, model: TaskModel, class_weight_K: Tensor | None) -> None:
         super().__init__()
-        self.classifier = classifier
+        self.model = model
         self.register_buffer("class_weight_K", class_weight_K)
 
     def forward(self, batch: Tensors) -> dict[str, Tensor]:
         """Return "loss" of a batch of "x_BCT" or "tokens_BCND", "ch_state_BC", "target_BK"."""
         if "tokens_BCND" in batch:
-            logits_BK, _ = self.classifier.classify(batch["tokens_BCND"], batch["ch_state_BC"])
+            logits_BK, _ = self.model.classify(batch["tokens_BCND"], batch["ch_state_BC"])
         else:
-            logits_BK, _ = self.classifier(batch["x_BCT"], batch["ch_state_BC"])
-        weights = {} if self.class_weight_K is None else {"class_weight_K": self.class_weight_K}
-        return {"loss": self.classifier.head.loss({"logits_BK": logits_BK}, {**batch, **weights})}
+            logits_BK, _ = self.model(batch["x_BCT"], batch["ch_state_BC"])
+        return {"loss": cross_entropy(logits_BK, batch["target_BK"], self.class_weight_K)}
 
 
 def fit(
@@ -81,10 +86,7 @@ def fit(
 
     Some of the training subjects choose the epoch; no other window has any influence.
     """
-    train, valid = hold_out_subjects(
-        data.subjects[chosen], data.labels[chosen], share=recipe.validation_share, seed=recipe.seed
-    )
-    train, valid = chosen[train], chosen[valid]
+    train, valid = sides(data, chosen, recipe)
     torch.manual_seed(recipe.seed)  # the head's weights
     classifier = new_classifier(
         encoder,
@@ -98,16 +100,71 @@ def fit(
     frozen = _frozen(data, recipe, classifier, [] if kept is None else kept)
     _standardise(classifier, data, train, frozen)
     freeze(classifier, recipe.freeze)
+    return learn(
+        classifier, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name, frozen=frozen
+    )
+
+
+def fit_network(
+    data: Labelled,
+    chosen: np.ndarray,
+    recipe: FinetuneRecipe,
+    *,
+    network: str,
+    options: Mapping[str, Any],
+    processes: Processes,
+    metrics: Path,
+    name: str,
+) -> Supervised | None:
+    """Return a supervised network of `model.supervised` trained from scratch on chosen rows; None if it was stopped."""
+    train, valid = sides(data, chosen, recipe)
+    torch.manual_seed(recipe.seed)
+    model = Supervised(
+        network,
+        data.task,
+        data.shards.manifest.modality,
+        _normaliser(data, train, recipe),
+        dropout=recipe.dropout,
+        **options,
+    )
+    return learn(model, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name)
+
+
+def sides(data: Labelled, chosen: np.ndarray, recipe: FinetuneRecipe) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chosen rows that are trained on, and those whose subjects choose the epoch."""
+    train, valid = hold_out_subjects(
+        data.subjects[chosen], data.labels[chosen], share=recipe.validation_share, seed=recipe.seed
+    )
+    return chosen[train], chosen[valid]
+
+
+def learn(
+    model: M,
+    data: Labelled,
+    rows: tuple[np.ndarray, np.ndarray],
+    recipe: FinetuneRecipe,
+    *,
+    processes: Processes,
+    metrics: Path,
+    name: str,
+    frozen: FrozenTokens | None = None,
+) -> M | None:
+    """Return the model after training what requires gradients, at its best epoch; None if a signal stopped the run.
+
+    rows: those to train on and those that choose the epoch. frozen: tokens to use where the encoder does not move.
+    """
+    train, valid = rows
     n_epoch_steps = max(1, len(train) // recipe.batch)
     n_steps = n_epoch_steps * recipe.epochs
     optimizer = make_optimizer(
-        classifier,
+        model,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         encoder_lr_scale=recipe.encoder_lr_scale,
     )
+    weights = class_weights(data, train)
     trainer = Trainer(
-        module=TaskLoss(classifier, _class_weights(data, train)),
+        module=TaskLoss(model, None if weights is None else torch.from_numpy(weights).float()),
         optimizer=optimizer,
         scheduler=make_scheduler(optimizer, warmup_steps=recipe.warmup_steps, steps=n_steps),
         processes=processes,
@@ -115,10 +172,10 @@ def fit(
         precision=recipe.precision,
         clip_norm=recipe.clip_norm,
     )
-    epochs = _Epochs(data, valid, recipe, classifier, frozen)
+    epochs = _Epochs(data, valid, recipe, model, frozen)
     finished = run_steps(
         trainer,
-        epochs.watch(_batches(data, train, recipe, classifier, frozen, trainer, n_steps), n_epoch_steps),
+        epochs.watch(_batches(data, train, recipe, model, frozen, trainer, n_steps), n_epoch_steps),
         n_steps=n_steps,
         label=name,
         log=MetricsLog(metrics, after_step=0, active=processes.is_main),
@@ -130,8 +187,8 @@ def fit(
     if not finished:
         return None
     epochs.look()
-    classifier.load_state_dict(epochs.best)
-    return classifier.eval()
+    model.load_state_dict(epochs.best)
+    return model.eval()
 
 
 class _Epochs:
@@ -142,10 +199,10 @@ class _Epochs:
         data: Labelled,
         valid: np.ndarray,
         recipe: FinetuneRecipe,
-        classifier: Classifier,
+        model: TaskModel,
         frozen: FrozenTokens | None,
     ) -> None:
-        self.data, self.valid, self.recipe, self.classifier, self.frozen = data, valid, recipe, classifier, frozen
+        self.data, self.valid, self.recipe, self.model, self.frozen = data, valid, recipe, model, frozen
         self.best: dict[str, Tensor] = {}
         self.best_loss, self.since_best = float("inf"), 0
 
@@ -160,11 +217,11 @@ class _Epochs:
     def look(self) -> bool:
         """Validate; returns whether to go on."""
         windows = self.data.windows[self.valid]
-        log_prob = np.log(predict(self.classifier, self.data.shards, windows, frozen=self.frozen)[0] + 1e-9)
+        log_prob = np.log(predict(self.model, self.data.shards, windows, frozen=self.frozen)[0] + 1e-9)
         loss = -float((self.data.targets[self.valid] * log_prob).sum(axis=1).mean())
         if loss < self.best_loss:
             self.best_loss, self.since_best = loss, 0
-            self.best = deepcopy(self.classifier.state_dict())
+            self.best = deepcopy(self.model.state_dict())
         else:
             self.since_best += 1
         return self.since_best < self.recipe.patience
@@ -224,33 +281,33 @@ def _provenance(
     }
 
 
-def _class_weights(data: Labelled, train: np.ndarray) -> Tensor | None:
+def class_weights(data: Labelled, train: np.ndarray) -> np.ndarray | None:
     """Return weights that give every class of hard labels the same say; votes keep their own frequencies."""
     if data.has_votes:
         return None
     counts = data.targets[train].sum(axis=0)
-    return torch.tensor(np.where(counts > 0, counts.sum() / np.maximum(counts, 1) / (counts > 0).sum(), 0.0)).float()
+    return np.where(counts > 0, counts.sum() / np.maximum(counts, 1) / (counts > 0).sum(), 0.0)
 
 
 def _batches(
     data: Labelled,
     train: np.ndarray,
     recipe: FinetuneRecipe,
-    classifier: Classifier,
+    model: TaskModel,
     frozen: FrozenTokens | None,
     trainer: Trainer,
     n_steps: int,
 ) -> Iterator[list[dict[str, Tensor]]]:
     order = Order(data.shards.entries, data.windows[train], seed=recipe.seed)
     row_of = {int(window): row for row, window in enumerate(data.windows)}
-    mirror_with, normaliser = mirror_order(classifier.modality), classifier.normaliser
+    mirror_with, normaliser = mirror_order(model.modality), model.normaliser
 
     def micro(samples: range) -> dict[str, Tensor]:
         windows = [order.window_of(sample) for sample in samples]
         target_BK = torch.from_numpy(data.targets[[row_of[w] for w in windows]])
         if frozen is not None:
             mirrored = [np.random.default_rng((recipe.seed, 3, s)).random() < recipe.mirror for s in samples]
-            tokens_BCND, ch_state_BC = frozen.batch(classifier, windows, mirrored)
+            tokens_BCND, ch_state_BC = frozen.batch(model, windows, mirrored)
             return {"tokens_BCND": tokens_BCND, "ch_state_BC": ch_state_BC, "target_BK": target_BK}
         batch = data.shards.batch(windows, normaliser)
         changed = [
@@ -279,7 +336,7 @@ def _batches(
 
 
 def predict(
-    classifier: Classifier,
+    model: TaskModel,
     shards: Shards,
     windows: Sequence[int] | np.ndarray,
     *,
@@ -287,21 +344,21 @@ def predict(
     frozen: FrozenTokens | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return probabilities, float64, shape (n, n_classes), and embeddings, float32, shape (n, dim), of windows."""
-    device = next(classifier.parameters()).device
-    normaliser = classifier.normaliser
-    classifier.eval()
+    device = next(model.parameters()).device
+    normaliser = model.normaliser
+    model.eval()
     probabilities, embeddings = [], []
     for start in range(0, len(windows), batch):
         chosen = windows[start : start + batch]
         with torch.no_grad():
             if frozen is None:
                 made = shards.batch(chosen, normaliser)
-                logits_BK, embedding_BD = classifier(
+                logits_BK, embedding_BD = model(
                     torch.from_numpy(made.x_BCT).to(device), torch.from_numpy(made.ch_state_BC).to(device)
                 )
             else:
-                tokens_BCND, ch_state_BC = frozen.batch(classifier, chosen, [False] * len(chosen))
-                logits_BK, embedding_BD = classifier.classify(tokens_BCND.to(device), ch_state_BC.to(device))
+                tokens_BCND, ch_state_BC = frozen.batch(model, chosen, [False] * len(chosen))
+                logits_BK, embedding_BD = model.classify(tokens_BCND.to(device), ch_state_BC.to(device))
         probabilities.append(logits_BK.double().softmax(-1).cpu().numpy())
         embeddings.append(embedding_BD.float().cpu().numpy())
     return np.concatenate(probabilities), np.concatenate(embeddings)

@@ -2,13 +2,17 @@
 
 `python -m training.loso --shards DIR --task six-class --encoder DIR --group site --output OUT/predictions.parquet`
 writes rows of the models "encoder" and "prior" (the training fold's mean target), and the model trained on all sites
-into OUT/final or `--final DIR`, for export.
+into OUT/final or `--final DIR`, for export. The model of each fold stays in OUT/folds/<fold>, for `training.stress`.
+
+Exit code 75: it was asked to stop; the same command goes on after the last finished fold (OUT/<name>.parts).
 """
 
+import hashlib
 import logging
 import shlex
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +23,7 @@ import pandas as pd
 
 from evaluation.predictions import Predictions, write_predictions
 from signals.fingerprint import content_hash, fingerprint, pack
+from signals.version import code_version
 from training.command import parse_command, run_main
 from training.data import Shards
 from training.distributed import Processes, start_processes
@@ -26,6 +31,7 @@ from training.finetune import without_encoder
 from training.fit import fit, predict, start_encoder
 from training.labelled import Labelled, labelled, task_named, with_contrast
 from training.loop import RESUME_EXIT
+from training.parts import Parts, parts_folder
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
 from training.splits import Fold, Grouping, describe, site_folds, split_digest, subject_folds
 
@@ -67,29 +73,62 @@ def leave_out(command: LosoCommand, processes: Processes, *, told: str) -> bool:
     folds = make_folds(data, command.group, n_folds=command.folds, seed=recipe.seed)
     folder = command.output.parent
     train = partial(fit, data, recipe=recipe, encoder=encoder, pretraining=pretraining, processes=processes, kept=[])
-    frames = []
+    parts = Parts(parts_folder(command.output), run_config(command, data, folds))
     for fold in folds:
-        classifier = train(
-            chosen=fold.train, metrics=folder / "folds" / f"{fold.name}.jsonl", name=f"without {fold.name}"
-        )
-        if classifier is None:
-            return False
-        probabilities, _ = predict(classifier, data.shards, data.windows[fold.test])
-        prior = data.targets[fold.train].astype(np.float64).mean(axis=0)
-        frames.append(prediction_rows(data, fold.test, probabilities, model="encoder", fold=fold.name))
-        frames.append(
-            prediction_rows(data, fold.test, np.tile(prior, (len(fold.test), 1)), model="prior", fold=fold.name)
-        )
-    meta = _meta(command, data, folds, pretraining, told)
-    write_predictions(
-        command.output, Predictions(frame=pd.concat(frames), task=task.name, classes=task.classes, meta=meta)
-    )
+        if parts.read(fold.name) is None:
+            kept = folder / "folds" / fold.name
+            classifier = train(chosen=fold.train, metrics=kept.with_suffix(".jsonl"), name=f"without {fold.name}")
+            if classifier is None:
+                return False
+            classifier.save_pretrained(kept)
+            probabilities, _ = predict(classifier, data.shards, data.windows[fold.test])
+            parts.write(fold.name, {"probabilities": probabilities.tolist()})
+    meta = {
+        **split_meta(data, folds, command.group, pretraining),
+        "encoder": "random" if command.encoder is None else "pretrained",
+        "recipe": {"name": command.recipe, **asdict(command.config)},
+        "command": told,
+        "seed": command.config.seed,
+    }
+    frame = pd.concat([rows for fold in folds for rows in _fold_rows(data, fold, parts)])
+    write_predictions(command.output, Predictions(frame=frame, task=task.name, classes=task.classes, meta=meta))
     everything = np.arange(len(data.windows))
     final = train(chosen=everything, metrics=folder / "folds" / "final.jsonl", name="final")
     if final is None:
         return False
     final.save_pretrained(command.final or folder / "final")
+    shutil.rmtree(parts.folder)
     return True
+
+
+def run_config(command: Any, data: Labelled, folds: Sequence[Fold]) -> dict[str, Any]:
+    """Return all that decides a command's folds, besides the code outside of signals/: parts of another are refused."""
+    encoder = command.encoder
+    return {
+        **{name: value for name, value in asdict(command).items() if name not in _DECIDES_NO_FOLD},
+        "manifest_digest": data.shards.manifest.digest,
+        "encoder_sha256": None if encoder is None else sha256_of_file(encoder / "model.safetensors"),
+        "split_digest": split_meta(data, folds, command.group, {"train": []})["split_digest"],
+        "code_version": code_version(),
+    }
+
+
+_DECIDES_NO_FOLD = {"shards", "encoder", "output", "final", "models", "seeds", "jobs"}
+"""Fields of commands that do not change a finished part, or that digests stand for."""
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return a file's sha256, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fold_rows(data: Labelled, fold: Fold, parts: Parts) -> Iterator[pd.DataFrame]:
+    finished = parts.read(fold.name)
+    assert finished is not None
+    prior = data.targets[fold.train].astype(np.float64).mean(axis=0)
+    yield prediction_rows(data, fold.test, np.array(finished["probabilities"]), model="encoder", fold=fold.name)
+    yield prediction_rows(data, fold.test, np.tile(prior, (len(fold.test), 1)), model="prior", fold=fold.name)
 
 
 def make_folds(data: Labelled, group: Grouping, *, n_folds: int, seed: int) -> list[Fold]:
@@ -126,24 +165,19 @@ def prediction_rows(
     )
 
 
-def _meta(
-    command: LosoCommand, data: Labelled, folds: Sequence[Fold], pretraining: dict[str, Any], told: str
-) -> dict[str, Any]:
+def split_meta(data: Labelled, folds: Sequence[Fold], group: str, pretraining: Mapping[str, Any]) -> dict[str, Any]:
+    """Return who stood on which side, for a predictions file's metadata."""
     recordings = np.array([data.shards.entries[i].recording_id for i in data.windows])
     described = describe(folds, data.subjects, recordings)
     asked = set(data.subjects.tolist())
     return {
-        "grouping": command.group,
+        "grouping": group,
         "folds": described,
         "split_digest": split_digest(described),
         "manifest_digest": data.shards.manifest.digest,
         "pretrain_subjects": list(pretraining["train"]),
         "pretrain_manifest_digest": pretraining.get("manifest_digest"),
         "pretrain_overlap": len(asked & set(pretraining["train"])),
-        "encoder": "random" if command.encoder is None else "pretrained",
-        "recipe": {"name": command.recipe, **asdict(command.config)},
-        "command": told,
-        "seed": command.config.seed,
     }
 
 

@@ -99,6 +99,17 @@ def describe(folds: Sequence[Fold], subjects: np.ndarray, recordings: np.ndarray
     ]
 
 
+def check_classes(folds: Sequence[Fold], labels: np.ndarray, classes: Sequence[str]) -> None:
+    """Raise ValueError, naming fold and class, where a class cannot be learnt since only the test side has it."""
+    for fold in folds:
+        only = sorted(set(labels[fold.test].tolist()) - set(labels[fold.train].tolist()))
+        if only:
+            raise ValueError(
+                f"class {classes[only[0]]!r} cannot be learnt without {fold.name}, which alone has it: "
+                "the labels do not allow this task to be tested on people who were not trained on"
+            )
+
+
 def split_digest(described: Sequence[Mapping[str, Any]]) -> str:
     """Return the sha256 of `describe`'s output."""
     return hashlib.sha256(json.dumps(list(described), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,106 @@
+"""Classical models on numbers that describe a window: logistic regression, and gradient boosting of trees.
+
+Targets may be distributions: a window then counts once for each class, weighted by its share, which is exactly the
+cross-entropy to the distribution.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from signals.features import BANDS, FEATURES
+from signals.windows import ABSENT
+from training.fit import class_weights
+from training.labelled import Labelled
+
+FLOOR = 1e-4
+"""Least probability of a class: one that no training window had cannot be ruled out."""
+
+
+def stored_features(data: Labelled) -> np.ndarray:
+    """Return the shards' features of every labelled window, float32, shape (n, n_chans * n_features + 3 n_features).
+
+    Channel by channel (nan where a channel is absent), then mean, spread and largest over the channels that are there,
+    which do not depend on the montage. Raises ValueError for shards without features.
+    """
+    values = _by_channel(data)
+    over = [_over_channels(np.nanmean, values), _over_channels(np.nanstd, values), _over_channels(np.nanmax, values)]
+    return np.concatenate([values.reshape(len(values), -1), *over], axis=1)
+
+
+def band_powers(data: Labelled) -> np.ndarray:
+    """Return log10 and relative band powers by channel, float32, shape (n, n_chans * 2 n_bands).
+
+    An absent channel has the mean of those that are there.
+    """
+    names = [f"{band}_{kind}" for band in BANDS for kind in ("log10_uv2", "relative")]
+    values = _by_channel(data)[:, :, [FEATURES.index(name) for name in names]]
+    mean = _over_channels(np.nanmean, values)
+    return np.where(np.isnan(values), mean[:, None], values).reshape(len(values), -1)
+
+
+def _by_channel(data: Labelled) -> np.ndarray:
+    windows = [data.shards.window(int(i)) for i in data.windows]
+    values = np.stack([window.features for window in windows]).astype(np.float32)
+    if values.shape[2] != len(FEATURES):
+        raise ValueError(f"{data.shards.folder} stores {values.shape[2]} features a channel, not {len(FEATURES)}")
+    absent = np.stack([window.ch_state for window in windows]) == ABSENT
+    values[absent] = np.nan
+    return values
+
+
+def _over_channels(what: Any, values: np.ndarray) -> np.ndarray:
+    """Return a statistic over channels; at least one is there, or the window would not have been kept."""
+    return np.asarray(what(values, axis=1), dtype=np.float32)
+
+
+def fit_logistic(x: np.ndarray, data: Labelled, rows: np.ndarray, *, penalty: float) -> Any:
+    """Return a standardised logistic regression fitted on rows of x; `penalty` is that of the mean loss.
+
+    The penalty does not depend on how many windows there are: C = 1 / (penalty * n).
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    repeated, classes, weights = expanded(data, rows)
+    regression = LogisticRegression(C=1.0 / (penalty * weights.sum()), max_iter=2000)
+    model = make_pipeline(StandardScaler(), regression)
+    return model.fit(x[repeated], classes, logisticregression__sample_weight=weights)
+
+
+def fit_boosting(
+    x: np.ndarray, data: Labelled, rows: np.ndarray, *, learning_rate: float, max_leaf_nodes: int, seed: int
+) -> Any:
+    """Return gradient-boosted trees (histogram method) fitted on rows of x; nan is a value of its own to them."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    repeated, classes, weights = expanded(data, rows)
+    model = HistGradientBoostingClassifier(
+        learning_rate=learning_rate,
+        max_leaf_nodes=max_leaf_nodes,
+        max_iter=60,
+        min_samples_leaf=8,
+        l2_regularization=1.0,
+        max_features=0.2,
+        early_stopping=False,
+        random_state=seed,
+    )
+    return model.fit(x[repeated], classes, sample_weight=weights)
+
+
+def expanded(data: Labelled, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows, once for each class with weight, the classes, and the weights; the same say as in `training.fit`."""
+    targets = data.targets[rows].astype(np.float64)
+    balance = class_weights(data, rows)
+    weighted = targets if balance is None else targets * balance
+    row, cls = np.nonzero(weighted > 0)
+    return rows[row], cls, weighted[row, cls]
+
+
+def probabilities(model: Any, x: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return class probabilities, float64, shape (n, n_classes), none below `FLOOR`."""
+    result = np.zeros((len(x), n_classes))
+    result[:, model.classes_] = model.predict_proba(x)
+    result = np.maximum(result, FLOOR)
+    return result / result.sum(axis=1, keepdims=True)
