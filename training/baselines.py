@@ -4,12 +4,14 @@ Targets may be distributions: a window then counts once for each class, weighted
 cross-entropy to the distribution.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from signals.features import BANDS, FEATURES
 from signals.windows import ABSENT
+from training.data import Shards
 from training.fit import class_weights
 from training.labelled import Labelled
 
@@ -17,41 +19,42 @@ FLOOR = 1e-4
 """Least probability of a class: one that no training window had cannot be ruled out."""
 
 
-def stored_features(data: Labelled) -> np.ndarray:
-    """Return the shards' features of every labelled window, float32, shape (n, n_chans * n_features + 3 n_features).
+def stored_features(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return all stored features of windows by number, float32, shape (n, n_chans * n_features + 3 n_features).
 
     Channel by channel (nan where a channel is absent), then mean, spread and largest over the channels that are there,
     which do not depend on the montage. Raises ValueError for shards without features.
     """
-    values = _by_channel(data)
-    over = [_over_channels(np.nanmean, values), _over_channels(np.nanstd, values), _over_channels(np.nanmax, values)]
+    values = _by_channel(shards, windows)
+    over = [what(values, axis=1) for what in (np.nanmean, np.nanstd, np.nanmax)]
     return np.concatenate([values.reshape(len(values), -1), *over], axis=1)
 
 
-def band_powers(data: Labelled) -> np.ndarray:
-    """Return log10 and relative band powers by channel, float32, shape (n, n_chans * 2 n_bands).
-
-    An absent channel has the mean of those that are there.
-    """
+def band_powers(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return log10 and relative band powers by channel, float32, shape (n, n_chans * 2 n_bands); see `filled`."""
     names = [f"{band}_{kind}" for band in BANDS for kind in ("log10_uv2", "relative")]
-    values = _by_channel(data)[:, :, [FEATURES.index(name) for name in names]]
-    mean = _over_channels(np.nanmean, values)
-    return np.where(np.isnan(values), mean[:, None], values).reshape(len(values), -1)
+    return filled(_by_channel(shards, windows)[:, :, [FEATURES.index(name) for name in names]])
 
 
-def _by_channel(data: Labelled) -> np.ndarray:
-    windows = [data.shards.window(int(i)) for i in data.windows]
-    values = np.stack([window.features for window in windows]).astype(np.float32)
+def filled_features(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return all stored features by channel, float32, shape (n, n_chans * n_features), without nan; see `filled`."""
+    return filled(_by_channel(shards, windows))
+
+
+def filled(values: np.ndarray) -> np.ndarray:
+    """Return (n, n_chans, n_values) in rows; an absent channel has the mean of those that are there."""
+    mean = np.nanmean(values, axis=1, keepdims=True)
+    return np.where(np.isnan(values), mean, values).reshape(len(values), -1)
+
+
+def _by_channel(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return stored features, nan where a channel is absent; one at least is there, or no window had been written."""
+    found = [shards.window(int(i)) for i in windows]
+    values = np.stack([window.features for window in found]).astype(np.float32)
     if values.shape[2] != len(FEATURES):
-        raise ValueError(f"{data.shards.folder} stores {values.shape[2]} features a channel, not {len(FEATURES)}")
-    absent = np.stack([window.ch_state for window in windows]) == ABSENT
-    values[absent] = np.nan
+        raise ValueError(f"{shards.folder} stores {values.shape[2]} features a channel, not {len(FEATURES)}")
+    values[np.stack([window.ch_state for window in found]) == ABSENT] = np.nan
     return values
-
-
-def _over_channels(what: Any, values: np.ndarray) -> np.ndarray:
-    """Return a statistic over channels; at least one is there, or the window would not have been kept."""
-    return np.asarray(what(values, axis=1), dtype=np.float32)
 
 
 def fit_logistic(x: np.ndarray, data: Labelled, rows: np.ndarray, *, penalty: float) -> Any:

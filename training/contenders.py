@@ -1,7 +1,6 @@
 """Who stands in the transfer table: ways of using an encoder, and baselines, each with its candidates for tuning.
 
-Every way that has anything to tune has `N_CANDIDATES` settings, so that none is tuned harder than another. They were
-written down before any of them had been run.
+Every way that has anything to tune has `N_CANDIDATES` settings, so that none is tuned harder than another.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,12 +42,12 @@ class Bench:
     @cached_property
     def stored_features(self) -> np.ndarray:
         """All features of the shards."""
-        return baselines.stored_features(self.data)
+        return baselines.stored_features(self.data.shards, self.data.windows)
 
     @cached_property
     def band_powers(self) -> np.ndarray:
         """Band powers alone."""
-        return baselines.band_powers(self.data)
+        return baselines.band_powers(self.data.shards, self.data.windows)
 
     def start(self, kind: str, seed: int) -> dict[str, Any]:
         """Return `training.fit.fit`'s arguments for the "pretrained" encoder, or a "random" one of this seed."""
@@ -173,7 +172,7 @@ def _rates(*rates: float, **others: Any) -> tuple[Params, ...]:
     return tuple({"learning_rate": rate, **others} for rate in rates)
 
 
-_PENALTIES = tuple({"penalty": penalty} for penalty in (0.01, 0.1, 1.0))
+_PENALTIES = tuple({"penalty": penalty} for penalty in (0.1, 1.0, 10.0))
 _SCRATCH = (*_rates(1e-3, 3e-3, dropout=0.25), *_rates(1e-3, dropout=0.5))
 
 CONTENDERS: dict[str, Contender] = {

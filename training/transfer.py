@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 import torch
+import transformers
 
 from evaluation.predictions import Predictions, write_predictions
 from evaluation.transfer import SEED_MARK
@@ -150,6 +151,7 @@ def _open_table(command: TransferCommand) -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
     logging.getLogger("training").setLevel(logging.ERROR)  # the first process has said it
+    transformers.utils.logging.disable_progress_bar()
     _TABLE[:] = [Table(command)]
 
 

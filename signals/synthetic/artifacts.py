@@ -1,13 +1,14 @@
 """What is no brain on a recording: eyes, muscles, heart, and electrodes that drift, pop, fall flat or get noisy."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import fft
 
 from signals.electrodes import POSITIONS
 from signals.synthetic.sources import angle_to, bump, shaped_noise, slow_noise
-from signals.synthetic.subjects import Subject
+from signals.synthetic.subjects import Subject, draw_subject
 from signals.synthetic.truth import Event
 
 _EYES = np.array([[-0.30, 0.92, -0.30], [0.30, 0.92, -0.30]])
@@ -167,14 +168,9 @@ def electrode_faults(
 
     `data`: µV, shape (n_chans, n_times). A flat electrode reads exactly 0.
     """
-    out, events = data.copy(), []
+    out = data.copy()
     n_chans, n_times = out.shape
-    for at in _times(rng, 0.012, n_times, sfreq):
-        pick = int(rng.integers(n_chans))
-        t = np.arange(int(3 * sfreq)) / sfreq
-        wave = np.exp(-t / rng.uniform(0.15, 0.6)) * rng.choice([-1, 1]) * rng.uniform(60, 400)
-        _add(out, np.eye(n_chans)[pick], wave, int(at * sfreq))
-        events.append(Event("pop", float(at), 0.5, (ch_names[pick],)))
+    events = _pops(rng, out, ch_names, sfreq, rate_hz=0.012)
     if rng.random() < BAD_ELECTRODE_SHARE:
         pick, flat = int(rng.integers(n_chans)), rng.random() < 0.5
         start = 0 if rng.random() < 0.5 else int(rng.uniform(0, 0.6) * n_times)
@@ -183,3 +179,53 @@ def electrode_faults(
         kind = "flat" if flat else "noisy"
         events.append(Event(kind, start / sfreq, (n_times - start) / sfreq, (ch_names[pick],)))
     return out, events
+
+
+def _pops(
+    rng: np.random.Generator, total: np.ndarray, ch_names: Sequence[str], sfreq: float, *, rate_hz: float
+) -> list[Event]:
+    """Steps of one electrode that decay."""
+    events, (n_chans, n_times) = [], total.shape
+    for at in _times(rng, rate_hz, n_times, sfreq):
+        pick = int(rng.integers(n_chans))
+        t = np.arange(int(3 * sfreq)) / sfreq
+        wave = np.exp(-t / rng.uniform(0.15, 0.6)) * rng.choice([-1, 1]) * rng.uniform(60, 400)
+        _add(total, np.eye(n_chans)[pick], wave, int(at * sfreq))
+        events.append(Event("pop", float(at), 0.5, (ch_names[pick],)))
+    return events
+
+
+ARTIFACT_KINDS = ("blink", "eye_movement", "muscle", "heartbeat", "drift", "pop")
+_TYPICAL_UV = {"blink": 120.0, "eye_movement": 57.0, "pop": 230.0}
+"""Middle of the amplitudes that are drawn; the others take theirs from the subject."""
+
+
+def artifact(
+    rng: np.random.Generator,
+    kind: str,
+    *,
+    amplitude_uv: float,
+    ch_names: Sequence[str],
+    positions: np.ndarray,
+    n_times: int,
+    sfreq: float,
+) -> np.ndarray:
+    """Return artifacts of one kind of `ARTIFACT_KINDS` alone, µV, float32, shape (n_chans, n_times).
+
+    They come often: 18 blinks, 12 eye movements, 9 bursts of muscle, 6 pops a minute. `amplitude_uv` is the typical
+    height of a blink at Fp1, an eye movement at F7, a pop or heartbeat, and the size of muscle or drift. Equal
+    generators give the same shapes at every amplitude. Raises ValueError for an unknown kind.
+    """
+    if kind not in ARTIFACT_KINDS:
+        raise ValueError(f"kind={kind!r} is none of {', '.join(ARTIFACT_KINDS)}")
+    subject = replace(
+        draw_subject(rng), blink_hz=0.3, eye_movement_hz=0.2, muscle_hz=0.15, muscle_uv=1.0, heart_uv=1.0, drift_uv=1.0
+    )
+    total = np.zeros((len(ch_names), n_times), np.float32)
+    if kind == "pop":
+        _pops(rng, total, ch_names, sfreq, rate_hz=0.1)
+    else:
+        make = {"blink": _blinks, "eye_movement": _eye_movements, "muscle": _muscle, "heartbeat": _heart,
+                "drift": _drift}[kind]  # fmt: skip
+        make(rng, total, list(ch_names), positions, subject, sfreq)
+    return total * np.float32(amplitude_uv / _TYPICAL_UV.get(kind, 1.0))
