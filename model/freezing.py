@@ -36,8 +36,8 @@ def freeze_all_but_last(model: nn.Module, *, n_blocks: int = 1) -> None:
         raise ValueError(f"n_blocks={n_blocks} must be at least 0 and at most the encoder's {depth}")
     for name, parameter in model.named_parameters():
         block = _block_of(name)
-        last = block is not None and block >= depth - n_blocks
-        parameter.requires_grad_(group_of(name) == "head" or last or (".norm." in name and block is None))
+        is_last = block is not None and block >= depth - n_blocks
+        parameter.requires_grad_(group_of(name) == "head" or is_last or ".encoder.norm." in f".{name}")
 
 
 def _block_of(parameter_name: str) -> int | None:

@@ -126,9 +126,11 @@ def sha256_of_file(path: Path) -> str:
 def _fold_rows(data: Labelled, fold: Fold, parts: Parts) -> Iterator[pd.DataFrame]:
     finished = parts.read(fold.name)
     assert finished is not None
+    windows, classes = window_rows(data, fold.test), data.task.classes
     prior = data.targets[fold.train].astype(np.float64).mean(axis=0)
-    yield prediction_rows(data, fold.test, np.array(finished["probabilities"]), model="encoder", fold=fold.name)
-    yield prediction_rows(data, fold.test, np.tile(prior, (len(fold.test), 1)), model="prior", fold=fold.name)
+    said = {"encoder": np.array(finished["probabilities"]), "prior": np.tile(prior, (len(windows), 1))}
+    for model, probabilities in said.items():
+        yield prediction_rows(windows, probabilities, classes, model=model, fold=fold.name)
 
 
 def make_folds(data: Labelled, group: Grouping, *, n_folds: int, seed: int) -> list[Fold]:
@@ -139,10 +141,8 @@ def make_folds(data: Labelled, group: Grouping, *, n_folds: int, seed: int) -> l
     return site_folds(sites, data.subjects)
 
 
-def prediction_rows(
-    data: Labelled, rows: np.ndarray, probabilities: np.ndarray, *, model: str, fold: str
-) -> pd.DataFrame:
-    """Return rows of a predictions file."""
+def window_rows(data: Labelled, rows: np.ndarray) -> pd.DataFrame:
+    """Return the columns of a predictions file that do not depend on a model."""
     classes = data.task.classes
     entries = [data.shards.entries[i] for i in data.windows[rows]]
     targets = data.targets[rows].astype(np.float64)
@@ -154,15 +154,20 @@ def prediction_rows(
             "recording_id": [entry.recording_id for entry in entries],
             "subject_id": [entry.subject_id for entry in entries],
             "site_id": [entry.site_id for entry in entries],
-            "fold": fold,
-            "model": model,
             "label": [classes[k] for k in targets.argmax(axis=1)],
             "content_hash": [content_hash(window) for window in windows],
             "fingerprint": [pack(fingerprint(w.data, w.sfreq, w.ch_state)) for w in windows],
             **{f"target_{name}": targets[:, k] for k, name in enumerate(classes)},
-            **{f"prob_{name}": probabilities[:, k] for k, name in enumerate(classes)},
         }
     )
+
+
+def prediction_rows(
+    windows: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str], *, model: str, **told: Any
+) -> pd.DataFrame:
+    """Return rows of a predictions file: `window_rows`, what a model said, and further columns, such as `fold`."""
+    said = {f"prob_{name}": probabilities[:, k] for k, name in enumerate(classes)}
+    return windows.assign(model=model, **told, **said)
 
 
 def split_meta(data: Labelled, folds: Sequence[Fold], group: str, pretraining: Mapping[str, Any]) -> dict[str, Any]:

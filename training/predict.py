@@ -14,7 +14,7 @@ from training.command import check_model_dir, run_main
 from training.data import Shards
 from training.fit import predict
 from training.labelled import labelled, task_named
-from training.loso import prediction_rows
+from training.loso import prediction_rows, window_rows
 
 
 def predict_shards(model: Path, shards: Path, output: Path, *, told: str) -> None:
@@ -46,7 +46,8 @@ def predict_shards(model: Path, shards: Path, output: Path, *, told: str) -> Non
         "recipe": provenance["recipe"],
         "command": told,
     }
-    rows = prediction_rows(data, np.arange(len(data.windows)), probabilities, model="encoder", fold="test")
+    windows = window_rows(data, np.arange(len(data.windows)))
+    rows = prediction_rows(windows, probabilities, data.task.classes, model="encoder", fold="test")
     write_predictions(output, Predictions(frame=rows, task=data.task.name, classes=data.task.classes, meta=meta))
 
 

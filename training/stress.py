@@ -48,8 +48,8 @@ from signals.windows import Window
 from training.command import check_model_dir, run_main
 from training.data import Shards
 from training.fit import predict
-from training.labelled import Labelled, labelled, task_named
-from training.loso import prediction_rows
+from training.labelled import labelled, task_named
+from training.loso import prediction_rows, window_rows
 
 PROG = "training.stress"
 logger = logging.getLogger(__name__)
@@ -152,6 +152,8 @@ class Ward:
                 raise ValueError(f"{path} is for another task or other channels than {models[0]}")
         self.recordings = np.array([self.data.shards.entries[i].recording_id for i in self.data.windows])
         self.sources = self._find(inputs, per_site)
+        asked = np.concatenate([source.rows for source in self.sources])
+        self.about = window_rows(self.data, asked).set_index(asked)
 
     def _find(self, inputs: Sequence[Path], per_site: int | None) -> list[Source]:
         wanted = {name: model for name in np.unique(self.recordings) if (model := self._stranger(name)) is not None}
@@ -253,7 +255,7 @@ def ask(model: Classifier, windows: Sequence[Window]) -> np.ndarray:
 
 def curve(ward: Ward, name: str, stress: Stress, *, seed: int, bar: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the rows of one stress at every level, and how many windows gave no answer, by level and reason."""
-    frames = [_rows(ward.data, rows, probs, name, stress, 0.0) for rows, probs in _undisturbed(ward)]
+    frames = [_rows(ward, rows, probs, name, stress, 0.0) for rows, probs in _undisturbed(ward)]
     refused: dict[str, dict[str, int]] = {}
     for level in stress.levels:
         silent: Counter[str] = Counter()
@@ -261,7 +263,7 @@ def curve(ward: Ward, name: str, stress: Stress, *, seed: int, bar: Any) -> tupl
             rows, probs, reasons = _disturbed(ward, source, stress, level, seed)
             silent += reasons
             if len(rows):
-                frames.append(_rows(ward.data, rows, probs, name, stress, level))
+                frames.append(_rows(ward, rows, probs, name, stress, level))
             bar.update()
         if silent:
             refused[stress.name_of(level) or f"{level:g} {stress.unit}"] = dict(silent)
@@ -293,9 +295,9 @@ def _disturbed(
     return np.array(list(made)), ask(ward.models[source.model], list(made.values())), lost
 
 
-def _rows(data: Labelled, rows: np.ndarray, probs: np.ndarray, name: str, stress: Stress, level: float) -> pd.DataFrame:
-    frame = prediction_rows(data, rows, probs, model="encoder", fold="").drop(columns="fold")
-    return frame.assign(stress=name, level=level, unit=stress.unit, level_name=stress.name_of(level))
+def _rows(ward: Ward, rows: np.ndarray, probs: np.ndarray, name: str, stress: Stress, level: float) -> pd.DataFrame:
+    told = {"stress": name, "level": level, "unit": stress.unit, "level_name": stress.name_of(level)}
+    return prediction_rows(ward.about.loc[rows], probs, ward.data.task.classes, model="encoder", **told)
 
 
 def run_stress(given: argparse.Namespace, *, told: str) -> None:

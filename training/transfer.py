@@ -28,7 +28,7 @@ import torch
 import transformers
 
 from evaluation.predictions import Predictions, write_predictions
-from evaluation.transfer import SEED_MARK
+from evaluation.transfer import SEED_MARK, TRANSFER_METRICS, seeds_of, transfer_table
 from signals.command_line import Parser
 from training.command import check_model_dir, run_main
 from training.contenders import CONTENDERS, DEFAULT, N_CANDIDATES, Bench, Contender, Params
@@ -36,7 +36,7 @@ from training.data import Shards
 from training.fit import class_weights, start_encoder
 from training.labelled import Labelled, labelled, task_named, with_contrast
 from training.loop import RESUME_EXIT
-from training.loso import make_folds, prediction_rows, run_config, split_meta
+from training.loso import make_folds, prediction_rows, run_config, split_meta, window_rows
 from training.parts import Parts, parts_folder
 from training.splits import Fold, check_classes, subject_folds
 
@@ -189,10 +189,24 @@ def make_table(command: TransferCommand, *, told: str) -> None:
         "models": {name: _about(table, name) for name in command.models},
         "command": told,
     }
-    frame = pd.concat([rows for name in command.models for fold in table.folds for rows in _rows(table, name, fold)])
+    frame = pd.concat([rows for fold in table.folds for rows in _rows(table, fold)])
     task = table.data.task
-    write_predictions(command.output, Predictions(frame=frame, task=task.name, classes=task.classes, meta=meta))
+    predictions = Predictions(frame=frame, task=task.name, classes=task.classes, meta=meta)
+    write_predictions(command.output, predictions)
     shutil.rmtree(table.parts.folder)
+    print(scores(predictions))  # noqa: T201
+
+
+def scores(predictions: Predictions, *, n_boot: int = 2000) -> str:
+    """Return the table for a terminal: means over seeds, and intervals that resample patients."""
+    reference = next(iter(seeds_of(predictions.models)))
+    rows, _ = transfer_table(predictions, reference=reference, n_boot=n_boot, seed=0)
+    lines = [f"{'model':<26}" + "".join(f"{metric:>26}" for metric in TRANSFER_METRICS) + f"{'seeds':>7}"]
+    for row in rows:
+        known = (row.metrics[metric] for metric in TRANSFER_METRICS)
+        cells = "".join(f"{f'{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]':>26}" for m in known)
+        lines.append(f"{row.model:<26}{cells}{row.n_seeds:>7}")
+    return "\n".join(lines)
 
 
 def seconds(table: Table, name: str) -> float:
@@ -221,12 +235,13 @@ def _about(table: Table, name: str) -> dict[str, Any]:
     }
 
 
-def _rows(table: Table, name: str, fold: Fold) -> Iterator[pd.DataFrame]:
-    contender = CONTENDERS[name]
-    for seed in table.seeds(contender):
-        probabilities = np.array(_whole(table, name, fold, f"seed{seed}")["probabilities"])
-        model = f"{name}{SEED_MARK}{seed}" if contender.seeded else name
-        yield prediction_rows(table.data, fold.test, probabilities, model=model, fold=fold.name)
+def _rows(table: Table, fold: Fold) -> Iterator[pd.DataFrame]:
+    windows = window_rows(table.data, fold.test)
+    for name in table.command.models:
+        for seed in table.seeds(CONTENDERS[name]):
+            probabilities = np.array(_whole(table, name, fold, f"seed{seed}")["probabilities"])
+            model = f"{name}{SEED_MARK}{seed}" if CONTENDERS[name].seeded else name
+            yield prediction_rows(windows, probabilities, table.data.task.classes, model=model, fold=fold.name)
 
 
 def parse_args(argv: Sequence[str]) -> TransferCommand:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from signals.features import features
 from signals.manifest import COMPLETED, MANIFEST, Manifest, Shard, SubjectEntry, manifest_json
 from signals.modality import EEG_1020
 from signals.moments import Moments
@@ -39,7 +40,7 @@ def toy_window(
     votes[5] += 2
     return Window(
         data=x.astype(np.float32), ch_state=ch_state, artifact_mask=np.zeros((19, round(window_s)), dtype=np.uint16),
-        quality=np.ones(19, dtype=np.float32), features=np.zeros((19, 0), dtype=np.float32), modality=EEG_1020.name,
+        quality=np.ones(19, dtype=np.float32), features=np.nan_to_num(features(x, 256.0)), modality=EEG_1020.name,
         sfreq=256.0, band=(0.5, 50.0), site_id=site, subject_id=subject, recording_id=f"rec-{subject}",
         start_s=float(number * window_s), label=label, votes=tuple(votes), label_span_s=None,
         provenance=Provenance(source_sha256="0" * 64, segment=0, start_sample=0, stop_sample=n_times, reader="toy",

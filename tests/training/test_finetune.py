@@ -2,6 +2,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,6 +122,35 @@ def test_leaving_sites_out_writes_honest_predictions(
     frame = again.of("encoder")
     got = frame[[f"prob_{c}" for c in SIX_CLASS.classes]].to_numpy()
     np.testing.assert_allclose(got, expected[[by_key[key] for key in frame["window_key"]]], atol=1e-5)
+
+
+def test_leaving_out_goes_on_after_the_last_finished_fold(
+    long_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = ["--tiny", "--shards", str(long_shards), "--task", "six-class", "--no-encoder"]
+    loso.main([*base, "--output", str(tmp_path / "whole" / "p.parquet")])
+    real, names = loso.fit, []
+
+    def stopped_in_the_second_fold(*args: Any, **kwargs: Any) -> Classifier | None:
+        names.append(kwargs["name"])
+        return None if len(names) == 2 else real(*args, **kwargs)
+
+    monkeypatch.setattr(loso, "fit", stopped_in_the_second_fold)
+    output = tmp_path / "run" / "p.parquet"
+    with pytest.raises(SystemExit) as raised:
+        loso.main([*base, "--output", str(output)])
+    assert raised.value.code == 75
+    assert not output.exists()
+    with pytest.raises(SystemExit) as raised:  # parts of another seed
+        loso.main([*base, "--output", str(output), "--seed", "1"])
+    assert raised.value.code == 2
+    loso.main([*base, "--output", str(output)])
+    assert names == ["without site0", "without site1", "without site1", "final"]
+    columns = [f"prob_{c}" for c in SIX_CLASS.classes]
+    whole, resumed = (read_predictions(path).of("encoder") for path in (tmp_path / "whole" / "p.parquet", output))
+    assert (whole[columns].to_numpy() == resumed[columns].to_numpy()).all()
+    assert (tmp_path / "run" / "folds" / "site1" / "model.safetensors").is_file()
+    assert not (tmp_path / "run" / "p.parts").exists()
 
 
 def test_subject_folds_with_hard_labels_and_no_encoder(make_toy_shards: Callable[..., Path], tmp_path: Path) -> None:

@@ -86,8 +86,10 @@ def test_the_undisturbed_chain_gives_the_same_answer(ward):
 
 def test_every_stress_runs_on_one_recording(ward):
     made = run(ward, "--recordings-per-site", "1")
-    names = {"channels removed", "blink artifact", "muscle artifact", "pop artifact", "drift artifact",
-             "mains hum 50 Hz", "mains hum 60 Hz", "gain error", "reference", "native rate", "window shortened"}  # fmt: skip
+    names = {
+        "channels removed", "blink artifact", "muscle artifact", "pop artifact", "drift artifact", "mains hum 50 Hz",
+        "mains hum 60 Hz", "gain error", "reference", "native rate", "window shortened",
+    }  # fmt: skip
     assert set(made.frame["stress"]) == set(stress.stresses(PROFILE)) == names
     kinds = made.frame[made.frame["stress"] == "reference"].groupby("level")["level_name"].first()
     assert kinds.to_dict() == {0.0: "", 1.0: "Cz", 2.0: "average"}
