@@ -12,8 +12,9 @@ from functools import lru_cache
 import numpy as np
 
 from signals.electrodes import POSITIONS, canonical_electrode, electrode_positions
-from signals.filters import antialias_taps, resample, resampling_ratio
+from signals.filters import antialias_taps, resampling_ratio
 from signals.montage import find_electrodes
+from signals.rate_filter import polyphase
 from signals.recording import Recording, Segment
 from signals.synthetic.artifacts import artifact
 
@@ -166,7 +167,8 @@ def _resampled(recording: Recording, pick: int, sfreq: float, segment: int, star
     """
     native = recording.sfreqs[pick]
     up, down = resampling_ratio(native, sfreq)
-    halo = len(antialias_taps(up, down)) // (2 * max(up, down)) + 2
+    taps = antialias_taps(up, down)
+    halo = len(taps) // (2 * up * down) + 2
     first, last = (start // up - halo) * down, (-(-stop // up) + halo) * down
     n_native = recording.n_times(pick, segment)
     x = recording.read([pick], segment=segment, start=max(first, 0), stop=min(last, n_native)).astype(np.float64)
@@ -176,8 +178,8 @@ def _resampled(recording: Recording, pick: int, sfreq: float, segment: int, star
     offset = np.nan_to_num(
         np.nanmedian(np.r_[recording.read([pick], segment=segment, stop=min(n_native, 256))[0], 0.0])
     )
-    skip = start - first // down * up
-    there = resample(np.where(missing, 0.0, x - offset), native, sfreq)[:, skip : skip + stop - start] + offset
+    filled = np.where(missing, 0.0, x - offset)
+    there = polyphase(filled, up, down, taps, first=first, start=start, stop=stop) + offset
     if missing.any():
         at = np.clip(np.rint((np.arange(start, stop) / sfreq) * native).astype(int) - first, 0, x.shape[1] - 1)
         there[missing[:, at]] = np.nan
