@@ -28,6 +28,7 @@ setup(
         "mne>=1.13",
         "numpy>=2.4",
         "pyarrow>=25",
+        "protobuf>=6.33",
         "PyWavelets>=1.9",
         "scipy>=1.17",
         "tqdm>=4.67",
@@ -50,12 +51,16 @@ setup(
         "serve": ["onnxruntime>=1.31"],
         # gs:// and Dataflow; workers get it with Beam's container.
         "gcp": ["apache-beam[gcp]>=2.77"],
+        # Trackers besides JSON lines; MLflow's light form, with what its local SQLite file needs.
+        "track": ["alembic>=1.20", "mlflow-skinny>=3.17", "sqlalchemy>=2.1", "wandb>=0.31"],
         "dev": [
             "apache-beam[gcp]>=2.77",
             "edfio>=0.4.18",
             "gcp-storage-emulator>=2026.7",
+            "h5py>=3.14",
             "hypothesis>=6.170",
             "import-linter>=2.0",
+            "lmdb>=3.0",
             "mypy>=2.4",
             "pyedflib>=0.1.42",
             "pyprep>=0.9",

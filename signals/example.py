@@ -1,22 +1,20 @@
-"""tf.train.Example without TensorFlow: the three feature kinds, in protobuf's wire format.
+"""tf.train.Example without TensorFlow, by protobuf's own compiled parser.
 
-An Example is `{1: {1: map<string, Feature>}}`; a Feature holds one of bytes_list (1), float_list (2), int64_list (3),
-each with one repeated field 1 (floats and integers packed). Entries are written in order of their names, so that
-equal contents give equal bytes. Source:
-tensorflow/core/example/{example,feature}.proto and the protobuf encoding guide.
+An Example is a map from names to features; a feature holds one of bytes_list, float_list, int64_list. Source:
+tensorflow/core/example/{example,feature}.proto. The messages live in a descriptor pool of their own, so that TensorFlow
+may be loaded in the same process. Map entries are written in order of their names: equal contents give equal bytes.
 """
 
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 Value = bytes | Sequence[bytes] | Sequence[float] | Sequence[int] | np.ndarray
 Features = dict[str, list[bytes] | np.ndarray]
-
-_BYTES, _FLOAT, _INT64 = 1, 2, 3
-_LENGTH_DELIMITED = 2
-_ONE_BYTE = tuple(bytes([number]) for number in range(0x80))
 
 
 def encode_example(features: Mapping[str, Value]) -> bytes:
@@ -25,10 +23,12 @@ def encode_example(features: Mapping[str, Value]) -> bytes:
     bytes or sequences of bytes become a bytes_list, floating numbers a float_list (float32), whole numbers an
     int64_list. Raises TypeError for any other value.
     """
-    entries = b"".join(
-        _field(1, _field(1, name.encode()) + _field(2, _feature(name, features[name]))) for name in sorted(features)
-    )
-    return _field(1, entries)
+    example = _example_class()()
+    example.features.SetInParent()
+    for name, value in features.items():
+        _fill(example.features.feature[name], name, value)
+    raw: bytes = example.SerializeToString(deterministic=True)
+    return raw
 
 
 def decode_example(record: bytes) -> Features:
@@ -36,86 +36,71 @@ def decode_example(record: bytes) -> Features:
 
     Raises ValueError if the bytes are not an Example.
     """
-    features: Features = {}
     try:
-        for _, body in _fields(memoryview(record)):
-            for _, entry in _fields(body):
-                parts = dict(_fields(entry))
-                features[bytes(parts[1]).decode()] = _value(parts[2])
-    except (IndexError, KeyError, struct.error, UnicodeDecodeError) as error:
-        raise ValueError(f"not a tf.train.Example: {error!r}") from error
-    return features
+        example = _example_class().FromString(record)
+    except DecodeError as error:
+        raise ValueError(f"not a tf.train.Example: {error}") from error
+    if not example.HasField("features"):
+        raise ValueError("not a tf.train.Example: it has no features")
+    return {name: _value(feature) for name, feature in example.features.feature.items()}
 
 
-def _feature(name: str, value: Value) -> bytes:
+def _fill(feature: Any, name: str, value: Value) -> None:
     if isinstance(value, bytes):
-        return _field(_BYTES, _field(1, value))
+        feature.bytes_list.value.append(value)
+        return
     if len(value) and all(isinstance(item, bytes) for item in value):
-        return _field(_BYTES, b"".join(_field(1, item) for item in value))  # type: ignore[arg-type]
+        feature.bytes_list.value.extend(value)
+        return
     numbers = np.asarray(value)
     if numbers.dtype.kind == "f":
-        return _field(_FLOAT, _field(1, numbers.astype("<f4").tobytes()))
-    if numbers.dtype.kind in "iub":
-        return _field(_INT64, _field(1, b"".join(_varint(int(n) & 0xFFFFFFFFFFFFFFFF) for n in numbers.ravel())))
-    raise TypeError(f"feature {name!r} holds {numbers.dtype}, not bytes, floats or whole numbers")
+        feature.float_list.value.extend(numbers.ravel().tolist())
+    elif numbers.dtype.kind in "iub":
+        feature.int64_list.value.extend(numbers.ravel().tolist())
+    else:
+        raise TypeError(f"feature {name!r} holds {numbers.dtype}, not bytes, floats or whole numbers")
 
 
-def _value(feature: memoryview) -> list[bytes] | np.ndarray:
-    for kind, body in _fields(feature):
-        items = [item for _, item in _fields(body)]
-        if kind == _BYTES:
-            return [bytes(item) for item in items]
-        packed = b"".join(bytes(item) for item in items)
-        if kind == _FLOAT:
-            return np.frombuffer(packed, dtype="<f4")
-        return np.array(list(_varints(memoryview(packed))), dtype=np.uint64).astype(np.int64)
-    return []
+def _value(feature: Any) -> list[bytes] | np.ndarray:
+    kind = feature.WhichOneof("kind")
+    if kind == "float_list":
+        return np.array(feature.float_list.value, dtype=np.float32)
+    if kind == "int64_list":
+        return np.array(feature.int64_list.value, dtype=np.int64)
+    return list(feature.bytes_list.value)
 
 
-def _field(number: int, body: bytes) -> bytes:
-    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(body)) + body
+@cache
+def _example_class() -> Any:
+    """Return the message class of tensorflow.Example."""
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="tensorflow/core/example/example.proto", package="tensorflow", syntax="proto3"
+    )
+    kinds = (
+        ("bytes_list", "BytesList", field.TYPE_BYTES),
+        ("float_list", "FloatList", field.TYPE_FLOAT),
+        ("int64_list", "Int64List", field.TYPE_INT64),
+    )
+    feature = file.message_type.add(name="Feature")
+    feature.oneof_decl.add(name="kind")
+    for number, (name, message, kind) in enumerate(kinds, start=1):
+        file.message_type.add(name=message).field.add(name="value", number=1, type=kind, label=field.LABEL_REPEATED)
+        _message(feature, name, number, message).oneof_index = 0
+    features = file.message_type.add(name="Features")
+    entry = features.nested_type.add(name="FeatureEntry")
+    entry.options.map_entry = True
+    entry.field.add(name="key", number=1, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
+    _message(entry, "value", 2, "Feature")
+    _message(features, "feature", 1, "Features.FeatureEntry").label = field.LABEL_REPEATED
+    _message(file.message_type.add(name="Example"), "features", 1, "Features")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    position, n_bytes = 0, len(message)
-    while position < n_bytes:
-        tag, position = _read_varint(message, position)
-        if tag & 7 != _LENGTH_DELIMITED:
-            raise ValueError(f"not a tf.train.Example: wire type {tag & 7} of field {tag >> 3}")
-        length, position = _read_varint(message, position)
-        if position + length > n_bytes:
-            raise ValueError(f"not a tf.train.Example: field {tag >> 3} promises {length} bytes beyond the end")
-        yield tag >> 3, message[position : position + length]
-        position += length
-
-
-def _varint(number: int) -> bytes:
-    if number <= 0x7F:  # tags and most lengths
-        return _ONE_BYTE[number]
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
-    number = message[position]
-    if number < 0x80:
-        return number, position + 1
-    number = shift = 0
-    while True:
-        byte = message[position]
-        number |= (byte & 0x7F) << shift
-        position += 1
-        if byte < 0x80:
-            return number, position
-        shift += 7
-
-
-def _varints(packed: memoryview) -> Iterator[int]:
-    position = 0
-    while position < len(packed):
-        number, position = _read_varint(packed, position)
-        yield number
+def _message(parent: Any, name: str, number: int, of: str) -> Any:
+    field = descriptor_pb2.FieldDescriptorProto
+    return parent.field.add(
+        name=name, number=number, type=field.TYPE_MESSAGE, label=field.LABEL_OPTIONAL, type_name=f".tensorflow.{of}"
+    )

@@ -8,7 +8,7 @@ Records may span blocks. Source: tensorflow/core/lib/io/{record_writer,snappy}.
 
 import hashlib
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -40,10 +40,19 @@ def write_shard(path: Path, records: Iterable[bytes]) -> ShardInfo:
         return write_stream(file, records)
 
 
-def read_shard(path: Path) -> Iterator[bytes]:
-    """Yield the records of a shard in order; raises CorruptShardError where a length or checksum does not hold."""
+def read_shard(path: Path, *, on_corrupt: Callable[[str], None] | None = None) -> Iterator[bytes]:
+    """Yield the records of a shard in order; raises CorruptShardError where a length or checksum does not hold.
+
+    With `on_corrupt`, it is told what is wrong instead: a record whose checksum does not hold is left out; where the
+    framing itself is broken, so is all that follows.
+    """
     with path.open("rb") as file:
-        yield from _records(_blocks(file, path), path)
+        try:
+            yield from _records(_blocks(file, path), path, on_corrupt)
+        except CorruptShardError as error:
+            if on_corrupt is None:
+                raise
+            on_corrupt(str(error))
 
 
 def write_stream(file: BinaryIO, records: Iterable[bytes]) -> ShardInfo:
@@ -85,7 +94,7 @@ def _blocks(file: BinaryIO, path: Path) -> Iterator[bytes]:
             raise CorruptShardError(f"{path}: a block is no snappy data ({error})") from error
 
 
-def _records(blocks: Iterator[bytes], path: Path) -> Iterator[bytes]:
+def _records(blocks: Iterator[bytes], path: Path, on_corrupt: Callable[[str], None] | None) -> Iterator[bytes]:
     buffer = b""
     position = 0
 
@@ -111,9 +120,12 @@ def _records(blocks: Iterator[bytes], path: Path) -> Iterator[bytes]:
             raise CorruptShardError(f"{path}: the checksum of a record's length does not match")
         (length,) = struct.unpack("<Q", header[:8])
         record = take(length)
-        if _masked_crc(record) != take(4):
+        if _masked_crc(record) == take(4):
+            yield record
+        elif on_corrupt is None:
             raise CorruptShardError(f"{path}: the checksum of a record does not match")
-        yield record
+        else:
+            on_corrupt(f"{path}: the checksum of a record does not match")
 
 
 def _masked_crc(data: bytes) -> bytes:
