@@ -10,7 +10,7 @@ endif
 # BLAS threads beside worker processes make two cores slower, not faster.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install check test demo bench bench-artifacts clean
+.PHONY: install install-horovod check test demo bench drill clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -20,8 +20,8 @@ $(STAMP): setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -q torch==2.13.0
 	$(PY) -m pip install -q uv==$(shell sed -n 's/^uv==//p' constraints.txt)
-	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(PY) -m uv pip install -q --python $(PY) -c constraints.txt -e '.[train,serve,dev]' \
-		|| $(PY) -m pip install -q -c constraints.txt -e '.[train,serve,dev]'
+	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(PY) -m uv pip install -q --python $(PY) -c constraints.txt -e '.[train,serve,track,dev]' \
+		|| $(PY) -m pip install -q -c constraints.txt -e '.[train,serve,track,dev]'
 	touch $@
 
 check: install
@@ -42,6 +42,13 @@ bench: install
 # One program a room or question: make bench-preprocess, bench-fuzz, ...; ls benchmarks tells which there are.
 bench-%: install
 	$(PY) -m benchmarks.$*
+
+drill: install
+	$(PY) -m benchmarks.drill
+
+# Built from source, about two minutes: not a part of install.
+install-horovod: install
+	bash infra/horovod/install.sh $(PY)
 
 clean:
 	rm -rf $(VENV) demo-output build *.egg-info
