@@ -1,11 +1,13 @@
 """Checkpoints that are whole or not there: written beside, fsynced, renamed; the digest is part of the name.
 
 A state is a mapping of tensors, numbers, text and containers of them. The training loop puts in: "schema_version",
-"step", "model", "optimizer", "scheduler", "rng", "loader", "config", "manifest_digest", "code_version".
+"step", "model", "optimizer", "scheduler", "scaler", "average", "halvings", "rng", "loader", "config",
+"manifest_digest", "code_version".
 """
 
 import hashlib
 import io
+import json
 import logging
 import os
 from collections.abc import Mapping
@@ -16,17 +18,21 @@ import torch
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+BEST = "best.json"
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used: damaged, or of another schema version."""
 
 
-def save_checkpoint(folder: Path, state: Mapping[str, Any], *, step: int, keep: int) -> Path:
-    """Write a checkpoint atomically, delete all but the newest `keep`, and return its path.
+def save_checkpoint(
+    folder: Path, state: Mapping[str, Any], *, step: int, keep: int, score: float | None = None
+) -> Path:
+    """Write a checkpoint atomically, delete all but the newest `keep` and the best, and return its path.
 
-    On any error nothing but earlier checkpoints is left. Raises ValueError for `keep` below 1.
+    `score` is better where it is smaller; best.json names the file that had the best one so far. On any error nothing
+    but earlier checkpoints is left. Raises ValueError for `keep` below 1.
     """
     if keep < 1:
         raise ValueError(f"keep={keep} must be at least 1")
@@ -45,9 +51,30 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any], *, step: int, keep: 
     finally:
         partial.unlink(missing_ok=True)
     _fsync_folder(folder)
+    best = best_checkpoint(folder)
+    if score is not None and (best is None or score < best[1]):
+        best = (path, score)
+        _write_best(folder, path, score)
     for old in checkpoints(folder)[:-keep]:
-        old.unlink()
+        if best is None or old != best[0]:
+            old.unlink()
     return path
+
+
+def best_checkpoint(folder: Path) -> tuple[Path, float] | None:
+    """Return the checkpoint of the best score and that score; None where no score was given or its file is gone."""
+    try:
+        fields = json.loads((folder / BEST).read_text(encoding="utf-8"))
+        path, score = folder / str(fields["file"]), float(fields["score"])
+    except (OSError, ValueError, KeyError):
+        return None
+    return (path, score) if path.is_file() else None
+
+
+def _write_best(folder: Path, path: Path, score: float) -> None:
+    partial = folder / f".{BEST}.partial"
+    partial.write_text(json.dumps({"file": path.name, "score": score}) + "\n", encoding="utf-8")
+    partial.replace(folder / BEST)
 
 
 def checkpoints(folder: Path) -> list[Path]:

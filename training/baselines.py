@@ -52,7 +52,7 @@ def _by_channel(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarr
     found = [shards.window(int(i)) for i in windows]
     values = np.stack([window.features for window in found]).astype(np.float32)
     if values.shape[2] != len(FEATURES):
-        raise ValueError(f"{shards.folder} stores {values.shape[2]} features a channel, not {len(FEATURES)}")
+        raise ValueError(f"{shards.names} stores {values.shape[2]} features a channel, not {len(FEATURES)}")
     values[np.stack([window.ch_state for window in found]) == ABSENT] = np.nan
     return values
 

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import transformers
 import tyro
 
+from training.saving import SAVE_FAILED_EXIT, SaveError
+
 logger = logging.getLogger(__name__)
 
 USAGE_EXIT = 2
@@ -80,20 +82,25 @@ def _defaults(command: type[C], recipe: str, config: Any) -> C:
     return command(**given, **required)
 
 
-def fail(prog: str, message: str) -> None:
-    """Print one line on standard error, from one process, and exit with code 2."""
-    if int(os.environ.get("RANK", 0)) == 0:
+def fail(prog: str, message: str, *, code: int = USAGE_EXIT) -> None:
+    """Print one line on standard error, from one process, and exit."""
+    if int(os.environ.get("RANK", os.environ.get("HOROVOD_RANK", 0))) == 0:
         sys.stderr.write(f"{prog}: error: {message}\n")
-    raise SystemExit(USAGE_EXIT)
+    raise SystemExit(code)
 
 
 def run_main(prog: str, work: Callable[[], None]) -> None:
-    """Run a command; wrong input ends in one line and exit code 2, anything else is a bug and raises."""
+    """Run a command; wrong input ends in one line and exit code 2, a disk that takes no checkpoint in one and 74.
+
+    Anything else is a bug and raises.
+    """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     if not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()
     try:
         work()
+    except SaveError as error:
+        fail(prog, str(error), code=SAVE_FAILED_EXIT)
     except (ValueError, FileNotFoundError, NotADirectoryError) as error:
         logger.debug("bad input", exc_info=True)
         fail(prog, str(error))

@@ -16,12 +16,12 @@ import torch
 from model.classifier import Classifier
 from model.freezing import freeze, freeze_all_but_last
 from training import baselines
-from training.distributed import Processes
+from training.distributed import Single
 from training.fit import TaskModel, fit, fit_network, learn, predict, sides, start_encoder
 from training.frozen import FrozenTokens, pooled
 from training.labelled import Labelled
-from training.loop import RESUME_EXIT
 from training.recipes.finetuning import FinetuneRecipe, probe
+from training.stopping import RESUME_EXIT
 
 N_CANDIDATES = 3
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -34,7 +34,7 @@ class Bench:
 
     def __init__(self, data: Labelled, encoder_dir: Path | None, logs: Path) -> None:
         self.data, self.encoder_dir, self.logs = data, encoder_dir, logs
-        self.processes = Processes(rank=0, world_size=1, device=torch.device("cpu"))
+        self.processes = Single(rank=0, world_size=1, device=torch.device("cpu"))
         self._kept: dict[tuple[str, int], list[FrozenTokens]] = {}
         self._pooled: dict[tuple[str, int], np.ndarray] = {}
         self._numbers = count()

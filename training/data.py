@@ -1,28 +1,22 @@
-"""From shards to batches: whole-shard reads, one global seeded order, normalisation at load time.
+"""From shards to batches: whole-shard reads without TensorFlow, normalisation at load time."""
 
-The order is defined for the global stream, not per rank: sample number p of a run is the same window whatever the
-world size or the number of threads. Resuming needs nothing but p.
-"""
-
+import hashlib
 import logging
-import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from signals.manifest import read_manifest
+from signals.manifest import Manifest, SubjectEntry, read_manifest
 from signals.normalise import Normaliser
 from signals.records import decode_window
 from signals.tfrecord import read_shard
 from signals.windows import Window
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +24,10 @@ class Entry:
     """What is known of a window without its samples."""
 
     shard: int
-    """Number of its shard in the manifest."""
+    """Number of its shard among all shards that were opened."""
     row: int
-    """Place in its shard."""
+    """Place among the whole records of its shard."""
+    n_times: int
     key: str
     subject_id: str
     site_id: str
@@ -53,47 +48,85 @@ class WindowBatch:
 
 
 class Shards:
-    """The windows of a shard set by number, decoded shard by shard and kept up to a memory budget.
+    """The windows of one or more shard sets by number, decoded shard by shard and kept up to a memory budget.
 
-    Raises ManifestError for what is no finished shard set, ValueError for one that is empty or mixes lengths.
+    Corrupt records are counted in `n_corrupt` and left out, up to a share of `max_corrupt` of all windows; how many
+    there are is found when the set is opened. Raises ManifestError for what is no finished shard set; ValueError for
+    one that is empty, for sets that do not belong together, and for too many corrupt records.
     """
 
-    def __init__(self, folder: Path, *, exclude_sites: Collection[str] = (), cache_bytes: int = 4 << 30) -> None:
-        self.folder = Path(folder)
-        self.manifest = read_manifest(self.folder)
-        self.cache_bytes = cache_bytes
+    def __init__(
+        self,
+        folders: Path | Sequence[Path],
+        *,
+        exclude_sites: Collection[str] = (),
+        cache_bytes: int = 4 << 30,
+        max_corrupt: float = 0.001,
+        on_shard: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.folders = [Path(f) for f in ([folders] if isinstance(folders, (str, Path)) else folders)]
+        manifests = [read_manifest(folder) for folder in self.folders]
+        self.manifest = join_manifests(manifests)
+        self.cache_bytes, self.n_corrupt = cache_bytes, 0
         self._cache: OrderedDict[int, list[Window]] = OrderedDict()
         self._lock = threading.Lock()
         sites = {shard.site_id for shard in self.manifest.shards}
         if unknown := set(exclude_sites) - sites:
-            raise ValueError(f"sites {sorted(unknown)} are not in {folder}, which has {sorted(sites)}")
-        entries, lengths = [], set()
+            raise ValueError(f"sites {sorted(unknown)} are not in {self.names}, which has {sorted(sites)}")
+        self._paths = [
+            folder / shard.path for folder, m in zip(self.folders, manifests, strict=True) for shard in m.shards
+        ]
+        entries: list[Entry] = []
+        n_promised = 0
         for number, shard in enumerate(self.manifest.shards):
-            if shard.site_id in exclude_sites:
-                continue
-            for row, window in enumerate(self._shard(number)):
-                entries.append(_entry(number, row, window))
-                lengths.add(window.data.shape[1])
+            on_shard()
+            if shard.site_id not in exclude_sites:
+                entries += [_entry(number, row, window) for row, window in enumerate(self._shard(number))]
+                n_promised += shard.n_windows
         if not entries:
-            raise ValueError(f"{folder} holds no windows{' outside of the excluded sites' if exclude_sites else ''}")
-        if len(lengths) > 1:
-            raise ValueError(f"{folder} mixes windows of {sorted(lengths)} samples, which cannot share a batch")
+            excluded = " outside of the excluded sites" if exclude_sites else ""
+            raise ValueError(f"{self.names} holds no windows{excluded}")
+        self.n_corrupt = n_promised - len(entries)
+        if self.n_corrupt > max_corrupt * n_promised:
+            raise ValueError(
+                f"{self.names}: {self.n_corrupt} of {n_promised} windows cannot be read, more than a share of "
+                f"{max_corrupt:g}: copy the shards again"
+            )
         self.entries = tuple(entries)
-        self.n_times = lengths.pop()
+        self._lengths = {entry.n_times for entry in entries}
+
+    @property
+    def names(self) -> str:
+        """The folders, for messages."""
+        return ", ".join(map(str, self.folders))
+
+    @property
+    def n_times(self) -> int:
+        """Samples of every window; raises ValueError where they differ."""
+        if len(self._lengths) > 1:
+            raise ValueError(
+                f"{self.names} mixes windows of {sorted(self._lengths)} samples, which cannot share a batch"
+            )
+        return next(iter(self._lengths))
 
     def window(self, index: int) -> Window:
         """Return a window by its number in `entries`; samples in µV."""
         entry = self.entries[index]
         return self._shard(entry.shard)[entry.row]
 
+    def normalised(self, index: int, normaliser: Normaliser) -> tuple[np.ndarray, np.ndarray]:
+        """Return a window's normalised samples, float32, (n_chans, n_times), 0 where undefined; and its ch_state."""
+        window = self.window(index)
+        x = normaliser.apply(window.data, window.ch_state, window.subject_id, window.site_id)
+        return np.nan_to_num(x, copy=False), window.ch_state
+
     def batch(self, indices: Iterable[int], normaliser: Normaliser) -> WindowBatch:
-        """Return windows by number, normalised."""
+        """Return windows of one length by number, normalised."""
         numbers = [int(i) for i in indices]
-        windows = [self.window(i) for i in numbers]
-        x = [normaliser.apply(w.data, w.ch_state, w.subject_id, w.site_id) for w in windows]
+        made = [self.normalised(i, normaliser) for i in numbers]
         return WindowBatch(
-            x_BCT=np.nan_to_num(np.stack(x), copy=False),
-            ch_state_BC=np.stack([w.ch_state for w in windows]).astype(np.int64),
+            x_BCT=np.stack([x for x, _ in made]),
+            ch_state_BC=np.stack([ch_state for _, ch_state in made]).astype(np.int64),
             entries=tuple(self.entries[i] for i in numbers),
         )
 
@@ -102,12 +135,42 @@ class Shards:
             if number in self._cache:
                 self._cache.move_to_end(number)
                 return self._cache[number]
-        windows = [decode_window(record) for record in read_shard(self.folder / self.manifest.shards[number].path)]
+        path = self._paths[number]
+        windows = [decode_window(record) for record in read_shard(path, on_corrupt=logger.warning)]
         with self._lock:
             self._cache[number] = windows
             while len(self._cache) > 1 and sum(map(_n_bytes, self._cache.values())) > self.cache_bytes:
                 self._cache.popitem(last=False)
         return windows
+
+
+def join_manifests(manifests: Sequence[Manifest]) -> Manifest:
+    """Return the manifest of several shard sets taken together; shards in order, subjects merged.
+
+    Raises ValueError unless all are of one modality.
+    """
+    first = manifests[0]
+    if len(manifests) == 1:
+        return first
+    if any(other.modality != first.modality for other in manifests[1:]):
+        raise ValueError(f"shard sets of several modalities: {sorted({m.modality.name for m in manifests})}")
+    subjects: dict[str, SubjectEntry] = {}
+    for manifest in manifests:
+        for name, entry in manifest.subjects.items():
+            subjects[name] = _joined(subjects[name], entry) if name in subjects else entry
+    digests = "".join(manifest.digest for manifest in manifests)
+    return replace(
+        first,
+        shards=tuple(shard for manifest in manifests for shard in manifest.shards),
+        subjects=subjects,
+        config_hash="+".join(dict.fromkeys(manifest.config_hash for manifest in manifests)),
+        digest=hashlib.sha256(digests.encode()).hexdigest(),
+    )
+
+
+def _joined(a: SubjectEntry, b: SubjectEntry) -> SubjectEntry:
+    recordings = tuple(sorted({*a.recording_ids, *b.recording_ids}))
+    return replace(a, n_windows=a.n_windows + b.n_windows, recording_ids=recordings, moments=a.moments.merge(b.moments))
 
 
 def _n_bytes(windows: list[Window]) -> int:
@@ -118,6 +181,7 @@ def _entry(shard: int, row: int, window: Window) -> Entry:
     return Entry(
         shard=shard,
         row=row,
+        n_times=window.data.shape[1],
         key=window.key,
         subject_id=window.subject_id,
         site_id=window.site_id,
@@ -125,95 +189,3 @@ def _entry(shard: int, row: int, window: Window) -> Entry:
         label=window.label,
         votes=window.votes,
     )
-
-
-def epoch_order(shard_of: np.ndarray, *, seed: int, epoch: int, block_shards: int = 16) -> np.ndarray:
-    """Return one epoch's order of windows, a permutation, int64, shape (n_windows,).
-
-    Shards are shuffled, then windows within blocks of `block_shards` shards, so that a pass touches few shards at once.
-    """
-    rng = np.random.default_rng((seed, epoch))
-    shuffled = rng.permutation(np.unique(shard_of))
-    order = []
-    for start in range(0, len(shuffled), block_shards):
-        block = np.flatnonzero(np.isin(shard_of, shuffled[start : start + block_shards]))
-        order.append(rng.permutation(block))
-    return np.concatenate(order)
-
-
-class Order:
-    """The endless global stream over chosen windows: sample number -> window number."""
-
-    def __init__(self, entries: Sequence[Entry], chosen: Sequence[int], *, seed: int) -> None:
-        if not len(chosen):
-            raise ValueError("no windows are left to train on")
-        self.chosen, self.seed = np.asarray(chosen, dtype=np.int64), seed
-        self._shard_of = np.array([entries[i].shard for i in self.chosen])
-        self._epochs: dict[int, np.ndarray] = {}
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def window_of(self, sample: int) -> int:
-        """Return which window is sample number `sample` of the run."""
-        epoch, place = divmod(sample, len(self.chosen))
-        if epoch not in self._epochs:
-            self._epochs = {e: order for e, order in self._epochs.items() if e >= epoch - 1}
-            self._epochs[epoch] = epoch_order(self._shard_of, seed=self.seed, epoch=epoch)
-        return int(self.chosen[self._epochs[epoch][place]])
-
-
-def micro_batches_of(step: int, *, batch: int, micro_batch: int, rank: int, world_size: int) -> list[range]:
-    """Return the sample numbers of a rank's micro-batches of a step (from 0).
-
-    The micro-batches of a step do not depend on the world size; ranks share them out.
-    """
-    first = step * batch
-    starts = range(first + rank * micro_batch, first + batch, world_size * micro_batch)
-    return [range(start, start + micro_batch) for start in starts]
-
-
-def check_batches(*, batch: int, micro_batch: int, world_size: int) -> None:
-    """Raise ValueError, saying what to change, unless micro-batches share out evenly between the ranks."""
-    if batch % (micro_batch * world_size):
-        raise ValueError(
-            f"batch={batch} is no multiple of micro_batch={micro_batch} x {world_size} processes: change one of them"
-        )
-
-
-def prefetch(make: Callable[[int], T], numbers: Iterable[int], *, depth: int = 2) -> Iterator[T]:
-    """Yield make(n) for each number in order, made in a thread up to `depth` ahead; errors are raised in order."""
-    results: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=depth)
-    stopped = threading.Event()
-
-    def put(item: tuple[T | None, BaseException | None]) -> None:
-        while not stopped.is_set():
-            try:
-                return results.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        for number in numbers:
-            if stopped.is_set():
-                return
-            try:
-                put((make(number), None))
-            except Exception as error:  # handed over, and raised where the batch is asked for
-                return put((None, error))
-        put((None, StopIteration()))
-
-    thread = threading.Thread(target=work, daemon=True, name="prefetch")
-    thread.start()
-    try:
-        while True:
-            value, error = results.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield value  # type: ignore[misc]
-    finally:
-        stopped.set()
-        # A thread that is still inside of torch when the interpreter ends takes the process down with SIGABRT.
-        thread.join()

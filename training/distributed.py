@@ -1,10 +1,18 @@
-"""One small interface over one or many processes: single, or torch DDP when started by torchrun."""
+"""One small interface over one or many processes: single, torch's process group (torchrun), or Horovod.
+
+Every rank runs all of its micro-batches without a word to the others; then all agree on how it went, and only then
+gradients are averaged. DistributedDataParallel would average inside of the backward pass, and a rank that runs out of
+memory there leaves the others waiting in a collective. What is given up is the overlap of the last backward pass
+with the communication; what is gained is that any failure is agreed on, and that both backends do the same sums.
+"""
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -12,9 +20,15 @@ from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
+Backend = Literal["auto", "single", "torch", "horovod"]
+BUCKET_BYTES = 32 << 20
+"""Gradients travel in flat buckets of about this size: few messages, and no second copy of the whole model."""
+TIMEOUT = timedelta(minutes=10)
+"""After this long without an answer the peers are given up, and the run ends instead of waiting for ever."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Processes:
+class Processes(ABC):
     """This process among its peers."""
 
     rank: int
@@ -26,55 +40,150 @@ class Processes:
         """Whether this process writes files and shows progress."""
         return self.rank == 0
 
-    def wrap(self, module: nn.Module) -> nn.Module:
-        """Return the module with gradients averaged over processes."""
-        if self.world_size == 1:
-            return module
-        ids = [self.device.index] if self.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(module, device_ids=ids)
+    @abstractmethod
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum over processes, the same on each, on this process's device."""
 
-    @contextmanager
-    def accumulating(self, wrapped: nn.Module, *, last: bool) -> Iterator[None]:
-        """Leave gradients unsynchronised inside, unless this is the step's last micro-batch."""
-        if isinstance(wrapped, nn.parallel.DistributedDataParallel) and not last:
-            with wrapped.no_sync():
-                yield
-        else:
-            yield
+    @abstractmethod
+    def barrier(self) -> None:
+        """Wait for all processes."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the group of processes."""
+
+    def sum_gradients(self, module: nn.Module) -> None:
+        """Replace each trainable parameter's gradient by its sum over processes; a missing one counts as zero."""
+        if self.world_size == 1:
+            return
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        for parameter in parameters:
+            if parameter.grad is None:  # unused on this rank; another may have used it
+                parameter.grad = torch.zeros_like(parameter)
+        for bucket in _buckets(parameters):
+            gradients = [p.grad for p in bucket if p.grad is not None]
+            total = self.sum(torch.cat([g.reshape(-1) for g in gradients]))
+            for gradient, part in zip(gradients, total.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(part.view_as(gradient))
+
+    def check_same(self, module: nn.Module) -> None:
+        """Raise RuntimeError unless all processes hold the same parameters: seeds must have given the same weights."""
+        squares = torch.stack([p.detach().double().pow(2).sum() for p in module.parameters()]).sum()
+        total = self.sum(squares.reshape(1)).item()
+        if total != squares.item() * self.world_size:
+            raise RuntimeError("the processes do not hold the same parameters")
+
+
+class Single(Processes):
+    """Alone."""
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum over processes, the same on each."""
-        if self.world_size == 1:
-            return values
-        values = values.to(self.device)
+        """Return the values."""
+        return values.to(self.device)
+
+    def barrier(self) -> None:
+        """Return at once."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class TorchGroup(Processes):
+    """Under torchrun: nccl between GPUs, gloo between CPUs."""
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum by all_reduce."""
+        values = values.to(self.device, copy=True)
         dist.all_reduce(values)
         return values
 
     def barrier(self) -> None:
         """Wait for all processes."""
-        if self.world_size > 1:
-            dist.barrier()
+        dist.barrier()
 
     def close(self) -> None:
-        """Leave the group of processes."""
-        if self.world_size > 1:
-            dist.destroy_process_group()
+        """Destroy the process group."""
+        dist.destroy_process_group()
 
 
-def start_processes() -> Processes:
-    """Return this process's place, as torchrun's environment tells it; joins the group where there is one.
+class Horovod(Processes):
+    """Under horovodrun. Built from source: infra/horovod."""
 
-    Uses a GPU a process where there are any (nccl), else CPUs (gloo). Threads are shared out between local processes.
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum by Horovod's allreduce."""
+        result: Tensor = _horovod().allreduce(values.to(self.device), op=_horovod().Sum)
+        return result
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        _horovod().barrier()
+
+    def close(self) -> None:
+        """Shut Horovod down."""
+        _horovod().shutdown()
+
+
+def start_processes(backend: Backend = "auto") -> Processes:
+    """Return this process's place among its peers; joins the group where there is one.
+
+    "auto" is torch's group under torchrun, else Horovod under horovodrun, else single. A GPU a process where there are
+    any, else CPUs; threads are shared out between local processes. Raises ValueError, saying what to do, where the
+    backend asked for is not there.
     """
-    world_size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-    local_rank, local_size = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if backend == "auto":
+        backend = "torch" if "TORCHELASTIC_RUN_ID" in os.environ or "WORLD_SIZE" in os.environ else "single"
+        backend = "horovod" if "HOROVOD_RANK" in os.environ else backend
+    if backend == "horovod":
+        return _start_horovod()
+    rank, world_size, local_rank, local_size = (
+        (int(os.environ.get(name, default)) for name, default in _TORCHRUN) if backend == "torch" else (0, 1, 0, 1)
+    )
+    device = _device(local_rank, local_size)
+    if world_size == 1:
+        return Single(rank=0, world_size=1, device=device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    return TorchGroup(rank=rank, world_size=world_size, device=device)
+
+
+_TORCHRUN = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
+
+
+def _start_horovod() -> Processes:
+    hvd = _horovod()
+    hvd.init()
+    device = _device(hvd.local_rank(), hvd.local_size())
+    if hvd.size() == 1:
+        return Single(rank=0, world_size=1, device=device)
+    return Horovod(rank=hvd.rank(), world_size=hvd.size(), device=device)
+
+
+def _horovod() -> Any:
+    try:
+        import horovod.torch as hvd
+    except ImportError as error:
+        raise ValueError(f"Horovod is not installed ({error}): make install-horovod, or start with torchrun") from error
+    return hvd
+
+
+def _device(local_rank: int, local_size: int) -> torch.device:
     if torch.cuda.is_available():
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
-    else:
-        device = torch.device("cpu")
-        if local_size > 1:
-            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
-    if world_size > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return Processes(rank=rank, world_size=world_size, device=device)
+        return device
+    if local_size > 1:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
+    return torch.device("cpu")
+
+
+def _buckets(parameters: Iterable[nn.Parameter]) -> Iterable[list[nn.Parameter]]:
+    """Yield runs of parameters of one type, about BUCKET_BYTES each."""
+    bucket: list[nn.Parameter] = []
+    n_bytes = 0
+    for parameter in parameters:
+        if bucket and (n_bytes >= BUCKET_BYTES or parameter.dtype != bucket[0].dtype):
+            yield bucket
+            bucket, n_bytes = [], 0
+        bucket.append(parameter)
+        n_bytes += parameter.numel() * parameter.element_size()
+    if bucket:
+        yield bucket

@@ -16,8 +16,8 @@ from training.data import Shards
 from training.distributed import Processes, start_processes
 from training.fit import fit, start_encoder
 from training.labelled import labelled, task_named, with_contrast
-from training.loop import RESUME_EXIT
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
+from training.stopping import RESUME_EXIT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Fitting a task model: epochs over training subjects, of whom a few choose the epoch; and asking it."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -20,16 +21,19 @@ from signals.normalise import Normaliser
 from signals.version import code_version
 from training.augment import augment, mirror_order
 from training.command import check_model_dir
-from training.data import Order, Shards, micro_batches_of, prefetch
+from training.data import Shards
 from training.distributed import Processes
 from training.frozen import FrozenTokens
 from training.labelled import Labelled
-from training.loop import MetricsLog, Trainer, run_steps
+from training.loop import StepBatches, Trainer, run_steps
 from training.optim import make_optimizer, make_scheduler
+from training.order import MicroBatch, Order, order_crc
+from training.prefetch import prefetch
 from training.pretrain import SUBJECTS_FILE
 from training.recipes.finetuning import FinetuneRecipe
 from training.recipes.pretraining import eeg_tiny
 from training.splits import hold_out_subjects
+from training.tracking import JsonLines, Trackers
 
 
 def start_encoder(folder: Path | None, *, seed: int) -> tuple[Encoder, dict[str, Any]]:
@@ -173,17 +177,18 @@ def learn(
         clip_norm=recipe.clip_norm,
     )
     epochs = _Epochs(data, valid, recipe, model, frozen)
-    finished = run_steps(
-        trainer,
-        epochs.watch(_batches(data, train, recipe, model, frozen, trainer, n_steps), n_epoch_steps),
-        n_steps=n_steps,
-        label=name,
-        log=MetricsLog(metrics, after_step=0, active=processes.is_main),
-        save=lambda _: None,
-        save_every=n_steps,
-        window_s=data.shards.n_times / data.shards.manifest.modality.sfreq,
-        windows_per_step=recipe.batch,
-    )
+    tracker = Trackers([JsonLines(metrics, after_step=0)] if processes.is_main else [])
+    batches = _batches(data, train, recipe, model, frozen, trainer, n_steps)
+    with trainer.stop.listening(), closing(batches), closing(tracker):
+        finished = run_steps(
+            trainer,
+            epochs.watch(batches, n_epoch_steps),
+            n_steps=n_steps,
+            label=name,
+            tracker=tracker,
+            save=lambda _: None,
+            save_every=n_steps,
+        )
     if not finished:
         return None
     epochs.look()
@@ -206,9 +211,7 @@ class _Epochs:
         self.best: dict[str, Tensor] = {}
         self.best_loss, self.since_best = float("inf"), 0
 
-    def watch(
-        self, batches: Iterator[list[dict[str, Tensor]]], n_epoch_steps: int
-    ) -> Iterator[list[dict[str, Tensor]]]:
+    def watch(self, batches: Iterator[StepBatches], n_epoch_steps: int) -> Iterator[StepBatches]:
         for step, batch in enumerate(batches):
             if step and step % n_epoch_steps == 0 and not self.look():
                 return
@@ -297,13 +300,22 @@ def _batches(
     frozen: FrozenTokens | None,
     trainer: Trainer,
     n_steps: int,
-) -> Iterator[list[dict[str, Tensor]]]:
-    order = Order(data.shards.entries, data.windows[train], seed=recipe.seed)
+) -> Generator[StepBatches]:
+    entries, n_times = data.shards.entries, data.shards.n_times
+    order = Order(
+        data.windows[train],
+        [entries[i].shard for i in data.windows[train]],
+        [n_times] * len(train),
+        budget_times=recipe.micro_batch * n_times,
+        seed=recipe.seed,
+    )
+    n_micro = recipe.batch // recipe.micro_batch
+    step_hours = recipe.batch * n_times / data.shards.manifest.modality.sfreq / 3600
     row_of = {int(window): row for row, window in enumerate(data.windows)}
     mirror_with, normaliser = mirror_order(model.modality), model.normaliser
 
-    def micro(samples: range) -> dict[str, Tensor]:
-        windows = [order.window_of(sample) for sample in samples]
+    def tensors(micro: MicroBatch) -> dict[str, Tensor]:
+        windows, samples = micro.windows, micro.samples
         target_BK = torch.from_numpy(data.targets[[row_of[w] for w in windows]])
         if frozen is not None:
             mirrored = [np.random.default_rng((recipe.seed, 3, s)).random() < recipe.mirror for s in samples]
@@ -328,9 +340,12 @@ def _batches(
             "target_BK": target_BK,
         }
 
-    def make(step: int) -> list[dict[str, Tensor]]:
-        place = {"rank": trainer.processes.rank, "world_size": trainer.processes.world_size}
-        return [micro(s) for s in micro_batches_of(step, batch=recipe.batch, micro_batch=recipe.micro_batch, **place)]
+    def make(step: int) -> StepBatches:
+        all_ranks = order.step(step, n_micro=n_micro)
+        mine = all_ranks[trainer.processes.rank :: trainer.processes.world_size]
+        return StepBatches(
+            micro_batches=[tensors(micro) for micro in mine], eeg_hours=step_hours, order_crc=order_crc(all_ranks)
+        )
 
     return prefetch(make, range(n_steps))
 

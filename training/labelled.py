@@ -50,7 +50,7 @@ def labelled(shards: Shards, task: Task) -> Labelled:
     """
     wanted = round(task.window_s * shards.manifest.modality.sfreq)
     if task.label_span_s is not None and shards.n_times != wanted:
-        raise ValueError(f"task {task.name!r} needs windows of {wanted} samples, {shards.folder} has {shards.n_times}")
+        raise ValueError(f"task {task.name!r} needs windows of {wanted} samples, {shards.names} has {shards.n_times}")
     windows, targets, votes_seen = [], [], False
     for number, entry in enumerate(shards.entries):
         target = target_of(entry.label, entry.votes, task)
@@ -60,7 +60,7 @@ def labelled(shards: Shards, task: Task) -> Labelled:
             votes_seen |= _votes_count(entry.votes, task)
     if not windows:
         found = sorted({entry.label for entry in shards.entries} - {""})
-        raise ValueError(f"no window of {shards.folder} has a label of task {task.name!r}; labels there: {found[:10]}")
+        raise ValueError(f"no window of {shards.names} has a label of task {task.name!r}; labels there: {found[:10]}")
     return Labelled(
         shards=shards, task=task, windows=np.array(windows), targets=np.stack(targets), has_votes=votes_seen
     )

@@ -30,10 +30,10 @@ from training.distributed import Processes, start_processes
 from training.finetune import without_encoder
 from training.fit import fit, predict, start_encoder
 from training.labelled import Labelled, labelled, task_named, with_contrast
-from training.loop import RESUME_EXIT
 from training.parts import Parts, parts_folder
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
 from training.splits import Fold, Grouping, describe, site_folds, split_digest, subject_folds
+from training.stopping import RESUME_EXIT
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Scores reconstruction on held-out windows and writes the sums that evaluation reads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from model.pretraining import PretrainModel
 from signals.normalise import Normaliser
 from signals.windows import MEASURED
 from training.data import Entry, Shards
+from training.splits import evenly
 
 SPAN_BINS_MS = ((15.0, 60.0), (60.0, 200.0), (200.0, 500.0))
 
@@ -27,21 +28,22 @@ def evaluate_reconstruction(
     seed: int,
     max_s: float = 10.0,
     max_windows: int = 200,
+    on_window: Callable[[], None] = lambda: None,
 ) -> None:
     """Write one row a window, bin of span lengths and method: the model, the line across the gap, and the mean.
 
     The mean is that of the channel's visible samples. At most `max_windows` windows, evenly chosen, and the first
-    `max_s` seconds of each are scored. Windows without two measured channels cannot be masked and are left out.
+    `max_s` seconds of each are scored; `on_window` is called before each. Windows without two measured channels cannot
+    be masked and are left out.
     """
-    if len(windows) > max_windows:
-        windows = [windows[i] for i in np.linspace(0, len(windows) - 1, max_windows).astype(int)]
     sfreq = shards.manifest.modality.sfreq
-    n_times = min(shards.n_times, round(max_s * sfreq))
     device = next(model.parameters()).device
     model.eval()
     rows = []
-    for number in windows:
+    for number in evenly(windows, max_windows):
+        on_window()
         batch = shards.batch([number], normaliser)
+        n_times = min(batch.x_BCT.shape[-1], round(max_s * sfreq))
         x, ch_state = batch.x_BCT[0, :, :n_times], batch.ch_state_BC[0]
         if np.count_nonzero(ch_state == MEASURED) < 2:
             continue

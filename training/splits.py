@@ -113,3 +113,26 @@ def check_classes(folds: Sequence[Fold], labels: np.ndarray, classes: Sequence[s
 def split_digest(described: Sequence[Mapping[str, Any]]) -> str:
     """Return the sha256 of `describe`'s output."""
     return hashlib.sha256(json.dumps(list(described), sort_keys=True).encode()).hexdigest()
+
+
+def hold_out(subject_ids: Sequence[str], *, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Return rows to train on and rows held out, whole subjects: those of the lowest hashes.
+
+    At least one subject lies on each side. Raises ValueError with fewer than two subjects.
+    """
+    subjects = sorted(set(subject_ids), key=lambda subject: hashlib.sha256(f"{seed}/{subject}".encode()).digest())
+    if len(subjects) < 2:
+        raise ValueError("pretraining needs at least 2 subjects: one of them is held out")
+    n_held_out = min(max(1, round(share * len(subjects))), len(subjects) - 1)
+    held_out = set(subjects[:n_held_out])
+    sides: tuple[list[int], list[int]] = ([], [])
+    for row, subject in enumerate(subject_ids):
+        sides[subject in held_out].append(row)
+    return sides
+
+
+def evenly(rows: Sequence[int], most: int) -> list[int]:
+    """Return at most `most` of the rows, evenly chosen from first to last."""
+    if len(rows) <= most:
+        return list(rows)
+    return [rows[i] for i in np.linspace(0, len(rows) - 1, most).astype(int)]

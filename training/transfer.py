@@ -35,10 +35,10 @@ from training.contenders import CONTENDERS, DEFAULT, N_CANDIDATES, Bench, Conten
 from training.data import Shards
 from training.fit import class_weights, start_encoder
 from training.labelled import Labelled, labelled, task_named, with_contrast
-from training.loop import RESUME_EXIT
 from training.loso import make_folds, prediction_rows, run_config, split_meta, window_rows
 from training.parts import Parts, parts_folder
 from training.splits import Fold, check_classes, subject_folds
+from training.stopping import RESUME_EXIT
 
 PROG = "training.transfer"
 

@@ -1,5 +1,3 @@
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import pytest
 from signals.manifest import COMPLETED, ManifestError
 from signals.normalise import Normaliser
 from signals.windows import INTERPOLATED, MEASURED
-from training.data import Order, Shards, check_batches, epoch_order, micro_batches_of, prefetch
+from training.data import Shards
 
 WINDOW = Normaliser(kind="window")
 
@@ -54,56 +52,31 @@ def test_wrong_shard_sets_are_refused(toy_shards: Path, make_toy_shards: Callabl
         Shards(unfinished)
 
 
-def test_epoch_order_is_a_seeded_permutation_that_keeps_shards_together() -> None:
-    shard_of = np.repeat(np.arange(40), 5)
-    order = epoch_order(shard_of, seed=1, epoch=0, block_shards=4)
-    assert sorted(order) == list(range(200))
-    assert (order == epoch_order(shard_of, seed=1, epoch=0, block_shards=4)).all()
-    assert (order != epoch_order(shard_of, seed=1, epoch=1, block_shards=4)).any()
-    assert (order != epoch_order(shard_of, seed=2, epoch=0, block_shards=4)).any()
-    # blocks of 4 shards of 5 windows: each 20 samples touch 4 shards only
-    assert all(len(set(shard_of[block])) == 4 for block in order.reshape(10, 20))
+def test_several_shard_sets_are_one_stream(make_toy_shards: Callable[..., Path]) -> None:
+    short, long = make_toy_shards(n_sites=2, n_subjects=2), make_toy_shards(n_sites=1, n_subjects=3, window_s=20.0)
+    both = Shards([short, long])
+    assert len(both.entries) == 2 * 2 * 3 + 1 * 3 * 3
+    assert {entry.n_times for entry in both.entries} == {2560, 5120}
+    assert both.manifest.digest not in {Shards(short).manifest.digest, Shards(long).manifest.digest}
+    # subjects site0-s0 and -s1 are in both sets: 3 + 3 windows
+    assert both.manifest.subjects["site0-s0"].n_windows == 6
+    np.testing.assert_array_equal(both.window(12).data, Shards(long).window(0).data)
+    with pytest.raises(ValueError, match=r"mixes windows of \[2560, 5120\] samples"):
+        _ = both.n_times
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 4])
-def test_order_does_not_depend_on_world_size(toy_shards: Path, world_size: int) -> None:
-    shards = Shards(toy_shards)
-    order = Order(shards.entries, range(5, 30), seed=3)
-    for step in range(6):
-        seen = [
-            samples
-            for rank in range(world_size)
-            for samples in micro_batches_of(step, batch=8, micro_batch=2, rank=rank, world_size=world_size)
-        ]
-        assert sorted(sample for samples in seen for sample in samples) == list(range(step * 8, step * 8 + 8))
-        assert {tuple(samples) for samples in seen} == {(s, s + 1) for s in range(step * 8, step * 8 + 8, 2)}
-    epochs = [[order.window_of(sample) for sample in range(start, start + 25)] for start in (0, 25)]
-    assert all(sorted(epoch) == list(range(5, 30)) for epoch in epochs)
-    assert epochs[0] != epochs[1]
-    assert Order(shards.entries, range(5, 30), seed=3).window_of(31) == epochs[1][6]
+def flip_a_byte(path: Path, place: int) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[place] ^= 0xFF
+    path.write_bytes(bytes(raw))
 
 
-def test_world_size_that_does_not_divide_is_refused() -> None:
-    check_batches(batch=8, micro_batch=2, world_size=4)
-    with pytest.raises(ValueError, match="batch=8 is no multiple of micro_batch=2 x 3 processes"):
-        check_batches(batch=8, micro_batch=2, world_size=3)
-
-
-def test_prefetch_keeps_order_and_raises_in_place() -> None:
-    def make(number: int) -> int:
-        if number == 3:
-            raise RuntimeError("shard 3")
-        return number * 10
-
-    values = prefetch(make, range(5))
-    assert [next(values) for _ in range(3)] == [0, 10, 20]
-    with pytest.raises(RuntimeError, match="shard 3"):
-        next(values)
-    assert list(prefetch(make, range(3), depth=1)) == [0, 10, 20]
-
-
-def test_prefetch_leaves_no_thread_behind() -> None:
-    values = prefetch(lambda n: time.sleep(0.05) or n, range(1000))
-    assert next(values) == 0
-    values.close()
-    assert "prefetch" not in {thread.name for thread in threading.enumerate()}
+def test_corrupt_records_are_counted_and_left_out_up_to_a_limit(make_toy_shards: Callable[..., Path]) -> None:
+    folder = make_toy_shards(n_sites=1, n_subjects=2)
+    # A flipped byte near the end: in the last of three records, behind two whole blocks of 262,144 bytes.
+    flip_a_byte(folder / "site=site0" / "site0-s1.tfrecord.snappy", -40)
+    with pytest.raises(ValueError, match="1 of 6 windows cannot be read"):
+        Shards(folder)
+    shards = Shards(folder, max_corrupt=0.2)
+    assert shards.n_corrupt == 1
+    assert [entry.row for entry in shards.entries] == [0, 1, 2, 0, 1]

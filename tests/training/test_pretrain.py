@@ -15,11 +15,13 @@ from evaluation.reconstruction import read_reconstruction
 from model.checkpoint import checkpoints, load_checkpoint, load_newest
 from model.encoder import Encoder
 from signals.windows import MEASURED
-from training import pretrain
+from training import pretrain, pretrain_batches
 from training.data import Shards
-from training.loop import RESUME_EXIT, NonFiniteLossError
-from training.pretrain import hold_out
+from training.loop import NonFiniteLossError
+from training.order import MicroBatch
 from training.recipes.pretraining import RECIPES
+from training.splits import hold_out
+from training.stopping import RESUME_EXIT
 
 Metrics = Callable[[Path], list[dict[str, float]]]
 SHORT = ["--tiny", "--steps", "6", "--save-every", "3", "--dim", "32", "--depth", "1", "--stem-dim", "32"]
@@ -53,7 +55,7 @@ def test_run_leaves_encoder_subjects_and_reconstruction(whole_run: Path, toy_sha
     for name, value in encoder.state_dict().items():
         assert torch.equal(value, state["model"][f"encoder.{name}"])
     assert state["manifest_digest"] == Shards(toy_shards).manifest.digest
-    assert state["loader"] == {"sample": 24}
+    assert state["loader"] == {"step": 6, "windows_per_epoch": 30}
 
 
 def test_resumed_run_equals_the_whole_one_bit_for_bit(
@@ -110,15 +112,15 @@ def test_sigterm_saves_and_asks_to_be_resumed(toy_shards: Path, tmp_path: Path, 
 def test_non_finite_loss_stops_before_the_step_and_names_it(
     toy_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = pretrain.pretrain_batch
+    real = pretrain_batches.pretrain_batch
 
-    def poisoned(*arguments: object) -> dict[str, torch.Tensor]:
-        batch = real(*arguments)
-        if 8 in arguments[2]:  # sample 8 belongs to the third step of four
+    def poisoned(shards: Shards, micro: MicroBatch, *arguments: object) -> dict[str, torch.Tensor]:
+        batch = real(shards, micro, *arguments)
+        if 8 in micro.samples:  # sample 8 belongs to the third step of four
             batch["x_BCT"] = batch["x_BCT"] * float("inf")
         return batch
 
-    monkeypatch.setattr(pretrain, "pretrain_batch", poisoned)
+    monkeypatch.setattr(pretrain_batches, "pretrain_batch", poisoned)
     with pytest.raises(NonFiniteLossError, match="step 3"):
         pretrain.main(options(toy_shards, tmp_path, "--contrastive-weight", "0", "--save-every", "1"))
     state = load_newest(tmp_path / "checkpoints")
@@ -148,21 +150,21 @@ def test_training_beats_the_mean_and_never_sees_excluded_sites(toy_shards: Path,
 def test_masks_depend_on_the_sample_number_alone(toy_shards: Path) -> None:
     shards, recipe = Shards(toy_shards), RECIPES["eeg_tiny"](tiny=True)
     normaliser = pretrain.Normaliser(kind="window")
-    together = pretrain.pretrain_batch(shards, [3, 4], [10, 11], normaliser, recipe)
-    alone = pretrain.pretrain_batch(shards, [4], [11], normaliser, recipe)
+    together = pretrain.pretrain_batch(shards, MicroBatch((3, 4), (10, 11), 1024), normaliser, recipe)
+    alone = pretrain.pretrain_batch(shards, MicroBatch((4,), (11,), 1024), normaliser, recipe)
     for name, value in alone.items():
         assert torch.equal(together[name][1:], value)
     assert alone["x_BCT"].shape == (1, 19, 1024)  # crop_s = 4
     assert (together["ch_state_BC"] == MEASURED).any()
 
 
-def test_held_out_subjects_stay_when_others_leave(toy_shards: Path) -> None:
-    entries = Shards(toy_shards).entries
-    train, held_out = hold_out(entries, share=0.25, seed=0)
-    assert len({entries[i].subject_id for i in held_out}) == 3
-    assert not {entries[i].subject_id for i in train} & {entries[i].subject_id for i in held_out}
+def test_held_out_subjects_are_whole() -> None:
+    subjects = [f"s{i // 3}" for i in range(36)]
+    train, held_out = hold_out(subjects, share=0.25, seed=0)
+    assert len({subjects[i] for i in held_out}) == 3
+    assert not {subjects[i] for i in train} & {subjects[i] for i in held_out}
     with pytest.raises(ValueError, match="at least 2 subjects"):
-        hold_out(entries[:1], share=0.2, seed=0)
+        hold_out(subjects[:1], share=0.2, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,25 @@ class PretrainRecipe:
     clip_norm: float = 1.0
     """Largest norm of the gradient."""
     precision: Precision = "fp32"
-    """Of the forward pass."""
+    """Of the forward pass; "auto" is bf16 on a GPU that has it, else fp32."""
+    ema_decay: float = 0.0
+    """Of the moving average of the weights, which is what is kept in the end; 0 keeps the weights themselves."""
+    compile: bool = False
+    """Let torch compile the model: slow to begin, then faster."""
+    loader_threads: int = 1
+    """Threads that make batches ahead of time; they do not change what is trained on."""
+    max_corrupt: float = 0.001
+    """Share of records that may be unreadable; beyond it the run does not begin."""
     save_every: int = 500
     """Steps between checkpoints."""
     keep: int = 2
-    """Checkpoints that stay on disk."""
+    """Newest checkpoints that stay on disk, beside the best."""
+    save_in_background: bool = False
+    """Write checkpoints from a copy, in a thread, while training goes on."""
+    validate_every: int = 0
+    """Steps between looks at held-out windows; 0 for none."""
+    validate_windows: int = 32
+    """How many windows such a look takes, evenly chosen."""
     seed: int = 0
     """Decides weights, order, crops and masks."""
 

@@ -1,0 +1,39 @@
+"""Batches made ahead of time, in threads: NumPy and the decompression leave the interpreter to others meanwhile."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def prefetch(make: Callable[[int], T], numbers: Iterable[int], *, depth: int = 2, workers: int = 1) -> Generator[T]:
+    """Yield make(n) for each number, in order, made by `workers` threads up to `depth` ahead of what was taken.
+
+    How many threads there are does not change what comes out. An error of `make` is raised where its result is asked
+    for. When the iterator is closed or dropped, work that has begun is waited for: a thread that is still inside of
+    torch when the interpreter ends takes the process down.
+    """
+    if workers < 1:
+        raise ValueError(f"workers={workers} must be at least 1")
+    waiting: deque[Future[T]] = deque()
+    todo = iter(numbers)
+    with ThreadPoolExecutor(workers, thread_name_prefix="prefetch") as pool:
+
+        def fill() -> None:
+            while len(waiting) < max(depth, workers):
+                number = next(todo, None)
+                if number is None:
+                    return
+                waiting.append(pool.submit(make, number))
+
+        try:
+            fill()
+            while waiting:
+                result = waiting.popleft().result()
+                fill()
+                yield result
+        finally:
+            for future in waiting:
+                future.cancel()
