@@ -103,7 +103,7 @@ def curves_plot(curves: Mapping[str, Sequence[Sequence[float]]], *, title: str) 
     for i, (name, curve) in enumerate(curves.items()):
         colour = SHADES[i % len(SHADES)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in curve))
-        told = f"{name}: {curve[0][1]:.3f} at step {curve[0][0]:.0f}, {curve[-1][1]:.3f} at step {curve[-1][0]:.0f}"
+        told = f"{name}: {curve[0][1]:.3g} at step {curve[0][0]:.0f}, {curve[-1][1]:.3g} at step {curve[-1][0]:.0f}"
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"><title>{escape(told)}</title></polyline>'
         )

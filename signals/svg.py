@@ -7,7 +7,7 @@ from html import escape
 
 ACCENT, INK, SOFT, RULE = "#175676", "#1d2429", "#5d6a72", "#d5dbdf"
 WIDTH = 440
-SHADES = (ACCENT, "#c07a1a", "#7a8790", "#6b4c8a", "#3f7d58")
+SHADES = (ACCENT, "#c07a1a", "#7a8790", "#6b4c8a", "#3f7d58", "#a3445a")
 
 
 def number(value: float | None, digits: int = 2) -> str:

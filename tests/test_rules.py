@@ -77,3 +77,12 @@ def test_no_grab_bags():
 
 def test_init_files_are_empty():
     assert [str(path) for path in SOURCES if path.name == "__init__.py" and path.read_text().strip()] == []
+
+
+def test_files_that_the_table_of_capabilities_names_exist():
+    told = (ROOT / "docs" / "capabilities.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/*]+(?:\.py|/))`", told))
+    assert len(named) > 80
+    folders = [ROOT / room for room in (*ROOMS, "tests", "benchmarks", "infra")]
+    # A name without its folder stands beside the one before it in the table.
+    assert [name for name in sorted(named) if not any(any(f.rglob(Path(name).name)) for f in folders)] == []
