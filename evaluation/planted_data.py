@@ -11,7 +11,8 @@ from evaluation.predictions import Predictions
 from signals.filters import resampling_ratio
 from signals.fingerprint import content_hash, fingerprint, pack
 from signals.identity import hash_subject
-from signals.prepare import plan_recording, prepare_recording
+from signals.plan import plan_recording
+from signals.prepare import prepare_recording
 from signals.profiles import PRETRAIN
 from signals.recording import Recording, Segment
 from signals.synthetic.recordings import SEGMENT_S, record

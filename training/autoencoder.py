@@ -24,11 +24,13 @@ from signals.quality import SPOILT
 from signals.version import code_version
 from signals.windows import MEASURED, Window
 from training.command import parse_command, run_main
-from training.data import Order, Shards, prefetch
+from training.data import Shards
 from training.loop import NonFiniteLossError
 from training.optim import make_optimizer, make_scheduler
-from training.pretrain import hold_out
+from training.order import Order
+from training.prefetch import prefetch
 from training.recipes.autoencoding import RECIPES, AutoencoderRecipe
+from training.splits import hold_out
 
 logger = logging.getLogger(__name__)
 _NOT_LEARNT = SPOILT | BIT["blink"] | BIT["line"]
@@ -64,12 +66,13 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
         raise ValueError(f"output {command.output} exists already; choose another")
     shards = Shards(command.shards, exclude_sites=command.exclude_sites)
     manifest, started = shards.manifest, time.perf_counter()
-    chosen, held_out = hold_out(shards.entries, share=recipe.held_out_share, seed=recipe.seed)
+    subjects = [entry.subject_id for entry in shards.entries]
+    chosen, held_out = hold_out(subjects, share=recipe.held_out_share, seed=recipe.seed)
     torch.manual_seed(recipe.seed)
     model = Autoencoder(recipe.network, manifest.modality)
     optimizer = make_optimizer(model, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay)
     scheduler = make_scheduler(optimizer, warmup_steps=recipe.warmup_steps, steps=recipe.steps)
-    batches = _batches(model, shards, Order(shards.entries, chosen, seed=recipe.seed), recipe)
+    batches = _batches(model, shards, chosen, recipe)
     losses = []
     for step, batch in enumerate(tqdm(batches, desc="autoencoder", total=recipe.steps, unit="step", disable=None)):
         loss = model.loss(*batch)
@@ -121,13 +124,22 @@ def _input(window: Window) -> np.ndarray:
 
 
 def _batches(
-    model: Autoencoder, shards: Shards, order: Order, recipe: AutoencoderRecipe
+    model: Autoencoder, shards: Shards, chosen: Sequence[int], recipe: AutoencoderRecipe
 ) -> Iterator[tuple[Tensor, ...]]:
+    n_times = shards.n_times
+    order = Order(
+        chosen,
+        [shards.entries[i].shard for i in chosen],
+        [n_times] * len(chosen),
+        budget_times=recipe.batch * n_times,
+        seed=recipe.seed,
+    )
+
     def make(step: int) -> tuple[Tensor, ...]:
-        samples = range(step * recipe.batch, (step + 1) * recipe.batch)
+        micro = order.micro_batch(step)
         rows = [
-            _sample(np.random.default_rng((recipe.seed, 3, s)), shards.window(order.window_of(s)), model, recipe)
-            for s in samples
+            _sample(np.random.default_rng((recipe.seed, 3, sample)), shards.window(window), model, recipe)
+            for window, sample in zip(micro.windows, micro.samples, strict=True)
         ]
         return tuple(torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
 

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from evaluation.predictions import Predictions
 from evaluation.stress import write_stress
 from model.classifier import Classifier
+from signals.blocks import WindowStart, blocks
 from signals.command_line import Parser
 from signals.identity import source_sha256
 from signals.perturb import (
@@ -39,7 +40,8 @@ from signals.perturb import (
     remove_channels,
     rereference,
 )
-from signals.prepare import WindowStart, blocks, plan_recording, prepare_block
+from signals.plan import plan_recording
+from signals.prepare import prepare_block
 from signals.profiles import Profile
 from signals.readers.registry import open_recording
 from signals.recording import Recording, UnreadableError

@@ -8,7 +8,8 @@ from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from signals.filters import resampling_ratio
 from signals.fingerprint import N_DIMS, content_hash, fingerprint, pack, unpack
-from signals.prepare import plan_recording, prepare_recording
+from signals.plan import plan_recording
+from signals.prepare import prepare_recording
 from signals.profiles import PRETRAIN
 from signals.recording import Recording, Segment
 from signals.synthetic.recordings import record

@@ -17,7 +17,8 @@ from signals.perturb import (
     remove_channels,
     rereference,
 )
-from signals.prepare import plan_recording, prepare_recording
+from signals.plan import plan_recording
+from signals.prepare import prepare_recording
 from signals.profiles import PRETRAIN
 from signals.recording import Recording, Segment
 
