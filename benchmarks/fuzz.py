@@ -183,8 +183,17 @@ class _Child:
     """A process that judges mutations one after the other."""
 
     def __init__(self, bases: Sequence[Path], seed: int) -> None:
-        command = [sys.executable, "-m", "benchmarks.fuzz", "--child", *map(str, bases), "--seed", str(seed)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.fuzz",
+            "--child",
+            *(str(base.resolve()) for base in bases),
+            "--seed",
+            str(seed),
+        ]
+        found = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}  # benchmarks/ is not installed
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=found)
         if self._answer(START_S) is None:
             raise RuntimeError("a child process of the fuzz did not start")
 

@@ -188,7 +188,8 @@ class Ward:
     def _checked(self, path: Path, digest: str, rows: np.ndarray, model: int) -> Source:
         """Return the source under the mains frequency that gives the shard set's own windows, exactly."""
         told = self.data.shards.manifest.counts.get("sites", {}).get(self._entry(rows[0]).site_id, {})
-        for mains_hz in (None, *told.get("mains_hz", ())):
+        given = [float(text.split()[0]) for text in told.get("mains_hz", ()) if text.endswith("given")]
+        for mains_hz in (None, *given):
             source = Source(path=path, rows=rows, model=model, mains_hz=mains_hz)
             made = dict(self.windows(source, lambda recording: recording))
             if all(row in made and np.array_equal(as_stored(made[row].data), self._window(row).data) for row in rows):

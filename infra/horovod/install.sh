@@ -5,6 +5,7 @@
 set -euo pipefail
 version=0.28.1
 python=${1:?usage: install.sh PYTHON}
+python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")  # not resolved: a venv knows itself by its link
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

@@ -40,7 +40,7 @@ def test_the_copy_has_other_samples_but_the_same_signal(corpus: Corpus) -> None:
 
 def test_a_planted_gap_is_recovered_in_order() -> None:
     # Three sizes, far apart: the origin's twin, a poor amplifier, a very poor one.
-    found = recover(seed=0, sizes=(0.0, 3.0, 8.0), n_subjects=6)
+    found = recover(seed=0, sizes=(0.0, 4.0, 8.0), n_subjects=6)
     assert found.mmd2[0] < found.mmd2[1] < found.mmd2[2]
     assert found.a_distance[2] > 1.5
     assert found.rho["mmd2"] == pytest.approx(1.0)
