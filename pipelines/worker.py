@@ -5,10 +5,15 @@ more than half of a worker's start. Workers elsewhere have the base install, so 
 """
 
 import logging
+import os
 import sys
 from typing import Any
 
 import pipelines.chatter  # noqa: F401
+
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # before NumPy: threads of BLAS beside other workers only make them slower
 
 UNUSED = ("google.cloud.bigquery", "google.cloud.bigquery_storage", "google.cloud.pubsub", "google.cloud.pubsub_v1",
           "google.cloud.dataflow", "google.cloud.dataflow_v1beta3", "pandas", "pymongo")  # fmt: skip
