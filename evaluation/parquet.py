@@ -7,6 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from signals.atomic import atomic_file
+
 SCHEMA_VERSION = 1
 _META_KEY = b"cerebeam"
 
@@ -15,10 +17,8 @@ def write_parquet(path: Path, table: pa.Table, *, kind: str, meta: dict[str, Any
     """Write a table and its metadata, beside the place first and then renamed: a reader never sees half a file."""
     entry = {"schema_version": SCHEMA_VERSION, "kind": kind, **meta}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _META_KEY: json.dumps(entry).encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(table, partial)
-    partial.replace(path)
+    with atomic_file(path) as file:
+        pq.write_table(table, file)
 
 
 def read_parquet(path: Path, *, kind: str) -> tuple[pa.Table, dict[str, Any]]:

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
 from evaluation.domain import a_distance, coral, mmd, standardised
-from evaluation.embeddings import Embeddings
-from evaluation.planted_data import CLASSES, Corpus, make_corpus
+from evaluation.planted_data import CLASSES, make_corpus
 from signals.synthetic.sites import Site
 
 SIZES = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
@@ -37,16 +35,6 @@ def graded_sites(sizes: Sequence[float] = SIZES) -> tuple[Site, ...]:
              reference="average", gain=1.0 + 0.2 * size, noise_uv=0.4 + 1.2 * size)
         for name, size in [("origin", 0.0), *((f"gap-{size:g}", size) for size in sizes)]
     )  # fmt: skip
-
-
-def feature_embeddings(corpus: Corpus) -> Embeddings:
-    """Return the windows' features as embeddings."""
-    frame = pd.DataFrame(
-        {"window_key": corpus.keys, "recording_id": corpus.recordings, "subject_id": corpus.subjects,
-         "site_id": corpus.sites, "label": np.array(CLASSES)[corpus.labels]}
-    )  # fmt: skip
-    meta = {"model": "features", "encoder": "features", "command": "evaluation.planted_gap"}
-    return Embeddings(frame=frame, values=corpus.features.astype(np.float32), meta=meta)
 
 
 def recover(*, seed: int, sizes: Sequence[float] = SIZES, n_subjects: int = 12) -> Recovered:

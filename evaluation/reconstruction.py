@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluation.bootstrap import ONE_SUBJECT, Estimate, percentile_interval, resamples
+from signals.atomic import atomic_file
 
 METHODS = ("model", "linear", "mean")
 _SUMS = ("n_samples", "sum_squared_error", "sum_x", "sum_y", "sum_xy", "sum_xx", "sum_yy")
@@ -78,11 +79,9 @@ def check_reconstruction(frame: pd.DataFrame) -> None:
 def write_reconstruction(path: Path, frame: pd.DataFrame) -> None:
     """Write a reconstruction file atomically; raises ValueError for rows that contradict the contract."""
     check_reconstruction(frame)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     columns = [*RECONSTRUCTION_COLUMNS, *(name for name in ("band",) if name in frame.columns)]
-    pq.write_table(pa.Table.from_pandas(frame[columns], preserve_index=False), partial)
-    partial.replace(path)
+    with atomic_file(path) as file:
+        pq.write_table(pa.Table.from_pandas(frame[columns], preserve_index=False), file)
 
 
 def read_reconstruction(path: Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ B batch, C channel, T sample, S second, G group of electrodes hidden together, D
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +218,3 @@ def parity(model: Autoencoder, path: Path, windows: Sequence[np.ndarray]) -> flo
             return float("inf")
         largest = max(largest, float(np.nanmax(np.abs(ours - theirs), initial=0.0)))
     return largest
-
-
-def about_shape(model: Autoencoder) -> dict[str, Any]:
-    """Return the configuration as plain values."""
-    return asdict(model.config)

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from signals.atomic import atomic_file
+
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
@@ -41,15 +43,8 @@ def save_checkpoint(
     torch.save({"schema_version": SCHEMA_VERSION, "step": step, **state}, buffer)
     digest = hashlib.sha256(buffer.getbuffer()).hexdigest()[:16]
     path = folder / f"step-{step:08d}.{digest}.pt"
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_file(path) as file:
+        file.write(buffer.getbuffer())
     _fsync_folder(folder)
     best = best_checkpoint(folder)
     if score is not None and (best is None or score < best[1]):
@@ -72,9 +67,8 @@ def best_checkpoint(folder: Path) -> tuple[Path, float] | None:
 
 
 def _write_best(folder: Path, path: Path, score: float) -> None:
-    partial = folder / f".{BEST}.partial"
-    partial.write_text(json.dumps({"file": path.name, "score": score}) + "\n", encoding="utf-8")
-    partial.replace(folder / BEST)
+    with atomic_file(folder / BEST) as file:
+        file.write((json.dumps({"file": path.name, "score": score}) + "\n").encode())
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -45,12 +45,13 @@ def source_sha256(path: Path | str) -> str:
     with local_copy(str(path)):
         if (digest := remote_sha256(str(path))) is not None:
             return digest
-        digests = [_file_sha256(file) for file in source_files(path)]
+        digests = [file_sha256(file) for file in source_files(path)]
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return a file's sha256, 64 hex digits, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,6 @@ into OUT/final or `--final DIR`, for export. The model of each fold stays in OUT
 Exit code 75: it was asked to stop; the same command goes on after the last finished fold (OUT/<name>.parts).
 """
 
-import hashlib
 import logging
 import shlex
 import shutil
@@ -23,6 +22,7 @@ import pandas as pd
 
 from evaluation.predictions import Predictions, write_predictions
 from signals.fingerprint import content_hash, fingerprint, pack
+from signals.identity import file_sha256
 from signals.version import code_version
 from training.command import parse_command, run_main
 from training.data import Shards
@@ -107,7 +107,7 @@ def run_config(command: Any, data: Labelled, folds: Sequence[Fold]) -> dict[str,
     return {
         **{name: value for name, value in asdict(command).items() if name not in _DECIDES_NO_FOLD},
         "manifest_digest": data.shards.manifest.digest,
-        "encoder_sha256": None if encoder is None else sha256_of_file(encoder / "model.safetensors"),
+        "encoder_sha256": None if encoder is None else file_sha256(encoder / "model.safetensors"),
         "split_digest": split_meta(data, folds, command.group, {"train": []})["split_digest"],
         "code_version": code_version(),
     }
@@ -115,12 +115,6 @@ def run_config(command: Any, data: Labelled, folds: Sequence[Fold]) -> dict[str,
 
 _DECIDES_NO_FOLD = {"shards", "encoder", "output", "final", "models", "seeds", "jobs"}
 """Fields of commands that do not change a finished part, or that digests stand for."""
-
-
-def sha256_of_file(path: Path) -> str:
-    """Return a file's sha256, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fold_rows(data: Labelled, fold: Fold, parts: Parts) -> Iterator[pd.DataFrame]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from signals.atomic import atomic_file
+
 CONFIG = "_config.json"
 
 
@@ -49,7 +51,5 @@ def parts_folder(output: Path) -> Path:
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(values) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with atomic_file(path) as file:
+        file.write((json.dumps(values) + "\n").encode())

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.report_figures import curves_plot
+from signals.atomic import atomic_file
 from signals.page import document, key_values
 
 logger = logging.getLogger(__name__)
@@ -32,9 +33,8 @@ def write_run_page(folder: Path) -> None:
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
     if not lines:
         return
-    partial = folder / "curves.html.partial"
-    partial.write_text(run_page(lines), encoding="utf-8")
-    partial.replace(folder / "curves.html")
+    with atomic_file(folder / "curves.html") as file:
+        file.write(run_page(lines).encode())
 
 
 def run_page(lines: list[dict[str, float]]) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from signals.atomic import atomic_file
+
 TrackerName = Literal["wandb", "mlflow"]
 
 
@@ -29,12 +31,10 @@ class JsonLines:
     """One line a step in a file; going on from a step drops the lines after it, so every step stands there once."""
 
     def __init__(self, path: Path, *, after_step: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         kept = [line for line in old if _step_of(line) <= after_step]
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        partial.replace(path)
+        with atomic_file(path) as file:
+            file.write("".join(line + "\n" for line in kept).encode())
         self._file = path.open("a", encoding="utf-8")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:

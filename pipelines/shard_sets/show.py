@@ -12,6 +12,7 @@ from signals.artifacts import kinds_of
 from signals.manifest import read_manifest
 from signals.modality import MODALITIES
 from signals.page import document, key_values, table
+from signals.quality import window_verdict
 from signals.records import decode_window
 from signals.tfrecord import read_shard
 from signals.windows import INTERPOLATED, MEASURED, Window
@@ -41,6 +42,7 @@ def about(window: Window) -> dict[str, str]:
         "onset": f"{window.start_s:g} s, {window.data.shape[1] / window.sfreq:g} s long",
         "signal": f"{window.modality}, {window.sfreq:g} Hz, {window.band[0]:g} to {window.band[1]:g} Hz",
         "label": window.label + (f" (seconds {span[0]:g} to {span[1]:g})" if span else "") if window.label else "none",
+        "verdict": ", ".join(window_verdict(window).reasons) or "good",
         "source": f"segment {window.provenance.segment}, samples {window.provenance.start_sample} to "
         f"{window.provenance.stop_sample}, read by {window.provenance.reader}",
         "made by": f"code {window.provenance.code_version}, config {window.provenance.config_hash}",

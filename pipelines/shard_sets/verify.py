@@ -1,6 +1,5 @@
 """Prove that a shard set is whole: files, digests, checksums, numbers, records and books."""
 
-import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -12,6 +11,7 @@ from pipelines.tally import Tally, add_sums
 from signals.artifacts import KINDS
 from signals.example import decode_example
 from signals.features import FEATURES
+from signals.identity import file_sha256
 from signals.manifest import (
     COMPLETED,
     FILES,
@@ -91,8 +91,7 @@ def _check_digest(shards_dir: Path, shard: Shard) -> None:
     path = shards_dir / shard.path
     if path.stat().st_size != shard.n_bytes:
         raise Problem(f"{path} has {path.stat().st_size} bytes, the manifest says {shard.n_bytes}")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(path)
     if digest != shard.sha256:
         raise Problem(f"{path} has changed: its sha256 begins {digest[:12]}, the manifest says {shard.sha256[:12]}")
 
