@@ -114,7 +114,8 @@ def parity_batches(classifier: Classifier, shards_dir: Path, *, n_windows: int) 
     manifest = read_manifest(shards_dir)
     records = (record for shard in manifest.shards for record in read_shard(shards_dir / shard.path))
     windows = [decode_window(record) for record in islice(records, n_windows)]
-    signal = np.stack([classifier.normaliser.apply(w.data, w.ch_state, w.subject_id, w.site_id) for w in windows])
+    scale, types = classifier.normaliser.apply, classifier.modality.sensor_types
+    signal = np.stack([scale(w.data, w.ch_state, w.subject_id, w.site_id, types) for w in windows])
     ch_state = np.stack([w.ch_state for w in windows]).astype(np.int64)
     fewer = ch_state.copy()
     fewer[:, [0, 9, 18]] = ABSENT

@@ -70,7 +70,7 @@ def windows_of(block: Block) -> tuple[Block, np.ndarray]:
     prepared = prepare_block(reopen_recording(block.plan.uri), block)
     n_times = round(block.plan.profile.window_s * signal.sfreq)
     stack = np.full((len(block.starts), signal.n_chans, n_times), np.nan, dtype=np.float32)
-    first = {window.provenance.start_sample: model_input(window.data, window.ch_state) for window in prepared.windows}
+    first = {window.provenance.start_sample: model_input(window.data, window.eeg_state) for window in prepared.windows}
     native = block.plan.native_sfreq / signal.sfreq
     for row, start in enumerate(block.starts):
         stack[row] = first.get(int(start.start * native), stack[row])

@@ -18,6 +18,7 @@ from pipelines.counters import count
 from pipelines.remote import register_remote
 from pipelines.run_report_traces import extremes
 from signals.blocks import Block
+from signals.modality import microvolts
 from signals.plan import RecordingPlan
 from signals.prepare import prepare_block
 from signals.readers.registry import reopen_recording
@@ -118,7 +119,8 @@ def _example(recording: Recording, plan: RecordingPlan, window: Window) -> Examp
     skip_s = int(window.label_span_s[0]) if window.label_span_s else 0
     seconds = slice(skip_s, skip_s + EXAMPLE_S)
     samples = slice(*(round(s * window.sfreq) for s in (seconds.start, seconds.stop)))
-    after = as_stored(window.data)[:, samples]
+    types = window.sensor_types
+    after = microvolts(as_stored(window.data, types), types)[:, samples]
     return Example(
         site_id=plan.site_id,
         recording_id=plan.recording_id,

@@ -55,7 +55,8 @@ def run(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> It
 def probabilities(bundle: Bundle, windows: Sequence[Window]) -> np.ndarray:
     """Return calibrated class probabilities, float64, shape (n_windows, n_classes)."""
     scale = bundle.normaliser.apply
-    signal = np.stack([scale(as_stored(w.data), w.ch_state, w.subject_id, w.site_id) for w in windows])
+    types = bundle.profile.signal.sensor_types
+    signal = np.stack([scale(as_stored(w.data, types), w.ch_state, w.subject_id, w.site_id, types) for w in windows])
     ch_state = np.stack([w.ch_state for w in windows]).astype(np.int64)
     (logits,) = _session(bundle.model_path).run(["logits"], {"signal": signal.astype(np.float32), "ch_state": ch_state})
     scaled = logits.astype(np.float64) / bundle.temperature

@@ -18,8 +18,11 @@ N_DIMS = 128
 
 
 def content_hash(window: Window) -> str:
-    """Return the first 16 hex digits of the sha256 of the samples as a shard stores them; "" for a flat window."""
-    values, step = quantise(window.data)
+    """Return the first 16 hex digits of the sha256 of the samples as a shard stores them; "" for a flat window.
+
+    Of the EEG alone, so that a recording prepared with other sensors is known again.
+    """
+    values, step = quantise(window.data[: window.n_eeg])
     if not np.ptp(values, axis=-1).any():
         return ""
     return hashlib.sha256(values.astype("<i2").tobytes() + np.float32(step).tobytes()).hexdigest()[:16]

@@ -1,12 +1,17 @@
 """What kind of biosignal a window holds, as data: it travels in records, checkpoints and bundles."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from signals.electrodes import electrode_positions
+
+UNITS: dict[str, str] = {"eeg": "µV", "eog": "µV", "emg": "µV", "ecg": "mV"}
+"""Unit of the samples by sensor type."""
+UV_PER_UNIT: dict[str, float] = {"µV": 1.0, "mV": 1000.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +25,13 @@ class Modality:
     positions: tuple[tuple[float, float, float], ...]
     """Directions on the unit sphere, one a channel."""
     sensor_types: tuple[str, ...]
-    """One of "eeg", "eog", "emg", "ecg" a channel."""
+    """One of `UNITS` a channel; EEG comes before everything else."""
     sfreq: float
     """Sampling rate of every window, Hz."""
     band: tuple[float, float]
     """Widest pass band asked for, Hz; the effective band is guarded by the native rate."""
     unit: str
-    """Unit of the samples."""
+    """Unit of the samples; what other unit a sensor has, `units` tells."""
     edges: tuple[tuple[str, str], ...]
     """Undirected neighbours in the spatial graph."""
 
@@ -36,6 +41,10 @@ class Modality:
             raise ValueError(
                 f"{self.name}: positions and sensor_types must have one entry for each of {n_chans} channels"
             )
+        if unknown_types := set(self.sensor_types) - set(UNITS):
+            raise ValueError(f"{self.name}: sensor_types {sorted(unknown_types)} are none of {sorted(UNITS)}")
+        if "eeg" in self.sensor_types[self.n_eeg :]:
+            raise ValueError(f"{self.name}: EEG channels must come before those of other sensors")
         unknown = {name for edge in self.edges for name in edge} - set(self.ch_names)
         if unknown:
             raise ValueError(f"{self.name}: edges name unknown channels {sorted(unknown)}")
@@ -44,6 +53,31 @@ class Modality:
     def n_chans(self) -> int:
         """Number of channels."""
         return len(self.ch_names)
+
+    @property
+    def n_eeg(self) -> int:
+        """Number of EEG channels, which are the first rows."""
+        return next((i for i, kind in enumerate(self.sensor_types) if kind != "eeg"), self.n_chans)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Unit of each channel's samples."""
+        return tuple(UNITS[sensor_type] for sensor_type in self.sensor_types)
+
+    @cached_property
+    def scalp(self) -> "Modality":
+        """The same modality without its other sensors; itself where it has none."""
+        n = self.n_eeg
+        if n == self.n_chans:
+            return self
+        kept = set(self.ch_names[:n])
+        return replace(
+            self,
+            ch_names=self.ch_names[:n],
+            positions=self.positions[:n],
+            sensor_types=self.sensor_types[:n],
+            edges=tuple(edge for edge in self.edges if kept.issuperset(edge)),
+        )
 
     def adjacency(self) -> np.ndarray:
         """Return the symmetric neighbourhood matrix without self loops, bool, shape (n_chans, n_chans)."""
@@ -54,8 +88,9 @@ class Modality:
         return adjacent
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers for JSON."""
-        return asdict(self)
+        """Return plain lists and numbers for JSON; "units" where they differ from channel to channel."""
+        units = {"units": list(self.units)} if len(set(self.units)) > 1 else {}
+        return asdict(self) | units
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Modality":
@@ -70,6 +105,12 @@ class Modality:
             unit=fields["unit"],
             edges=tuple((a, b) for a, b in fields["edges"]),
         )
+
+
+def microvolts(x: np.ndarray, sensor_types: Sequence[str]) -> np.ndarray:
+    """Return the channels of a window, shape (n_chans, ...), with those of other units in µV too."""
+    factors = np.array([UV_PER_UNIT[UNITS[sensor_type]] for sensor_type in sensor_types], dtype=x.dtype)
+    return x if (factors == 1).all() else x * factors.reshape(-1, *(1,) * (x.ndim - 1))
 
 
 _EEG_CHANNELS = (
@@ -96,4 +137,32 @@ EEG_1020 = Modality(
 )
 """The international 10-20 system in the channel order of the HMS competition's files."""
 
-MODALITIES: dict[str, Modality] = {EEG_1020.name: EEG_1020}
+_EYE_Z = -0.45
+_LEFT_EYE = (
+    *(np.array(EEG_1020.positions[0][:2]) * np.sqrt((1 - _EYE_Z**2) / (1 - EEG_1020.positions[0][2] ** 2))),
+    _EYE_Z,
+)
+"""Fp1's direction, lowered to the height of the eye's outer corner."""
+
+EEG_PSG = Modality(
+    name="eeg_psg",
+    ch_names=(*EEG_1020.ch_names, "EOG1", "EOG2", "EMG", "ECG"),
+    positions=(
+        *EEG_1020.positions,
+        (float(_LEFT_EYE[0]), float(_LEFT_EYE[1]), _EYE_Z),
+        (float(-_LEFT_EYE[0]), float(_LEFT_EYE[1]), _EYE_Z),
+        (0.0, 0.6, -0.8),  # the chin
+        (0.0, 0.28, -0.96),  # the chest: nearly straight down
+    ),
+    sensor_types=(*EEG_1020.sensor_types, "eog", "eog", "emg", "ecg"),
+    sfreq=EEG_1020.sfreq,
+    band=EEG_1020.band,
+    unit=EEG_1020.unit,
+    edges=EEG_1020.edges,
+)
+"""Polysomnography: the channels of EEG_1020, both eyes, the chin and the heart (`signals.sensors`).
+
+The sensors' positions are a convention, directions from the head's centre that tell their rows apart; no field is
+computed from them, and no edge leads to them."""
+
+MODALITIES: dict[str, Modality] = {EEG_1020.name: EEG_1020, EEG_PSG.name: EEG_PSG}

@@ -8,7 +8,8 @@ import numpy as np
 
 _BINS_PER_DECADE, _DECADES = 20, (-2, 4)
 EDGES_UV = np.logspace(*_DECADES, (_DECADES[1] - _DECADES[0]) * _BINS_PER_DECADE + 1)
-"""Edges of the histogram of |x|, 0.01 µV ... 10 mV; a bin below and one above complete it."""
+"""Edges of the histogram of |x|, 0.01 µV ... 10 mV; a bin below and one above complete it. A channel in mV is counted
+by the same numbers, 0.01 mV ... 10 V."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +19,7 @@ class Moments:
     count: np.ndarray
     """int64, shape (n_chans,): valid samples."""
     mean: np.ndarray
-    """shape (n_chans,), µV."""
+    """shape (n_chans,), in each channel's unit: µV, ECG mV."""
     m2: np.ndarray
     """Sum of squared deviations from the mean, shape (n_chans,), µV²."""
     sizes: np.ndarray

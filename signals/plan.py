@@ -20,6 +20,7 @@ from signals.montage import MIN_FOR_SPLINES, Derivation, find_electrodes, harmon
 from signals.profiles import Profile
 from signals.recording import Recording, UnreadableError
 from signals.references import UndefinedReferenceError
+from signals.sensors import SensorPlan, choose_channels, sensor_band
 from signals.windows import ABSENT, MEASURED
 
 PLAUSIBLE_UV = (0.2, 1000.0)
@@ -62,6 +63,8 @@ class RecordingPlan:
     bad_channels: tuple[tuple[str, str], ...] = ()
     """Electrodes found bad, and why (`signals.bad_channels.REASONS`, joined by "+"). They are no picks any more, unless
     a note says "bad_channels_kept"."""
+    sensors: tuple[SensorPlan, ...] = ()
+    """Channels of the modality's rows beside EEG, in their order; rows that are not here are absent."""
 
     @property
     def recording_id(self) -> str:
@@ -72,7 +75,7 @@ class RecordingPlan:
     def conditioner(self) -> Conditioner:
         """The chain for this recording."""
         return Conditioner(
-            harmoniser=harmoniser(self.derivations, self.profile.signal, self.profile.reference),
+            harmoniser=harmoniser(self.derivations, self.profile.signal.scalp, self.profile.reference),
             native_sfreq=self.native_sfreq,
             sfreq=self.profile.signal.sfreq,
             band=self.band,
@@ -104,7 +107,7 @@ def plan_recording(
     kept = [i for i, pick in enumerate(found.picks) if recording.sfreqs[pick] == native_sfreq]
     derivations = tuple(found.derivations[i] for i in kept)
     try:
-        fit = harmoniser(derivations, profile.signal, profile.reference)
+        fit = harmoniser(derivations, profile.signal.scalp, profile.reference)
     except UndefinedReferenceError as error:
         raise UnreadableError("undefined_reference", f"{profile.reference}: {error}") from error
     n_measured = int((fit.ch_state == MEASURED).sum())
@@ -122,7 +125,7 @@ def plan_recording(
     named = tuple((derivations[row].anode, "+".join(reasons)) for row, reasons in bad.items())
     if bad:
         good = [i for i in range(len(picks)) if i not in bad]
-        fewer = harmoniser(tuple(derivations[i] for i in good), profile.signal, profile.reference)
+        fewer = harmoniser(tuple(derivations[i] for i in good), profile.signal.scalp, profile.reference)
         if _repairable(fewer.ch_state, fit.ch_state, len(good), profile):
             picks, derivations = tuple(picks[i] for i in good), tuple(derivations[i] for i in good)
             notes += ("bad_channels_repaired",)
@@ -131,6 +134,7 @@ def plan_recording(
     look = _look(recording, picks)
     mains_hz = mains_hz if mains_hz is not None else recording.mains_hz
     amplitude_uv = _check_plausible(look, native_sfreq)
+    sensors, unusable = _sensors(recording, profile)
     plan = RecordingPlan(
         uri=recording.uri,
         site_id=site_id,
@@ -143,12 +147,31 @@ def plan_recording(
         band=effective_band(profile.l_freq, profile.h_freq, native_sfreq=native_sfreq, sfreq=profile.signal.sfreq),
         mains_hz=mains_hz if mains_hz is not None else detect_mains(look, native_sfreq),
         offsets=tuple(float(offset) for offset in np.median(look, axis=1)),
-        notes=notes,
+        notes=(*notes, *unusable),
         source_reference=recording.reference or "/".join(sorted(recorded)),
         amplitude_uv=amplitude_uv,
         bad_channels=named,
+        sensors=sensors,
     )
     return _with_removal(recording, plan) if profile.cleaning.ica else plan
+
+
+def _sensors(recording: Recording, profile: Profile) -> tuple[tuple[SensorPlan, ...], tuple[str, ...]]:
+    """Return the plans of the sensor rows that the recording has, and a note where a channel's rate is of no use."""
+    signal, plans, notes = profile.signal, [], []
+    for name, pick in choose_channels(recording.ch_names, recording.sensor_types, signal).items():
+        row, rate = signal.ch_names.index(name), recording.sfreqs[pick]
+        band = sensor_band(signal.sensor_types[row], native_sfreq=rate, sfreq=signal.sfreq)
+        if band is None or max(resampling_ratio(rate, signal.sfreq)) > _LARGEST_RATIO:
+            notes.append(f"unusable_rate_{name}")
+            continue
+        plans.append(
+            SensorPlan(
+                row=row, pick=pick, sensor_type=signal.sensor_types[row], native_sfreq=rate, band=band,
+                offset=float(np.median(_look(recording, (pick,)))),
+            )
+        )  # fmt: skip
+    return tuple(plans), tuple(notes)
 
 
 def _bad(recording: Recording, picks: Sequence[int], derivations: Sequence[Derivation]) -> dict[int, tuple[str, ...]]:
@@ -172,7 +195,7 @@ def _with_removal(recording: Recording, plan: RecordingPlan) -> RecordingPlan:
     h_freq = min(FIT_BAND[1], GUARD * plan.native_sfreq)
     x = _excerpt(recording, replace(plan, band=(plan.band[0], max(h_freq, plan.band[1]))))
     signal = plan.profile.signal
-    removal = find_removal(x, signal.sfreq, ch_names=signal.ch_names, band=plan.band, h_freq=h_freq)
+    removal = find_removal(x, signal.sfreq, ch_names=signal.scalp.ch_names, band=plan.band, h_freq=h_freq)
     return replace(plan, removal=removal, notes=plan.notes + (("ica_skipped",) if removal is None else removal.notes))
 
 

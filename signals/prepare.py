@@ -12,8 +12,10 @@ import numpy as np
 from signals import artifacts, features, quality
 from signals.blocks import Block, Label, WindowStart, blocks, plan_windows
 from signals.cleaning import clean_window
+from signals.modality import microvolts
 from signals.plan import RecordingPlan
 from signals.recording import Recording
+from signals.sensors import SensorSignal, condition_sensor
 from signals.version import code_version
 from signals.windows import ABSENT, MEASURED, Provenance, Window
 
@@ -55,11 +57,19 @@ def prepare_block(recording: Recording, block: Block) -> Prepared:
         return raw.keep(recording.read(picks, segment=segment, start=a, stop=b), a)
 
     x, missing = conditioner.block(read, recording.n_times(plan.picks[0], segment), first, stop)
+    sensors = [
+        condition_sensor(
+            recording, sensor, segment=segment, start=first, stop=stop, sfreq=conditioner.sfreq,
+            mains_hz=plan.mains_hz, antialias_db=conditioner.antialias_db,
+        )
+        for sensor in plan.sensors
+    ]  # fmt: skip
     prepared = Prepared()
     scores = block.anomaly or (None,) * len(block.starts)
     for start, anomaly in zip(block.starts, scores, strict=True):
         cut = slice(start.start - first, start.start - first + n_window)
-        window = _window(recording, plan, start, x[:, cut], missing[:, cut], _faults(plan, raw, start), anomaly)
+        scalp = _scalp(plan, x[:, cut], missing[:, cut], _faults(plan, raw, start))
+        window = _window(recording, plan, start, _with_sensors(scalp, plan, sensors, start, cut), anomaly)
         reason = reject_reason(window, missing[:, cut])
         if reason is None:
             prepared.windows.append(window)
@@ -77,13 +87,14 @@ def prepare_recording(recording: Recording, plan: RecordingPlan, labels: Sequenc
 def reject_reason(window: Window, missing: np.ndarray) -> str | None:
     """Return a key of WINDOW_REASONS for a window that holds nothing to learn from, or None.
 
-    Amplitude is no reason: spikes are what clinicians look for, artifacts are flagged.
+    Amplitude is no reason: spikes are what clinicians look for, artifacts are flagged. Only EEG counts; `missing` has
+    shape (n_eeg, n_times).
     """
-    measured = window.ch_state == MEASURED
+    measured = window.ch_state[: window.n_eeg] == MEASURED
     if missing[measured].mean() > 0.5:
         return "mostly_missing"
     flat = artifacts.KINDS.index("flat")
-    if ((window.artifact_mask[measured] >> flat) & 1).all():
+    if ((window.artifact_mask[: window.n_eeg][measured] >> flat) & 1).all():
         return "flat"
     return None
 
@@ -111,7 +122,7 @@ def _faults(plan: RecordingPlan, raw: _Raw, start: WindowStart) -> np.ndarray:
     """
     first, x = raw.joined()
     fit = plan.conditioner.harmoniser
-    onsets_s = start.start / plan.profile.signal.sfreq + np.arange(int(plan.profile.window_s))
+    onsets_s = _seconds(plan, start)
     bits = artifacts.electrode_faults(
         x, plan.native_sfreq, first_s=first / plan.native_sfreq, onsets_s=onsets_s
     )  # fmt: skip
@@ -119,16 +130,25 @@ def _faults(plan: RecordingPlan, raw: _Raw, start: WindowStart) -> np.ndarray:
     return np.bitwise_or.reduce(np.where(depends[:, :, None], bits[None], np.uint16(0)), axis=1)
 
 
-def _window(
-    recording: Recording,
-    plan: RecordingPlan,
-    start: WindowStart,
-    x: np.ndarray,
-    missing: np.ndarray,
-    faults: np.ndarray,
-    anomaly: np.ndarray | None,
-) -> Window:
-    signal, profile = plan.profile.signal, plan.profile
+def _seconds(plan: RecordingPlan, start: WindowStart) -> np.ndarray:
+    """Return the onsets of a window's seconds in its segment."""
+    return start.start / plan.profile.signal.sfreq + np.arange(int(plan.profile.window_s))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """What is stored of a window's channels; fields as in `Window`."""
+
+    data: np.ndarray
+    ch_state: np.ndarray
+    artifact_mask: np.ndarray
+    quality: np.ndarray
+    features: np.ndarray
+
+
+def _scalp(plan: RecordingPlan, x: np.ndarray, missing: np.ndarray, faults: np.ndarray) -> _Rows:
+    """Return the EEG rows of a window."""
+    signal, profile = plan.profile.signal.scalp, plan.profile
     ch_state = plan.conditioner.harmoniser.ch_state
     mask = artifacts.detect(
         x, signal.sfreq, ch_names=signal.ch_names, mains_hz=plan.mains_hz, h_freq=plan.band[1], missing=missing
@@ -146,14 +166,46 @@ def _window(
     # A flat channel has no shape and no spectrum: its undefined features are stored as 0, the mask says why.
     values = np.nan_to_num(features.features(x, signal.sfreq))
     values[ch_state == ABSENT] = 0.0
-    onset_s = recording.segments[start.segment].onset_s + start.start / signal.sfreq
-    native = plan.native_sfreq / signal.sfreq
-    return Window(
+    return _Rows(
         data=np.ascontiguousarray(x, dtype=np.float32),
         ch_state=ch_state,
         artifact_mask=mask,
         quality=quality.channel_quality(x, mask, ch_state),
         features=values,
+    )
+
+
+def _with_sensors(
+    scalp: _Rows, plan: RecordingPlan, sensors: Sequence[SensorSignal], start: WindowStart, cut: slice
+) -> _Rows:
+    """Return the rows of EEG with those of the other sensors behind them: 0 and ABSENT where none was recorded."""
+    signal = plan.profile.signal
+    if signal.scalp is signal:
+        return scalp
+    rows = {
+        name: np.concatenate([value, np.zeros((signal.n_chans - signal.n_eeg, *value.shape[1:]), value.dtype)])
+        for name, value in vars(scalp).items()
+    }
+    for sensor in sensors:
+        row, x = sensor.plan.row, sensor.x[cut]
+        mask = sensor.mask(_seconds(plan, start), cut)
+        in_uv = microvolts(x[None], (sensor.plan.sensor_type,))
+        rows["data"][row] = x
+        rows["ch_state"][row] = MEASURED
+        rows["artifact_mask"][row] = mask
+        rows["quality"][row] = quality.trust(mask)
+        rows["features"][row] = np.nan_to_num(features.features(in_uv, signal.sfreq)[0])
+    return _Rows(**rows)
+
+
+def _window(
+    recording: Recording, plan: RecordingPlan, start: WindowStart, rows: _Rows, anomaly: np.ndarray | None
+) -> Window:
+    signal, profile = plan.profile.signal, plan.profile
+    onset_s = recording.segments[start.segment].onset_s + start.start / signal.sfreq
+    native = plan.native_sfreq / signal.sfreq
+    return Window(
+        **vars(rows),
         anomaly=anomaly,
         modality=signal.name,
         sfreq=signal.sfreq,
@@ -169,7 +221,7 @@ def _window(
             source_sha256=plan.source_sha256,
             segment=start.segment,
             start_sample=int(start.start * native),
-            stop_sample=int((start.start + x.shape[1]) * native),
+            stop_sample=int((start.start + rows.data.shape[1]) * native),
             reader=recording.reader,
             config_hash=profile.config_hash,
             code_version=code_version(),

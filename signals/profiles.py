@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from signals.cleaning import Cleaning
 from signals.filters import ANTIALIAS_DB
-from signals.modality import EEG_1020, MODALITIES, Modality
+from signals.modality import EEG_1020, EEG_PSG, MODALITIES, Modality
 from signals.references import Reference
 from signals.tasks import TASKS
 
@@ -126,7 +126,9 @@ SIX_CLASS_CLEAN = replace(
 (docs/cleaning.md has the figures)."""
 SLEEP = Profile(name="sleep", window_s=30, hop_s=30, h_freq=35.0, windows="labelled", annotation_task="sleep")
 """Epochs of 30 s in the AASM's band but for its lower edge: 0.5 Hz, not 0.3, which the FIR does not reach."""
-PROFILES: dict[str, Profile] = {profile.name: profile for profile in (PRETRAIN, SIX_CLASS, SIX_CLASS_CLEAN, SLEEP)}
+PSG = replace(SLEEP, name="psg", modality=EEG_PSG.name)
+"""The same with eyes, chin and heart beside the EEG, in bands of their own (`signals.sensors`)."""
+PROFILES: dict[str, Profile] = {profile.name: profile for profile in (PRETRAIN, SIX_CLASS, SIX_CLASS_CLEAN, SLEEP, PSG)}
 
 
 def with_overrides(profile: Profile, overrides: Mapping[str, str]) -> Profile:

@@ -76,12 +76,20 @@ def channel_quality(x: np.ndarray, artifact_mask: np.ndarray, ch_state: np.ndarr
     channel's deviation (`deviation_z`) passes 3. An interpolated channel counts half, an absent one 0. x has shape
     (..., n_chans, n_times), µV; artifact_mask (..., n_chans, n_seconds); ch_state (..., n_chans).
     """
-    trust = np.ones(artifact_mask.shape, dtype=np.float32)
-    for kind, weight in WEIGHTS.items():
-        trust *= np.where(artifact_mask & BIT[kind], np.float32(1.0 - weight), np.float32(1.0))
     excess = np.maximum(np.abs(deviation_z(x, ch_state)) - 3.0, 0.0)
     known = np.where(ch_state == MEASURED, 1.0, np.where(ch_state == INTERPOLATED, 0.5, 0.0))
-    return (trust.mean(axis=-1) * np.exp(-np.nan_to_num(excess) / 3.0) * known).astype(np.float32)
+    return (trust(artifact_mask) * np.exp(-np.nan_to_num(excess) / 3.0) * known).astype(np.float32)
+
+
+def trust(artifact_mask: np.ndarray) -> np.ndarray:
+    """Return the mean over seconds of what the flags leave (`WEIGHTS`), float32 in [0, 1], shape (...,).
+
+    artifact_mask has shape (..., n_seconds). It is the whole score of a sensor that is no EEG.
+    """
+    left = np.ones(artifact_mask.shape, dtype=np.float32)
+    for kind, weight in WEIGHTS.items():
+        left *= np.where(artifact_mask & BIT[kind], np.float32(1.0 - weight), np.float32(1.0))
+    return np.asarray(left.mean(axis=-1))
 
 
 def deviation_z(x: np.ndarray, ch_state: np.ndarray) -> np.ndarray:
@@ -149,17 +157,18 @@ def verdict(
 
 
 def window_verdict(window: Window, *, limits: Limits = Limits()) -> WindowVerdict:
-    """Return the verdict on a window, also one that comes out of a shard.
+    """Return the verdict on a window's EEG, also of one that comes out of a shard.
 
     Bad channels are those that `signals.bad_channels` finds in the window alone; a window of less than 4 s, or with
     fewer than 6 measured channels, has none.
     """
-    measured = np.flatnonzero(window.ch_state == MEASURED)
+    ch_state = window.eeg_state
+    measured = np.flatnonzero(ch_state == MEASURED)
     positions = np.asarray(MODALITIES[window.modality].positions)[measured]
-    bad = np.zeros(window.ch_state.shape, dtype=bool)
+    bad = np.zeros(ch_state.shape, dtype=bool)
     bad[measured[list(bad_channels([window.data[measured]], window.sfreq, positions=positions))]] = True
     return verdict(
-        window.data, window.sfreq, artifact_mask=window.artifact_mask, ch_state=window.ch_state, bad=bad,
+        window.data, window.sfreq, artifact_mask=window.artifact_mask, ch_state=ch_state, bad=bad,
         h_freq=window.band[1], limits=limits,
     )  # fmt: skip
 

@@ -2,16 +2,19 @@
 
 Signals are stored as int16 with their bytes shuffled (all low bytes, then all high bytes): plain int16 EEG does not
 compress under snappy at all, shuffled it does. The quantisation step travels in the record; it is 0.1 µV for signals
-within ±3,276.7 µV and grows only for larger ones.
+within ±3,276.7 µV and grows only for larger ones. EEG channels share one step; where there are other sensors, each of
+them has its own, and the record holds a step a channel.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from signals.example import Features, decode_example, encode_example
+from signals.modality import UNITS, UV_PER_UNIT
 from signals.windows import Provenance, Window
 
 SCHEMA_VERSION = 1
@@ -23,23 +26,48 @@ class SchemaError(ValueError):
     """A record of another schema version than this code reads."""
 
 
-def quantise(data: np.ndarray) -> tuple[np.ndarray, float]:
+def quantise(data: np.ndarray, *, least: float = STEP_UV) -> tuple[np.ndarray, float]:
     """Return (int16 of the same shape, step): data is about int16 x step, off by at most half a step.
 
-    Raises ValueError for samples that are not finite.
+    The step is `least`, or more where the data would not fit. Raises ValueError for samples that are not finite.
     """
     peak = float(np.max(np.abs(data), initial=0.0))
     if not np.isfinite(peak):
         raise ValueError("samples must be finite; mark gaps in artifact_mask and fill them")
     # The step is a float32, as it travels in the record, so that both sides multiply by the same number.
-    step = float(np.float32(max(STEP_UV, peak / _INT16_MAX)))
+    step = float(np.float32(max(least, peak / _INT16_MAX)))
     return np.clip(np.rint(data / step), -_INT16_MAX, _INT16_MAX).astype(np.int16), step
 
 
-def as_stored(data: np.ndarray) -> np.ndarray:
-    """Return the samples as a shard gives them back, float32: whoever skips the shard uses this to see the same."""
-    values, step = quantise(data)
-    return values.astype(np.float32) * np.float32(step)
+def quantise_channels(data: np.ndarray, sensor_types: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return int16 values, and steps in each channel's unit, float32: shape (1,) for EEG alone, else (n_chans,).
+
+    `data` has shape (n_chans, n_times). A sensor's step is at most 0.1 µV as well, 0.0001 mV, and no other channel has
+    a say in it: the values of EEG are the same with other sensors beside it or without. Raises ValueError for samples
+    that are not finite.
+    """
+    n_eeg = sum(sensor_type == "eeg" for sensor_type in sensor_types)
+    if n_eeg == len(sensor_types):
+        values, step = quantise(data)
+        return values, np.array([step], dtype=np.float32)
+    if len(sensor_types) != len(data):
+        raise ValueError(f"data has {len(data)} channels, sensor_types {len(sensor_types)}")
+    values = np.empty(data.shape, dtype=np.int16)
+    steps = np.empty(len(data), dtype=np.float32)
+    values[:n_eeg], steps[:n_eeg] = quantise(data[:n_eeg])
+    for row in range(n_eeg, len(data)):
+        least = STEP_UV / UV_PER_UNIT[UNITS[sensor_types[row]]]
+        values[row], steps[row] = quantise(data[row], least=least)
+    return values, steps
+
+
+def as_stored(data: np.ndarray, sensor_types: Sequence[str] = ()) -> np.ndarray:
+    """Return the samples as a shard gives them back, float32: whoever skips the shard uses this to see the same.
+
+    `sensor_types` are the window's; without, all channels are EEG.
+    """
+    values, steps = quantise_channels(data, sensor_types)
+    return values.astype(np.float32) * steps[:, None]
 
 
 def shuffle_bytes(values: np.ndarray) -> bytes:
@@ -60,7 +88,7 @@ def unshuffle_bytes(raw: bytes) -> np.ndarray:
 
 def encode_window(window: Window) -> bytes:
     """Return the window as a serialised tf.train.Example; equal windows give equal bytes."""
-    values, step = quantise(window.data)
+    values, steps = quantise_channels(window.data, window.sensor_types)
     about: dict[str, Any] = {
         "modality": window.modality,
         "recording_id": window.recording_id,
@@ -75,7 +103,7 @@ def encode_window(window: Window) -> bytes:
             "key": window.key.encode(),
             "signal": shuffle_bytes(values),
             "shape": list(values.shape),
-            "step": np.array([step], dtype=np.float32),
+            "step": steps,
             "ch_state": window.ch_state.astype(np.uint8).tobytes(),
             "artifact_mask": window.artifact_mask.astype("<u2").tobytes(),
             "quality": window.quality.astype("<f4").tobytes(),
@@ -107,9 +135,9 @@ def decode_window(record: bytes) -> Window:
     about = json.loads(_raw(fields, "about"))
     span = _numbers(fields, "label_span_s")
     band = _numbers(fields, "band")
-    step = np.float32(_numbers(fields, "step")[0])
+    steps = _numbers(fields, "step").astype(np.float32)[:, None]  # one, or one a channel
     return Window(
-        data=unshuffle_bytes(_raw(fields, "signal")).reshape(n_chans, n_times).astype(np.float32) * step,
+        data=unshuffle_bytes(_raw(fields, "signal")).reshape(n_chans, n_times).astype(np.float32) * steps,
         ch_state=np.frombuffer(_raw(fields, "ch_state"), dtype=np.uint8),
         artifact_mask=np.frombuffer(_raw(fields, "artifact_mask"), dtype="<u2").reshape(n_chans, -1),
         quality=np.frombuffer(_raw(fields, "quality"), dtype="<f4"),

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from signals.modality import MODALITIES
+
 ABSENT, INTERPOLATED, MEASURED = 0, 1, 2
 """States of a channel in a window."""
 
@@ -28,7 +30,7 @@ class Window:
     """A window of one recording at the modality's rate and montage."""
 
     data: np.ndarray = field(repr=False, compare=False)
-    """float32, shape (n_chans, n_times), the modality's unit (µV)."""
+    """float32, shape (n_chans, n_times), µV (ECG: mV; see `Modality.units`)."""
     ch_state: np.ndarray = field(compare=False)
     """uint8, shape (n_chans,): ABSENT, INTERPOLATED or MEASURED."""
     artifact_mask: np.ndarray = field(repr=False, compare=False)
@@ -63,6 +65,23 @@ class Window:
     def key(self) -> str:
         """Identifier of the window: recording, onset and length decide it, nothing else."""
         return window_key(self.recording_id, self.start_s, self.data.shape[1])
+
+    @property
+    def sensor_types(self) -> tuple[str, ...]:
+        """Kind of each channel, as its modality says."""
+        return MODALITIES[self.modality].sensor_types
+
+    @property
+    def n_eeg(self) -> int:
+        """Number of EEG channels, which are the first rows."""
+        return MODALITIES[self.modality].n_eeg
+
+    @property
+    def eeg_state(self) -> np.ndarray:
+        """States of the channels, shape (n_chans,), where only EEG counts: other sensors read ABSENT."""
+        state = self.ch_state.copy()
+        state[self.n_eeg :] = ABSENT
+        return state
 
 
 def window_key(recording_id: str, start_s: float, n_times: int) -> str:

@@ -9,12 +9,15 @@ _TOLERANCE = 0.01
 
 
 def mirror_order(modality: Modality) -> np.ndarray | None:
-    """Return for each channel the number of its opposite (itself on the midline), or None where one has none."""
-    positions = np.asarray(modality.positions)
+    """Return for each channel the number of its opposite (itself on the midline), or None where one has none.
+
+    Sensors other than EEG stay where they are: the eyes' rows may hold a horizontal and a vertical channel.
+    """
+    positions = np.asarray(modality.scalp.positions)
     distance = np.linalg.norm(positions[:, None] * (-1, 1, 1) - positions[None], axis=-1)
     order = distance.argmin(axis=1)
     paired = (distance.min(axis=1) < _TOLERANCE).all() and (np.sort(order) == np.arange(len(order))).all()
-    return order if paired else None
+    return np.concatenate([order, np.arange(len(order), modality.n_chans)]) if paired else None
 
 
 def augment(

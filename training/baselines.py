@@ -22,28 +22,33 @@ FLOOR = 1e-4
 def stored_features(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return all stored features of windows by number, float32, shape (n, n_chans * n_features + 3 n_features).
 
-    Channel by channel (nan where a channel is absent), then mean, spread and largest over the channels that are there,
-    which do not depend on the montage. Raises ValueError for shards without features.
+    Channel by channel (nan where a channel is absent), then mean, spread and largest over the EEG channels that are
+    there, which do not depend on the montage. Raises ValueError for shards without features.
     """
     values = _by_channel(shards, windows)
-    over = [what(values, axis=1) for what in (np.nanmean, np.nanstd, np.nanmax)]
+    eeg = values[:, : shards.manifest.modality.n_eeg]
+    over = [what(eeg, axis=1) for what in (np.nanmean, np.nanstd, np.nanmax)]
     return np.concatenate([values.reshape(len(values), -1), *over], axis=1)
 
 
 def band_powers(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return log10 and relative band powers by channel, float32, shape (n, n_chans * 2 n_bands); see `filled`."""
     names = [f"{band}_{kind}" for band in BANDS for kind in ("log10_uv2", "relative")]
-    return filled(_by_channel(shards, windows)[:, :, [FEATURES.index(name) for name in names]])
+    values = _by_channel(shards, windows)[:, :, [FEATURES.index(name) for name in names]]
+    return filled(values, n_eeg=shards.manifest.modality.n_eeg)
 
 
 def filled_features(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return all stored features by channel, float32, shape (n, n_chans * n_features), without nan; see `filled`."""
-    return filled(_by_channel(shards, windows))
+    return filled(_by_channel(shards, windows), n_eeg=shards.manifest.modality.n_eeg)
 
 
-def filled(values: np.ndarray) -> np.ndarray:
-    """Return (n, n_chans, n_values) in rows; an absent channel has the mean of those that are there."""
-    mean = np.nanmean(values, axis=1, keepdims=True)
+def filled(values: np.ndarray, *, n_eeg: int | None = None) -> np.ndarray:
+    """Return (n, n_chans, n_values) in rows; an absent channel has the mean of the EEG channels that are there.
+
+    The first `n_eeg` channels are EEG, by default all.
+    """
+    mean = np.nanmean(values[:, :n_eeg], axis=1, keepdims=True)
     return np.where(np.isnan(values), mean, values).reshape(len(values), -1)
 
 

@@ -110,14 +110,15 @@ class Shards:
         return next(iter(self._lengths))
 
     def window(self, index: int) -> Window:
-        """Return a window by its number in `entries`; samples in µV."""
+        """Return a window by its number in `entries`; samples in µV (ECG: mV)."""
         entry = self.entries[index]
         return self._shard(entry.shard)[entry.row]
 
     def normalised(self, index: int, normaliser: Normaliser) -> tuple[np.ndarray, np.ndarray]:
         """Return a window's normalised samples, float32, (n_chans, n_times), 0 where undefined; and its ch_state."""
         window = self.window(index)
-        x = normaliser.apply(window.data, window.ch_state, window.subject_id, window.site_id)
+        types = self.manifest.modality.sensor_types
+        x = normaliser.apply(window.data, window.ch_state, window.subject_id, window.site_id, types)
         return np.nan_to_num(x, copy=False), window.ch_state
 
     def batch(self, indices: Iterable[int], normaliser: Normaliser) -> WindowBatch:

@@ -266,8 +266,9 @@ def _normaliser(data: Labelled, train: np.ndarray, recipe: FinetuneRecipe) -> No
     subjects = data.shards.manifest.subjects
     names = sorted(set(data.subjects[train]))
     return Normaliser.fit(
-        recipe.normalisation, {s: subjects[s].moments for s in names}, {s: subjects[s].site_id for s in names}, names
-    )
+        recipe.normalisation, {s: subjects[s].moments for s in names}, {s: subjects[s].site_id for s in names}, names,
+        sensor_types=data.shards.manifest.modality.sensor_types,
+    )  # fmt: skip
 
 
 def _provenance(

@@ -150,7 +150,7 @@ def window_rows(data: Labelled, rows: np.ndarray) -> pd.DataFrame:
             "site_id": [entry.site_id for entry in entries],
             "label": [classes[k] for k in targets.argmax(axis=1)],
             "content_hash": [content_hash(window) for window in windows],
-            "fingerprint": [pack(fingerprint(w.data, w.sfreq, w.ch_state)) for w in windows],
+            "fingerprint": [pack(fingerprint(w.data, w.sfreq, w.eeg_state)) for w in windows],
             **{f"target_{name}": targets[:, k] for k, name in enumerate(classes)},
         }
     )

@@ -102,6 +102,7 @@ def _normaliser(shards: Shards, train_subjects: Sequence[str], recipe: PretrainR
         {s: known[s].moments for s in train_subjects},
         {s: known[s].site_id for s in train_subjects},
         train_subjects,
+        sensor_types=shards.manifest.modality.sensor_types,
     )
 
 

@@ -192,7 +192,7 @@ class Ward:
         for mains_hz in (None, *given):
             source = Source(path=path, rows=rows, model=model, mains_hz=mains_hz)
             made = dict(self.windows(source, lambda recording: recording))
-            if all(row in made and np.array_equal(as_stored(made[row].data), self._window(row).data) for row in rows):
+            if all(row in made and _as_in_shard(made[row], self._window(row)) for row in rows):
                 return source
         raise ValueError(f"{path} does not give the shards' windows: they were prepared by other code or settings")
 
@@ -234,6 +234,10 @@ class Ward:
                 yield row_of[window.start_s], window
 
 
+def _as_in_shard(window: Window, stored: Window) -> bool:
+    return np.array_equal(as_stored(window.data, window.sensor_types), stored.data)
+
+
 def _digests(inputs: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     """Yield the recordings among files and folders, with their sha256."""
     for item in inputs:
@@ -249,7 +253,8 @@ def _digests(inputs: Sequence[Path]) -> Iterator[tuple[Path, str]]:
 def ask(model: Classifier, windows: Sequence[Window]) -> np.ndarray:
     """Return class probabilities of windows in µV, float64, shape (n, n_classes): as from a shard."""
     scale = model.normaliser.apply
-    x = np.stack([scale(as_stored(w.data), w.ch_state, w.subject_id, w.site_id) for w in windows])
+    types = model.modality.sensor_types
+    x = np.stack([scale(as_stored(w.data, types), w.ch_state, w.subject_id, w.site_id, types) for w in windows])
     ch_state = np.stack([w.ch_state for w in windows]).astype(np.int64)
     with torch.no_grad():
         logits_BK, _ = model(torch.from_numpy(np.nan_to_num(x, copy=False)), torch.from_numpy(ch_state))

@@ -10,7 +10,7 @@ from pipelines.run_report_traces import COLOURS, courses, extremes, row_distance
 from pipelines.shard_sets.problem import Problem
 from signals.artifacts import kinds_of
 from signals.manifest import read_manifest
-from signals.modality import MODALITIES
+from signals.modality import MODALITIES, microvolts
 from signals.page import document, key_values, table
 from signals.quality import window_verdict
 from signals.records import decode_window
@@ -64,11 +64,12 @@ def as_text(window: Window) -> str:
 
 
 def _channels(window: Window) -> list[tuple[str, str, str, str, str]]:
+    data_uv = microvolts(window.data, window.sensor_types)
     return [
         (
             name,
             _STATES.get(int(window.ch_state[i]), "absent"),
-            f"{window.data[i].std():.1f}",
+            f"{data_uv[i].std():.1f}",
             f"{window.quality[i]:.2f}",
             _flags(window.artifact_mask[i]),
         )
@@ -99,7 +100,7 @@ def _drawing(window: Window) -> str:
     names = MODALITIES[window.modality].ch_names
     rows = [
         {"name": name, "values": extremes(x, WIDTH) if state else None}
-        for name, x, state in zip(names, window.data, window.ch_state, strict=True)
+        for name, x, state in zip(names, microvolts(window.data, window.sensor_types), window.ch_state, strict=True)
     ]
     title = f"Window {window.key}"
     flags = window.artifact_mask.tolist()

@@ -6,9 +6,10 @@ import re
 _RULES: tuple[tuple[str, str], ...] = (
     ("stim", r"^sti\b|\bsti ?\d|status|trig|stim|marker|\bevent|photic|^mk$"),
     ("ecg", r"ecg|ekg"),
-    ("eog", r"eog|\b(loc|roc)\b|\beyes?\b"),
-    ("emg", r"emg|\bchin|submental|\btib|masset|\blegs?\b|deltoid"),
-    ("resp", r"\bresp|airflow|\bflow|thora|abdo|\bchest|nasal|breath|effort"),
+    # E1 and E2 are eyes only against the other side's ear: a dense net numbers its electrodes so.
+    ("eog", r"eog|\b(loc|roc)\b|\b[lr]? ?eyes?\b|\b[hv]eo[lrud]?\b|\b(lo|io|so)[12]\b|^e[12] ?[-:/] ?([am][12]|fpz)\b"),
+    ("emg", r"emg|\b[lrc]? ?chin|submental|mentalis|\btib|masset|\b[lr]? ?legs?\d?\b|\b[lr]at\d?\b|\bplm|deltoid"),
+    ("resp", r"\bresp|airflow|\bflow|thor|\babd|\bchest|nasal|breath|effort"),
     (
         "misc",
         r"sp ?o2|sao2|co2|\bpleth?|\bhr\b|puls|\bacc|\bgyr|\bmag[xyz]\b|\btemp\b|\btemp |temperature|\bpos(ition)?\b"
