@@ -5,7 +5,7 @@ BDF: BioSemi's 24-bit form of EDF.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +32,14 @@ def write_edf(
     patient: str,
     record_onsets_s: Sequence[float],
     reference: str = "",
+    notes: Mapping[int, tuple[float, str]] | None = None,
 ) -> None:
     """Write one-second data records, streaming, so that a file of any length needs the memory of one block.
 
     `records`: blocks of whole seconds, µV, shape (n_chans, k x sfreq); integers are taken as digital values.
-    `record_onsets_s`: onset of each second; written into the file for "edf+d" only. Values beyond the physical range
-    are clipped. Raises ValueError where the blocks do not add up to the onsets.
+    `record_onsets_s`: onset of each second; written into the file for "edf+d" only, and so are `notes`:
+    (duration, text) of an annotation that begins with a data record, by the record's number. Values beyond the physical
+    range are clipped. Raises ValueError where the blocks do not add up to the onsets, and for too long a note.
     """
     n_bytes, low, high, *_ = _LIMITS[file_format]
     n_written = 0
@@ -51,8 +53,9 @@ def write_edf(
             digital = np.clip(digital, low, high).reshape(len(ch_names), n_seconds, sfreq).swapaxes(0, 1)
             packed = _pack(np.ascontiguousarray(digital), n_bytes).reshape(n_seconds, -1)
             if file_format == "edf+d":
-                onsets = record_onsets_s[n_written : n_written + n_seconds]
-                packed = np.hstack([packed, np.stack([_timekeeping(onset) for onset in onsets])])
+                numbers = range(n_written, n_written + n_seconds)
+                tals = [_timekeeping(record_onsets_s[i], (notes or {}).get(i)) for i in numbers]
+                packed = np.hstack([packed, np.stack(tals)])
             file.write(packed.tobytes())
             n_written += n_seconds
     if n_written != len(record_onsets_s):
@@ -75,9 +78,14 @@ def _pack(digital: np.ndarray, n_bytes: int) -> np.ndarray:
     return raw[:, :n_bytes].reshape(-1)
 
 
-def _timekeeping(onset_s: float) -> np.ndarray:
-    """Return the time-stamped annotation list that tells a record's onset, uint8, shape (_TAL_BYTES,)."""
-    text = f"+{onset_s:.6f}".rstrip("0").rstrip(".").encode() + b"\x14\x14\x00"
+def _timekeeping(onset_s: float, note: tuple[float, str] | None) -> np.ndarray:
+    """Return the time-stamped annotation lists of a record, its onset and perhaps a note, uint8, (_TAL_BYTES,)."""
+    stamp = f"+{onset_s:.6f}".rstrip("0").rstrip(".").encode()
+    text = stamp + b"\x14\x14\x00"
+    if note is not None:
+        text += stamp + f"\x15{note[0]:g}\x14{note[1]}\x14\x00".encode()
+    if len(text) > _TAL_BYTES:
+        raise ValueError(f"note {note} does not fit into {_TAL_BYTES} bytes")
     return np.frombuffer(text.ljust(_TAL_BYTES, b"\x00"), np.uint8)
 
 

@@ -43,7 +43,7 @@ def record(rng: np.random.Generator, *, site: Site, subject: Subject, labels: Se
         if not part:
             continue
         onset_s = first * SEGMENT_S + (GAP_S if first else 0.0)
-        joined = _join([data for data, _, _ in part], n_fade)
+        joined = join([data for data, _, _ in part], n_fade)
         clean = joined * unevenness[:, None].astype(np.float32)
         stretches.append(clean + _amplifier(rng, site, hum, onset_s, joined.shape[1]))
         stretch_onsets.append(onset_s)
@@ -68,11 +68,11 @@ def _site_segment(rng: np.random.Generator, site: Site, subject: Subject, label:
     picks = [[*names, *extra].index(name) for name in REFERENCES[site.reference]] or list(range(len(names)))
     data = made[: len(names)] - made[picks].mean(axis=0)
     if "EKG" in site.ch_names:
-        data = np.vstack([data, _ekg(rng, truth.of("heartbeat"), data.shape[1], site.sfreq)])
+        data = np.vstack([data, ekg(rng, truth.of("heartbeat"), data.shape[1], site.sfreq)])
     return data, votes, truth
 
 
-def _ekg(rng: np.random.Generator, beats: Sequence[Event], n_times: int, sfreq: float) -> np.ndarray:
+def ekg(rng: np.random.Generator, beats: Sequence[Event], n_times: int, sfreq: float) -> np.ndarray:
     """Return the EKG channel, µV, shape (n_times,): about 1 mV high."""
     wave = 1000 * heart_wave(sfreq)
     trace = np.zeros(n_times + wave.size)
@@ -82,7 +82,7 @@ def _ekg(rng: np.random.Generator, beats: Sequence[Event], n_times: int, sfreq: 
     return (trace[:n_times] + rng.normal(0, 8, n_times)).astype(np.float32)
 
 
-def _join(parts: Sequence[np.ndarray], n_fade: int) -> np.ndarray:
+def join(parts: Sequence[np.ndarray], n_fade: int) -> np.ndarray:
     """Return parts one after the other, the end of each cross-faded into the next; the last part's extra end is cut."""
     rise = np.sin(np.linspace(0, np.pi / 2, n_fade, dtype=np.float32))
     joined = [part[:, :-n_fade].copy() for part in parts]

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from signals.records import (
     decode_window,
     encode_window,
     quantise,
+    quantise_channels,
     shuffle_bytes,
     unshuffle_bytes,
 )
@@ -76,6 +79,43 @@ def test_scores_travel_where_they_were_asked_and_nowhere_else():
     np.testing.assert_array_equal(
         decode_window(encode_window(make_window(np.ones((2, 512)), anomaly=scores))).anomaly, scores
     )
+
+
+def test_a_record_of_eeg_has_the_bytes_that_it_always_had():
+    # The digest was taken from the code before there were other sensors; int16 and float32 of whole numbers only.
+    numbers = np.arange(19 * 512).reshape(19, 512)
+    window = make_window(
+        (numbers * 7919 % 4001 - 2000) / 8.0, ch_state=np.arange(19) % 3,
+        artifact_mask=(numbers[:, :2] % 512).astype(np.uint16), quality=(numbers[:, 0] % 16 / 16).astype(np.float32),
+        features=(numbers[:, :5] % 64 / 4).astype(np.float32),
+    )  # fmt: skip
+    assert (
+        hashlib.sha256(encode_window(window)).hexdigest()
+        == "32cbc1e02b35bd68617f4e4cf995e35902ee981df871bae900e93774e40aba2d"
+    )
+
+
+def test_each_sensor_has_a_step_of_its_own():
+    rng = np.random.default_rng(0)
+    eeg, sensors = rng.standard_normal((19, 512)) * 20, rng.standard_normal((4, 512)) * [[50], [9000], [5], [0.3]]
+    window = make_window(np.concatenate([eeg, sensors]), modality="eeg_psg")
+    alone = make_window(eeg)
+    values, steps = quantise_channels(window.data, window.sensor_types)
+    # µV, and mV for the ECG: 0.1 µV each, but for the EMG that is too large for it.
+    assert steps[[0, 18, 19, 22]] == pytest.approx([0.1, 0.1, 0.1, 0.0001], rel=1e-6)
+    assert steps[20] == pytest.approx(np.abs(window.data[20]).max() / 32767, rel=1e-6)
+    assert np.array_equal(values[:19], quantise(alone.data)[0])
+    back = decode_window(encode_window(window))
+    assert np.abs(back.data - window.data).max(axis=1) == pytest.approx(steps / 2, rel=0.03)
+    assert np.array_equal(back.data[:19], decode_window(encode_window(alone)).data)
+    assert np.array_equal(back.data, as_stored(window.data, window.sensor_types))
+    assert back.n_eeg == 19
+    assert not back.eeg_state[19:].any()
+
+
+def test_channels_and_their_kinds_must_be_as_many():
+    with pytest.raises(ValueError, match="data has 2 channels, sensor_types 23"):
+        encode_window(make_window(np.ones((2, 256)), modality="eeg_psg"))
 
 
 def test_optional_fields_may_be_empty():
