@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from signals.modality import EEG_PSG
 from signals.moments import Moments
-from signals.normalise import Normaliser, normalise, robust_window_scale, scale_of, window_scale
+from signals.normalise import MIN_SCALE_MV, Normaliser, normalise, robust_window_scale, scale_of, window_scale
 from signals.windows import ABSENT, INTERPOLATED, MEASURED
 
 STATE = np.full(4, MEASURED, dtype=np.uint8)
@@ -135,3 +136,36 @@ def test_a_scale_of_many_subjects_is_the_scale_of_their_signal_joined(sizes, len
     assert Normaliser.fit("global", moments, dict.fromkeys(signals, "x"), train).global_scale == pytest.approx(joined)
     each = Normaliser.fit("subject", moments, dict.fromkeys(signals, "x"), train)
     assert each.scales == {name: pytest.approx(scale_of(Moments.of(signals[name]))) for name in train}
+
+
+def test_other_sensors_have_no_say_in_the_scale_of_eeg():
+    rng = np.random.default_rng(4)
+    eeg, types = rng.normal(size=(19, 2560)) * 15, EEG_PSG.sensor_types
+    heart = np.zeros(2560)
+    heart[100::250] = 1.2  # mV
+    x = np.concatenate([eeg, rng.normal(size=(3, 2560)) * [[300], [80], [4]], heart[None]]).astype(np.float32)
+    state = np.full(23, MEASURED, dtype=np.uint8)
+    subjects = {"a": "north"}
+    moments = {"a": Moments.of(x)}
+    alone = {"a": Moments.of(x[:19])}
+    for kind in ("window", "subject", "site", "global", "robust"):
+        normaliser = Normaliser.fit(kind, moments, subjects, ["a"], sensor_types=types)
+        assert normaliser == Normaliser.fit(kind, alone, subjects, ["a"])
+        out = normaliser.apply(x, state, "a", "north", types)
+        np.testing.assert_array_equal(out[:19], normaliser.apply(x[:19], state[:19], "a", "north"))
+        # EOG and EMG keep their size beside the EEG; the ECG, in mV, has an RMS of 1.
+        assert out[21].std() / out[0].std() == pytest.approx(4 / 15, rel=0.1)
+        assert np.sqrt(np.square(out[22]).mean()) == pytest.approx(1.0, rel=1e-3)
+        assert out[22].argmax() % 250 == 100
+        np.testing.assert_array_equal(normaliser.apply(x[:19], state[:19], "a", "north", types[:19]), out[:19])
+    with pytest.raises(ValueError, match="19 channels, but 23 sensor_types"):
+        normaliser.apply(x[:19], state[:19], "a", "north", types)
+
+
+def test_a_dead_heart_lead_is_not_blown_up():
+    x = np.concatenate([np.ones((19, 256)), np.zeros((3, 256)), np.full((1, 256), 0.002)]).astype(np.float32)
+    out = Normaliser(kind="robust").apply(x, np.full(23, MEASURED), "a", "b", EEG_PSG.sensor_types)
+    np.testing.assert_allclose(out[22], 0.002 / MIN_SCALE_MV)
+    x[22] = np.nan
+    out = Normaliser(kind="robust").apply(x, np.full(23, MEASURED), "a", "b", EEG_PSG.sensor_types)
+    assert np.isnan(out[22]).all()

@@ -1,6 +1,6 @@
 import numpy as np
 
-from signals.modality import EEG_1020
+from signals.modality import EEG_1020, EEG_PSG
 from signals.windows import ABSENT, MEASURED
 from training.augment import augment, mirror_order
 
@@ -32,3 +32,12 @@ def test_changes_are_those_asked_for() -> None:
     kept, states = augment(rng, x, state, mirror_with=None, mirror=1.0, drop_channels=1.0, gain_sd=0.2)
     assert (states == MEASURED).all()
     assert kept.dtype == np.float32
+
+
+def test_mirror_leaves_other_sensors_in_place() -> None:
+    order = mirror_order(EEG_PSG)
+    eeg = mirror_order(EEG_1020)
+    assert order is not None
+    assert eeg is not None
+    np.testing.assert_array_equal(order[:19], eeg)
+    np.testing.assert_array_equal(order[19:], [19, 20, 21, 22])

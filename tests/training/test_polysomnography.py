@@ -1,0 +1,138 @@
+"""A night's way from its file to a model: eyes, chin and heart beside the EEG."""
+
+import numpy as np
+import pytest
+import torch
+
+from model.classifier import new_classifier
+from model.encoder import Encoder, sized
+from model.export import export
+from model.pretraining import PretrainModel
+from pipelines.preprocess import main as preprocess
+from pipelines.shards import main as shards_command
+from serving.bundle import load_bundle
+from serving.runtime import probabilities, windows_of_file
+from signals.features import FEATURES
+from signals.modality import EEG_PSG
+from signals.normalise import Normaliser
+from signals.profiles import PSG
+from signals.records import as_stored
+from signals.synthetic.sensors import polysomnogram, write_polysomnogram
+from signals.tasks import TASKS
+from signals.windows import ABSENT, INTERPOLATED, MEASURED
+from training.baselines import band_powers, filled_features, stored_features
+from training.data import Shards
+from training.embed import representations
+from training.frozen import pooled
+from training.labelled import labelled
+from training.pretrain_batches import masked_batch
+from training.recipes.pretraining import eeg_tiny
+
+STAGES = ("W", "N2", "N3", "REM")
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """Two nights, and their shards under the profile psg."""
+    root = tmp_path_factory.mktemp("psg")
+    for number, stages in enumerate((STAGES, STAGES[::-1])):
+        folder = root / "in" / f"site{number}"
+        folder.mkdir(parents=True)
+        night = polysomnogram(np.random.default_rng(number), stages=stages)
+        write_polysomnogram(folder / f"night{number}.edf", night, patient=f"person-{number}")
+    args = ["--input", str(root / "in"), "--output", str(root / "shards"), "--profile", "psg", "--salt", "s"]
+    assert preprocess(args) == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    torch.manual_seed(0)
+    return Encoder(sized("tiny", dim=16, depth=1, n_heads=2, stem_dim=16))
+
+
+def test_shards_hold_the_sensors_and_their_labels(house, capsys):
+    shards = Shards(house / "shards")
+    assert shards.manifest.modality == EEG_PSG
+    assert sorted(entry.label for entry in shards.entries) == sorted(STAGES * 2)
+    presence = [site["presence"] for site in shards.manifest.counts["sites"].values()]
+    assert [sum(site["measured"][row] for site in presence) for row in (0, 1, 19, 20, 21, 22)] == [8] * 6
+    for entry in shards.manifest.subjects.values():
+        # mV: a heart of 1 mV that beats once a second has an RMS of about 0.1; µV for the others.
+        assert 0.05 < entry.moments.std[22] < 0.3
+        assert entry.moments.std[19:22].min() > 3
+        assert (entry.moments.count == entry.moments.count[0]).all()
+    assert shards_command(["verify", str(house / "shards")]) == 0
+    assert shards_command(["show", str(house / "shards")]) == 0
+    told = capsys.readouterr().out
+    assert "EOG1" in told
+
+
+def test_a_batch_has_a_row_for_each_sensor(house):
+    shards = Shards(house / "shards")
+    batch = shards.batch(range(8), Normaliser(kind="robust"))
+    assert batch.x_BCT.shape == (8, 23, 7680)
+    assert batch.x_BCT.dtype == np.float32
+    # Nine electrodes: the others of the 10-20 system are interpolated, sensors never.
+    assert set(batch.ch_state_BC[:, :19].ravel()) == {MEASURED, INTERPOLATED}
+    assert (batch.ch_state_BC[:, 19:] == MEASURED).all()
+    rms = np.sqrt(np.square(batch.x_BCT).mean(axis=2))
+    np.testing.assert_allclose(rms[:, 22], 1.0, rtol=1e-3)
+    rem = [entry.label == "REM" for entry in batch.entries]
+    assert rms[rem, 21].max() < 0.3 * rms[[entry.label == "W" for entry in batch.entries], 21].min()
+
+
+def test_models_take_the_windows_as_they_are(house, encoder):
+    shards = Shards(house / "shards")
+    data = labelled(shards, TASKS["sleep"])
+    assert data.targets.shape == (8, 5)
+    assert np.isfinite(representations(encoder, shards)).all()
+    assert np.isfinite(pooled(data, encoder, [])).all()
+    recipe = eeg_tiny()
+    batch = masked_batch(
+        shards, [0, 1], [0, 1], Normaliser(kind="subject"), masks=recipe.masks, crop_s=4.0, seed=(0, 1)
+    )
+    torch.manual_seed(0)
+    losses = PretrainModel(encoder, EEG_PSG, recipe.weights)(batch)
+    assert torch.isfinite(losses["loss"])
+
+
+def test_classical_models_see_every_row_but_average_over_eeg(house):
+    shards = Shards(house / "shards")
+    n, windows = len(FEATURES), np.arange(8)
+    stored = stored_features(shards, windows)
+    by_channel = np.stack([shards.window(i).features for i in windows])
+    np.testing.assert_array_equal(stored[:, : 23 * n].reshape(8, 23, n), by_channel)
+    np.testing.assert_allclose(stored[:, 23 * n : 24 * n], by_channel[:, :19].mean(axis=1), rtol=1e-4, atol=1e-4)
+    assert np.isfinite(filled_features(shards, windows)).all()
+    assert np.isfinite(band_powers(shards, windows)).all()
+    # The ECG's features are of µV as their names say.
+    assert 50 < by_channel[0, 22, FEATURES.index("std")] < 300
+
+
+def test_the_server_prepares_the_same_night(house, encoder):
+    shards = Shards(house / "shards")
+    torch.manual_seed(0)
+    classifier = new_classifier(
+        encoder, TASKS["sleep"], EEG_PSG, Normaliser(kind="robust"), dropout=0.0, profile=PSG.to_dict(),
+        provenance={"manifest_digest": shards.manifest.digest},
+    ).eval()  # fmt: skip
+    with torch.no_grad():
+        classifier.head.classes.weight *= 30
+    classifier.save_pretrained(house / "model")
+    export(house / "model", house / "shards", house / "bundle", n_windows=2)
+    bundle = load_bundle(house / "bundle")
+    stored = {entry.key: shards.window(i) for i, entry in enumerate(shards.entries)}
+    windows = list(windows_of_file(bundle, str(house / "in" / "site0" / "night0.edf")))
+    assert len(windows) == len(STAGES)
+    for window in windows:
+        twin = stored[window.key]
+        assert np.array_equal(as_stored(window.data, window.sensor_types), twin.data)
+        for name in ("ch_state", "artifact_mask", "quality", "features"):
+            assert np.array_equal(getattr(window, name), getattr(twin, name)), name
+        assert not (window.ch_state[19:] == ABSENT).any()
+    numbers = [i for window in windows for i, entry in enumerate(shards.entries) if entry.key == window.key]
+    batch = shards.batch(numbers, bundle.normaliser)
+    with torch.inference_mode():
+        logits, _ = classifier(torch.from_numpy(batch.x_BCT), torch.from_numpy(batch.ch_state_BC))
+    assert np.abs(probabilities(bundle, windows) - logits.softmax(-1).numpy()).max() < 1e-4
