@@ -152,10 +152,24 @@ def _before(recording: Recording, plan: RecordingPlan, window: Window, skip_s: i
         names = [f"{d.anode}-{d.cathode}" if d.cathode else d.anode for d in derived]
         return tuple(Row(name=n, values=extremes(row)) for n, row in zip(names, x, strict=True))[:_MOST_ROWS]
     rows = {d.anode: row for d, row in zip(derived, x, strict=True)}
+    rows |= _sensors_before(recording, plan, segment, start / plan.native_sfreq, n_s)
     return tuple(
         Row(name=name, values=extremes(rows[name]) if state == MEASURED and name in rows else None)
         for name, state in zip(plan.profile.signal.ch_names, window.ch_state, strict=True)
     )
+
+
+def _sensors_before(
+    recording: Recording, plan: RecordingPlan, segment: int, start_s: float, n_s: float
+) -> dict[str, np.ndarray]:
+    """Return the channels of the rows beside EEG as read, µV, by the row's name."""
+    rows = {}
+    for sensor in plan.sensors:
+        start, n = round(start_s * sensor.native_sfreq), round(n_s * sensor.native_sfreq)
+        stop = min(start + n, recording.n_times(sensor.pick, segment))
+        x = recording.read([sensor.pick], segment=segment, start=start, stop=stop) - np.float32(sensor.offset)
+        rows[plan.profile.signal.ch_names[sensor.row]] = microvolts(x, (sensor.sensor_type,))[0]
+    return rows
 
 
 def choose(examples: Sequence[Example], most: int) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """A night's way from its file to a model: eyes, chin and heart beside the EEG."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -136,3 +138,30 @@ def test_the_server_prepares_the_same_night(house, encoder):
     with torch.inference_mode():
         logits, _ = classifier(torch.from_numpy(batch.x_BCT), torch.from_numpy(batch.ch_state_BC))
     assert np.abs(probabilities(bundle, windows) - logits.softmax(-1).numpy()).max() < 1e-4
+
+
+def test_real_recordings_bring_the_sensors_that_they_have(real, tmp_path):
+    files = ("kyiv-eegmat/Subject00_2.edf", "boston-iiic-sparcnet/GPD_sample1.mat", "sandiego-eeglab/eeglab_data.set",
+             "sandiego-eeglab/eeglab_data.fdt")  # fmt: skip
+    for name in files:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(real / name, tmp_path / "in" / name)
+    args = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "shards"), "--profile", "pretrain"]
+    assert preprocess([*args, "--set", "modality=eeg_psg", "--salt", "s"]) == 0
+    shards = Shards(tmp_path / "shards")
+    batch = shards.batch(range(len(shards.entries)), Normaliser(kind="robust"))
+    assert batch.x_BCT.shape == (6 + 5 + 23, 23, 2560)
+    assert np.isfinite(batch.x_BCT).all()
+    sites = np.array([entry.site_id for entry in batch.entries])
+    for site, there in (
+        ("kyiv-eegmat", [0, 0, 0, 1]), ("boston-iiic-sparcnet", [0, 0, 0, 1]), ("sandiego-eeglab", [1, 1, 0, 0])
+    ):  # fmt: skip
+        state = batch.ch_state_BC[sites == site, 19:]
+        assert (state == np.array(there) * MEASURED).all(), site
+        x_BCT = batch.x_BCT[sites == site, 19:]
+        assert not x_BCT[:, np.array(there) == 0].any()
+        assert (x_BCT[:, np.array(there) == 1].std(axis=2) > 0.1).all()
+    # The beats of a resting heart stand out of the row, and none is clipped.
+    heart = batch.x_BCT[sites == "kyiv-eegmat", 22]
+    assert (heart.max(axis=1) > 3).all()
+    assert np.abs(heart).max() < 20
