@@ -12,7 +12,7 @@ from model.export import export
 from model.pretraining import PretrainModel
 from pipelines.preprocess import main as preprocess
 from pipelines.shards import main as shards_command
-from serving.bundle import load_bundle
+from serving.bundle import Bundle, load_bundle
 from serving.runtime import probabilities, windows_of_file
 from signals.features import FEATURES
 from signals.modality import EEG_PSG
@@ -112,7 +112,24 @@ def test_classical_models_see_every_row_but_average_over_eeg(house):
     assert 50 < by_channel[0, 22, FEATURES.index("std")] < 300
 
 
-def test_the_server_prepares_the_same_night(house, encoder):
+def test_the_server_prepares_the_same_night(house):
+    shards = Shards(house / "shards")
+    bundle = Bundle(
+        path=house, task=TASKS["sleep"], profile=PSG, normaliser=Normaliser(kind="robust"), temperature=1.0, about={}
+    )
+    stored = {entry.key: shards.window(i) for i, entry in enumerate(shards.entries)}
+    windows = list(windows_of_file(bundle, str(house / "in" / "site0" / "night0.edf")))
+    assert len(windows) == len(STAGES)
+    for window in windows:
+        twin = stored[window.key]
+        assert np.array_equal(as_stored(window.data, window.sensor_types), twin.data)
+        for name in ("ch_state", "artifact_mask", "quality", "features"):
+            assert np.array_equal(getattr(window, name), getattr(twin, name)), name
+        assert not (window.ch_state[19:] == ABSENT).any()
+
+
+@pytest.mark.slow  # the export alone takes ten seconds
+def test_a_bundle_answers_as_the_model_does(house, encoder):
     shards = Shards(house / "shards")
     torch.manual_seed(0)
     classifier = new_classifier(
@@ -124,15 +141,7 @@ def test_the_server_prepares_the_same_night(house, encoder):
     classifier.save_pretrained(house / "model")
     export(house / "model", house / "shards", house / "bundle", n_windows=2)
     bundle = load_bundle(house / "bundle")
-    stored = {entry.key: shards.window(i) for i, entry in enumerate(shards.entries)}
     windows = list(windows_of_file(bundle, str(house / "in" / "site0" / "night0.edf")))
-    assert len(windows) == len(STAGES)
-    for window in windows:
-        twin = stored[window.key]
-        assert np.array_equal(as_stored(window.data, window.sensor_types), twin.data)
-        for name in ("ch_state", "artifact_mask", "quality", "features"):
-            assert np.array_equal(getattr(window, name), getattr(twin, name)), name
-        assert not (window.ch_state[19:] == ABSENT).any()
     numbers = [i for window in windows for i, entry in enumerate(shards.entries) if entry.key == window.key]
     batch = shards.batch(numbers, bundle.normaliser)
     with torch.inference_mode():
