@@ -21,8 +21,8 @@ from signals.recording import Recording
 from signals.windows import MEASURED
 
 BANDS: dict[str, tuple[float, float]] = {"eog": (0.5, 35.0), "emg": (10.0, 100.0), "ecg": (0.5, 70.0)}
-"""Pass band by sensor type, Hz, whatever band the EEG has: that of the AASM's manual (version 3, 2023, section III) but
-for 0.3 Hz, which the FIR does not reach."""
+"""Pass band by sensor type, Hz, whatever band the EEG has: the filter settings of the AASM's scoring manual but for
+0.3 Hz, which the FIR does not reach."""
 LEAST_EDGE_HZ: dict[str, float] = {"eog": 10.0, "emg": 20.0, "ecg": 20.0}
 """Least upper edge that a channel's rate must leave: a slower one (an EMG stored as its envelope) is absent."""
 
