@@ -9,19 +9,22 @@ from datetime import date
 from pathlib import Path
 
 
-def run(*command: str | Path) -> tuple[float, float]:
-    """Run a command to its end; returns (seconds, peak resident MB of the process itself)."""
+def run(*command: str | Path, accepted: tuple[int, ...] = (0,)) -> tuple[float, float]:
+    """Run a command to its end; returns (seconds, peak resident MB of the process itself).
+
+    Another exit code than the accepted ones ends the bench.
+    """
     started = time.perf_counter()
     process = subprocess.Popen([str(part) for part in command])
     _, status, usage = os.wait4(process.pid, 0)
-    if status:
+    if os.waitstatus_to_exitcode(status) not in accepted:
         sys.exit(f"{' '.join(map(str, command))} failed with status {status}")
     return time.perf_counter() - started, usage.ru_maxrss / 1024
 
 
-def module(name: str, *args: str | Path) -> tuple[float, float]:
+def module(name: str, *args: str | Path, accepted: tuple[int, ...] = (0,)) -> tuple[float, float]:
     """Run a module of the project."""
-    return run(sys.executable, "-m", name, *args)
+    return run(sys.executable, "-m", name, *args, accepted=accepted)
 
 
 def figure(name: str, value: float, unit: str) -> None:
