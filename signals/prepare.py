@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from signals.modality import microvolts
 from signals.plan import RecordingPlan
 from signals.recording import Recording
 from signals.sensors import SensorSignal, condition_sensor
+from signals.surroundings import surroundings
 from signals.version import code_version
 from signals.windows import ABSENT, MEASURED, Provenance, Window
 
@@ -66,13 +67,14 @@ def prepare_block(recording: Recording, block: Block) -> Prepared:
     ]  # fmt: skip
     prepared = Prepared()
     scores = block.anomaly or (None,) * len(block.starts)
-    for start, anomaly in zip(block.starts, scores, strict=True):
+    around = surroundings(recording, plan, block.starts) if plan.profile.spectrogram else [None] * len(block.starts)
+    for start, anomaly, spectrogram in zip(block.starts, scores, around, strict=True):
         cut = slice(start.start - first, start.start - first + n_window)
         scalp = _scalp(plan, x[:, cut], missing[:, cut], _faults(plan, raw, start))
         window = _window(recording, plan, start, _with_sensors(scalp, plan, sensors, start, cut), anomaly)
         reason = reject_reason(window, missing[:, cut])
         if reason is None:
-            prepared.windows.append(window)
+            prepared.windows.append(replace(window, spectrogram=spectrogram))
         else:
             prepared.rejected.append(Rejected(plan.recording_id, plan.site_id, window.start_s, reason))
     return prepared

@@ -11,6 +11,7 @@ from signals.cleaning import Cleaning
 from signals.filters import ANTIALIAS_DB
 from signals.modality import EEG_1020, EEG_PSG, MODALITIES, Modality
 from signals.references import Reference
+from signals.spectrograms import CHAINS
 from signals.tasks import TASKS
 
 
@@ -48,6 +49,8 @@ class Profile:
     """The stretch of a window that its label speaks of, seconds from its start."""
     cleaning: Cleaning = field(default_factory=Cleaning)
     """What is taken out of a window, and how (`signals.cleaning`); nothing by default."""
+    spectrogram: bool = False
+    """Whether windows carry the regional spectrogram of the ten minutes around them (`signals.surroundings`)."""
     block_s: float = 120.0
     """Seconds of windows prepared at once: bounds the memory, does not change the result."""
 
@@ -62,6 +65,8 @@ class Profile:
             )
         if not 0 < self.block_s < math.inf:
             raise ValueError(f"block_s={self.block_s} must be above 0")
+        if self.spectrogram and (lacking := _lacking_electrodes(self.signal)):
+            raise ValueError(f"spectrogram=True needs electrodes that {self.modality} lacks: {', '.join(lacking)}")
         if self.annotation_task and self.annotation_task not in TASKS:
             raise ValueError(f"annotation_task={self.annotation_task!r} is none of {sorted(TASKS)}")
         if self.label_span_s and not 0 <= self.label_span_s[0] < self.label_span_s[1] <= self.window_s:
@@ -104,7 +109,13 @@ class Profile:
             del fields["cleaning"]
         if not self.annotation_task:
             del fields["annotation_task"]
+        if not self.spectrogram:
+            del fields["spectrogram"]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _lacking_electrodes(modality: Modality) -> list[str]:
+    return sorted({name for chain in CHAINS.values() for pair in chain for name in pair} - set(modality.ch_names))
 
 
 PRETRAIN = Profile(name="pretrain", window_s=10, hop_s=10, h_freq=128.0)
@@ -124,11 +135,15 @@ SIX_CLASS_CLEAN = replace(
 )
 """The steps that cost the brain next to nothing; the others are worth it only where drift or noise is large
 (docs/cleaning.md has the figures)."""
+SIX_CLASS_SPECTROGRAM = replace(SIX_CLASS, name="six-class-spectrogram", spectrogram=True, block_s=600.0)
+"""The same windows with ten minutes of spectrogram each; long blocks, since each reads five minutes on both sides."""
 SLEEP = Profile(name="sleep", window_s=30, hop_s=30, h_freq=35.0, windows="labelled", annotation_task="sleep")
 """Epochs of 30 s in the AASM's band but for its lower edge: 0.5 Hz, not 0.3, which the FIR does not reach."""
 PSG = replace(SLEEP, name="psg", modality=EEG_PSG.name)
 """The same with eyes, chin and heart beside the EEG, in bands of their own (`signals.sensors`)."""
-PROFILES: dict[str, Profile] = {profile.name: profile for profile in (PRETRAIN, SIX_CLASS, SIX_CLASS_CLEAN, SLEEP, PSG)}
+PROFILES: dict[str, Profile] = {
+    profile.name: profile for profile in (PRETRAIN, SIX_CLASS, SIX_CLASS_CLEAN, SIX_CLASS_SPECTROGRAM, SLEEP, PSG)
+}
 
 
 def with_overrides(profile: Profile, overrides: Mapping[str, str]) -> Profile:

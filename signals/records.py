@@ -15,6 +15,7 @@ import numpy as np
 
 from signals.example import Features, decode_example, encode_example
 from signals.modality import UNITS, UV_PER_UNIT
+from signals.spectrograms import CHAINS, REGIONAL_FREQS
 from signals.windows import Provenance, Window
 
 SCHEMA_VERSION = 1
@@ -95,8 +96,10 @@ def encode_window(window: Window) -> bytes:
         "provenance": asdict(window.provenance),
     }
     span = window.label_span_s or ()
-    # Only where it was asked: a record without scores has the same bytes as before there were any.
+    # Only where they were asked: a record without has the same bytes as before there were any.
     scores = {} if window.anomaly is None else {"anomaly": window.anomaly.astype("<f4").tobytes()}
+    if window.spectrogram is not None:
+        scores["spectrogram"] = shuffle_bytes(window.spectrogram.astype("<f2").view("<i2"))
     return encode_example(
         {
             "schema_version": [SCHEMA_VERSION],
@@ -145,6 +148,7 @@ def decode_window(record: bytes) -> Window:
         anomaly=np.frombuffer(_raw(fields, "anomaly"), dtype="<f4").reshape(n_chans, -1)
         if "anomaly" in fields
         else None,
+        spectrogram=_spectrogram(_raw(fields, "spectrogram")) if "spectrogram" in fields else None,
         modality=about["modality"],
         sfreq=float(_numbers(fields, "sfreq")[0]),
         band=(round(float(band[0]), 4), round(float(band[1]), 4)),
@@ -157,6 +161,12 @@ def decode_window(record: bytes) -> Window:
         label_span_s=(float(span[0]), float(span[1])) if len(span) else None,
         provenance=Provenance(**about["provenance"]),
     )
+
+
+def _spectrogram(raw: bytes) -> np.ndarray:
+    """Return float32, shape (4, 100, n_steps), from float16 with its bytes shuffled."""
+    values = unshuffle_bytes(raw).view("<f2").astype(np.float32)
+    return values.reshape(len(CHAINS), len(REGIONAL_FREQS), -1)
 
 
 def _raw(fields: Features, name: str) -> bytes:

@@ -18,7 +18,7 @@ CHAINS: dict[str, tuple[tuple[str, str], ...]] = {
 REGIONAL_FREQS = np.arange(3, 103) * (200.0 / 1024.0)
 """Hz, the 100 bins 0.59 ... 19.92 of the HMS competition: a 1024-point transform at 200 Hz."""
 
-_REGIONAL_WINDOW_S, _REGIONAL_STEP_S = 4.0, 2.0
+REGIONAL_WINDOW_S, REGIONAL_STEP_S = 4.0, 2.0
 
 
 def stft_power(
@@ -77,7 +77,7 @@ def regional(x: np.ndarray, ch_names: Sequence[str], sfreq: float) -> np.ndarray
     `REGIONAL_FREQS`, 4-s windows centred at 1, 3, 5, ... s; the signal is mirrored by 1 s at both ends, so that there
     is one column for every 2 s, as in the HMS competition's spectrograms. Raises ValueError if an electrode lacks.
     """
-    n_pad = int(round((_REGIONAL_WINDOW_S - _REGIONAL_STEP_S) / 2 * sfreq))
+    n_pad = _regional_samples(sfreq)[2]
     return _chain_power(_mirrored(x, n_pad, n_pad), ch_names, sfreq)
 
 
@@ -90,20 +90,48 @@ def regional_blocks(
     are what `regional` returns for the whole; 300 columns are the 10 minutes of the HMS competition. Raises ValueError
     if an electrode lacks, or for less than 4 s.
     """
-    n_window, n_step = int(round(_REGIONAL_WINDOW_S * sfreq)), int(round(_REGIONAL_STEP_S * sfreq))
-    n_pad = int(round((_REGIONAL_WINDOW_S - _REGIONAL_STEP_S) / 2 * sfreq))
+    total = n_regional_columns(n_times, sfreq)
+    for first in range(0, total, n_columns):
+        yield regional_columns(read, n_times, ch_names, sfreq, first=first, last=min(first + n_columns, total))
+
+
+def n_regional_columns(n_times: int, sfreq: float) -> int:
+    """Return how many columns `regional` makes of `n_times` samples; raises ValueError for less than 4 s."""
+    n_window, n_step, n_pad = _regional_samples(sfreq)
     if n_times < n_window:
         raise ValueError(f"n_times={n_times} is shorter than a window of {n_window} samples")
-    total = (n_times + 2 * n_pad - n_window) // n_step + 1
-    for first in range(0, total, n_columns):
-        last = min(first + n_columns, total)
-        start, stop = first * n_step - n_pad, (last - 1) * n_step + n_window - n_pad
-        before, after = max(-start, 0), max(stop - n_times, 0)
-        # At least a whole window, or there would be nothing to mirror.
-        from_read, to_read = max(min(start, n_times - n_window), 0), min(max(stop, n_window), n_times)
-        x = _mirrored(read(from_read, to_read), before, after)
-        skip = start - (from_read - before)
-        yield _chain_power(x[..., skip : skip + stop - start], ch_names, sfreq)
+    return (n_times + 2 * n_pad - n_window) // n_step + 1
+
+
+def regional_columns(
+    read: Callable[[int, int], np.ndarray],
+    n_times: int,
+    ch_names: Sequence[str],
+    sfreq: float,
+    *,
+    first: int,
+    last: int,
+) -> np.ndarray:
+    """Return columns [first, last) of `regional` of a recording, shape (4, 100, last - first), µV²/Hz.
+
+    `read` as in `regional_blocks`; only the samples that these columns are made of are read. A sample that is NaN makes
+    the columns that look at it NaN, in the chains of its electrode.
+    """
+    n_window, n_step, n_pad = _regional_samples(sfreq)
+    start, stop = first * n_step - n_pad, (last - 1) * n_step + n_window - n_pad
+    before, after = max(-start, 0), max(stop - n_times, 0)
+    # At least a whole window, or there would be nothing to mirror.
+    from_read, to_read = max(min(start, n_times - n_window), 0), min(max(stop, n_window), n_times)
+    x = _mirrored(read(from_read, to_read), before, after)
+    skip = start - (from_read - before)
+    return _chain_power(x[..., skip : skip + stop - start], ch_names, sfreq)
+
+
+def _regional_samples(sfreq: float) -> tuple[int, int, int]:
+    """Return the samples of a window, of a step, and of the mirror at each end."""
+    seconds = (REGIONAL_WINDOW_S, REGIONAL_STEP_S, (REGIONAL_WINDOW_S - REGIONAL_STEP_S) / 2)
+    n_window, n_step, n_pad = (int(round(s * sfreq)) for s in seconds)
+    return n_window, n_step, n_pad
 
 
 def _mirrored(x: np.ndarray, before: int, after: int) -> np.ndarray:
@@ -119,7 +147,7 @@ def _chain_power(x: np.ndarray, ch_names: Sequence[str], sfreq: float) -> np.nda
         raise ValueError(f"the regional chains need electrodes that are not there: {lacking}")
     bipolar = x[..., [index[a] for a, _ in pairs], :] - x[..., [index[b] for _, b in pairs], :]
     _, _, power = multitaper(
-        bipolar, sfreq, window_s=_REGIONAL_WINDOW_S, step_s=_REGIONAL_STEP_S,
+        bipolar, sfreq, window_s=REGIONAL_WINDOW_S, step_s=REGIONAL_STEP_S,
         f_min=float(REGIONAL_FREQS[0]), f_max=float(REGIONAL_FREQS[-1]), n_bins=len(REGIONAL_FREQS),
     )  # fmt: skip
     return power.reshape(*power.shape[:-3], len(CHAINS), 4, *power.shape[-2:]).mean(axis=-3)

@@ -42,6 +42,10 @@ class Window:
     anomaly: np.ndarray | None = field(default=None, repr=False, compare=False)
     """The autoencoder's score, float32, shape (n_chans, n_seconds), NaN where a channel was not measured; None where it
     was not asked (`signals.anomaly`)."""
+    spectrogram: np.ndarray | None = field(default=None, repr=False, compare=False)
+    """log10 of power in µV²/Hz of the ten minutes around the window's middle, float32, shape (4, 100, 300): chains LL,
+    RL, LP, RP, `signals.spectrograms.REGIONAL_FREQS`, steps of 2 s, NaN where the recording does not reach; None where
+    it was not asked (`signals.surroundings`)."""
     modality: str
     sfreq: float
     band: tuple[float, float]

@@ -13,6 +13,7 @@ import numpy as np
 from signals.manifest import Manifest, SubjectEntry, read_manifest
 from signals.normalise import Normaliser
 from signals.records import decode_window
+from signals.surroundings import SPECTROGRAM_SHAPE
 from signals.tfrecord import read_shard
 from signals.windows import Window
 
@@ -44,6 +45,9 @@ class WindowBatch:
     """float32, normalised."""
     ch_state_BC: np.ndarray = field(repr=False)
     """int64: ABSENT, INTERPOLATED or MEASURED."""
+    spectrogram_BRFS: np.ndarray | None = field(default=None, repr=False)
+    """log10 µV²/Hz of the ten minutes around each window, float32, as `Window.spectrogram`; a window without one among
+    windows with one is NaN. None where no window of the shards has one."""
     entries: tuple[Entry, ...]
 
 
@@ -78,10 +82,13 @@ class Shards:
         ]
         entries: list[Entry] = []
         n_promised = 0
+        self.has_spectrograms = False
         for number, shard in enumerate(self.manifest.shards):
             on_shard()
             if shard.site_id not in exclude_sites:
-                entries += [_entry(number, row, window) for row, window in enumerate(self._shard(number))]
+                windows = self._shard(number)
+                entries += [_entry(number, row, window) for row, window in enumerate(windows)]
+                self.has_spectrograms |= any(window.spectrogram is not None for window in windows)
                 n_promised += shard.n_windows
         if not entries:
             excluded = " outside of the excluded sites" if exclude_sites else ""
@@ -128,8 +135,14 @@ class Shards:
         return WindowBatch(
             x_BCT=np.stack([x for x, _ in made]),
             ch_state_BC=np.stack([ch_state for _, ch_state in made]).astype(np.int64),
+            spectrogram_BRFS=np.stack([self.spectrogram(i) for i in numbers]) if self.has_spectrograms else None,
             entries=tuple(self.entries[i] for i in numbers),
         )
+
+    def spectrogram(self, index: int) -> np.ndarray:
+        """Return a window's spectrogram, float32, shape (4, 100, 300), NaN where it has none; see `Window`."""
+        given = self.window(index).spectrogram
+        return np.full(SPECTROGRAM_SHAPE, np.nan, dtype=np.float32) if given is None else given
 
     def _shard(self, number: int) -> list[Window]:
         with self._lock:
@@ -175,7 +188,7 @@ def _joined(a: SubjectEntry, b: SubjectEntry) -> SubjectEntry:
 
 
 def _n_bytes(windows: list[Window]) -> int:
-    return sum(window.data.nbytes for window in windows)
+    return sum(w.data.nbytes + (0 if w.spectrogram is None else w.spectrogram.nbytes) for w in windows)
 
 
 def _entry(shard: int, row: int, window: Window) -> Entry:

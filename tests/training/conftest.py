@@ -12,6 +12,8 @@ from signals.manifest import COMPLETED, MANIFEST, Manifest, Shard, SubjectEntry,
 from signals.modality import EEG_1020
 from signals.moments import Moments
 from signals.records import encode_window
+from signals.spectrograms import regional
+from signals.surroundings import SPECTROGRAM_SHAPE, log_power
 from signals.tasks import SIX_CLASS
 from signals.tfrecord import write_shard
 from signals.windows import INTERPOLATED, MEASURED, Provenance, Window
@@ -20,7 +22,14 @@ FREQS = {"Seizure": 4.0, "LPD": 1.0, "GPD": 1.5, "LRDA": 2.0, "GRDA": 2.5, "Othe
 
 
 def toy_window(
-    rng: np.random.Generator, *, site: str, subject: str, number: int, label: str, window_s: float
+    rng: np.random.Generator,
+    *,
+    site: str,
+    subject: str,
+    number: int,
+    label: str,
+    window_s: float,
+    spectrogram: bool = False,
 ) -> Window:
     """Return noise with a rhythm whose frequency, and side where lateralised, tells the class; average-referenced."""
     n_times = round(window_s * 256)
@@ -45,7 +54,17 @@ def toy_window(
         start_s=float(number * window_s), label=label, votes=tuple(votes), label_span_s=None,
         provenance=Provenance(source_sha256="0" * 64, segment=0, start_sample=0, stop_sample=n_times, reader="toy",
                               config_hash="toy", code_version="toy"),
+        spectrogram=_surroundings(x) if spectrogram else None,
     )  # fmt: skip
+
+
+def _surroundings(x: np.ndarray) -> np.ndarray:
+    """Return the spectrogram of a window that is all there is of its recording."""
+    made = np.full(SPECTROGRAM_SHAPE, np.nan, dtype=np.float32)
+    columns = log_power(regional(x, EEG_1020.ch_names, 256.0))
+    first = (made.shape[-1] - columns.shape[-1]) // 2
+    made[:, :, first : first + columns.shape[-1]] = columns
+    return made
 
 
 def write_toy_shards(
@@ -56,6 +75,7 @@ def write_toy_shards(
     n_windows: int = 3,
     window_s: float = 10.0,
     votes: bool = True,
+    spectrogram: bool = False,
 ) -> Path:
     """Write n_sites x n_subjects x n_windows windows, one shard a subject, and return the folder."""
     shards, subjects, count = [], {}, 0
@@ -67,7 +87,10 @@ def write_toy_shards(
             windows = []
             for number in range(n_windows):
                 label = SIX_CLASS.classes[count % 6]
-                window = toy_window(rng, site=site, subject=subject, number=number, label=label, window_s=window_s)
+                window = toy_window(
+                    rng, site=site, subject=subject, number=number, label=label, window_s=window_s,
+                    spectrogram=spectrogram,
+                )  # fmt: skip
                 windows.append(window if votes else Window(**{**vars(window), "votes": ()}))
                 count += 1
             path = f"site={site}/{subject}.tfrecord.snappy"

@@ -26,6 +26,20 @@ def test_windows_come_back_normalised_with_who_they_are(toy_shards: Path) -> Non
     assert shards.batch([1], WINDOW).ch_state_BC[0, 4] == INTERPOLATED
 
 
+def test_spectrograms_come_along_where_there_are_any(
+    toy_shards: Path, make_toy_shards: Callable[..., Path], tmp_path: Path
+) -> None:
+    assert Shards(toy_shards).batch([0], WINDOW).spectrogram_BRFS is None
+    with_them = make_toy_shards(n_sites=1, n_subjects=2, spectrogram=True)
+    shards = Shards([with_them, toy_shards])  # a set without them beside one with them
+    batch = shards.batch([0, len(shards.entries) - 1], WINDOW)
+    assert batch.spectrogram_BRFS is not None
+    assert (batch.spectrogram_BRFS.shape, batch.spectrogram_BRFS.dtype) == ((2, 4, 100, 300), np.float32)
+    np.testing.assert_array_equal(batch.spectrogram_BRFS[0], shards.window(0).spectrogram)
+    assert np.isfinite(batch.spectrogram_BRFS[0]).sum() == 4 * 100 * 5  # 10 s in the middle
+    assert np.isnan(batch.spectrogram_BRFS[1]).all()
+
+
 def test_memory_budget_changes_no_sample(toy_shards: Path) -> None:
     roomy, tight = Shards(toy_shards), Shards(toy_shards, cache_bytes=1)
     indices = [30, 2, 17, 2]
