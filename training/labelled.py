@@ -24,13 +24,16 @@ class Labelled:
     """Distributions over classes, float32, shape (n, n_classes): votes or one-hot."""
     has_votes: bool
     """Whether the targets are votes."""
-    n_votes: np.ndarray
-    """Expert votes behind each target, float32, shape (n,); 1 for a hard label."""
 
     @property
     def subjects(self) -> np.ndarray:
         """Subject of each window, shape (n,)."""
         return np.array([self.shards.entries[i].subject_id for i in self.windows])
+
+    @property
+    def n_votes(self) -> np.ndarray:
+        """Number of votes on each window, shape (n,); 0 where its label is hard."""
+        return np.array([sum(self.shards.entries[i].votes) for i in self.windows], dtype=np.float64)
 
     @property
     def labels(self) -> np.ndarray:
@@ -53,25 +56,18 @@ def labelled(shards: Shards, task: Task) -> Labelled:
     wanted = round(task.window_s * shards.manifest.modality.sfreq)
     if task.label_span_s is not None and shards.n_times != wanted:
         raise ValueError(f"task {task.name!r} needs windows of {wanted} samples, {shards.names} has {shards.n_times}")
-    windows, targets, n_votes, votes_seen = [], [], [], False
+    windows, targets, votes_seen = [], [], False
     for number, entry in enumerate(shards.entries):
         target = target_of(entry.label, entry.votes, task)
         if target is not None:
             windows.append(number)
             targets.append(target)
-            voted = _votes_count(entry.votes, task)
-            n_votes.append(sum(entry.votes) if voted else 1.0)
-            votes_seen |= voted
+            votes_seen |= _votes_count(entry.votes, task)
     if not windows:
         found = sorted({entry.label for entry in shards.entries} - {""})
         raise ValueError(f"no window of {shards.names} has a label of task {task.name!r}; labels there: {found[:10]}")
     return Labelled(
-        shards=shards,
-        task=task,
-        windows=np.array(windows),
-        targets=np.stack(targets),
-        has_votes=votes_seen,
-        n_votes=np.array(n_votes, dtype=np.float32),
+        shards=shards, task=task, windows=np.array(windows), targets=np.stack(targets), has_votes=votes_seen
     )
 
 
@@ -88,7 +84,7 @@ def with_contrast(data: Labelled) -> Labelled:
     if alone:
         logger.warning("left out of task %s, since they have one class only: %s", data.task.name, ", ".join(alone))
     kept = ~np.isin(sites, alone)
-    return replace(data, windows=data.windows[kept], targets=data.targets[kept], n_votes=data.n_votes[kept])
+    return replace(data, windows=data.windows[kept], targets=data.targets[kept])
 
 
 def _votes_count(votes: Sequence[float], task: Task) -> bool:

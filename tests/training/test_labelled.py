@@ -1,8 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from signals.tasks import SIX_CLASS
 from training.data import Shards
 from training.labelled import labelled, with_contrast
@@ -13,8 +11,7 @@ def test_targets_know_how_many_experts_stand_behind_them(make_toy_shards: Callab
     assert voted.has_votes
     # 8 for the class and 2 for Other
     assert voted.n_votes.tolist() == [10.0] * len(voted.windows)
-    assert voted.n_votes.dtype == np.float32
     hard = labelled(Shards(make_toy_shards(n_sites=1, window_s=50.0, n_windows=2, votes=False)), SIX_CLASS)
-    assert (hard.has_votes, hard.n_votes.tolist()) == (False, [1.0] * len(hard.windows))
+    assert (hard.has_votes, hard.n_votes.tolist()) == (False, [0.0] * len(hard.windows))
     kept = with_contrast(voted)
     assert len(kept.n_votes) == len(kept.windows) == len(kept.targets)
