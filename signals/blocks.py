@@ -26,6 +26,11 @@ class Label:
     duration_s: float | None = None
     """Seconds that the label holds for from its onset; None for one window. A stretch longer than a window and a hop
     gets several."""
+    spectrogram_uri: str = ""
+    """File with the recorded spectrogram around the window, where the source brings one: it reaches beyond the
+    recording, so it is taken instead of one computed from it (`signals.surroundings`)."""
+    spectrogram_offset_s: float = 0.0
+    """Where the window's ten minutes begin in that file, seconds."""
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,16 @@
-"""Ten minutes of regional spectrogram around a window, computed from the recording that it was cut from.
+"""Ten minutes of regional spectrogram around a window: as its source brings it, else computed from the recording.
 
-The recording is harmonised and filtered once more, at a rate that just holds 20 Hz, so that ten minutes cost less than
-the window's own 50 s would suggest. Columns of 2 s lie on a fixed grid that begins with each gap-free segment: the
-columns of a stretch do not depend on the windows or blocks that ask for them. What a profile's cleaning takes out of
-windows is not taken out here.
+To compute it, the recording is harmonised and filtered once more, at a rate that just holds 20 Hz, so that ten minutes
+cost less than the window's own 50 s would suggest. Columns of 2 s lie on a fixed grid that begins with each gap-free
+segment: the columns of a stretch do not depend on the windows or blocks that ask for them. What a profile's cleaning
+takes out of windows is not taken out here.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from signals.blocks import WindowStart
 from signals.conditioning import Conditioner
 from signals.filters import effective_band
 from signals.plan import RecordingPlan
+from signals.readers.hms import HmsError, read_spectrogram
 from signals.recording import Recording
 from signals.spectrograms import (
     CHAINS,
@@ -26,6 +29,8 @@ from signals.spectrograms import (
     regional_columns,
 )
 from signals.windows import ABSENT
+
+logger = logging.getLogger(__name__)
 
 SPAN_S = 600.0
 """Seconds around the middle of a window."""
@@ -51,8 +56,39 @@ def surroundings(recording: Recording, plan: RecordingPlan, starts: Sequence[Win
     Step j covers the 2 s from 2 j - 300 s of the window's middle on, to within a second: the columns of a recording lie
     on its own grid. NaN: beyond the recording, in gaps, where an electrode of the chain lacks samples or is not there,
     and above the recording's band. `starts` lie together (`signals.blocks.Block`): columns that several windows share
-    are computed once.
+    are computed once. Where a label brings a recorded spectrogram, that is taken as `recorded` gives it.
     """
+    without = [start for start in starts if start.label is None or not start.label.spectrogram_uri]
+    computed = iter(_computed(recording, plan, without))
+    return [
+        recorded(start.label.spectrogram_uri, start.label.spectrogram_offset_s)
+        if start.label is not None and start.label.spectrogram_uri
+        else next(computed)
+        for start in starts
+    ]
+
+
+def recorded(uri: str, offset_s: float) -> np.ndarray:
+    """Return ten minutes of a recorded spectrogram, float32, shape (4, 100, 300), log10 of the file's power.
+
+    NaN where the file has no rows; all of it where there is no file, or one that is no spectrogram at
+    `REGIONAL_FREQS`, which is warned of.
+    """
+    path = Path(uri)
+    if not path.is_file():
+        return np.full(SPECTROGRAM_SHAPE, np.nan, dtype=np.float32)
+    try:
+        freqs, power = read_spectrogram(path, offset_s)
+        if len(freqs) != len(REGIONAL_FREQS) or np.abs(freqs - REGIONAL_FREQS).max() > 0.05:
+            raise HmsError(f"{path.name} has other frequencies than the {len(REGIONAL_FREQS)} of 0.59 to 19.92 Hz")
+    except HmsError as error:
+        logger.warning("a spectrogram cannot be used, its windows have none: %s", error)
+        return np.full(SPECTROGRAM_SHAPE, np.nan, dtype=np.float32)
+    return log_power(power)
+
+
+def _computed(recording: Recording, plan: RecordingPlan, starts: Sequence[WindowStart]) -> list[np.ndarray]:
+    """Return the spectrogram around each window from the recording itself."""
     conditioner = _conditioner(plan)
     made = [np.full(SPECTROGRAM_SHAPE, np.nan, dtype=np.float32) for _ in starts]
     for segment in range(len(recording.segments)):

@@ -1,7 +1,8 @@
 """HMS - Harmful Brain Activity Classification (Kaggle 2024): the folder as it is downloaded, or a part of it.
 
-A row of train.csv labels the 50 s that begin at `eeg_label_offset_seconds`. Rows of one recording with the same onset
-are one window: their votes are added.
+A row of train.csv labels the 50 s that begin at `eeg_label_offset_seconds`, and says where the ten minutes around them
+lie in which spectrogram. Rows of one recording with the same onset are one window: their votes are added, and the
+first one's spectrogram counts. A row of test.csv is the first 50 s of its EEG, without a label.
 """
 
 import logging
@@ -26,8 +27,7 @@ def known_train(path: Path) -> Known:
 
 def known_test(path: Path) -> Known:
     """Return the patient of an EEG from the test.csv beside its folder."""
-    table = path.parent.parent / "test.csv"
-    return Known(subject=_test(table).get(path.stem, ""))
+    return _test(path.parent.parent / "test.csv").get(path.stem) or Known()
 
 
 @lru_cache(maxsize=4)
@@ -42,22 +42,42 @@ def _train(path: Path) -> dict[str, Known]:
     rows: dict[str, list[HmsLabel]] = {}
     for row in read_train(path):
         rows.setdefault(row.eeg_id, []).append(row)
-    return {eeg_id: Known(subject=group[0].patient_id, labels=_labels(group)) for eeg_id, group in rows.items()}
+    folder = path.parent / "train_spectrograms"
+    return {eeg_id: Known(subject=group[0].patient_id, labels=_labels(group, folder)) for eeg_id, group in rows.items()}
 
 
 @lru_cache(maxsize=4)
-def _test(path: Path) -> dict[str, str]:
-    return read_test(path) if path.is_file() else {}
+def _test(path: Path) -> dict[str, Known]:
+    if not path.is_file():
+        return {}
+    folder = path.parent / "test_spectrograms"
+    return {
+        row.eeg_id: Known(
+            subject=row.patient_id,
+            labels=(Label(onset_s=0.0, label="", spectrogram_uri=str(folder / f"{row.spectrogram_id}.parquet")),),
+        )
+        for row in read_test(path)
+    }
 
 
-def _labels(rows: list[HmsLabel]) -> tuple[Label, ...]:
+def _labels(rows: list[HmsLabel], folder: Path) -> tuple[Label, ...]:
     """Return one label an onset, in order of time."""
     votes: dict[float, tuple[float, ...]] = {}
     for row in rows:
         before = votes.get(row.eeg_offset_s, (0.0,) * len(row.votes))
         votes[row.eeg_offset_s] = tuple(a + b for a, b in zip(before, row.votes, strict=True))
     consensus = {row.eeg_offset_s: SIX_CLASS.class_of(row.expert_consensus) or row.expert_consensus for row in rows}
-    return tuple(Label(onset_s=onset, label=consensus[onset], votes=votes[onset]) for onset in sorted(votes))
+    first = {row.eeg_offset_s: row for row in reversed(rows)}
+    return tuple(
+        Label(
+            onset_s=onset,
+            label=consensus[onset],
+            votes=votes[onset],
+            spectrogram_uri=str(folder / f"{first[onset].spectrogram_id}.parquet"),
+            spectrogram_offset_s=first[onset].spectrogram_offset_s,
+        )
+        for onset in sorted(votes)
+    )
 
 
 _SIDES = ("*/train_spectrograms/*.parquet", "*/test_spectrograms/*.parquet", "*/train.csv", "*/test.csv",

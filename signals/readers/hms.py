@@ -40,6 +40,19 @@ class HmsLabel:
     expert_consensus: str
     votes: tuple[float, ...]
     """In the order of SIX_CLASS.vote_columns."""
+    line: int
+    """Number of the row's line in the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HmsTest:
+    """One row of test.csv: an EEG of 50 s and the ten minutes of spectrogram around it."""
+
+    eeg_id: str
+    spectrogram_id: str
+    patient_id: str
+    line: int
+    """Number of the row's line in the table."""
 
 
 _TEXT = ("label_id", "eeg_id", "spectrogram_id", "patient_id", "expert_consensus")
@@ -47,13 +60,33 @@ _NUMBERS = ("eeg_label_offset_seconds", "spectrogram_label_offset_seconds", *SIX
 
 
 def read_train(path: Path) -> list[HmsLabel]:
-    """Return the rows of a train.csv; raises HmsError naming line and column for what cannot be used."""
-    return [_label(path, number, row) for number, row in _rows(path, (*_TEXT, *_NUMBERS))]
+    """Return the rows of a train.csv; raises HmsError naming line and column for what cannot be used.
+
+    An EEG that two rows give to different patients is refused: its windows would stand in two folds.
+    """
+    rows = [_label(path, number, row) for number, row in _rows(path, (*_TEXT, *_NUMBERS))]
+    first: dict[str, HmsLabel] = {}
+    for row in rows:
+        before = first.setdefault(row.eeg_id, row)
+        if before.patient_id != row.patient_id:
+            raise HmsError(
+                f"{path} line {row.line}: eeg_id {row.eeg_id} is of patient_id {row.patient_id}, on line "
+                f"{before.line} of {before.patient_id}: a recording has one patient"
+            )
+    return rows
 
 
-def read_test(path: Path) -> dict[str, str]:
-    """Return {eeg_id: patient_id} of a test.csv; raises HmsError."""
-    return {row["eeg_id"]: row["patient_id"] for _, row in _rows(path, ("eeg_id", "spectrogram_id", "patient_id"))}
+def read_test(path: Path) -> list[HmsTest]:
+    """Return the rows of a test.csv in order; raises HmsError, also for an EEG that is asked for twice."""
+    names = ("eeg_id", "spectrogram_id", "patient_id")
+    rows = [HmsTest(**{name: row[name].strip() for name in names}, line=n) for n, row in _rows(path, names)]
+    first: dict[str, int] = {}
+    for row in rows:
+        if not row.eeg_id:
+            raise HmsError(f"{path} line {row.line}: eeg_id is empty")
+        if first.setdefault(row.eeg_id, row.line) != row.line:
+            raise HmsError(f"{path} line {row.line}: eeg_id {row.eeg_id} stands on line {first[row.eeg_id]} already")
+    return rows
 
 
 def is_spectrogram(columns: Iterable[str]) -> bool:
@@ -134,4 +167,5 @@ def _label(path: Path, number: int, row: dict[str, str]) -> HmsLabel:
         eeg_offset_s=values["eeg_label_offset_seconds"],
         spectrogram_offset_s=values["spectrogram_label_offset_seconds"],
         votes=votes,
+        line=number,
     )

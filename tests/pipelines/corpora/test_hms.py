@@ -1,14 +1,19 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from pipelines.inputs import InputError, find_inputs
 from pipelines.preprocess import main
 from signals.artifacts import KINDS
+from signals.identity import source_sha256
 from signals.manifest import read_manifest
 from signals.readers.hms import read_spectrogram, read_train
 from signals.readers.registry import open_recording
 from signals.records import decode_window
 from signals.spectrograms import regional
+from signals.surroundings import log_power
 from signals.synthetic.hms import NAN_S, write_hms
 from signals.tfrecord import read_shard
 from signals.windows import MEASURED
@@ -27,7 +32,10 @@ def test_files_patients_and_labels(folder):
     assert {file.mains_hz for file in inputs.files} == {60.0}
     assert {file.subject for file in inputs.files} == {str(patient) for patient in folder.patient_ids}
     assert [len(file.labels) for file in train] == [3] * 4
-    assert all(file.labels == () for file in inputs.files if "test_eegs" in file.uri)
+    asked = [file.labels for file in inputs.files if "test_eegs" in file.uri]
+    assert [(label.onset_s, label.label, label.votes) for (label,) in asked] == [(0.0, "", ())] * 2
+    spectrograms = {label.spectrogram_uri for file in inputs.files for label in file.labels}
+    assert {Path(uri) for uri in spectrograms} == set(folder.root.glob("*_spectrograms/*.parquet"))
     assert [label.onset_s for label in train[0].labels] == [0.0, 6.0, 50.0]
 
 
@@ -51,6 +59,35 @@ def test_it_is_prepared_for_six_classes_as_it_is(folder, tmp_path):
     gap = KINDS.index("gap")
     flagged = [(w.start_s, np.flatnonzero(w.artifact_mask[0] >> gap & 1).tolist()) for w in labelled]
     assert sorted(seconds for seconds in flagged if seconds[1]) == [(0.0, [20, 21, 22])] * 2 + [(6.0, [14, 15, 16])] * 2
+
+
+def test_windows_carry_the_recorded_spectrogram(folder, tmp_path):
+    """By its offset and by column names, in whatever order; a window whose file is not there has NaN."""
+    copy = tmp_path / "hms"
+    shutil.copytree(folder.root, copy)
+    rows = read_train(copy / "train.csv")
+    lost = rows[0].spectrogram_id
+    (copy / "train_spectrograms" / f"{lost}.parquet").unlink()
+    assert main(["--input", str(copy / "train_eegs"), "--output", str(tmp_path / "out"), "--salt", "s",
+                 "--profile", "six-class-spectrogram"]) == 0  # fmt: skip
+    manifest = read_manifest(tmp_path / "out")
+    windows = [
+        decode_window(record) for shard in manifest.shards for record in read_shard(tmp_path / "out" / shard.path)
+    ]
+    assert len(windows) == len(rows) == 12
+    ids = {source_sha256(path)[:16]: path.stem for path in (copy / "train_eegs").iterdir()}
+    by_row = {(row.eeg_id, row.eeg_offset_s): row for row in rows}
+    n_lost = 0
+    for window in windows:
+        row = by_row[ids[window.recording_id], window.start_s]
+        if row.spectrogram_id == lost:
+            assert np.isnan(window.spectrogram).all()
+            n_lost += 1
+            continue
+        path = copy / "train_spectrograms" / f"{row.spectrogram_id}.parquet"
+        _, power = read_spectrogram(path, row.spectrogram_offset_s)
+        np.testing.assert_array_equal(window.spectrogram, log_power(power))
+    assert n_lost == 3
 
 
 def test_a_missing_stretch_is_nan(folder):

@@ -55,7 +55,26 @@ def test_rows_of_train_and_test(tmp_path):
     assert (row.expert_consensus, row.votes) == ("Seizure", (3, 0, 1, 0, 0, 0))
     # columns by name here too
     (tmp_path / "test.csv").write_text("patient_id,spectrogram_id,eeg_id\n40,20,10\n")
-    assert read_test(tmp_path / "test.csv") == {"10": "40"}
+    (asked,) = read_test(tmp_path / "test.csv")
+    assert (asked.eeg_id, asked.spectrogram_id, asked.patient_id, asked.line) == ("10", "20", "40", 2)
+
+
+def test_an_eeg_of_two_patients_is_refused_by_its_lines(tmp_path):
+    row = "10,{sub},6.0,20,1,8.0,30,{patient},Seizure,3,0,1,0,0,0\n"
+    text = HEADER + row.format(sub=0, patient=40) + row.format(sub=1, patient=41)
+    (tmp_path / "train.csv").write_text(text)
+    with pytest.raises(HmsError, match="line 3: eeg_id 10 is of patient_id 41, on line 2 of 40"):
+        read_train(tmp_path / "train.csv")
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [("10,20,40\n10,21,40\n", "line 3: eeg_id 10 stands on line 2"), (",20,40\n", "line 2: eeg_id is empty")],
+)
+def test_a_test_table_asks_for_each_eeg_once(tmp_path, rows, says):
+    (tmp_path / "test.csv").write_text("eeg_id,spectrogram_id,patient_id\n" + rows)
+    with pytest.raises(HmsError, match=says):
+        read_test(tmp_path / "test.csv")
 
 
 @pytest.mark.parametrize(
@@ -65,6 +84,8 @@ def test_rows_of_train_and_test(tmp_path):
         (HEADER + "10,1,soon,20,1,8.0,30,40,Seizure,3,0,1,0,0,0\n", "line 2: eeg_label_offset_seconds='soon'"),
         (HEADER + "10,1,6,20,1,8.0,30,40,Seizure,0,0,0,0,0,0\n", "line 2: vote counts"),
         (HEADER + "10,1,6,20,1,8.0,30,40,Seizure,nan,0,0,0,0,0\n", "line 2: vote counts"),
+        (HEADER + "10,1,6,20,1,8.0,30,40,Seizure,3,-1,0,0,0,0\n", "line 2: vote counts"),
+        (HEADER + "10,1,6,20,1,8.0,30,40,Seizure,3,,0,0,0,0\n", "line 2: lpd_vote='' is no number"),
         (HEADER + "10,1,6\n", "not as many fields"),
     ],
 )
