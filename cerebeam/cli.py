@@ -20,6 +20,8 @@ COMMANDS = {
     "report": ("evaluation.report", "predictions to one HTML page and its facts"),
     "planted": ("evaluation.planted", "plant faults on purpose and see that the audit names each"),
     "export": ("model.export", "a trained model to a bundle"),
+    "six-class": ("cerebeam.six_class", "train on the HMS competition's folder, answer its test part"),
+    "competition": ("evaluation.competition", "the competition's KL of predictions or of a submission"),
     "predict": ("serving.predict", "answers for one recording from a bundle"),
 }
 

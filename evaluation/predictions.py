@@ -5,6 +5,7 @@ A predictions file is Parquet with one row a window and model, and the task in i
     window_key, recording_id, subject_id, site_id, fold   text
     model                                                  text: which model spoke ("encoder", "prior", ...)
     label                                                  text: the hard class, or the class of most votes
+    n_votes (may be missing)                               float: expert votes on the window, 0 for a hard label
     target_<class>                                         float: the vote distribution (one-hot for hard labels)
     prob_<class>                                           float: the model's probabilities
 """

@@ -149,6 +149,7 @@ def window_rows(data: Labelled, rows: np.ndarray) -> pd.DataFrame:
             "subject_id": [entry.subject_id for entry in entries],
             "site_id": [entry.site_id for entry in entries],
             "label": [classes[k] for k in targets.argmax(axis=1)],
+            "n_votes": data.n_votes[rows],
             "content_hash": [content_hash(window) for window in windows],
             "fingerprint": [pack(fingerprint(w.data, w.sfreq, w.eeg_state)) for w in windows],
             **{f"target_{name}": targets[:, k] for k, name in enumerate(classes)},
