@@ -19,7 +19,7 @@ from signals.command_line import Parser
 from signals.manifest import COMPLETED
 from signals.profiles import PROFILES, Profile
 from signals.readers.hms import HmsError
-from signals.readers.hms_folder import TestPart, TrainPart, check_test, check_train
+from signals.readers.hms_folder import AskedPart, TrainPart, check_test, check_train
 from signals.tasks import SIX_CLASS
 
 PROFILE = "six-class-spectrogram"
@@ -137,7 +137,7 @@ def model_profile(folder: Path) -> Profile:
     return profile
 
 
-def _lacking(part: TestPart, profile: Profile) -> list[str]:
+def _lacking(part: AskedPart, profile: Profile) -> list[str]:
     if not profile.spectrogram:
         return []
     return [

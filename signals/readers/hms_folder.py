@@ -25,7 +25,7 @@ class TrainPart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestPart:
+class AskedPart:
     """The EEGs that are asked for, in the table's order."""
 
     rows: tuple[HmsTest, ...]
@@ -68,7 +68,7 @@ def check_train(root: Path) -> TrainPart:
     )
 
 
-def check_test(root: Path) -> TestPart:
+def check_test(root: Path) -> AskedPart:
     """Return what a folder asks for; raises HmsError, naming the row, for an EEG that is not there."""
     path = _table(root, "test.csv")
     rows = read_test(path)
@@ -77,7 +77,7 @@ def check_test(root: Path) -> TestPart:
     for row in rows:
         if not eeg_path(root, "test", row.eeg_id).is_file():
             raise HmsError(f"{path} line {row.line}: test_eegs/{row.eeg_id}.parquet does not exist")
-    return TestPart(
+    return AskedPart(
         rows=tuple(rows),
         without_spectrogram=tuple(row for row in rows if not _has_spectrogram(root, "test", row)),
     )
