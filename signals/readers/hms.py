@@ -12,6 +12,7 @@ import csv
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -103,25 +104,34 @@ def read_spectrogram(path: Path, offset_s: float) -> tuple[np.ndarray, np.ndarra
     that it lacks are NaN. Raises HmsError for other columns, for regions of different frequencies and for unreadable
     files.
     """
+    try:
+        freqs, times, power = _spectrogram(str(path), path.stat().st_mtime_ns)
+    except OSError as error:
+        raise HmsError(f"{path.name} is no readable parquet file: {type(error).__name__}") from error
+    within = (times >= offset_s) & (times < offset_s + SPECTROGRAM_S)
+    step = ((times[within] - offset_s) / SPECTROGRAM_STEP_S).astype(int)
+    filled = np.full((*power.shape[:2], int(SPECTROGRAM_S / SPECTROGRAM_STEP_S)), np.nan, dtype=np.float32)
+    filled[:, :, step] = power[:, :, within]
+    return freqs, filled
+
+
+@lru_cache(maxsize=4)  # the labels of a recording lie in one spectrogram; an hour of it is 3 MB
+def _spectrogram(path: str, mtime_ns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return Hz, seconds of the rows, and power, float32, shape (4, n_freqs, n_rows); `mtime_ns` keeps it honest."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    name = Path(path).name
     try:
         with pq.ParquetFile(path) as file:
-            columns = _columns(path, file.schema_arrow.names)
-        stretch = [("time", ">=", offset_s), ("time", "<", offset_s + SPECTROGRAM_S)]
+            columns = _columns(Path(path), file.schema_arrow.names)
         names = [name for region in columns.values() for _, name in region]
-        table = pq.read_table(path, columns=["time", *names], filters=stretch)
+        table = pq.read_table(path, columns=["time", *names])
     except (pa.ArrowException, OSError) as error:
-        raise HmsError(f"{path.name} is no readable parquet file: {type(error).__name__}") from error
-    n_steps = int(SPECTROGRAM_S / SPECTROGRAM_STEP_S)
-    freqs = [freq for freq, _ in columns["LL"]]
-    filled = np.full((len(columns), len(freqs), n_steps), np.nan, dtype=np.float32)
-    step = ((table["time"].to_numpy() - offset_s) / SPECTROGRAM_STEP_S).astype(int)
-    for region, named in zip(filled, columns.values(), strict=True):
-        for row, (_, name) in zip(region, named, strict=True):
-            row[step] = table[name].to_numpy()
-    return np.array(freqs), filled
+        raise HmsError(f"{name} is no readable parquet file: {type(error).__name__}") from error
+    power = np.stack([table[name].to_numpy() for name in names]).astype(np.float32)
+    freqs = np.array([freq for freq, _ in columns["LL"]])
+    return freqs, table["time"].to_numpy(), power.reshape(len(columns), len(freqs), -1)
 
 
 def _columns(path: Path, names: Iterable[str]) -> dict[str, list[tuple[float, str]]]:

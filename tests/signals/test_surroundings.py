@@ -1,6 +1,8 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -157,6 +159,29 @@ def test_it_is_made_only_where_it_is_asked():
     recording = recording_of(eeg(60))
     (window,) = prepare_recording(recording, plan_of(recording, SIX_CLASS), labels(0.0))
     assert window.spectrogram is None
+
+
+def test_a_recorded_spectrogram_goes_before_a_computed_one(tmp_path, caplog):
+    """By file and offset; a file that is not there, or of other frequencies, gives NaN and not a computed one."""
+    at = 2 * np.arange(400) + 1
+    columns = {f"{r}_{f:.2f}": np.full(400, 10.0 + i) for i, r in enumerate(CHAINS) for f in REGIONAL_FREQS}
+    pq.write_table(pa.table({"time": at} | columns), tmp_path / "1.parquet")
+    odd = {f"{r}_{f:.2f}": np.ones(400) for r in CHAINS for f in REGIONAL_FREQS[:50]}
+    pq.write_table(pa.table({"time": at} | odd), tmp_path / "2.parquet")
+    recording = recording_of(eeg(60))
+    plan = plan_of(recording)
+    for name, n_known in (("1", 250), ("2", 0), ("3", 0)):
+        label = Label(onset_s=0.0, label="", spectrogram_uri=str(tmp_path / f"{name}.parquet"))
+        # 300 s into a spectrogram of 800 s there are 250 columns left
+        (window,) = prepare_recording(recording, plan, [replace(label, spectrogram_offset_s=300.0)])
+        known = np.isfinite(window.spectrogram).all(axis=(0, 1))
+        assert known.sum() == n_known
+        if n_known:
+            assert window.spectrogram[2, 7, 0] == pytest.approx(np.log10(12.0), abs=1e-3)
+    assert [record.message for record in caplog.records] == [
+        "a spectrogram cannot be used, its windows have none: 2.parquet has other frequencies than the 100 of 0.59 to "
+        "19.92 Hz"
+    ]
 
 
 def test_memory_of_a_night_stays_bounded():

@@ -38,6 +38,15 @@ def test_missing_rows_are_nan(tmp_path):
     assert np.isnan(segment[:, :, 6:]).all()
 
 
+def test_a_file_that_was_written_anew_is_read_anew(tmp_path):
+    path = write_spectrogram(tmp_path / "1.parquet", times=np.array([1, 3]))
+    assert np.isfinite(read_spectrogram(path, 0.0)[1][0, 0]).sum() == 2
+    write_spectrogram(path, times=np.array([1, 3, 5]))
+    assert np.isfinite(read_spectrogram(path, 0.0)[1][0, 0]).sum() == 3
+    with pytest.raises(HmsError, match="no readable parquet"):
+        read_spectrogram(tmp_path / "2.parquet", 0.0)
+
+
 def test_other_columns_are_refused(tmp_path):
     pq.write_table(pa.table({"time": [1], "LL_0.59": [1.0], "RL_0.6": [1.0]}), tmp_path / "1.parquet")
     with pytest.raises(HmsError, match="same frequencies"):
