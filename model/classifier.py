@@ -138,5 +138,5 @@ def new_classifier(
 
 _ENCODER_FIELDS = (
     "dim", "depth", "n_heads", "stem_dim", "mlp_ratio", "patch_times", "merge", "sfreq", "max_freq", "n_neighbours",
-    "causal", "gradient_checkpointing", "schema_version",
+    "causal", "graph", "positions", "gradient_checkpointing", "schema_version",
 )  # fmt: skip

@@ -70,10 +70,17 @@ class EncoderConfig(PretrainedConfig):
         max_freq: float = 50.0,
         n_neighbours: int = 6,
         causal: bool = False,
+        graph: bool = True,
+        positions: bool = True,
         gradient_checkpointing: bool = False,
         schema_version: int = SCHEMA_VERSION,
         **kwargs: Any,
     ) -> None:
+        """Take the shape; `graph` and `positions` exist to be switched off where one asks what they are worth.
+
+        Without `graph` channels do not hear each other; without `positions` a channel's embedding tells only whether it
+        was measured. Raises ValueError for contradictions and for another schema version than this code reads.
+        """
         if dim % n_heads or (dim // n_heads) % 2:
             raise ValueError(f"dim={dim} must be n_heads={n_heads} times an even number")
         if patch_times % 2:
@@ -84,6 +91,7 @@ class EncoderConfig(PretrainedConfig):
         self.mlp_ratio, self.patch_times, self.merge = mlp_ratio, patch_times, merge
         self.sfreq, self.max_freq, self.n_neighbours = sfreq, max_freq, n_neighbours
         self.causal, self.gradient_checkpointing = causal, gradient_checkpointing
+        self.graph, self.positions = graph, positions
         self.schema_version = schema_version
         super().__init__(**kwargs)
 
@@ -129,7 +137,7 @@ class Encoder(PreTrainedModel):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__(config)
         self.stem = Stem(config)
-        self.channel_embedding = ChannelEmbedding(config.dim)
+        self.channel_embedding = ChannelEmbedding(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.dim)
         self.post_init()
@@ -286,22 +294,30 @@ class ChannelEmbedding(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, dim: int, n_freqs: int = 4) -> None:
+    def __init__(self, config: EncoderConfig, n_freqs: int = 4) -> None:
         super().__init__()
-        self.identity = nn.Embedding(len(_ELECTRODE_IDS) + 1, dim)
+        dim, self.positions = config.dim, config.positions
+        if self.positions:
+            self.identity = nn.Embedding(len(_ELECTRODE_IDS) + 1, dim)
         self.state = nn.Embedding(3, dim)
-        nn.init.normal_(self.identity.weight, std=0.02)
+        if self.positions:
+            nn.init.normal_(self.identity.weight, std=0.02)
         nn.init.normal_(self.state.weight, std=0.02)
+        if not self.positions:
+            return
         self.register_buffer("frequencies", np.pi * 2.0 ** torch.arange(n_freqs) / 2)
         self.place = nn.Sequential(nn.Linear(3 + 6 * n_freqs, dim), nn.GELU(), nn.Linear(dim, dim))
 
     def forward(self, position_BC3: Tensor, ch_state_BC: Tensor, electrode_ids: Tensor | None) -> Tensor:
         """Return one vector a channel, shape (B, C, D)."""
+        state_BCD = self.state(ch_state_BC.long())
+        if not self.positions:
+            return state_BCD
         angle = (position_BC3[..., None] * self.frequencies).flatten(-2)
         place_BCD = self.place(torch.cat([position_BC3, angle.sin(), angle.cos()], -1))
         if electrode_ids is None:
             electrode_ids = torch.full_like(ch_state_BC, UNKNOWN_ELECTRODE, dtype=torch.long)
-        return place_BCD + self.identity(electrode_ids) + self.state(ch_state_BC.long())
+        return place_BCD + self.identity(electrode_ids) + state_BCD
 
 
 @dataclass(frozen=True)
@@ -343,8 +359,10 @@ class Block(nn.Module):
         super().__init__()
         self.temporal_norm = nn.LayerNorm(config.dim)
         self.temporal = TemporalAttention(config)
-        self.spatial_norm = nn.LayerNorm(config.dim)
-        self.spatial = SpatialGraph(config)
+        self.graph = config.graph
+        if self.graph:
+            self.spatial_norm = nn.LayerNorm(config.dim)
+            self.spatial = SpatialGraph(config)
         self.mlp_norm = nn.LayerNorm(config.dim)
         width = config.mlp_ratio * config.dim
         self.mlp = nn.Sequential(nn.Linear(config.dim, width), nn.GELU(), nn.Linear(width, config.dim))
@@ -352,7 +370,8 @@ class Block(nn.Module):
     def forward(self, x_BCND: Tensor, graph: Graph) -> Tensor:
         """Return the tokens after attention, graph and feed-forward, same shape."""
         x_BCND = x_BCND + self.temporal(self.temporal_norm(x_BCND))
-        x_BCND = x_BCND + self.spatial(self.spatial_norm(x_BCND), graph)
+        if self.graph:
+            x_BCND = x_BCND + self.spatial(self.spatial_norm(x_BCND), graph)
         return x_BCND + self.mlp(self.mlp_norm(x_BCND))
 
 

@@ -9,6 +9,7 @@ Shapes: C channel, T sample. Arrays are NumPy's: masks are made in the loader's 
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from signals.windows import INTERPOLATED, MEASURED
 MIN_GROUP, MAX_GROUP = 2, 6
 SPAN_MS = (15.0, 500.0)
 SCHEDULES = ("random", "whole-time", "whole-channel")
+MaskUnit = Literal["samples", "patches"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,10 @@ class MaskPlan:
     """Expected share of a channel's samples in spans."""
     schedule_weights: tuple[float, float, float] = (0.75, 0.05, 0.2)
     """Odds of "random", "whole-time" and "whole-channel" for a window."""
+    mask_unit: MaskUnit = "samples"
+    """What spans begin and end on: any sample, or patches, to whole numbers of which they are lengthened."""
+    patch_times: int = 64
+    """Samples of a patch."""
 
     def __post_init__(self) -> None:
         if not 0 < self.span_ms[0] < self.span_ms[1]:
@@ -37,39 +43,70 @@ class MaskPlan:
             raise ValueError(f"hidden_share={self.hidden_share} must lie between 0 and 1")
         if len(self.schedule_weights) != len(SCHEDULES) or min(self.schedule_weights) < 0:
             raise ValueError(f"schedule_weights={self.schedule_weights} must be {len(SCHEDULES)} weights of at least 0")
+        if self.mask_unit not in get_args(MaskUnit):
+            raise ValueError(f"mask_unit={self.mask_unit!r} is none of {list(get_args(MaskUnit))}")
+        if self.patch_times < 1:
+            raise ValueError(f"patch_times={self.patch_times} must be positive")
+
+    @property
+    def unit_times(self) -> int:
+        """Samples of the unit that spans are made of."""
+        return self.patch_times if self.mask_unit == "patches" else 1
 
 
-def span_lengths(rng: np.random.Generator, n: int, *, sfreq: float, span_ms: tuple[float, float]) -> np.ndarray:
-    """Return log-uniform span lengths in samples, at least 2, int64, shape (n,)."""
+def span_lengths(
+    rng: np.random.Generator, n: int, *, sfreq: float, span_ms: tuple[float, float], unit: int = 1
+) -> np.ndarray:
+    """Return log-uniform span lengths, int64, shape (n,), in units: samples, at least 2, or `unit` samples, rounded up.
+
+    A unit above 1 is a patch: a span becomes as many whole patches as it takes to hold it.
+    """
     low, high = np.log(span_ms)
-    milliseconds = np.exp(rng.uniform(low, high, n))
-    return np.maximum(2, np.rint(milliseconds * sfreq / 1000)).astype(np.int64)
+    n_times = np.exp(rng.uniform(low, high, n)) * sfreq / 1000
+    return np.maximum(2, np.rint(n_times)).astype(np.int64) if unit == 1 else np.ceil(n_times / unit).astype(np.int64)
 
 
 def place_spans(
-    rng: np.random.Generator, n_times: int, *, sfreq: float, span_ms: tuple[float, float], hidden_share: float
+    rng: np.random.Generator,
+    n_times: int,
+    *,
+    sfreq: float,
+    span_ms: tuple[float, float],
+    hidden_share: float,
+    unit: int = 1,
 ) -> np.ndarray:
     """Return a mask of spans that do not touch, bool, shape (n_times,); gaps between spans are exponential.
 
-    Every span is whole: none is cut at the ends, so that a span can always be interpolated from both sides.
+    Every span is whole: none is cut at the ends, so that a span can always be interpolated from both sides. With a
+    `unit` above 1, spans and gaps are whole patches of so many samples. Raises ValueError for less than three units.
     """
-    mean_ms = (span_ms[1] - span_ms[0]) / np.log(span_ms[1] / span_ms[0])
-    mean_gap = mean_ms * sfreq / 1000 * (1 - hidden_share) / hidden_share
-    n_most = max(4, int(3 * n_times / (mean_ms * sfreq / 1000 + mean_gap)))
-    lengths = span_lengths(rng, n_most, sfreq=sfreq, span_ms=span_ms)
-    gaps = np.maximum(2, np.rint(rng.exponential(mean_gap, n_most))).astype(np.int64)
+    n_units = n_times // unit
+    if n_units < 3:
+        raise ValueError(f"n_times={n_times} holds fewer than 3 units of {unit} samples: nothing can be hidden in it")
+    mean = _mean_length(sfreq, span_ms, unit)
+    mean_gap = mean * (1 - hidden_share) / hidden_share
+    n_most = max(4, int(3 * n_units / (mean + mean_gap)))
+    lengths = span_lengths(rng, n_most, sfreq=sfreq, span_ms=span_ms, unit=unit)
+    gaps = np.maximum(2 if unit == 1 else 1, np.rint(rng.exponential(mean_gap, n_most))).astype(np.int64)
     stops = np.cumsum(gaps + lengths)
     starts = stops - lengths
-    mask = np.zeros(n_times, dtype=bool)
+    mask = np.zeros(n_units, dtype=bool)
     for start, stop in zip(starts, stops, strict=True):
-        if stop >= n_times - 1:
+        if stop >= n_units - 1:
             break
         mask[start:stop] = True
     if not mask.any():  # a first gap that swallowed a short window
-        length = int(min(lengths[0], n_times - 2))
-        start = int(rng.integers(1, n_times - length))
+        length = int(min(lengths[0], n_units - 2))
+        start = int(rng.integers(1, n_units - length))
         mask[start : start + length] = True
-    return mask
+    return np.pad(np.repeat(mask, unit), (0, n_times - n_units * unit))
+
+
+def _mean_length(sfreq: float, span_ms: tuple[float, float], unit: int) -> float:
+    """Return the expected length of a span, in units."""
+    if unit == 1:
+        return float((span_ms[1] - span_ms[0]) / np.log(span_ms[1] / span_ms[0]) * sfreq / 1000)
+    return float(np.ceil(np.geomspace(*span_ms, 1001) * sfreq / 1000 / unit).mean())
 
 
 def draw_mask(
@@ -88,7 +125,10 @@ def draw_mask(
     weights = np.asarray(plan.schedule_weights) / sum(plan.schedule_weights)
     schedule = SCHEDULES[rng.choice(len(SCHEDULES), p=weights)]
     mask = np.zeros((len(ch_state), n_times), dtype=bool)
-    spans = partial(place_spans, rng, n_times, sfreq=sfreq, span_ms=plan.span_ms, hidden_share=plan.hidden_share)
+    spans = partial(
+        place_spans, rng, n_times, sfreq=sfreq, span_ms=plan.span_ms, hidden_share=plan.hidden_share,
+        unit=plan.unit_times,
+    )  # fmt: skip
     if schedule == "random":
         for group in _groups(rng, measured):
             mask[group] = spans()

@@ -192,3 +192,22 @@ def test_onnx_equals_torch_at_other_batch_and_length(tmp_path: Path) -> None:
 def test_every_buffer_is_saved() -> None:
     # transformers leaves buffers that are not saved uninitialised after from_pretrained: whatever lay in that memory.
     assert [name for name, _ in Encoder(sized("tiny")).named_non_persistent_buffers()] == []
+
+
+@pytest.mark.parametrize("switch", ["graph", "positions"])
+def test_ablation_switches_take_out_what_they_say_and_travel(switch: str, tmp_path: Path) -> None:
+    encoder, x, state = make_encoder(**{switch: False}), noise(1, 19, 512), torch.full((1, 19), MEASURED)
+    encoder.save_pretrained(tmp_path)
+    loaded = Encoder.from_pretrained(tmp_path, local_files_only=True).eval()
+    louder = x.clone()
+    louder[0, 0] *= 3
+    with torch.no_grad():
+        base, again = (e(x, POSITION, state, IDS)["tokens_BCND"] for e in (encoder, loaded))
+        neighbours = encoder(louder, POSITION, state, IDS)["tokens_BCND"][0, 1:]
+        elsewhere = encoder(x, POSITION, state, IDS.flip(0))["tokens_BCND"]
+    assert torch.equal(base, again)
+    assert torch.equal(neighbours, base[0, 1:]) == (switch == "graph")
+    assert torch.equal(elsewhere, base) == (switch == "positions")
+    missing = {n.split(".")[2] if n.startswith("blocks") else n.split(".")[1] for n in make_encoder().state_dict()}
+    missing -= {n.split(".")[2] if n.startswith("blocks") else n.split(".")[1] for n in encoder.state_dict()}
+    assert missing == {"graph": {"spatial", "spatial_norm"}, "positions": {"identity", "place", "frequencies"}}[switch]

@@ -103,8 +103,32 @@ def test_filling_is_numpys_interpolation(seed: int, share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"span_ms": (500.0, 15.0)}, {"hidden_share": 1.0}, {"schedule_weights": (1.0, -1.0, 0.0)}]
+    "wrong",
+    [
+        {"span_ms": (500.0, 15.0)},
+        {"hidden_share": 1.0},
+        {"schedule_weights": (1.0, -1.0, 0.0)},
+        {"mask_unit": "seconds"},
+        {"patch_times": 0},
+    ],
 )
 def test_contradictory_plans_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         MaskPlan(**wrong)
+
+
+def test_patch_masks_lie_on_patches_and_hide_the_same_share() -> None:
+    plan = MaskPlan(schedule_weights=RANDOM, mask_unit="patches")
+    rng = np.random.default_rng(0)
+    masks = np.stack([draw_mask(rng, np.full(8, MEASURED), 2570, sfreq=SFREQ, plan=plan) for _ in range(60)])
+    patches = masks[..., :2560].reshape(60, 8, 40, 64)
+    assert (patches.all(-1) == patches.any(-1)).all()
+    # 500 ms is 128 samples, two patches of 64
+    assert runs(patches[0, 0, :, 0]).max() <= 2
+    assert not masks[..., 2560:].any()
+    assert masks.mean() == pytest.approx(0.3, abs=0.04)
+
+
+def test_window_too_short_for_patches_is_refused() -> None:
+    with pytest.raises(ValueError, match="n_times=128 holds fewer than 3 units of 64"):
+        draw_mask(np.random.default_rng(0), np.full(8, MEASURED), 128, sfreq=SFREQ, plan=MaskPlan(mask_unit="patches"))

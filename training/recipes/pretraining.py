@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from model.encoder import SIZES, EncoderConfig, sized
-from model.masking import SPAN_MS, MaskPlan
+from model.masking import SPAN_MS, MaskPlan, MaskUnit
 from signals.normalise import Normalisation
 from training.loop import Precision
 
@@ -33,6 +33,12 @@ class PretrainRecipe:
     """Shortest and longest hidden span, milliseconds."""
     schedule_weights: tuple[float, float, float] = (0.75, 0.05, 0.2)
     """Odds of random, whole-time and whole-channel masks."""
+    mask_unit: MaskUnit = "samples"
+    """What spans are drawn on; "patches" lengthens each to whole patches of 0.25 s."""
+    graph: bool = True
+    """Whether channels hear their neighbours."""
+    positions: bool = True
+    """Whether a channel's embedding tells which electrode it is and where it lies."""
     reconstruction_weight: float = 1.0
     """Weight of the masked reconstruction loss."""
     contrastive_weight: float = 0.05
@@ -92,12 +98,19 @@ class PretrainRecipe:
         """The encoder's configuration."""
         chosen = {"dim": self.dim, "depth": self.depth, "stem_dim": self.stem_dim}
         overrides = {name: value for name, value in chosen.items() if value}
-        return sized(self.size, gradient_checkpointing=self.gradient_checkpointing, **overrides)
+        switches = {"graph": self.graph, "positions": self.positions}
+        return sized(self.size, gradient_checkpointing=self.gradient_checkpointing, **switches, **overrides)
 
     @property
     def masks(self) -> MaskPlan:
         """How windows are masked."""
-        return MaskPlan(span_ms=self.span_ms, hidden_share=self.hidden_share, schedule_weights=self.schedule_weights)
+        return MaskPlan(
+            span_ms=self.span_ms,
+            hidden_share=self.hidden_share,
+            schedule_weights=self.schedule_weights,
+            mask_unit=self.mask_unit,
+            patch_times=self.encoder.patch_times,
+        )
 
     @property
     def weights(self) -> dict[str, float]:
