@@ -103,7 +103,9 @@ class ContrastiveHead(Head):
     """Tells the true embedding of a hidden token from those of other channels, times and subjects (InfoNCE).
 
     The prediction comes from the trunk's token of the masked input, the truth from the stem on the unmasked input
-    (van den Oord et al. 2018). batch: "true_merged_BCND", "mask_BCT", "ch_state_BC".
+    (van den Oord et al. 2018). Only tokens of channels that are hidden for the whole window count: the stem looks
+    seconds around, and where a part of that is visible, it would give the truth away. batch: "true_merged_BCND",
+    "mask_BCT", "ch_state_BC".
     """
 
     def __init__(
@@ -115,11 +117,11 @@ class ContrastiveHead(Head):
         self.target = nn.Linear(config.dim, width)
 
     def forward(self, out: Tensors, batch: Tensors) -> dict[str, Tensor]:
-        """Return "predicted_MD" and "true_MD" of tokens of which more than half is hidden, evenly chosen."""
-        mask_BCT = batch["mask_BCT"] & (batch["ch_state_BC"] == MEASURED)[..., None]
-        mask_BCT = F.pad(mask_BCT, (0, -mask_BCT.shape[-1] % self.config.token_times))
-        share_BCN = mask_BCT.float().reshape(*mask_BCT.shape[:2], -1, self.config.token_times).mean(-1)
-        chosen = torch.nonzero((share_BCN > 0.5).flatten())[:, 0]
+        """Return "predicted_MD" and "true_MD" of whole tokens of channels that are hidden entirely, evenly chosen."""
+        N = out["tokens_BCND"].shape[2]
+        hidden_BC = batch["mask_BCT"].all(-1) & (batch["ch_state_BC"] == MEASURED)
+        whole_N = torch.arange(N, device=hidden_BC.device) < batch["mask_BCT"].shape[-1] // self.config.token_times
+        chosen = torch.nonzero((hidden_BC[..., None] & whole_N).flatten())[:, 0]
         if len(chosen) > self.max_tokens:
             steps = torch.linspace(0, len(chosen) - 1, self.max_tokens, device=chosen.device)
             chosen = chosen[steps.long()]

@@ -1,21 +1,28 @@
-"""What is hidden in pretraining: spans of samples, drawn so that algebra alone cannot fill them in.
+"""What is hidden in pretraining: spans of samples, drawn and referenced so that algebra cannot fill them in.
 
-Windows are average-referenced and some channels are interpolated from others, so channels depend on each other
-linearly. Whatever is hidden is therefore hidden in a group of at least `MIN_GROUP` measured channels at once, and
-interpolated channels are hidden wherever anything is.
+Windows are average-referenced, and some channels are interpolated from others: every visible channel then holds a
+share of the hidden ones. Where r is the reference and the visible channels are s_v - r, their sum tells r, and r tells
+the sum of what is hidden, however many channels are hidden at once. So `draw_mask` hides one group of channels in a
+window, all at the same samples, and interpolated channels wherever anything is hidden; and `hide` measures the whole
+window against the mean m of the channels that are never hidden in it. What is visible at a hidden sample, s_v - m, is
+then a function of visible potentials alone, whatever the reference was, and so tells nothing of a hidden potential that
+physiology does not tell. The truth, s_h - m, has the same reference at every sample, so that a gap fits its edges. (The
+mean of what is visible at each sample would hide the sum as well, but it jumps wherever a gap begins.)
+
+For independent potentials of equal power the best linear guess of s_h - m, and of its sum over hidden channels, is
+zero: m is uncorrelated with every s_v - m.
 
 Shapes: C channel, T sample. Arrays are NumPy's: masks are made in the loader's thread.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
 
-from signals.windows import INTERPOLATED, MEASURED
+from signals.windows import ABSENT, INTERPOLATED, MEASURED
 
-MIN_GROUP, MAX_GROUP = 2, 6
+MIN_GROUP = 2
 SPAN_MS = (15.0, 500.0)
 SCHEDULES = ("random", "whole-time", "whole-channel")
 MaskUnit = Literal["samples", "patches"]
@@ -110,45 +117,63 @@ def _mean_length(sfreq: float, span_ms: tuple[float, float], unit: int) -> float
 
 
 def draw_mask(
-    rng: np.random.Generator, ch_state: np.ndarray, n_times: int, *, sfreq: float, plan: MaskPlan
+    rng: np.random.Generator,
+    ch_state: np.ndarray,
+    n_times: int,
+    *,
+    sfreq: float,
+    plan: MaskPlan,
+    referenced: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return what to hide of a window, bool, shape (n_chans, n_times).
 
-    Absent channels are never hidden (there is nothing to hide). Raises ValueError for a window with fewer than
-    `MIN_GROUP` measured channels: hiding one of them leaves nothing to predict it from but its own past.
+    referenced: which channels share a reference (EEG), bool, shape (n_chans,), all by default; others are never hidden.
+    Absent channels are never hidden (there is nothing to hide). "random" hides spans of a quarter to half of the
+    measured channels, "whole-channel" all of up to a quarter, "whole-time" spans of all channels, which is also what
+    fewer than 4 measured channels get. Raises ValueError for fewer than `MIN_GROUP`.
     """
-    measured = np.flatnonzero(ch_state == MEASURED)
-    if len(measured) < MIN_GROUP:
-        raise ValueError(
-            f"a window with {len(measured)} measured channels cannot be masked: at least {MIN_GROUP} needed"
-        )
+    takes_part = np.ones(len(ch_state), dtype=bool) if referenced is None else referenced
+    measured = np.flatnonzero((ch_state == MEASURED) & takes_part)
+    n = len(measured)
+    if n < MIN_GROUP:
+        raise ValueError(f"a window with {n} measured channels cannot be masked: at least {MIN_GROUP} needed")
     weights = np.asarray(plan.schedule_weights) / sum(plan.schedule_weights)
     schedule = SCHEDULES[rng.choice(len(SCHEDULES), p=weights)]
+    if n < 2 * MIN_GROUP:
+        schedule = "whole-time"
     mask = np.zeros((len(ch_state), n_times), dtype=bool)
-    spans = partial(
-        place_spans, rng, n_times, sfreq=sfreq, span_ms=plan.span_ms, hidden_share=plan.hidden_share,
-        unit=plan.unit_times,
-    )  # fmt: skip
-    if schedule == "random":
-        for group in _groups(rng, measured):
-            mask[group] = spans()
-    elif schedule == "whole-time":
-        mask[measured] = spans()
+    if schedule == "whole-channel":
+        mask[_group(rng, measured, MIN_GROUP, n // 4)] = True
     else:
-        n_hidden = int(rng.integers(MIN_GROUP, max(MIN_GROUP, len(measured) // 4) + 1))
-        mask[rng.choice(measured, min(n_hidden, len(measured)), replace=False)] = True
-    mask[ch_state == INTERPOLATED] = mask.any(axis=0)
+        group = measured if schedule == "whole-time" else _group(rng, measured, n // 4, n // 2)
+        mask[group] = place_spans(
+            rng, n_times, sfreq=sfreq, span_ms=plan.span_ms, hidden_share=plan.hidden_share, unit=plan.unit_times
+        )
+    mask[(ch_state == INTERPOLATED) & takes_part] = mask.any(axis=0)
     return mask
 
 
-def _groups(rng: np.random.Generator, channels: np.ndarray) -> list[np.ndarray]:
-    """Return a random partition into groups of MIN_GROUP to MAX_GROUP channels (more where a rest would be alone)."""
-    shuffled, groups = rng.permutation(channels), []
-    while len(shuffled) >= 2 * MIN_GROUP:
-        size = int(rng.integers(MIN_GROUP, min(MAX_GROUP, len(shuffled) - MIN_GROUP) + 1))
-        groups.append(shuffled[:size])
-        shuffled = shuffled[size:]
-    return [*groups, shuffled]
+def _group(rng: np.random.Generator, channels: np.ndarray, fewest: int, most: int) -> np.ndarray:
+    """Return `fewest` to `most` channels drawn at random, but at least MIN_GROUP."""
+    fewest = max(MIN_GROUP, fewest)
+    return rng.choice(channels, int(rng.integers(fewest, max(fewest, most) + 1)), replace=False)
+
+
+def hide(
+    x: np.ndarray, mask: np.ndarray, ch_state: np.ndarray, *, referenced: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the truth and what a model sees of it, both float32, shape (n_chans, n_times).
+
+    The truth is the window against the mean of the measured channels that are never hidden in it; where there is none
+    ("whole-time" masks), nothing is visible at a hidden sample, and the reference stays. The model sees `fill_hidden`
+    of the truth. `referenced` as for `draw_mask`; channels that are not, and absent ones, keep their values.
+    """
+    takes_part = np.ones(len(ch_state), dtype=bool) if referenced is None else referenced
+    visible = (ch_state == MEASURED) & takes_part & ~mask.any(axis=-1)
+    truth = np.array(x, dtype=np.float32)
+    if visible.any():
+        truth[(ch_state != ABSENT) & takes_part] -= truth[visible].mean(axis=0)
+    return truth, fill_hidden(truth, mask)
 
 
 def fill_hidden(x: np.ndarray, mask: np.ndarray) -> np.ndarray:

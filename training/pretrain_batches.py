@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.masking import MaskPlan, draw_mask, fill_hidden
+from model.masking import MaskPlan, draw_mask, hide
 from signals.normalise import Normaliser
 from training.data import Shards
 from training.loop import StepBatches
@@ -29,17 +29,19 @@ def masked_batch(
 
     Crops and masks depend on `seed` and the sample numbers, one a window, and on nothing else.
     """
-    sfreq = shards.manifest.modality.sfreq
+    modality = shards.manifest.modality
+    sfreq, is_eeg = modality.sfreq, np.array(modality.sensor_types) == "eeg"
     x, states, hidden, filled = [], [], [], []
     for window, sample in zip(windows, samples, strict=True):
         whole, ch_state = shards.normalised(window, normaliser)
         n_times = min(whole.shape[1], round(crop_s * sfreq))
         rng = np.random.default_rng((*seed, sample))
         start = int(rng.integers(0, whole.shape[1] - n_times + 1))
-        x.append(whole[:, start : start + n_times])
         states.append(ch_state.astype(np.int64))
-        hidden.append(draw_mask(rng, states[-1], n_times, sfreq=sfreq, plan=masks))
-        filled.append(fill_hidden(x[-1], hidden[-1]))
+        hidden.append(draw_mask(rng, ch_state, n_times, sfreq=sfreq, plan=masks, referenced=is_eeg))
+        truth, seen = hide(whole[:, start : start + n_times], hidden[-1], ch_state, referenced=is_eeg)
+        x.append(truth)
+        filled.append(seen)
     return {
         "x_BCT": torch.from_numpy(np.stack(x)),
         "filled_BCT": torch.from_numpy(np.stack(filled)),

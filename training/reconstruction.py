@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from evaluation.reconstruction import write_reconstruction
-from model.masking import MaskPlan, draw_mask, fill_hidden
+from model.masking import MaskPlan, draw_mask, hide
 from model.pretraining import PretrainModel
 from signals.normalise import Normaliser
 from signals.windows import MEASURED
@@ -36,7 +36,8 @@ def evaluate_reconstruction(
     `max_s` seconds of each are scored; `on_window` is called before each. Windows without two measured channels cannot
     be masked and are left out.
     """
-    sfreq = shards.manifest.modality.sfreq
+    modality = shards.manifest.modality
+    sfreq, is_eeg = modality.sfreq, np.array(modality.sensor_types) == "eeg"
     device = next(model.parameters()).device
     model.eval()
     rows = []
@@ -44,14 +45,14 @@ def evaluate_reconstruction(
         on_window()
         batch = shards.batch([number], normaliser)
         n_times = min(batch.x_BCT.shape[-1], round(max_s * sfreq))
-        x, ch_state = batch.x_BCT[0, :, :n_times], batch.ch_state_BC[0]
-        if np.count_nonzero(ch_state == MEASURED) < 2:
+        whole, ch_state = batch.x_BCT[0, :, :n_times], batch.ch_state_BC[0]
+        if np.count_nonzero((ch_state == MEASURED) & is_eeg) < 2:
             continue
         for place, span_ms in enumerate(SPAN_BINS_MS):
             rng = np.random.default_rng((seed, 2, place, int(batch.entries[0].key, 16)))
             plan = MaskPlan(span_ms=span_ms, schedule_weights=(1.0, 0.0, 0.0))
-            mask = draw_mask(rng, ch_state, n_times, sfreq=sfreq, plan=plan)
-            filled = fill_hidden(x, mask)
+            mask = draw_mask(rng, ch_state, n_times, sfreq=sfreq, plan=plan, referenced=is_eeg)
+            x, filled = hide(whole, mask, ch_state, referenced=is_eeg)
             arrays = {"filled_BCT": filled, "mask_BCT": mask, "ch_state_BC": ch_state}
             with torch.inference_mode():
                 tensors = {name: torch.from_numpy(a[None]).to(device) for name, a in arrays.items()}

@@ -3,7 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.masking import MAX_GROUP, MIN_GROUP, SPAN_MS, MaskPlan, draw_mask, fill_hidden, place_spans, span_lengths
+from model.masking import MIN_GROUP, SPAN_MS, MaskPlan, draw_mask, fill_hidden, hide, place_spans, span_lengths
+from signals.electrodes import electrode_positions
+from signals.modality import EEG_1020
+from signals.montage import spline_matrix
 from signals.windows import ABSENT, INTERPOLATED, MEASURED
 
 SFREQ = 256.0
@@ -51,8 +54,10 @@ def test_dependent_channels_are_hidden_together(
     assert mask.any()
     measured, interpolated = mask[ch_state == MEASURED], mask[ch_state == INTERPOLATED]
     somewhere = mask.any(axis=0)
-    # the sum over channels is 0 in an average reference: one hidden channel alone could be solved for
-    assert (measured.sum(axis=0)[somewhere] >= MIN_GROUP).all()
+    # one group a window: its channels are hidden at the same samples, and the rest is visible throughout
+    group = measured.any(axis=1)
+    assert group.sum() >= MIN_GROUP
+    assert (measured[group] == somewhere).all()
     assert (interpolated == somewhere).all()
     assert not mask[ch_state == ABSENT].any()
 
@@ -66,9 +71,10 @@ def test_schedules_differ_as_named() -> None:
     )
     assert (time == time[0]).all()
     assert set(channel.mean(axis=1)) == {0.0, 1.0}
-    patterns = np.unique(random, axis=0, return_counts=True)[1]
-    assert patterns.min() >= MIN_GROUP
-    assert patterns.max() <= MAX_GROUP
+    # 19 channels: a quarter is 4, half is 9; whole channels up to a quarter
+    assert 4 <= random.any(axis=1).sum() <= 9
+    assert not random.all(axis=1).any()
+    assert MIN_GROUP <= channel.any(axis=1).sum() <= 4
 
 
 def test_mask_is_a_function_of_the_seed() -> None:
@@ -120,15 +126,92 @@ def test_contradictory_plans_are_refused(wrong: dict) -> None:
 def test_patch_masks_lie_on_patches_and_hide_the_same_share() -> None:
     plan = MaskPlan(schedule_weights=RANDOM, mask_unit="patches")
     rng = np.random.default_rng(0)
-    masks = np.stack([draw_mask(rng, np.full(8, MEASURED), 2570, sfreq=SFREQ, plan=plan) for _ in range(60)])
-    patches = masks[..., :2560].reshape(60, 8, 40, 64)
+    masks = np.stack([draw_mask(rng, np.full(8, MEASURED), 12810, sfreq=SFREQ, plan=plan) for _ in range(40)])
+    patches = masks[..., :12800].reshape(40, 8, 200, 64)
     assert (patches.all(-1) == patches.any(-1)).all()
     # 500 ms is 128 samples, two patches of 64
-    assert runs(patches[0, 0, :, 0]).max() <= 2
-    assert not masks[..., 2560:].any()
-    assert masks.mean() == pytest.approx(0.3, abs=0.04)
+    assert max(runs(row).max(initial=0) for row in patches[..., 0].reshape(-1, 200)) <= 2
+    assert not masks[..., 12800:].any()
+    hidden = masks[masks.any(axis=-1)]
+    assert hidden.mean() == pytest.approx(0.3, abs=0.04)
 
 
 def test_window_too_short_for_patches_is_refused() -> None:
     with pytest.raises(ValueError, match="n_times=128 holds fewer than 3 units of 64"):
         draw_mask(np.random.default_rng(0), np.full(8, MEASURED), 128, sfreq=SFREQ, plan=MaskPlan(mask_unit="patches"))
+
+
+def explained(seen: np.ndarray, truth: np.ndarray) -> float:
+    """Return the share of the variance of `truth` (n,) that the best ridge map of `seen` (n_chans, n) tells, unseen."""
+    half = seen.shape[1] // 2
+    gram = seen[:, :half] @ seen[:, :half].T
+    weights = np.linalg.solve(
+        gram + 1e-3 * np.trace(gram) / len(gram) * np.eye(len(gram)), seen[:, :half] @ truth[:half]
+    )
+    error = truth[half:] - weights @ seen[:, half:]
+    return float(1 - error.var() / truth[half:].var())
+
+
+N_TIMES = 40_000
+CHANCE = 0.01
+"""Of 40,000 samples a map from 19 channels explains less than 19 / 20,000 = 0.001 by luck."""
+
+
+def referenced_sources(ch_state: np.ndarray) -> np.ndarray:
+    """Return independent potentials, those of interpolated electrodes splined from the rest, against the average."""
+    positions = electrode_positions(EEG_1020.ch_names)
+    x = np.random.default_rng(5).normal(size=(19, N_TIMES))
+    there, interpolated = ch_state == MEASURED, ch_state == INTERPOLATED
+    x[interpolated] = spline_matrix(positions[there], positions[interpolated]) @ x[there]
+    x[ch_state != ABSENT] -= x[ch_state != ABSENT].mean(axis=0)
+    x[ch_state == ABSENT] = 0
+    return x.astype(np.float32)
+
+
+@pytest.mark.parametrize("weights", [RANDOM, WHOLE_CHANNEL])
+@pytest.mark.parametrize(("n_interpolated", "n_absent"), [(0, 0), (4, 0), (3, 2)])
+def test_linear_solver_stays_at_chance(n_interpolated: int, n_absent: int, weights: tuple[float, float, float]) -> None:
+    ch_state = np.full(19, MEASURED)
+    ch_state[[2, 7, 11, 16][:n_interpolated]] = INTERPOLATED
+    ch_state[[4, 9][:n_absent]] = ABSENT
+    x = referenced_sources(ch_state)
+    for seed in range(3):
+        plan = MaskPlan(schedule_weights=weights)
+        mask = draw_mask(np.random.default_rng(seed), ch_state, N_TIMES, sfreq=SFREQ, plan=plan)
+        truth, seen = hide(x, mask, ch_state)
+        hidden, at = np.flatnonzero(mask.any(axis=1) & (ch_state == MEASURED)), mask.any(axis=0)
+        visible = seen[~mask.any(axis=1)][:, at].astype(float)
+        for wanted in [*truth[hidden], truth[hidden].sum(axis=0)]:
+            assert abs(explained(visible, wanted[at])) < CHANCE
+        # the same solver, where the average reference is left as it was, finds the sum and a part of each channel
+        raw = x[~mask.any(axis=1)][:, at].astype(float)
+        assert n_interpolated or explained(raw, x[hidden].sum(axis=0)[at]) > 0.95
+        assert explained(raw, x[hidden].sum(axis=0)[at]) > 0.3
+
+
+def test_what_is_visible_at_a_hidden_sample_does_not_depend_on_what_is_hidden() -> None:
+    ch_state = np.full(19, MEASURED)
+    ch_state[3] = INTERPOLATED
+    mask = draw_mask(np.random.default_rng(1), ch_state, 2560, sfreq=SFREQ, plan=MaskPlan(schedule_weights=RANDOM))
+    positions = electrode_positions(EEG_1020.ch_names)
+    there = ch_state == MEASURED
+    both = []
+    for seed in (0, 1):
+        x = np.random.default_rng(9).normal(size=(19, 2560))
+        x[mask] = np.random.default_rng(seed).normal(size=mask.sum())
+        x[3] = spline_matrix(positions[there], positions[~there]) @ x[there]
+        both.append(hide((x - x.mean(axis=0)).astype(np.float32), mask, ch_state)[1])
+    np.testing.assert_allclose(*both, atol=1e-5)
+    assert np.abs(x).max() > 1
+
+
+def test_other_sensors_are_neither_hidden_nor_referenced() -> None:
+    ch_state, is_eeg = np.array([MEASURED] * 6 + [ABSENT] + [MEASURED] * 2), np.arange(9) < 7
+    x = np.random.default_rng(0).normal(size=(9, 1024)).astype(np.float32)
+    rng = np.random.default_rng(2)
+    mask = draw_mask(rng, ch_state, 1024, sfreq=SFREQ, plan=MaskPlan(), referenced=is_eeg)
+    truth, seen = hide(x, mask, ch_state, referenced=is_eeg)
+    assert not mask[6:].any()
+    np.testing.assert_array_equal(seen[6:], x[6:])
+    assert np.abs(truth[:6][~mask[:6].any(axis=1)].mean(axis=0)).max() < 1e-6
+    assert np.abs(truth[:6] - x[:6]).max() > 0.1
