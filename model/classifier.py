@@ -8,10 +8,12 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from model.encoder import Encoder, EncoderConfig, electrode_ids
+from model.fusion import EEG, sensor_type_ids
 from model.heads import ClassifierHead
 from signals.modality import Modality
 from signals.normalise import Normaliser
 from signals.tasks import Task
+from signals.windows import ABSENT
 
 SCHEMA_VERSION = 1
 
@@ -61,6 +63,7 @@ class Classifier(PreTrainedModel):
     position_C3: Tensor
     electrode_ids_C: Tensor
     adjacency_CC: Tensor
+    sensor_type_C: Tensor | None
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__(config)
@@ -72,6 +75,9 @@ class Classifier(PreTrainedModel):
         self.register_buffer("position_C3", torch.tensor(modality.positions))
         self.register_buffer("electrode_ids_C", electrode_ids(modality.ch_names))
         self.register_buffer("adjacency_CC", torch.from_numpy(modality.adjacency()))
+        # Models of EEG alone, and those saved before there was anything else, have no such buffer.
+        has_sensors = set(modality.sensor_types) != {"eeg"}
+        self.register_buffer("sensor_type_C", sensor_type_ids(modality.sensor_types) if has_sensors else None)
         self.post_init()
 
     def _init_weights(self, module: torch.nn.Module) -> None:
@@ -87,25 +93,39 @@ class Classifier(PreTrainedModel):
         """How windows in µV are scaled before `forward`."""
         return Normaliser.from_dict(self.config.normaliser)
 
-    def forward(self, x_BCT: Tensor, ch_state_BC: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x_BCT: Tensor, ch_state_BC: Tensor, spectrogram_BRFS: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return (logits_BK, embedding_BD) of normalised windows; raises ValueError as `model.encoder.check_input`."""
-        return self.classify(self.tokens(x_BCT, ch_state_BC), ch_state_BC)
+        return self.classify(self.tokens(x_BCT, ch_state_BC, spectrogram_BRFS), ch_state_BC)
 
-    def tokens(self, x_BCT: Tensor, ch_state_BC: Tensor) -> Tensor:
+    def tokens(self, x_BCT: Tensor, ch_state_BC: Tensor, spectrogram_BRFS: Tensor | None = None) -> Tensor:
         """Return the encoder's "tokens_BCND"; they can be kept where the encoder is frozen."""
-        out = self.encoder(x_BCT, self.position_C3, ch_state_BC, self.electrode_ids_C, adjacency_CC=self.adjacency_CC)
+        out = self.encoder(
+            x_BCT,
+            self.position_C3,
+            ch_state_BC,
+            self.electrode_ids_C,
+            adjacency_CC=self.adjacency_CC,
+            sensor_type=self.sensor_type_C,
+            spectrogram_BRFS=spectrogram_BRFS,
+        )
         return out["tokens_BCND"]
 
     def features(self, tokens_BCND: Tensor, ch_state_BC: Tensor) -> Tensor:
         """Return the head's pooled features of tokens, shape (B, F)."""
-        return self.head.features(
-            {"tokens_BCND": tokens_BCND}, {"ch_state_BC": ch_state_BC, "position_C3": self.position_C3}
-        )
+        return self.head.features({"tokens_BCND": tokens_BCND}, self._montage(ch_state_BC))
 
     def classify(self, tokens_BCND: Tensor, ch_state_BC: Tensor) -> tuple[Tensor, Tensor]:
         """Return (logits_BK, embedding_BD) of the encoder's tokens."""
-        results = self.head({"tokens_BCND": tokens_BCND}, {"ch_state_BC": ch_state_BC, "position_C3": self.position_C3})
+        results = self.head({"tokens_BCND": tokens_BCND}, self._montage(ch_state_BC))
         return results["logits_BK"], results["embedding_BD"]
+
+    def _montage(self, ch_state_BC: Tensor) -> dict[str, Tensor]:
+        """Return what the head must know of channels: it pools electrodes, which have heard the other sensors."""
+        if self.sensor_type_C is not None:
+            ch_state_BC = torch.where(self.sensor_type_C == EEG, ch_state_BC, torch.full_like(ch_state_BC, ABSENT))
+        return {"ch_state_BC": ch_state_BC, "position_C3": self.position_C3}
 
 
 def new_classifier(
@@ -138,5 +158,5 @@ def new_classifier(
 
 _ENCODER_FIELDS = (
     "dim", "depth", "n_heads", "stem_dim", "mlp_ratio", "patch_times", "merge", "sfreq", "max_freq", "n_neighbours",
-    "causal", "graph", "positions", "gradient_checkpointing", "schema_version",
+    "causal", "graph", "positions", "fusion", "adapter", "gradient_checkpointing", "schema_version",
 )  # fmt: skip

@@ -7,12 +7,14 @@ A hierarchical stem keeps sample-level detail cheap: patches of `patch_times` sa
 patch on either side, are embedded at width E; `merge` of them, with the spectra of their second and
 of the four seconds around it, make one trunk token. The trunk alternates attention
 over time (per channel, rotary positions: Su et al. 2021, RoFormer) and a graph layer over the electrodes (per token),
-whose edge weights are learnt from content and geometry. A head that needs samples back adds the stem's patches again.
+whose edge weights are learnt from content and geometry; in the middle of it, EEG tokens may listen to other sensors and
+to a spectrogram (`model.fusion`). A head that needs samples back adds the stem's patches again.
 
 Memory grows linearly with the length as long as attention runs fused; its time grows with the square of N, so that
 windows up to about ten minutes (N=600) are practical.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PretrainedConfig, PreTrainedModel
 
+from model import adapters
+from model.fusion import EEG, SOURCES, SensorFusion, SpectrogramFusion, check_sources
 from signals.electrodes import POSITIONS
 from signals.windows import ABSENT
 
@@ -72,6 +76,8 @@ class EncoderConfig(PretrainedConfig):
         causal: bool = False,
         graph: bool = True,
         positions: bool = True,
+        fusion: Sequence[str] = (),
+        adapter: Mapping[str, Any] | None = None,
         gradient_checkpointing: bool = False,
         schema_version: int = SCHEMA_VERSION,
         **kwargs: Any,
@@ -79,7 +85,9 @@ class EncoderConfig(PretrainedConfig):
         """Take the shape; `graph` and `positions` exist to be switched off where one asks what they are worth.
 
         Without `graph` channels do not hear each other; without `positions` a channel's embedding tells only whether it
-        was measured. Raises ValueError for contradictions and for another schema version than this code reads.
+        was measured. fusion: which of `model.fusion.SOURCES` it can listen to. adapter: "kind" and "rank" of the
+        adapters in its blocks, which `model.adapters` puts there. Raises ValueError for contradictions and for another
+        schema version than this code reads.
         """
         if dim % n_heads or (dim // n_heads) % 2:
             raise ValueError(f"dim={dim} must be n_heads={n_heads} times an even number")
@@ -92,6 +100,11 @@ class EncoderConfig(PretrainedConfig):
         self.sfreq, self.max_freq, self.n_neighbours = sfreq, max_freq, n_neighbours
         self.causal, self.gradient_checkpointing = causal, gradient_checkpointing
         self.graph, self.positions = graph, positions
+        if unknown := set(fusion) - set(SOURCES):
+            raise ValueError(f"fusion names {sorted(unknown)}; sources are {list(SOURCES)}")
+        if causal and "spectrogram" in fusion:
+            raise ValueError("a causal encoder cannot listen to a spectrogram, which goes on after the window")
+        self.fusion, self.adapter = list(fusion), None if adapter is None else dict(adapter)
         self.schema_version = schema_version
         super().__init__(**kwargs)
 
@@ -140,6 +153,13 @@ class Encoder(PreTrainedModel):
         self.channel_embedding = ChannelEmbedding(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.dim)
+        # Last, so that the same seed gives the same weights with them and without.
+        if "sensors" in config.fusion:
+            self.sensors = SensorFusion(config)
+        if "spectrogram" in config.fusion:
+            self.spectrogram = SpectrogramFusion(config)
+        if config.adapter is not None:
+            adapters.insert(self, **config.adapter)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -153,6 +173,8 @@ class Encoder(PreTrainedModel):
         electrode_ids_C: Tensor | None = None,
         mask_BCT: Tensor | None = None,
         adjacency_CC: Tensor | None = None,
+        sensor_type: Tensor | None = None,
+        spectrogram_BRFS: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return named intermediates of a batch of windows.
 
@@ -163,27 +185,44 @@ class Encoder(PreTrainedModel):
         electrode_ids_C: rows of the identity table (`electrode_ids`), shape (C,) or (B, C); unknown without.
         mask_BCT: True at hidden samples (whose values in x_BCT are a filling). adjacency_CC: True at neighbours;
             without it, the `n_neighbours` nearest electrodes that are there.
+        sensor_type: numbers in `model.fusion.SENSOR_TYPES`, shape (C,) or (B, C); all EEG without. Other sensors are
+            no part of the electrode graph, nor of "window_BD"; an encoder that cannot listen to them leaves them out.
+        spectrogram_BRFS: log10 µV²/Hz of 4 regions in 100 bins and steps of 2 s, NaN where nothing is known.
 
         "stem_BCPE" patches, "merged_BCND" trunk tokens before channel embedding and blocks, "tokens_BCND",
-        "channels_BCD" means over time, "window_BD" mean over channels. Raises ValueError as `check_input` does.
+        "channels_BCD" means over time, "window_BD" mean over EEG channels. Raises ValueError as `check_input` and
+        `check_sources` do.
         """
         if not torch.compiler.is_exporting():
             check_input(x_BCT, position, ch_state_BC)
+            check_sources(x_BCT, sensor_type, spectrogram_BRFS, self.config.fusion)
             x_BCT, mask_BCT = pad_to_multiple(x_BCT, mask_BCT, self.config.token_times)
         present_BC = ch_state_BC != ABSENT
+        is_eeg_BC = None if sensor_type is None else (sensor_type == EEG).expand_as(present_BC)
+        if is_eeg_BC is not None and "sensors" not in self.config.fusion:
+            present_BC = present_BC & is_eeg_BC
+        eeg_BC = present_BC if is_eeg_BC is None else present_BC & is_eeg_BC
         x_BCT = torch.where(present_BC[..., None], x_BCT, torch.zeros_like(x_BCT))
         position_BC3 = position.to(x_BCT).expand(x_BCT.shape[0], -1, -1)
+        if is_eeg_BC is not None:  # other sensors need not have a place
+            position_BC3 = torch.where(is_eeg_BC[..., None], position_BC3, torch.zeros_like(position_BC3))
         stem_BCPE, merged_BCND = self.stem(x_BCT, mask_BCT)
-        x_BCND = merged_BCND + self.channel_embedding(position_BC3, ch_state_BC, electrode_ids_C)[:, :, None]
-        graph = Graph.of(position_BC3, present_BC, adjacency_CC, self.config.n_neighbours)
-        for block in self.blocks:
+        embedding_BCD = self.channel_embedding(position_BC3, ch_state_BC, electrode_ids_C)
+        if sensor_type is not None and is_eeg_BC is not None and "sensors" in self.config.fusion:
+            kind_BCD = self.sensors.kind(sensor_type).expand_as(embedding_BCD)
+            embedding_BCD = torch.where(is_eeg_BC[..., None], embedding_BCD, kind_BCD)
+        x_BCND = merged_BCND + embedding_BCD[:, :, None]
+        graph = Graph.of(position_BC3, eeg_BC, is_eeg_BC, adjacency_CC, self.config.n_neighbours)
+        for number, block in enumerate(self.blocks):
+            if number == len(self.blocks) // 2:
+                x_BCND = self._fuse(x_BCND, is_eeg_BC, present_BC, spectrogram_BRFS)
             if self.config.gradient_checkpointing and self.training:
                 x_BCND = checkpoint(block, x_BCND, graph, use_reentrant=False)
             else:
                 x_BCND = block(x_BCND, graph)
         tokens_BCND = self.norm(x_BCND) * present_BC[..., None, None]
         channels_BCD = tokens_BCND.mean(2)
-        window_BD = channels_BCD.sum(1) / present_BC.sum(1, keepdim=True).clamp(min=1)
+        window_BD = (channels_BCD * eeg_BC[..., None]).sum(1) / eeg_BC.sum(1, keepdim=True).clamp(min=1)
         return {
             "stem_BCPE": stem_BCPE,
             "merged_BCND": merged_BCND,
@@ -191,6 +230,17 @@ class Encoder(PreTrainedModel):
             "channels_BCD": channels_BCD,
             "window_BD": window_BD,
         }
+
+    def _fuse(
+        self, x_BCND: Tensor, is_eeg_BC: Tensor | None, present_BC: Tensor, spectrogram_BRFS: Tensor | None
+    ) -> Tensor:
+        """Let EEG tokens listen to the sources that came in."""
+        if is_eeg_BC is not None and "sensors" in self.config.fusion:
+            x_BCND = self.sensors(x_BCND, is_eeg_BC, present_BC)
+        if spectrogram_BRFS is not None:
+            hears_BC = present_BC if is_eeg_BC is None else present_BC & is_eeg_BC
+            x_BCND = self.spectrogram(x_BCND, spectrogram_BRFS, hears_BC)
+        return x_BCND
 
     def embed(self, x_BCT: Tensor) -> Tensor:
         """Return the stem's trunk tokens of a whole signal, before channel embedding and blocks, "merged_BCND"."""
@@ -326,10 +376,19 @@ class Graph:
 
     allowed_BCC: Tensor
     geometry_BCCG: Tensor
+    is_eeg_BC: Tensor | None
+    """Which channels are electrodes of the graph at all; None for all of them."""
 
     @classmethod
-    def of(cls, position_BC3: Tensor, present_BC: Tensor, adjacency_CC: Tensor | None, n_neighbours: int) -> "Graph":
-        """Build the graph over present channels; every channel is its own neighbour."""
+    def of(
+        cls,
+        position_BC3: Tensor,
+        present_BC: Tensor,
+        is_eeg_BC: Tensor | None,
+        adjacency_CC: Tensor | None,
+        n_neighbours: int,
+    ) -> "Graph":
+        """Build the graph over present electrodes; every one is its own neighbour."""
         cosine_BCC = position_BC3 @ position_BC3.transpose(1, 2)
         itself_CC = torch.eye(cosine_BCC.shape[1], dtype=torch.bool, device=cosine_BCC.device)
         if adjacency_CC is None:
@@ -339,7 +398,7 @@ class Graph:
         offset_BCC3 = position_BC3[:, None, :] - position_BC3[:, :, None]
         opposite_BCC = position_BC3[:, :, None, 0] * position_BC3[:, None, :, 0]
         geometry = torch.cat([cosine_BCC[..., None], opposite_BCC[..., None], offset_BCC3], -1)
-        return cls((adjacent_BCC & present_BC[:, None, :]) | itself_CC, geometry)
+        return cls((adjacent_BCC & present_BC[:, None, :]) | itself_CC, geometry, is_eeg_BC)
 
 
 def _nearest(cosine_BCC: Tensor, n_neighbours: int) -> Tensor:
@@ -364,15 +423,25 @@ class Block(nn.Module):
             self.spatial_norm = nn.LayerNorm(config.dim)
             self.spatial = SpatialGraph(config)
         self.mlp_norm = nn.LayerNorm(config.dim)
+        # Places for `model.adapters`.
+        self.temporal_adapter: nn.Module | None = None
+        self.mlp_adapter: nn.Module | None = None
         width = config.mlp_ratio * config.dim
         self.mlp = nn.Sequential(nn.Linear(config.dim, width), nn.GELU(), nn.Linear(width, config.dim))
 
     def forward(self, x_BCND: Tensor, graph: Graph) -> Tensor:
         """Return the tokens after attention, graph and feed-forward, same shape."""
-        x_BCND = x_BCND + self.temporal(self.temporal_norm(x_BCND))
+        temporal_BCND = self.temporal(self.temporal_norm(x_BCND))
+        if self.temporal_adapter is not None:
+            temporal_BCND = self.temporal_adapter(temporal_BCND)
+        x_BCND = x_BCND + temporal_BCND
         if self.graph:
-            x_BCND = x_BCND + self.spatial(self.spatial_norm(x_BCND), graph)
-        return x_BCND + self.mlp(self.mlp_norm(x_BCND))
+            spatial_BCND = self.spatial(self.spatial_norm(x_BCND), graph)
+            if graph.is_eeg_BC is not None:
+                spatial_BCND = spatial_BCND * graph.is_eeg_BC[..., None, None]
+            x_BCND = x_BCND + spatial_BCND
+        mlp_BCND = self.mlp(self.mlp_norm(x_BCND))
+        return x_BCND + (mlp_BCND if self.mlp_adapter is None else self.mlp_adapter(mlp_BCND))
 
 
 class TemporalAttention(nn.Module):

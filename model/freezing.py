@@ -1,15 +1,17 @@
-"""Freezing of named groups of parameters: "stem", "trunk" and "head"."""
+"""Freezing of named groups of parameters: "stem", "trunk", "head" and "adapter" (`model.adapters`)."""
 
 from collections.abc import Iterable
 
 from torch import nn
 
-GROUPS = ("stem", "trunk", "head")
+GROUPS = ("stem", "trunk", "head", "adapter")
 
 
 def group_of(parameter_name: str) -> str:
     """Return the group of a parameter, by its dotted name: what is not the encoder's is the head's."""
     parts = parameter_name.split(".")
+    if any("adapter" in part for part in parts):
+        return "adapter"
     if "encoder" not in parts:
         return "head"
     inner = parts[parts.index("encoder") + 1]
@@ -26,7 +28,7 @@ def freeze(model: nn.Module, groups: Iterable[str]) -> None:
 
 
 def freeze_all_but_last(model: nn.Module, *, n_blocks: int = 1) -> None:
-    """Let the head, the encoder's final norm and its last `n_blocks` blocks be trained, nothing else.
+    """Let the head, adapters, the encoder's final norm and its last `n_blocks` blocks be trained, nothing else.
 
     Raises ValueError where the encoder has fewer blocks.
     """
@@ -37,7 +39,7 @@ def freeze_all_but_last(model: nn.Module, *, n_blocks: int = 1) -> None:
     for name, parameter in model.named_parameters():
         block = _block_of(name)
         is_last = block is not None and block >= depth - n_blocks
-        parameter.requires_grad_(group_of(name) == "head" or is_last or ".encoder.norm." in f".{name}")
+        parameter.requires_grad_(group_of(name) in ("head", "adapter") or is_last or ".encoder.norm." in f".{name}")
 
 
 def _block_of(parameter_name: str) -> int | None:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.encoder import EncoderConfig
+from signals.tasks import TASKS
 from signals.windows import ABSENT, MEASURED
 
 Tensors = Mapping[str, Tensor]
@@ -136,6 +137,28 @@ class ContrastiveHead(Head):
             return 0.0 * (predicted_MD.sum() + true_MD.sum() + sum(p.sum() for p in self.parameters()))
         logits_MM = F.normalize(predicted_MD, dim=-1) @ F.normalize(true_MD, dim=-1).T / self.temperature
         return F.cross_entropy(logits_MM, torch.arange(len(logits_MM), device=logits_MM.device))
+
+
+@register_head("sleep")
+class SleepHead(Head):
+    """Tells the sleep stage of a window from its mean token, where one is known.
+
+    An auxiliary of pretraining: it gives the representation a slow state to follow. batch: "sleep_target_B", places in
+    the classes of `signals.tasks.TASKS["sleep"]`, -1 where no stage is known; those windows weigh nothing.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.classes = nn.Linear(config.dim, len(TASKS["sleep"].classes))
+
+    def forward(self, out: Tensors, batch: Tensors) -> dict[str, Tensor]:
+        """Return "sleep_logits_BK"."""
+        return {"sleep_logits_BK": self.classes(out["window_BD"])}
+
+    def loss(self, results: Tensors, batch: Tensors) -> Tensor:
+        """Return the cross-entropy summed over windows with a stage, over the number of all windows."""
+        logits_BK, target_B = results["sleep_logits_BK"].float(), batch["sleep_target_B"]
+        return F.cross_entropy(logits_BK, target_B, ignore_index=-1, reduction="sum") / len(target_B)
 
 
 @register_head("classifier")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from model.encoder import Encoder, electrode_ids
+from model.fusion import sensor_type_ids
 from model.heads import HEADS, Tensors
 from signals.modality import Modality
 
@@ -16,6 +17,7 @@ class PretrainModel(nn.Module):
     position_C3: Tensor
     electrode_ids_C: Tensor
     adjacency_CC: Tensor
+    sensor_type_C: Tensor | None
 
     def __init__(self, encoder: Encoder, modality: Modality, weights: Mapping[str, float]) -> None:
         super().__init__()
@@ -24,9 +26,11 @@ class PretrainModel(nn.Module):
         self.register_buffer("position_C3", torch.tensor(modality.positions), persistent=False)
         self.register_buffer("electrode_ids_C", electrode_ids(modality.ch_names), persistent=False)
         self.register_buffer("adjacency_CC", torch.from_numpy(modality.adjacency()), persistent=False)
+        sensor_type_C = sensor_type_ids(modality.sensor_types) if set(modality.sensor_types) != {"eeg"} else None
+        self.register_buffer("sensor_type_C", sensor_type_C, persistent=False)
 
     def encode(self, batch: Tensors) -> dict[str, Tensor]:
-        """Return the encoder's intermediates for "filled_BCT", "mask_BCT" and "ch_state_BC"."""
+        """Return the encoder's intermediates of "filled_BCT", "mask_BCT", "ch_state_BC", perhaps "spectrogram_BRFS"."""
         return self.encoder(
             batch["filled_BCT"],
             self.position_C3,
@@ -34,6 +38,8 @@ class PretrainModel(nn.Module):
             self.electrode_ids_C,
             mask_BCT=batch["mask_BCT"],
             adjacency_CC=self.adjacency_CC,
+            sensor_type=self.sensor_type_C,
+            spectrogram_BRFS=batch.get("spectrogram_BRFS"),
         )
 
     def reconstruct(self, batch: Tensors) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model.adapters import add_adapters
 from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder
 from model.freezing import freeze
@@ -101,6 +102,8 @@ def fit(
         profile=data.shards.manifest.profile,
         provenance=_provenance(data, chosen, recipe, pretraining),
     )
+    if recipe.adapter:
+        add_adapters(classifier, kind=recipe.adapter, rank=recipe.adapter_rank)
     frozen = _frozen(data, recipe, classifier, [] if kept is None else kept)
     _standardise(classifier, data, train, frozen)
     freeze(classifier, recipe.freeze)
@@ -251,7 +254,8 @@ def _frozen(
 ) -> FrozenTokens | None:
     """Return a store of tokens where the encoder is frozen, nothing but mirroring changes windows, and they fit."""
     changed = recipe.drop_channels > 0 or recipe.gain_sd > 0
-    if changed or not {"stem", "trunk"} <= set(recipe.freeze):
+    learns = bool(recipe.adapter) and "adapter" not in recipe.freeze
+    if changed or learns or not {"stem", "trunk"} <= set(recipe.freeze):
         return None
     if not FrozenTokens.fit_in_memory(data.shards, classifier, len(data.windows)):
         return None

@@ -13,14 +13,15 @@ def make_optimizer(
 ) -> torch.optim.AdamW:
     """Return AdamW over trainable parameters.
 
-    Vectors and embeddings are not decayed; stem and trunk learn at `encoder_lr_scale` times the head's rate.
+    Vectors and embeddings are not decayed; stem and trunk learn at `encoder_lr_scale` times the rate of head and
+    adapters.
     """
     embeddings = {f"{prefix}.weight" for prefix, module in model.named_modules() if isinstance(module, nn.Embedding)}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decayed = parameter.ndim > 1 and name not in embeddings
-            groups.setdefault((decayed, group_of(name) != "head"), []).append(parameter)
+            groups.setdefault((decayed, group_of(name) in ("stem", "trunk")), []).append(parameter)
     return torch.optim.AdamW(
         [
             {

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from model.masking import MaskPlan, draw_mask, hide
 from signals.normalise import Normaliser
+from signals.tasks import TASKS
 from training.data import Shards
 from training.loop import StepBatches
 from training.order import MicroBatch, Order, order_crc
@@ -25,13 +26,13 @@ def masked_batch(
     crop_s: float,
     seed: tuple[int, ...],
 ) -> dict[str, Tensor]:
-    """Return truth, filled signal, mask and channel states of windows that are equally long once cropped.
+    """Return truth, filled signal, mask, channel states and sleep stages (-1 without) of windows that are equally long.
 
     Crops and masks depend on `seed` and the sample numbers, one a window, and on nothing else.
     """
     modality = shards.manifest.modality
     sfreq, is_eeg = modality.sfreq, np.array(modality.sensor_types) == "eeg"
-    x, states, hidden, filled = [], [], [], []
+    x, states, hidden, filled, sleep = [], [], [], [], []
     for window, sample in zip(windows, samples, strict=True):
         whole, ch_state = shards.normalised(window, normaliser)
         n_times = min(whole.shape[1], round(crop_s * sfreq))
@@ -42,11 +43,14 @@ def masked_batch(
         truth, seen = hide(whole[:, start : start + n_times], hidden[-1], ch_state, referenced=is_eeg)
         x.append(truth)
         filled.append(seen)
+        stage = TASKS["sleep"].class_of(shards.entries[window].label)
+        sleep.append(-1 if stage is None else TASKS["sleep"].classes.index(stage))
     return {
         "x_BCT": torch.from_numpy(np.stack(x)),
         "filled_BCT": torch.from_numpy(np.stack(filled)),
         "mask_BCT": torch.from_numpy(np.stack(hidden)),
         "ch_state_BC": torch.from_numpy(np.stack(states)),
+        "sleep_target_B": torch.tensor(sleep),
     }
 
 

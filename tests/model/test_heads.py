@@ -4,9 +4,10 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
+from model.adapters import KINDS, add_adapters
 from model.encoder import Encoder, EncoderConfig
 from model.freezing import GROUPS, freeze, group_of
-from model.heads import HEADS, ClassifierHead, register_head
+from model.heads import HEADS, ClassifierHead, ReconstructionHead, register_head
 from model.masking import MaskPlan, draw_mask, hide
 from model.pretraining import PretrainModel
 from signals.modality import EEG_1020
@@ -47,6 +48,7 @@ class _OneHead(torch.nn.Module):
         batch = batch | {
             "position_C3": position,
             "true_merged_BCND": self.encoder.embed(batch["x_BCT"]),
+            "sleep_target_B": torch.tensor([0, 4, -1, 2]),
             "target_BK": torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0]]),
         }
         return self.head.loss(self.head(out, batch), batch)
@@ -67,18 +69,30 @@ def test_every_registered_head_learns_a_fixed_batch(name: str) -> None:
     assert losses[-1] < 0.95 * losses[0]
 
 
-@pytest.mark.parametrize("frozen", [("stem",), ("trunk",), ("head",), ("stem", "trunk")])
-def test_frozen_groups_do_not_move_and_others_do(frozen: tuple[str, ...]) -> None:
-    model, batch = _OneHead("classifier"), make_batch()
+@pytest.mark.parametrize(
+    ("frozen", "kind", "name"),
+    [
+        *((frozen, "", "classifier") for frozen in [("stem",), ("trunk",), ("head",)]),
+        *((("stem", "trunk"), kind, name) for kind in ("", *KINDS) for name in sorted(HEADS)),
+        *((("stem", "head", "adapter"), kind, "classifier") for kind in KINDS),
+    ],
+)
+def test_frozen_groups_do_not_move_and_others_do(frozen: tuple[str, ...], kind: str, name: str) -> None:
+    model, batch = _OneHead(name), make_batch(n_times=512)
+    if isinstance(model.head, ReconstructionHead):  # it starts at zero, and lets no gradient through then
+        torch.nn.init.normal_(model.head.samples.weight, std=0.1)
+    if kind:
+        add_adapters(model, kind=kind, rank=2)
     freeze(model, frozen)
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     model.loss(batch).backward()
     optimizer.step()
-    moved = dict.fromkeys(GROUPS, False)
+    moved = dict.fromkeys({group_of(name) for name, _ in model.named_parameters()}, False)
+    assert set(moved) == set(GROUPS) - (set() if kind else {"adapter"})
     for name, parameter in model.named_parameters():
         moved[group_of(name)] |= not torch.equal(parameter, before[name])
-    assert moved == {group: group not in frozen for group in GROUPS}
+    assert moved == {group: group not in frozen for group in moved}
 
 
 def test_unknown_group_and_taken_name_are_refused() -> None:
@@ -155,3 +169,27 @@ def test_classifier_pools_the_label_span_apart() -> None:
     a, b, c = (head({"tokens_BCND": t}, state)["logits_BK"] for t in (tokens, elsewhere, absent))
     assert torch.equal(a, c)
     assert not torch.equal(a, b)
+
+
+def test_windows_without_a_sleep_stage_weigh_nothing() -> None:
+    head = HEADS["sleep"](CONFIG)
+    logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    # one window of three has a stage: its own cross-entropy over three
+    expected = -logits[1].log_softmax(-1)[4] / 3
+    loss = head.loss({"sleep_logits_BK": logits}, {"sleep_target_B": torch.tensor([-1, 4, -1])})
+    torch.testing.assert_close(loss, expected)
+    none = head.loss({"sleep_logits_BK": logits.requires_grad_()}, {"sleep_target_B": torch.full((3,), -1)})
+    none.backward()
+    assert none.item() == 0.0
+    assert not logits.grad.any()
+
+
+def test_contrastive_counts_whole_tokens_of_wholly_hidden_channels_only() -> None:
+    batch = make_batch(n_times=1100)  # the fifth token holds 76 samples of signal
+    batch["mask_BCT"] = torch.zeros_like(batch["mask_BCT"])
+    batch["mask_BCT"][0, 3], batch["mask_BCT"][1, 4, 1:] = True, True
+    out = Encoder(CONFIG)(
+        batch["filled_BCT"], torch.tensor(EEG_1020.positions), batch["ch_state_BC"], mask_BCT=batch["mask_BCT"]
+    )
+    results = HEADS["contrastive"](CONFIG)(out, batch | {"true_merged_BCND": out["merged_BCND"]})
+    assert len(results["predicted_MD"]) == 4

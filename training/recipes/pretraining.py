@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from model.encoder import SIZES, EncoderConfig, sized
+from model.fusion import SOURCES
 from model.masking import SPAN_MS, MaskPlan, MaskUnit
 from signals.normalise import Normalisation
 from training.loop import Precision
@@ -39,10 +40,14 @@ class PretrainRecipe:
     """Whether channels hear their neighbours."""
     positions: bool = True
     """Whether a channel's embedding tells which electrode it is and where it lies."""
+    fusion: tuple[str, ...] = ()
+    """What EEG listens to besides itself, of model.fusion.SOURCES."""
     reconstruction_weight: float = 1.0
     """Weight of the masked reconstruction loss."""
     contrastive_weight: float = 0.05
     """Weight of the contrastive channel loss; 0 leaves the head out."""
+    sleep_weight: float = 0.0
+    """Weight of telling sleep stages where windows carry one; 0 leaves the head out."""
     held_out_share: float = 0.2
     """Share of subjects, chosen by hash, that are never trained on and score the reconstruction."""
     steps: int = 1000
@@ -89,6 +94,11 @@ class PretrainRecipe:
             raise ValueError(f"batch={self.batch} is no multiple of micro_batch={self.micro_batch}")
         if not 0 < self.held_out_share < 1:
             raise ValueError(f"held_out_share={self.held_out_share} must lie between 0 and 1")
+        for name in ("contrastive_weight", "sleep_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 0")
+        if unknown := set(self.fusion) - set(SOURCES):
+            raise ValueError(f"fusion names {sorted(unknown)}; sources are {list(SOURCES)}")
         for name in ("steps", "save_every", "keep", "crop_s", "learning_rate", "reconstruction_weight"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be positive")
@@ -98,7 +108,7 @@ class PretrainRecipe:
         """The encoder's configuration."""
         chosen = {"dim": self.dim, "depth": self.depth, "stem_dim": self.stem_dim}
         overrides = {name: value for name, value in chosen.items() if value}
-        switches = {"graph": self.graph, "positions": self.positions}
+        switches = {"graph": self.graph, "positions": self.positions, "fusion": self.fusion}
         return sized(self.size, gradient_checkpointing=self.gradient_checkpointing, **switches, **overrides)
 
     @property
@@ -115,7 +125,11 @@ class PretrainRecipe:
     @property
     def weights(self) -> dict[str, float]:
         """Weights of the heads that take part."""
-        weights = {"reconstruction": self.reconstruction_weight, "contrastive": self.contrastive_weight}
+        weights = {
+            "reconstruction": self.reconstruction_weight,
+            "contrastive": self.contrastive_weight,
+            "sleep": self.sleep_weight,
+        }
         return {name: weight for name, weight in weights.items() if weight > 0}
 
 
