@@ -126,6 +126,32 @@ def electrode_ids(ch_names: tuple[str, ...]) -> Tensor:
     return torch.tensor([_ELECTRODE_IDS.get(name, UNKNOWN_ELECTRODE) for name in ch_names])
 
 
+def places(ch_names: Sequence[str], given: Mapping[str, Sequence[float]] | None = None) -> Tensor:
+    """Return directions on the unit sphere of known electrodes (10-5 system) and given ones, float32, (n_chans, 3).
+
+    given: directions by name (x to the right, y forwards, z up), for names that `signals.electrodes` does not know, or
+    knows otherwise. Raises ValueError for a name without a place, and for a direction of no length.
+    """
+    known = {**POSITIONS, **(given or {})}
+    if missing := [name for name in ch_names if name not in known]:
+        raise ValueError(f"channels {missing} are no known electrodes: give their positions, or rename or drop them")
+    position_C3 = torch.tensor([list(known[name]) for name in ch_names], dtype=torch.float32)
+    length_C1 = position_C3.norm(dim=-1, keepdim=True)
+    if not (length_C1 > 0).all():
+        raise ValueError(f"positions of {list(ch_names)} hold a direction of no length")
+    return position_C3 / length_C1
+
+
+def check_places(position_BC3: Tensor, needed_BC: Tensor) -> None:
+    """Raise ValueError where an electrode that is there has no place."""
+    wrong_BC = needed_BC & ~torch.isfinite(position_BC3).all(-1)
+    if wrong_BC.any():
+        b, c = (int(i) for i in torch.nonzero(wrong_BC)[0])
+        raise ValueError(
+            f"position is not finite in window {b}, channel {c}: give the electrode a place, or mark it absent"
+        )
+
+
 def check_input(x_BCT: Tensor, position: Tensor, ch_state_BC: Tensor) -> None:
     """Raise ValueError, with the value and the rule, for shapes that disagree or samples that are not finite."""
     if x_BCT.ndim != 3 or 0 in x_BCT.shape:
@@ -180,8 +206,8 @@ class Encoder(PreTrainedModel):
 
         x_BCT: normalised signal, finite wherever a channel is not absent; a length that is no multiple of
             `token_times` is padded with zeros that are marked as hidden.
-        position: unit vectors, shape (C, 3) or (B, C, 3). ch_state_BC: ABSENT, INTERPOLATED or MEASURED;
-            absent channels reach no other channel and no average.
+        position: unit vectors (`places`), shape (C, 3) or (B, C, 3); asked of EEG channels that are there.
+        ch_state_BC: ABSENT, INTERPOLATED or MEASURED; absent channels reach no other channel and no average.
         electrode_ids_C: rows of the identity table (`electrode_ids`), shape (C,) or (B, C); unknown without.
         mask_BCT: True at hidden samples (whose values in x_BCT are a filling). adjacency_CC: True at neighbours;
             without it, the `n_neighbours` nearest electrodes that are there.
@@ -190,8 +216,8 @@ class Encoder(PreTrainedModel):
         spectrogram_BRFS: log10 µV²/Hz of 4 regions in 100 bins and steps of 2 s, NaN where nothing is known.
 
         "stem_BCPE" patches, "merged_BCND" trunk tokens before channel embedding and blocks, "tokens_BCND",
-        "channels_BCD" means over time, "window_BD" mean over EEG channels. Raises ValueError as `check_input` and
-        `check_sources` do.
+        "channels_BCD" means over time, "window_BD" mean over EEG channels. Raises ValueError as `check_input`,
+        `check_sources` and `check_places` do.
         """
         if not torch.compiler.is_exporting():
             check_input(x_BCT, position, ch_state_BC)
@@ -204,8 +230,9 @@ class Encoder(PreTrainedModel):
         eeg_BC = present_BC if is_eeg_BC is None else present_BC & is_eeg_BC
         x_BCT = torch.where(present_BC[..., None], x_BCT, torch.zeros_like(x_BCT))
         position_BC3 = position.to(x_BCT).expand(x_BCT.shape[0], -1, -1)
-        if is_eeg_BC is not None:  # other sensors need not have a place
-            position_BC3 = torch.where(is_eeg_BC[..., None], position_BC3, torch.zeros_like(position_BC3))
+        if not torch.compiler.is_exporting():
+            check_places(position_BC3, eeg_BC)
+        position_BC3 = torch.where(eeg_BC[..., None], position_BC3, torch.zeros_like(position_BC3))
         stem_BCPE, merged_BCND = self.stem(x_BCT, mask_BCT)
         embedding_BCD = self.channel_embedding(position_BC3, ch_state_BC, electrode_ids_C)
         if sensor_type is not None and is_eeg_BC is not None and "sensors" in self.config.fusion:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.encoder import SIZES, Encoder, EncoderConfig, electrode_ids, sized
+from model.encoder import SIZES, Encoder, EncoderConfig, electrode_ids, places, sized
 from signals.electrodes import POSITIONS
 from signals.modality import EEG_1020
 from signals.windows import ABSENT, INTERPOLATED, MEASURED
@@ -26,19 +26,51 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("ch_names", [("T3", "T4", "Fp1", "Fp2"), EEG_1020.ch_names, tuple(POSITIONS)[:64]])
-@pytest.mark.parametrize("n_times", [512, 2560])
-def test_any_montage_and_length_gives_tokens_of_a_second(ch_names: tuple[str, ...], n_times: int) -> None:
-    position = torch.tensor([POSITIONS[name] for name in ch_names])
-    state = torch.full((2, len(ch_names)), MEASURED)
-    out = make_encoder()(noise(2, len(ch_names), n_times), position, state, electrode_ids(ch_names))
+def montage(n_chans: int) -> tuple[Tensor, Tensor]:
+    """Return places and identities: a headset, the 10-20 system, 64 electrodes of the 10-5, 128 without known names."""
+    if n_chans == 128:  # a spiral over the upper part of the sphere, as dense caps are laid out
+        height, turn = torch.linspace(-0.4, 1, 128), torch.arange(128) * 2.4
+        around = (1 - height**2).clamp(min=0).sqrt()
+        spiral = torch.stack([around * turn.cos(), around * turn.sin(), height], 1).tolist()
+        names = tuple(f"E{i + 1}" for i in range(128))
+        return places(names, dict(zip(names, spiral, strict=True))), electrode_ids(names)
+    known = {4: ("T3", "T4", "Fp1", "Fp2"), 19: EEG_1020.ch_names, 64: tuple(POSITIONS)[:64]}[n_chans]
+    return places(known), electrode_ids(known)
+
+
+@pytest.mark.parametrize(("n_chans", "n_times"), [(4, 512), (4, 76800), (19, 512), (19, 76800), (64, 2560), (128, 512)])
+def test_any_montage_and_length_goes_through_the_same_weights(n_chans: int, n_times: int) -> None:
+    position, ids = montage(n_chans)
+    state = torch.full((2, n_chans), MEASURED)
+    with torch.no_grad():
+        out = make_encoder()(noise(2, n_chans, n_times), position, state, ids)
     assert {name: tuple(value.shape) for name, value in out.items()} == {
-        "stem_BCPE": (2, len(ch_names), n_times // 64, 16),
-        "merged_BCND": (2, len(ch_names), n_times // 256, 32),
-        "tokens_BCND": (2, len(ch_names), n_times // 256, 32),
-        "channels_BCD": (2, len(ch_names), 32),
+        "stem_BCPE": (2, n_chans, n_times // 64, 16),
+        "merged_BCND": (2, n_chans, n_times // 256, 32),
+        "tokens_BCND": (2, n_chans, n_times // 256, 32),
+        "channels_BCD": (2, n_chans, 32),
         "window_BD": (2, 32),
     }
+    assert torch.isfinite(out["window_BD"]).all()
+
+
+def test_memory_of_a_pass_is_linear_in_length() -> None:
+    def saved_bytes(n_times: int) -> int:
+        storages: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        encoder, x = make_encoder().train(), noise(1, 4, n_times)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            out = encoder(x, POSITION[:4], torch.full((1, 4), MEASURED))  # out keeps what was saved alive
+        assert out["window_BD"].requires_grad
+        return sum(storages.values())
+
+    # 32 and 128 tokens; attention that kept its weights would add 128² x 4 heads x 4 channels x 4 bytes a block: 1 MB
+    short, long = saved_bytes(32 * 256), saved_bytes(128 * 256)
+    assert long < 4 * short
 
 
 @pytest.mark.parametrize("adjacency", [ADJACENCY, None])
@@ -140,9 +172,12 @@ def test_save_and_load_by_path(tmp_path: Path) -> None:
         assert torch.equal(*(e(x, POSITION, state, IDS)["window_BD"] for e in (encoder, loaded)))
 
 
-def test_other_schema_version_and_unknown_size_are_refused() -> None:
-    with pytest.raises(ValueError, match="schema_version=99"):
-        EncoderConfig(schema_version=99)
+def test_other_schema_version_and_unknown_size_are_refused(tmp_path: Path) -> None:
+    make_encoder().save_pretrained(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    with pytest.raises(ValueError, match="schema_version=99, this code reads 1"):
+        Encoder.from_pretrained(tmp_path, local_files_only=True)
     with pytest.raises(ValueError, match="'huge'"):
         sized("huge")
 
@@ -211,3 +246,19 @@ def test_ablation_switches_take_out_what_they_say_and_travel(switch: str, tmp_pa
     missing = {n.split(".")[2] if n.startswith("blocks") else n.split(".")[1] for n in make_encoder().state_dict()}
     missing -= {n.split(".")[2] if n.startswith("blocks") else n.split(".")[1] for n in encoder.state_dict()}
     assert missing == {"graph": {"spatial", "spatial_norm"}, "positions": {"identity", "place", "frequencies"}}[switch]
+
+
+def test_unknown_channels_need_a_place() -> None:
+    with pytest.raises(ValueError, match=r"channels \['E1', 'E2'\] are no known electrodes"):
+        places(("Cz", "E1", "E2"))
+    with pytest.raises(ValueError, match="no length"):
+        places(("E1",), {"E1": (0.0, 0.0, 0.0)})
+    # lengths do not matter, directions do
+    torch.testing.assert_close(places(("E1", "Cz"), {"E1": (0.0, 0.0, 9.0)})[0], torch.tensor([0.0, 0.0, 1.0]))
+    torch.testing.assert_close(places(EEG_1020.ch_names), POSITION, atol=1e-4, rtol=0)
+    position, state = POSITION.clone(), torch.full((1, 19), MEASURED)
+    position[5] = torch.nan
+    with pytest.raises(ValueError, match="not finite in window 0, channel 5: give the electrode a place"):
+        make_encoder()(noise(1, 19, 512), position, state)
+    state[0, 5] = ABSENT
+    assert torch.isfinite(make_encoder()(noise(1, 19, 512), position, state)["window_BD"]).all()
