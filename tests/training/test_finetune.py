@@ -80,7 +80,8 @@ def test_every_recipe_trains(name: str, long_shards: Path, encoder_dir: Path, tm
     assert model.normaliser.kind == "window"
     assert len(model.config.provenance["train_subjects"]) == 8
     pretrained = Encoder.from_pretrained(encoder_dir, local_files_only=True).state_dict()
-    same = all(torch.equal(value, pretrained[key]) for key, value in model.encoder.state_dict().items())
+    trained = model.encoder.state_dict()
+    same = all(torch.equal(value, trained[key]) for key, value in pretrained.items())
     assert same == ("trunk" in RECIPES[name]().freeze)
 
 

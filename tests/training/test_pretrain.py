@@ -197,3 +197,25 @@ def test_other_configuration_in_the_same_folder_is_refused(
         pretrain.main(options(toy_shards, whole_run, "--seed", "1"))
     assert raised.value.code == 2
     assert "belongs to another run (config differ)" in capfd.readouterr().err
+
+
+def test_sleep_stages_of_some_windows_help_and_have_their_own_curve(
+    make_toy_shards: Callable[..., Path], tmp_path: Path, metrics_of: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = make_toy_shards(n_sites=1)
+    labels = {"Seizure": "Sleep stage 2", "LPD": "R"}  # the rest of the toy's labels are no sleep stages
+    real = pretrain_batches.TASKS["sleep"].class_of
+    monkeypatch.setattr(
+        type(pretrain_batches.TASKS["sleep"]), "class_of", lambda _, label: real(labels.get(label, label))
+    )
+    opened, recipe = Shards(shards), RECIPES["eeg_tiny"](tiny=True)
+    windows = tuple(range(6))
+    batch = pretrain_batches.pretrain_batch(
+        opened, MicroBatch(windows, windows, 1024), pretrain.Normaliser(kind="window"), recipe
+    )
+    wanted = {"Seizure": 2, "LPD": 4}
+    assert batch["sleep_target_B"].tolist() == [wanted.get(opened.entries[i].label, -1) for i in windows]
+    pretrain.main(options(shards, tmp_path / "run", "--sleep-weight", "0.1", "--max-steps", "2"))
+    lines = metrics_of(tmp_path / "run")
+    assert all(np.isfinite(line["sleep"]) for line in lines)
+    assert any(line["sleep"] > 0 for line in lines)
