@@ -30,5 +30,6 @@ def test_loss_curve_is_the_golden_one(
     loss = np.array([line["loss"] for line in lines])
     np.testing.assert_allclose(loss[:10], golden["loss"][:10], rtol=1e-4)
     np.testing.assert_allclose(loss, golden["loss"], rtol=0.02)
-    # 50 steps learn something: hidden samples are filled in better than by zeros.
-    assert loss[-5:].mean() < 0.9 * loss[:5].mean()
+    # 50 steps learn something: hidden samples are filled in better. Many steps each, since whole channels are harder.
+    error = np.array([line["reconstruction"] for line in lines])
+    assert error[-20:].mean() < 0.95 * error[:20].mean()
