@@ -16,6 +16,7 @@ import torch
 
 from evaluation.embeddings import Embeddings, write_embeddings
 from model.encoder import Encoder, electrode_ids
+from model.fusion import sensor_type_ids
 from signals.command_line import Parser
 from signals.normalise import Normaliser
 from training.baselines import filled_features
@@ -32,6 +33,7 @@ def representations(encoder: Encoder, shards: Shards, *, batch: int = 16) -> np.
     modality, normaliser = shards.manifest.modality, Normaliser(kind="window")
     position_C3 = torch.tensor(modality.positions)
     ids_C, adjacency_CC = electrode_ids(modality.ch_names), torch.from_numpy(modality.adjacency())
+    sensor_type_C = sensor_type_ids(modality.sensor_types)
     encoder.eval()
     rows = []
     for start in range(0, len(shards.entries), batch):
@@ -42,6 +44,7 @@ def representations(encoder: Encoder, shards: Shards, *, batch: int = 16) -> np.
             torch.from_numpy(made.ch_state_BC),
             ids_C,
             adjacency_CC=adjacency_CC,
+            sensor_type=sensor_type_C,
         )
         rows.append(out["window_BD"].numpy())
     return np.concatenate(rows)
