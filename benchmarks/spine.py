@@ -25,7 +25,7 @@ def demo(output: Path) -> None:
         print(f"  {name:<14}{value:7.1f} s")
     figure("demo_seconds", sum(seconds.values()), "s")
     rows = pd.read_parquet(output / "demo" / "checkpoints" / "pretrain" / "reconstruction.parquet")
-    error = rows.groupby("method")[["sum_squared_error", "n_samples"]].sum()
+    error = rows[rows["band"] == "all"].groupby("method")[["sum_squared_error", "n_samples"]].sum()
     mse = error["sum_squared_error"] / error["n_samples"]
     figure("recon_vs_interpolation", mse["model"] / mse["linear"], "error_ratio")
     figure("recon_vs_mean", mse["model"] / mse["mean"], "error_ratio")

@@ -229,7 +229,8 @@ def _results(facts: dict[str, Any]) -> list[str]:
         lines.append(f"{name:<14}" + "".join(f"{cell:>24}" for cell in cells))
     for row in facts["reconstruction"] or []:
         ratio = row["ratio_to_linear"]["value"]
-        if row["low_ms"] == 0.0 and row["method"] == "model" and ratio is not None:
+        whole = row["low_ms"] == 0.0 and row["high_ms"] is None and row["band"] == "all"
+        if whole and row["method"] == "model" and ratio is not None:
             lines += ["", f"hidden samples of held-out subjects: {ratio:.2f} x the error of linear interpolation"]
     return [*lines, f"leak audit: {facts['audit']['verdict']}"]
 

@@ -109,6 +109,20 @@ def knn_accuracy(x: np.ndarray, names: np.ndarray, people: np.ndarray, *, k: int
     return float(np.mean([right[codes == j].mean() for j in range(len(groups))]))
 
 
+def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the linear centred kernel alignment of two representations of the same n rows, (n, p) and (n, q).
+
+    1 where one is the other turned and scaled, near 0 where they have nothing in common (Kornblith et al. 2019,
+    equation 5); with few rows it lies well above 0 by chance. nan where one is constant. Raises ValueError for
+    different numbers of rows.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"representations of {len(a)} and {len(b)} rows cannot be compared")
+    a, b = (np.asarray(x, dtype=np.float64) - np.mean(x, axis=0, dtype=np.float64) for x in (a, b))
+    size = np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b)
+    return float(np.linalg.norm(a.T @ b) ** 2 / size) if size > 0 else float("nan")
+
+
 def _map(x: np.ndarray, labels: np.ndarray, sites: np.ndarray, *, seed: int) -> Map:
     from sklearn.manifold import TSNE
 

@@ -1,11 +1,13 @@
-"""How well masked signal was filled in, against drawing a line across the gap and against the mean.
+"""How well masked signal was filled in, against what needs no training: a line, the mean, splines, autoregression.
 
 Training writes a reconstruction file: Parquet, one row a held-out window, length of gap and method, with sums over
 the masked samples only, so that any grouping can be scored without the samples:
 
     window_key, subject_id, site_id        text
     span_ms_low, span_ms_high              float: the gap's length lies in [low, high) milliseconds
-    method                                 text: "model", "linear" (interpolated across the gap) or "mean"
+    method                                 text: "model", "linear" (interpolated across the gap), "mean", "spline"
+                                           (spherical, from the visible channels), "ar" (autoregressive, per channel),
+                                           "filling" (what the model starts from, untrained)
     n_samples                              int: masked samples, channels counted one by one
     sum_squared_error                      float: sum of (y - x)^2
     sum_x, sum_y, sum_xy, sum_xx, sum_yy   float: x is the truth, y the estimate, both normalised alike
@@ -14,6 +16,7 @@ the masked samples only, so that any grouping can be scored without the samples:
 Every window and gap has one row a method, so that methods are compared on the same samples.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +28,13 @@ import pyarrow.parquet as pq
 from evaluation.bootstrap import ONE_SUBJECT, Estimate, percentile_interval, resamples
 from signals.atomic import atomic_file
 
-METHODS = ("model", "linear", "mean")
+METHODS = ("model", "linear", "mean", "spline", "ar", "filling")
 _SUMS = ("n_samples", "sum_squared_error", "sum_x", "sum_y", "sum_xy", "sum_xx", "sum_yy")
 _TEXT = ("window_key", "subject_id", "site_id", "method")
 RECONSTRUCTION_COLUMNS = ("window_key", "subject_id", "site_id", "span_ms_low", "span_ms_high", "method", *_SUMS)
 """Columns of a reconstruction file, as told in this module's docstring."""
+LONG_MS = 60.0
+"""Gaps of this length and more are scored together too: a line or an autoregression nearly fills shorter ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +54,9 @@ class SpanScore:
     ratio_to_linear: Estimate
     """Squared error over that of the line across the gap: below 1 is better than it."""
     ratio_to_mean: Estimate
+    ratio_to_spline: Estimate
+    ratio_to_ar: Estimate
+    ratio_to_filling: Estimate
 
 
 def check_reconstruction(frame: pd.DataFrame) -> None:
@@ -92,22 +100,35 @@ def read_reconstruction(path: Path) -> pd.DataFrame:
 
 
 def score_reconstruction(frame: pd.DataFrame, *, n_boot: int, seed: int) -> list[SpanScore]:
-    """Return every method's score on all gaps, then on each length, then in each band; intervals resample subjects."""
-    whole = frame[frame["band"] == "all"] if "band" in frame.columns else frame
-    scores = _score_group(whole, 0.0, float("inf"), n_boot=n_boot, seed=seed)
-    for (low, high), part in sorted(whole.groupby(["span_ms_low", "span_ms_high"])):
-        scores += _score_group(part, float(low), float(high), n_boot=n_boot, seed=seed)
-    if "band" in frame.columns:
-        for band in dict.fromkeys(frame["band"]):
-            if band != "all":
-                part = frame[frame["band"] == band]
-                scores += _score_group(part, 0.0, float("inf"), n_boot=n_boot, seed=seed, band=str(band))
-    return scores
+    """Return every method's score in all bands, then in each: all gaps, each length, long ones together.
+
+    Intervals resample subjects.
+    """
+    if "band" not in frame.columns:
+        frame = frame.assign(band="all")
+    bands = sorted(frame["band"].unique(), key=lambda band: (band != "all", list(frame["band"]).index(band)))
+    return [
+        score
+        for band in bands
+        for low, high, part in _gaps(frame[frame["band"] == band])
+        for score in score_gaps(part, low, high, n_boot=n_boot, seed=seed, band=str(band))
+    ]
 
 
-def _score_group(
+def _gaps(frame: pd.DataFrame) -> Iterator[tuple[float, float, pd.DataFrame]]:
+    yield 0.0, float("inf"), frame
+    lengths = sorted(frame.groupby(["span_ms_low", "span_ms_high"]))
+    for (low, high), part in lengths:
+        yield float(low), float(high), part
+    long = frame[frame["span_ms_low"] >= LONG_MS]
+    if 1 < long["span_ms_low"].nunique() < len(lengths):
+        yield LONG_MS, float(long["span_ms_high"].max()), long
+
+
+def score_gaps(
     frame: pd.DataFrame, low: float, high: float, *, n_boot: int, seed: int, band: str = "all"
 ) -> list[SpanScore]:
+    """Return every method's score on the gaps of these rows, which are of one band; `low` and `high` name them."""
     sums = {
         method: frame[frame["method"] == method].groupby("subject_id")[list(_SUMS)].sum().sort_index()
         for method in METHODS
@@ -120,15 +141,13 @@ def _score_group(
             for method, table in sums.items():
                 drawn[method].append(_scores(weights, table))
     rows = {method: np.concatenate(parts) for method, parts in drawn.items()}
-    nothing = np.full(len(rows["model"]), np.nan)
     return [
         SpanScore(
             band=band, low_ms=low, high_ms=high, method=method, n_windows=int(frame["window_key"].nunique()),
             n_subjects=n_subjects,
             mse=_estimate(values[:, 0], "no samples"),
             r=_estimate(values[:, 1], "truth or estimate is constant"),
-            ratio_to_linear=_estimate(_over(values, rows.get("linear"), nothing), "the line makes no error"),
-            ratio_to_mean=_estimate(_over(values, rows.get("mean"), nothing), "the mean makes no error"),
+            **{f"ratio_to_{other}": _ratio(values, rows.get(other), other) for other in METHODS if other != "model"},
         )
         for method, values in rows.items()
     ]  # fmt: skip
@@ -145,10 +164,12 @@ def _scores(weights: np.ndarray, table: pd.DataFrame) -> np.ndarray:
     return np.column_stack([error / n, r])
 
 
-def _over(values: np.ndarray, baseline: np.ndarray | None, nothing: np.ndarray) -> np.ndarray:
+def _ratio(values: np.ndarray, baseline: np.ndarray | None, name: str) -> Estimate:
     if baseline is None:
-        return nothing
-    return np.divide(values[:, 0], baseline[:, 0], out=nothing.copy(), where=baseline[:, 0] > 0)
+        return _estimate(np.full(1, np.nan), f"the file has no rows of {name}")
+    ratio = np.full(len(values), np.nan)
+    np.divide(values[:, 0], baseline[:, 0], out=ratio, where=baseline[:, 0] > 0)
+    return _estimate(ratio, f"{name} makes no error")
 
 
 def _estimate(values: np.ndarray, undefined: str) -> Estimate:

@@ -219,14 +219,19 @@ def spline_matrix(
     Perrin et al. 1989 (Electroencephalogr Clin Neurophysiol 72:184), equations 1-3, with the regularisation that MNE
     adds to the diagonal. Positions are scaled to the unit sphere.
     """
-    sources = positions / np.linalg.norm(positions, axis=1, keepdims=True)
-    wanted = targets / np.linalg.norm(targets, axis=1, keepdims=True)
-    n_sources = len(sources)
-    n = np.arange(1, n_terms + 1)
-    coefficients = np.concatenate([[0.0], (2 * n + 1) / (n**stiffness * (n + 1.0) ** stiffness * 4 * np.pi)])
+    n_sources = len(positions)
     system = np.ones((n_sources + 1, n_sources + 1))
-    system[:-1, :-1] = legval(np.clip(sources @ sources.T, -1, 1), coefficients)
+    system[:-1, :-1] = spline_kernel(positions, positions, stiffness=stiffness, n_terms=n_terms)
     system[:-1, :-1] += regularisation * np.eye(n_sources)
     system[-1, -1] = 0.0
-    out = np.hstack([legval(np.clip(wanted @ sources.T, -1, 1), coefficients), np.ones((len(wanted), 1))])
+    kernel = spline_kernel(targets, positions, stiffness=stiffness, n_terms=n_terms)
+    out = np.hstack([kernel, np.ones((len(targets), 1))])
     return np.asarray(out @ np.linalg.pinv(system)[:, :-1])
+
+
+def spline_kernel(a: np.ndarray, b: np.ndarray, *, stiffness: int = 4, n_terms: int = 50) -> np.ndarray:
+    """Return how much each place of `a` (k, 3) follows each of `b` (n, 3), shape (k, n): Perrin's equation 3."""
+    n = np.arange(1, n_terms + 1)
+    coefficients = np.concatenate([[0.0], (2 * n + 1) / (n**stiffness * (n + 1.0) ** stiffness * 4 * np.pi)])
+    directions = [places / np.linalg.norm(places, axis=1, keepdims=True) for places in (a, b)]
+    return np.asarray(legval(np.clip(directions[0] @ directions[1].T, -1, 1), coefficients))

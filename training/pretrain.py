@@ -73,9 +73,7 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     shards = Shards(
         command.shards, exclude_sites=command.exclude_sites, max_corrupt=recipe.max_corrupt, on_shard=stop.check
     )
-    train, held_out = hold_out(
-        [entry.subject_id for entry in shards.entries], share=recipe.held_out_share, seed=recipe.seed
-    )
+    train, held_out = _sides(shards, recipe)
     train_subjects = sorted({shards.entries[i].subject_id for i in train})
     normaliser = _normaliser(shards, train_subjects, recipe)
     about = {
@@ -93,6 +91,16 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
             _finish(command, trainer, shards, normaliser, train_subjects, held_out, about)
     processes.barrier()
     return finished
+
+
+def _sides(shards: Shards, recipe: PretrainRecipe) -> tuple[list[int], list[int]]:
+    """Return windows to train on and windows to be scored, by whole subjects."""
+    subjects = [entry.subject_id for entry in shards.entries]
+    train, held_out = hold_out(subjects, share=recipe.held_out_share, seed=recipe.split_seed)
+    if recipe.choose_share == 0:
+        return train, held_out
+    fewer, chosen_by = hold_out([subjects[i] for i in train], share=recipe.choose_share, seed=recipe.split_seed + 1)
+    return [train[i] for i in fewer], [train[i] for i in chosen_by]
 
 
 def _normaliser(shards: Shards, train_subjects: Sequence[str], recipe: PretrainRecipe) -> Normaliser:
@@ -172,7 +180,15 @@ def _train(
     def look(t: Trainer) -> dict[str, float]:
         with t.average.applied(model) if t.average is not None else nullcontext():
             values = validate(
-                model, shards, looked, normaliser, processes, masks=recipe.masks, crop_s=recipe.crop_s, seed=recipe.seed
+                model,
+                shards,
+                looked,
+                normaliser,
+                processes,
+                masks=recipe.masks,
+                crop_s=recipe.crop_s,
+                filling=recipe.filling,
+                seed=recipe.seed,
             )
         scores[t.step] = values["valid_error"]
         return values
@@ -233,7 +249,9 @@ def _finish(
         shards,
         held_out,
         normaliser,
-        seed=command.config.seed,
+        seed=command.config.split_seed,
+        max_windows=command.config.evaluate_windows,
+        filling=command.config.filling,
         on_window=trainer.stop.check,
     )
 

@@ -9,7 +9,9 @@ from torch import Tensor
 from model.masking import MaskPlan, draw_mask, hide
 from signals.normalise import Normaliser
 from signals.tasks import TASKS
+from signals.windows import ABSENT
 from training.data import Shards
+from training.gap_filling import Filling, fill_to_start
 from training.loop import StepBatches
 from training.order import MicroBatch, Order, order_crc
 from training.prefetch import prefetch
@@ -24,6 +26,7 @@ def masked_batch(
     *,
     masks: MaskPlan,
     crop_s: float,
+    filling: Filling,
     seed: tuple[int, ...],
 ) -> dict[str, Tensor]:
     """Return truth, filled signal, mask, channel states and sleep stages (-1 without) of windows that are equally long.
@@ -40,7 +43,8 @@ def masked_batch(
         start = int(rng.integers(0, whole.shape[1] - n_times + 1))
         states.append(ch_state.astype(np.int64))
         hidden.append(draw_mask(rng, ch_state, n_times, sfreq=sfreq, plan=masks, referenced=is_eeg))
-        truth, seen = hide(whole[:, start : start + n_times], hidden[-1], ch_state, referenced=is_eeg)
+        truth, _ = hide(whole[:, start : start + n_times], hidden[-1], ch_state, referenced=is_eeg)
+        seen = fill_to_start(truth, hidden[-1], np.where(is_eeg, ch_state, ABSENT), filling)
         x.append(truth)
         filled.append(seen)
         stage = TASKS["sleep"].class_of(shards.entries[window].label)
@@ -65,6 +69,7 @@ def pretrain_batch(
         normaliser,
         masks=recipe.masks,
         crop_s=recipe.crop_s,
+        filling=recipe.filling,
         seed=(recipe.seed, 1),
     )
 

@@ -10,6 +10,7 @@ from model.pretraining import PretrainModel
 from signals.normalise import Normaliser
 from training.data import Shards
 from training.distributed import Processes
+from training.gap_filling import Filling
 from training.pretrain_batches import masked_batch
 
 BANDS_HZ = {"delta": (0.5, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0), "gamma": (30.0, 70.0)}
@@ -24,6 +25,7 @@ def validate(
     *,
     masks: MaskPlan,
     crop_s: float,
+    filling: Filling,
     seed: int,
     batch: int = 8,
 ) -> dict[str, float]:
@@ -37,7 +39,9 @@ def validate(
     model.eval()
     groups = [windows[start : start + batch] for start in range(0, len(windows), batch)]
     for chosen in groups[processes.rank :: processes.world_size]:
-        tensors = masked_batch(shards, chosen, chosen, normaliser, masks=masks, crop_s=crop_s, seed=(seed, 4))
+        tensors = masked_batch(
+            shards, chosen, chosen, normaliser, masks=masks, crop_s=crop_s, filling=filling, seed=(seed, 4)
+        )
         with torch.inference_mode():
             on_device = {name: tensor.to(processes.device) for name, tensor in tensors.items()}
             estimate = model.reconstruct(on_device).float().cpu().numpy()

@@ -8,7 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from evaluation.domain import standardised
 from evaluation.embeddings import Embeddings
-from evaluation.geometry import geometry, knn_accuracy, separability, silhouette
+from evaluation.geometry import geometry, knn_accuracy, linear_cka, separability, silhouette
 
 
 def test_neighbours_are_those_of_other_people() -> None:
@@ -54,3 +54,22 @@ def test_the_map_is_the_principal_plane_and_repeats() -> None:
     assert len(first.map.tsne) == len(first.map.labels) == first.n_windows
     assert first.silhouette_label > 0
     assert 1 < first.effective_dims <= first.n_dims
+
+
+def hsic(a: np.ndarray, b: np.ndarray) -> float:
+    """Trace of the centred Gram matrices' product, straight from its definition."""
+    centre = np.eye(len(a)) - 1 / len(a)
+    return float(np.trace(a @ a.T @ centre @ b @ b.T @ centre))
+
+
+def test_cka_is_the_normalised_alignment_of_gram_matrices() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(30, 7)), rng.normal(size=(30, 4)) + 3
+    b[:, 0] += a[:, 1]
+    wanted = hsic(a, b) / np.sqrt(hsic(a, a) * hsic(b, b))
+    assert linear_cka(a, b) == pytest.approx(wanted)
+    turned = a @ np.linalg.qr(rng.normal(size=(7, 7)))[0] * 5 + 2
+    assert linear_cka(a, turned) == pytest.approx(1.0)
+    assert np.isnan(linear_cka(a, np.ones((30, 2))))
+    with pytest.raises(ValueError, match="30 and 29 rows"):
+        linear_cka(a, b[:29])

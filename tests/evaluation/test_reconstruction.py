@@ -85,7 +85,29 @@ def test_bands_are_scored_apart_and_do_not_enter_the_whole(tmp_path: Path) -> No
     scores = score_reconstruction(read_reconstruction(tmp_path / "r.parquet"), n_boot=20, seed=0)
     plain = score_reconstruction(frame, n_boot=20, seed=0)
     assert repr(scores[: len(plain)]) == repr(plain)  # nan is not itself
-    last = {s.method: s for s in scores if s.band == "alpha"}
+    last = {s.method: s for s in scores if s.band == "alpha" and s.high_ms == np.inf}
     assert last["model"].mse.value == pytest.approx(4 * plain[0].mse.value)
     with pytest.raises(ValueError, match="none that is 'all'"):
         write_reconstruction(tmp_path / "r.parquet", alpha)
+
+
+def test_long_gaps_are_scored_together_and_against_every_baseline() -> None:
+    frame, truth, guess = make_frame()
+    bins = {0.0: (15.0, 60.0), 100.0: (60.0, 200.0)}
+    lengths = [bins[low] for low in frame["span_ms_low"]]
+    frame = frame.assign(span_ms_low=[a for a, _ in lengths], span_ms_high=[b for _, b in lengths])
+    third = frame[frame["span_ms_low"] == 60.0].assign(span_ms_low=200.0, span_ms_high=500.0)
+    spline = frame[frame["method"] == "linear"].assign(method="spline", sum_squared_error=1e3)
+    frame = pd.concat([frame, third, spline, spline.tail(5).assign(span_ms_low=200.0, span_ms_high=500.0)])
+    frame = frame.drop_duplicates(["window_key", "span_ms_low", "method"])
+    spline_long = frame[(frame["method"] == "linear") & (frame["span_ms_low"] == 200.0)].assign(method="spline")
+    frame = pd.concat([frame[~((frame["method"] == "spline") & (frame["span_ms_low"] == 200.0))], spline_long])
+    scores = score_reconstruction(frame, n_boot=20, seed=0)
+    spans = [(s.low_ms, s.high_ms) for s in scores if s.method == "model"]
+    assert spans == [(0.0, np.inf), (15.0, 60.0), (60.0, 200.0), (200.0, 500.0), (60.0, 500.0)]
+    long = next(s for s in scores if (s.low_ms, s.high_ms, s.method) == (60.0, 500.0, "model"))
+    assert long.mse.value == pytest.approx(((truth[1::2] - guess[1::2]) ** 2).mean())
+    assert long.r.value == pytest.approx(pearsonr(truth[1::2].ravel(), guess[1::2].ravel()).statistic, abs=1e-9)
+    assert long.ratio_to_spline.value < 1
+    assert np.isnan(long.ratio_to_ar.value)
+    assert "no rows of ar" in long.ratio_to_ar.reason

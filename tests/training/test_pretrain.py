@@ -47,7 +47,8 @@ def test_run_leaves_encoder_subjects_and_reconstruction(whole_run: Path, toy_sha
     assert not set(told["held_out"]) & set(told["train"])
     frame = read_reconstruction(whole_run / "reconstruction.parquet")
     assert set(frame["subject_id"]) == set(told["held_out"])
-    assert set(frame["method"]) == {"model", "linear", "mean"}
+    assert set(frame["method"]) == {"model", "linear", "mean", "spline", "ar", "filling"}
+    assert set(frame["band"]) == {"all", "delta", "theta", "alpha", "beta", "gamma"}
     assert set(frame["span_ms_low"]) == {15.0, 60.0, 200.0}
     encoder = Encoder.from_pretrained(whole_run / "encoder", local_files_only=True)
     state = load_newest(whole_run / "checkpoints")
@@ -56,6 +57,14 @@ def test_run_leaves_encoder_subjects_and_reconstruction(whole_run: Path, toy_sha
         assert torch.equal(value, state["model"][f"encoder.{name}"])
     assert state["manifest_digest"] == Shards(toy_shards).manifest.digest
     assert state["loader"] == {"step": 6, "windows_per_epoch": 30}
+
+
+def test_settings_are_chosen_without_the_held_out_subjects(whole_run: Path, toy_shards: Path, tmp_path: Path) -> None:
+    pretrain.main(options(toy_shards, tmp_path / "run", "--choose-share", "0.2", "--steps", "1", "--save-every", "1"))
+    final, chosen = (json.loads((run / "pretrain_subjects.json").read_text()) for run in (whole_run, tmp_path / "run"))
+    assert not set(final["held_out"]) & {*chosen["train"], *chosen["held_out"]}
+    assert set(final["train"]) == {*chosen["train"], *chosen["held_out"]}
+    assert len(chosen["held_out"]) == 2  # a fifth of ten
 
 
 def test_resumed_run_equals_the_whole_one_bit_for_bit(

@@ -1,0 +1,32 @@
+"""Real recordings for benches: where they are, and shards of them."""
+
+import os
+import sys
+from pathlib import Path
+
+from benchmarks.harness import module
+
+SALT = "real"
+"""One for all benches, so that the people of the pretraining are known again; the recordings are public."""
+UNSEEN_SITE = "boston-iiic-sparcnet"
+"""Six-class segments that nothing is ever trained or chosen on but the probes that leave them out."""
+
+
+def real_folder() -> Path | None:
+    """Return the folder of real recordings that CEREBEAM_REAL_DATA points to, or None."""
+    root = os.environ.get("CEREBEAM_REAL_DATA", "")
+    return Path(root) / "real" if root and (Path(root) / "real" / "labels.csv").is_file() else None
+
+
+def prepared(real: Path | None, output: Path, *, profile: str, site: str = "") -> Path:
+    """Return shards of real recordings, made now unless they are there; ends the program without recordings."""
+    if (output / "_COMPLETED").is_file():
+        return output
+    if real is None or not (real / "labels.csv").is_file():
+        sys.exit("real recordings are needed: set CEREBEAM_REAL_DATA, or give --real a folder with labels.csv")
+    inputs = [real / site] if site else sorted(folder for folder in real.iterdir() if folder.is_dir())
+    module(
+        "pipelines.preprocess", "--input", *inputs, "--labels", real / "labels.csv", "--profile", profile,
+        "--output", output, "--salt", SALT,
+    )  # fmt: skip
+    return output
