@@ -10,7 +10,7 @@ endif
 # BLAS threads beside worker processes make two cores slower, not faster.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install install-horovod check test demo bench drill clean
+.PHONY: install install-horovod check test demo bench drill pretrain-small clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -45,6 +45,10 @@ bench-%: install
 
 drill: install
 	$(PY) -m benchmarks.drill
+
+# The published checkpoint and its model card, in bench-output/pretrain-small/run/encoder; probes and montages take it.
+pretrain-small: install
+	$(PY) -m benchmarks.pretraining
 
 # Built from source, about two minutes: not a part of install.
 install-horovod: install
