@@ -4,8 +4,8 @@
 
 Each variant is pretrained with the same steps and batches on the same people, with several seeds (weights, order, crops
 and masks); all fill in the same hidden samples of the same held-out people, masked in samples whatever they were
-trained on, and all are asked one probe: closed against open eyes, each person left out (benchmarks.probes). Finished
-runs are not repeated.
+trained on, and start from the line across the gap, so that the rest is the network's own. All are asked one probe:
+closed against open eyes, each person left out (benchmarks.probes). Finished runs are not repeated.
 """
 
 import argparse
@@ -38,7 +38,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 BUDGET = (
     "--dim", "48", "--depth", "2", "--stem-dim", "48", "--batch", "8", "--micro-batch", "8", "--crop-s", "5",
     "--warmup-steps", "20", "--hidden-share", "0.4", "--ema-decay", "0.98", "--evaluate-windows", "48",
-    "--learning-rate", "3e-3", "--keep", "1", "--save-every", "100000",
+    "--filling", "line", "--learning-rate", "3e-3", "--keep", "1", "--save-every", "100000",
 )  # fmt: skip
 
 
