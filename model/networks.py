@@ -18,6 +18,8 @@ class NetworkShape:
     n_classes: int
     span_s: tuple[float, float] | None = None
     """The stretch that the label speaks of, seconds from the window's start; None for the whole window."""
+    window_s: float | None = None
+    """Length of the task's windows, seconds."""
 
 
 class SpanPool(nn.Module):

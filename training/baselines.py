@@ -12,8 +12,8 @@ import numpy as np
 from signals.features import BANDS, FEATURES
 from signals.windows import ABSENT
 from training.data import Shards
-from training.fit import class_weights
 from training.labelled import Labelled
+from training.learning import class_weights
 
 FLOOR = 1e-4
 """Least probability of a class: one that no training window had cannot be ruled out."""
@@ -98,7 +98,7 @@ def fit_boosting(
 
 
 def expanded(data: Labelled, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return rows, once for each class with weight, the classes, and the weights; the same say as in `training.fit`."""
+    """Return rows, once for each class with weight, classes, and weights; the same say as in `training.learning`."""
     targets = data.targets[rows].astype(np.float64)
     balance = class_weights(data, rows)
     weighted = targets if balance is None else targets * balance

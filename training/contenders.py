@@ -15,11 +15,14 @@ import torch
 
 from model.classifier import Classifier
 from model.freezing import freeze, freeze_all_but_last
+from model.saved import TaskModel
 from training import baselines
+from training.asking import predict
 from training.distributed import Single
-from training.fit import TaskModel, fit, fit_network, learn, predict, sides, start_encoder
+from training.fit import fit, fit_network, sides, start_encoder
 from training.frozen import FrozenTokens, pooled
 from training.labelled import Labelled
+from training.learning import learn
 from training.recipes.finetuning import FinetuneRecipe, probe
 from training.stopping import RESUME_EXIT
 

@@ -1,7 +1,8 @@
-"""Fine-tuning: an encoder and a head learn a task from labelled windows.
+"""Fine-tuning: an encoder and a head, or another network, learn a task from labelled windows.
 
 `python -m training.finetune --shards DIR --task six-class --encoder DIR --output DIR` (`--no-encoder` for random
-weights). OUT holds config.json and model.safetensors of `model.classifier.Classifier`, and metrics.jsonl.
+weights, and for the recipes of networks, which read none). OUT holds config.json and model.safetensors of a
+`model.saved.TaskModel`, and metrics.jsonl.
 """
 
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 from training.command import parse_command, run_main
 from training.data import Shards
 from training.distributed import Processes, start_processes
-from training.fit import fit, start_encoder
+from training.fit import Fitting
 from training.labelled import labelled, task_named, with_contrast
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
 from training.stopping import RESUME_EXIT
@@ -41,21 +42,13 @@ class FinetuneCommand:
 def finetune(command: FinetuneCommand, processes: Processes) -> bool:
     """Fine-tune on all labelled windows and save the model; returns False if a signal stopped it."""
     task = task_named(command.task)
-    encoder, pretraining = start_encoder(command.encoder, seed=command.config.seed)
     data = with_contrast(labelled(Shards(command.shards), task))
-    classifier = fit(
-        data,
-        np.arange(len(data.windows)),
-        command.config,
-        encoder=encoder,
-        pretraining=pretraining,
-        processes=processes,
-        metrics=command.output / "metrics.jsonl",
-        name="finetune",
-    )
-    if classifier is not None and processes.is_main:
-        classifier.save_pretrained(command.output)
-    return classifier is not None
+    fitting = Fitting(data, command.encoder, seed=command.config.seed, processes=processes)
+    everything, metrics = np.arange(len(data.windows)), command.output / "metrics.jsonl"
+    model = fitting.fit(everything, command.config, metrics=metrics, name="finetune")
+    if model is not None and processes.is_main:
+        model.save_pretrained(command.output)
+    return model is not None
 
 
 def main(argv: Sequence[str] | None = None) -> None:

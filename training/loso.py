@@ -1,8 +1,9 @@
 """Honest evidence: train without a site (or without a group of subjects), then ask there; once for every site.
 
 `python -m training.loso --shards DIR --task six-class --encoder DIR --group site --output OUT/predictions.parquet`
-writes rows of the models "encoder" and "prior" (the training fold's mean target), and the model trained on all sites
-into OUT/final or `--final DIR`, for export. The model of each fold stays in OUT/folds/<fold>, for `training.stress`.
+writes rows of the recipe's model ("encoder", or a network by name) and of "prior" (the training fold's mean target),
+and the model trained on all sites into OUT/final or `--final DIR`, for export. The model of each fold stays in
+OUT/folds/<fold>, for `training.stress`.
 
 Exit code 75: it was asked to stop; the same command goes on after the last finished fold (OUT/<name>.parts).
 """
@@ -13,7 +14,6 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from evaluation.predictions import Predictions, write_predictions
 from signals.fingerprint import content_hash, fingerprint, pack
 from signals.identity import file_sha256
 from signals.version import code_version
+from training.asking import predict
 from training.command import parse_command, run_main
 from training.data import Shards
 from training.distributed import Processes, start_processes
 from training.finetune import without_encoder
-from training.fit import fit, predict, start_encoder
+from training.fit import Fitting
 from training.labelled import Labelled, labelled, task_named, with_contrast
 from training.parts import Parts, parts_folder
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
@@ -68,32 +69,32 @@ def leave_out(command: LosoCommand, processes: Processes, *, told: str) -> bool:
     `told` is the command line, for the metadata. The final model is trained only after all predictions are written.
     """
     task, recipe = task_named(command.task), command.config
-    encoder, pretraining = start_encoder(command.encoder, seed=recipe.seed)
     data = with_contrast(labelled(Shards(command.shards), task))
+    fitting = Fitting(data, command.encoder, seed=recipe.seed, processes=processes)
     folds = make_folds(data, command.group, n_folds=command.folds, seed=recipe.seed)
     folder = command.output.parent
-    train = partial(fit, data, recipe=recipe, encoder=encoder, pretraining=pretraining, processes=processes, kept=[])
     parts = Parts(parts_folder(command.output), run_config(command, data, folds))
     for fold in folds:
         if parts.read(fold.name) is None:
             kept = folder / "folds" / fold.name
-            classifier = train(chosen=fold.train, metrics=kept.with_suffix(".jsonl"), name=f"without {fold.name}")
-            if classifier is None:
+            log = kept.with_suffix(".jsonl")
+            model = fitting.fit(fold.train, recipe, metrics=log, name=f"without {fold.name}")
+            if model is None:
                 return False
-            classifier.save_pretrained(kept)
-            probabilities, _ = predict(classifier, data.shards, data.windows[fold.test])
+            model.save_pretrained(kept)
+            probabilities, _ = predict(model, data.shards, data.windows[fold.test])
             parts.write(fold.name, {"probabilities": probabilities.tolist()})
     meta = {
-        **split_meta(data, folds, command.group, pretraining),
+        **split_meta(data, folds, command.group, fitting.pretraining),
         "encoder": "random" if command.encoder is None else "pretrained",
         "recipe": {"name": command.recipe, **asdict(command.config)},
         "command": told,
         "seed": command.config.seed,
     }
-    frame = pd.concat([rows for fold in folds for rows in _fold_rows(data, fold, parts)])
+    frame = pd.concat([rows for fold in folds for rows in _fold_rows(data, fold, parts, recipe.model)])
     write_predictions(command.output, Predictions(frame=frame, task=task.name, classes=task.classes, meta=meta))
-    everything = np.arange(len(data.windows))
-    final = train(chosen=everything, metrics=folder / "folds" / "final.jsonl", name="final")
+    everything, log = np.arange(len(data.windows)), folder / "folds" / "final.jsonl"
+    final = fitting.fit(everything, recipe, metrics=log, name="final")
     if final is None:
         return False
     final.save_pretrained(command.final or folder / "final")
@@ -117,12 +118,12 @@ _DECIDES_NO_FOLD = {"shards", "encoder", "output", "final", "models", "seeds", "
 """Fields of commands that do not change a finished part, or that digests stand for."""
 
 
-def _fold_rows(data: Labelled, fold: Fold, parts: Parts) -> Iterator[pd.DataFrame]:
+def _fold_rows(data: Labelled, fold: Fold, parts: Parts, model_name: str) -> Iterator[pd.DataFrame]:
     finished = parts.read(fold.name)
     assert finished is not None
     windows, classes = window_rows(data, fold.test), data.task.classes
     prior = data.targets[fold.train].astype(np.float64).mean(axis=0)
-    said = {"encoder": np.array(finished["probabilities"]), "prior": np.tile(prior, (len(windows), 1))}
+    said = {model_name: np.array(finished["probabilities"]), "prior": np.tile(prior, (len(windows), 1))}
     for model, probabilities in said.items():
         yield prediction_rows(windows, probabilities, classes, model=model, fold=fold.name)
 

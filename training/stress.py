@@ -47,9 +47,9 @@ from signals.readers.registry import open_recording
 from signals.recording import Recording, UnreadableError
 from signals.records import as_stored
 from signals.windows import Window
+from training.asking import predict
 from training.command import check_model_dir, run_main
 from training.data import Shards
-from training.fit import predict
 from training.labelled import labelled, task_named
 from training.loso import prediction_rows, window_rows
 

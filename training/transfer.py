@@ -33,8 +33,9 @@ from signals.command_line import Parser
 from training.command import check_model_dir, run_main
 from training.contenders import CONTENDERS, DEFAULT, N_CANDIDATES, Bench, Contender, Params
 from training.data import Shards
-from training.fit import class_weights, start_encoder
+from training.fit import start_encoder
 from training.labelled import Labelled, labelled, task_named, with_contrast
+from training.learning import class_weights
 from training.loso import make_folds, prediction_rows, run_config, split_meta, window_rows
 from training.parts import Parts, parts_folder
 from training.splits import Fold, check_classes, subject_folds

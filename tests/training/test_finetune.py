@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 from evaluation.predictions import read_predictions
 from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder
+from model.saved import load_task_model
 from signals.normalise import Normaliser
 from signals.tasks import SIX_CLASS, Task
-from training import finetune, fit, loso, predict, pretrain
+from training import asking, finetune, fit, loso, predict, pretrain
 from training.augment import mirror_order
 from training.data import Shards
 from training.frozen import FrozenTokens
@@ -74,11 +75,14 @@ def test_every_recipe_trains(name: str, long_shards: Path, encoder_dir: Path, tm
         ["--recipe", name, "--tiny", "--shards", str(long_shards), "--task", "six-class", "--encoder", str(encoder_dir),
          "--output", str(tmp_path)]
     )  # fmt: skip
-    model = Classifier.from_pretrained(tmp_path, local_files_only=True).eval()
+    model = load_task_model(tmp_path)
     assert tuple(model.config.classes) == SIX_CLASS.classes
-    assert model.head.span_tokens == (20, 30)
     assert model.normaliser.kind == "window"
     assert len(model.config.provenance["train_subjects"]) == 8
+    if not isinstance(model, Classifier):
+        assert model.config.network == RECIPES[name](tiny=True).model
+        return
+    assert model.head.span_tokens == (20, 30)
     pretrained = Encoder.from_pretrained(encoder_dir, local_files_only=True).state_dict()
     trained = model.encoder.state_dict()
     same = all(torch.equal(value, trained[key]) for key, value in pretrained.items())
@@ -118,7 +122,7 @@ def test_leaving_sites_out_writes_honest_predictions(
     assert again.meta["train_overlap"] == 8
     final = Classifier.from_pretrained(tmp_path / "final", local_files_only=True)
     shards = Shards(long_shards)
-    expected, _ = fit.predict(final, shards, range(24), batch=5)
+    expected, _ = asking.predict(final, shards, range(24), batch=5)
     by_key = {entry.key: row for row, entry in enumerate(shards.entries)}
     frame = again.of("encoder")
     got = frame[[f"prob_{c}" for c in SIX_CLASS.classes]].to_numpy()
@@ -130,13 +134,13 @@ def test_leaving_out_goes_on_after_the_last_finished_fold(
 ) -> None:
     base = ["--tiny", "--shards", str(long_shards), "--task", "six-class", "--no-encoder"]
     loso.main([*base, "--output", str(tmp_path / "whole" / "p.parquet")])
-    real, names = loso.fit, []
+    real, names = fit.Fitting.fit, []
 
     def stopped_in_the_second_fold(*args: Any, **kwargs: Any) -> Classifier | None:
         names.append(kwargs["name"])
         return None if len(names) == 2 else real(*args, **kwargs)
 
-    monkeypatch.setattr(loso, "fit", stopped_in_the_second_fold)
+    monkeypatch.setattr(fit.Fitting, "fit", stopped_in_the_second_fold)
     output = tmp_path / "run" / "p.parquet"
     with pytest.raises(SystemExit) as raised:
         loso.main([*base, "--output", str(output)])
@@ -171,7 +175,7 @@ def test_a_head_on_a_frozen_encoder_tells_the_toy_rhythms_apart(long_shards: Pat
     base = ["--shards", str(long_shards), "--task", "six-class", "--no-encoder", "--output", str(tmp_path)]
     finetune.main([*base, "--recipe", "probe", "--epochs", "40", "--batch", "4", "--micro-batch", "4"])
     data = labelled(Shards(long_shards), SIX_CLASS)
-    probabilities, _ = fit.predict(Classifier.from_pretrained(tmp_path), data.shards, data.windows)
+    probabilities, _ = asking.predict(Classifier.from_pretrained(tmp_path), data.shards, data.windows)
     assert (probabilities.argmax(axis=1) == data.labels).mean() > 0.5  # chance is 1/6
 
 
@@ -190,8 +194,8 @@ def test_kept_tokens_are_those_of_the_encoder(long_shards: Path, encoder_dir: Pa
     torch.nn.init.normal_(classifier.head.classes.weight)
     kept = FrozenTokens(data.shards, classifier)
     for _ in range(2):  # computed, then remembered
-        expected = fit.predict(classifier, data.shards, data.windows, batch=24)
-        got = fit.predict(classifier, data.shards, data.windows, batch=24, frozen=kept)
+        expected = asking.predict(classifier, data.shards, data.windows, batch=24)
+        got = asking.predict(classifier, data.shards, data.windows, batch=24, frozen=kept)
         np.testing.assert_allclose(got[0], expected[0], atol=1e-5)
     batch = data.shards.batch([0], classifier.normaliser)
     order = mirror_order(classifier.modality)

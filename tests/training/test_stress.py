@@ -14,8 +14,8 @@ from signals.profiles import SIX_CLASS as PROFILE
 from signals.synthetic.synthesize import synthesize
 from signals.tasks import SIX_CLASS
 from training import stress
+from training.asking import predict
 from training.data import Shards
-from training.fit import predict
 
 
 def save_model(folder, *, seen=()):

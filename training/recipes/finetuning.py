@@ -2,17 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from model.adapters import KINDS
 from model.freezing import GROUPS
+from model.supervised import NETWORKS
 from signals.normalise import Normalisation
 from training.loop import Precision
+from training.losses import LossKind
+
+ENCODER = "encoder"
+"""The model that is an encoder with a head; all others are `model.supervised.NETWORKS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneRecipe:
     """Everything that decides a fine-tuning run, besides shards, task and encoder."""
 
+    model: str = ENCODER
+    """What is trained: "encoder" with a head, or a network by name (`model.supervised.NETWORKS`)."""
+    weights: str = ""
+    """Local folder of pretrained weights of a network (EfficientNet); fresh ones without."""
     epochs: int = 8
     """Most passes over the training windows."""
     patience: int = 3
@@ -21,6 +31,9 @@ class FinetuneRecipe:
     """Share of training subjects that choose the epoch and are not trained on."""
     freeze: tuple[str, ...] = ()
     """Groups that do not move: of "stem", "trunk", "head", "adapter"."""
+    unfreeze_every: int = 0
+    """Epochs after which one more stage is opened, from the last to the first, the head alone at first; 0: all at
+    once. For pretrained weights."""
     adapter: str = ""
     """Kind of adapters that are put into the encoder's blocks, of model.adapters.KINDS; empty for none."""
     adapter_rank: int = 8
@@ -41,12 +54,38 @@ class FinetuneRecipe:
     """Largest norm of the gradient."""
     dropout: float = 0.2
     """Dropout in the head."""
+    loss: LossKind = "kl"
+    """"kl" to the votes, or "focal"."""
+    focal_gamma: float = 2.0
+    """How much "focal" turns away from what is known already."""
+    label_smoothing: float = 0.0
+    """Share of every target that goes to all classes alike."""
+    class_weights: Literal["auto", "always", "never"] = "auto"
+    """Whether classes get the same say: "auto" for hard labels only, since votes keep their own frequencies."""
+    vote_weight: float = 0.0
+    """Windows count by this power of their number of votes; 0: all the same."""
+    second_stage_votes: int = 0
+    """After all windows, train on those of at least so many votes; 0: no second stage."""
+    second_stage_epochs: int = 4
+    """Most passes of the second stage."""
+    second_stage_rate: float = 0.3
+    """Learning rate of the second stage, as a share of the first's."""
     mirror: float = 0.5
     """Chance of swapping left and right electrodes."""
     drop_channels: float = 0.05
     """Chance of each channel to be taken for absent."""
     gain_sd: float = 0.1
     """Spread of a window's random gain, in log units."""
+    time_shift_s: float = 0.0
+    """Largest shift in time, seconds; at most a quarter of the label's span."""
+    time_mask: float = 0.0
+    """Chance of silencing a stretch outside of the label's span."""
+    band_stop: float = 0.0
+    """Chance of taking out a band of 2 Hz above those that tell the classes (`training.augment.STOP_HZ`)."""
+    mixup: float = 0.0
+    """Alpha of the Beta distribution that mixes two windows and their targets; 0: none."""
+    cutmix: float = 0.0
+    """Chance of a micro-batch to swap context with other windows, or the label's span together with the target."""
     normalisation: Normalisation = "window"
     """Where the scale of a window comes from."""
     precision: Precision = "fp32"
@@ -65,8 +104,32 @@ class FinetuneRecipe:
             raise ValueError(f"batch={self.batch} is no multiple of micro_batch={self.micro_batch}")
         if not 0 < self.validation_share < 1:
             raise ValueError(f"validation_share={self.validation_share} must lie between 0 and 1")
-        if self.epochs < 1 or self.patience < 1:
-            raise ValueError(f"epochs={self.epochs} and patience={self.patience} must be at least 1")
+        if min(self.epochs, self.patience, self.second_stage_epochs) < 1:
+            raise ValueError(
+                f"epochs={self.epochs}, patience={self.patience} and second_stage_epochs={self.second_stage_epochs} "
+                "must be at least 1"
+            )
+        if self.model != ENCODER and self.model not in NETWORKS:
+            raise ValueError(f"unknown model {self.model!r}; models are {ENCODER}, {', '.join(sorted(NETWORKS))}")
+        if self.model != ENCODER and self.freeze:
+            raise ValueError(f"freeze={self.freeze} is for the encoder; model={self.model!r} has no such groups")
+        if self.unfreeze_every and self.freeze:
+            raise ValueError(f"unfreeze_every={self.unfreeze_every} opens stages, freeze={self.freeze} keeps them shut")
+        if self.model == ENCODER and self.weights:
+            raise ValueError(f"weights={self.weights} is for networks; an encoder is given by --encoder")
+        for name in ("mirror", "drop_channels", "time_mask", "band_stop", "cutmix", "label_smoothing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)} must lie between 0 and 1")
+        lowest = ("focal_gamma", "vote_weight", "time_shift_s", "mixup", "unfreeze_every", "second_stage_votes")
+        for name in lowest:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must not be below 0")
+
+    @property
+    def changes_samples(self) -> bool:
+        """Whether anything but mirroring changes a window."""
+        chances = (self.drop_channels, self.gain_sd, self.time_shift_s, self.time_mask, self.band_stop)
+        return max(*chances, self.mixup, self.cutmix) > 0
 
 
 def probe(*, tiny: bool = False) -> FinetuneRecipe:
@@ -109,9 +172,54 @@ def adapters(*, tiny: bool = False) -> FinetuneRecipe:
     return _tiny(recipe) if tiny else recipe
 
 
+def resnet_gru(*, tiny: bool = False) -> FinetuneRecipe:
+    """Return a recipe of the ResNet1D-GRU on raw EEG, from scratch; about 15 ms a window and epoch on a CPU core.
+
+    `python -m training.finetune --recipe resnet_gru --shards DIR --task six-class --no-encoder --output DIR`.
+    """
+    recipe = FinetuneRecipe(model="resnet_gru", epochs=15, patience=5, micro_batch=16, dropout=0.25)
+    return _tiny(recipe) if tiny else recipe
+
+
+def efficientnet_b3(*, tiny: bool = False) -> FinetuneRecipe:
+    """Return a recipe of EfficientNet-B3 on regional spectrograms: a GPU's work.
+
+    `python -m training.finetune --recipe efficientnet_b3 --weights DIR --unfreeze-every 1 --shards DIR
+    --task six-class --no-encoder --output DIR`; without `--weights` from scratch. About 0.1 s a window and epoch on a
+    CPU core.
+    """
+    recipe = FinetuneRecipe(
+        model="efficientnet_b3", epochs=20, patience=5, micro_batch=16, dropout=0.3, learning_rate=1e-3,
+        precision="auto",
+    )  # fmt: skip
+    return _tiny(replace(recipe, model="efficientnet_small", precision="fp32")) if tiny else recipe
+
+
+def efficientnet_small(*, tiny: bool = False) -> FinetuneRecipe:
+    """Return the same with half of B3's width and depth, for a CPU; about 15 ms a window and epoch on a core."""
+    recipe = FinetuneRecipe(
+        model="efficientnet_small", epochs=30, patience=8, micro_batch=16, dropout=0.3, learning_rate=2e-3
+    )
+    return _tiny(recipe) if tiny else recipe
+
+
+def eegnet(*, tiny: bool = False) -> FinetuneRecipe:
+    """Return a recipe of the compact EEGNet-like network on raw EEG, from scratch."""
+    recipe = FinetuneRecipe(model="eegnet", epochs=15, patience=5, micro_batch=16, dropout=0.25)
+    return _tiny(recipe) if tiny else recipe
+
+
 def _tiny(recipe: FinetuneRecipe) -> FinetuneRecipe:
-    return replace(recipe, epochs=1, batch=4, micro_batch=2, warmup_steps=1)
+    return replace(recipe, epochs=1, batch=4, micro_batch=2, warmup_steps=1, second_stage_epochs=1)
 
 
-RECIPES: dict[str, Callable[..., FinetuneRecipe]] = {"probe": probe, "full_tiny": full_tiny, "adapters": adapters}
+RECIPES: dict[str, Callable[..., FinetuneRecipe]] = {
+    "probe": probe,
+    "full_tiny": full_tiny,
+    "adapters": adapters,
+    "resnet_gru": resnet_gru,
+    "eegnet": eegnet,
+    "efficientnet_b3": efficientnet_b3,
+    "efficientnet_small": efficientnet_small,
+}
 """Fine-tuning recipes by name; each takes `tiny=True`."""

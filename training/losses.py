@@ -1,0 +1,46 @@
+"""What training minimises: the distance of the model's distribution to the votes, and its variants.
+
+Shapes: B batch, K class.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+LossKind = Literal["kl", "focal"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoteLoss:
+    """A loss of logits to target distributions, votes or one-hot."""
+
+    kind: LossKind = "kl"
+    focal_gamma: float = 2.0
+    label_smoothing: float = 0.0
+    class_weight_K: Tensor | None = None
+    """What each class counts; None for 1."""
+
+    def __call__(self, logits_BK: Tensor, target_BK: Tensor, weight_B: Tensor | None = None) -> Tensor:
+        """Return the weighted mean over windows, a scalar.
+
+        "kl": KL(target || model) but for the target's own entropy, which no weight of the model changes: the
+        cross-entropy. "focal": the same with each class's term times (1 - p)^gamma (Lin et al. 2017). Smoothing mixes
+        targets with the uniform distribution (Szegedy et al. 2016). `weight_B` weighs whole windows.
+        """
+        n_classes = logits_BK.shape[-1]
+        target_BK = (1 - self.label_smoothing) * target_BK + self.label_smoothing / n_classes
+        weight_BK = target_BK if self.class_weight_K is None else target_BK * self.class_weight_K.to(target_BK)
+        if weight_B is not None:
+            weight_BK = weight_BK * weight_B[:, None]
+        log_prob_BK = logits_BK.float().log_softmax(-1)
+        terms_BK = -log_prob_BK
+        if self.kind == "focal":
+            terms_BK = terms_BK * (1 - log_prob_BK.exp()).pow(self.focal_gamma)
+        return (weight_BK * terms_BK).sum() / weight_BK.sum()
+
+
+def vote_weights(n_votes: Tensor, *, power: float) -> Tensor:
+    """Return what each window counts, shape (B,): its number of votes to a power, 1 where nobody voted."""
+    return torch.where(n_votes > 0, n_votes.clamp(min=1).float().pow(power), 1.0)
