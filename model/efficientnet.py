@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import EfficientNetConfig, EfficientNetModel
 
 from model.networks import NetworkShape
-from signals.spectrograms import CHAINS, REGIONAL_STEP_S
+from signals.spectrograms import CHAINS, REGIONAL_FREQS, REGIONAL_STEP_S
 
 Layout = Literal["channels", "tiled"]
 B3 = {"width": 1.2, "depth": 1.4}
@@ -22,10 +22,14 @@ LOG_RANGE = (-2.0, 4.0)
 """log10 of µV²/Hz outside of this are cut off: silence, and electrodes that fell off."""
 _BASE_STAGES = (1, 2, 2, 3, 3, 4, 1)
 _BASE_WIDTH = 1280
+_SHOWN = 64
 
 
 class SpectrogramNet(nn.Module):
     """EfficientNet with mean pooling and one linear layer; what is NaN in a spectrogram is absent, not silent."""
+
+    mean_F1: Tensor
+    spread_F1: Tensor
 
     def __init__(
         self,
@@ -46,8 +50,12 @@ class SpectrogramNet(nn.Module):
         """
         super().__init__()
         self.shape, self.layout, self.image_size = shape, layout, tuple(image_size)
+        self.register_buffer("mean_F1", torch.zeros(len(REGIONAL_FREQS), 1))
+        self.register_buffer("spread_F1", torch.ones(len(REGIONAL_FREQS), 1))
         n_channels = len(CHAINS) + 1 if layout == "channels" else 3
         self.features = _fresh(n_channels=n_channels, width=width, depth=depth, drop_connect=drop_connect)
+        self.fresh = True
+        """Whether the weights are drawn, not loaded."""
         self.dropout = nn.Dropout(dropout)
         self.classes = nn.Linear(self.features.config.hidden_dim, shape.n_classes)
 
@@ -59,14 +67,16 @@ class SpectrogramNet(nn.Module):
         return self.classes(self.dropout(embedding_BD)), embedding_BD
 
     def image(self, spectrogram_BRFS: Tensor) -> Tensor:
-        """Return the image of a spectrogram: log power by its own mean and spread in each window, 0 where absent."""
+        """Return the image of a spectrogram, 0 where absent.
+
+        Log power less what is usual at its frequency, and less the window's own level (skull, amplifier).
+        """
         present_BRFS = torch.isfinite(spectrogram_BRFS)
         log_BRFS = torch.where(present_BRFS, spectrogram_BRFS, 0.0).clamp(*LOG_RANGE)
+        scaled_BRFS = torch.where(present_BRFS, (log_BRFS - self.mean_F1) / self.spread_F1, 0.0)
         n_B111 = present_BRFS.sum((1, 2, 3), keepdim=True).clamp(min=1)
-        mean_B111 = torch.where(present_BRFS, log_BRFS, 0.0).sum((1, 2, 3), keepdim=True) / n_B111
-        centred_BRFS = torch.where(present_BRFS, log_BRFS - mean_B111, 0.0)
-        spread_B111 = (centred_BRFS.square().sum((1, 2, 3), keepdim=True) / n_B111).sqrt() + 1e-3
-        image_BRFS = centred_BRFS / spread_B111
+        level_B111 = scaled_BRFS.sum((1, 2, 3), keepdim=True) / n_B111
+        image_BRFS = torch.where(present_BRFS, scaled_BRFS - level_B111, 0.0)
         if self.layout == "channels":
             image_BRFS = torch.cat([image_BRFS, self._span(image_BRFS)], 1)
         image_BRHW = nn.functional.interpolate(image_BRFS, size=self.image_size, mode="bilinear", antialias=True)
@@ -85,6 +95,37 @@ class SpectrogramNet(nn.Module):
             marked_S = ((in_window_S >= start_s) & (in_window_S < stop_s)).to(marked_S)
         return marked_S.expand(image_BRFS.shape[0], 1, image_BRFS.shape[2], -1)
 
+    def standardise(self, spectrogram_BRFS: Tensor) -> None:
+        """Take from training windows what is usual at each frequency: power falls by 2 decades from 1 to 20 Hz.
+
+        Fresh weights begin their averages with these windows too.
+        """
+        log_FN = spectrogram_BRFS.clamp(*LOG_RANGE).permute(2, 0, 1, 3).flatten(1)
+        present_FN = torch.isfinite(log_FN)
+        n_F1 = present_FN.sum(1, keepdim=True).clamp(min=1)
+        mean_F1 = torch.where(present_FN, log_FN, 0.0).sum(1, keepdim=True) / n_F1
+        square_F1 = torch.where(present_FN, log_FN - mean_F1, 0.0).square().sum(1, keepdim=True) / n_F1
+        self.mean_F1.copy_(mean_F1)
+        self.spread_F1.copy_(square_F1.sqrt().clamp(min=0.05))
+        if self.fresh:
+            self._begin_averages(spectrogram_BRFS)
+
+    @torch.no_grad()
+    def _begin_averages(self, spectrogram_BRFS: Tensor) -> None:
+        """Start batch normalisation's averages from what they are averages of.
+
+        They start at a variance of 1, far from the truth, and take some 50 steps to forget it: till then the network is
+        asked with other scales than it learns with, and early stopping would choose among accidents.
+        """
+        norms = [module for module in self.features.modules() if isinstance(module, nn.BatchNorm2d)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 1.0
+        self.train()
+        self(spectrogram_BRFS[:_SHOWN])
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
     def load_weights(self, folder: Path) -> None:
         """Start from a saved `EfficientNetModel`; the last layer stays fresh.
 
@@ -100,6 +141,7 @@ class SpectrogramNet(nn.Module):
                 )
         saved = EfficientNetModel.from_pretrained(folder, local_files_only=True)
         self.features.load_state_dict(saved.state_dict())
+        self.fresh = False
 
     def stages(self) -> list[list[nn.Module]]:
         """Return the stages from input to output, for opening them one after the other; the last layer is not one."""
@@ -128,7 +170,10 @@ def _fresh(*, n_channels: int, width: float, depth: float, drop_connect: float) 
         if isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
         elif isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+            fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1] / module.groups
+            nn.init.normal_(
+                module.weight, std=(2 / fan_out) ** 0.5
+            )  # torch's own ignores groups: depthwise ones vanish
     return features
 
 

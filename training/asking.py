@@ -26,8 +26,10 @@ def logits_of(model: TaskModel, batch: dict[str, Tensor]) -> tuple[Tensor, Tenso
 
 
 def reads_spectrogram(model: TaskModel) -> bool:
-    """Return whether the model's `forward` takes spectrograms."""
-    return bool(getattr(model, "reads_spectrogram", False))
+    """Return whether the model's `forward` takes spectrograms: its network, or the encoder's fusion."""
+    if isinstance(model, Classifier):
+        return "spectrogram" in model.encoder.config.fusion
+    return model.reads_spectrogram
 
 
 def predict(

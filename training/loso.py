@@ -2,8 +2,9 @@
 
 `python -m training.loso --shards DIR --task six-class --encoder DIR --group site --output OUT/predictions.parquet`
 writes rows of the recipe's model ("encoder", or a network by name) and of "prior" (the training fold's mean target),
-and the model trained on all sites into OUT/final or `--final DIR`, for export. The model of each fold stays in
-OUT/folds/<fold>, for `training.stress`.
+and the model trained on all sites into OUT/final or `--final DIR`, for export, with the temperature and thresholds
+that the predictions say (`training.calibrate`). The model of each fold stays in OUT/folds/<fold>, for
+`training.stress`.
 
 Exit code 75: it was asked to stop; the same command goes on after the last finished fold (OUT/<name>.parts).
 """
@@ -20,11 +21,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluation.predictions import Predictions, write_predictions
+from evaluation.predictions import Predictions, read_predictions, write_predictions
 from signals.fingerprint import content_hash, fingerprint, pack
 from signals.identity import file_sha256
 from signals.version import code_version
 from training.asking import predict
+from training.calibrate import calibration_of, summary, write_calibration
 from training.command import parse_command, run_main
 from training.data import Shards
 from training.distributed import Processes, start_processes
@@ -98,6 +100,9 @@ def leave_out(command: LosoCommand, processes: Processes, *, told: str) -> bool:
     if final is None:
         return False
     final.save_pretrained(command.final or folder / "final")
+    calibration = calibration_of(read_predictions(command.output), recipe.model)
+    write_calibration(command.final or folder / "final", calibration)
+    logger.info("%s", summary(calibration))
     shutil.rmtree(parts.folder)
     return True
 

@@ -19,9 +19,10 @@ from signals.command_line import Parser
 from signals.identity import source_sha256
 from signals.readers.hms_folder import check_test, eeg_path
 from signals.tasks import SIX_CLASS
+from training.asking import predict
 from training.command import check_model_dir, run_main
 from training.data import Shards
-from training.fit import predict
+
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,81 @@
+"""A meta-learner over members' predictions: whom to believe on this very window, and how far.
+
+Members' probabilities, each with a temperature of its own, are mixed with weights that a small network reads off what
+the members say and how sure they are (Wolpert 1992; Jacobs et al. 1991). It starts as the plain mean.
+
+Shapes: B batch, M member, K class, F feature.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+FLOOR = 1e-4
+"""Members' probabilities are not taken below it: one member's certainty cannot veto all others."""
+
+
+class Stacker(nn.Module):
+    """Mixes members' distributions into one."""
+
+    mean_F: Tensor
+    spread_F: Tensor
+
+    def __init__(self, members: tuple[str, ...], n_classes: int, *, hidden: int = 16, dropout: float = 0.2) -> None:
+        """Take the members' names, in the order of their predictions; raises ValueError for fewer than two."""
+        super().__init__()
+        if len(members) < 2:
+            raise ValueError(f"members={members}: stacking needs at least 2")
+        self.members, self.n_classes, self.hidden = tuple(members), n_classes, hidden
+        n_features = len(members) * (n_classes + 1)
+        self.register_buffer("mean_F", torch.zeros(n_features))
+        self.register_buffer("spread_F", torch.ones(n_features))
+        self.gate = nn.Sequential(
+            nn.Linear(n_features, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, len(members))
+        )
+        nn.init.zeros_(self.gate[-1].weight)
+        nn.init.zeros_(self.gate[-1].bias)
+        self.sharpness_M = nn.Parameter(torch.zeros(len(members)))
+        """Logarithm of each member's inverse temperature."""
+
+    def standardise(self, prob_BMK: Tensor) -> None:
+        """Take the scale of the gate's features from training windows."""
+        features_BF = _features(prob_BMK)
+        self.mean_F.copy_(features_BF.mean(0))
+        self.spread_F.copy_(features_BF.std(0).clamp(min=1e-3))
+
+    def forward(self, prob_BMK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log probabilities_BK, the weights_BM that were given, and the members' tempered probabilities_BMK."""
+        features_BF = (_features(prob_BMK) - self.mean_F) / self.spread_F
+        weight_BM = self.gate(features_BF).softmax(-1)
+        tempered_BMK = (_log(prob_BMK) * self.sharpness_M.exp()[:, None]).softmax(-1)
+        mixed_BK = (weight_BM[..., None] * tempered_BMK).sum(1)
+        return mixed_BK.log(), weight_BM, tempered_BMK
+
+    def save(self, folder: Path) -> None:
+        """Write stacker.json and stacker.safetensors into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {"members": self.members, "n_classes": self.n_classes, "hidden": self.hidden}
+        (folder / "stacker.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
+        save_file(self.state_dict(), folder / "stacker.safetensors")
+
+
+def load_stacker(folder: Path) -> Stacker:
+    """Return a saved stacker, ready to be asked; raises FileNotFoundError where there is none."""
+    about = json.loads((folder / "stacker.json").read_text(encoding="utf-8"))
+    stacker = Stacker(tuple(about["members"]), about["n_classes"], hidden=about["hidden"])
+    stacker.load_state_dict(load_file(folder / "stacker.safetensors"))
+    return stacker.eval()
+
+
+def _log(prob_BMK: Tensor) -> Tensor:
+    return prob_BMK.clamp(min=FLOOR).log()
+
+
+def _features(prob_BMK: Tensor) -> Tensor:
+    """Return log probabilities and entropies of all members, shape (B, F)."""
+    log_BMK = _log(prob_BMK)
+    entropy_BM = -(prob_BMK * log_BMK).sum(-1)
+    return torch.cat([log_BMK.flatten(1), entropy_BM], -1)
