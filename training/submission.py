@@ -23,7 +23,6 @@ from training.asking import predict
 from training.command import check_model_dir, run_main
 from training.data import Shards
 
-
 logger = logging.getLogger(__name__)
 
 
