@@ -29,7 +29,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "eegnet": EEGNet,
     "resnet_gru": ResNetGRU,
     "efficientnet_b3": SpectrogramNet,
-    "efficientnet_small": partial(SpectrogramNet, width=0.5, depth=0.5, image_size=(64, 48), drop_connect=0.0),
+    "efficientnet_small": partial(SpectrogramNet, width=0.5, depth=0.5, image_size=(128, 32), drop_connect=0.0),
 }
 """Networks by name; "efficientnet_small" is the same network cut down for a CPU."""
 SPECTROGRAM_NETWORKS = frozenset({"efficientnet_b3", "efficientnet_small"})
