@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from model.saved import TaskModel
 from model.supervised import Supervised, new_network
 from signals.normalise import Normaliser
 from signals.version import code_version
+from training.asking import reads_spectrogram
 from training.command import check_model_dir
 from training.distributed import Processes
 from training.frozen import FrozenTokens
@@ -43,6 +45,22 @@ def start_encoder(folder: Path | None, *, seed: int) -> tuple[Encoder, dict[str,
     return encoder, json.loads(about.read_text()) if about.is_file() else {"train": [], "recipe": None}
 
 
+def listening(encoder: Encoder) -> Encoder:
+    """Return the encoder with a way to listen to spectrograms; behind a closed gate, so that nothing changes at first.
+
+    An encoder that was pretrained with one is returned as it is.
+    """
+    if "spectrogram" in encoder.config.fusion:
+        return encoder
+    config = deepcopy(encoder.config)
+    config.fusion = [*config.fusion, "spectrogram"]
+    more = Encoder(config)
+    missing, unexpected = more.load_state_dict(encoder.state_dict(), strict=False)
+    assert not unexpected
+    assert all(name.startswith("spectrogram.") for name in missing)
+    return more
+
+
 def fit(
     data: Labelled,
     chosen: np.ndarray,
@@ -54,17 +72,19 @@ def fit(
     metrics: Path,
     name: str,
     kept: list[FrozenTokens] | None = None,
+    spectra: Spectrograms | None = None,
 ) -> Classifier | None:
     """Return a classifier trained on chosen rows of `data`; None if a signal stopped the run.
 
     kept: tokens of this very encoder, frozen, from earlier fits; used, and added to, where normalisers agree.
+    spectra: kept spectrograms of these shards, where the recipe wants them.
 
     Some of the training subjects choose the epoch; no other window has any influence.
     """
     train, valid = sides(data, chosen, recipe)
     torch.manual_seed(recipe.seed)  # the head's weights
     classifier = new_classifier(
-        encoder,
+        listening(encoder) if recipe.spectrogram else encoder,
         data.task,
         data.shards.manifest.modality,
         _normaliser(data, train, recipe),
@@ -77,9 +97,13 @@ def fit(
     frozen = _frozen(data, recipe, classifier, [] if kept is None else kept)
     _standardise(classifier, data, train, frozen)
     freeze(classifier, recipe.freeze)
+    if recipe.spectrogram:
+        for parameter in classifier.encoder.spectrogram.parameters():
+            parameter.requires_grad_(True)
     return learn(
-        classifier, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name, frozen=frozen
-    )
+        classifier, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name, frozen=frozen,
+        spectra=spectra,
+    )  # fmt: skip
 
 
 def fit_network(
@@ -111,6 +135,10 @@ def fit_network(
         weights=Path(recipe.weights) if recipe.weights else None,
         **options,
     )
+    if reads_spectrogram(model):
+        spectra = spectra or Spectrograms(data.shards)
+        shown = spectra.batch(data.windows[_some(train)])
+        model.network.standardise(torch.from_numpy(shown))
     return learn(model, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name, spectra=spectra)
 
 
@@ -131,7 +159,7 @@ class Fitting:
         if recipe.model == ENCODER:
             return fit(
                 self.data, chosen, recipe, encoder=self.encoder, pretraining=self.pretraining,
-                processes=self.processes, metrics=metrics, name=name, kept=self._kept,
+                processes=self.processes, metrics=metrics, name=name, kept=self._kept, spectra=self._spectra,
             )  # fmt: skip
         return fit_network(
             self.data, chosen, recipe, network=recipe.model, options={}, processes=self.processes, metrics=metrics,
@@ -147,12 +175,15 @@ def sides(data: Labelled, chosen: np.ndarray, recipe: FinetuneRecipe) -> tuple[n
     return chosen[train], chosen[valid]
 
 
-def _standardise(
-    classifier: Classifier, data: Labelled, train: np.ndarray, frozen: FrozenTokens | None, *, most: int = 256
-) -> None:
-    """Show the head up to `most` training windows, evenly chosen, before it learns."""
+def _some(train: np.ndarray, *, most: int = 256) -> np.ndarray:
+    """Return up to `most` training rows, evenly chosen."""
+    return np.asarray(train[np.unique(np.linspace(0, len(train) - 1, most).astype(int))])
+
+
+def _standardise(classifier: Classifier, data: Labelled, train: np.ndarray, frozen: FrozenTokens | None) -> None:
+    """Show the head some training windows before it learns."""
     tokens = frozen or FrozenTokens(data.shards, classifier)
-    windows = data.windows[train[np.unique(np.linspace(0, len(train) - 1, most).astype(int))]]
+    windows = data.windows[_some(train)]
     classifier.eval()
     with torch.no_grad():
         features = []
@@ -168,6 +199,7 @@ def _frozen(
 ) -> FrozenTokens | None:
     """Return a store of tokens where the encoder is frozen, nothing but mirroring changes windows, and they fit."""
     learns = bool(recipe.adapter) and "adapter" not in recipe.freeze
+    learns |= reads_spectrogram(classifier)
     if recipe.changes_samples or learns or not {"stem", "trunk"} <= set(recipe.freeze):
         return None
     if not FrozenTokens.fit_in_memory(data.shards, classifier, len(data.windows)):

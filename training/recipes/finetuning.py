@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from model.adapters import KINDS
 from model.freezing import GROUPS
@@ -11,6 +11,7 @@ from signals.normalise import Normalisation
 from training.loop import Precision
 from training.losses import LossKind
 
+ClassWeights = Literal["auto", "always", "never"]
 ENCODER = "encoder"
 """The model that is an encoder with a head; all others are `model.supervised.NETWORKS`."""
 
@@ -38,6 +39,8 @@ class FinetuneRecipe:
     """Kind of adapters that are put into the encoder's blocks, of model.adapters.KINDS; empty for none."""
     adapter_rank: int = 8
     """Their rank."""
+    spectrogram: bool = False
+    """Whether the encoder listens to the regional spectrogram too (`model.fusion`), by weights that are not frozen."""
     batch: int = 16
     """Windows of a step."""
     micro_batch: int = 8
@@ -60,7 +63,7 @@ class FinetuneRecipe:
     """How much "focal" turns away from what is known already."""
     label_smoothing: float = 0.0
     """Share of every target that goes to all classes alike."""
-    class_weights: Literal["auto", "always", "never"] = "auto"
+    class_weights: ClassWeights = "auto"
     """Whether classes get the same say: "auto" for hard labels only, since votes keep their own frequencies."""
     vote_weight: float = 0.0
     """Windows count by this power of their number of votes; 0: all the same."""
@@ -109,12 +112,18 @@ class FinetuneRecipe:
                 f"epochs={self.epochs}, patience={self.patience} and second_stage_epochs={self.second_stage_epochs} "
                 "must be at least 1"
             )
+        if self.loss not in get_args(LossKind):
+            raise ValueError(f"loss={self.loss!r} is none of {', '.join(get_args(LossKind))}")
+        if self.class_weights not in get_args(ClassWeights):
+            raise ValueError(f"class_weights={self.class_weights!r} is none of {', '.join(get_args(ClassWeights))}")
         if self.model != ENCODER and self.model not in NETWORKS:
             raise ValueError(f"unknown model {self.model!r}; models are {ENCODER}, {', '.join(sorted(NETWORKS))}")
         if self.model != ENCODER and self.freeze:
             raise ValueError(f"freeze={self.freeze} is for the encoder; model={self.model!r} has no such groups")
         if self.unfreeze_every and self.freeze:
             raise ValueError(f"unfreeze_every={self.unfreeze_every} opens stages, freeze={self.freeze} keeps them shut")
+        if self.model != ENCODER and (self.adapter or self.spectrogram):
+            raise ValueError(f"adapter and spectrogram are for the encoder; model={self.model!r} has no place for them")
         if self.model == ENCODER and self.weights:
             raise ValueError(f"weights={self.weights} is for networks; an encoder is given by --encoder")
         for name in ("mirror", "drop_channels", "time_mask", "band_stop", "cutmix", "label_smoothing"):
@@ -172,6 +181,16 @@ def adapters(*, tiny: bool = False) -> FinetuneRecipe:
     return _tiny(recipe) if tiny else recipe
 
 
+def fused(*, tiny: bool = False) -> FinetuneRecipe:
+    """Return a recipe of a frozen encoder that learns to listen to spectrograms, by cross-attention behind a gate.
+
+    `python -m training.finetune --recipe fused --shards DIR --task six-class --encoder DIR --output DIR`. Shards of the
+    profile six-class-spectrogram bring ten minutes; others have the window's own 50 s.
+    """
+    recipe = FinetuneRecipe(freeze=("stem", "trunk"), spectrogram=True, micro_batch=16, learning_rate=1e-3)
+    return _tiny(recipe) if tiny else recipe
+
+
 def resnet_gru(*, tiny: bool = False) -> FinetuneRecipe:
     """Return a recipe of the ResNet1D-GRU on raw EEG, from scratch; about 15 ms a window and epoch on a CPU core.
 
@@ -217,6 +236,7 @@ RECIPES: dict[str, Callable[..., FinetuneRecipe]] = {
     "probe": probe,
     "full_tiny": full_tiny,
     "adapters": adapters,
+    "fused": fused,
     "resnet_gru": resnet_gru,
     "eegnet": eegnet,
     "efficientnet_b3": efficientnet_b3,
