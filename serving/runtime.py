@@ -1,5 +1,6 @@
 """Answers from a bundle with onnxruntime alone; windows are prepared by the same code as in the pipeline."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,73 +10,173 @@ from typing import Any
 
 import numpy as np
 
-from serving.bundle import Bundle
-from signals.identity import source_sha256
-from signals.plan import plan_recording
-from signals.prepare import prepare_recording
-from signals.readers.registry import open_recording
-from signals.records import as_stored
+from signals import served
+from signals.answers import Uncertainty, mean_of_members, prediction_set, softmax, tempered, uncertainty
+from signals.bundle import Bundle, BundleError, Graph
 from signals.windows import Window
+
+GRAVE_FROM = 0.1
+"""Probability from which a class whose miss would be grave is worth an expert's look."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says about one window."""
+    """What the model says about one window. Research use only."""
 
     start_s: float
     stop_s: float
     predicted_class: str
-    probabilities: dict[str, float]
+    class_probabilities: dict[str, float]
+    """Calibrated; they add up to 1."""
+    confidence: float
+    """Probability of the predicted class."""
+    uncertainty: dict[str, float | None]
+    """total, aleatoric, epistemic: entropies in nats (`signals.answers`); the last two of ensembles only."""
+    prediction_set: tuple[str, ...] | None
+    """Classes that hold the label with the promised probability; None where the bundle was not calibrated for it."""
+    clinical_recommendation: str
+    """Who should look, and why; never what to do."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What an encoder makes of one window."""
+
+    start_s: float
+    stop_s: float
+    representation: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdicts:
+    """Answers as arrays, one row a window."""
+
+    probabilities: np.ndarray
+    """Calibrated, float64, shape (n_windows, n_classes)."""
+    uncertainty: Uncertainty
 
 
 def windows_of_file(bundle: Bundle, uri: str, *, mains_hz: float | None = None) -> Iterator[Window]:
-    """Yield the windows of a recording under the bundle's profile.
-
-    Raises signals.recording.UnreadableError for a file that cannot be used.
-    """
-    recording = open_recording(uri)
-    plan = plan_recording(
-        recording,
-        bundle.profile,
-        site_id="served",
-        subject_id="served",
-        source_sha256=source_sha256(uri),
-        mains_hz=mains_hz,
-    )
-    yield from prepare_recording(recording, plan)
+    """Yield the windows of a recording under the bundle's profile; raises as `signals.served.windows_of_file`."""
+    return served.windows_of_file(bundle.profile, uri, mains_hz=mains_hz)
 
 
 def run(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> Iterator[Answer]:
-    """Yield one answer a window, in order; `batch_size` bounds the memory."""
-    remaining = iter(windows)
-    while batch := list(islice(remaining, batch_size)):
-        yield from _answers(bundle, batch, probabilities(bundle, batch))
+    """Yield one answer a window, in order; `batch_size` bounds the memory. Raises as `verdicts`."""
+    for batch in _batches(windows, batch_size):
+        yield from _answers(bundle, batch, verdicts(bundle, batch))
+
+
+def embed(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> Iterator[Embedding]:
+    """Yield the first member's representation of each window, in order."""
+    for batch in _batches(windows, batch_size):
+        vectors = _run_graph(bundle, bundle.graphs[0], batch, "representation")
+        for window, vector in zip(batch, vectors, strict=True):
+            yield Embedding(window.start_s, _stop_s(window), tuple(vector.tolist()))
 
 
 def probabilities(bundle: Bundle, windows: Sequence[Window]) -> np.ndarray:
-    """Return calibrated class probabilities, float64, shape (n_windows, n_classes)."""
-    scale = bundle.normaliser.apply
-    types = bundle.profile.signal.sensor_types
-    signal = np.stack([scale(as_stored(w.data, types), w.ch_state, w.subject_id, w.site_id, types) for w in windows])
-    ch_state = np.stack([w.ch_state for w in windows]).astype(np.int64)
-    (logits,) = _session(bundle.model_path).run(["logits"], {"signal": signal.astype(np.float32), "ch_state": ch_state})
-    scaled = logits.astype(np.float64) / bundle.temperature
-    exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+    """Return calibrated class probabilities, float64, shape (n_windows, n_classes); raises as `verdicts`."""
+    return verdicts(bundle, windows).probabilities
 
 
-def _answers(bundle: Bundle, windows: Sequence[Window], probs: np.ndarray) -> Iterator[Answer]:
-    for window, row in zip(windows, probs, strict=True):
+def verdicts(bundle: Bundle, windows: Sequence[Window]) -> Verdicts:
+    """Return calibrated probabilities and how unsure they are.
+
+    Raises BundleError for an encoder, and for windows of other channels or another rate or length than the bundle
+    takes.
+    """
+    _ = bundle.classes  # an encoder is refused before anything is computed
+    logits = np.stack([_run_graph(bundle, graph, windows, "logits") for graph in bundle.graphs])
+    if bundle.combiner is None:
+        combined = mean_of_members(logits)
+    else:
+        (stacked,) = _session(bundle.path / bundle.combiner).run(["logits"], {"logits": logits})
+        combined = softmax(stacked)
+    temperature = bundle.calibration.temperature
+    calibrated = tempered(combined, temperature)
+    return Verdicts(probabilities=calibrated, uncertainty=uncertainty(logits, calibrated, temperature))
+
+
+def check_windows(bundle: Bundle, graph: Graph, windows: Sequence[Window]) -> None:
+    """Raise BundleError, in one line, for a window that a graph cannot take."""
+    for window in windows:
+        if window.modality != bundle.modality.name or len(window.data) != bundle.modality.n_chans:
+            raise BundleError(
+                f"a window has {len(window.data)} channels of {window.modality}, "
+                f"the bundle takes {bundle.modality.n_chans} of {bundle.modality.name}"
+            )
+        n_times = window.data.shape[1]
+        if n_times < graph.min_times or n_times % graph.step_times:
+            raise BundleError(
+                f"a window has {n_times / window.sfreq:g} s, the bundle takes {graph.min_times / window.sfreq:g} s or "
+                f"more, in steps of {graph.step_times / window.sfreq:g} s"
+            )
+
+
+def _run_graph(bundle: Bundle, graph: Graph, windows: Sequence[Window], output: str) -> np.ndarray:
+    check_windows(bundle, graph, windows)
+    signal, ch_state = served.model_input(windows, graph.normaliser)
+    (result,) = _session(bundle.path / graph.file).run([output], {"signal": signal, "ch_state": ch_state})
+    return np.asarray(result)
+
+
+def _batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
+    remaining = iter(windows)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def _answers(bundle: Bundle, windows: Sequence[Window], said: Verdicts) -> Iterator[Answer]:
+    for row, (window, probs) in enumerate(zip(windows, said.probabilities, strict=True)):
+        conformal = bundle.calibration.conformal
+        held = None if conformal is None else prediction_set(probs, conformal, bundle.classes)
+        parts = {name: getattr(said.uncertainty, name) for name in ("total", "aleatoric", "epistemic")}
         yield Answer(
             start_s=window.start_s,
-            stop_s=window.start_s + window.data.shape[1] / window.sfreq,
-            predicted_class=bundle.task.classes[int(row.argmax())],
-            probabilities=dict(zip(bundle.task.classes, row.tolist(), strict=True)),
+            stop_s=_stop_s(window),
+            predicted_class=bundle.classes[int(probs.argmax())],
+            class_probabilities=dict(zip(bundle.classes, probs.tolist(), strict=True)),
+            confidence=float(probs.max()),
+            uncertainty={name: None if part is None else float(part[row]) for name, part in parts.items()},
+            prediction_set=held,
+            clinical_recommendation=recommendation(bundle, probs, held),
         )
 
 
-@lru_cache(maxsize=4)
+def recommendation(bundle: Bundle, probs: np.ndarray, held: Sequence[str] | None) -> str:
+    """Return who should look at a window, and why; it never says what to do with a patient.
+
+    Flagged is what the model abstains from, what it cannot tell apart, a finding of the task, and a window whose grave
+    alternative is not unlikely.
+    """
+    below, task = bundle.calibration.abstain_below, bundle.task
+    found = dict(zip(bundle.classes, probs.tolist(), strict=True))
+    predicted = max(found, key=found.__getitem__)
+    graver = [true for true, taken_for in task.grave if taken_for == predicted] if task is not None else []
+    likely = [name for name in graver if found[name] >= GRAVE_FROM]
+    if below is not None and found[predicted] < below:
+        why = f"the model abstains, its confidence is below {below:.2f}"
+    elif held is not None and len(held) != 1:
+        why = f"cannot tell apart {', '.join(held)}" if held else "unlike what the model was calibrated on"
+    elif task is not None and predicted in task.findings:
+        why = f"possible {predicted}"
+    elif likely:
+        why = f"{likely[0]} is not ruled out"
+    else:
+        return "no flag (research use only)"
+    return f"flag for expert review: {why} (research use only)"
+
+
+def _stop_s(window: Window) -> float:
+    return window.start_s + window.data.shape[1] / window.sfreq
+
+
+@lru_cache(maxsize=8)
 def _session(path: Path) -> Any:
     import onnxruntime  # 0.2 s, and only those who ask for an answer need it
 
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    # The variable that torch and BLAS obey; 0 lets ONNX Runtime take every core.
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -20,6 +20,8 @@ class Task:
     """The stretch that the label speaks of, seconds from the window's start; None for the whole window."""
     grave: tuple[tuple[str, str], ...] = ()
     """(true, predicted) pairs that harm most."""
+    findings: tuple[str, ...] = ()
+    """Classes that an expert should look at wherever a model says them."""
     description: str = ""
     """One sentence for reports."""
 
@@ -47,6 +49,7 @@ SIX_CLASS = Task(
         ("GPD", "Other"),
         ("Other", "Seizure"),
     ),
+    findings=("Seizure", "LPD", "GPD", "LRDA", "GRDA"),
     description="Harmful brain activity on 50 s of EEG; the label speaks of the middle 10 s.",
 )
 
@@ -55,6 +58,7 @@ TASKS: dict[str, Task] = {
     for task in (
         SIX_CLASS,
         Task(name="epilepsy", classes=("Control", "Epilepsy"), window_s=10.0, grave=(("Epilepsy", "Control"),),
+             findings=("Epilepsy",),
              description="Epilepsy against control from resting EEG of a consumer headset."),
         Task(name="adhd", classes=("Control", "ADHD"), window_s=10.0,
              description="ADHD against control in children during a visual task."),

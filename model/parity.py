@@ -1,0 +1,195 @@
+"""Whether exported graphs answer as torch does: on real and synthetic windows, in many shapes, with channels absent."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import cycle, zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.graphs import Exportable
+from signals.answers import mean_of_members, softmax, tempered
+from signals.manifest import read_manifest
+from signals.modality import Modality
+from signals.records import decode_window
+from signals.synthetic.sources import aperiodic, shaped_noise
+from signals.tfrecord import read_shard
+from signals.windows import ABSENT, MEASURED
+
+TOLERANCE = 1e-4
+"""Largest difference of a class probability between torch and ONNX in fp32; of an embedding, in units of its size."""
+N_WINDOWS = 200
+BATCH_SIZES = (1, 2, 3, 8, 16)
+SHAPES = ("whole", "fewer channels", "shorter", "longer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How well exported graphs agree with torch."""
+
+    n_windows: int
+    n_synthetic: int
+    max_probability_difference: float
+    """Of an encoder: the largest difference of an embedding, divided by the embeddings' root mean square."""
+    decisions_differ: int
+    tolerance: float = TOLERANCE
+    shapes: dict[str, int] = field(default_factory=dict)
+    """Windows by what was done to them (`SHAPES`)."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the graphs may be shipped."""
+        return self.decisions_differ == 0 and self.max_probability_difference <= self.tolerance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Windows of one shape, µV."""
+
+    data: np.ndarray = field(repr=False)
+    """float32, shape (n_windows, n_chans, n_times)."""
+    ch_state: np.ndarray = field(repr=False)
+    """int64, shape (n_windows, n_chans)."""
+    people: tuple[tuple[str, str], ...]
+    """(subject, site) of each, for the scales."""
+    shape: str
+    n_synthetic: int
+
+    def input(self, model: Exportable) -> tuple[np.ndarray, np.ndarray]:
+        """Return (signal, ch_state) as a member wants them."""
+        rows = zip(self.data, self.ch_state, self.people, strict=True)
+        signal = np.stack([model.normaliser.apply(x, state, *person) for x, state, person in rows])
+        return signal, self.ch_state
+
+
+_Single = tuple[np.ndarray, np.ndarray, tuple[str, str], bool]
+"""data, ch_state, (subject, site), whether synthetic"""
+
+
+def probes(models: Sequence[Exportable], shards: Sequence[Path], *, n_windows: int, seed: int = 0) -> Iterator[Probe]:
+    """Yield `n_windows` windows or more in batches of `BATCH_SIZES` and `SHAPES`, half of them from the shards.
+
+    Raises signals.manifest.ManifestError for a folder that is no shard set.
+    """
+    rng = np.random.default_rng(seed)
+    step, shortest = max(m.step_times for m in models), max(m.min_times for m in models)
+    stored = list(_stored(shards, n_windows=(n_windows + 1) // 2))
+    n_times = stored[0][0].shape[1]
+    made = [_synthetic(rng, models[0].modality, n_times) for _ in range(n_windows - len(stored))]
+    # Of either kind in turn, so that every shape and batch size sees both.
+    singles = [single for pair in zip_longest(stored, made) for single in pair if single is not None]
+    sizes, shapes, start = cycle(BATCH_SIZES), cycle(SHAPES), 0
+    while start < len(singles):
+        size = next(sizes)
+        yield _shaped(rng, singles[start : start + size], next(shapes), step=step, shortest=shortest)
+        start += size
+
+
+def _stored(shards: Sequence[Path], *, n_windows: int) -> Iterator[_Single]:
+    """Yield windows evenly spread over the shard sets."""
+    manifests = [(folder, read_manifest(folder)) for folder in shards]
+    files = [(folder / shard.path, shard.n_windows) for folder, manifest in manifests for shard in manifest.shards]
+    wanted = set(np.linspace(0, sum(n for _, n in files) - 1, n_windows).astype(int).tolist())
+    number = 0
+    for path, n in files:
+        if wanted.isdisjoint(range(number, number + n)):
+            number += n
+            continue
+        for record in read_shard(path):
+            if number in wanted:
+                window = decode_window(record)
+                yield window.data, window.ch_state.astype(np.int64), (window.subject_id, window.site_id), False
+            number += 1
+
+
+def _synthetic(rng: np.random.Generator, modality: Modality, n_times: int) -> _Single:
+    """Return noise with the spectrum of EEG, loud or quiet, with a sharp discharge, a dead channel or neither."""
+    power = aperiodic(np.fft.rfftfreq(n_times, 1 / modality.sfreq), exponent=rng.uniform(0.5, 2.0))
+    data = shaped_noise(rng, np.tile(power, (modality.n_chans, 1)), n_times).astype(np.float64)
+    data *= rng.uniform(2, 100) / data.std()
+    if rng.random() < 0.5:
+        at = int(rng.integers(n_times - 64))
+        data[:, at : at + 64] += rng.uniform(100, 2000) * np.hanning(64)
+    if rng.random() < 0.3:
+        data[rng.integers(modality.n_chans)] = 0.0
+    state = np.full(modality.n_chans, MEASURED, dtype=np.int64)
+    return data.astype(np.float32), state, ("synthetic", "synthetic"), True
+
+
+def _shaped(rng: np.random.Generator, singles: Sequence[_Single], shape: str, *, step: int, shortest: int) -> Probe:
+    data, states = np.stack([single[0] for single in singles]), np.stack([single[1] for single in singles])
+    n_chans, n_times = data.shape[1:]
+    if shape == "fewer channels":
+        states = states.copy()
+        for row in states:
+            row[rng.choice(n_chans, int(rng.integers(1, n_chans // 2 + 1)), replace=False)] = ABSENT
+    elif shape == "shorter":
+        n_steps = int(rng.integers(min(shortest, n_times) // step, n_times // step + 1))
+        data = np.ascontiguousarray(data[:, :, : n_steps * step])
+    elif shape == "longer":
+        data = np.concatenate([data, data[:, :, : n_times // step // 2 * step]], axis=2)
+    people = tuple(single[2] for single in singles)
+    return Probe(
+        data=data, ch_state=states, people=people, shape=shape, n_synthetic=sum(single[3] for single in singles)
+    )
+
+
+def onnx_session(path: Path) -> Any:
+    """Return an ONNX Runtime session on the CPU."""
+    import onnxruntime  # only the comparison needs it
+
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def compare(
+    models: Sequence[Exportable],
+    graphs: Sequence[Path],
+    looked_at: Iterator[Probe],
+    *,
+    temperature: float = 1.0,
+    combiner: tuple[torch.nn.Module, Path] | None = None,
+) -> Parity:
+    """Return how far calibrated probabilities (of an encoder: embeddings) of graphs are from torch's."""
+    sessions = [onnx_session(path) for path in graphs]
+    stack = None if combiner is None else onnx_session(combiner[1])
+    found = Parity(n_windows=0, n_synthetic=0, max_probability_difference=0.0, decisions_differ=0)
+    for probe in looked_at:
+        ours, theirs = [], []
+        for model, session in zip(models, sessions, strict=True):
+            signal, ch_state = probe.input(model)
+            with torch.inference_mode():
+                ours.append(model.network(torch.from_numpy(signal), torch.from_numpy(ch_state))[0].numpy())
+            theirs.append(session.run([model.outputs[0]], {"signal": signal, "ch_state": ch_state})[0])
+        if models[0].task is None:
+            a, b = ours[0], theirs[0]
+            difference, differ = np.abs(a - b).max() / np.sqrt(np.square(a).mean()), 0
+        else:
+            a = tempered(_combined(np.stack(ours), combiner and combiner[0]), temperature)
+            b = tempered(_combined(np.stack(theirs), stack), temperature)
+            difference, differ = np.abs(a - b).max(), int((a.argmax(1) != b.argmax(1)).sum())
+        found = _with(found, probe, float(difference), differ)
+    return found
+
+
+def _combined(logits: np.ndarray, combiner: Any) -> np.ndarray:
+    if combiner is None:
+        return mean_of_members(logits)
+    if isinstance(combiner, torch.nn.Module):
+        with torch.inference_mode():
+            return softmax(combiner(torch.from_numpy(logits)).numpy())
+    return softmax(combiner.run(["logits"], {"logits": logits})[0])
+
+
+def _with(found: Parity, probe: Probe, difference: float, differ: int) -> Parity:
+    n_windows = len(probe.data)
+    return replace(
+        found,
+        n_windows=found.n_windows + n_windows,
+        n_synthetic=found.n_synthetic + probe.n_synthetic,
+        # NumPy's maximum, unlike Python's, lets a NaN through, and a NaN fails the gate.
+        max_probability_difference=float(np.maximum(found.max_probability_difference, difference)),
+        decisions_differ=found.decisions_differ + differ,
+        shapes={**found.shapes, probe.shape: found.shapes.get(probe.shape, 0) + n_windows},
+    )

@@ -1,0 +1,41 @@
+"""What a model is asked about one file: its windows under a profile, and the arrays that go into a network."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from signals.identity import source_sha256
+from signals.normalise import Normaliser
+from signals.plan import plan_recording
+from signals.prepare import prepare_recording
+from signals.profiles import Profile
+from signals.readers.registry import open_recording
+from signals.records import as_stored
+from signals.windows import Window
+
+
+def windows_of_file(profile: Profile, uri: str, *, mains_hz: float | None = None) -> Iterator[Window]:
+    """Yield the windows of a recording, prepared by the same code as in the pipeline.
+
+    Raises signals.recording.UnreadableError for a file that cannot be used: it is too short, has too few of the
+    profile's channels, is no recording at all.
+    """
+    recording = open_recording(uri)
+    plan = plan_recording(
+        recording,
+        profile,
+        site_id="served",
+        subject_id="served",
+        source_sha256=source_sha256(uri),
+        mains_hz=mains_hz,
+    )
+    yield from prepare_recording(recording, plan)
+
+
+def model_input(windows: Sequence[Window], normaliser: Normaliser) -> tuple[np.ndarray, np.ndarray]:
+    """Return (signal float32 (n_windows, n_chans, n_times), normalised; ch_state int64 (n_windows, n_chans)).
+
+    Samples are rounded as shards store them, so that a served window is the one that training saw.
+    """
+    signal = [normaliser.apply(as_stored(w.data), w.ch_state, w.subject_id, w.site_id) for w in windows]
+    return np.stack(signal).astype(np.float32), np.stack([w.ch_state for w in windows]).astype(np.int64)
