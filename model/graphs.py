@@ -177,12 +177,17 @@ def write_graph(model: Exportable, path: Path) -> None:
 
 
 def strip(path: Path) -> None:
-    """Take the exporter's notes out of a graph: a third of a small file, and paths of the machine that wrote it."""
+    """Take out of a graph what a runtime does not need: shapes it can infer, and the exporter's notes.
+
+    They are a third of a small file, tell paths of the machine that wrote it, and noted shapes get in the way of
+    whoever changes the graph.
+    """
     import onnx  # only exports need it
 
-    graph = onnx.load(path)
-    for part in (graph, graph.graph, *graph.graph.node, *graph.graph.initializer, *graph.graph.value_info,
-                 *graph.graph.input, *graph.graph.output, *graph.functions):  # fmt: skip
+    model = onnx.load(path)
+    graph = model.graph
+    del graph.value_info[:]
+    for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *model.functions):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
-    onnx.save(graph, path)
+    onnx.save(model, path)

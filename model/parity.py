@@ -11,11 +11,9 @@ import torch
 
 from model.graphs import Exportable
 from signals.answers import mean_of_members, softmax, tempered
-from signals.manifest import read_manifest
 from signals.modality import Modality
-from signals.records import decode_window
+from signals.served import windows_of_shards
 from signals.synthetic.sources import aperiodic, shaped_noise
-from signals.tfrecord import read_shard
 from signals.windows import ABSENT, MEASURED
 
 TOLERANCE = 1e-4
@@ -75,7 +73,8 @@ def probes(models: Sequence[Exportable], shards: Sequence[Path], *, n_windows: i
     """
     rng = np.random.default_rng(seed)
     step, shortest = max(m.step_times for m in models), max(m.min_times for m in models)
-    stored = list(_stored(shards, n_windows=(n_windows + 1) // 2))
+    chosen = windows_of_shards(shards, n_windows=(n_windows + 1) // 2)
+    stored = [(w.data, w.ch_state.astype(np.int64), (w.subject_id, w.site_id), False) for w in chosen]
     n_times = stored[0][0].shape[1]
     made = [_synthetic(rng, models[0].modality, n_times) for _ in range(n_windows - len(stored))]
     # Of either kind in turn, so that every shape and batch size sees both.
@@ -85,23 +84,6 @@ def probes(models: Sequence[Exportable], shards: Sequence[Path], *, n_windows: i
         size = next(sizes)
         yield _shaped(rng, singles[start : start + size], next(shapes), step=step, shortest=shortest)
         start += size
-
-
-def _stored(shards: Sequence[Path], *, n_windows: int) -> Iterator[_Single]:
-    """Yield windows evenly spread over the shard sets."""
-    manifests = [(folder, read_manifest(folder)) for folder in shards]
-    files = [(folder / shard.path, shard.n_windows) for folder, manifest in manifests for shard in manifest.shards]
-    wanted = set(np.linspace(0, sum(n for _, n in files) - 1, n_windows).astype(int).tolist())
-    number = 0
-    for path, n in files:
-        if wanted.isdisjoint(range(number, number + n)):
-            number += n
-            continue
-        for record in read_shard(path):
-            if number in wanted:
-                window = decode_window(record)
-                yield window.data, window.ch_state.astype(np.int64), (window.subject_id, window.site_id), False
-            number += 1
 
 
 def _synthetic(rng: np.random.Generator, modality: Modality, n_times: int) -> _Single:

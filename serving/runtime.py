@@ -91,7 +91,7 @@ def verdicts(bundle: Bundle, windows: Sequence[Window]) -> Verdicts:
     if bundle.combiner is None:
         combined = mean_of_members(logits)
     else:
-        (stacked,) = _session(bundle.path / bundle.combiner).run(["logits"], {"logits": logits})
+        (stacked,) = onnx_session(bundle.path / bundle.combiner).run(["logits"], {"logits": logits})
         combined = softmax(stacked)
     temperature = bundle.calibration.temperature
     calibrated = tempered(combined, temperature)
@@ -117,7 +117,7 @@ def check_windows(bundle: Bundle, graph: Graph, windows: Sequence[Window]) -> No
 def _run_graph(bundle: Bundle, graph: Graph, windows: Sequence[Window], output: str) -> np.ndarray:
     check_windows(bundle, graph, windows)
     signal, ch_state = served.model_input(windows, graph.normaliser)
-    (result,) = _session(bundle.path / graph.file).run([output], {"signal": signal, "ch_state": ch_state})
+    (result,) = onnx_session(bundle.path / graph.file).run([output], {"signal": signal, "ch_state": ch_state})
     return np.asarray(result)
 
 
@@ -173,7 +173,8 @@ def _stop_s(window: Window) -> float:
 
 
 @lru_cache(maxsize=8)
-def _session(path: Path) -> Any:
+def onnx_session(path: Path) -> Any:
+    """Return the ONNX Runtime session of a file, kept for the next time."""
     import onnxruntime  # 0.2 s, and only those who ask for an answer need it
 
     options = onnxruntime.SessionOptions()

@@ -1,16 +1,19 @@
-"""What a model is asked about one file: its windows under a profile, and the arrays that go into a network."""
+"""What a model is asked: windows of a file under a profile, or of shards, and the arrays that go into a network."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from signals.identity import source_sha256
+from signals.manifest import read_manifest
 from signals.normalise import Normaliser
 from signals.plan import plan_recording
 from signals.prepare import prepare_recording
 from signals.profiles import Profile
 from signals.readers.registry import open_recording
-from signals.records import as_stored
+from signals.records import as_stored, decode_window
+from signals.tfrecord import read_shard
 from signals.windows import Window
 
 
@@ -30,6 +33,24 @@ def windows_of_file(profile: Profile, uri: str, *, mains_hz: float | None = None
         mains_hz=mains_hz,
     )
     yield from prepare_recording(recording, plan)
+
+
+def windows_of_shards(shards: Sequence[Path], *, n_windows: int | None = None) -> Iterator[Window]:
+    """Yield `n_windows` windows evenly spread over shard sets, or all of them, in order.
+
+    Raises signals.manifest.ManifestError for a folder that is no finished shard set.
+    """
+    manifests = [(folder, read_manifest(folder)) for folder in shards]
+    files = [(folder / shard.path, shard.n_windows) for folder, manifest in manifests for shard in manifest.shards]
+    total = sum(n for _, n in files)
+    numbers = np.arange(total) if n_windows is None else np.linspace(0, total - 1, min(n_windows, total)).astype(int)
+    wanted, number = set(numbers.tolist()), 0
+    for path, n in files:
+        if not wanted.isdisjoint(range(number, number + n)):
+            for at, record in enumerate(read_shard(path), start=number):
+                if at in wanted:
+                    yield decode_window(record)
+        number += n
 
 
 def model_input(windows: Sequence[Window], normaliser: Normaliser) -> tuple[np.ndarray, np.ndarray]:
