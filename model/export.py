@@ -126,6 +126,7 @@ def about_bundle(what: Export, agreement: Parity) -> dict[str, Any]:
             step_times=model.step_times,
             min_times=model.min_times,
             weights_sha256=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+            reads_spectrogram=model.reads_spectrogram,
         )
         for file, model, folder in zip(what.files, what.models, what.folders, strict=True)
     )

@@ -1,8 +1,9 @@
 """Networks as ONNX graphs with a dynamic batch and a dynamic length, and all that a bundle must say of them."""
 
 import json
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.classifier import Classifier, ClassifierConfig
+from model.classifier import Classifier
 from model.encoder import Encoder, EncoderConfig, electrode_ids
-from model.supervised import MODEL_TYPE as SUPERVISED
+from model.saved import TaskModel, load_task_model, model_name
 from model.supervised import Supervised
 from signals.bundle import BundleError
 from signals.modality import Modality
 from signals.normalise import Normaliser
+from signals.surroundings import SPECTROGRAM_SHAPE
 from signals.tasks import TASKS, Task
 from signals.windows import MEASURED
 
@@ -41,6 +43,13 @@ class Exportable:
     """The length must be a multiple of this, samples."""
     min_times: int
     """Shortest window, samples."""
+    reads_spectrogram: bool = False
+    """Whether the network is called with spectrograms alone."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of what the network is called with."""
+        return ("spectrogram",) if self.reads_spectrogram else ("signal", "ch_state")
 
     @property
     def outputs(self) -> tuple[str, str]:
@@ -54,51 +63,56 @@ class Exportable:
 
 
 def load_exportable(folder: Path) -> Exportable:
-    """Return a saved `Classifier` or `Supervised`, ready to be exported.
+    """Return a saved task model, ready to be exported.
 
     Raises BundleError for a folder that holds none, and for a network that does not say how its windows were prepared.
     """
-    config = _config(folder)
-    if config.get("model_type") == SUPERVISED:
-        return _supervised(folder)
-    if config.get("model_type") != ClassifierConfig.model_type:
-        raise BundleError(f"{folder} holds a {config.get('model_type')!r}: export takes classifiers and networks")
-    classifier = Classifier.from_pretrained(folder, local_files_only=True).eval()
-    step = classifier.encoder.config.token_times
-    span = classifier.head.span_tokens
-    return Exportable(
-        network=classifier,
-        name="encoder and head",
-        task=TASKS[classifier.config.task],
-        modality=classifier.modality,
-        normaliser=classifier.normaliser,
-        profile=classifier.config.profile,
-        provenance=classifier.config.provenance,
-        step_times=step,
-        min_times=step * (2 if span is None else max(2, span[1])),
-    )
-
-
-def _supervised(folder: Path) -> Exportable:
     try:
-        model = Supervised.from_pretrained(folder)
-    except ValueError as error:
+        model = load_task_model(folder)
+    except (ValueError, FileNotFoundError) as error:
         raise BundleError(str(error)) from None
-    if not model.profile:
+    config, spectrogram = model.config, isinstance(model, Supervised) and model.reads_spectrogram
+    if config.task not in TASKS:
+        raise BundleError(f"{folder} is for the unknown task {config.task!r}; tasks are {', '.join(sorted(TASKS))}")
+    if "window_s" not in config.profile:
         raise BundleError(f"{folder} does not say how its windows were prepared (no profile): fit and save it again")
-    second = round(model.modality.sfreq)
-    span = model.task.label_span_s
+    if spectrogram and not config.profile.get("spectrogram"):
+        raise BundleError(f"{folder} reads spectrograms that its profile does not make: prepare six-class-spectrogram")
+    step, shortest = _lengths(model)
     return Exportable(
-        network=model,
-        name=model.name,
-        task=model.task,
+        network=SpectrogramOnly(model).eval() if spectrogram else model,
+        name=model_name(model),
+        task=TASKS[config.task],
         modality=model.modality,
         normaliser=model.normaliser,
-        profile=model.profile,
-        provenance=model.provenance,
-        step_times=second,
-        min_times=second * (2 if span is None else round(span[1])),
+        profile=config.profile,
+        provenance=config.provenance,
+        step_times=step,
+        min_times=shortest,
+        reads_spectrogram=spectrogram,
     )
+
+
+def _lengths(model: TaskModel) -> tuple[int, int]:
+    """Return the step that lengths are multiples of, and the shortest: it must reach the end of the label's span."""
+    if isinstance(model, Classifier):
+        step, span = int(model.encoder.config.token_times), model.head.span_tokens
+        return step, step * (2 if span is None else max(2, span[1]))
+    step, span_s = round(model.modality.sfreq), model.config.label_span_s
+    return step, step * (2 if span_s is None else max(2, math.ceil(span_s[1])))
+
+
+class SpectrogramOnly(nn.Module):
+    """A network on spectrograms without the samples that it does not read."""
+
+    def __init__(self, model: Supervised) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, spectrogram_BRFS: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (logits_BK, embedding_BD)."""
+        logits_BK, embedding_BD = self.model.network(spectrogram_BRFS)
+        return logits_BK, embedding_BD
 
 
 def load_encoder(
@@ -150,24 +164,50 @@ class Embedder(nn.Module):
 
 
 def write_graph(model: Exportable, path: Path) -> None:
-    """Write a network as ONNX: inputs signal and ch_state, both of any batch size, the signal of any length."""
-    n_chans = model.modality.n_chans
-    example = (
-        torch.randn(2, n_chans, model.min_times + model.step_times),
-        torch.full((2, n_chans), MEASURED, dtype=torch.int64),
-    )
+    """Write a network as ONNX with a dynamic batch and, of a signal, a dynamic length.
+
+    Raises BundleError where the exporter has no form for an operator of it.
+    """
+    example, shapes = _example(model)
+    try:
+        _export(model.network, example, path, inputs=model.inputs, outputs=model.outputs, shapes=shapes)
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise BundleError(f"network {model.name} has no form in ONNX: {str(error).strip().splitlines()[0]}") from error
+
+
+def _example(model: Exportable) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
+    """Return inputs to trace a network with, and which of their dimensions are free."""
+    batch = torch.export.Dim("batch", min=1, max=65536)
+    if model.reads_spectrogram:
+        return (torch.randn(2, *SPECTROGRAM_SHAPE),), ({0: batch},)
+    n_chans, n_times = model.modality.n_chans, model.min_times + model.step_times
+    example = torch.randn(2, n_chans, n_times), torch.full((2, n_chans), MEASURED, dtype=torch.int64)
     # One unknown a step: the length must stay a multiple of it.
     steps = torch.export.Dim("n_steps", min=model.min_times // model.step_times, max=MAX_STEPS)
-    batch = torch.export.Dim("batch", min=1, max=65536)
+    return example, ({0: batch, 2: model.step_times * steps}, {0: batch})
+
+
+def write_combiner(stacker: nn.Module, n_members: int, n_classes: int, path: Path) -> None:
+    """Write a meta-learner (`model.stacking`) as ONNX: members' probabilities in, logits out."""
+    example = torch.full((2, n_members, n_classes), 1 / n_classes)
+    free = ({0: torch.export.Dim("batch", min=1, max=65536)},)
+    outputs = ("logits", "weights", "members")
+    _export(stacker, (example,), path, inputs=("probabilities",), outputs=outputs, shapes=free)
+
+
+def _export(
+    network: nn.Module, example: tuple[Tensor, ...], path: Path, *, inputs: Sequence[str], outputs: Sequence[str],
+    shapes: Any,
+) -> None:  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         torch.onnx.export(
-            model.network,
+            network,
             example,
             path,
-            input_names=["signal", "ch_state"],
-            output_names=list(model.outputs),
-            dynamic_shapes=({0: batch, 2: model.step_times * steps}, {0: batch}),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=shapes,
             opset_version=OPSET,
             dynamo=True,
             external_data=False,

@@ -11,6 +11,7 @@ import torch
 
 from model.graphs import Exportable
 from signals.answers import mean_of_members, softmax, tempered
+from signals.bundle import BundleError
 from signals.modality import Modality
 from signals.served import windows_of_shards
 from signals.synthetic.sources import aperiodic, shaped_noise
@@ -54,16 +55,29 @@ class Probe:
     """(subject, site) of each, for the scales."""
     shape: str
     n_synthetic: int
+    spectrogram: np.ndarray | None = field(default=None, repr=False)
+    """float32, shape (n_windows, *SPECTROGRAM_SHAPE); None where no window carries one."""
 
-    def input(self, model: Exportable) -> tuple[np.ndarray, np.ndarray]:
-        """Return (signal, ch_state) as a member wants them."""
+    def feed(self, model: Exportable) -> dict[str, np.ndarray]:
+        """Return a member's inputs by name; raises BundleError where it reads spectrograms and there are none."""
+        if model.reads_spectrogram:
+            if self.spectrogram is None:
+                raise BundleError(f"network {model.name} reads spectrograms, and the shards carry none")
+            return {"spectrogram": self.spectrogram}
         rows = zip(self.data, self.ch_state, self.people, strict=True)
         signal = np.stack([model.normaliser.apply(x, state, *person) for x, state, person in rows])
-        return signal, self.ch_state
+        return {"signal": signal, "ch_state": self.ch_state}
 
 
-_Single = tuple[np.ndarray, np.ndarray, tuple[str, str], bool]
-"""data, ch_state, (subject, site), whether synthetic"""
+@dataclass(frozen=True, kw_only=True)
+class _Single:
+    """One window, before it is cut to a shape."""
+
+    data: np.ndarray
+    ch_state: np.ndarray
+    person: tuple[str, str]
+    spectrogram: np.ndarray | None
+    is_synthetic: bool = False
 
 
 def probes(models: Sequence[Exportable], shards: Sequence[Path], *, n_windows: int, seed: int = 0) -> Iterator[Probe]:
@@ -74,9 +88,16 @@ def probes(models: Sequence[Exportable], shards: Sequence[Path], *, n_windows: i
     rng = np.random.default_rng(seed)
     step, shortest = max(m.step_times for m in models), max(m.min_times for m in models)
     chosen = windows_of_shards(shards, n_windows=(n_windows + 1) // 2)
-    stored = [(w.data, w.ch_state.astype(np.int64), (w.subject_id, w.site_id), False) for w in chosen]
-    n_times = stored[0][0].shape[1]
-    made = [_synthetic(rng, models[0].modality, n_times) for _ in range(n_windows - len(stored))]
+    stored = [
+        _Single(
+            data=w.data,
+            ch_state=w.ch_state.astype(np.int64),
+            person=(w.subject_id, w.site_id),
+            spectrogram=w.spectrogram,
+        )
+        for w in chosen
+    ]
+    made = [_synthetic(rng, models[0].modality, stored[0]) for _ in range(n_windows - len(stored))]
     # Of either kind in turn, so that every shape and batch size sees both.
     singles = [single for pair in zip_longest(stored, made) for single in pair if single is not None]
     sizes, shapes, start = cycle(BATCH_SIZES), cycle(SHAPES), 0
@@ -86,8 +107,9 @@ def probes(models: Sequence[Exportable], shards: Sequence[Path], *, n_windows: i
         start += size
 
 
-def _synthetic(rng: np.random.Generator, modality: Modality, n_times: int) -> _Single:
+def _synthetic(rng: np.random.Generator, modality: Modality, like: _Single) -> _Single:
     """Return noise with the spectrum of EEG, loud or quiet, with a sharp discharge, a dead channel or neither."""
+    n_times = like.data.shape[1]
     power = aperiodic(np.fft.rfftfreq(n_times, 1 / modality.sfreq), exponent=rng.uniform(0.5, 2.0))
     data = shaped_noise(rng, np.tile(power, (modality.n_chans, 1)), n_times).astype(np.float64)
     data *= rng.uniform(2, 100) / data.std()
@@ -96,15 +118,23 @@ def _synthetic(rng: np.random.Generator, modality: Modality, n_times: int) -> _S
         data[:, at : at + 64] += rng.uniform(100, 2000) * np.hanning(64)
     if rng.random() < 0.3:
         data[rng.integers(modality.n_chans)] = 0.0
-    state = np.full(modality.n_chans, MEASURED, dtype=np.int64)
-    return data.astype(np.float32), state, ("synthetic", "synthetic"), True
+    spectrogram = None
+    if like.spectrogram is not None:
+        spectrogram = rng.normal(size=like.spectrogram.shape).astype(np.float32)
+        spectrogram[..., : int(rng.integers(like.spectrogram.shape[-1] // 2))] = np.nan
+    return _Single(
+        data=data.astype(np.float32),
+        ch_state=np.full(modality.n_chans, MEASURED, dtype=np.int64),
+        person=("synthetic", "synthetic"),
+        spectrogram=spectrogram,
+        is_synthetic=True,
+    )
 
 
 def _shaped(rng: np.random.Generator, singles: Sequence[_Single], shape: str, *, step: int, shortest: int) -> Probe:
-    data, states = np.stack([single[0] for single in singles]), np.stack([single[1] for single in singles])
+    data, states = np.stack([one.data for one in singles]), np.stack([one.ch_state for one in singles])
     n_chans, n_times = data.shape[1:]
     if shape == "fewer channels":
-        states = states.copy()
         for row in states:
             row[rng.choice(n_chans, int(rng.integers(1, n_chans // 2 + 1)), replace=False)] = ABSENT
     elif shape == "shorter":
@@ -112,9 +142,14 @@ def _shaped(rng: np.random.Generator, singles: Sequence[_Single], shape: str, *,
         data = np.ascontiguousarray(data[:, :, : n_steps * step])
     elif shape == "longer":
         data = np.concatenate([data, data[:, :, : n_times // step // 2 * step]], axis=2)
-    people = tuple(single[2] for single in singles)
+    around = [one.spectrogram for one in singles if one.spectrogram is not None]
     return Probe(
-        data=data, ch_state=states, people=people, shape=shape, n_synthetic=sum(single[3] for single in singles)
+        data=data,
+        ch_state=states,
+        people=tuple(one.person for one in singles),
+        shape=shape,
+        n_synthetic=sum(one.is_synthetic for one in singles),
+        spectrogram=np.stack(around) if len(around) == len(singles) else None,
     )
 
 
@@ -140,10 +175,10 @@ def compare(
     for probe in looked_at:
         ours, theirs = [], []
         for model, session in zip(models, sessions, strict=True):
-            signal, ch_state = probe.input(model)
+            feed = probe.feed(model)
             with torch.inference_mode():
-                ours.append(model.network(torch.from_numpy(signal), torch.from_numpy(ch_state))[0].numpy())
-            theirs.append(session.run([model.outputs[0]], {"signal": signal, "ch_state": ch_state})[0])
+                ours.append(model.network(*(torch.from_numpy(feed[name]) for name in model.inputs))[0].numpy())
+            theirs.append(session.run([model.outputs[0]], feed)[0])
         if models[0].task is None:
             a, b = ours[0], theirs[0]
             difference, differ = np.abs(a - b).max() / np.sqrt(np.square(a).mean()), 0
@@ -156,12 +191,14 @@ def compare(
 
 
 def _combined(logits: np.ndarray, combiner: Any) -> np.ndarray:
+    """Return the members' mean, or what a meta-learner, torch's or ONNX Runtime's, makes of them."""
     if combiner is None:
         return mean_of_members(logits)
+    said = softmax(logits).swapaxes(0, 1).astype(np.float32)
     if isinstance(combiner, torch.nn.Module):
         with torch.inference_mode():
-            return softmax(combiner(torch.from_numpy(logits)).numpy())
-    return softmax(combiner.run(["logits"], {"logits": logits})[0])
+            return softmax(combiner(torch.from_numpy(said))[0].numpy())
+    return softmax(combiner.run(["logits"], {"probabilities": said})[0])
 
 
 def _with(found: Parity, probe: Probe, difference: float, differ: int) -> Parity:

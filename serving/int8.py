@@ -18,7 +18,7 @@ from signals.bundle import BundleError
 
 OP_TYPES = ("MatMul", "Gemm", "Conv")
 Feed = dict[str, np.ndarray]
-"""Inputs of a graph: signal, ch_state."""
+"""Inputs of a graph by name."""
 
 
 @dataclass(frozen=True, kw_only=True)

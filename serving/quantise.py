@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from serving.int8 import (
-    Feed,
     Sensitivity,
     calibrate,
     layers_of,
@@ -42,7 +41,7 @@ from signals.bundle import (
 )
 from signals.command_line import Parser
 from signals.manifest import ManifestError
-from signals.served import model_input, windows_of_shards
+from signals.served import feed, windows_of_shards
 from signals.tasks import Task
 from signals.windows import Window
 
@@ -167,18 +166,13 @@ def _write_member(bundle: Bundle, graph: Graph, calibration: Path, output: Path,
         return ()
     windows = list(windows_of_shards([calibration], n_windows=plan.n_calibration))
     check_windows(bundle, graph, windows)
-    feeds = [_feed(window, graph) for window in windows]
+    feeds = [feed([window], graph) for window in windows]
     calibrated = calibrate(path, feeds)
     looked_at = feeds[:: max(1, len(feeds) // plan.n_sensitivity)][: plan.n_sensitivity]
     found = sensitivities(calibrated, looked_at, "logits")
     left = worth_leaving(found, least_gain=plan.least_gain, float_share=plan.float_share)
     write_static(calibrated, output, leave=[one.layer.node for one in left])
     return left
-
-
-def _feed(window: Window, graph: Graph) -> Feed:
-    signal, ch_state = model_input([window], graph.normaliser)
-    return {"signal": signal, "ch_state": ch_state}
 
 
 def ask(float_bundle: Bundle, made: Bundle, evaluation: Path, left: Sequence[Sequence[Sensitivity]]) -> Gate:

@@ -91,7 +91,8 @@ def verdicts(bundle: Bundle, windows: Sequence[Window]) -> Verdicts:
     if bundle.combiner is None:
         combined = mean_of_members(logits)
     else:
-        (stacked,) = onnx_session(bundle.path / bundle.combiner).run(["logits"], {"logits": logits})
+        said = softmax(logits).swapaxes(0, 1).astype(np.float32)
+        (stacked,) = onnx_session(bundle.path / bundle.combiner).run(["logits"], {"probabilities": said})
         combined = softmax(stacked)
     temperature = bundle.calibration.temperature
     calibrated = tempered(combined, temperature)
@@ -116,8 +117,7 @@ def check_windows(bundle: Bundle, graph: Graph, windows: Sequence[Window]) -> No
 
 def _run_graph(bundle: Bundle, graph: Graph, windows: Sequence[Window], output: str) -> np.ndarray:
     check_windows(bundle, graph, windows)
-    signal, ch_state = served.model_input(windows, graph.normaliser)
-    (result,) = onnx_session(bundle.path / graph.file).run([output], {"signal": signal, "ch_state": ch_state})
+    (result,) = onnx_session(bundle.path / graph.file).run([output], served.feed(windows, graph))
     return np.asarray(result)
 
 

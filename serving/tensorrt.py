@@ -1,8 +1,9 @@
 """python -m serving.tensorrt BUNDLE --output DIR: TensorRT engines from a bundle's graphs, with the real builder.
 
 TensorRT for RTX (`tensorrt-rtx` of PyPI) builds ahead of time, without a GPU, for compute capability 7.5 to 12.1;
-classic TensorRT (`tensorrt`) builds for the GPU that is there. Either takes fp32, fp16 and int8, with an optimisation profile
-for any batch and length. With `--check SHARDS` the engine is run and must agree with ONNX Runtime, or is not written.
+classic TensorRT (`tensorrt`) builds for the GPU that is there. Either takes fp32, fp16 and int8, with an optimisation
+profile for any batch and length. With `--check SHARDS` the engine is run and must agree with ONNX Runtime, or is not
+written.
 What is missing on this machine is said in one line, exit code 3.
 """
 
@@ -26,7 +27,7 @@ from signals.atomic import PARTIAL
 from signals.bundle import FP32, Bundle, BundleError, Graph, load_bundle
 from signals.command_line import Parser
 from signals.manifest import ManifestError
-from signals.served import model_input, windows_of_shards
+from signals.served import feed, windows_of_shards
 
 PROG = "serving.tensorrt"
 MISSING_EXIT = 3
@@ -187,9 +188,9 @@ def agreement(
     """Return how far the engine's probabilities are from ONNX Runtime's; needs the GPU that it was built for."""
     engine, session = Engine(trt, engine_path), onnx_session(bundle.path / graph.file)
     worst, same = 0.0, []
-    for feed in feeds:
-        ours = softmax(session.run(["logits"], dict(feed))[0])
-        theirs = softmax(engine.run(feed, "logits").astype(np.float32))
+    for given in feeds:
+        ours = softmax(session.run(["logits"], dict(given))[0])
+        theirs = softmax(engine.run(given, "logits").astype(np.float32))
         worst = float(np.maximum(worst, np.abs(ours - theirs).max()))
         same += (ours.argmax(1) == theirs.argmax(1)).tolist()
     return Agreement(
@@ -206,8 +207,7 @@ def feeds_of(bundle: Bundle, graph: Graph, shards: Path | None, n_windows: int) 
         return []
     windows = list(windows_of_shards([shards], n_windows=n_windows))
     check_windows(bundle, graph, windows)
-    inputs = (model_input([window], graph.normaliser) for window in windows)
-    return [{"signal": signal, "ch_state": ch_state} for signal, ch_state in inputs]
+    return [feed([window], graph) for window in windows]
 
 
 def targets(library: str, asked: Sequence[str], gpu: Gpu | None) -> list[str]:
@@ -225,6 +225,8 @@ def write_engines(bundle: Bundle, args: argparse.Namespace) -> list[Built]:
     """Write engines of all graphs, precisions and compute capabilities, whole or not at all, and return them."""
     if bundle.precision != FP32 or bundle.task is None:
         raise BundleError(f"{bundle.path} is {bundle.precision} {bundle.kind}: engines are built from fp32 classifiers")
+    if any(graph.reads_spectrogram for graph in bundle.graphs):
+        raise BundleError(f"{bundle.path} has a member that reads spectrograms; engines are for networks on samples")
     if args.output.exists():
         raise BundleError(f"output {args.output} exists already; choose another")
     if "int8" in args.precision and args.calibration is None:

@@ -4,9 +4,10 @@ bundle/bundle.json   schema version, kind, precision, task, modality, profile, g
                      sha256 of every file and of bundle.json itself
 bundle/README.md     model card
 bundle/*.onnx        one graph a member: inputs signal float32 (batch, n_chans, n_times), normalised, and ch_state int64
-                     (batch, n_chans); outputs logits (batch, n_classes), representation (batch, width). An encoder has
-                     no logits, but channels (batch, n_chans, width).
-bundle/combiner.onnx for a stacked ensemble: input logits (n_members, batch, n_classes), output logits
+                     (batch, n_chans), or spectrogram float32 as in `Window.spectrogram`; outputs logits (batch,
+                     n_classes), representation (batch, width). An encoder has no logits, but channels (batch, n_chans,
+                     width).
+bundle/combiner.onnx for a stacked ensemble: input probabilities (batch, n_members, n_classes), output logits
 """
 
 import hashlib
@@ -50,6 +51,8 @@ class Graph:
     """Shortest window, samples."""
     weights_sha256: str
     """Digest of the weights that it was exported from."""
+    reads_spectrogram: bool = False
+    """Whether its input is the spectrogram of the ten minutes around a window instead of its samples."""
 
 
 @dataclass(frozen=True, kw_only=True)

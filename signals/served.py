@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from signals.bundle import BundleError, Graph
 from signals.identity import source_sha256
 from signals.manifest import read_manifest
 from signals.normalise import Normaliser
@@ -60,3 +61,17 @@ def model_input(windows: Sequence[Window], normaliser: Normaliser) -> tuple[np.n
     """
     signal = [normaliser.apply(as_stored(w.data), w.ch_state, w.subject_id, w.site_id) for w in windows]
     return np.stack(signal).astype(np.float32), np.stack([w.ch_state for w in windows]).astype(np.int64)
+
+
+def feed(windows: Sequence[Window], graph: Graph) -> dict[str, np.ndarray]:
+    """Return a graph's inputs by name.
+
+    Raises BundleError where it reads spectrograms and a window has none.
+    """
+    if not graph.reads_spectrogram:
+        signal, ch_state = model_input(windows, graph.normaliser)
+        return {"signal": signal, "ch_state": ch_state}
+    spectrograms = [w.spectrogram for w in windows if w.spectrogram is not None]
+    if len(spectrograms) < len(windows):
+        raise BundleError(f"network {graph.name} reads spectrograms, and the windows carry none")
+    return {"spectrogram": np.stack(spectrograms)}
