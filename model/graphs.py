@@ -1,14 +1,19 @@
-"""Networks as ONNX graphs with a dynamic batch and a dynamic length, and all that a bundle must say of them."""
+"""Networks as ONNX graphs with a dynamic batch and a dynamic length, and all that a bundle must say of them.
+
+Shapes: B batch, C channel, T sample, N step of time, H head, D width, K class, M member, R region, F bin, S column.
+"""
 
 import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.classifier import Classifier
@@ -168,6 +173,9 @@ def write_graph(model: Exportable, path: Path) -> None:
 
     Raises BundleError where the exporter has no form for an operator of it.
     """
+    if any(isinstance(module, nn.RNNBase) for module in model.network.modules()):
+        _trace(model, path)
+        return
     example, shapes = _example(model)
     try:
         _export(model.network, example, path, inputs=model.inputs, outputs=model.outputs, shapes=shapes)
@@ -185,6 +193,57 @@ def _example(model: Exportable) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any
     # One unknown a step: the length must stay a multiple of it.
     steps = torch.export.Dim("n_steps", min=model.min_times // model.step_times, max=MAX_STEPS)
     return example, ({0: batch, 2: model.step_times * steps}, {0: batch})
+
+
+def _trace(model: Exportable, path: Path) -> None:
+    """Write a recurrent network by tracing it: the newer exporter unrolls time, minutes for one fixed length."""
+    example, _ = _example(model)
+    free = {"signal": {0: "batch", 2: "n_times"}, "ch_state": {0: "batch"}}
+    free |= {name: {0: "batch"} for name in model.outputs}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing warns of comparisons of shapes that hold for every length we allow
+        torch.onnx.export(
+            opened(model.network),
+            example,
+            path,
+            input_names=list(model.inputs),
+            output_names=list(model.outputs),
+            dynamic_axes=free,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    strip(path)
+
+
+def opened(network: nn.Module) -> nn.Module:
+    """Return a copy whose attention layers can be traced for any length: torch's own write theirs into the graph."""
+    copy = deepcopy(network)
+    for module in list(copy.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.MultiheadAttention):
+                setattr(module, name, OpenAttention(child))
+    return copy.eval()
+
+
+class OpenAttention(nn.Module):
+    """nn.MultiheadAttention of a sequence to itself, batch first, without masks."""
+
+    def __init__(self, attention: nn.MultiheadAttention) -> None:
+        super().__init__()
+        if not attention.batch_first or attention.in_proj_weight is None or attention.bias_k is not None:
+            raise BundleError(
+                "attention with keys of another width, extra biases or batch second has no form in ONNX here"
+            )
+        self.attention = attention
+
+    def forward(self, x_BND: Tensor, *_: Tensor, **__: Any) -> tuple[Tensor, None]:
+        """Return the attended steps; keys and values are the queries' own sequence."""
+        B, N, D = x_BND.shape
+        H = self.attention.num_heads
+        qkv = F.linear(x_BND, self.attention.in_proj_weight, self.attention.in_proj_bias)
+        q_BHND, k_BHND, v_BHND = qkv.reshape(B, N, 3, H, D // H).permute(2, 0, 3, 1, 4)
+        mixed_BHND = F.scaled_dot_product_attention(q_BHND, k_BHND, v_BHND)
+        return self.attention.out_proj(mixed_BHND.transpose(1, 2).reshape(B, N, D)), None
 
 
 def write_combiner(stacker: nn.Module, n_members: int, n_classes: int, path: Path) -> None:

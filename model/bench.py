@@ -1,0 +1,83 @@
+"""python -m model.bench MODEL --segment FILE --form eager|compiled|int8: torch's side of `cerebeam bench`.
+
+The process that `serving.bench` asks; INT8 is torch's own dynamic quantisation of linear layers. `int8_model` also
+serves whoever wants to know how good that form is.
+"""
+
+import io
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from model.graphs import Exportable, load_exportable
+from signals.answers import softmax
+from signals.bundle import BundleError
+from signals.command_line import Parser
+from signals.profiles import Profile
+from signals.served import model_input, windows_of_file
+from signals.timed import answer_timings
+from signals.windows import Window
+
+PROG = "model.bench"
+FORMS = ("eager", "compiled", "int8")
+
+
+def int8_model(network: nn.Module) -> nn.Module:
+    """Return a copy whose linear layers have INT8 weights and quantise what comes in as it comes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces a successor
+        return torch.ao.quantization.quantize_dynamic(network, {nn.Linear}, dtype=torch.qint8)
+
+
+def as_form(model: Exportable, form: str) -> tuple[nn.Module, int]:
+    """Return the network in a form, and its bytes on disk."""
+    network = int8_model(model.network) if form == "int8" else model.network
+    buffer = io.BytesIO()
+    torch.save(network.state_dict(), buffer)
+    if form == "compiled":
+        network = torch.compile(network, dynamic=True)
+    return network, buffer.tell()
+
+
+def probabilities(model: Exportable, network: nn.Module, windows: Sequence[Window]) -> np.ndarray:
+    """Return class probabilities before calibration, float64, shape (n_windows, n_classes)."""
+    signal, ch_state = model_input(windows, model.normaliser)
+    with torch.inference_mode():
+        logits, _ = network(torch.from_numpy(signal), torch.from_numpy(ch_state))
+    return softmax(logits.numpy())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run from the command line; returns 0, or 2 with one line on standard error."""
+    parser = Parser(prog=PROG, description="torch's side of cerebeam bench")
+    parser.add_argument("model", type=Path, help="folder of a trained model")
+    parser.add_argument("--segment", required=True, help="a recording of one window")
+    parser.add_argument("--form", choices=FORMS, required=True, help="how torch runs it")
+    args = parser.parse_args(argv)
+    try:
+        model = load_exportable(args.model)
+        if model.reads_spectrogram:
+            raise BundleError(f"{args.model} reads spectrograms; the bench is for networks on samples")
+    except BundleError as error:
+        print(f"{PROG}: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    network, n_bytes = as_form(model, args.form)
+    profile = Profile.from_dict(model.profile)
+
+    def one_file(_: int) -> None:
+        probabilities(model, network, list(windows_of_file(profile, args.segment)))
+
+    (window, *_) = windows_of_file(profile, args.segment)
+    answer_timings(
+        {"batch": lambda n: probabilities(model, network, [window] * n), "segment": one_file}, n_bytes=n_bytes
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""python -m serving.bench BUNDLE... [--model DIR]: how fast, how large, how soon, for every form of a model.
+
+Each form runs in a process of its own. They are asked in turn, round by round, so that a slower minute of the machine
+meets all of them. Latency is that of one window, prepared; "segment" is one file from opening to answer. With --model,
+torch stands beside the bundles: eager, compiled, and in INT8 (python -m model.bench). OMP_NUM_THREADS sets the threads
+of all of them.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.runtime import verdicts, windows_of_file
+from signals.bundle import Bundle, BundleError, load_bundle
+from signals.command_line import Parser
+from signals.recording import UnreadableError
+from signals.synthetic.files import write_edf
+from signals.synthetic.segments import segment
+from signals.synthetic.subjects import draw_subject
+from signals.timed import answer_timings
+
+PROG = "serving.bench"
+TORCH_FORMS = ("eager", "compiled", "int8")
+NATIVE_HZ = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One form's figures."""
+
+    form: str
+    n_bytes: int
+    """Weights and graph on disk."""
+    first_answer_s: float
+    """From the start of the process to the first answer for a file."""
+    peak_mb: float
+    """Largest resident memory of the process, MiB."""
+    latency_ms: tuple[float, ...] = field(repr=False)
+    """One prepared window, every repeat."""
+    segment_ms: tuple[float, ...] = field(repr=False)
+    """One file, opened, prepared and answered, every repeat."""
+    batch_s: tuple[float, ...] = field(repr=False)
+    """A batch of prepared windows, every repeat."""
+    batch_size: int
+
+    def latency(self, percent: float) -> float:
+        """Return a percentile of the latency, ms."""
+        return float(np.percentile(self.latency_ms, percent))
+
+    @property
+    def segment_p50_ms(self) -> float:
+        """Median time of one file, ms."""
+        return float(np.median(self.segment_ms))
+
+    @property
+    def throughput(self) -> float:
+        """Windows a second in batches, at the median."""
+        return self.batch_size / float(np.median(self.batch_s))
+
+
+class Child:
+    """A form's process."""
+
+    def __init__(self, form: str, command: Sequence[str]) -> None:
+        self.form, self.command = form, command
+        self.started = time.clock_gettime(time.CLOCK_MONOTONIC)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        hello = self._read()
+        self.n_bytes, self.first_answer_s = int(hello["n_bytes"]), hello["ready"] - self.started
+
+    def __enter__(self) -> "Child":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+    def ask(self, what: str, *, size: int = 1, repeats: int = 1) -> dict[str, Any]:
+        """Return the child's answer to one request."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"what": what, "size": size, "repeats": repeats}) + "\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise BundleError(f"form {self.form} ended with code {self.process.wait()}: {' '.join(self.command)}")
+        return dict(json.loads(line))
+
+
+def measure(forms: dict[str, Sequence[str]], *, rounds: int, repeats: int, batch_size: int) -> list[Measured]:
+    """Return the figures of forms, given as the commands of their processes; raises BundleError where one dies."""
+    with ExitStack() as stack:
+        children = [stack.enter_context(Child(form, command)) for form, command in forms.items()]
+        kept: dict[str, dict[str, list[float]]] = {
+            child.form: {"one": [], "file": [], "many": []} for child in children
+        }
+        for _ in range(rounds):
+            for child in children:
+                found = kept[child.form]
+                child.ask("batch")  # whoever ran in between has taken the caches
+                found["one"] += child.ask("batch", repeats=repeats)["seconds"]
+                found["file"] += child.ask("segment")["seconds"]
+                found["many"] += child.ask("batch", size=batch_size)["seconds"]
+        return [
+            Measured(
+                form=child.form,
+                n_bytes=child.n_bytes,
+                first_answer_s=child.first_answer_s,
+                peak_mb=child.ask("memory")["peak_mb"],
+                latency_ms=tuple(1e3 * s for s in kept[child.form]["one"]),
+                segment_ms=tuple(1e3 * s for s in kept[child.form]["file"]),
+                batch_s=tuple(kept[child.form]["many"]),
+                batch_size=batch_size,
+            )
+            for child in children
+        ]
+
+
+def run_bundle(path: Path, file: str) -> None:
+    """Be the process of one bundle."""
+    bundle = load_bundle(path)
+    (window, *_) = windows_of_file(bundle, file)
+
+    def one_file(_: int) -> None:
+        verdicts(bundle, list(windows_of_file(bundle, file)))
+
+    answer_timings({"batch": lambda n: verdicts(bundle, [window] * n), "segment": one_file}, n_bytes=bundle.n_bytes)
+
+
+def write_segment(bundle: Bundle, path: Path) -> None:
+    """Write a synthetic recording of one window, EDF at 200 Hz."""
+    rng, seconds = np.random.default_rng(0), round(bundle.profile.window_s)
+    names = bundle.modality.ch_names
+    data, _, _ = segment(
+        rng, label="GPD", duration_s=seconds, sfreq=NATIVE_HZ, ch_names=names, subject=draw_subject(rng)
+    )
+    write_edf(
+        path, [data], file_format="edf", ch_names=names, sfreq=NATIVE_HZ, patient="X", record_onsets_s=range(seconds)
+    )
+
+
+def table(measured: Sequence[Measured]) -> str:
+    """Return the figures for a terminal."""
+    widest = max(len(one.form) for one in measured)
+    lines = [
+        f"{'form':<{widest}}  {'p50 ms':>8}  {'p95 ms':>8}  {'p99 ms':>8}  {'segment ms':>10}  {'windows/s':>9}  "
+        f"{'first s':>8}  {'peak MB':>8}  {'MB':>7}"
+    ]
+    lines += [
+        f"{one.form:<{widest}}  {one.latency(50):8.1f}  {one.latency(95):8.1f}  {one.latency(99):8.1f}  "
+        f"{one.segment_p50_ms:10.1f}  {one.throughput:9.1f}  {one.first_answer_s:8.2f}  {one.peak_mb:8.0f}  "
+        f"{one.n_bytes / 1e6:7.2f}"
+        for one in measured
+    ]
+    return "\n".join(lines)
+
+
+def hardware() -> str:
+    """Return what runs here: processor, cores, threads, GPU provider, versions."""
+    import onnxruntime
+
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").is_file() else []
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    threads = os.environ.get("OMP_NUM_THREADS", "all")
+    providers = ", ".join(name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())
+    return (
+        f"{os.cpu_count()} x {cpu}, {threads} threads, {platform.system()}, Python {platform.python_version()}, "
+        f"ONNX Runtime {onnxruntime.__version__} ({providers})"
+    )
+
+
+def forms_of(
+    bundles: Sequence[Path], model: Path | None, file: Path, torch_forms: Sequence[str]
+) -> dict[str, Sequence[str]]:
+    """Return the command of each form by name; raises BundleError for two bundles of the same name."""
+    python = (sys.executable, "-m")
+    forms: dict[str, Sequence[str]] = {}
+    for path in bundles:
+        if path.name in forms:
+            raise BundleError(f"two bundles are called {path.name}; rename one")
+        forms[path.name] = (*python, PROG, str(path), "--segment", str(file), "--child")
+    if model is not None:
+        for form in torch_forms:
+            forms[f"torch {form}"] = (*python, "model.bench", str(model), "--segment", str(file), "--form", form)
+    return forms
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the parsed command line."""
+    parser = Parser(prog=PROG, description="latency, throughput, memory and size of bundles, beside torch if asked")
+    parser.add_argument("bundle", type=Path, nargs="+", help="folders made by cerebeam export or quantise")
+    parser.add_argument("--model", type=Path, help="folder of the trained model, for torch's own forms")
+    parser.add_argument("--torch-forms", nargs="+", choices=TORCH_FORMS, default=TORCH_FORMS, help="which of them")
+    parser.add_argument("--segment", type=Path, help="a recording of one window; a synthetic one if not given")
+    parser.add_argument("--rounds", type=int, default=10, help="how often every form is asked in turn")
+    parser.add_argument("--repeats", type=int, default=5, help="windows a round")
+    parser.add_argument("--batch-size", type=int, default=16, help="windows of a batch, for the throughput")
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if min(args.rounds, args.repeats, args.batch_size) < 1:
+        parser.error("--rounds, --repeats and --batch-size must be at least 1")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run from the command line; returns 0, or 2 with one line on standard error."""
+    args = parse_args(argv)
+    try:
+        bundles = [load_bundle(path) for path in args.bundle]
+        _ = [bundle.classes for bundle in bundles]  # an encoder has no answers to wait for
+        if args.child:
+            run_bundle(args.bundle[0], str(args.segment))
+            return 0
+        with tempfile.TemporaryDirectory() as folder:
+            file = args.segment or Path(folder) / "segment.edf"
+            if args.segment is None:
+                write_segment(bundles[0], file)
+            forms = forms_of(args.bundle, args.model, file, args.torch_forms)
+            measured = measure(forms, rounds=args.rounds, repeats=args.repeats, batch_size=args.batch_size)
+    except (BundleError, UnreadableError) as error:
+        print(f"{PROG}: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    print(hardware())  # noqa: T201
+    print(table(measured))  # noqa: T201
+    if args.json:
+        facts = {"hardware": hardware(), "forms": [asdict(one) for one in measured]}
+        args.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
