@@ -1,0 +1,72 @@
+"""A small six-class model with random weights, calibrated by hand, as a bundle; shards and a recording to ask it about."""
+
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.classifier import new_classifier
+from model.encoder import Encoder, sized
+from model.export import export, load_models
+from serving.bench import write_segment
+from signals.bundle import load_bundle
+from signals.modality import EEG_1020
+from signals.normalise import Normaliser
+from signals.profiles import SIX_CLASS as PROFILE
+from signals.tasks import SIX_CLASS
+
+CALIBRATION = {
+    "temperature": 1.5,
+    "conformal": {"method": "class-conditional", "alpha": 0.1, "thresholds": [0.1, 0.1, 0.1, 0.1, 0.1, 0.0]},
+    "abstain_below": 0.2,
+    "split_digest": "d",
+}
+
+
+@dataclass(frozen=True)
+class Served:
+    """Folders and files."""
+
+    root: Path
+    shards: Path
+    model: Path
+    bundle: Path
+    edf: Path
+
+
+def save_model(folder: Path, *, seed: int, dim: int = 16) -> None:
+    """Save a classifier whose random logits are spread, so that equal answers mean something."""
+    torch.manual_seed(seed)
+    classifier = new_classifier(
+        Encoder(sized("tiny", dim=dim, depth=1, stem_dim=16, n_heads=2)), SIX_CLASS, EEG_1020,
+        Normaliser(kind="window"), dropout=0.1, profile=PROFILE.to_dict(),
+        provenance={"manifest_digest": "m", "train_subjects": ["a", "b"], "pretrain_subjects": []},
+    )  # fmt: skip
+    with torch.no_grad():
+        classifier.head.classes.weight *= 20
+    classifier.save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """A bundle and what it was made of."""
+    root = tmp_path_factory.mktemp("served")
+    spec = importlib.util.spec_from_file_location("toy", Path(__file__).parent.parent / "training" / "conftest.py")
+    toy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(toy)
+    shards = toy.write_toy_shards(root / "shards", n_sites=1, n_subjects=2, n_windows=6, window_s=50.0)
+    save_model(root / "model", seed=0)
+    (root / "model" / "calibration.json").write_text(json.dumps(CALIBRATION))
+    export(load_models([root / "model"]), [shards], root / "bundle", n_windows=24)
+    write_segment(load_bundle(root / "bundle"), root / "segment.edf")
+    return Served(root, shards, root / "model", root / "bundle", root / "segment.edf")
+
+
+@pytest.fixture(scope="session")
+def second_model(served):
+    """Another network of the same task."""
+    save_model(served.root / "second", seed=1)
+    return served.root / "second"
