@@ -49,6 +49,8 @@ setup(
         # A worker that runs --autoencoder.
         "anomaly": ["onnx>=1.23", "onnxruntime>=1.31"],
         "serve": ["onnxruntime>=1.31"],
+        # Engines for NVIDIA's GPUs, built with or without one at hand; 95 MB.
+        "tensorrt": ["onnx>=1.23", "onnxruntime>=1.31", "tensorrt-rtx>=1.7"],
         # gs:// and Dataflow; workers get it with Beam's container.
         "gcp": ["apache-beam[gcp]>=2.77"],
         # Trackers besides JSON lines; MLflow's light form, with what its local SQLite file needs.
@@ -68,6 +70,7 @@ setup(
             "pytest-xdist>=3.8",
             "ruff>=0.17",
             "tensorflow-cpu>=2.21",
+            "tensorrt-rtx>=1.7",
             "torchmetrics>=1.9",
         ],
     },

@@ -25,6 +25,9 @@ COMMANDS = {
     "export": ("model.export", "a trained model to a bundle"),
     "six-class": ("cerebeam.six_class", "train on the HMS competition's folder, answer its test part"),
     "competition": ("evaluation.competition", "the competition's KL of predictions or of a submission"),
+    "quantise": ("serving.quantise", "a bundle in INT8, if it is small enough and as good"),
+    "tensorrt": ("serving.tensorrt", "TensorRT engines from a bundle"),
+    "bench": ("serving.bench", "latency, throughput, memory and size of bundles, beside torch"),
     "predict": ("serving.predict", "answers for one recording from a bundle"),
 }
 

@@ -174,10 +174,23 @@ def _stop_s(window: Window) -> float:
 
 @lru_cache(maxsize=8)
 def onnx_session(path: Path) -> Any:
-    """Return the ONNX Runtime session of a file, kept for the next time."""
+    """Return the ONNX Runtime session of a file, kept for the next time.
+
+    On the CPU, or on what CEREBEAM_PROVIDER names ("CUDA", "Tensorrt"); raises BundleError where this ONNX Runtime does
+    not have it: another provider would answer in silence.
+    """
     import onnxruntime  # 0.2 s, and only those who ask for an answer need it
 
     options = onnxruntime.SessionOptions()
     # The variable that torch and BLAS obey; 0 lets ONNX Runtime take every core.
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    wanted = f"{os.environ.get('CEREBEAM_PROVIDER', 'CPU')}ExecutionProvider"
+    if wanted not in onnxruntime.get_available_providers():
+        raise BundleError(
+            f"this ONNX Runtime has no {wanted}, only {', '.join(onnxruntime.get_available_providers())}: "
+            "pip install onnxruntime-gpu, and the libraries of that provider"
+        )
+    session = onnxruntime.InferenceSession(path, options, providers=[wanted, "CPUExecutionProvider"])
+    if session.get_providers()[0] != wanted:
+        raise BundleError(f"{wanted} did not start: its libraries or a GPU are missing")
+    return session

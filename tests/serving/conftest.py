@@ -1,4 +1,4 @@
-"""A small six-class model with random weights, calibrated by hand, as a bundle; shards and a recording to ask it about."""
+"""A small six-class model with random weights, calibrated by hand, as a bundle; shards and a recording for it."""
 
 import importlib.util
 import json

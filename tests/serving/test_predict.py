@@ -1,0 +1,129 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from model.export import export, load_models
+from model.saved import load_task_model
+from serving.predict import main
+from serving.runtime import probabilities, recommendation, run, verdicts, windows_of_file
+from signals.bundle import BundleError, load_bundle, write_bundle
+from signals.served import model_input, windows_of_shards
+from signals.synthetic.files import write_edf
+
+
+def torch_logits(folder, windows):
+    model = load_task_model(folder)
+    signal, ch_state = model_input(windows, model.normaliser)
+    with torch.inference_mode():
+        return model(torch.from_numpy(signal), torch.from_numpy(ch_state))[0].double()
+
+
+def test_an_answer_tells_everything(served):
+    bundle = load_bundle(served.bundle)
+    (answer,) = run(bundle, windows_of_file(bundle, str(served.edf)))
+    (window,) = windows_of_file(bundle, str(served.edf))
+    wanted = (torch_logits(served.model, [window]) / 1.5).softmax(-1)[0].numpy()  # 1.5: the temperature
+    np.testing.assert_allclose(list(answer.class_probabilities.values()), wanted, atol=1e-4)
+    assert answer.predicted_class == bundle.classes[wanted.argmax()]
+    assert answer.confidence == pytest.approx(wanted.max(), abs=1e-4)
+    assert answer.uncertainty["total"] == pytest.approx(-(wanted * np.log(wanted)).sum(), abs=1e-3)
+    assert (answer.uncertainty["aleatoric"], answer.uncertainty["epistemic"]) == (None, None)
+    held = [name for name, p in zip(bundle.classes, wanted, strict=True) if p >= (0 if name == "Other" else 0.1)]
+    assert list(answer.prediction_set) == held
+    assert "research use only" in answer.clinical_recommendation
+
+
+def test_an_ensemble_is_the_mean_of_its_members(served, second_model, tmp_path):
+    agreement = export(load_models([served.model, second_model]), [served.shards], tmp_path / "b", n_windows=20)
+    assert agreement.ok
+    bundle, windows = load_bundle(tmp_path / "b"), list(windows_of_shards([served.shards], n_windows=5))
+    assert (bundle.kind, len(bundle.graphs)) == ("ensemble", 2)
+    members = [torch_logits(folder, windows).softmax(-1).numpy() for folder in (served.model, second_model)]
+    said = verdicts(bundle, windows)
+    np.testing.assert_allclose(said.probabilities, np.mean(members, axis=0), atol=1e-4)
+    np.testing.assert_allclose(said.uncertainty.total, said.uncertainty.aleatoric + said.uncertainty.epistemic)
+    assert said.uncertainty.epistemic.max() > 0.01
+    assert bundle.calibration.temperature == 1.0  # a member's calibration is not the ensemble's
+
+
+@pytest.mark.parametrize(
+    ("probs", "held", "says"),
+    [
+        ([0.15, 0.17, 0.17, 0.17, 0.17, 0.17], ("Seizure",), "abstains, its confidence is below 0.20"),
+        ([0.5, 0.4, 0.0, 0.0, 0.0, 0.1], ("Seizure", "LPD"), "cannot tell apart Seizure, LPD"),
+        ([0.9, 0.0, 0.0, 0.0, 0.0, 0.1], ("Seizure",), "possible Seizure"),
+        ([0.12, 0.0, 0.0, 0.0, 0.0, 0.88], ("Other",), "Seizure is not ruled out"),
+        ([0.02, 0.0, 0.0, 0.0, 0.0, 0.98], ("Other",), "no flag"),
+    ],
+)
+def test_who_should_look(served, probs, held, says):
+    told = recommendation(load_bundle(served.bundle), np.array(probs), held)
+    assert says in told
+    assert told.endswith("(research use only)")
+    assert told.startswith("flag for expert review") == (says != "no flag")
+
+
+def edf(path, names, seconds):
+    rng = np.random.default_rng(0)
+    data = np.cumsum(rng.normal(size=(len(names), seconds * 200)), axis=1)
+    data = 20 * (data - data.mean(axis=1, keepdims=True)) / data.std()
+    write_edf(path, [data], file_format="edf", ch_names=names, sfreq=200, patient="X", record_onsets_s=range(seconds))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "seconds", "says"),
+    [
+        (["Fp1", "F3", "C3", "P3", "F7", "T3", "T5", "O1"], 1, "too_short"),
+        (["EMG1", "EMG2"], 60, "no_eeg_channels"),
+        (["Fp1", "F3", "C3"], 60, "too_few_channels"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_one_line(served, tmp_path, capsys, names, seconds, says):
+    assert main([str(served.bundle), str(edf(tmp_path / "x.edf", names, seconds))]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert says in err
+
+
+def test_windows_of_another_length_or_montage_are_refused(served):
+    bundle = load_bundle(served.bundle)
+    (window,) = windows_of_shards([served.shards], n_windows=1)
+    with pytest.raises(BundleError, match="a window has 1 s, the bundle takes 30 s or more, in steps of 1 s"):
+        probabilities(bundle, [replace(window, data=window.data[:, :256])])
+    with pytest.raises(BundleError, match="3 channels of eeg_1020, the bundle takes 19"):
+        probabilities(bundle, [replace(window, data=window.data[:3], ch_state=window.ch_state[:3])])
+
+
+def test_a_changed_number_in_bundle_json_is_noticed(served, tmp_path):
+    import shutil
+
+    shutil.copytree(served.bundle, tmp_path / "b")
+    about = json.loads((tmp_path / "b" / "bundle.json").read_text())
+    about["calibration"]["temperature"] = 0.5
+    (tmp_path / "b" / "bundle.json").write_text(json.dumps(about))
+    with pytest.raises(BundleError, match="was changed after the export"):
+        load_bundle(tmp_path / "b")
+    (tmp_path / "b" / "bundle.json").write_text(json.dumps(about | {"schema_version": 1}))
+    with pytest.raises(BundleError, match="schema version 1, this code reads 2: export it again"):
+        load_bundle(tmp_path / "b")
+
+
+def test_a_bundle_names_no_subject(served):
+    about = json.loads((served.bundle / "bundle.json").read_text())
+    (member,) = about["provenance"]["members"]
+    assert member["n_train_subjects"] == 2
+    assert "train_subjects" not in member
+
+
+def test_a_bundle_that_cannot_be_filled_leaves_nothing(tmp_path):
+    def fill(folder):
+        (folder / "model.onnx").write_bytes(b"half")
+        raise BundleError("no")
+
+    with pytest.raises(BundleError):
+        write_bundle(tmp_path / "b", fill)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,92 @@
+import json
+
+import numpy as np
+import pytest
+
+import serving.quantise
+from serving.int8 import Layer, Sensitivity, calibrate, layers_of, sensitivities, worth_leaving
+from serving.quantise import Gate, balanced_accuracy, main
+from serving.runtime import probabilities
+from signals.bundle import load_bundle
+from signals.served import feed, windows_of_shards
+
+
+def quantise(served, output, *more):
+    shards = ["--calibration", str(served.shards), "--evaluate", str(served.shards)]
+    return main([str(served.bundle), *shards, "--output", str(output), "--calibration-windows", "4", *more])
+
+
+@pytest.mark.parametrize("method", ["static", "dynamic"])
+def test_int8_answers_nearly_as_float(served, tmp_path, capsys, monkeypatch, method):
+    # Random weights have no accuracy to keep: only size decides here.
+    monkeypatch.setattr(serving.quantise, "KEPT_AIM", 0.0)
+    assert quantise(served, tmp_path / "q", "--method", method) == 0, capsys.readouterr().err
+    small, large = load_bundle(tmp_path / "q"), load_bundle(served.bundle)
+    windows = list(windows_of_shards([served.shards], n_windows=6))
+    ours, theirs = probabilities(large, windows), probabilities(small, windows)
+    assert 0 < np.abs(ours - theirs).mean() < 0.05
+    assert small.precision == f"int8-{method}"
+    assert small.n_bytes < large.n_bytes
+    assert small.calibration == large.calibration
+    about = json.loads((tmp_path / "q" / "bundle.json").read_text())
+    assert about["quantisation"]["made_from"] == large.about["digest"]
+    assert "smaller" in (tmp_path / "q" / "README.md").read_text()
+    assert quantise(served, tmp_path / "q2", "--method", method) == 0
+    assert main([str(tmp_path / "q"), "--calibration", "x", "--evaluate", "x", "--output", str(tmp_path / "r")]) == 2
+    assert "is int8" in capsys.readouterr().err
+
+
+def test_the_gate_says_no_and_writes_nothing(served, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(serving.quantise, "KEPT_AIM", 1.5)  # more than there can be
+    assert quantise(served, tmp_path / "q", "--method", "dynamic") == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "not shipped" in err
+    assert "kept (asked 150%)" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("ratio", "allowed", "kept", "ok"),
+    [(4.1, 9.0, 1.0, True), (3.0, 9.0, 1.0, False), (3.0, 3.5, 0.995, True), (3.0, 3.5, 0.98, False),
+     (3.0, 3.5, float("nan"), False)],
+)  # fmt: skip
+def test_gate(ratio, allowed, kept, ok):
+    gate = Gate(
+        size_ratio=ratio, size_allowed=allowed, balanced_accuracy_fp32=1.0, balanced_accuracy_int8=kept, agreement=1.0,
+        n_windows=10,
+    )  # fmt: skip
+    assert gate.ok is ok
+
+
+def test_layers_have_constant_weights_and_the_most_sensitive_come_first(served):
+    bundle = load_bundle(served.bundle)
+    path = bundle.path / bundle.graphs[0].file
+    layers = layers_of(path)
+    assert {layer.n_bytes for layer in layers} >= {4 * 256 * 102}  # the stem's spectrum: 256 samples, 51 lines
+    feeds = [feed([window], bundle.graphs[0]) for window in windows_of_shards([served.shards], n_windows=1)]
+    found = sensitivities(calibrate(path, feeds), feeds, "logits")
+    assert len(found) == len(layers)
+    assert [one.gain for one in found] == sorted((one.gain for one in found), reverse=True)
+    assert found[0].gain > 0
+
+
+def test_float_layers_keep_within_their_budget():
+    def one(name, n_bytes, gain):
+        return Sensitivity(layer=Layer(node=name, weight=name, n_bytes=n_bytes), gain=gain)
+
+    found = [one("big", 80, 0.5), one("small", 4, 0.3), one("tiny", 2, 0.2), one("calm", 14, 0.01)]
+    left = worth_leaving(found, least_gain=0.05, float_share=0.07)
+    assert [kept.layer.node for kept in left] == ["small", "tiny"]  # 6 of 100 bytes; "big" does not fit
+
+
+def test_balanced_accuracy_is_scikit_learns():
+    from sklearn.metrics import balanced_accuracy_score
+
+    rng = np.random.default_rng(0)
+    true, said = rng.integers(0, 4, 50).tolist(), rng.integers(0, 6, 50).tolist()
+    assert balanced_accuracy(true, said) == pytest.approx(
+        np.mean([np.mean(np.array(said)[np.array(true) == k] == k) for k in range(4)])
+    )
+    same = [min(k, 3) for k in said]
+    assert balanced_accuracy(true, same) == pytest.approx(balanced_accuracy_score(true, same))
