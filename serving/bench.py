@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.runtime import verdicts, windows_of_file
+from serving.runtime import PROVIDER_EXIT, ProviderError, check_provider, verdicts, windows_of_file
 from signals.bundle import Bundle, BundleError, load_bundle
 from signals.command_line import Parser
 from signals.recording import UnreadableError
@@ -225,6 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         bundles = [load_bundle(path) for path in args.bundle]
         _ = [bundle.classes for bundle in bundles]  # an encoder has no answers to wait for
+        check_provider()
         if args.child:
             run_bundle(args.bundle[0], str(args.segment))
             return 0
@@ -234,6 +235,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 write_segment(bundles[0], file)
             forms = forms_of(args.bundle, args.model, file, args.torch_forms)
             measured = measure(forms, rounds=args.rounds, repeats=args.repeats, batch_size=args.batch_size)
+    except ProviderError as error:
+        print(f"{PROG}: {error}", file=sys.stderr)  # noqa: T201
+        return PROVIDER_EXIT
     except (BundleError, UnreadableError) as error:
         print(f"{PROG}: {error}", file=sys.stderr)  # noqa: T201
         return 2

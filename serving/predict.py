@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from serving.runtime import Answer, embed, run, windows_of_file
+from serving.runtime import PROVIDER_EXIT, Answer, ProviderError, embed, run, windows_of_file
 from signals.bundle import Bundle, BundleError, load_bundle
 from signals.command_line import Parser
 from signals.recording import UnreadableError
@@ -59,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line; returns 0, or 2 with one line on standard error."""
     try:
         print(answer_file(parse_args(argv)))  # noqa: T201
+    except ProviderError as error:
+        print(f"serving.predict: {error}", file=sys.stderr)  # noqa: T201
+        return PROVIDER_EXIT
     except (BundleError, UnreadableError) as error:
         print(f"serving.predict: {error}", file=sys.stderr)  # noqa: T201
         return 2

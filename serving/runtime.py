@@ -15,8 +15,14 @@ from signals.answers import Uncertainty, mean_of_members, prediction_set, softma
 from signals.bundle import Bundle, BundleError, Graph
 from signals.windows import Window
 
+PROVIDER_EXIT = 3
+"""Exit code of a command whose execution provider this machine lacks."""
 GRAVE_FROM = 0.1
 """Probability from which a class whose miss would be grave is worth an expert's look."""
+
+
+class ProviderError(BundleError):
+    """An execution provider that is not to be had here."""
 
 
 @dataclass(frozen=True)
@@ -172,25 +178,34 @@ def _stop_s(window: Window) -> float:
     return window.start_s + window.data.shape[1] / window.sfreq
 
 
-@lru_cache(maxsize=8)
-def onnx_session(path: Path) -> Any:
-    """Return the ONNX Runtime session of a file, kept for the next time.
+def check_provider() -> str:
+    """Return the execution provider that is asked for: the CPU's, or what CEREBEAM_PROVIDER names ("CUDA", "Tensorrt").
 
-    On the CPU, or on what CEREBEAM_PROVIDER names ("CUDA", "Tensorrt"); raises BundleError where this ONNX Runtime does
-    not have it: another provider would answer in silence.
+    Raises ProviderError where this ONNX Runtime does not have it: another one would answer in silence.
     """
     import onnxruntime  # 0.2 s, and only those who ask for an answer need it
+
+    wanted = f"{os.environ.get('CEREBEAM_PROVIDER', 'CPU')}ExecutionProvider"
+    there = onnxruntime.get_available_providers()
+    if wanted not in there:
+        raise ProviderError(
+            f"this ONNX Runtime has no {wanted}, only {', '.join(there)}: pip install onnxruntime-gpu and what it needs"
+        )
+    return wanted
+
+
+@lru_cache(maxsize=8)
+def onnx_session(path: Path) -> Any:
+    """Return the ONNX Runtime session of a file, kept for the next time; raises as `check_provider`."""
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
     # The variable that torch and BLAS obey; 0 lets ONNX Runtime take every core.
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
-    wanted = f"{os.environ.get('CEREBEAM_PROVIDER', 'CPU')}ExecutionProvider"
-    if wanted not in onnxruntime.get_available_providers():
-        raise BundleError(
-            f"this ONNX Runtime has no {wanted}, only {', '.join(onnxruntime.get_available_providers())}: "
-            "pip install onnxruntime-gpu, and the libraries of that provider"
-        )
-    session = onnxruntime.InferenceSession(path, options, providers=[wanted, "CPUExecutionProvider"])
+    wanted = check_provider()
+    session = onnxruntime.InferenceSession(
+        path, options, providers=list(dict.fromkeys([wanted, "CPUExecutionProvider"]))
+    )
     if session.get_providers()[0] != wanted:
-        raise BundleError(f"{wanted} did not start: its libraries or a GPU are missing")
+        raise ProviderError(f"{wanted} did not start: its libraries or a GPU are missing")
     return session
