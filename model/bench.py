@@ -16,7 +16,7 @@ from torch import nn
 
 from model.graphs import Exportable, load_exportable
 from signals.answers import softmax
-from signals.bundle import BundleError
+from signals.bundle import SPECTROGRAM, BundleError
 from signals.command_line import Parser
 from signals.profiles import Profile
 from signals.served import model_input, windows_of_file
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         model = load_exportable(args.model)
-        if model.reads_spectrogram:
+        if SPECTROGRAM in model.inputs:
             raise BundleError(f"{args.model} reads spectrograms; the bench is for networks on samples")
     except BundleError as error:
         print(f"{PROG}: {error}", file=sys.stderr)  # noqa: T201

@@ -2,6 +2,7 @@
 
     python -m model.export --model DIR --shards DIR --output BUNDLE           one network
     python -m model.export --model DIR DIR DIR --shards DIR --output BUNDLE   an ensemble
+    ... --model DIR DIR DIR --stacker DIR ...                                 with a meta-learner
     python -m model.export --encoder DIR --shards DIR --output BUNDLE         embeddings
 
 ONNX graphs have a dynamic batch and a dynamic length. They are compared with torch on windows of the shards and on
@@ -20,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from model.card import model_card
-from model.graphs import Exportable, load_encoder, load_exportable, write_graph
+from model.graphs import Exportable, load_encoder, load_exportable, write_combiner, write_graph
 from model.parity import N_WINDOWS, Parity, compare, probes
+from model.stacking import Stacker, load_stacker
 from signals.answers import Calibration
-from signals.bundle import CARD, FP32, BundleError, Graph, graph_fields, write_bundle
+from signals.bundle import CARD, COMBINER, FP32, BundleError, Graph, graph_fields, write_bundle
 from signals.command_line import Parser
 from signals.manifest import ManifestError, read_manifest
 from signals.version import code_version, source_digest
@@ -40,6 +42,8 @@ class Export:
     models: tuple[Exportable, ...]
     folders: tuple[Path, ...]
     calibration: Calibration
+    stacker: Stacker | None = None
+    """Meta-learner over the members; None where their mean counts."""
 
     @property
     def kind(self) -> str:
@@ -52,20 +56,26 @@ class Export:
         return ("model.onnx",) if len(self.models) == 1 else tuple(f"member-{i}.onnx" for i in range(len(self.models)))
 
 
-def read_calibration(path: Path, n_classes: int) -> Calibration:
+def read_calibration(path: Path, classes: Sequence[str]) -> Calibration:
     """Return a calibration; without a file, probabilities stay as they are. Raises BundleError for a damaged one."""
     if not path.is_file():
         return Calibration()
     try:
-        calibration = Calibration.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        calibration.check(n_classes)
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        calibration = Calibration.from_dict(fields)
+        calibration.check(len(classes))
+        if list(classes) != fields.get("classes", list(classes)):
+            raise ValueError(f"it is for the classes {', '.join(fields['classes'])}")
     except ValueError as error:
         raise BundleError(f"{path}: {error}; calibrate the model again") from None
     return calibration
 
 
-def load_models(folders: Sequence[Path], calibration: Path | None = None) -> Export:
-    """Return the networks of one bundle; raises BundleError where they do not belong together."""
+def load_models(folders: Sequence[Path], calibration: Path | None = None, stacker: Path | None = None) -> Export:
+    """Return the networks of one bundle, members in the order that a meta-learner was fitted on.
+
+    Raises BundleError where they do not belong together.
+    """
     models = tuple(load_exportable(folder) for folder in folders)
     first = models[0]
     for folder, model in zip(folders, models, strict=True):
@@ -103,7 +113,11 @@ def export(what: Export, shards: Sequence[Path], output: Path, *, n_windows: int
             write_graph(model, folder / file)
         looked_at = probes(what.models, shards, n_windows=n_windows)
         graphs = [folder / file for file in what.files]
-        agreement = compare(what.models, graphs, looked_at, temperature=what.calibration.temperature)
+        combiner = None if what.stacker is None else (what.stacker, folder / COMBINER)
+        if combiner is not None:
+            write_combiner(combiner[0], len(what.models), combiner[0].n_classes, combiner[1])
+        temperature = what.calibration.temperature
+        agreement = compare(what.models, graphs, looked_at, temperature=temperature, combiner=combiner)
         if not agreement.ok:
             raise BundleError(f"the ONNX graph disagrees with torch: {asdict(agreement)}; no bundle was written")
         kept.append(agreement)
@@ -126,7 +140,7 @@ def about_bundle(what: Export, agreement: Parity) -> dict[str, Any]:
             step_times=model.step_times,
             min_times=model.min_times,
             weights_sha256=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
-            reads_spectrogram=model.reads_spectrogram,
+            inputs=model.inputs,
         )
         for file, model, folder in zip(what.files, what.models, what.folders, strict=True)
     )
@@ -137,7 +151,7 @@ def about_bundle(what: Export, agreement: Parity) -> dict[str, Any]:
         "modality": first.modality.to_dict(),
         "profile": dict(first.profile),
         "graphs": graph_fields(graphs),
-        "combiner": None,
+        "combiner": None if what.stacker is None else COMBINER,
         "calibration": what.calibration.to_dict(),
         "parity": asdict(agreement),
         "provenance": {
@@ -162,6 +176,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--shards", type=Path, nargs="+", required=True, help="shard sets whose windows torch and ONNX are compared on"
     )
+    parser.add_argument("--stacker", type=Path, help="folder of the ensemble's meta-learner; the members' mean without")
     parser.add_argument("--calibration", type=Path, help=f"file to read instead of the model's own {CALIBRATION}")
     parser.add_argument("--output", type=Path, required=True, help="folder of the bundle; must not exist yet")
     parser.add_argument("--parity-windows", type=int, default=N_WINDOWS, help="how many windows to compare at least")
@@ -178,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = (
             load_encoder_for(args.encoder, args.shards[0])
             if args.encoder
-            else load_models(args.model, args.calibration)
+            else load_models(args.model, args.calibration, args.stacker)
         )
         agreement = export(what, args.shards, args.output, n_windows=args.parity_windows)
     except (BundleError, ManifestError) as error:

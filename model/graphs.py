@@ -20,7 +20,7 @@ from model.classifier import Classifier
 from model.encoder import Encoder, EncoderConfig, electrode_ids
 from model.saved import TaskModel, load_task_model, model_name
 from model.supervised import Supervised
-from signals.bundle import BundleError
+from signals.bundle import SIGNAL_INPUTS, SPECTROGRAM, BundleError
 from signals.modality import Modality
 from signals.normalise import Normaliser
 from signals.surroundings import SPECTROGRAM_SHAPE
@@ -48,13 +48,8 @@ class Exportable:
     """The length must be a multiple of this, samples."""
     min_times: int
     """Shortest window, samples."""
-    reads_spectrogram: bool = False
-    """Whether the network is called with spectrograms alone."""
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of what the network is called with."""
-        return ("spectrogram",) if self.reads_spectrogram else ("signal", "ch_state")
+    inputs: tuple[str, ...] = SIGNAL_INPUTS
+    """Names of what the network is called with, in order."""
 
     @property
     def outputs(self) -> tuple[str, str]:
@@ -76,16 +71,16 @@ def load_exportable(folder: Path) -> Exportable:
         model = load_task_model(folder)
     except (ValueError, FileNotFoundError) as error:
         raise BundleError(str(error)) from None
-    config, spectrogram = model.config, isinstance(model, Supervised) and model.reads_spectrogram
+    config, inputs = model.config, _inputs(model)
     if config.task not in TASKS:
         raise BundleError(f"{folder} is for the unknown task {config.task!r}; tasks are {', '.join(sorted(TASKS))}")
     if "window_s" not in config.profile:
         raise BundleError(f"{folder} does not say how its windows were prepared (no profile): fit and save it again")
-    if spectrogram and not config.profile.get("spectrogram"):
+    if SPECTROGRAM in inputs and not config.profile.get("spectrogram"):
         raise BundleError(f"{folder} reads spectrograms that its profile does not make: prepare six-class-spectrogram")
     step, shortest = _lengths(model)
     return Exportable(
-        network=SpectrogramOnly(model).eval() if spectrogram else model,
+        network=SpectrogramOnly(model).eval() if inputs == (SPECTROGRAM,) else model,
         name=model_name(model),
         task=TASKS[config.task],
         modality=model.modality,
@@ -94,8 +89,16 @@ def load_exportable(folder: Path) -> Exportable:
         provenance=config.provenance,
         step_times=step,
         min_times=shortest,
-        reads_spectrogram=spectrogram,
+        inputs=inputs,
     )
+
+
+def _inputs(model: TaskModel) -> tuple[str, ...]:
+    """Return what a model must be called with: an encoder that listens to spectrograms hears both."""
+    if isinstance(model, Supervised):
+        return (SPECTROGRAM,) if model.reads_spectrogram else SIGNAL_INPUTS
+    listens = SPECTROGRAM in model.encoder.config.fusion
+    return (*SIGNAL_INPUTS, SPECTROGRAM) if listens else SIGNAL_INPUTS
 
 
 def _lengths(model: TaskModel) -> tuple[int, int]:
@@ -186,13 +189,16 @@ def write_graph(model: Exportable, path: Path) -> None:
 def _example(model: Exportable) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
     """Return inputs to trace a network with, and which of their dimensions are free."""
     batch = torch.export.Dim("batch", min=1, max=65536)
-    if model.reads_spectrogram:
-        return (torch.randn(2, *SPECTROGRAM_SHAPE),), ({0: batch},)
-    n_chans, n_times = model.modality.n_chans, model.min_times + model.step_times
-    example = torch.randn(2, n_chans, n_times), torch.full((2, n_chans), MEASURED, dtype=torch.int64)
     # One unknown a step: the length must stay a multiple of it.
     steps = torch.export.Dim("n_steps", min=model.min_times // model.step_times, max=MAX_STEPS)
-    return example, ({0: batch, 2: model.step_times * steps}, {0: batch})
+    n_chans, n_times = model.modality.n_chans, model.min_times + model.step_times
+    every: dict[str, tuple[Tensor, dict[int, Any]]] = {
+        "signal": (torch.randn(2, n_chans, n_times), {0: batch, 2: model.step_times * steps}),
+        "ch_state": (torch.full((2, n_chans), MEASURED, dtype=torch.int64), {0: batch}),
+        SPECTROGRAM: (torch.randn(2, *SPECTROGRAM_SHAPE), {0: batch}),
+    }
+    used = [every[name] for name in model.inputs]
+    return tuple(value for value, _ in used), tuple(free for _, free in used)
 
 
 def _trace(model: Exportable, path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from model.graphs import Exportable
 from signals.answers import mean_of_members, softmax, tempered
-from signals.bundle import BundleError
+from signals.bundle import SPECTROGRAM, BundleError
 from signals.modality import Modality
 from signals.served import windows_of_shards
 from signals.synthetic.sources import aperiodic, shaped_noise
@@ -60,13 +60,16 @@ class Probe:
 
     def feed(self, model: Exportable) -> dict[str, np.ndarray]:
         """Return a member's inputs by name; raises BundleError where it reads spectrograms and there are none."""
-        if model.reads_spectrogram:
+        result: dict[str, np.ndarray] = {}
+        if "signal" in model.inputs:
+            rows = zip(self.data, self.ch_state, self.people, strict=True)
+            signal = np.stack([model.normaliser.apply(x, state, *person) for x, state, person in rows])
+            result = {"signal": signal, "ch_state": self.ch_state}
+        if SPECTROGRAM in model.inputs:
             if self.spectrogram is None:
                 raise BundleError(f"network {model.name} reads spectrograms, and the shards carry none")
-            return {"spectrogram": self.spectrogram}
-        rows = zip(self.data, self.ch_state, self.people, strict=True)
-        signal = np.stack([model.normaliser.apply(x, state, *person) for x, state, person in rows])
-        return {"signal": signal, "ch_state": self.ch_state}
+            result[SPECTROGRAM] = self.spectrogram
+        return result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from serving.int8 import calibrate, write_static
 from serving.runtime import check_windows, onnx_session
 from signals.answers import softmax
 from signals.atomic import PARTIAL
-from signals.bundle import FP32, Bundle, BundleError, Graph, load_bundle
+from signals.bundle import FP32, SPECTROGRAM, Bundle, BundleError, Graph, load_bundle
 from signals.command_line import Parser
 from signals.manifest import ManifestError
 from signals.served import feed, windows_of_shards
@@ -225,7 +225,7 @@ def write_engines(bundle: Bundle, args: argparse.Namespace) -> list[Built]:
     """Write engines of all graphs, precisions and compute capabilities, whole or not at all, and return them."""
     if bundle.precision != FP32 or bundle.task is None:
         raise BundleError(f"{bundle.path} is {bundle.precision} {bundle.kind}: engines are built from fp32 classifiers")
-    if any(graph.reads_spectrogram for graph in bundle.graphs):
+    if any(SPECTROGRAM in graph.inputs for graph in bundle.graphs):
         raise BundleError(f"{bundle.path} has a member that reads spectrograms; engines are for networks on samples")
     if args.output.exists():
         raise BundleError(f"output {args.output} exists already; choose another")

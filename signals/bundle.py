@@ -4,8 +4,8 @@ bundle/bundle.json   schema version, kind, precision, task, modality, profile, g
                      sha256 of every file and of bundle.json itself
 bundle/README.md     model card
 bundle/*.onnx        one graph a member: inputs signal float32 (batch, n_chans, n_times), normalised, and ch_state int64
-                     (batch, n_chans), or spectrogram float32 as in `Window.spectrogram`; outputs logits (batch,
-                     n_classes), representation (batch, width). An encoder has no logits, but channels (batch, n_chans,
+                     (batch, n_chans), and/or spectrogram float32 as in `Window.spectrogram`; outputs logits
+                     (batch, n_classes), representation (batch, width). An encoder has no logits, but channels (batch, n_chans,
                      width).
 bundle/combiner.onnx for a stacked ensemble: input probabilities (batch, n_members, n_classes), output logits
 """
@@ -28,6 +28,7 @@ from signals.tasks import TASKS, Task
 SCHEMA_VERSION = 2
 ABOUT, CARD, COMBINER = "bundle.json", "README.md", "combiner.onnx"
 KINDS = ("classifier", "ensemble", "encoder")
+SIGNAL_INPUTS, SPECTROGRAM = ("signal", "ch_state"), "spectrogram"
 FP32, INT8_STATIC, INT8_DYNAMIC = "fp32", "int8-static", "int8-dynamic"
 
 
@@ -51,8 +52,8 @@ class Graph:
     """Shortest window, samples."""
     weights_sha256: str
     """Digest of the weights that it was exported from."""
-    reads_spectrogram: bool = False
-    """Whether its input is the spectrogram of the ten minutes around a window instead of its samples."""
+    inputs: tuple[str, ...] = SIGNAL_INPUTS
+    """What it is called with: SIGNAL_INPUTS, SPECTROGRAM, or both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,8 @@ def load_bundle(path: Path | str) -> Bundle:
 
 
 def _graph(fields: Mapping[str, Any]) -> Graph:
-    return Graph(**{**fields, "normaliser": Normaliser.from_dict(fields["normaliser"])})
+    read = {"normaliser": Normaliser.from_dict(fields["normaliser"]), "inputs": tuple(fields["inputs"])}
+    return Graph(**{**fields, **read})
 
 
 def _read_about(path: Path) -> dict[str, Any]:

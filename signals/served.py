@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from signals.bundle import BundleError, Graph
+from signals.bundle import SPECTROGRAM, BundleError, Graph
 from signals.identity import source_sha256
 from signals.manifest import read_manifest
 from signals.normalise import Normaliser
@@ -68,10 +68,12 @@ def feed(windows: Sequence[Window], graph: Graph) -> dict[str, np.ndarray]:
 
     Raises BundleError where it reads spectrograms and a window has none.
     """
-    if not graph.reads_spectrogram:
-        signal, ch_state = model_input(windows, graph.normaliser)
-        return {"signal": signal, "ch_state": ch_state}
-    spectrograms = [w.spectrogram for w in windows if w.spectrogram is not None]
-    if len(spectrograms) < len(windows):
-        raise BundleError(f"network {graph.name} reads spectrograms, and the windows carry none")
-    return {"spectrogram": np.stack(spectrograms)}
+    result: dict[str, np.ndarray] = {}
+    if "signal" in graph.inputs:
+        result["signal"], result["ch_state"] = model_input(windows, graph.normaliser)
+    if SPECTROGRAM in graph.inputs:
+        spectrograms = [w.spectrogram for w in windows if w.spectrogram is not None]
+        if len(spectrograms) < len(windows):
+            raise BundleError(f"network {graph.name} reads spectrograms, and the windows carry none")
+        result[SPECTROGRAM] = np.stack(spectrograms)
+    return result

@@ -35,7 +35,7 @@ def test_a_network_answers_in_onnx_as_in_torch_after_it_was_saved(tmp_path, writ
     ).eval()  # fmt: skip
     network.save_pretrained(tmp_path / "m")
     model = load_exportable(tmp_path / "m")
-    shards = write_toy(tmp_path / "s", spectrogram=model.reads_spectrogram)
+    shards = write_toy(tmp_path / "s", spectrogram=model.inputs == ("spectrogram",))
     write_graph(model, tmp_path / "m.onnx")
     probe = next(probes([model], [shards], n_windows=2))
     feed = {name: torch.from_numpy(value) for name, value in probe.feed(model).items()}

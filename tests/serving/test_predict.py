@@ -143,3 +143,25 @@ def test_a_provider_that_is_not_here_is_told_with_code_3(served, capsys, monkeyp
         err = capsys.readouterr().err
         assert err.count("\n") == 1
         assert "has no TensorrtExecutionProvider" in err
+
+
+def test_a_stacked_ensemble_asks_its_meta_learner(served, second_model, tmp_path):
+    from model.stacking import Stacker
+
+    torch.manual_seed(0)
+    stacker = Stacker(("encoder", "encoder"), 6).eval()
+    with torch.no_grad():
+        stacker.gate[-1].weight.normal_()
+        stacker.sharpness_M.copy_(torch.tensor([0.5, -0.5]))
+    stacker.save(tmp_path / "stacker")
+    what = load_models([served.model, second_model], stacker=tmp_path / "stacker")
+    export(what, [served.shards], tmp_path / "b", n_windows=10)
+    bundle, windows = load_bundle(tmp_path / "b"), list(windows_of_shards([served.shards], n_windows=4))
+    members = [torch_logits(folder, windows).softmax(-1) for folder in (served.model, second_model)]
+    with torch.no_grad():
+        wanted = stacker(torch.stack(members, 1).float())[0].exp().numpy()
+    np.testing.assert_allclose(probabilities(bundle, windows), wanted, atol=1e-4)
+    with pytest.raises(BundleError, match="stacks encoder, encoder; the models given are encoder"):
+        load_models([served.model], stacker=tmp_path / "stacker")
+    with pytest.raises(BundleError, match="holds no meta-learner"):
+        load_models([served.model, second_model], stacker=tmp_path)
