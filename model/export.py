@@ -86,7 +86,24 @@ def load_models(folders: Sequence[Path], calibration: Path | None = None, stacke
     path = calibration or (folders[0] / CALIBRATION if len(folders) == 1 else Path())
     if calibration is not None and not calibration.is_file():
         raise BundleError(f"calibration {calibration} does not exist")
-    return Export(models=models, folders=tuple(folders), calibration=read_calibration(path, len(first.task.classes)))
+    return Export(
+        models=models,
+        folders=tuple(folders),
+        calibration=read_calibration(path, first.task.classes),
+        stacker=None if stacker is None else read_stacker(stacker, models),
+    )
+
+
+def read_stacker(folder: Path, models: Sequence[Exportable]) -> Stacker:
+    """Return a saved meta-learner; raises BundleError for a folder without one, and for other members."""
+    try:
+        stacker = load_stacker(folder)
+    except FileNotFoundError:
+        raise BundleError(f"{folder} holds no meta-learner; training.stack --save makes one") from None
+    names = tuple(model.name for model in models)
+    if stacker.members != names:
+        raise BundleError(f"{folder} stacks {', '.join(stacker.members)}; the models given are {', '.join(names)}")
+    return stacker
 
 
 def load_encoder_for(folder: Path, shards: Path) -> Export:

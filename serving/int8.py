@@ -77,7 +77,7 @@ def calibrate(path: Path, feeds: Sequence[Feed], *, symmetric: bool = False) -> 
     """Return the graph with the smallest and largest activations over calibration inputs; `symmetric` around 0."""
     from onnxruntime.quantization.calibrate import CalibrationDataReader, create_calibrator
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):
         def __init__(self) -> None:
             self.left: Iterator[Feed] = iter(feeds)
 

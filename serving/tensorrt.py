@@ -161,7 +161,7 @@ def build(
 def entropy_calibrator(trt: Any, feeds: Sequence[Mapping[str, np.ndarray]]) -> Any:
     """Return classic TensorRT's calibrator, fed with windows of the calibration shards one by one."""
 
-    class Calibrator(trt.IInt8EntropyCalibrator2):  # type: ignore[misc, name-defined]
+    class Calibrator(trt.IInt8EntropyCalibrator2):
         def __init__(self) -> None:
             super().__init__()
             self.left, self.arrays = iter(feeds), DeviceArrays()
