@@ -7,9 +7,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-import serving.tensorrt
-from serving.gpu import find_gpu
-from serving.tensorrt import Agreement, graph_of, load_tensorrt, main
+from serving.engines import Agreement, graph_of, load_tensorrt
+from serving.gpu import MissingError, find_gpu
+from serving.tensorrt import main
 from signals.answers import softmax
 from signals.bundle import load_bundle
 from signals.served import feed, windows_of_shards
@@ -86,7 +86,7 @@ def test_the_tolerance_is_a_gate():
 def test_a_stub_of_tensorrt_is_no_tensorrt(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", type(sys)("tensorrt"))
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
-    with pytest.raises(serving.tensorrt.MissingError, match="holds no builder"):
+    with pytest.raises(MissingError, match="holds no builder"):
         load_tensorrt(None)
 
 
