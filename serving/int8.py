@@ -125,13 +125,15 @@ def write_dynamic(path: Path, output: Path) -> None:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    names = [layer.node for layer in layers_of(path)]
     quantize_dynamic(
         path,
         output,
         op_types_to_quantize=list(OP_TYPES),
         per_channel=True,
         weight_type=QuantType.QInt8,
-        nodes_to_quantize=[layer.node for layer in layers_of(path)],
+        # A Gemm becomes a product and a sum before it is looked at, under a name of its own.
+        nodes_to_quantize=[*names, *(f"{name}_MatMul" for name in names)],
     )
     _save(onnx.load(output), output)
 
