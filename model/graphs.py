@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from model.classifier import Classifier
 from model.encoder import Encoder, EncoderConfig, electrode_ids
+from model.fusion import sensor_type_ids
 from model.saved import TaskModel, load_task_model, model_name
 from model.supervised import Supervised
 from signals.bundle import SIGNAL_INPUTS, SPECTROGRAM, BundleError
@@ -157,6 +158,7 @@ class Embedder(nn.Module):
     position_C3: Tensor
     electrode_ids_C: Tensor
     adjacency_CC: Tensor
+    sensor_type_C: Tensor | None
 
     def __init__(self, encoder: Encoder, modality: Modality) -> None:
         super().__init__()
@@ -164,10 +166,19 @@ class Embedder(nn.Module):
         self.register_buffer("position_C3", torch.tensor(modality.positions))
         self.register_buffer("electrode_ids_C", electrode_ids(modality.ch_names))
         self.register_buffer("adjacency_CC", torch.from_numpy(modality.adjacency()))
+        has_sensors = set(modality.sensor_types) != {"eeg"}
+        self.register_buffer("sensor_type_C", sensor_type_ids(modality.sensor_types) if has_sensors else None)
 
     def forward(self, x_BCT: Tensor, ch_state_BC: Tensor) -> tuple[Tensor, Tensor]:
         """Return (window_BD, channels_BCD) of normalised windows."""
-        out = self.encoder(x_BCT, self.position_C3, ch_state_BC, self.electrode_ids_C, adjacency_CC=self.adjacency_CC)
+        out = self.encoder(
+            x_BCT,
+            self.position_C3,
+            ch_state_BC,
+            self.electrode_ids_C,
+            adjacency_CC=self.adjacency_CC,
+            sensor_type=self.sensor_type_C,
+        )
         return out["window_BD"], out["channels_BCD"]
 
 
