@@ -63,7 +63,8 @@ class Probe:
         result: dict[str, np.ndarray] = {}
         if "signal" in model.inputs:
             rows = zip(self.data, self.ch_state, self.people, strict=True)
-            signal = np.stack([model.normaliser.apply(x, state, *person) for x, state, person in rows])
+            types = model.modality.sensor_types
+            signal = np.stack([model.normaliser.apply(x, state, *person, types) for x, state, person in rows])
             result = {"signal": signal, "ch_state": self.ch_state}
         if SPECTROGRAM in model.inputs:
             if self.spectrogram is None:

@@ -59,7 +59,10 @@ def model_input(windows: Sequence[Window], normaliser: Normaliser) -> tuple[np.n
 
     Samples are rounded as shards store them, so that a served window is the one that training saw.
     """
-    signal = [normaliser.apply(as_stored(w.data), w.ch_state, w.subject_id, w.site_id) for w in windows]
+    signal = [
+        normaliser.apply(as_stored(w.data, w.sensor_types), w.ch_state, w.subject_id, w.site_id, w.sensor_types)
+        for w in windows
+    ]
     return np.stack(signal).astype(np.float32), np.stack([w.ch_state for w in windows]).astype(np.int64)
 
 
