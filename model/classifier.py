@@ -31,6 +31,7 @@ class ClassifierConfig(PretrainedConfig):
         window_s: float = 10.0,
         label_span_s: tuple[float, float] | None = None,
         dropout: float = 0.2,
+        head_dim: int | None = None,
         modality: Mapping[str, Any] | None = None,
         normaliser: Mapping[str, Any] | None = None,
         profile: Mapping[str, Any] | None = None,
@@ -40,6 +41,7 @@ class ClassifierConfig(PretrainedConfig):
     ) -> None:
         """Take `EncoderConfig`, `Modality`, `Normaliser` and the shards' profile as plain dicts.
 
+        head_dim: width of the head's hidden layer; the encoder's width without.
         provenance: manifest digest, code version, recipe, pretraining subjects and training subjects.
         Raises ValueError for another schema version than this code reads.
         """
@@ -47,7 +49,7 @@ class ClassifierConfig(PretrainedConfig):
             raise ValueError(f"the model has schema_version={schema_version}, this code reads {SCHEMA_VERSION}")
         self.encoder = dict(encoder or {})
         self.task, self.classes, self.window_s, self.label_span_s = task, list(classes), window_s, label_span_s
-        self.dropout = dropout
+        self.dropout, self.head_dim = dropout, head_dim
         self.modality, self.normaliser = dict(modality or {}), dict(normaliser or {})
         self.profile, self.provenance = dict(profile or {}), dict(provenance or {})
         self.schema_version = schema_version
@@ -69,7 +71,11 @@ class Classifier(PreTrainedModel):
         super().__init__(config)
         self.encoder = Encoder(EncoderConfig(**config.encoder))
         self.head = ClassifierHead(
-            self.encoder.config, n_classes=len(config.classes), span_s=config.label_span_s, dropout=config.dropout
+            self.encoder.config,
+            n_classes=len(config.classes),
+            span_s=config.label_span_s,
+            dropout=config.dropout,
+            hidden_dim=config.head_dim,
         )
         modality = self.modality
         self.register_buffer("position_C3", torch.tensor(modality.positions))
@@ -158,5 +164,6 @@ def new_classifier(
 
 _ENCODER_FIELDS = (
     "dim", "depth", "n_heads", "stem_dim", "mlp_ratio", "patch_times", "merge", "sfreq", "max_freq", "n_neighbours",
-    "causal", "graph", "positions", "fusion", "adapter", "gradient_checkpointing", "schema_version",
+    "temporal_heads", "mlp_dim", "key_dim", "causal", "graph", "positions", "fusion", "adapter",
+    "gradient_checkpointing", "schema_version",
 )  # fmt: skip

@@ -73,6 +73,9 @@ class EncoderConfig(PretrainedConfig):
         sfreq: float = 256.0,
         max_freq: float = 50.0,
         n_neighbours: int = 6,
+        temporal_heads: int | None = None,
+        mlp_dim: int | None = None,
+        key_dim: int | None = None,
         causal: bool = False,
         graph: bool = True,
         positions: bool = True,
@@ -93,11 +96,14 @@ class EncoderConfig(PretrainedConfig):
             raise ValueError(f"dim={dim} must be n_heads={n_heads} times an even number")
         if patch_times % 2:
             raise ValueError(f"patch_times={patch_times} must be even")
+        if temporal_heads is not None and not 1 <= temporal_heads <= n_heads:
+            raise ValueError(f"temporal_heads={temporal_heads} must be at least 1 and at most n_heads={n_heads}")
         if schema_version != SCHEMA_VERSION:
             raise ValueError(f"the encoder has schema_version={schema_version}, this code reads {SCHEMA_VERSION}")
         self.dim, self.depth, self.n_heads, self.stem_dim = dim, depth, n_heads, stem_dim
         self.mlp_ratio, self.patch_times, self.merge = mlp_ratio, patch_times, merge
         self.sfreq, self.max_freq, self.n_neighbours = sfreq, max_freq, n_neighbours
+        self.temporal_heads, self.mlp_dim, self.key_dim = temporal_heads, mlp_dim, key_dim
         self.causal, self.gradient_checkpointing = causal, gradient_checkpointing
         self.graph, self.positions = graph, positions
         if unknown := set(fusion) - set(SOURCES):
@@ -112,6 +118,21 @@ class EncoderConfig(PretrainedConfig):
     def token_times(self) -> int:
         """Samples of one trunk token."""
         return self.patch_times * self.merge
+
+    @property
+    def head_dim(self) -> int:
+        """Width of an attention head."""
+        return self.dim // self.n_heads
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Widths inside of every block: what `temporal_heads`, `mlp_dim`, `key_dim` are where they are not given.
+
+        The number of heads of the attention over time, channels of the feed-forward, and channels of a head's keys in
+        the graph layer: a pruned encoder has fewer of each than its `dim` asks for.
+        """
+        own = {"temporal_heads": self.n_heads, "mlp_dim": self.mlp_ratio * self.dim, "key_dim": self.head_dim}
+        return {name: width if getattr(self, name) is None else getattr(self, name) for name, width in own.items()}
 
 
 def sized(size: str, **overrides: Any) -> EncoderConfig:
@@ -453,7 +474,7 @@ class Block(nn.Module):
         # Places for `model.adapters`.
         self.temporal_adapter: nn.Module | None = None
         self.mlp_adapter: nn.Module | None = None
-        width = config.mlp_ratio * config.dim
+        width = config.widths["mlp_dim"]
         self.mlp = nn.Sequential(nn.Linear(config.dim, width), nn.GELU(), nn.Linear(width, config.dim))
 
     def forward(self, x_BCND: Tensor, graph: Graph) -> Tensor:
@@ -476,17 +497,18 @@ class TemporalAttention(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.n_heads, self.causal = config.n_heads, config.causal
-        self.qkv = nn.Linear(config.dim, 3 * config.dim)
-        self.out = nn.Linear(config.dim, config.dim)
+        self.n_heads, self.causal = config.widths["temporal_heads"], config.causal
+        width = self.n_heads * config.head_dim
+        self.qkv = nn.Linear(config.dim, 3 * width)
+        self.out = nn.Linear(width, config.dim)
 
     def forward(self, x_BCND: Tensor) -> Tensor:
         """Return tokens mixed over time, same shape."""
-        B, C, N, D = x_BCND.shape
-        qkv = self.qkv(x_BCND).reshape(B * C, N, 3, self.n_heads, D // self.n_heads)
+        B, C, N, _ = x_BCND.shape
+        qkv = self.qkv(x_BCND).reshape(B * C, N, 3, self.n_heads, -1)
         q_BHND, k_BHND, v_BHND = qkv.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(rotate(q_BHND), rotate(k_BHND), v_BHND, is_causal=self.causal)
-        return self.out(mixed.transpose(1, 2).reshape(B, C, N, D))
+        return self.out(mixed.transpose(1, 2).reshape(B, C, N, -1))
 
 
 def rotate(x_BHND: Tensor) -> Tensor:
@@ -507,16 +529,16 @@ class SpatialGraph(nn.Module):
         from torch_geometric.nn.dense.dense_graph_conv import DenseGraphConv  # takes seconds to import
 
         self.n_heads = config.n_heads
-        self.query_key = nn.Linear(config.dim, 2 * config.dim)
+        self.query_key = nn.Linear(config.dim, 2 * config.n_heads * config.widths["key_dim"])
         self.edge = nn.Sequential(nn.Linear(5, 32), nn.GELU(), nn.Linear(32, config.n_heads))
-        self.conv = DenseGraphConv(config.dim // config.n_heads, config.dim // config.n_heads)
+        self.conv = DenseGraphConv(config.head_dim, config.head_dim)
         self.out = nn.Linear(config.dim, config.dim)
 
     def forward(self, x_BCND: Tensor, graph: Graph) -> Tensor:
         """Return tokens mixed over neighbouring channels, same shape."""
         B, C, N, D = x_BCND.shape
         H = self.n_heads
-        q_BNHCD, k_BNHCD = self.query_key(x_BCND).reshape(B, C, N, 2, H, D // H).permute(3, 0, 2, 4, 1, 5)
+        q_BNHCD, k_BNHCD = self.query_key(x_BCND).reshape(B, C, N, 2, H, -1).permute(3, 0, 2, 4, 1, 5)
         score_BNHCC = q_BNHCD @ k_BNHCD.transpose(-1, -2) * (D // H) ** -0.5
         score_BNHCC = score_BNHCC + self.edge(graph.geometry_BCCG).permute(0, 3, 1, 2)[:, None]
         score_BNHCC = score_BNHCC.float().masked_fill(~graph.allowed_BCC[:, None, None], -1e9)

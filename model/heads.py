@@ -182,6 +182,7 @@ class ClassifierHead(Head):
         span_s: tuple[float, float] | None = None,
         n_queries: int = 4,
         dropout: float = 0.2,
+        hidden_dim: int | None = None,
     ) -> None:
         super().__init__()
         token_s = config.token_times / config.sfreq
@@ -192,8 +193,9 @@ class ClassifierHead(Head):
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("centre_F", torch.zeros(width))
         self.register_buffer("scale_F", torch.ones(width))
-        self.hidden = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, config.dim), nn.GELU())
-        self.classes = nn.Linear(config.dim, n_classes)
+        hidden_dim = config.dim if hidden_dim is None else hidden_dim
+        self.hidden = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, hidden_dim), nn.GELU())
+        self.classes = nn.Linear(hidden_dim, n_classes)
 
     def features(self, out: Tensors, batch: Tensors) -> Tensor:
         """Return the pooled features, shape (B, F)."""
