@@ -22,6 +22,8 @@ COMMANDS = {
     "transfer": ("training.transfer", "ways of using an encoder and tuned baselines on the same folds"),
     "report": ("evaluation.report", "predictions to one HTML page and its facts"),
     "planted": ("evaluation.planted", "plant faults on purpose and see that the audit names each"),
+    "prune": ("training.prune", "a task model with fewer parameters, and what that costs"),
+    "distil": ("training.distil", "a small model that learns from a large one or from several"),
     "export": ("model.export", "a trained model to a bundle"),
     "six-class": ("cerebeam.six_class", "train on the HMS competition's folder, answer its test part"),
     "competition": ("evaluation.competition", "the competition's KL of predictions or of a submission"),

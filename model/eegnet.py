@@ -65,7 +65,7 @@ class Decimate(nn.Module):
         super().__init__()
         self.factor = factor
         taps = signal.firwin(16 * factor + 1, 0.8 / factor) if factor > 1 else np.ones(1)
-        self.register_buffer("taps_S", torch.from_numpy(taps).float())
+        self.register_buffer("taps_S", torch.from_numpy(taps).float())  # saved: loading fills in nothing that is not
 
     def forward(self, x_BCT: Tensor) -> Tensor:
         """Return the signal at a `factor`-th of the rate, shape (B, C, ceil(T / factor))."""

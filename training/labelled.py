@@ -8,6 +8,7 @@ import numpy as np
 
 from signals.tasks import TASKS, Task
 from training.data import Shards
+from training.teaching import Teaching
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ class Labelled:
     """Distributions over classes, float32, shape (n, n_classes): votes or one-hot."""
     has_votes: bool
     """Whether the targets are votes."""
+    teaching: Teaching | None = None
+    """What a teacher says of the same windows, where a student learns from one."""
 
     @property
     def subjects(self) -> np.ndarray:

@@ -26,6 +26,7 @@ from training.optim import make_optimizer, make_scheduler
 from training.recipes.finetuning import FinetuneRecipe
 from training.spectra import Spectrograms
 from training.task_batches import TaskBatches, step_batches
+from training.teaching import Teaching
 from training.tracking import JsonLines, Trackers
 from training.unfreezing import Unfreezing, stages_of
 
@@ -34,16 +35,25 @@ M = TypeVar("M", Classifier, Supervised)
 
 
 class TaskLoss(nn.Module):
-    """A model with the loss to its targets."""
+    """A model with the loss to its targets, and to its teacher."""
 
-    def __init__(self, model: TaskModel, loss: VoteLoss, unfreezing: Unfreezing | None = None) -> None:
+    def __init__(
+        self,
+        model: TaskModel,
+        loss: VoteLoss,
+        unfreezing: Unfreezing | None = None,
+        teaching: Teaching | None = None,
+    ) -> None:
         super().__init__()
-        self.model, self.loss, self.unfreezing = model, loss, unfreezing
+        self.model, self.loss, self.unfreezing, self.teaching = model, loss, unfreezing, teaching
 
     def forward(self, batch: Tensors) -> dict[str, Tensor]:
         """Return "loss" of a batch of `training.task_batches`."""
         logits_BK, _ = logits_of(self.model, dict(batch))
-        return {"loss": self.loss(logits_BK, batch["target_BK"], batch.get("weight_B"))}
+        loss = self.loss(logits_BK, batch["target_BK"], batch.get("weight_B"))
+        if self.teaching is not None:
+            loss = self.teaching.blend(loss, logits_BK, batch["taught_BK"])
+        return {"loss": loss}
 
     def train(self, mode: bool = True) -> "TaskLoss":
         """Go into training, but for stages that are shut."""
@@ -130,7 +140,7 @@ def _stage(
     )
     unfreezing = Unfreezing(stages_of(model), every=recipe.unfreeze_every) if recipe.unfreeze_every else None
     trainer = Trainer(
-        module=TaskLoss(model, vote_loss(data, train, recipe), unfreezing),
+        module=TaskLoss(model, vote_loss(data, train, recipe), unfreezing, data.teaching),
         optimizer=optimizer,
         scheduler=make_scheduler(optimizer, warmup_steps=recipe.warmup_steps, steps=n_steps),
         processes=processes,

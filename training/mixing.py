@@ -45,7 +45,7 @@ def cutmix(
         values = batch[name].clone()
         values[..., first:last] = batch[name][other][..., first:last]
         cut[name] = values
-    for name in {"target_BK", "weight_B"} & set(batch):
+    for name in {"target_BK", "taught_BK", "weight_B"} & set(batch):
         cut[name] = share * batch[name][other] + (1 - share) * batch[name]
     return _with_states(cut, batch["ch_state_BC"], other)
 

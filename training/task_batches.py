@@ -57,6 +57,8 @@ class TaskBatches:
         rows = [self._row_of[window] for window in micro.windows]
         made = self._kept(micro) if self.frozen is not None else self._changed(micro)
         made["target_BK"] = torch.from_numpy(self.data.targets[rows])
+        if self.data.teaching is not None:
+            made["taught_BK"] = torch.from_numpy(self.data.teaching.softened(rows))
         if self.recipe.vote_weight:
             n_votes = torch.from_numpy(self.data.n_votes[rows])
             made["weight_B"] = vote_weights(n_votes, power=self.recipe.vote_weight)

@@ -1,0 +1,118 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from evaluation.metrics import kl_rows
+from model import export
+from model.classifier import Classifier
+from model.saved import load_task_model
+from signals.tasks import SIX_CLASS
+from training import finetune, prune
+from training.asking import predict
+from training.data import Shards
+from training.held_out import held_out_rows, score_model
+from training.labelled import labelled
+from training.recipes.compression import brief
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    write = request.getfixturevalue("write_shards")
+    return write(tmp_path_factory.mktemp("six"), n_sites=2, n_subjects=3, n_windows=2, window_s=50.0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A classifier that was trained on three of the subjects of `shards`."""
+    write, folder = request.getfixturevalue("write_shards"), tmp_path_factory.mktemp("model")
+    few = write(tmp_path_factory.mktemp("few"), n_sites=1, n_subjects=3, n_windows=2, window_s=50.0)
+    finetune.main(["--tiny", "--shards", str(few), "--task", "six-class", "--no-encoder", "--output", str(folder)])
+    return folder
+
+
+def test_a_pruned_model_is_smaller_scored_on_others_and_can_be_shipped(
+    model: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "pruned"
+    prune.main(["--tiny", "--model", str(model), "--shards", str(shards), "--share", "0.4", "--output", str(output)])
+    told = capsys.readouterr().out
+    before, after = load_task_model(model), load_task_model(output)
+    assert isinstance(after, Classifier)
+    n_before, n_after = (sum(p.numel() for p in m.parameters()) for m in (before, after))
+    assert 0.5 * n_before < n_after <= 0.6 * n_before
+    assert (output / "model.safetensors").stat().st_size < 0.65 * (model / "model.safetensors").stat().st_size
+    stages = after.config.provenance["pruning"]["stages"]
+    assert [stage["name"] for stage in stages] == ["as it was", "pruned", "fine-tuned"]
+    assert [stage["n_parameters"] for stage in stages] == [n_before, n_after, n_after]
+    assert after.config.provenance["train_subjects"] == before.config.provenance["train_subjects"]
+    data = labelled(Shards(shards), SIX_CLASS)
+    others = np.flatnonzero(~np.isin(data.subjects, before.config.provenance["train_subjects"]))
+    assert {data.shards.entries[i].site_id for i in data.windows[others]} == {"site1"}
+    for stage, one in ((stages[0], before), (stages[2], after)):
+        prob, _ = predict(one, data.shards, data.windows[others])
+        assert stage["score"]["kl"] == pytest.approx(kl_rows(data.targets[others], prob).mean(), rel=1e-5)
+        assert stage["score"]["n_windows"] == len(others) == 6
+    assert f"{n_after:,}" in told
+    assert "balanced accuracy lost" in told
+    assert export.export(output, shards, tmp_path / "bundle", n_windows=2).ok
+
+
+def test_zeroed_weights_stay_and_it_is_told_that_nothing_got_smaller(
+    model: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "sparse"
+    prune.main(
+        ["--tiny", "--model", str(model), "--shards", str(shards), "--share", "0.5", "--method", "weights",
+         "--test-sites", "site1", "--output", str(output)]
+    )  # fmt: skip
+    assert "none was removed: size and speed of the dense model are what they were" in capsys.readouterr().out
+    weights = {
+        name: p for name, p in load_task_model(output).named_parameters() if p.ndim > 1 and "embedding" not in name
+    }
+    zeros = sum(int((p == 0).sum()) for p in weights.values()) / sum(p.numel() for p in weights.values())
+    assert zeros == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        (["--share", "0.9", "--method", "heads"], "method 'heads' can remove at most"),
+        (["--test-sites", "site0"], "3 subjects of the test sites site0 were trained on"),
+        (["--test-sites", "nowhere"], "no labelled window is of site 'nowhere'; sites are site0, site1"),
+        (["--model", "/nowhere"], "/nowhere is no model"),
+        (["--method", "layers"], "layers"),
+        (["--task", "eyes"], "was trained for task 'six-class', not 'eyes'"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_code_2(
+    wrong: list[str], match: str, model: Path, shards: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    base = ["--tiny", "--model", str(model), "--shards", str(shards), "--output", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as raised:
+        prune.main([*base, *wrong])
+    assert raised.value.code == 2
+    lines = capfd.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert match in lines[0]
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_model_that_saw_everybody_cannot_be_measured(make_toy_shards: Callable[..., Path]) -> None:
+    data = labelled(Shards(make_toy_shards(n_sites=1, n_subjects=2, n_windows=1, window_s=50.0)), SIX_CLASS)
+    with pytest.raises(ValueError, match="nobody is left to measure on"):
+        held_out_rows(data, trained=set(data.subjects.tolist()), sites=())
+
+
+def test_networks_lose_single_weights_only(shards: Path, model: Path, tmp_path: Path) -> None:
+    few = ["--shards", str(shards), "--task", "six-class", "--no-encoder", "--output", str(tmp_path / "net")]
+    finetune.main(["--recipe", "eegnet", "--tiny", *few])
+    network = load_task_model(tmp_path / "net")
+    data = labelled(Shards(shards), SIX_CLASS)
+    command = prune.PruneCommand(model=tmp_path / "net", shards=shards, output=tmp_path / "out", config=brief())
+    with pytest.raises(ValueError, match="is for encoders with a head; for this network there is 'weights'"):
+        prune.cut(network, data, np.arange(4), command)
+    assert score_model(network, data, np.arange(4)).n_windows == 4
+    assert all(torch.isfinite(p).all() for p in network.parameters())

@@ -1,0 +1,270 @@
+"""Distillation: a small student learns from the labels and from what a teacher says of the same windows.
+
+`python -m training.distil --teacher DIR [DIR ...] --shards DIR --recipe resnet_gru --no-encoder --output DIR`
+
+The teacher is the mean of saved models, of a predictions file, or of both; the student is whatever the recipe trains
+(an encoder with a head, or a network), or a model given by `--student`, such as a pruned one. Loss (Hinton et al.
+2015): (1 - a) KL to the votes + a T^2 KL to the teacher's softened probabilities. The teacher is asked about windows
+as they are, the student learns from changed ones (mirrored and so on).
+
+Neither student nor teacher may have seen the people that the table speaks of: test sites are refused where a teacher,
+or the fold of a predictions file that speaks of a training window, was trained on one of their subjects.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.predictions import Predictions, probabilities, read_predictions
+from model.freezing import freeze
+from model.saved import TaskModel, load_task_model
+from training.asking import predict
+from training.command import parse_command, run_main
+from training.data import Shards
+from training.distributed import Processes, start_processes
+from training.finetune import without_encoder
+from training.fit import Fitting, sides
+from training.held_out import Score, held_out_rows, score_model, score_of
+from training.labelled import Labelled, labelled, task_named, with_contrast
+from training.learning import learn
+from training.recipes.finetuning import RECIPES, FinetuneRecipe
+from training.stopping import RESUME_EXIT
+from training.teaching import Teaching
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilCommand:
+    """Train a small student on labels and on a teacher's probabilities."""
+
+    shards: Path
+    """Shard set with labels."""
+    task: str
+    """Name of a task of signals.tasks."""
+    output: Path
+    """Folder of the student; must not exist yet."""
+    encoder: Path | None
+    """Folder of a pretrained encoder for a student with one; `--no-encoder` for random weights, and for networks."""
+    teacher: tuple[Path, ...] = ()
+    """Folders of task models; their mean teaches."""
+    predictions: Path | None = None
+    """Predictions file whose models, but for "prior", join the mean: those of training.loso are out-of-fold."""
+    student: Path | None = None
+    """Folder of a model to start from, instead of a fresh one."""
+    test_sites: tuple[str, ...] = ()
+    """Never trained on, measured on; all subjects that no teacher was trained on, without."""
+    weight: float = 0.5
+    """Share of the teacher in the loss."""
+    temperature: float = 2.0
+    """Softens teacher and student alike."""
+    recipe: str
+    """Name of the recipe that gave the configuration."""
+    config: FinetuneRecipe
+    """The recipe of the student, with overrides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voice:
+    """What one member of the teacher says of every labelled window, and who it learnt that from."""
+
+    name: str
+    probabilities: np.ndarray
+    """float64, shape (n, n_classes); nan where it was not asked."""
+    trained: tuple[frozenset[str], ...]
+    """For each labelled window the subjects that the speaker was trained on."""
+    n_parameters: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """How a student did."""
+
+    student: TaskModel
+    student_score: Score
+    teacher_score: Score | None
+    """None where the teacher did not speak of the test windows."""
+    teacher_parameters: int | None
+    out_of_fold: float
+    """Share of the taught windows whose subjects no member of the teacher was trained on."""
+
+    @property
+    def kl_gap(self) -> float:
+        """The student's KL less the teacher's, nan without the latter."""
+        return self.student_score.kl - self.teacher_score.kl if self.teacher_score else float("nan")
+
+
+def voice_of(folder: Path, data: Labelled) -> Voice:
+    """Return what a saved model says of all windows; raises ValueError where it is for another task or modality."""
+    model = load_task_model(folder)
+    if model.config.task != data.task.name or model.modality != data.shards.manifest.modality:
+        raise ValueError(
+            f"{folder} is for task {model.config.task!r} on {model.modality.name}, the shards are for "
+            f"{data.task.name!r} on {data.shards.manifest.modality.name}"
+        )
+    said, _ = predict(model, data.shards, data.windows)
+    trained = frozenset(model.config.provenance["train_subjects"])
+    n_parameters = sum(p.numel() for p in model.parameters())
+    return Voice(name=str(folder), probabilities=said, trained=(trained,) * len(said), n_parameters=n_parameters)
+
+
+def voices_in(path: Path, data: Labelled) -> list[Voice]:
+    """Return what each model of a predictions file but "prior" says; raises ValueError where it is of another task."""
+    file = read_predictions(path)
+    if (file.task, file.classes) != (data.task.name, data.task.classes):
+        raise ValueError(f"{path} is of task {file.task!r}, not {data.task.name!r}")
+    names = [name for name in file.models if name != "prior"]
+    if not names:
+        raise ValueError(f"{path} holds no model but 'prior', which teaches nothing that labels do not")
+    return [_voice_in(path, file, name, data) for name in names]
+
+
+def _voice_in(path: Path, file: Predictions, name: str, data: Labelled) -> Voice:
+    frame, nobody = file.of(name), frozenset[str]()
+    trained_of = {fold["name"]: frozenset(fold["train_subjects"]) for fold in file.meta["folds"]}
+    row_of = {key: row for row, key in enumerate(frame["window_key"])}
+    folds, said = frame["fold"].tolist(), probabilities(frame, file.classes)
+    rows = [row_of.get(data.shards.entries[i].key) for i in data.windows]
+    nothing = np.full(len(file.classes), np.nan)
+    return Voice(
+        name=f"{path}:{name}",
+        probabilities=np.stack([nothing if row is None else said[row] for row in rows]),
+        trained=tuple(nobody if row is None else trained_of[folds[row]] for row in rows),
+    )
+
+
+def measured_side(data: Labelled, voices: Sequence[Voice], sites: Sequence[str]) -> np.ndarray:
+    """Return the rows to measure on; raises ValueError where a teacher of a training window learnt from one of them.
+
+    Without sites: the subjects whom no teacher of any window was trained on.
+    """
+    if sites:
+        test = held_out_rows(data, trained=(), sites=sites)
+    else:
+        test = held_out_rows(data, trained=set().union(*(t for voice in voices for t in set(voice.trained))), sites=())
+    asked = set(data.subjects[test].tolist())
+    train = np.setdiff1d(np.arange(len(data.windows)), test)
+    for voice in voices:
+        leaked = set().union(*{voice.trained[row] for row in train}) & asked
+        if leaked:
+            raise ValueError(
+                f"{voice.name} learnt from {len(leaked)} subjects of the test side, first {min(leaked)}, before it "
+                "spoke of training windows: choose other test sites, or a teacher that was trained without them"
+            )
+    return test
+
+
+def distil(command: DistilCommand, processes: Processes) -> Lesson | None:
+    """Teach, measure and save a student; returns None if a signal stopped it."""
+    if command.output.exists():
+        raise ValueError(f"output {command.output} exists already; choose another")
+    if not command.teacher and command.predictions is None:
+        raise ValueError("a student needs a teacher: give --teacher DIR, --predictions FILE, or both")
+    data = with_contrast(labelled(Shards(command.shards), task_named(command.task)))
+    voices = [voice_of(folder, data) for folder in command.teacher]
+    voices += voices_in(command.predictions, data) if command.predictions else []
+    test = measured_side(data, voices, command.test_sites)
+    lesson = teach(data, voices, test, command, processes)
+    if lesson is not None:
+        lesson.student.save_pretrained(command.output)
+    return lesson
+
+
+def teach(
+    data: Labelled, voices: Sequence[Voice], test: np.ndarray, command: DistilCommand, processes: Processes
+) -> Lesson | None:
+    """Return the student, trained on every window but the test rows, and how it did there; None if it was stopped."""
+    said = np.mean([voice.probabilities for voice in voices], axis=0)
+    train = np.setdiff1d(np.arange(len(data.windows)), test)
+    if np.isnan(said[train]).any():
+        raise ValueError(
+            f"{np.isnan(said[train]).any(axis=1).sum()} of {len(train)} training windows are not in the predictions "
+            "file: it must be of these shards"
+        )
+    teaching = Teaching(probabilities=said, weight=command.weight, temperature=command.temperature)
+    student = _trained(replace(data, teaching=teaching), train, command, processes)
+    if student is None:
+        return None
+    own = [data.subjects[row] not in voice.trained[row] for voice in voices for row in train]
+    out_of_fold = float(np.mean(np.reshape(own, (len(voices), -1)).all(axis=0)))
+    student.config.provenance = {
+        **student.config.provenance,
+        "distillation": {
+            "teacher": [voice.name for voice in voices], "weight": command.weight, "temperature": command.temperature,
+            "out_of_fold": out_of_fold,
+        },
+    }  # fmt: skip
+    sizes = [voice.n_parameters for voice in voices if voice.n_parameters is not None]
+    return Lesson(
+        student=student,
+        student_score=score_model(student, data, test),
+        teacher_score=None if np.isnan(said[test]).any() else score_of(data, test, said[test]),
+        teacher_parameters=sum(sizes) if len(sizes) == len(voices) else None,
+        out_of_fold=out_of_fold,
+    )
+
+
+def _trained(data: Labelled, train: np.ndarray, command: DistilCommand, processes: Processes) -> TaskModel | None:
+    recipe, log = command.config, command.output.with_name(f"{command.output.name}.jsonl")
+    if command.student is None:
+        fitting = Fitting(data, command.encoder, seed=recipe.seed, processes=processes)
+        return fitting.fit(train, recipe, metrics=log, name="student")
+    student = load_task_model(command.student)
+    test = set(data.subjects.tolist()) - set(data.subjects[train].tolist())
+    if known := test & set(student.config.provenance["train_subjects"]):
+        raise ValueError(f"{command.student} was trained on {len(known)} subjects of the test side, first {min(known)}")
+    freeze(student, recipe.freeze)
+    told = {"processes": processes, "metrics": log, "name": "student"}
+    learnt: TaskModel | None = learn(student, data, sides(data, train, recipe), recipe, **told)  # type: ignore[arg-type]
+    if learnt is not None:
+        subjects = sorted(set(data.subjects[train].tolist()))
+        learnt.config.provenance = {
+            **learnt.config.provenance, "train_subjects": subjects, "recipe": asdict(recipe)
+        }  # fmt: skip
+    return learnt
+
+
+def table(lesson: Lesson) -> str:
+    """Return teacher and student side by side as text."""
+    lines = [f"{'':<10}{'parameters':>12}{'balanced accuracy':>19}{'KL':>8}"]
+    scores = [("teacher", lesson.teacher_parameters, lesson.teacher_score)]
+    n_student = sum(p.numel() for p in lesson.student.parameters())
+    for name, n_parameters, score in [*scores, ("student", n_student, lesson.student_score)]:
+        size = "?" if n_parameters is None else f"{n_parameters:,}"
+        said = (
+            "did not speak of the test windows"
+            if score is None
+            else f"{score.balanced_accuracy:>19.3f}{score.kl:>8.3f}"
+        )
+        lines.append(f"{name:<10}{size:>12}{said}")
+    lines.append(
+        f"student KL - teacher KL: {lesson.kl_gap:.3f} on {lesson.student_score.n_windows} windows of people whom "
+        "neither was trained on"
+    )
+    lines.append(
+        f"{lesson.out_of_fold:.0%} of the taught windows are out-of-fold: of people whom the teacher was not trained on"
+    )
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    prog = "training.distil"
+    arguments = without_encoder(sys.argv[1:] if argv is None else argv)
+    command = parse_command(DistilCommand, RECIPES, arguments, default_recipe="probe", prog=prog)
+
+    def work() -> None:
+        processes = start_processes()
+        if processes.world_size > 1:
+            raise ValueError("training.distil runs in one process: start it with python, not torchrun")
+        lesson = distil(command, processes)
+        if lesson is None:
+            raise SystemExit(RESUME_EXIT)
+        print(table(lesson))  # noqa: T201
+
+    run_main(prog, work)
+
+
+if __name__ == "__main__":
+    main()

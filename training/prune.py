@@ -1,0 +1,218 @@
+"""Pruning: a task model with fewer parameters, fine-tuned briefly on the people it was trained on.
+
+`python -m training.prune --model DIR --shards DIR --share 0.4 --output DIR [--method mixed] [--test-sites SITE]`
+prints parameters, size and what is lost on people who were never trained on. OUT is a model as any other.
+
+Methods: "mixed" takes heads and channels of everything, in the same ratio; "heads", "mlp" and "stem" take of one part,
+"blocks" whole blocks; "weights" only sets the smallest weights to zero, which changes neither size nor speed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+
+from model.classifier import Classifier
+from model.freezing import freeze
+from model.importance import Example, Importance, magnitude_scores, taylor_scores
+from model.pruning import Method, plan, prune
+from model.saved import TaskModel, load_task_model
+from model.sparsity import zero_share, zero_weights
+from signals.command_line import Parser
+from training.command import run_main
+from training.data import Shards
+from training.distributed import Processes, Single
+from training.fit import sides
+from training.held_out import Score, held_out_rows, score_model
+from training.labelled import Labelled, labelled, task_named
+from training.learning import learn
+from training.recipes.compression import brief
+from training.recipes.finetuning import FinetuneRecipe
+from training.splits import evenly
+from training.stopping import RESUME_EXIT
+
+PROG = "training.prune"
+AnyMethod = Literal[Method, "weights"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneCommand:
+    """Take parameters out of a task model, fine-tune what is left, and say what it cost."""
+
+    model: Path
+    """Folder of a task model, made by training.finetune or training.loso."""
+    shards: Path
+    """Shard set with labels of the model's training subjects and of others to measure on."""
+    output: Path
+    """Folder of the smaller model; must not exist yet."""
+    share: float = 0.4
+    """Share of parameters to remove, at least."""
+    method: AnyMethod = "mixed"
+    """What is taken out: heads and channels ("mixed"), one kind of them, whole blocks, or single weights."""
+    importance: Importance = "taylor"
+    """How it is told what matters: gradients on training windows, or sizes of weights."""
+    calibration_windows: int = 128
+    """Training windows that importance is measured on."""
+    test_sites: tuple[str, ...] = ()
+    """Where the loss is measured; all subjects whom the model was not trained on, without."""
+    config: FinetuneRecipe
+    """How what is left is fine-tuned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A model at one point of the way."""
+
+    name: str
+    n_parameters: int
+    zero_share: float
+    """Share of parameters that are exactly zero."""
+    score: Score
+
+
+def prune_model(command: PruneCommand, processes: Processes, *, task: str | None = None) -> list[Stage] | None:
+    """Prune, fine-tune, measure and save; returns the stages, or None if a signal stopped it.
+
+    Raises ValueError for an output that exists, a model of another task than the one named, shards that do not fit it,
+    test sites that it was trained on, and a share that the method cannot reach.
+    """
+    if command.output.exists():
+        raise ValueError(f"output {command.output} exists already; choose another")
+    model = load_task_model(command.model)
+    if task is not None and model.config.task != task_named(task).name:
+        raise ValueError(f"{command.model} was trained for task {model.config.task!r}, not {task!r}")
+    data = labelled(Shards(command.shards), task_named(model.config.task))
+    train, test = _rows(model, data, command)
+    stages = [_stage("as it was", model, data, test)]
+    pruned = cut(model, data, sides(data, train, command.config)[0], command)
+    stages.append(_stage("pruned", pruned, data, test))
+    log = command.output.with_name(f"{command.output.name}.jsonl")
+    tuned = tune(pruned, data, train, command.config, processes=processes, metrics=log)
+    if tuned is None:
+        return None
+    stages.append(_stage("fine-tuned", tuned, data, test))
+    told = {name: getattr(command, name) for name in ("method", "share", "importance")}
+    about = {**told, "recipe": asdict(command.config), "stages": [asdict(stage) for stage in stages]}
+    tuned.config.provenance = {**tuned.config.provenance, "pruning": about}
+    tuned.save_pretrained(command.output)
+    return stages
+
+
+def _rows(model: TaskModel, data: Labelled, command: PruneCommand) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows of the model's own training subjects, and those to measure on."""
+    if data.shards.manifest.modality != model.modality:
+        raise ValueError(
+            f"{command.shards} holds {data.shards.manifest.modality.name} windows, the model reads "
+            f"{model.modality.name}"
+        )
+    trained = set(model.config.provenance.get("train_subjects", []))
+    test = held_out_rows(data, trained=trained, sites=command.test_sites)
+    train = np.flatnonzero(np.isin(data.subjects, sorted(trained)))
+    if not len(train):
+        raise ValueError(f"{command.shards} holds no subject that {command.model} was trained on: nothing to tune with")
+    return train, test
+
+
+def cut(model: TaskModel, data: Labelled, rows: np.ndarray, command: PruneCommand) -> TaskModel:
+    """Return the model without what matters least on some of the training rows; it can be trained all over.
+
+    Raises ValueError where the method does not fit the model or cannot remove so much.
+    """
+    if command.method == "weights":
+        freeze(model, ())
+        zero_weights(model, command.share)
+        return model
+    if not isinstance(model, Classifier):
+        raise ValueError(f"method {command.method!r} is for encoders with a head; for this network there is 'weights'")
+    shape = plan(model.config, command.method, command.share)
+    chosen = np.array(evenly(rows.tolist(), command.calibration_windows))
+    if command.importance == "taylor":
+        scores = taylor_scores(model, _examples(model, data, chosen))
+    else:
+        scores = magnitude_scores(model)
+    smaller = prune(model, shape, scores)
+    freeze(smaller, ())
+    return smaller
+
+
+def _examples(model: Classifier, data: Labelled, rows: np.ndarray, *, batch: int = 16) -> Iterator[Example]:
+    for start in range(0, len(rows), batch):
+        chosen = rows[start : start + batch]
+        made = data.shards.batch(data.windows[chosen], model.normaliser)
+        target_BK = torch.from_numpy(data.targets[chosen])
+        yield torch.from_numpy(made.x_BCT), torch.from_numpy(made.ch_state_BC), target_BK
+
+
+def tune(
+    model: TaskModel, data: Labelled, rows: np.ndarray, recipe: FinetuneRecipe, *, processes: Processes, metrics: Path
+) -> TaskModel | None:
+    """Return the model after training on rows, of whose subjects some choose the epoch; None if it was stopped."""
+    told = {"processes": processes, "metrics": metrics, "name": "tune"}
+    return learn(model, data, sides(data, rows, recipe), recipe, **told)  # type: ignore[arg-type]
+
+
+def _stage(name: str, model: TaskModel, data: Labelled, rows: np.ndarray) -> Stage:
+    return Stage(
+        name=name,
+        n_parameters=sum(p.numel() for p in model.parameters()),
+        zero_share=zero_share(model),
+        score=score_model(model, data, rows),
+    )
+
+
+def table(stages: Sequence[Stage]) -> str:
+    """Return the stages as text: parameters, those kept, size of fp32 weights, zeros, scores on held-out people."""
+    whole = stages[0].n_parameters
+    lines = [
+        f"{'':<12}{'parameters':>12}{'kept':>7}{'MB fp32':>9}{'zeros':>7}{'balanced accuracy':>19}{'KL':>8}"
+        f"   ({stages[0].score.n_windows} windows of people it was never trained on)"
+    ]
+    for stage in stages:
+        lines.append(
+            f"{stage.name:<12}{stage.n_parameters:>12,}{stage.n_parameters / whole:>7.1%}"
+            f"{4 * stage.n_parameters / 1e6:>9.2f}{stage.zero_share:>7.1%}"
+            f"{stage.score.balanced_accuracy:>19.3f}{stage.score.kl:>8.3f}"
+        )
+    lost = stages[0].score.balanced_accuracy - stages[-1].score.balanced_accuracy
+    lines.append(f"balanced accuracy lost: {100 * lost:.1f} points")
+    if stages[-1].n_parameters == whole:
+        lines.append("weights were set to zero, none was removed: size and speed of the dense model are what they were")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    parser = Parser(prog=PROG, description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", type=Path, required=True, help="folder of a task model")
+    parser.add_argument("--shards", type=Path, required=True, help="shards of its training subjects and of others")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the smaller model; must not exist yet")
+    parser.add_argument("--task", help="refuse a model of another task")
+    parser.add_argument("--share", type=float, default=0.4, help="share of parameters to remove, at least")
+    parser.add_argument("--method", choices=(*get_args(Method), "weights"), default="mixed", help="what is taken out")
+    parser.add_argument("--importance", choices=get_args(Importance), default="taylor", help="how to tell what matters")
+    parser.add_argument("--calibration-windows", type=int, default=128, help="training windows that importance sees")
+    parser.add_argument("--test-sites", nargs="+", default=[], help="where to measure; all other subjects without")
+    parser.add_argument("--tiny", action="store_true", help="one epoch of small batches, to try the command")
+    for name in ("epochs", "learning_rate", "seed"):
+        kind = type(getattr(brief(), name))
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=f"of fine-tuning; {getattr(brief(), name)}")
+    given = vars(parser.parse_args(argv))
+    tiny, task = given.pop("tiny"), given.pop("task")
+    changed = {name: given.pop(name) for name in ("epochs", "learning_rate", "seed")}
+
+    def work() -> None:
+        recipe = replace(brief(tiny=tiny), **{name: value for name, value in changed.items() if value is not None})
+        command = PruneCommand(config=recipe, **given | {"test_sites": tuple(given["test_sites"])})
+        stages = prune_model(command, Single(rank=0, world_size=1, device=torch.device("cpu")), task=task)
+        if stages is None:
+            raise SystemExit(RESUME_EXIT)
+        print(table(stages))  # noqa: T201
+
+    run_main(PROG, work)
+
+
+if __name__ == "__main__":
+    main()

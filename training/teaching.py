@@ -1,0 +1,44 @@
+"""What a teacher says about the windows that a student learns from, and what that adds to the student's loss.
+
+Shapes: B batch, K class.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teaching:
+    """A teacher's probabilities, and how much they count beside the labels (Hinton et al. 2015)."""
+
+    probabilities: np.ndarray = field(repr=False)
+    """Of each labelled window, float, shape (n, n_classes); nan where the teacher was not asked."""
+    weight: float = 0.5
+    """Share of the teacher in the loss; the labels have the rest."""
+    temperature: float = 2.0
+    """Softens teacher and student alike, so that small probabilities are heard too."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"weight={self.weight} must lie between 0 and 1")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature={self.temperature} must be positive")
+
+    def softened(self, rows: np.ndarray | list[int]) -> np.ndarray:
+        """Return softmax(log p / T) of rows, float32, shape (B, n_classes); raises ValueError for a row not asked."""
+        wanted = self.probabilities[rows]
+        if np.isnan(wanted).any():
+            raise ValueError("the teacher was not asked about all windows that are trained on")
+        powers = np.clip(wanted, 1e-12, 1.0) ** (1 / self.temperature)
+        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    def blend(self, loss: Tensor, logits_BK: Tensor, taught_BK: Tensor) -> Tensor:
+        """Return (1 - weight) loss + weight T^2 KL(softened teacher || softened student), but for its constant.
+
+        T^2 keeps the size of the gradient independent of the temperature.
+        """
+        log_prob_BK = (logits_BK.float() / self.temperature).log_softmax(-1)
+        taught = -(taught_BK * log_prob_BK).sum(-1).mean() * self.temperature**2
+        return (1 - self.weight) * loss + self.weight * taught
