@@ -19,8 +19,8 @@ Importance = Literal["taylor", "magnitude"]
 Scores = Mapping[str, Tensor]
 """Importance by part: "blocks" (depth,), "temporal_heads" (depth, H), "mlp_dim" (depth, U), "key_dim" (depth, H, U),
 "stem_dim" (U,), "wide" (2 * stem_dim,) inside of the stem, "head_dim" (U,)."""
-Example = tuple[Tensor, Tensor, Tensor]
-"""Normalised windows x_BCT, ch_state_BC, target_BK."""
+Example = tuple[Tensor, Tensor, Tensor | None, Tensor]
+"""Normalised windows: x_BCT, ch_state_BC, spectrogram_BRFS where the model reads it, target_BK."""
 
 
 def taylor_scores(classifier: Classifier, examples: Iterable[Example]) -> Scores:
@@ -31,9 +31,9 @@ def taylor_scores(classifier: Classifier, examples: Iterable[Example]) -> Scores
     taps = _Taps(classifier)
     classifier.eval()
     with taps:
-        for x_BCT, ch_state_BC, target_BK in examples:
+        for x_BCT, ch_state_BC, spectrogram_BRFS, target_BK in examples:
             with torch.enable_grad():
-                logits_BK, _ = classifier(x_BCT.clone().requires_grad_(), ch_state_BC)
+                logits_BK, _ = classifier(x_BCT.clone().requires_grad_(), ch_state_BC, spectrogram_BRFS)
                 loss = -(target_BK * logits_BK.float().log_softmax(-1)).sum()
             taps.collect(loss)
     if not taps.sums:

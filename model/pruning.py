@@ -101,11 +101,16 @@ def plan(config: ClassifierConfig, method: Method, share: float) -> Shape:
 
 
 def prune(classifier: Classifier, shape: Shape, scores: Scores) -> Classifier:
-    """Return a new, smaller classifier that keeps the most important units; raises ValueError for a larger shape.
+    """Return a new, smaller classifier that keeps the most important units; raises ValueError for a larger shape,
+    and for one with low-rank adapters.
 
     Blocks go first: what is kept inside of the others does not depend on them.
     """
     whole = shape_of(classifier.config)
+    if (classifier.encoder.config.adapter or {}).get("kind") == "lora":
+        raise ValueError(
+            "low-rank adapters stand in the way of pruning: merge them first (model.adapters.merge_adapters)"
+        )
     if grown := [name for name, size in asdict(shape).items() if not 1 <= size <= getattr(whole, name)]:
         raise ValueError(
             f"{grown[0]}={getattr(shape, grown[0])} must be at least 1, at most {getattr(whole, grown[0])}"

@@ -22,6 +22,7 @@ from model.pruning import Method, plan, prune
 from model.saved import TaskModel, load_task_model
 from model.sparsity import zero_share, zero_weights
 from signals.command_line import Parser
+from training.asking import reads_spectrogram
 from training.command import run_main
 from training.data import Shards
 from training.distributed import Processes, Single
@@ -31,6 +32,7 @@ from training.labelled import Labelled, labelled, task_named
 from training.learning import learn
 from training.recipes.compression import brief
 from training.recipes.finetuning import FinetuneRecipe
+from training.spectra import Spectrograms
 from training.splits import evenly
 from training.stopping import RESUME_EXIT
 
@@ -139,11 +141,13 @@ def cut(model: TaskModel, data: Labelled, rows: np.ndarray, command: PruneComman
 
 
 def _examples(model: Classifier, data: Labelled, rows: np.ndarray, *, batch: int = 16) -> Iterator[Example]:
+    spectra = Spectrograms(data.shards) if reads_spectrogram(model) else None
     for start in range(0, len(rows), batch):
         chosen = rows[start : start + batch]
+        power_BRFS = None if spectra is None else torch.from_numpy(spectra.batch(data.windows[chosen]))
         made = data.shards.batch(data.windows[chosen], model.normaliser)
         target_BK = torch.from_numpy(data.targets[chosen])
-        yield torch.from_numpy(made.x_BCT), torch.from_numpy(made.ch_state_BC), target_BK
+        yield torch.from_numpy(made.x_BCT), torch.from_numpy(made.ch_state_BC), power_BRFS, target_BK
 
 
 def tune(

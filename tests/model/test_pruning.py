@@ -1,9 +1,11 @@
+import copy
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from model.adapters import add_adapters, merge_adapters
 from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder, EncoderConfig
 from model.importance import magnitude_scores, taylor_scores
@@ -53,7 +55,7 @@ def test_removing_what_says_nothing_changes_no_answer(classifier: Classifier) ->
     x, state, target = example()
     shape = Shape(blocks=2, temporal_heads=2, key_dim=2, mlp_dim=16, stem_dim=8, head_dim=10)
     wanted, _ = classifier(x, state)
-    for scores in (magnitude_scores(classifier), taylor_scores(classifier, [(x, state, target)])):
+    for scores in (magnitude_scores(classifier), taylor_scores(classifier, [(x, state, None, target)])):
         smaller = prune(classifier, shape, scores)
         torch.testing.assert_close(smaller(x, state)[0], wanted, atol=1e-5, rtol=1e-5)
         assert shape_of(smaller.config) == shape
@@ -79,7 +81,7 @@ def test_a_narrower_stem_computes_what_the_kept_channels_computed(classifier: Cl
 
 def test_taylor_scores_are_the_slope_of_the_loss_along_a_gate(classifier: Classifier) -> None:
     x, state, target = example(1)
-    scores = taylor_scores(classifier, [(x, state, target)])
+    scores = taylor_scores(classifier, [(x, state, None, target)])
 
     def slope(weight: torch.Tensor) -> float:
         losses = []
@@ -147,6 +149,20 @@ def test_nothing_grows(classifier: Classifier) -> None:
     shape = replace(shape_of(classifier.config), mlp_dim=33)
     with pytest.raises(ValueError, match="mlp_dim=33 must be at least 1, at most 32"):
         prune(classifier, shape, magnitude_scores(classifier))
+
+
+def test_adapters_are_merged_first_or_kept_as_they_are(classifier: Classifier) -> None:
+    shape = replace(shape_of(classifier.config), temporal_heads=2, mlp_dim=16)
+    scores, x, state = magnitude_scores(classifier), *example()[:2]
+    lora, narrow = copy.deepcopy(classifier), copy.deepcopy(classifier)
+    add_adapters(lora, kind="lora", rank=2)
+    with pytest.raises(ValueError, match="merge them first"):
+        prune(lora, shape, scores)
+    wanted = prune(classifier, shape, scores)(x, state)[0]
+    merge_adapters(lora)
+    torch.testing.assert_close(prune(lora, shape, scores)(x, state)[0], wanted)
+    add_adapters(narrow, kind="bottleneck", rank=2)
+    torch.testing.assert_close(prune(narrow, shape, scores)(x, state)[0], wanted)
 
 
 def test_a_pruned_model_is_saved_loaded_and_pruned_again(classifier: Classifier, tmp_path: Path) -> None:
