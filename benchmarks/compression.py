@@ -96,16 +96,21 @@ def site(demo: Path, output: Path, name: str) -> dict[str, list[Row]]:
 
     teaching, teacher_row = _teacher(data, members, test)
     taught = replace(data, teaching=teaching)
-    half = deepcopy(pruned["mixed 0.5"][1])
-    freeze(half, ())
-    recipe = replace(whole, seed=0)
+
+    def half(data: Any, log: str) -> Any:
+        """Let the encoder that lost half go on learning."""
+        model = deepcopy(pruned["mixed 0.5"][1])
+        freeze(model, ())
+        return learn(model, data, sides(data, train, whole), whole, processes=processes,
+                     metrics=folder / f"{log}.jsonl", name=log)  # fmt: skip
+
     students = {
+        "half encoder, untaught": half(data, "untaught-half"),
+        "half encoder, taught": half(taught, "taught-half"),
         "encoder, taught": encoder_with_head(taught, 0, "taught-encoder"),
         "resnet_gru, taught": network(taught, "taught-resnet"),
-        "half encoder, taught": learn(half, taught, sides(data, train, recipe), recipe, processes=processes,
-                                      metrics=folder / "taught-half.jsonl", name="taught-half"),
-    }  # fmt: skip
-    models = {**members, "half encoder": pruned["mixed 0.5"][1], **students}
+    }
+    models = {**members, **students}
     rows = [teacher_row, *(row(label, model) for label, model in models.items())]
     for told, ms in zip(rows, _latency(list(models.values()), data, len(members)), strict=True):
         told["ms"] = ms

@@ -57,7 +57,12 @@ def test_a_pruned_model_is_smaller_scored_on_others_and_can_be_shipped(
         assert stage["score"]["n_windows"] == len(others) == 6
     assert f"{n_after:,}" in told
     assert "balanced accuracy lost" in told
-    assert export.export(output, shards, tmp_path / "bundle", n_windows=2).ok
+    bundle = tmp_path / "bundle"
+    assert (
+        export.main(["--model", str(output), "--shards", str(shards), "--output", str(bundle), "--parity-windows", "2"])
+        == 0
+    )
+    assert (bundle / "model.onnx").is_file()
 
 
 def test_zeroed_weights_stay_and_it_is_told_that_nothing_got_smaller(
