@@ -1,0 +1,86 @@
+"""A six-class answer from what a report would say of a window: trees over `signals.pattern_features`.
+
+Needs numpy and scipy only. A folder holds reader.json and one .npz of arrays a forest; nothing in it is executed.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from signals.atomic import atomic_file
+from signals.forest import Forest
+from signals.pattern_features import pattern_features
+
+READER = "reader.json"
+FLOOR = 1e-3
+"""Least probability of a class before the temperature: what no training window showed cannot be ruled out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternReader:
+    """Forests whose probabilities are averaged, and a temperature."""
+
+    forests: Mapping[str, Forest] = field(repr=False)
+    """By name; all of the same inputs and classes."""
+    temperature: float = 1.0
+    """Probabilities are raised to its inverse: above 1 less sure, below 1 surer."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What it learnt from, and how it was chosen."""
+
+    def __post_init__(self) -> None:
+        kinds = {(forest.names, forest.classes) for forest in self.forests.values()}
+        if len(kinds) != 1 or not self.temperature > 0:
+            raise ValueError(f"{len(kinds)} kinds of forests and temperature={self.temperature}: one kind, above 0")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes in probability order."""
+        return next(iter(self.forests.values())).classes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Features in order."""
+        return next(iter(self.forests.values())).names
+
+    def of_features(self, rows: np.ndarray) -> np.ndarray:
+        """Return probabilities, float64, shape (n, n_classes), of rows of features (n, n_features)."""
+        mean = np.mean([forest.predict(rows) for forest in self.forests.values()], axis=0)
+        return tempered(mean, self.temperature)
+
+    def read(self, x: np.ndarray, sfreq: float) -> np.ndarray:
+        """Return probabilities, float64, shape (n_classes,), of a window (n_chans, n_times) of EEG_1020, µV.
+
+        Prepared as the six-class profile does. Raises ValueError where this code's features are not the reader's.
+        """
+        said = pattern_features(x, sfreq)
+        if tuple(said) != self.names:
+            raise ValueError("the reader was made with other features than this code has: fit it again")
+        return np.asarray(self.of_features(np.array([list(said.values())], dtype=np.float32))[0])
+
+    def save(self, folder: Path) -> None:
+        """Write the reader into a folder, reader.json last."""
+        for name, forest in self.forests.items():
+            forest.to_npz(folder / f"{name}.npz")
+        told = {"forests": list(self.forests), "temperature": self.temperature, "about": dict(self.about)}
+        with atomic_file(folder / READER) as file:
+            file.write((json.dumps(told, indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> "PatternReader":
+        """Read a reader; raises FileNotFoundError, saying what was looked for, where the folder holds none."""
+        path = folder / READER
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} is no pattern reader: it has no {READER}")
+        told = json.loads(path.read_text())
+        forests = {name: Forest.from_npz(folder / f"{name}.npz") for name in told["forests"]}
+        return cls(forests=forests, temperature=float(told["temperature"]), about=told["about"])
+
+
+def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probabilities, none below about FLOOR, raised to 1 / temperature and made to sum to 1, same shape."""
+    raised = np.maximum(probabilities, FLOOR) ** (1.0 / temperature)
+    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
