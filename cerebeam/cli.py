@@ -7,6 +7,10 @@ from collections.abc import Sequence
 COMMANDS = {
     "demo": ("cerebeam.demo", "the whole way on a synthetic corpus or on your files, in one command"),
     "synthesize": ("signals.synthetic.synthesize", "write a synthetic multi-site corpus"),
+    "critical-corpus": (
+        "signals.synthetic.critical_corpus",
+        "write shards of synthetic critical-care segments, on real backgrounds too",
+    ),
     "preprocess": ("pipelines.preprocess", "recordings to one shard set"),
     "verdicts": ("pipelines.verdicts", "what would become of each file, without writing anything"),
     "shards": ("pipelines.shards", "verify, tell, show, merge shard sets, prove that they name nobody"),
@@ -20,6 +24,8 @@ COMMANDS = {
     "embed": ("training.embed", "one vector a window from an encoder, for the domain gap"),
     "stress": ("training.stress", "predictions of recordings made worse, level by level"),
     "transfer": ("training.transfer", "ways of using an encoder and tuned baselines on the same folds"),
+    "synthetic-to-real": ("training.synthetic_to_real", "a six-class reader that needs no real label"),
+    "pattern-predict": ("training.pattern_predict", "what such a reader says of a shard set"),
     "report": ("evaluation.report", "predictions to one HTML page and its facts"),
     "planted": ("evaluation.planted", "plant faults on purpose and see that the audit names each"),
     "prune": ("training.prune", "a task model with fewer parameters, and what that costs"),
