@@ -41,7 +41,7 @@ bench: install
 
 # One program a room or question: make bench-preprocess, bench-fuzz, ...; ls benchmarks tells which there are.
 bench-%: install
-	$(PY) -m benchmarks.$*
+	$(PY) -m benchmarks.$(subst -,_,$*)
 
 drill: install
 	$(PY) -m benchmarks.drill
