@@ -73,9 +73,9 @@ class Forest:
                 arrays = {name: held[name] for name in held.files}
             names, classes = (tuple(arrays.pop(key).tolist()) for key in ("names", "classes"))
             return cls(names=names, classes=classes, **arrays)
+        except FileNotFoundError:
+            raise
         except (KeyError, TypeError, ValueError, EOFError, OSError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
             raise ValueError(f"{path} is no forest: {error}") from None
 
 

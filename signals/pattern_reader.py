@@ -1,6 +1,6 @@
-"""A six-class answer from what a report would say of a window: trees over `signals.pattern_features`.
+"""A six-class answer from what a report would say of a window: models over `signals.pattern_features`.
 
-Needs numpy and scipy only. A folder holds reader.json and one .npz of arrays a forest; nothing in it is executed.
+Needs numpy and scipy only. A folder holds reader.json and one .npz of arrays a member; nothing in it is executed.
 """
 
 import json
@@ -14,17 +14,20 @@ import numpy as np
 from signals.atomic import atomic_file
 from signals.forest import Forest
 from signals.pattern_features import pattern_features
+from signals.straight import Straight
 
 READER = "reader.json"
+KINDS: dict[str, type[Forest] | type[Straight]] = {"forest": Forest, "straight": Straight}
+"""Members by kind."""
 FLOOR = 1e-3
 """Least probability of a class before the temperature: what no training window showed cannot be ruled out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PatternReader:
-    """Forests whose probabilities are averaged, and a temperature."""
+    """Members whose probabilities are averaged, and a temperature."""
 
-    forests: Mapping[str, Forest] = field(repr=False)
+    members: Mapping[str, Forest | Straight] = field(repr=False)
     """By name; all of the same inputs and classes."""
     temperature: float = 1.0
     """Probabilities are raised to its inverse: above 1 less sure, below 1 surer."""
@@ -32,23 +35,23 @@ class PatternReader:
     """What it learnt from, and how it was chosen."""
 
     def __post_init__(self) -> None:
-        kinds = {(forest.names, forest.classes) for forest in self.forests.values()}
+        kinds = {(member.names, member.classes) for member in self.members.values()}
         if len(kinds) != 1 or not self.temperature > 0:
-            raise ValueError(f"{len(kinds)} kinds of forests and temperature={self.temperature}: one kind, above 0")
+            raise ValueError(f"{len(kinds)} kinds of members and temperature={self.temperature}: one kind, above 0")
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Classes in probability order."""
-        return next(iter(self.forests.values())).classes
+        return next(iter(self.members.values())).classes
 
     @property
     def names(self) -> tuple[str, ...]:
         """Features in order."""
-        return next(iter(self.forests.values())).names
+        return next(iter(self.members.values())).names
 
     def of_features(self, rows: np.ndarray) -> np.ndarray:
         """Return probabilities, float64, shape (n, n_classes), of rows of features (n, n_features)."""
-        mean = np.mean([forest.predict(rows) for forest in self.forests.values()], axis=0)
+        mean = np.mean([member.predict(rows) for member in self.members.values()], axis=0)
         return tempered(mean, self.temperature)
 
     def read(self, x: np.ndarray, sfreq: float) -> np.ndarray:
@@ -63,9 +66,10 @@ class PatternReader:
 
     def save(self, folder: Path) -> None:
         """Write the reader into a folder, reader.json last."""
-        for name, forest in self.forests.items():
-            forest.to_npz(folder / f"{name}.npz")
-        told = {"forests": list(self.forests), "temperature": self.temperature, "about": dict(self.about)}
+        for name, member in self.members.items():
+            member.to_npz(folder / f"{name}.npz")
+        kinds = {name: next(k for k, kind in KINDS.items() if isinstance(m, kind)) for name, m in self.members.items()}
+        told = {"members": kinds, "temperature": self.temperature, "about": dict(self.about)}
         with atomic_file(folder / READER) as file:
             file.write((json.dumps(told, indent=1) + "\n").encode())
 
@@ -76,8 +80,8 @@ class PatternReader:
         if not path.is_file():
             raise FileNotFoundError(f"{folder} is no pattern reader: it has no {READER}")
         told = json.loads(path.read_text())
-        forests = {name: Forest.from_npz(folder / f"{name}.npz") for name in told["forests"]}
-        return cls(forests=forests, temperature=float(told["temperature"]), about=told["about"])
+        members = {name: KINDS[kind].from_npz(folder / f"{name}.npz") for name, kind in told["members"].items()}
+        return cls(members=members, temperature=float(told["temperature"]), about=told["about"])
 
 
 def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from signals import pattern_features as patterns
 from signals import periodicity
 from signals.atomic import atomic_file
-from training.baselines import expanded
+from signals.straight import Straight, straight_of
+from training.baselines import expanded, fit_logistic
 from training.data import Shards
 from training.labelled import Labelled
 
@@ -57,3 +58,14 @@ def fit_extra_trees(x: np.ndarray, data: Labelled, rows: np.ndarray, *, seed: in
     repeated, classes, weights = expanded(data, rows)
     model = ExtraTreesClassifier(N_TREES, min_samples_leaf=min_leaf, max_features=0.15, random_state=seed)
     return model.fit(x[repeated], classes, sample_weight=weights)
+
+
+def fit_straight(names: Sequence[str], x: np.ndarray, data: Labelled, rows: np.ndarray) -> Straight:
+    """Return a logistic regression fitted on rows of x to the targets, inputs held within 1% and 99%."""
+    low, high = np.quantile(x[rows], [0.01, 0.99], axis=0)
+    model = fit_logistic(np.clip(x, low, high), data, rows, penalty=0.1)
+    scaler, regression = model[0], model[-1]
+    return straight_of(
+        scaler.mean_, scaler.scale_, regression.coef_, regression.intercept_, limits=(low, high), names=names,
+        classes=data.task.classes,
+    )  # fmt: skip

@@ -3,8 +3,8 @@
     python -m training.synthetic_to_real --corpus SHARDS --encoder DIR --output DIR [--ask REAL_SHARDS]
 
 `--corpus` is what `signals.synthetic.critical_corpus` wrote. Models learn from its families `TRAINED` and are chosen by
-their mean loss over its families `HELD_OUT`: another generator, real backgrounds of other sites, other wave forms. The
-winner among what can be saved learns once more from all families and is written as a `signals.pattern_reader` into
+their mean loss over its families `HELD_OUT`: another generator, real backgrounds of other sites, other wave forms. What
+of the chosen average can be saved learns once more from all families and is written as a `signals.pattern_reader` into
 OUT/reader. Windows of `--ask` are asked at the end and choose nothing. OUT/predictions.parquet: what every model said.
 """
 
@@ -22,18 +22,19 @@ import pandas as pd
 from evaluation.metrics import balanced_accuracy, confusion_matrix, kl_rows, predicted_shares
 from evaluation.predictions import Predictions, write_predictions
 from signals.command_line import Parser
-from signals.forest import forest_of
+from signals.forest import Forest, forest_of
 from signals.pattern_reader import PatternReader, tempered
+from signals.straight import Straight
 from signals.synthetic.critical_care import HELD_OUT, TRAINED
 from signals.tasks import SIX_CLASS
 from signals.version import code_version
-from training.baselines import FLOOR, fit_logistic, probabilities
+from training.baselines import FLOOR, probabilities
 from training.command import run_main
 from training.contenders import CONTENDERS, Bench, Predict
 from training.data import Shards
 from training.labelled import labelled
 from training.loso import prediction_rows, window_rows
-from training.patterns import fit_extra_trees, pattern_table
+from training.patterns import fit_extra_trees, fit_straight, pattern_table
 
 PROG = "training.synthetic_to_real"
 ASKED = "asked"
@@ -84,12 +85,8 @@ def _trees(x: Callable[[Study, int], np.ndarray]) -> Callable[[Study, np.ndarray
 
 
 def _logistic(study: Study, rows: np.ndarray, seed: int) -> Predict:
-    # Beyond three deviations of the training rows lies only what straight lines should not follow.
-    values = study.patterns[1]
-    low, high = np.quantile(values[rows], [0.01, 0.99], axis=0)
-    clipped = np.clip(values, low, high)
-    model = fit_logistic(clipped, study.data, rows, penalty=0.1)
-    return lambda asked: probabilities(model, clipped[asked], len(SIX_CLASS.classes))
+    model = fit_straight(*study.patterns, study.data, rows)
+    return lambda asked: model.predict(study.patterns[1][asked])
 
 
 def _contender(name: str) -> Callable[[Study, np.ndarray, int], Predict]:
@@ -120,7 +117,7 @@ MEMBERS: dict[str, Member] = {
     "prior": Member(fit=_contender("prior")),
     "band-power/logistic": Member(fit=_contender("band-power/logistic")),
     "stored-features/extra-trees": Member(fit=_trees(_stored)),
-    "patterns/logistic": Member(fit=_logistic),
+    "patterns/logistic": Member(fit=_logistic, saved=True),
     "patterns/extra-trees": Member(fit=_trees(lambda study, seed: study.patterns[1]), saved=True),
     "linear-probe/random": Member(fit=_contender("linear-probe/random")),
     "linear-probe/pretrained": Member(fit=_contender("linear-probe/pretrained"), needs_encoder=True),
@@ -186,24 +183,31 @@ def run(study: Study, names: Sequence[str], seed: int) -> tuple[dict[str, np.nda
     average = np.mean([answers[name] for name in chosen], axis=0)
     answers["average"] = tempered(average, best_temperature(study, average))
     _tell(study, f"average of {', '.join(chosen)}", answers["average"])
-    temperature = best_temperature(study, answers["patterns/extra-trees"])
-    reader = fit_reader(study, temperature, seed, {"chosen_average": list(chosen)})
+    kept = [name for name in chosen if MEMBERS[name].saved] or ["patterns/extra-trees"]
+    temperature = best_temperature(study, np.mean([answers[name] for name in kept], axis=0))
+    reader = fit_reader(study, kept, temperature, seed, {"chosen_average": list(chosen)})
     answers["reader"] = reader.of_features(study.patterns[1])
     return answers, reader
 
 
-def fit_reader(study: Study, temperature: float, seed: int, about: dict[str, Any]) -> PatternReader:
-    """Return extra trees on the pattern features of every row of the corpus, held-out families too."""
-    feature_names, values = study.patterns
+def fit_reader(
+    study: Study, kept: Sequence[str], temperature: float, seed: int, about: dict[str, Any]
+) -> PatternReader:
+    """Return members on the pattern features of every row of the corpus, held-out families too."""
+    names, values = study.patterns
     rows = np.concatenate([study.learn, study.choose])
-    model = fit_extra_trees(values, study.data, rows, seed=seed)
     told = {
         **about,
         "families": {name: int((study.families[rows] == name).sum()) for name in np.unique(study.families[rows])},
         "manifest_digest": study.data.shards.manifest.digest, "code_version": code_version(), "seed": seed,
     }  # fmt: skip
-    forest = forest_of(model, names=feature_names, classes=SIX_CLASS.classes)
-    return PatternReader(forests={"extra-trees": forest}, temperature=temperature, about=told)
+    members: dict[str, Forest | Straight] = {}
+    if "patterns/extra-trees" in kept:
+        trees = fit_extra_trees(values, study.data, rows, seed=seed)
+        members["extra-trees"] = forest_of(trees, names=names, classes=SIX_CLASS.classes)
+    if "patterns/logistic" in kept:
+        members["logistic"] = fit_straight(names, values, study.data, rows)
+    return PatternReader(members=members, temperature=temperature, about=told)
 
 
 def _tell(study: Study, name: str, said: np.ndarray) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesClassifier, GradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
 
 from signals.forest import Forest, forest_of
+from signals.straight import Straight, straight_of
 
 NAMES, CLASSES = tuple("abcde"), ("x", "y", "z")
 
@@ -44,6 +46,30 @@ def test_a_value_at_the_threshold_goes_left() -> None:
     model.estimators_[0].tree_.threshold[0] = 0.1
     said = forest_of(model, names="a", classes=("p", "q")).predict(x)
     np.testing.assert_array_equal(said, model.predict_proba(x))
+
+
+def test_a_regression_answers_as_scikit_learn_does(tmp_path: Path) -> None:
+    x, y, asked = _data()
+    mean, scale, limits = x.mean(axis=0), x.std(axis=0), (x.min(axis=0), x.max(axis=0))
+    model = LogisticRegression().fit((x - mean) / scale, y)
+    straight = straight_of(
+        mean, scale, model.coef_, model.intercept_, limits=limits, names=NAMES, classes=CLASSES
+    )  # fmt: skip
+    expected = model.predict_proba((np.clip(asked, *limits) - mean) / scale)
+    np.testing.assert_allclose(straight.predict(asked), expected, atol=1e-6)
+    straight.to_npz(tmp_path / "straight.npz")
+    np.testing.assert_array_equal(Straight.from_npz(tmp_path / "straight.npz").predict(asked), straight.predict(asked))
+    np.testing.assert_array_equal(straight.predict(1e6 * np.ones((1, 5))), straight.predict(limits[1][None]))
+    with pytest.raises(ValueError, match=r"must be \(n, 5\)"):
+        straight.predict(np.zeros((3, 4)))
+    with pytest.raises(ValueError, match="is no logistic regression"):
+        Straight.from_npz(_forest_file(tmp_path))
+
+
+def _forest_file(folder: Path) -> Path:
+    x, y, _ = _data()
+    forest_of(ExtraTreesClassifier(2).fit(x, y), names=NAMES, classes=CLASSES).to_npz(folder / "forest.npz")
+    return folder / "forest.npz"
 
 
 def test_bad_input(tmp_path: Path) -> None:
