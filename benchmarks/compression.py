@@ -4,7 +4,7 @@
 
 On the demo's synthetic six-class shards. For each test site, all of it trained on the other sites only: a teacher (the
 mean of two encoders with head and a ResNet-GRU), the first encoder pruned in several ways and fine-tuned as briefly,
-and students with and without the teacher. Two sites, one a process: about a quarter of an hour on two cores.
+and students with and without the teacher. Sites run beside each other, one a process.
 """
 
 import argparse
