@@ -27,9 +27,6 @@ CUTS = (
     ("mixed", 0.3),
     ("mixed", 0.4),
     ("mixed", 0.5),
-    ("heads", 0.1),
-    ("mlp", 0.2),
-    ("blocks", 0.15),
     ("blocks", 0.3),
     ("weights", 0.5),
 )
