@@ -4,18 +4,23 @@
 
 Recordings of albany have 64 electrodes. Each 10-s window is given to the same weights three times: as 4 electrodes
 where a consumer headset has them, as the 19 of the 10-20 system, as all 64; each referenced to its own average and
-scaled by its own size. Linear CKA of the window vectors, and AUROC of rest against motor imagery within each person who
-did both, averaged, learnt from all the others, also where they were given as another montage than is asked about.
+scaled by its own size. Linear CKA of the window vectors, and what logistic regression reads from them, also where it
+learnt from another montage than it is asked about: rest against motor imagery (AUROC within each person who did both,
+averaged, learnt from the others who did both), and which of the people a window is of (balanced accuracy in the last
+third of each recording, learnt from the rest of it).
 """
 
 import argparse
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from benchmarks.harness import figure, machine
 from benchmarks.real import real_folder
@@ -46,6 +51,8 @@ class Windows:
     states: list[np.ndarray]
     people: np.ndarray
     is_task: np.ndarray
+    is_last: np.ndarray
+    """Whether a window lies in the last third of its recording."""
 
 
 def montage_of(name: str, ch_names: tuple[str, ...]) -> Modality:
@@ -83,12 +90,14 @@ def all_windows(folder: Path, montages: dict[str, Modality]) -> dict[str, Window
     counts = [len(part["19"]) for part in parts]
     people = np.repeat([path.stem[:4] for path in paths], counts)
     is_task = np.repeat([path.stem[4:] in TASK for path in paths], counts)
+    is_last = np.concatenate([np.arange(count) >= 2 * count / 3 for count in counts])
     return {
         name: Windows(
             x=[x for part in parts for x, _ in part[name]],
             states=[state for part in parts for _, state in part[name]],
             people=people,
             is_task=is_task,
+            is_last=is_last,
         )
         for name in montages
     }
@@ -113,26 +122,29 @@ def vectors(encoder: Encoder, windows: Windows, modality: Modality) -> np.ndarra
     return np.stack(rows)
 
 
-def fit(x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a standardised, balanced logistic regression's probability of the task."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0 / len(x), class_weight="balanced", max_iter=2000))
-    model.fit(x, y)
-    return lambda asked: np.asarray(model.predict_proba(asked)[:, 1])
+def fit(x: np.ndarray, y: np.ndarray) -> Pipeline:
+    """Return a standardised, balanced logistic regression."""
+    regression = LogisticRegression(C=1.0 / len(x), class_weight="balanced", max_iter=2000)
+    return make_pipeline(StandardScaler(), regression).fit(x, y)
 
 
-def across_people(learnt: np.ndarray, asked: np.ndarray, windows: Windows) -> float:
+def rest_or_task(learnt: np.ndarray, asked: np.ndarray, windows: Windows) -> float:
     """Return the AUROC of rest against task within a person, learnt from others; the mean over people who did both."""
+    people, task = windows.people, windows.is_task
+    both = [person for person in np.unique(people) if len(set(task[people == person].tolist())) == 2]
     found = []
-    for person in np.unique(windows.people):
-        out = windows.people == person
-        if len(set(windows.is_task[out].tolist())) == 2:
-            said = fit(learnt[~out], windows.is_task[~out])(asked[out])
-            found.append(float(auroc(said, windows.is_task[out])))
+    for person in both:
+        out, others = people == person, np.isin(people, both) & (people != person)
+        said = fit(learnt[others], task[others]).predict_proba(asked[out])[:, 1]
+        found.append(float(auroc(said, task[out])))
     return float(np.mean(found))
+
+
+def which_person(learnt: np.ndarray, asked: np.ndarray, windows: Windows) -> float:
+    """Return the balanced accuracy of whose a window is, learnt from earlier windows of the same recordings."""
+    last, people = windows.is_last, windows.people
+    said = fit(learnt[~last], people[~last]).predict(asked[last])
+    return float(balanced_accuracy_score(people[last], said))
 
 
 def main() -> None:
@@ -161,11 +173,12 @@ def main() -> None:
         print(f"{kind}: linear CKA of {len(said['19'])} windows")
         for a, b in (("4", "19"), ("4", "64"), ("19", "64")):
             figure(f"cka_{a}_{b}{suffix}", linear_cka(said[a], said[b]), "cka")
-        print(f"{kind}: AUROC of rest against motor imagery, learnt from (rows) and asked of (columns)")
-        for a in montages:
-            values = {b: across_people(said[a], said[b], windows["19"]) for b in montages}
-            print(f"  {a:>3} " + " ".join(f"{value:7.3f}" for value in values.values()), flush=True)
-            figure(f"montage_{a}_auroc{suffix}", values[a], "auroc")
+        for name, ask in (("rest_or_task", rest_or_task), ("which_person", which_person)):
+            print(f"{kind}: {name}, learnt from (rows) and asked of (columns) {', '.join(montages)}")
+            for a in montages:
+                values = {b: ask(said[a], said[b], windows["19"]) for b in montages}
+                print(f"  {a:>3} " + " ".join(f"{value:7.3f}" for value in values.values()), flush=True)
+                figure(f"montage_{a}_{name}{suffix}", values[a], "auroc" if ask is rest_or_task else "accuracy")
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ def show(name: str, question: Question, encoder_dir: Path) -> dict[str, float]:
     for row in rows:
         auroc, accuracy = row.metrics["auroc_macro"], row.metrics["balanced_accuracy"]
         gap = next((g for g in gaps if g.model == row.model and g.metric == "auroc_macro"), None)
-        against = "" if gap is None else f"   less pretrained {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
+        against = "" if gap is None else f"   minus pretrained {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
         print(
             f"  {row.model:<20}AUROC {auroc.value:.3f} [{auroc.low:.3f}, {auroc.high:.3f}]"
             f"   balanced accuracy {accuracy.value:.3f}{against}",
