@@ -23,6 +23,7 @@ SOURCES = {
 
 _FILLINGS = {
     "line": " (the line)",
+    "ar": " (the autoregression)",
     "window": " (regression on the visible channels, fitted within the window, and *ar* of what it leaves)",
 }
 _CARD = """---

@@ -24,13 +24,15 @@ REGULARISATION = 1e-5
 """Of the splines, MNE's."""
 
 
-Filling = Literal["line", "window"]
-"""What a model's estimate starts from: the line across the gap, or `window_fill`."""
+Filling = Literal["line", "ar", "window"]
+"""What a model's estimate starts from: the line across the gap, `ar_fill`, or `window_fill`."""
 
 
 def fill_to_start(x: np.ndarray, mask: np.ndarray, ch_state: np.ndarray, filling: Filling) -> np.ndarray:
     """Return the window with hidden samples filled in the way that a recipe names, float32, shape of `x`."""
-    return fill_hidden(x, mask) if filling == "line" else window_fill(x, mask, ch_state)
+    if filling == "line":
+        return fill_hidden(x, mask)
+    return ar_fill(x, mask, ch_state) if filling == "ar" else window_fill(x, mask, ch_state)
 
 
 def window_fill(x: np.ndarray, mask: np.ndarray, ch_state: np.ndarray) -> np.ndarray:

@@ -130,6 +130,7 @@ def test_window_filling_learns_from_the_window_what_channels_share() -> None:
     assert np.array_equal(filled[~mask], x[~mask])
     assert np.array_equal(fill_to_start(x, mask, ALL, "window"), filled)
     assert np.array_equal(fill_to_start(x, mask, ALL, "line"), fill_hidden(x, mask))
+    assert np.array_equal(fill_to_start(x, mask, ALL, "ar"), ar_fill(x, mask, ALL))
 
 
 def test_window_filling_without_other_channels_is_autoregressive() -> None:

@@ -30,7 +30,8 @@ class PretrainRecipe:
     normalisation: Normalisation = "window"
     """Where the scale of a window comes from."""
     filling: Filling = "line"
-    """What estimates start from: the line across the gap, or what the window itself tells ("window")."""
+    """What estimates start from: the line across the gap, the channel's autoregression ("ar"), or all that the window
+    itself tells ("window")."""
     hidden_share: float = 0.3
     """Expected share of hidden samples of a channel in span masks."""
     span_ms: tuple[float, float] = SPAN_MS
