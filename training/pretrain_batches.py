@@ -26,7 +26,7 @@ def masked_batch(
     *,
     masks: MaskPlan,
     crop_s: float,
-    filling: Filling,
+    filling: Filling = "line",
     seed: tuple[int, ...],
 ) -> dict[str, Tensor]:
     """Return truth, filled signal, mask, channel states and sleep stages (-1 without) of windows that are equally long.

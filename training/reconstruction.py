@@ -30,7 +30,7 @@ def evaluate_reconstruction(
     normaliser: Normaliser,
     *,
     seed: int,
-    filling: Filling,
+    filling: Filling = "line",
     max_s: float = 10.0,
     max_windows: int = 200,
     on_window: Callable[[], None] = lambda: None,

@@ -25,7 +25,7 @@ def validate(
     *,
     masks: MaskPlan,
     crop_s: float,
-    filling: Filling,
+    filling: Filling = "line",
     seed: int,
     batch: int = 8,
 ) -> dict[str, float]:
