@@ -88,8 +88,8 @@ def forest_of(model: Any, *, names: Sequence[str], classes: Sequence[str]) -> Fo
         raise ValueError(
             f"the model knows the classes {np.asarray(model.classes_).tolist()}, not 0 to {len(classes) - 1}"
         )
-    boosted = hasattr(model, "init_")
-    if boosted:
+    stages: list[tuple[Any, int | None]]
+    if hasattr(model, "init_"):
         stages = [(tree.tree_, number) for stage in model.estimators_ for number, tree in enumerate(stage)]
         offset = np.log(model.init_.class_prior_)
         rate = model.learning_rate

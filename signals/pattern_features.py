@@ -196,7 +196,7 @@ def _places(x: np.ndarray) -> Named:
         yield f"{name}_front_to_back", np.log((variance[_FRONT].mean() + 1e-9) / (variance[_BACK].mean() + 1e-9))
         bipolar = waves[_FROM] - waves[_TO]
         pairs = [_correlation(bipolar[k], bipolar[k + _N_SIDE]) for k in range(_N_SIDE)]
-        yield f"{name}_left_right", np.mean(pairs)
+        yield f"{name}_left_right", float(np.mean(pairs))
         yield f"{name}_left_right_most", np.max(pairs)
 
 

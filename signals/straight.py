@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import softmax
@@ -37,8 +38,9 @@ class Straight:
 
     def to_npz(self, path: Path) -> None:
         """Write it, whole or not at all."""
+        arrays: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
         with atomic_file(path) as file:
-            np.savez_compressed(file, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
+            np.savez_compressed(file, **arrays)
 
     @classmethod
     def from_npz(cls, path: Path) -> "Straight":

@@ -163,8 +163,8 @@ def _discharges(
     wave = _squeezed(wave, min(1.0, 1.5 / max(train.rate_hz))) * (-1 if rng.random() < 0.8 else 1)
     seed = int(rng.integers(2**31))
 
-    def trace(lag_s: float, share: np.ndarray | float = 1.0) -> np.ndarray:
-        return share * lay(np.random.default_rng(seed), times + lag_s, wave, train, **grid.clock)  # type: ignore[arg-type]
+    def trace(lag_s: float) -> np.ndarray:
+        return lay(np.random.default_rng(seed), times + lag_s, wave, train, **grid.clock)  # type: ignore[arg-type]
 
     focus = draw_focus(rng)
     if lateral:

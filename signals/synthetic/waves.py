@@ -42,7 +42,8 @@ def draw_discharge(rng: np.random.Generator, form: str, sfreq: float) -> np.ndar
         ring = np.exp(-np.clip(t, 0, None) / decay) * np.cos(2 * np.pi * pitch * t) * (t >= 0)
         wave = ring + (t < 0) * np.exp(-0.5 * (t / rng.uniform(0.01, 0.03)) ** 2)
     else:
-        wave = sum(height * np.exp(-0.5 * ((t - at) / width) ** 2) for at, width, height in _lobes(rng, form))
+        lobes = [height * np.exp(-0.5 * ((t - at) / width) ** 2) for at, width, height in _lobes(rng, form)]
+        wave = np.sum(lobes, axis=0)
     return np.asarray(wave / np.max(np.abs(wave)))
 
 
