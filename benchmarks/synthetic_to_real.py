@@ -113,8 +113,8 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("bench-output/synthetic-to-real"))
-    parser.add_argument("--segments", type=int, default=720, help="of each family that models learn from")
-    parser.add_argument("--held-out", type=int, default=180, help="of each family that they are chosen on")
+    parser.add_argument("--segments", type=int, default=480, help="of each family that models learn from")
+    parser.add_argument("--held-out", type=int, default=150, help="of each family that they are chosen on")
     parser.add_argument("--network", action="store_true", help="train ResNet1D-GRU too (about 20 minutes more)")
     args = parser.parse_args()
     print(machine())

@@ -1,11 +1,12 @@
 """A shard set of labelled critical-care segments, ready to train on: `python -m signals.synthetic.critical_corpus`.
 
-    python -m signals.synthetic.critical_corpus --output SHARDS --carriers REAL_SHARDS --segments 1200 --held-out 240
+    python -m signals.synthetic.critical_corpus --output SHARDS --carriers REAL_SHARDS --segments 480 --held-out 150
 
 One site a family of `signals.synthetic.critical_care`, one subject a segment, classes in turn, votes as labels. Without
 `--carriers` (a shard set of real recordings, whose labels are not read) only families that need none are made.
 """
 
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -65,12 +66,25 @@ def write_corpus(
     carriers: Sequence[Carrier] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write the shard set and return its folder. `on_progress(done, total)` is told of segments.
+    """Write the shard set, whole or not at all, and return its folder. `on_progress(done, total)` is told of segments.
 
     Raises ValueError where `output` exists and is not empty.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"{output} exists and is not an empty folder")
+    partial = output.with_name(output.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _fill(partial, plan, carriers, on_progress)
+        partial.replace(output)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return output
+
+
+def _fill(
+    folder: Path, plan: CorpusPlan, carriers: Sequence[Carrier], on_progress: Callable[[int, int], None] | None
+) -> None:
     families = plan.families({carrier.site_id for carrier in carriers})
     shards: list[Shard] = []
     subjects: dict[str, SubjectEntry] = {}
@@ -80,7 +94,7 @@ def write_corpus(
         for index in range(n_shards):
             numbers = range(index * SHARD_SEGMENTS, min((index + 1) * SHARD_SEGMENTS, n))
             windows = [_window(plan.seed, family, number, carriers) for number in numbers]
-            shards.append(_shard(output, shard_name(family.name, index, n_shards), family, windows))
+            shards.append(_shard(folder, shard_name(family.name, index, n_shards), family, windows))
             subjects |= {window.subject_id: _subject(window) for window in windows}
             done += len(windows)
             if on_progress is not None:
@@ -90,9 +104,8 @@ def write_corpus(
         shards=tuple(shards), subjects=subjects,
         counts={"windows": {"written": total}, "families": {family.name: n for family, n in families}},
     )  # fmt: skip
-    (output / MANIFEST).write_text(manifest_json(manifest))
-    (output / COMPLETED).write_text("")
-    return output
+    (folder / MANIFEST).write_text(manifest_json(manifest))
+    (folder / COMPLETED).write_text("")
 
 
 def _window(seed: int, family: Family, number: int, carriers: Sequence[Carrier]) -> Window:
@@ -119,8 +132,8 @@ def as_window(made: CriticalSegment, name: str) -> Window:
     )  # fmt: skip
 
 
-def _shard(output: Path, path: str, family: Family, windows: Sequence[Window]) -> Shard:
-    info = write_shard(output / path, (encode_window(window) for window in windows))
+def _shard(folder: Path, path: str, family: Family, windows: Sequence[Window]) -> Shard:
+    info = write_shard(folder / path, (encode_window(window) for window in windows))
     return Shard(path=path, site_id=family.name, n_windows=len(windows), n_bytes=info.n_bytes, sha256=info.sha256)
 
 
@@ -138,8 +151,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--carriers", type=Path, help="shard set of real recordings to lay patterns on (profile pretrain)"
     )
     parser.add_argument("--without", nargs="*", default=[], metavar="SITE", help="real sites that must not be used")
-    parser.add_argument("--segments", type=int, default=1200, help="segments of each family to learn from")
-    parser.add_argument("--held-out", type=int, default=240, help="segments of each family to choose on")
+    parser.add_argument("--segments", type=int, default=480, help="segments of each family to learn from")
+    parser.add_argument("--held-out", type=int, default=150, help="segments of each family to choose on")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     with tqdm(desc="segments", unit="segment", disable=not sys.stderr.isatty()) as bar:
