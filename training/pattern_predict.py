@@ -27,7 +27,7 @@ PROG = "training.pattern_predict"
 def predict_shards(reader_dir: Path, shards: Path, output: Path, *, told: str) -> None:
     """Write the reader's predictions on every labelled window; raises ValueError where channels or features differ."""
     reader, opened = PatternReader.load(reader_dir), Shards(shards)
-    if opened.manifest.modality != EEG_1020:
+    if opened.manifest.modality.ch_names != EEG_1020.ch_names:
         raise ValueError(f"{shards} holds {opened.manifest.modality.name} windows, the reader reads {EEG_1020.name}")
     data = labelled(opened, SIX_CLASS)
     names, values = pattern_table(opened, data.windows)

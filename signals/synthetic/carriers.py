@@ -48,7 +48,7 @@ def read_carriers(shards: Path, *, length_s: float, hop_s: float, without: Seque
     channels or one that has no stretch of that length.
     """
     manifest = read_manifest(shards)
-    if manifest.modality != EEG_1020:
+    if manifest.modality.ch_names != EEG_1020.ch_names:
         raise ValueError(f"{shards} holds {manifest.modality.name} windows, carriers are {EEG_1020.name}")
     windows: dict[str, list[Window]] = {}
     for shard in manifest.shards:
