@@ -52,7 +52,7 @@ def prepare(output: Path, root: Path) -> tuple[Path, Path]:
     sites = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and folder.name != JUDGED]
     if not carriers.is_dir():
         module("pipelines.preprocess", "--input", *sites, "--profile", "pretrain", "--output", carriers,
-               "--max_quarantined", "0.5")  # fmt: skip
+               "--max-quarantined", "0.5")  # fmt: skip
     if not judged.is_dir():
         module("pipelines.preprocess", "--input", root / JUDGED, "--labels", root / "labels.csv", "--profile",
                "six-class", "--output", judged)  # fmt: skip
