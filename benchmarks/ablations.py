@@ -86,9 +86,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
     real = real_folder()
-    shards = args.shards or prepared(real, args.output / "shards", profile="pretrain")
     if real is None:
-        sys.exit("the probe needs labels.csv of real recordings: set CEREBEAM_REAL_DATA")
+        parser.error("the probe needs labels.csv of real recordings: set CEREBEAM_REAL_DATA")
+    shards = args.shards or prepared(real, args.output / "shards", profile="pretrain")
     print(machine(), f"{args.steps} steps", flush=True)
     wanted = [(variant, seed) for seed in range(args.seeds) for variant in VARIANTS]
     with ThreadPoolExecutor(args.jobs) as pool:

@@ -11,7 +11,6 @@ third of each recording, learnt from the rest of it).
 """
 
 import argparse
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -154,9 +153,9 @@ def main() -> None:
     parser.add_argument("--real", type=Path, default=real_folder(), help="folder of real recordings")
     args = parser.parse_args()
     if args.real is None or not (args.real / SITE).is_dir():
-        sys.exit(f"recordings of {SITE} are needed: set CEREBEAM_REAL_DATA")
+        parser.error(f"recordings of {SITE} are needed: set CEREBEAM_REAL_DATA")
     if not (args.encoder / "model.safetensors").is_file():
-        sys.exit(f"{args.encoder} holds no encoder: run make pretrain-small first, or give --encoder")
+        parser.error(f"{args.encoder} holds no encoder: run make pretrain-small first, or give --encoder")
     first = open_recording(str(sorted((args.real / SITE).glob("*.edf"))[0]))
     everything = plan_recording(
         first, replace(PROFILES["pretrain"], repair_bad_channels=False), site_id=SITE, subject_id="", source_sha256=""

@@ -16,7 +16,6 @@ same for all tasks; nothing is tuned on these labels. AUROC over all windows of 
 
 import argparse
 import csv
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -216,7 +215,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=ASKED, default=ASKED)
     args = parser.parse_args()
     if not (args.encoder / "model.safetensors").is_file():
-        sys.exit(f"{args.encoder} holds no encoder: run make pretrain-small first, or give --encoder")
+        parser.error(f"{args.encoder} holds no encoder: run make pretrain-small first, or give --encoder")
     with tempfile.TemporaryDirectory() as folder:
         shards = args.shards or prepared(args.real, Path(folder) / "pretrain", profile="pretrain")
         six = args.six_class
