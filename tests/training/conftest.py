@@ -11,6 +11,7 @@ from signals.features import features
 from signals.manifest import COMPLETED, MANIFEST, Manifest, Shard, SubjectEntry, manifest_json
 from signals.modality import EEG_1020
 from signals.moments import Moments
+from signals.profiles import SIX_CLASS as PROFILE
 from signals.records import encode_window
 from signals.spectrograms import regional
 from signals.surroundings import SPECTROGRAM_SHAPE, log_power
@@ -101,7 +102,7 @@ def write_toy_shards(
                 moments=Moments.of(np.concatenate([w.data for w in windows], axis=1)),
             )  # fmt: skip
     manifest = Manifest(
-        modality=EEG_1020, profile={"name": "toy"}, config_hash="toy", code_version="toy", shards=tuple(shards),
+        modality=EEG_1020, profile=PROFILE.to_dict(), config_hash="toy", code_version="toy", shards=tuple(shards),
         subjects=subjects, counts={},
     )  # fmt: skip
     (folder / MANIFEST).write_text(manifest_json(manifest))
