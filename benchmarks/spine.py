@@ -72,7 +72,7 @@ def real(output: Path) -> None:
     for name in ("balanced_accuracy", "kl", "auroc_macro"):
         row = metrics[name]
         print(f"  {name} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}], segments resampled")
-    figure("real_sixclass_balanced_accuracy", metrics["balanced_accuracy"]["value"], "share")
+    figure("demo_real_sixclass_balanced_accuracy", metrics["balanced_accuracy"]["value"], "share")
 
 
 PARTS = {"demo": demo, "memory": memory, "real": real}

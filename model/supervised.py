@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
@@ -20,10 +19,10 @@ from model.eegnet import EEGNet
 from model.efficientnet import SpectrogramNet
 from model.networks import NetworkShape
 from model.resnet_gru import ResNetGRU
+from model.view import View
 from signals.modality import Modality
 from signals.normalise import Normaliser
 from signals.tasks import Task
-from signals.windows import ABSENT
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "eegnet": EEGNet,
@@ -55,10 +54,11 @@ class SupervisedConfig(PretrainedConfig):
         normaliser: Mapping[str, Any] | None = None,
         profile: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
+        view: Mapping[str, Any] | None = None,
         schema_version: int = SCHEMA_VERSION,
         **kwargs: Any,
     ) -> None:
-        """Take a name of `NETWORKS` and its options; raises ValueError for another schema version."""
+        """Take a name of `NETWORKS`, its options and those of `View`; raises ValueError for another schema version."""
         if schema_version != SCHEMA_VERSION:
             raise ValueError(f"the model has schema_version={schema_version}, this code reads {SCHEMA_VERSION}")
         self.network, self.options = network, dict(options or {})
@@ -66,12 +66,13 @@ class SupervisedConfig(PretrainedConfig):
         self.dropout = dropout
         self.modality, self.normaliser = dict(modality or {}), dict(normaliser or {})
         self.profile, self.provenance = dict(profile or {}), dict(provenance or {})
+        self.view = dict(view or {})
         self.schema_version = schema_version
         super().__init__(**kwargs)
 
 
 class Supervised(PreTrainedModel):
-    """A network with what is needed to use it on a window; absent channels are zeros."""
+    """A network with what is needed to use it on a window, and how it looks at it."""
 
     config_class = SupervisedConfig
     base_model_prefix = "network"
@@ -83,8 +84,9 @@ class Supervised(PreTrainedModel):
         if config.network not in NETWORKS:
             raise ValueError(f"unknown network {config.network!r}; networks are {', '.join(sorted(NETWORKS))}")
         modality = self.modality
+        self.view = View(modality, **config.view)
         shape = NetworkShape(
-            n_chans=modality.n_chans,
+            n_chans=self.view.n_chans,
             sfreq=modality.sfreq,
             n_classes=len(config.classes),
             span_s=config.label_span_s,
@@ -122,7 +124,7 @@ class Supervised(PreTrainedModel):
         Raises ValueError where the network reads spectrograms and none is given.
         """
         if not self.reads_spectrogram:
-            logits_BK, embedding_BD = self.network(torch.where((ch_state_BC != ABSENT)[..., None], x_BCT, 0.0))
+            logits_BK, embedding_BD = self.network(self.view(x_BCT, ch_state_BC))
             return logits_BK, embedding_BD
         if spectrogram_BRFS is None:
             raise ValueError(f"network {self.config.network!r} reads spectrograms, and none was given")
@@ -140,11 +142,13 @@ def new_network(
     profile: Mapping[str, Any],
     provenance: Mapping[str, Any],
     weights: Path | None = None,
+    view: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Supervised:
     """Return network `name` with fresh weights for a task, or with those of a local folder where it can read them.
 
-    Raises ValueError for an unknown network, and for weights that do not fit.
+    view: options of `model.view.View`. Raises ValueError for an unknown network, for weights that do not fit, and for a
+    view that cannot be made.
     """
     if weights is not None:
         if name not in SPECTROGRAM_NETWORKS:
@@ -163,6 +167,7 @@ def new_network(
             normaliser=normaliser.to_dict(),
             profile=profile,
             provenance=provenance,
+            view=view,
         )
     )
     if weights is not None:

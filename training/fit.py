@@ -133,6 +133,7 @@ def fit_network(
         profile=data.shards.manifest.profile,
         provenance=_provenance(data, chosen, recipe, {"train": []}),
         weights=Path(recipe.weights) if recipe.weights else None,
+        view=recipe.view,
         **options,
     )
     if reads_spectrogram(model):

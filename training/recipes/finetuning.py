@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from model.adapters import KINDS
 from model.freezing import GROUPS
-from model.supervised import NETWORKS
+from model.supervised import NETWORKS, SPECTROGRAM_NETWORKS
+from model.view import Derivation
 from signals.normalise import Normalisation
 from training.loop import Precision
 from training.losses import LossKind
@@ -24,6 +25,12 @@ class FinetuneRecipe:
     """What is trained: "encoder" with a head, or a network by name (`model.supervised.NETWORKS`)."""
     weights: str = ""
     """Local folder of pretrained weights of a network (EfficientNet); fresh ones without."""
+    derivation: Derivation = "referential"
+    """What a network on samples sees: the montage's channels, or the 18 pairs of the "double-banana"."""
+    low_pass_hz: float = 0.0
+    """Upper edge of what it sees, Hz; 0 for the profile's. 20 makes the clinic's 0.5-20 Hz of the six-class profile."""
+    soft_clip: float = 0.0
+    """Where larger samples are bent, in units of the normalised signal; 0 for nowhere."""
     epochs: int = 8
     """Most passes over the training windows."""
     patience: int = 3
@@ -124,15 +131,28 @@ class FinetuneRecipe:
             raise ValueError(f"unfreeze_every={self.unfreeze_every} opens stages, freeze={self.freeze} keeps them shut")
         if self.model != ENCODER and (self.adapter or self.spectrogram):
             raise ValueError(f"adapter and spectrogram are for the encoder; model={self.model!r} has no place for them")
+        if self.derivation not in get_args(Derivation):
+            raise ValueError(f"derivation={self.derivation!r} is none of {', '.join(get_args(Derivation))}")
+        if self.view and (self.model == ENCODER or self.model in SPECTROGRAM_NETWORKS):
+            raise ValueError(f"{self.view} is for networks on samples; model={self.model!r} sees windows as they are")
         if self.model == ENCODER and self.weights:
             raise ValueError(f"weights={self.weights} is for networks; an encoder is given by --encoder")
         for name in ("mirror", "drop_channels", "time_mask", "band_stop", "cutmix", "label_smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} must lie between 0 and 1")
-        lowest = ("focal_gamma", "vote_weight", "time_shift_s", "mixup", "unfreeze_every", "second_stage_votes")
+        lowest = (
+            "focal_gamma", "vote_weight", "time_shift_s", "mixup", "unfreeze_every", "second_stage_votes",
+            "low_pass_hz", "soft_clip",
+        )  # fmt: skip
         for name in lowest:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must not be below 0")
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """What `model.view.View` is asked for beyond its defaults."""
+        asked = {"derivation": self.derivation, "low_pass_hz": self.low_pass_hz, "soft_clip": self.soft_clip}
+        return {name: value for name, value in asked.items() if value not in ("referential", 0.0)}
 
     @property
     def changes_samples(self) -> bool:
