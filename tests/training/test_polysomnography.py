@@ -8,17 +8,18 @@ import torch
 
 from model.classifier import new_classifier
 from model.encoder import Encoder, sized
-from model.export import export
+from model.export import export, load_models
 from model.pretraining import PretrainModel
 from pipelines.preprocess import main as preprocess
 from pipelines.shards import main as shards_command
-from serving.bundle import Bundle, load_bundle
-from serving.runtime import probabilities, windows_of_file
+from serving.runtime import probabilities
+from signals.bundle import load_bundle
 from signals.features import FEATURES
 from signals.modality import EEG_PSG
 from signals.normalise import Normaliser
 from signals.profiles import PSG
 from signals.records import as_stored
+from signals.served import model_input, windows_of_file
 from signals.synthetic.sensors import polysomnogram, write_polysomnogram
 from signals.tasks import TASKS
 from signals.windows import ABSENT, INTERPOLATED, MEASURED
@@ -114,11 +115,8 @@ def test_classical_models_see_every_row_but_average_over_eeg(house):
 
 def test_the_server_prepares_the_same_night(house):
     shards = Shards(house / "shards")
-    bundle = Bundle(
-        path=house, task=TASKS["sleep"], profile=PSG, normaliser=Normaliser(kind="robust"), temperature=1.0, about={}
-    )
     stored = {entry.key: shards.window(i) for i, entry in enumerate(shards.entries)}
-    windows = list(windows_of_file(bundle, str(house / "in" / "site0" / "night0.edf")))
+    windows = list(windows_of_file(PSG, str(house / "in" / "site0" / "night0.edf")))
     assert len(windows) == len(STAGES)
     for window in windows:
         twin = stored[window.key]
@@ -126,6 +124,12 @@ def test_the_server_prepares_the_same_night(house):
         for name in ("ch_state", "artifact_mask", "quality", "features"):
             assert np.array_equal(getattr(window, name), getattr(twin, name)), name
         assert not (window.ch_state[19:] == ABSENT).any()
+    normaliser = Normaliser(kind="robust")
+    signal, ch_state = model_input(windows, normaliser)
+    numbers = [i for window in windows for i, entry in enumerate(shards.entries) if entry.key == window.key]
+    batch = shards.batch(numbers, normaliser)
+    assert np.array_equal(signal, batch.x_BCT)
+    assert np.array_equal(ch_state, batch.ch_state_BC)
 
 
 @pytest.mark.slow  # the export alone takes ten seconds
@@ -139,11 +143,11 @@ def test_a_bundle_answers_as_the_model_does(house, encoder):
     with torch.no_grad():
         classifier.head.classes.weight *= 30
     classifier.save_pretrained(house / "model")
-    export(house / "model", house / "shards", house / "bundle", n_windows=2)
+    export(load_models([house / "model"]), [house / "shards"], house / "bundle", n_windows=2)
     bundle = load_bundle(house / "bundle")
-    windows = list(windows_of_file(bundle, str(house / "in" / "site0" / "night0.edf")))
+    windows = list(windows_of_file(PSG, str(house / "in" / "site0" / "night0.edf")))
     numbers = [i for window in windows for i, entry in enumerate(shards.entries) if entry.key == window.key]
-    batch = shards.batch(numbers, bundle.normaliser)
+    batch = shards.batch(numbers, classifier.normaliser)
     with torch.inference_mode():
         logits, _ = classifier(torch.from_numpy(batch.x_BCT), torch.from_numpy(batch.ch_state_BC))
     assert np.abs(probabilities(bundle, windows) - logits.softmax(-1).numpy()).max() < 1e-4
