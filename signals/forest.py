@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from signals.atomic import atomic_file
+from signals.plain_arrays import read_model, write_arrays
 
 _LEAF = -1
 _ARRAYS = ("roots", "feature", "threshold", "left", "right", "value", "offset")
@@ -61,22 +61,13 @@ class Forest:
 
     def to_npz(self, path: Path) -> None:
         """Write the forest, whole or not at all."""
-        arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
-        with atomic_file(path) as file:
-            np.savez_compressed(file, names=np.array(self.names), classes=np.array(self.classes), **arrays)
+        arrays = {name: getattr(self, name) for name in ("names", "classes", *_ARRAYS)}
+        write_arrays(path, {name: values for name, values in arrays.items() if values is not None})
 
     @classmethod
     def from_npz(cls, path: Path) -> "Forest":
         """Read a forest; raises FileNotFoundError where there is none, ValueError where it is none."""
-        try:
-            with np.load(path, allow_pickle=False) as held:
-                arrays = {name: held[name] for name in held.files}
-            names, classes = (tuple(arrays.pop(key).tolist()) for key in ("names", "classes"))
-            return cls(names=names, classes=classes, **arrays)
-        except FileNotFoundError:
-            raise
-        except (KeyError, TypeError, ValueError, EOFError, OSError) as error:
-            raise ValueError(f"{path} is no forest: {error}") from None
+        return read_model(cls, path, what="forest")
 
 
 def forest_of(model: Any, *, names: Sequence[str], classes: Sequence[str]) -> Forest:

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 
-from signals.atomic import atomic_file
+from signals.plain_arrays import read_model, write_arrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,22 +37,12 @@ class Straight:
 
     def to_npz(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        arrays: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
-        with atomic_file(path) as file:
-            np.savez_compressed(file, **arrays)
+        write_arrays(path, {f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
     def from_npz(cls, path: Path) -> "Straight":
         """Read one; raises FileNotFoundError where there is none, ValueError where it is none."""
-        try:
-            with np.load(path, allow_pickle=False) as held:
-                arrays = {name: held[name] for name in held.files}
-            names, classes = (tuple(arrays.pop(key).tolist()) for key in ("names", "classes"))
-            return cls(names=names, classes=classes, **arrays)
-        except FileNotFoundError:
-            raise
-        except (KeyError, TypeError, ValueError, EOFError, OSError) as error:
-            raise ValueError(f"{path} is no logistic regression: {error}") from None
+        return read_model(cls, path, what="logistic regression")
 
 
 def straight_of(

@@ -78,15 +78,15 @@ def make_embeddings(shift: float, *, n_people: int = 8, n_windows: int = 12) -> 
 
 
 def test_the_odd_site_stands_out_and_erasing_it_leaves_the_label() -> None:
-    found = domain_gap(make_embeddings(6.0))
+    # 48 people: what fewer leave to a probe by accident differs from one processor to the next.
+    found = domain_gap(make_embeddings(6.0, n_people=16))
     gaps = {gap.name: gap for gap in found.gaps}
     for measure in ("a_distance", "mmd2"):
         assert getattr(gaps["odd"], measure) > max(getattr(gaps[s], measure) for s in "ab")
     assert gaps["odd"].mmd_p <= 0.01
     assert found.site_probe.chance == pytest.approx(1 / 3)
     assert found.site_probe.accuracy > 0.55
-    # Chance is 1/3; the rest is what 24 people leave to a probe by accident, a little other on each processor.
-    assert found.site_probe_erased.accuracy < 0.5
+    assert found.site_probe_erased.accuracy < 0.45
     assert found.label_probe.accuracy > 0.85
     assert found.label_probe_erased.accuracy > 0.85
     assert gaps["a"].subject_probe.accuracy > 1.5 * gaps["a"].subject_probe.chance
