@@ -15,7 +15,8 @@ from signals.normalise import Normaliser
 from signals.tasks import Task
 from signals.windows import ABSENT
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: the head sees maps over the electrodes (`model.pooling`), not only means and sides."""
 
 
 class ClassifierConfig(PretrainedConfig):
@@ -41,7 +42,7 @@ class ClassifierConfig(PretrainedConfig):
     ) -> None:
         """Take `EncoderConfig`, `Modality`, `Normaliser` and the shards' profile as plain dicts.
 
-        head_dim: width of the head's hidden layer; the encoder's width without.
+        head_dim: width of the head's hidden layer; half of the encoder's without.
         provenance: manifest digest, code version, recipe, pretraining subjects and training subjects.
         Raises ValueError for another schema version than this code reads.
         """

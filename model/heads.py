@@ -13,12 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.encoder import EncoderConfig
+from model.pooling import Pool
 from signals.tasks import TASKS
 from signals.windows import ABSENT, MEASURED
 
 Tensors = Mapping[str, Tensor]
-SIDE = 0.05
-"""Electrodes nearer to the midline than this belong to neither side, in radii of the head."""
 
 
 class Head(nn.Module):
@@ -193,18 +192,18 @@ class ClassifierHead(Head):
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("centre_F", torch.zeros(width))
         self.register_buffer("scale_F", torch.ones(width))
-        hidden_dim = config.dim if hidden_dim is None else hidden_dim
+        hidden_dim = config.dim // 2 if hidden_dim is None else hidden_dim
         self.hidden = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, hidden_dim), nn.GELU())
         self.classes = nn.Linear(hidden_dim, n_classes)
 
     def features(self, out: Tensors, batch: Tensors) -> Tensor:
         """Return the pooled features, shape (B, F)."""
         tokens_BCND, present_BC = out["tokens_BCND"], batch["ch_state_BC"] != ABSENT
-        side_C = batch["position_C3"][:, 0]
-        pooled = [self.whole(tokens_BCND, present_BC, side_C)]
+        position_C3 = batch["position_C3"]
+        pooled = [self.whole(tokens_BCND, present_BC, position_C3)]
         if self.span is not None and self.span_tokens is not None:
             first, last = self.span_tokens
-            pooled.append(self.span(tokens_BCND[:, :, first:last], present_BC, side_C))
+            pooled.append(self.span(tokens_BCND[:, :, first:last], present_BC, position_C3))
         return torch.cat(pooled, -1)
 
     def standardise(self, features_BF: Tensor) -> None:
@@ -226,48 +225,3 @@ def cross_entropy(logits_BK: Tensor, target_BK: Tensor, class_weight_K: Tensor |
     """Return the mean cross-entropy to target distributions, weighted by class where weights are given."""
     weight_BK = target_BK if class_weight_K is None else target_BK * class_weight_K
     return -(weight_BK * logits_BK.float().log_softmax(-1)).sum() / weight_BK.sum()
-
-
-class Pool(nn.Module):
-    """What a stretch of tokens is like: weighted means, how much it varies in time, and how much left and right differ.
-
-    Means are weighted by attention over channels and time, one a learnt query. Differences are absolute, so that a
-    window and its mirror image look alike to them. Absent channels weigh nothing.
-    """
-
-    def __init__(self, dim: int, n_queries: int) -> None:
-        super().__init__()
-        self.width = (n_queries + 3) * dim
-        self.score = nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, n_queries))
-
-    def forward(self, tokens_BCND: Tensor, present_BC: Tensor, side_C: Tensor) -> Tensor:
-        """Return the pooled tokens, shape (B, width); `side_C` is positive on the right, negative on the left."""
-        score_BCNQ = self.score(tokens_BCND).float().masked_fill(~present_BC[:, :, None, None], -1e9)
-        weight_BQM = score_BCNQ.flatten(1, 2).softmax(1).transpose(1, 2)
-        means_BF = (weight_BQM.to(tokens_BCND) @ tokens_BCND.flatten(1, 2)).flatten(1)
-        statistics_BF = pooled_statistics(tokens_BCND, present_BC, side_C)
-        return torch.cat([means_BF, statistics_BF[:, tokens_BCND.shape[-1] :]], -1)
-
-
-def pooled_statistics(tokens_BCND: Tensor, present_BC: Tensor, side_C: Tensor) -> Tensor:
-    """Return what tokens are like without anything learnt, shape (B, 4 D).
-
-    Mean over channels and time, spread over time, and how far left and right differ in either.
-    """
-    mean_BCD = tokens_BCND.mean(2)
-    spread_BCD = ((tokens_BCND - mean_BCD[:, :, None]).square().mean(2) + 1e-6).sqrt()
-    there_BC1 = present_BC[..., None].to(tokens_BCND)
-    n_B1 = there_BC1.sum(1).clamp(min=1)
-    over_BD = [(x_BCD * there_BC1).sum(1) / n_B1 for x_BCD in (mean_BCD, spread_BCD)]
-    return torch.cat([*over_BD, *(lateral(x_BCD, present_BC, side_C) for x_BCD in (mean_BCD, spread_BCD))], -1)
-
-
-def lateral(x_BCD: Tensor, present_BC: Tensor, side_C: Tensor) -> Tensor:
-    """Return how far the means of right and left channels lie apart, shape (B, D); 0 where a side is absent."""
-    right_BC = (present_BC & (side_C > SIDE)).to(x_BCD)
-    left_BC = (present_BC & (side_C < -SIDE)).to(x_BCD)
-    means = [
-        (x_BCD * side_BC[..., None]).sum(1) / side_BC.sum(1).clamp(min=1)[:, None] for side_BC in (right_BC, left_BC)
-    ]
-    both_B1 = ((right_BC.sum(1) > 0) & (left_BC.sum(1) > 0))[:, None]
-    return (means[0] - means[1]).abs() * both_B1

@@ -53,7 +53,7 @@ _PARTS: dict[Method, tuple[str, ...]] = {
 def shape_of(config: ClassifierConfig) -> Shape:
     """Return the shape of a task model."""
     encoder = EncoderConfig(**config.encoder)
-    head_dim = encoder.dim if config.head_dim is None else config.head_dim
+    head_dim = encoder.dim // 2 if config.head_dim is None else config.head_dim
     return Shape(blocks=encoder.depth, stem_dim=encoder.stem_dim, head_dim=head_dim, **encoder.widths)
 
 

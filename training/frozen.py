@@ -8,7 +8,7 @@ from torch import Tensor
 
 from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder
-from model.heads import pooled_statistics
+from model.pooling import pooled_statistics
 from signals.normalise import Normaliser
 from signals.windows import ABSENT
 from training.augment import mirror_order
@@ -61,19 +61,19 @@ class FrozenTokens:
 def pooled(data: Labelled, encoder: Encoder, kept: list[FrozenTokens]) -> np.ndarray:
     """Return what a frozen encoder's tokens are like in each labelled window, float32, shape (n, n_dims).
 
-    `model.heads.pooled_statistics` of the window and, apart, of the label's span. Windows are scaled by their own size,
-    so that nothing is fitted. `kept`: tokens of this encoder from earlier uses.
+    `model.pooling.pooled_statistics` of the window and, apart, of the label's span. Windows are scaled by their own
+    size, so that nothing is fitted. `kept`: tokens of this encoder from earlier uses.
     """
     normaliser, task = Normaliser(kind="window"), data.task
     classifier = new_classifier(
         encoder, task, data.shards.manifest.modality, normaliser, dropout=0.0, profile={}, provenance={}
     ).eval()
     tokens = next((t for t in kept if t.normaliser == normaliser), None) or FrozenTokens(data.shards, classifier)
-    span, side_C = classifier.head.span_tokens, classifier.position_C3[:, 0]
+    span, position_C3 = classifier.head.span_tokens, classifier.position_C3
     rows = []
     for start in range(0, len(data.windows), 16):
         windows = data.windows[start : start + 16]
         tokens_BCND, ch_state_BC = tokens.batch(classifier, windows, [False] * len(windows))
         stretches = [tokens_BCND] if span is None else [tokens_BCND, tokens_BCND[:, :, span[0] : span[1]]]
-        rows.append(torch.cat([pooled_statistics(x, ch_state_BC != ABSENT, side_C) for x in stretches], -1))
+        rows.append(torch.cat([pooled_statistics(x, ch_state_BC != ABSENT, position_C3) for x in stretches], -1))
     return torch.cat(rows).numpy()

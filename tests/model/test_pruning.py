@@ -53,7 +53,7 @@ def silence(model: Classifier) -> None:
 def test_removing_what_says_nothing_changes_no_answer(classifier: Classifier) -> None:
     silence(classifier)
     x, state, target = example()
-    shape = Shape(blocks=2, temporal_heads=2, key_dim=2, mlp_dim=16, stem_dim=8, head_dim=10)
+    shape = Shape(blocks=2, temporal_heads=2, key_dim=2, mlp_dim=16, stem_dim=8, head_dim=5)
     wanted, _ = classifier(x, state)
     for scores in (magnitude_scores(classifier), taylor_scores(classifier, [(x, state, None, target)])):
         smaller = prune(classifier, shape, scores)
