@@ -27,11 +27,13 @@ def masked_batch(
     masks: MaskPlan,
     crop_s: float,
     filling: Filling = "line",
+    line_share: float = 0.0,
     seed: tuple[int, ...],
 ) -> dict[str, Tensor]:
     """Return truth, filled signal, mask, channel states and sleep stages (-1 without) of windows that are equally long.
 
-    Crops and masks depend on `seed` and the sample numbers, one a window, and on nothing else.
+    Crops and masks depend on `seed` and the sample numbers, one a window, and on nothing else; so does which of them,
+    `line_share` in the mean, start from the line whatever the `filling`.
     """
     modality = shards.manifest.modality
     sfreq, is_eeg = modality.sfreq, np.array(modality.sensor_types) == "eeg"
@@ -44,7 +46,8 @@ def masked_batch(
         states.append(ch_state.astype(np.int64))
         hidden.append(draw_mask(rng, ch_state, n_times, sfreq=sfreq, plan=masks, referenced=is_eeg))
         truth, _ = hide(whole[:, start : start + n_times], hidden[-1], ch_state, referenced=is_eeg)
-        seen = fill_to_start(truth, hidden[-1], np.where(is_eeg, ch_state, ABSENT), filling)
+        start_from = "line" if line_share and rng.random() < line_share else filling
+        seen = fill_to_start(truth, hidden[-1], np.where(is_eeg, ch_state, ABSENT), start_from)
         x.append(truth)
         filled.append(seen)
         stage = TASKS["sleep"].class_of(shards.entries[window].label)
@@ -70,6 +73,7 @@ def pretrain_batch(
         masks=recipe.masks,
         crop_s=recipe.crop_s,
         filling=recipe.filling,
+        line_share=recipe.line_share,
         seed=(recipe.seed, 1),
     )
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,20 @@ def test_masks_depend_on_the_sample_number_alone(toy_shards: Path) -> None:
         assert torch.equal(together[name][1:], value)
     assert alone["x_BCT"].shape == (1, 19, 1024)  # crop_s = 4
     assert (together["ch_state_BC"] == MEASURED).any()
+
+
+def test_a_share_of_crops_starts_from_the_line_whatever_the_filling(toy_shards: Path) -> None:
+    shards, micro = Shards(toy_shards), MicroBatch(tuple(range(8)), tuple(range(8)), 1024)
+    recipe = replace(RECIPES["eeg_tiny"](tiny=True), filling="ar")
+    normaliser = pretrain.Normaliser(kind="window")
+    shares = {"line": replace(recipe, filling="line"), "none": recipe, "half": replace(recipe, line_share=0.5)}
+    made = {name: pretrain.pretrain_batch(shards, micro, normaliser, r) for name, r in shares.items()}
+    line, none, half = (made[name]["filled_BCT"] for name in ("line", "none", "half"))
+    from_line = [torch.equal(half[i], line[i]) for i in range(8)]
+    assert from_line != [torch.equal(half[i], none[i]) for i in range(8)]
+    assert 0 < sum(from_line) < 8
+    assert all(torch.equal(half[i], (line if there else none)[i]) for i, there in enumerate(from_line))
+    assert torch.equal(made["half"]["x_BCT"], made["none"]["x_BCT"])
 
 
 def test_held_out_subjects_are_whole() -> None:
