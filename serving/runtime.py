@@ -194,9 +194,15 @@ def check_provider() -> str:
     return wanted
 
 
-@lru_cache(maxsize=8)
 def onnx_session(path: Path) -> Any:
-    """Return the ONNX Runtime session of a file, kept for the next time; raises as `check_provider`."""
+    """Return the ONNX Runtime session of a file, kept while the file is the same; raises as `check_provider`."""
+    stamp = path.stat()
+    return kept_session(path, stamp.st_ino, stamp.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def kept_session(path: Path, inode: int, mtime_ns: int) -> Any:
+    """Return the session of one state of a file, as its number and time tell it."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -8,7 +8,7 @@ import torch
 from model.export import export, load_models
 from model.saved import load_task_model
 from serving.predict import main
-from serving.runtime import onnx_session, probabilities, recommendation, run, verdicts, windows_of_file
+from serving.runtime import kept_session, probabilities, recommendation, run, verdicts, windows_of_file
 from signals.bundle import BundleError, load_bundle, write_bundle
 from signals.served import model_input, windows_of_shards
 from signals.synthetic.files import write_edf
@@ -137,7 +137,7 @@ def test_a_provider_that_is_not_here_is_told_with_code_3(served, capsys, monkeyp
     if "TensorrtExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this ONNX Runtime has TensorRT")
     monkeypatch.setenv("CEREBEAM_PROVIDER", "Tensorrt")
-    onnx_session.cache_clear()
+    kept_session.cache_clear()
     for command in (lambda: main([str(served.bundle), str(served.edf)]), lambda: bench([str(served.bundle)])):
         assert command() == 3
         err = capsys.readouterr().err

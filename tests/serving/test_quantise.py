@@ -1,6 +1,8 @@
 import json
+import shutil
 
 import numpy as np
+import onnx
 import pytest
 
 import serving.quantise
@@ -21,7 +23,7 @@ def test_int8_answers_nearly_as_float(served, tmp_path, capsys, monkeypatch, met
     # Random weights have no accuracy to keep, and at this toy size nodes and scales outweigh the weights.
     monkeypatch.setattr(serving.quantise, "KEPT_AIM", 0.0)
     monkeypatch.setattr(serving.quantise, "REACH", 0.5)
-    assert quantise(served, tmp_path / "q", "--method", method) == 0, capsys.readouterr().err
+    assert quantise(served, tmp_path / "q", "--method", method, "--most-changed", "1") == 0, capsys.readouterr().err
     small, large = load_bundle(tmp_path / "q"), load_bundle(served.bundle)
     windows = list(windows_of_shards([served.shards], n_windows=6))
     ours, theirs = probabilities(large, windows), probabilities(small, windows)
@@ -46,17 +48,63 @@ def test_the_gate_says_no_and_writes_nothing(served, tmp_path, capsys, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
+def write_opposite(calibrated, output, *, leave=()):
+    """Write the float graph with its logits negated: nothing is decided as before."""
+    graph = onnx.load(calibrated.path)
+    names = {"logits"}
+    names |= {node.input[k] for node in graph.graph.node if "logits" in node.output for k in (1, 2)}
+    for tensor in graph.graph.initializer:
+        if tensor.name in names:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(tensor), tensor.name))
+    onnx.save(graph, output)
+
+
+@pytest.fixture
+def lenient(monkeypatch):
+    """A gate that asks for equal decisions alone: random weights have no accuracy, toy sizes are all nodes."""
+    monkeypatch.setattr(serving.quantise, "KEPT_AIM", 0.0)
+    monkeypatch.setattr(serving.quantise, "REACH", 0.0)
+    monkeypatch.setattr(serving.quantise, "write_static", write_opposite)
+
+
+def test_a_form_that_changes_decisions_is_refused_and_the_next_one_taken(
+    served, tmp_path, capsys, monkeypatch, lenient
+):
+    monkeypatch.setattr(serving.quantise, "write_dynamic", shutil.copy)
+    assert quantise(served, tmp_path / "q") == 0
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert "int8-static not shipped: 100.0% of decisions changed, more than 5.0%; in all" in said.err
+    assert "int8-dynamic" in said.out
+    made = load_bundle(tmp_path / "q")
+    assert made.precision == "int8-dynamic"
+    assert made.about["quantisation"]["agreement"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["q"]
+
+
+def test_where_every_form_changes_decisions_nothing_is_written(served, tmp_path, capsys, lenient):
+    assert quantise(served, tmp_path / "q", "--most-changed", "-1") == 2  # less than none
+    err = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in err] == ["int8-static", "int8-dynamic"]
+    assert all("decisions changed" in line for line in err)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
-    ("ratio", "allowed", "kept", "ok"),
-    [(4.1, 9.0, 1.0, True), (3.0, 9.0, 1.0, False), (3.0, 3.5, 0.995, True), (3.0, 3.5, 0.98, False),
-     (3.0, 3.5, float("nan"), False)],
+    ("ratio", "allowed", "kept", "same", "refused"),
+    [(4.1, 9.0, 1.0, 1.0, ()), (3.0, 9.0, 1.0, 1.0, ("smaller",)), (3.0, 3.5, 0.995, 0.95, ()),
+     (3.0, 3.5, 0.98, 1.0, ("accuracy",)), (3.0, 3.5, float("nan"), 1.0, ("accuracy",)),
+     (4.1, 9.0, 1.01, 0.818, ("decisions changed, more than 5.0%",)),
+     (1.0, 9.0, 0.5, float("nan"), ("smaller", "accuracy", "decisions"))],
 )  # fmt: skip
-def test_gate(ratio, allowed, kept, ok):
+def test_gate(ratio, allowed, kept, same, refused):
     gate = Gate(
-        size_ratio=ratio, size_allowed=allowed, balanced_accuracy_fp32=1.0, balanced_accuracy_int8=kept, agreement=1.0,
+        size_ratio=ratio, size_allowed=allowed, balanced_accuracy_fp32=1.0, balanced_accuracy_int8=kept, agreement=same,
         n_windows=10,
     )  # fmt: skip
-    assert gate.ok is ok
+    assert gate.ok is (not refused)
+    assert len(gate.refused) == len(refused)
+    assert all(word in words for word, words in zip(refused, gate.refused, strict=True))
 
 
 def test_layers_have_constant_weights_and_the_most_sensitive_come_first(served):
