@@ -207,9 +207,15 @@ class ClassifierHead(Head):
         return torch.cat(pooled, -1)
 
     def standardise(self, features_BF: Tensor) -> None:
-        """Take centre and scale of features from these windows on (data-dependent initialisation)."""
+        """Take centre and scale of features from these windows on (data-dependent initialisation).
+
+        A scale counts as if one window of the typical spread, the median over features, had been seen too: the variance
+        is at least the median's share of one window. Of a few windows, some feature hardly varies by chance, and would
+        be blown up wherever it does; from some hundred on, none lies below that floor.
+        """
+        spread_F = features_BF.std(0, correction=0)
         self.centre_F.copy_(features_BF.mean(0))
-        self.scale_F.copy_(features_BF.std(0, correction=0).clamp(min=1e-3))
+        self.scale_F.copy_(spread_F.clamp(min=spread_F.median() / len(features_BF) ** 0.5).clamp(min=1e-3))
 
     def forward(self, out: Tensors, batch: Tensors) -> dict[str, Tensor]:
         """Return "logits_BK" and "embedding_BD"."""

@@ -193,3 +193,22 @@ def test_contrastive_counts_whole_tokens_of_wholly_hidden_channels_only() -> Non
     )
     results = HEADS["contrastive"](CONFIG)(out, batch | {"true_merged_BCND": out["merged_BCND"]})
     assert len(results["predicted_MD"]) == 4
+
+
+def test_a_feature_that_hardly_varies_in_a_few_windows_is_not_blown_up() -> None:
+    head = ClassifierHead(CONFIG, n_classes=2)
+    rng = torch.Generator().manual_seed(0)
+    seen, fresh = (torch.randn((n, len(head.scale_F)), generator=rng) for n in (4, 1000))
+    head.standardise(seen)
+    # Deviations of 5 spreads, and 2 more since the centre is a mean of 4, over half of the median spread; that of 4
+    # values is 0.77 on average, since their squares' sum has a median of 2.37. Without a floor it is more than 100.
+    assert ((fresh - head.centre_F) / head.scale_F).abs().max() < 7 / (0.5 * 0.77)
+
+
+def test_many_windows_speak_for_themselves() -> None:
+    head = ClassifierHead(CONFIG, n_classes=2)
+    rng = torch.Generator().manual_seed(0)
+    sizes = torch.logspace(-1, 1, len(head.scale_F))  # a tenth to ten times the median: the demo's are 0.15 to 4.6
+    features_BF = torch.randn((256, len(sizes)), generator=rng) * sizes
+    head.standardise(features_BF)
+    assert torch.equal(head.scale_F, features_BF.std(0, correction=0))
