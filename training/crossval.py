@@ -8,7 +8,7 @@ stands in OUT/predictions.split.json, its sha256 in the predictions' metadata. A
 several seeds by recipe#seed0, ..., and recipe/mean is their mean, with its uncertainty. Fitted models stay in
 OUT/folds/<model>/<fold>. A recipe's fields are set for all models by `--set epochs=3`.
 
-Exit code 75: it was asked to stop; the same command goes on after the last finished model and fold.
+Exit code 75: it was asked to stop; the same command goes on from there.
 """
 
 import json

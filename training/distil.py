@@ -215,7 +215,9 @@ def _trained(data: Labelled, train: np.ndarray, command: DistilCommand, processe
     if known := test & set(student.config.provenance["train_subjects"]):
         raise ValueError(f"{command.student} was trained on {len(known)} subjects of the test side, first {min(known)}")
     freeze(student, recipe.freeze)
-    told = {"processes": processes, "metrics": log, "name": "student"}
+    told = {
+        "processes": processes, "metrics": log, "name": "student", "checkpoints": log.with_suffix(".checkpoints"),
+    }  # fmt: skip
     learnt: TaskModel | None = learn(student, data, sides(data, train, recipe), recipe, **told)  # type: ignore[arg-type]
     if learnt is not None:
         subjects = sorted(set(data.subjects[train].tolist()))

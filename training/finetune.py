@@ -2,7 +2,8 @@
 
 `python -m training.finetune --shards DIR --task six-class --encoder DIR --output DIR` (`--no-encoder` for random
 weights, and for the recipes of networks, which read none). OUT holds config.json and model.safetensors of a
-`model.saved.TaskModel`, and metrics.jsonl.
+`model.saved.TaskModel`, and metrics.jsonl. Exit code 75: it was asked to stop; the same command goes on from there
+(OUT/metrics.checkpoints).
 """
 
 import sys

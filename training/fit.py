@@ -73,9 +73,11 @@ def fit(
     name: str,
     kept: list[FrozenTokens] | None = None,
     spectra: Spectrograms | None = None,
+    checkpoints: Path | None = None,
 ) -> Classifier | None:
     """Return a classifier trained on chosen rows of `data`; None if a signal stopped the run.
 
+    checkpoints: as in `training.learning.learn`.
     kept: tokens of this very encoder, frozen, from earlier fits; used, and added to, where normalisers agree.
     spectra: kept spectrograms of these shards, where the recipe wants them.
 
@@ -102,7 +104,7 @@ def fit(
             parameter.requires_grad_(True)
     return learn(
         classifier, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name, frozen=frozen,
-        spectra=spectra,
+        spectra=spectra, checkpoints=checkpoints,
     )  # fmt: skip
 
 
@@ -117,10 +119,12 @@ def fit_network(
     metrics: Path,
     name: str,
     spectra: Spectrograms | None = None,
+    checkpoints: Path | None = None,
 ) -> Supervised | None:
     """Return a network of `model.supervised` trained on chosen rows; None if a signal stopped the run.
 
-    spectra: kept spectrograms of these shards, for networks that read them.
+    spectra: kept spectrograms of these shards, for networks that read them. checkpoints: as in
+    `training.learning.learn`.
     """
     train, valid = sides(data, chosen, recipe)
     torch.manual_seed(recipe.seed)
@@ -140,7 +144,10 @@ def fit_network(
         spectra = spectra or Spectrograms(data.shards)
         shown = spectra.batch(data.windows[_some(train)])
         model.network.standardise(torch.from_numpy(shown))
-    return learn(model, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name, spectra=spectra)
+    return learn(
+        model, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name, spectra=spectra,
+        checkpoints=checkpoints,
+    )  # fmt: skip
 
 
 class Fitting:
@@ -156,16 +163,19 @@ class Fitting:
         self._spectra = Spectrograms(data.shards)
 
     def fit(self, chosen: np.ndarray, recipe: FinetuneRecipe, *, metrics: Path, name: str) -> TaskModel | None:
-        """Return the recipe's model, trained on chosen rows; None if a signal stopped the run."""
+        """Return the recipe's model, trained on chosen rows; None if a signal stopped the run.
+
+        The state of a stopped run lies beside the metrics; the same call goes on from there. Raises ValueError where it
+        is another fit's.
+        """
+        told = {
+            "processes": self.processes, "metrics": metrics, "name": name, "spectra": self._spectra,
+            "checkpoints": metrics.with_suffix(".checkpoints"),
+        }  # fmt: skip
         if recipe.model == ENCODER:
-            return fit(
-                self.data, chosen, recipe, encoder=self.encoder, pretraining=self.pretraining,
-                processes=self.processes, metrics=metrics, name=name, kept=self._kept, spectra=self._spectra,
-            )  # fmt: skip
-        return fit_network(
-            self.data, chosen, recipe, network=recipe.model, options={}, processes=self.processes, metrics=metrics,
-            name=name, spectra=self._spectra,
-        )  # fmt: skip
+            begin = {"encoder": self.encoder, "pretraining": self.pretraining, "kept": self._kept}
+            return fit(self.data, chosen, recipe, **begin, **told)  # type: ignore[arg-type]
+        return fit_network(self.data, chosen, recipe, network=recipe.model, options={}, **told)  # type: ignore[arg-type]
 
 
 def sides(data: Labelled, chosen: np.ndarray, recipe: FinetuneRecipe) -> tuple[np.ndarray, np.ndarray]:

@@ -40,21 +40,21 @@ class FrozenTokens:
         """Return tokens_BCND and ch_state_BC of windows by number."""
         wanted = [(int(w), bool(m) and self.mirror_with is not None) for w, m in zip(windows, mirrored, strict=True)]
         for mirror in (False, True):
-            missing = sorted({window for window, m in wanted if m == mirror and (window, m) not in self._tokens})
-            for start in range(0, len(missing), 16):
-                self._compute(classifier, missing[start : start + 16], mirror)
+            # One by one: nothing promises that a batch gives a window the same bits in any company, and a run that goes
+            # on after an interruption draws other companies.
+            for window in sorted({window for window, m in wanted if m == mirror and (window, m) not in self._tokens}):
+                self._tokens[window, mirror] = self._compute(classifier, window, mirror)
         rows = [self._tokens[key] for key in wanted]
         return torch.stack([tokens for tokens, _ in rows]), torch.stack([state for _, state in rows])
 
     @torch.no_grad()
-    def _compute(self, classifier: Classifier, windows: Sequence[int], mirror: bool) -> None:
-        made = self.shards.batch(windows, self.normaliser)
+    def _compute(self, classifier: Classifier, window: int, mirror: bool) -> tuple[Tensor, Tensor]:
+        made = self.shards.batch([window], self.normaliser)
         order = self.mirror_with if mirror and self.mirror_with is not None else np.arange(made.x_BCT.shape[1])
         x_BCT, state_BC = torch.from_numpy(made.x_BCT[:, order]), torch.from_numpy(made.ch_state_BC[:, order])
         device = next(classifier.parameters()).device
         tokens_BCND = classifier.tokens(x_BCT.to(device), state_BC.to(device)).float().cpu()
-        for row, window in enumerate(windows):
-            self._tokens[window, mirror] = tokens_BCND[row].clone(), state_BC[row]
+        return tokens_BCND[0].clone(), state_BC[0]
 
 
 @torch.no_grad()

@@ -1,12 +1,14 @@
 """Learning a task: epochs over training rows, of which others choose the best; in one stage or two."""
 
+import hashlib
 import logging
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +26,7 @@ from training.loop import StepBatches, Trainer, run_steps
 from training.losses import VoteLoss
 from training.optim import make_optimizer, make_scheduler
 from training.recipes.finetuning import FinetuneRecipe
+from training.saving import Saver, resume
 from training.spectra import Spectrograms
 from training.task_batches import TaskBatches, step_batches
 from training.teaching import Teaching
@@ -74,26 +77,34 @@ def learn(
     name: str,
     frozen: FrozenTokens | None = None,
     spectra: Spectrograms | None = None,
+    checkpoints: Path | None = None,
 ) -> M | None:
     """Return the model after training what requires gradients, at its best epoch; None if a signal stopped the run.
 
     rows: those to train on and those that choose the epoch. frozen, spectra: kept tokens and spectrograms to use. With
-    `second_stage_votes`, all this happens again on windows of so many votes. Raises ValueError where too few are left.
+    `second_stage_votes`, all this happens again on windows of so many votes. checkpoints: folder that a stopped run
+    saves its state in, and the same run goes on from; it is gone in the end. Raises ValueError where too few windows
+    are left for the second stage, and for checkpoints of another run.
     """
     if spectra is None and reads_spectrogram(model):
         spectra = Spectrograms(data.shards)
-    told = {"processes": processes, "frozen": frozen, "spectra": spectra}
-    first = _stage(model, data, rows, recipe, metrics=metrics, name=name, **told)  # type: ignore[arg-type]
-    if first is None or not recipe.second_stage_votes:
-        return first
-    second = second_stage(recipe)
-    firm = firm_rows(data, rows, n_votes=recipe.second_stage_votes)
-    path = metrics.with_name(f"{metrics.stem}-firm{metrics.suffix}")
-    return _stage(first, data, firm, second, metrics=path, name=f"{name}, firm", **told)  # type: ignore[arg-type]
+    told: dict[str, Any] = {"processes": processes, "frozen": frozen, "spectra": spectra}
+    folders = [None, None] if checkpoints is None else [checkpoints / "all", checkpoints / "firm"]
+    learnt = _stage(model, data, rows, recipe, metrics=metrics, name=name, folder=folders[0], **told)
+    if learnt is not None and recipe.second_stage_votes:
+        firm = firm_rows(data, rows, n_votes=recipe.second_stage_votes)
+        log = metrics.with_name(f"{metrics.stem}-firm{metrics.suffix}")
+        told |= {"metrics": log, "name": f"{name}, firm", "folder": folders[1]}
+        if recipe.unfreeze_every:
+            Unfreezing(stages_of(learnt), every=0).apply(0)
+        learnt = _stage(learnt, data, firm, second_stage(recipe), **told)
+    if learnt is not None and checkpoints is not None and processes.is_main:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    return learnt
 
 
 def second_stage(recipe: FinetuneRecipe) -> FinetuneRecipe:
-    """Return the recipe of the second stage: fewer epochs at a lower rate, all stages open."""
+    """Return the recipe of the second stage: fewer epochs at a lower rate, nothing opened step by step."""
     return replace(
         recipe,
         epochs=recipe.second_stage_epochs,
@@ -128,19 +139,54 @@ def _stage(
     name: str,
     frozen: FrozenTokens | None,
     spectra: Spectrograms | None,
+    folder: Path | None,
 ) -> M | None:
     train, valid = rows
     n_epoch_steps = max(1, len(train) // recipe.batch)
     n_steps = n_epoch_steps * recipe.epochs
+    unfreezing = Unfreezing(stages_of(model), every=recipe.unfreeze_every) if recipe.unfreeze_every else None
+    loss = TaskLoss(model, vote_loss(data, train, recipe), unfreezing, data.teaching)
+    trainer = _trainer(loss, recipe, processes, n_steps=n_steps)
+    epochs = _Epochs(data, valid, recipe, model, frozen, spectra, unfreezing)
+    saver = None if folder is None else Saver(folder, processes, keep=2)
+    about = {} if saver is None else run_about(model, data, rows, recipe)
+    if saver is not None:
+        epochs.resume(resume(trainer, saver.folder, about))
+
+    def save(t: Trainer) -> None:
+        if saver is not None:
+            saver.save(lambda: {**t.state(), **about, "epochs": epochs.state()}, step=t.step)
+
+    tracker = Trackers([JsonLines(metrics, after_step=trainer.step)] if processes.is_main else [])
+    made = TaskBatches(data, recipe, model, frozen=frozen, spectra=spectra)
+    batches = step_batches(made, train, trainer, n_steps=n_steps)
+    with trainer.stop.listening(), closing(batches), closing(tracker):
+        finished = run_steps(
+            trainer,
+            epochs.watch(batches, trainer.step, n_epoch_steps),
+            n_steps=n_steps,
+            label=name,
+            tracker=tracker,
+            save=save,
+            save_every=recipe.save_every,
+        )
+    if not finished:
+        return None
+    epochs.look(trainer.step)
+    model.load_state_dict(epochs.best)
+    return model.eval()
+
+
+def _trainer(loss: TaskLoss, recipe: FinetuneRecipe, processes: Processes, *, n_steps: int) -> Trainer:
+    model = loss.model
     optimizer = make_optimizer(
         model,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         encoder_lr_scale=recipe.encoder_lr_scale if isinstance(model, Classifier) else 1.0,
     )
-    unfreezing = Unfreezing(stages_of(model), every=recipe.unfreeze_every) if recipe.unfreeze_every else None
-    trainer = Trainer(
-        module=TaskLoss(model, vote_loss(data, train, recipe), unfreezing, data.teaching),
+    return Trainer(
+        module=loss,
         optimizer=optimizer,
         scheduler=make_scheduler(optimizer, warmup_steps=recipe.warmup_steps, steps=n_steps),
         processes=processes,
@@ -148,25 +194,25 @@ def _stage(
         precision=recipe.precision,
         clip_norm=recipe.clip_norm,
     )
-    epochs = _Epochs(data, valid, recipe, model, frozen, spectra, unfreezing)
-    tracker = Trackers([JsonLines(metrics, after_step=0)] if processes.is_main else [])
-    made = TaskBatches(data, recipe, model, frozen=frozen, spectra=spectra)
-    batches = step_batches(made, train, trainer, n_steps=n_steps)
-    with trainer.stop.listening(), closing(batches), closing(tracker):
-        finished = run_steps(
-            trainer,
-            epochs.watch(batches, n_epoch_steps),
-            n_steps=n_steps,
-            label=name,
-            tracker=tracker,
-            save=lambda _: None,
-            save_every=n_steps,
-        )
-    if not finished:
-        return None
-    epochs.look()
-    model.load_state_dict(epochs.best)
-    return model.eval()
+
+
+def run_about(
+    model: TaskModel, data: Labelled, rows: tuple[np.ndarray, np.ndarray], recipe: FinetuneRecipe
+) -> dict[str, Any]:
+    """Return what decides where a fit ends: the recipe, the windows and targets of both sides, the first weights."""
+    weights, sides = hashlib.sha256(), hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        weights.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
+    for side in rows:
+        sides.update(np.ascontiguousarray(data.windows[side]).tobytes() + data.targets[side].tobytes())
+        if data.teaching is not None:
+            sides.update(data.teaching.softened(side).tobytes() + repr(data.teaching.weight).encode())
+    return {
+        "config": {name: value for name, value in asdict(recipe).items() if name != "save_every"},
+        "manifest_digest": data.shards.manifest.digest,
+        "windows": sides.hexdigest(),
+        "first_weights": weights.hexdigest(),
+    }
 
 
 def vote_loss(data: Labelled, train: np.ndarray, recipe: FinetuneRecipe) -> VoteLoss:
@@ -209,19 +255,33 @@ class _Epochs:
         self.data, self.valid, self.recipe, self.model = data, valid, recipe, model
         self.frozen, self.spectra, self.unfreezing = frozen, spectra, unfreezing
         self.best: dict[str, Tensor] = {}
-        self.best_loss, self.since_best = float("inf"), 0
+        self.best_loss, self.since_best, self.looked = float("inf"), 0, 0
 
-    def watch(self, batches: Iterator[StepBatches], n_epoch_steps: int) -> Iterator[StepBatches]:
-        for step, batch in enumerate(batches):
-            if step % n_epoch_steps == 0:
-                if step and not self.look():
-                    return
-                if self.unfreezing is not None:
-                    self.unfreezing.apply(step // n_epoch_steps)
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs to go on from here."""
+        return {"best": self.best, "best_loss": self.best_loss, "since_best": self.since_best, "looked": self.looked}
+
+    def resume(self, state: Mapping[str, Any] | None) -> None:
+        """Go on from a checkpoint's state, if there is one."""
+        for name, value in (state or {"epochs": {}})["epochs"].items():
+            setattr(self, name, value)
+
+    def watch(self, batches: Iterator[StepBatches], first_step: int, n_epoch_steps: int) -> Iterator[StepBatches]:
+        for step, batch in enumerate(batches, start=first_step):
+            if step % n_epoch_steps == 0 and step and not self.look(step):
+                return
+            if self.unfreezing is not None and (step % n_epoch_steps == 0 or step == first_step):
+                self.unfreezing.apply(step // n_epoch_steps)
             yield batch
 
-    def look(self) -> bool:
-        """Validate; returns whether to go on."""
+    def look(self, step: int) -> bool:
+        """Validate, unless this step's weights were looked at before the run was stopped; returns whether to go on."""
+        if step > self.looked:
+            self._look()
+            self.looked = step
+        return self.since_best < self.recipe.patience
+
+    def _look(self) -> None:
         windows = self.data.windows[self.valid]
         said, _ = predict(self.model, self.data.shards, windows, frozen=self.frozen, spectra=self.spectra)
         loss = -float((self.data.targets[self.valid] * np.log(said + 1e-9)).sum(axis=1).mean())
@@ -230,4 +290,3 @@ class _Epochs:
             self.best = deepcopy(self.model.state_dict())
         else:
             self.since_best += 1
-        return self.since_best < self.recipe.patience

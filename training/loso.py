@@ -6,7 +6,7 @@ and the model trained on all sites into OUT/final or `--final DIR`, for export, 
 that the predictions say (`training.calibrate`). The model of each fold stays in OUT/folds/<fold>, for
 `training.stress`.
 
-Exit code 75: it was asked to stop; the same command goes on after the last finished fold (OUT/<name>.parts).
+Exit code 75: it was asked to stop; the same command goes on from there (OUT/<name>.parts, OUT/folds/*.checkpoints).
 """
 
 import logging

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from model.checkpoint import save_checkpoint
+from model.checkpoint import load_newest, save_checkpoint
 from training.distributed import Processes
+from training.loop import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,21 @@ class Saver:
             why = self._error or "the main process says so"
             what = "a checkpoint" if step is None else f"the checkpoint of step {step}"
             raise SaveError(f"cannot save {what} in {self.folder}: {why}; earlier checkpoints are whole: start again")
+
+
+def resume(trainer: Trainer, folder: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Go on from a folder's newest whole checkpoint and return its state; None, with nothing changed, without one.
+
+    Raises ValueError, naming what differs, where the checkpoint says otherwise than `about`: it is another run's.
+    """
+    state = load_newest(folder)
+    if state is None:
+        return None
+    if wrong := [name for name, value in about.items() if state.get(name) != value]:
+        raise ValueError(f"{folder} belongs to another run ({', '.join(wrong)} differ): choose another --output")
+    trainer.load_state(state)
+    logger.info("going on from step %d", trainer.step)
+    return state
 
 
 def copied(state: Any) -> Any:

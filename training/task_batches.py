@@ -101,7 +101,10 @@ class TaskBatches:
 
 
 def step_batches(batches: TaskBatches, train: np.ndarray, trainer: Trainer, *, n_steps: int) -> Generator[StepBatches]:
-    """Yield what each step trains on, on this rank, made ahead of time; `train` are rows of the labelled windows."""
+    """Yield what each step trains on, from the trainer's on, on this rank, made ahead of time.
+
+    `train` are rows of the labelled windows.
+    """
     data, recipe = batches.data, batches.recipe
     entries, n_times = data.shards.entries, data.shards.n_times
     order = Order(
@@ -123,4 +126,4 @@ def step_batches(batches: TaskBatches, train: np.ndarray, trainer: Trainer, *, n
             order_crc=order_crc(all_ranks),
         )
 
-    return prefetch(make, range(n_steps))
+    return prefetch(make, range(trainer.step, n_steps))

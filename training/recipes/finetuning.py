@@ -100,6 +100,8 @@ class FinetuneRecipe:
     """Where the scale of a window comes from."""
     precision: Precision = "fp32"
     """Of the forward pass."""
+    save_every: int = 500
+    """Steps between checkpoints; a run that is asked to stop saves at any step."""
     seed: int = 0
     """Decides the head's weights, validation subjects, order, augmentation and dropout."""
 
@@ -114,11 +116,9 @@ class FinetuneRecipe:
             raise ValueError(f"batch={self.batch} is no multiple of micro_batch={self.micro_batch}")
         if not 0 < self.validation_share < 1:
             raise ValueError(f"validation_share={self.validation_share} must lie between 0 and 1")
-        if min(self.epochs, self.patience, self.second_stage_epochs) < 1:
-            raise ValueError(
-                f"epochs={self.epochs}, patience={self.patience} and second_stage_epochs={self.second_stage_epochs} "
-                "must be at least 1"
-            )
+        for name in ("epochs", "patience", "second_stage_epochs", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.loss not in get_args(LossKind):
             raise ValueError(f"loss={self.loss!r} is none of {', '.join(get_args(LossKind))}")
         if self.class_weights not in get_args(ClassWeights):
