@@ -2,12 +2,15 @@
 
 Static: weights and activations, ranges from calibration windows (QDQ, one scale a column of a weight). Dynamic:
 activations get their range when they are there. Only products and convolutions with constant weights are touched:
-with everything quantised, answers are far off. Method: Jacob et al. 2018; Wu et al. 2020 (sensitivity by layer).
+with everything quantised, answers are far off. Method: Jacob et al. 2018; Wu et al. 2020 (percentiles, sensitivity by
+layer).
 """
 
+import io
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,25 +76,33 @@ def layers_of(path: Path) -> tuple[Layer, ...]:
     return tuple(found)
 
 
-def calibrate(path: Path, feeds: Sequence[Feed], *, symmetric: bool = False) -> Calibrated:
-    """Return the graph with the smallest and largest activations over calibration inputs; `symmetric` around 0."""
-    from onnxruntime.quantization.calibrate import CalibrationDataReader, create_calibrator
+def calibrate(
+    path: Path, feeds: Sequence[Feed], *, percentile: float | None = None, symmetric: bool = False
+) -> Calibrated:
+    """Return the graph with the ranges of its activations over calibration inputs.
+
+    percentile: values beyond it, on either side, do not widen a range: one artifact among some million values would
+    take most of the 256 steps. None: from the smallest to the largest. symmetric: around 0.
+    """
+    from onnxruntime.quantization.calibrate import CalibrationDataReader, CalibrationMethod, create_calibrator
 
     class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.left: Iterator[Feed] = iter(feeds)
+        def __init__(self, feed: Feed) -> None:
+            self.left: Iterator[Feed] = iter([feed])
 
         def get_next(self) -> Feed | None:
             return next(self.left, None)
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # the calibrators print
         calibrator = create_calibrator(
             str(path),
             list(OP_TYPES),
             str(Path(folder) / "augmented.onnx"),
-            extra_options={"symmetric": symmetric},
+            calibrate_method=CalibrationMethod.MinMax if percentile is None else CalibrationMethod.Percentile,
+            extra_options={"symmetric": symmetric} | ({} if percentile is None else {"percentile": percentile}),
         )
-        calibrator.collect_data(Reader())
+        for feed in feeds:  # one by one: what is read at once is kept, with all activations
+            calibrator.collect_data(Reader(feed))
         return Calibrated(path=path, layers=layers_of(path), ranges=calibrator.compute_data())
 
 

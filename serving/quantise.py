@@ -66,6 +66,8 @@ class Plan:
     """"static" or "dynamic"."""
     n_calibration: int = 32
     """Windows that ranges come from."""
+    percentile: float = 99.99
+    """Of an activation's values, where its range ends on either side."""
     n_sensitivity: int = 4
     """Windows that layers are judged on."""
     least_gain: float = 0.05
@@ -217,7 +219,7 @@ def _write_member(bundle: Bundle, graph: Graph, calibration: Path, output: Path,
     windows = list(windows_of_shards([calibration], n_windows=plan.n_calibration))
     check_windows(bundle, graph, windows)
     feeds = [feed([window], graph) for window in windows]
-    calibrated = calibrate(path, feeds)
+    calibrated = calibrate(path, feeds, percentile=plan.percentile)
     looked_at = feeds[:: max(1, len(feeds) // plan.n_sensitivity)][: plan.n_sensitivity]
     found = sensitivities(calibrated, looked_at, "logits")
     left = worth_leaving(found, least_gain=plan.least_gain, float_share=plan.float_share)

@@ -138,3 +138,19 @@ def test_balanced_accuracy_is_scikit_learns():
     )
     same = [min(k, 3) for k in said]
     assert balanced_accuracy(true, same) == pytest.approx(balanced_accuracy_score(true, same))
+
+
+def test_a_single_outlier_does_not_widen_a_range(served):
+    bundle = load_bundle(served.bundle)
+    path = bundle.path / bundle.graphs[0].file
+    feeds = [feed([window], bundle.graphs[0]) for window in windows_of_shards([served.shards], n_windows=2)]
+    feeds[0]["signal"][0, 3, 1000] = 1e4  # one sample of half a million, in units of a window's spread
+
+    def widths(percentile):
+        ranges = calibrate(path, feeds, percentile=percentile).ranges
+        return {name: float(np.ptp(ranges[name].range_value)) for name in ranges.keys()}  # noqa: SIM118
+
+    whole, most = widths(None), widths(99.99)
+    assert whole.keys() == most.keys()
+    assert all(most[name] <= 1.01 * whole[name] for name in whole)
+    assert min(most[name] / whole[name] for name in whole if whole[name] > 0) < 0.1
