@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 import transformers
 import tyro
 
+from training.distributed import Processes, start_processes
 from training.saving import SAVE_FAILED_EXIT, SaveError
+from training.stopping import RESUME_EXIT
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +106,19 @@ def run_main(prog: str, work: Callable[[], None]) -> None:
     except (ValueError, FileNotFoundError, NotADirectoryError) as error:
         logger.debug("bad input", exc_info=True)
         fail(prog, str(error))
+
+
+def run_alone(prog: str, work: Callable[[Processes], bool]) -> None:
+    """Run a command that takes one process, as `run_main`; False says that a signal stopped it: the resume code."""
+
+    def alone() -> None:
+        processes = start_processes()
+        if processes.world_size > 1:
+            raise ValueError(f"{prog} runs in one process: start it with python, not torchrun")
+        if not work(processes):
+            raise SystemExit(RESUME_EXIT)
+
+    run_main(prog, alone)
 
 
 def check_model_dir(folder: Path) -> Path:

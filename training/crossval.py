@@ -30,16 +30,15 @@ from evaluation.uncertainty import decompose
 from signals.atomic import atomic_file
 from signals.command_line import Parser
 from training.asking import predict
-from training.command import run_main
+from training.command import run_alone
 from training.data import Shards
-from training.distributed import Processes, start_processes
+from training.distributed import Processes
 from training.fit import Fitting
 from training.labelled import Labelled, labelled, task_named, with_contrast
 from training.loso import make_folds, prediction_rows, run_config, split_meta, window_rows
 from training.parts import Parts, parts_folder
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
 from training.splits import Fold, Grouping, check_classes, describe, hold_out_subjects
-from training.stopping import RESUME_EXIT
 
 PROG = "training.crossval"
 
@@ -225,15 +224,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = parse_args(arguments)
-
-    def work() -> None:
-        processes = start_processes()
-        if processes.world_size > 1:
-            raise ValueError(f"{PROG} runs in one process: start it with python, not torchrun")
-        if not crossval(command, processes, told=f"python -m {PROG} {shlex.join(arguments)}"):
-            raise SystemExit(RESUME_EXIT)
-
-    run_main(PROG, work)
+    told = f"python -m {PROG} {shlex.join(arguments)}"
+    run_alone(PROG, lambda processes: crossval(command, processes, told=told))
 
 
 if __name__ == "__main__":

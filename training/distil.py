@@ -22,16 +22,15 @@ from evaluation.predictions import Predictions, probabilities, read_predictions
 from model.freezing import freeze
 from model.saved import TaskModel, load_task_model
 from training.asking import predict
-from training.command import parse_command, run_main
+from training.command import parse_command, run_alone
 from training.data import Shards
-from training.distributed import Processes, start_processes
+from training.distributed import Processes
 from training.finetune import without_encoder
 from training.fit import Fitting, sides
 from training.held_out import Score, held_out_rows, score_model, score_of
 from training.labelled import Labelled, labelled, task_named, with_contrast
 from training.learning import learn
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
-from training.stopping import RESUME_EXIT
 from training.teaching import Teaching
 
 
@@ -256,16 +255,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = without_encoder(sys.argv[1:] if argv is None else argv)
     command = parse_command(DistilCommand, RECIPES, arguments, default_recipe="probe", prog=prog)
 
-    def work() -> None:
-        processes = start_processes()
-        if processes.world_size > 1:
-            raise ValueError("training.distil runs in one process: start it with python, not torchrun")
+    def work(processes: Processes) -> bool:
         lesson = distil(command, processes)
-        if lesson is None:
-            raise SystemExit(RESUME_EXIT)
-        print(table(lesson))  # noqa: T201
+        if lesson is not None:
+            print(table(lesson))  # noqa: T201
+        return lesson is not None
 
-    run_main(prog, work)
+    run_alone(prog, work)
 
 
 if __name__ == "__main__":

@@ -27,16 +27,15 @@ from signals.identity import file_sha256
 from signals.version import code_version
 from training.asking import predict
 from training.calibrate import calibration_of, summary, write_calibration
-from training.command import parse_command, run_main
+from training.command import parse_command, run_alone
 from training.data import Shards
-from training.distributed import Processes, start_processes
+from training.distributed import Processes
 from training.finetune import without_encoder
 from training.fit import Fitting
 from training.labelled import Labelled, labelled, task_named, with_contrast
 from training.parts import Parts, parts_folder
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
 from training.splits import Fold, Grouping, describe, site_folds, split_digest, subject_folds
-from training.stopping import RESUME_EXIT
 
 logger = logging.getLogger(__name__)
 
@@ -192,15 +191,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     prog = "training.loso"
     arguments = without_encoder(sys.argv[1:] if argv is None else argv)
     command = parse_command(LosoCommand, RECIPES, arguments, default_recipe="probe", prog=prog)
-
-    def work() -> None:
-        processes = start_processes()
-        if processes.world_size > 1:
-            raise ValueError("training.loso runs in one process: start it with python, not torchrun")
-        if not leave_out(command, processes, told=f"python -m {prog} {shlex.join(arguments)}"):
-            raise SystemExit(RESUME_EXIT)
-
-    run_main(prog, work)
+    told = f"python -m {prog} {shlex.join(arguments)}"
+    run_alone(prog, lambda processes: leave_out(command, processes, told=told))
 
 
 if __name__ == "__main__":
