@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.classifier import Classifier
 
@@ -32,13 +32,19 @@ def taylor_scores(classifier: Classifier, examples: Iterable[Example]) -> Scores
     classifier.eval()
     with taps:
         for x_BCT, ch_state_BC, spectrogram_BRFS, target_BK in examples:
-            with torch.enable_grad():
-                logits_BK, _ = classifier(x_BCT.clone().requires_grad_(), ch_state_BC, spectrogram_BRFS)
-                loss = -(target_BK * logits_BK.float().log_softmax(-1)).sum()
-            taps.collect(loss)
+            taps.collect(loss_with_gradients(classifier, x_BCT, ch_state_BC, spectrogram_BRFS, target_BK))
     if not taps.sums:
         raise ValueError("importance needs at least one window")
     return _gathered(classifier, taps.sums)
+
+
+def loss_with_gradients(
+    model: nn.Module, x_BCT: Tensor, ch_state_BC: Tensor, spectrogram_BRFS: Tensor | None, target_BK: Tensor
+) -> Tensor:
+    """Return the loss summed over windows, with gradients to every activation even where all weights are frozen."""
+    with torch.enable_grad():
+        logits_BK, _ = model(x_BCT.clone().requires_grad_(), ch_state_BC, spectrogram_BRFS)
+        return -(target_BK * logits_BK.float().log_softmax(-1)).sum()
 
 
 class _Taps:

@@ -7,7 +7,7 @@ alone; its keys get narrower. What is kept is what `model.importance` finds most
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
@@ -79,8 +79,6 @@ def plan(config: ClassifierConfig, method: Method, share: float) -> Shape:
     """
     if method not in get_args(Method):
         raise ValueError(f"unknown method {method!r}; methods are {', '.join(get_args(Method))}")
-    if not 0 < share < 1:
-        raise ValueError(f"share={share} must lie between 0 and 1")
     whole, before = shape_of(config), n_parameters(config)
     sizes = {name: getattr(whole, name) for name in _PARTS[method]}
     n_steps = max(sizes.values())
@@ -91,13 +89,20 @@ def plan(config: ClassifierConfig, method: Method, share: float) -> Shape:
     def kept(step: int) -> float:
         return n_parameters(with_shape(config, shape(step))) / before
 
+    return shape(largest_step(kept, n_steps, share, what=f"method {method!r} can remove", before=before))
+
+
+def largest_step(kept: Callable[[int], float], n_steps: int, share: float, *, what: str, before: int) -> int:
+    """Return the last of the steps 1, 2, ... below `n_steps` that keeps at most 1 - share of the parameters.
+
+    Raises ValueError for a share outside (0, 1), and for one that not even the first step reaches.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share={share} must lie between 0 and 1")
     step = bisect_right(range(1, n_steps), 1 - share, key=kept)
     if not step:
-        raise ValueError(
-            f"method {method!r} can remove at most {1 - kept(1):.0%} of this model's {before:,} parameters, "
-            f"not {share:.0%}"
-        )
-    return shape(step)
+        raise ValueError(f"{what} at most {1 - kept(1):.0%} of this model's {before:,} parameters, not {share:.0%}")
+    return step
 
 
 def prune(classifier: Classifier, shape: Shape, scores: Scores) -> Classifier:
@@ -115,7 +120,7 @@ def prune(classifier: Classifier, shape: Shape, scores: Scores) -> Classifier:
         raise ValueError(
             f"{grown[0]}={getattr(shape, grown[0])} must be at least 1, at most {getattr(whole, grown[0])}"
         )
-    blocks = _best(scores["blocks"], shape.blocks).tolist()
+    blocks = best(scores["blocks"], shape.blocks).tolist()
     cuts = _cuts(classifier, shape, scores)
     state = {}
     for name, value in classifier.state_dict().items():
@@ -129,7 +134,7 @@ def prune(classifier: Classifier, shape: Shape, scores: Scores) -> Classifier:
     return smaller.eval()
 
 
-def _best(scores_U: Tensor, n: int) -> Tensor:
+def best(scores_U: Tensor, n: int) -> Tensor:
     """Return which units to keep, in their old order; along the last axis."""
     return scores_U.topk(n, dim=-1).indices.sort(dim=-1).values
 
@@ -160,24 +165,24 @@ def _cuts(classifier: Classifier, shape: Shape, scores: Scores) -> Cuts:
     whole, config = shape_of(classifier.config), classifier.encoder.config
     for number, block in enumerate(classifier.encoder.blocks):
         at = f"encoder.blocks.{number}"
-        heads = _best(scores["temporal_heads"][number], shape.temporal_heads)
+        heads = best(scores["temporal_heads"][number], shape.temporal_heads)
         leads_in(f"{at}.temporal.qkv", _flat(heads, (3, whole.temporal_heads, config.head_dim)))
         leads_out(f"{at}.temporal.out", _flat(heads, (1, whole.temporal_heads, config.head_dim)))
-        channels = _best(scores["mlp_dim"][number], shape.mlp_dim)
+        channels = best(scores["mlp_dim"][number], shape.mlp_dim)
         leads_in(f"{at}.mlp.0", channels)
         leads_out(f"{at}.mlp.2", channels)
         if hasattr(block, "spatial"):
-            keys_HU = _best(scores["key_dim"][number], shape.key_dim)
+            keys_HU = best(scores["key_dim"][number], shape.key_dim)
             numbers_HU = torch.arange(config.n_heads)[:, None] * whole.key_dim + keys_HU
             leads_in(f"{at}.spatial.query_key", _repeated(numbers_HU.flatten(), 2, config.n_heads * whole.key_dim))
-    wide, narrow = _best(scores["wide"], 2 * shape.stem_dim), _best(scores["stem_dim"], shape.stem_dim)
+    wide, narrow = best(scores["wide"], 2 * shape.stem_dim), best(scores["stem_dim"], shape.stem_dim)
     leads_in("encoder.stem.wave", wide)
     leads_in("encoder.stem.hidden", wide)
     leads_out("encoder.stem.mix", wide)
     leads_in("encoder.stem.mix", narrow)
     leads_in("encoder.stem.norm", narrow)
     leads_out("encoder.stem.merge", _repeated(narrow, config.merge, whole.stem_dim))
-    hidden = _best(scores["head_dim"], shape.head_dim)
+    hidden = best(scores["head_dim"], shape.head_dim)
     leads_in("head.hidden.1", hidden)
     leads_out("head.classes", hidden)
     return cuts

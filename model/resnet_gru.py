@@ -23,18 +23,22 @@ class ResNetGRU(nn.Module):
         *,
         dropout: float = 0.25,
         widths: tuple[int, ...] = (24, 48, 48),
+        inner: tuple[int, ...] | None = None,
         n_heads: int = 4,
         last_pool: int = 2,
     ) -> None:
-        """Take one residual block for each of `widths`, each of which halves the rate."""
+        """Take one residual block for each of `widths`, each of which halves the rate.
+
+        inner: channels between the two convolutions of each block; as many as its width without.
+        """
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv1d(shape.n_chans, widths[0], STEM_KERNEL, STEM_STRIDE, STEM_KERNEL // 2, bias=False),
             nn.BatchNorm1d(widths[0]),
             nn.ReLU(),
         )
-        pairs = zip((widths[0], *widths[:-1]), widths, strict=True)
-        self.blocks = nn.Sequential(*(ResidualBlock(before, after) for before, after in pairs), nn.AvgPool1d(last_pool))
+        sizes = zip((widths[0], *widths[:-1]), inner or widths, widths, strict=True)
+        self.blocks = nn.Sequential(*(ResidualBlock(*size) for size in sizes), nn.AvgPool1d(last_pool))
         dim = widths[-1]
         self.gru = nn.GRU(dim, dim // 2, batch_first=True, bidirectional=True)
         self.attention = nn.MultiheadAttention(dim, n_heads, dropout=dropout, batch_first=True)
@@ -55,14 +59,14 @@ class ResNetGRU(nn.Module):
 class ResidualBlock(nn.Module):
     """Two convolutions at half the rate, squeezed and excited, beside a shortcut."""
 
-    def __init__(self, before: int, after: int, *, reduction: int = 4) -> None:
+    def __init__(self, before: int, inner: int, after: int, *, reduction: int = 4) -> None:
         super().__init__()
         pad = BLOCK_KERNEL // 2
         self.body = nn.Sequential(
-            nn.Conv1d(before, after, BLOCK_KERNEL, 2, pad, bias=False),
-            nn.BatchNorm1d(after),
+            nn.Conv1d(before, inner, BLOCK_KERNEL, 2, pad, bias=False),
+            nn.BatchNorm1d(inner),
             nn.ReLU(),
-            nn.Conv1d(after, after, BLOCK_KERNEL, 1, pad, bias=False),
+            nn.Conv1d(inner, after, BLOCK_KERNEL, 1, pad, bias=False),
             nn.BatchNorm1d(after),
         )
         self.excite = nn.Sequential(

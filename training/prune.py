@@ -4,7 +4,8 @@
 prints parameters, size and what is lost on people who were never trained on. OUT is a model as any other.
 
 Methods: "mixed" takes heads and channels of everything, in the same ratio; "heads", "mlp" and "stem" take of one part,
-"blocks" whole blocks; "weights" only sets the smallest weights to zero, which changes neither size nor speed.
+"blocks" whole blocks; "weights" only sets the smallest weights to zero, which changes neither size nor speed. Of a
+ResNet1D-GRU "mixed" takes channels inside of its residual blocks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ import torch
 from model.classifier import Classifier
 from model.freezing import freeze
 from model.importance import Example, Importance, magnitude_scores, taylor_scores
+from model.narrowing import NETWORK, channel_scores, narrow, plan_inner
 from model.pruning import Method, plan, prune
 from model.saved import TaskModel, load_task_model
 from model.sparsity import zero_share, zero_weights
@@ -127,10 +129,16 @@ def cut(model: TaskModel, data: Labelled, rows: np.ndarray, command: PruneComman
         freeze(model, ())
         zero_weights(model, command.share)
         return model
-    if not isinstance(model, Classifier):
-        raise ValueError(f"method {command.method!r} is for encoders with a head; for this network there is 'weights'")
-    shape = plan(model.config, command.method, command.share)
     chosen = np.array(evenly(rows.tolist(), command.calibration_windows))
+    if not isinstance(model, Classifier):
+        if model.config.network != NETWORK or command.method != "mixed":
+            there = "'mixed' and 'weights'" if model.config.network == NETWORK else "'weights'"
+            raise ValueError(
+                f"method {command.method!r} is for encoders with a head; for this network there is {there}"
+            )
+        inner = plan_inner(model, command.share)
+        return narrow(model, inner, channel_scores(model, command.importance, _examples(model, data, chosen)))
+    shape = plan(model.config, command.method, command.share)
     if command.importance == "taylor":
         scores = taylor_scores(model, _examples(model, data, chosen))
     else:
@@ -140,7 +148,7 @@ def cut(model: TaskModel, data: Labelled, rows: np.ndarray, command: PruneComman
     return smaller
 
 
-def _examples(model: Classifier, data: Labelled, rows: np.ndarray, *, batch: int = 16) -> Iterator[Example]:
+def _examples(model: TaskModel, data: Labelled, rows: np.ndarray, *, batch: int = 16) -> Iterator[Example]:
     spectra = Spectrograms(data.shards) if reads_spectrogram(model) else None
     for start in range(0, len(rows), batch):
         chosen = rows[start : start + batch]

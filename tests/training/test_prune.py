@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from evaluation.metrics import kl_rows
 from model import export
 from model.classifier import Classifier
 from model.saved import load_task_model
+from model.supervised import new_network
+from signals.normalise import Normaliser
 from signals.tasks import SIX_CLASS
 from training import finetune, prune
 from training.asking import predict
@@ -121,3 +124,20 @@ def test_networks_lose_single_weights_only(shards: Path, model: Path, tmp_path: 
         prune.cut(network, data, np.arange(4), command)
     assert score_model(network, data, np.arange(4)).n_windows == 4
     assert all(torch.isfinite(p).all() for p in network.parameters())
+
+
+def test_a_resnet_gru_loses_channels_inside_its_blocks(shards: Path, tmp_path: Path) -> None:
+    data = labelled(Shards(shards), SIX_CLASS)
+    modality = data.shards.manifest.modality
+    network = new_network(
+        "resnet_gru", SIX_CLASS, modality, Normaliser(kind="window"), dropout=0.1, profile={}, provenance={}
+    )
+    command = prune.PruneCommand(
+        model=tmp_path, shards=shards, output=tmp_path, share=0.4, calibration_windows=4, config=brief()
+    )
+    smaller = prune.cut(network, data, np.arange(8), command)
+    sizes = [sum(p.numel() for p in model.parameters()) for model in (network, smaller)]
+    assert sizes[1] <= 0.6 * sizes[0]
+    assert score_model(smaller, data, np.arange(4)).n_windows == 4
+    with pytest.raises(ValueError, match="there is 'mixed' and 'weights'"):
+        prune.cut(network, data, np.arange(8), replace(command, method="heads"))
