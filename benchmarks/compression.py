@@ -36,106 +36,119 @@ ROUNDS = 15
 Row = dict[str, Any]
 
 
+class Site:
+    """One test site: what is trained on all the others, and asked here."""
+
+    def __init__(self, demo: Path, output: Path, name: str) -> None:
+        import torch
+
+        from training.data import Shards
+        from training.distributed import Single
+        from training.held_out import held_out_rows
+        from training.labelled import labelled, task_named
+
+        self.encoder, self.folder = demo / "checkpoints" / "pretrain" / "encoder", output / name
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.processes = Single(rank=0, world_size=1, device=torch.device("cpu"))
+        self.data = labelled(Shards(demo / "shards" / TASK), task_named(TASK))
+        self.test = held_out_rows(self.data, trained=(), sites=(name,))
+        self.train = np.setdiff1d(np.arange(len(self.data.windows)), self.test)
+
+    def encoder_with_head(self, data: Any, seed: int, log: str) -> Any:
+        """Train the head on the frozen encoder, then everything."""
+        from training.recipes.finetuning import probe
+
+        return self.whole(self.fitted(data, self.encoder, replace(probe(), seed=seed), f"{log}-head"), data, seed, log)
+
+    def network(self, data: Any, log: str) -> Any:
+        """Train a ResNet1D-GRU from scratch."""
+        from training.recipes.finetuning import resnet_gru
+
+        return self.fitted(data, None, resnet_gru(), log)
+
+    def fitted(self, data: Any, encoder: Path | None, recipe: Any, log: str) -> Any:
+        """Train what the recipe says."""
+        from training.fit import Fitting
+
+        fitting = Fitting(data, encoder, seed=recipe.seed, processes=self.processes)
+        return fitting.fit(self.train, recipe, metrics=self.folder / f"{log}.jsonl", name=log)
+
+    def whole(self, model: Any, data: Any, seed: int, log: str) -> Any:
+        """Train all of an encoder with head."""
+        from training.recipes.finetuning import FinetuneRecipe
+
+        recipe = FinetuneRecipe(
+            epochs=4, patience=2, micro_batch=16, encoder_lr_scale=1.0, learning_rate=5e-4, dropout=0.5, seed=seed
+        )
+        return self.tuned(model, data, recipe, log)
+
+    def tuned(self, model: Any, data: Any, recipe: Any, log: str) -> Any:
+        """Train all of a model further."""
+        from model.freezing import freeze
+        from training.prune import tune
+
+        freeze(model, ())
+        log_file = self.folder / f"{log}.jsonl"
+        return tune(model, data, self.train, recipe, processes=self.processes, metrics=log_file)
+
+    def row(self, label: str, model: Any) -> Row:
+        """Return a model's row of a table, but for its time."""
+        from training.held_out import score_model
+
+        score, n = score_model(model, self.data, self.test), sum(p.numel() for p in model.parameters())
+        return {"name": label, "parameters": n, "accuracy": score.balanced_accuracy, "kl": score.kl}
+
+
 def site(demo: Path, output: Path, name: str) -> dict[str, list[Row]]:
     """Return the rows of both tables for one test site."""
     import torch
     import transformers
 
-    from model.freezing import freeze
-    from model.saved import load_task_model
-    from training.data import Shards
-    from training.distributed import Single
-    from training.fit import Fitting, sides
-    from training.held_out import held_out_rows, score_model
-    from training.labelled import labelled, task_named
-    from training.learning import learn
-    from training.recipes.finetuning import FinetuneRecipe, probe, resnet_gru
-
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
-    processes = Single(rank=0, world_size=1, device=torch.device("cpu"))
-    shards, encoder = demo / "shards" / TASK, demo / "checkpoints" / "pretrain" / "encoder"
-    data = labelled(Shards(shards), task_named(TASK))
-    test = held_out_rows(data, trained=(), sites=(name,))
-    train = np.setdiff1d(np.arange(len(data.windows)), test)
-    folder = output / name
-    folder.mkdir(parents=True, exist_ok=True)
-    whole = FinetuneRecipe(epochs=4, patience=2, micro_batch=16, encoder_lr_scale=1.0, learning_rate=5e-4, dropout=0.5)
-
-    def encoder_with_head(data: Any, seed: int, log: str) -> Any:
-        """Train the head on the frozen encoder, then everything."""
-        fitting = Fitting(data, encoder, seed=seed, processes=processes)
-        model = fitting.fit(train, replace(probe(), seed=seed), metrics=folder / f"{log}-head.jsonl", name=log)
-        freeze(model, ())
-        recipe = replace(whole, seed=seed)
-        return learn(model, data, sides(data, train, recipe), recipe, processes=processes,
-                     metrics=folder / f"{log}.jsonl", name=log)  # fmt: skip
-
-    def network(data: Any, log: str) -> Any:
-        fitting = Fitting(data, None, seed=0, processes=processes)
-        return fitting.fit(train, resnet_gru(), metrics=folder / f"{log}.jsonl", name=log)
-
-    def row(label: str, model: Any) -> Row:
-        score, n = score_model(model, data, test), sum(p.numel() for p in model.parameters())
-        return {"name": label, "parameters": n, "accuracy": score.balanced_accuracy, "kl": score.kl}
-
+    here = Site(demo, output, name)
     members = {
-        "encoder, seed 0": encoder_with_head(data, 0, "encoder-0"),
-        "encoder, seed 1": encoder_with_head(data, 1, "encoder-1"),
-        "resnet_gru": network(data, "resnet"),
+        "encoder, seed 0": here.encoder_with_head(here.data, 0, "encoder-0"),
+        "encoder, seed 1": here.encoder_with_head(here.data, 1, "encoder-1"),
+        "resnet_gru": here.network(here.data, "resnet"),
     }
     for label, model in members.items():
-        model.save_pretrained(folder / label.replace(", seed ", "-"))
-    first = folder / "encoder-0"
-    tables: dict[str, list[Row]] = {"pruned": [row("as it was", members["encoder, seed 0"])]}
-    pruned = _pruned(load_task_model, first, data, train, folder, processes, row)
-    tables["pruned"] += [told for told, _ in pruned.values()]
-
-    teaching, teacher_row = _teacher(data, members, test)
-    taught = replace(data, teaching=teaching)
-
-    def half(data: Any, log: str) -> Any:
-        """Let the encoder that lost half go on learning."""
-        model = deepcopy(pruned["mixed 0.5"][1])
-        freeze(model, ())
-        return learn(model, data, sides(data, train, whole), whole, processes=processes,
-                     metrics=folder / f"{log}.jsonl", name=log)  # fmt: skip
-
+        model.save_pretrained(here.folder / label.replace(", seed ", "-"))
+    pruned = _pruned(here, here.folder / "encoder-0")
+    teaching, teacher_row = _teacher(here.data, members, here.test)
+    taught, half = replace(here.data, teaching=teaching), pruned["mixed 0.5"][1]
     students = {
-        "half encoder, untaught": half(data, "untaught-half"),
-        "half encoder, taught": half(taught, "taught-half"),
-        "encoder, taught": encoder_with_head(taught, 0, "taught-encoder"),
-        "resnet_gru, taught": network(taught, "taught-resnet"),
+        "half encoder, untaught": here.whole(deepcopy(half), here.data, 0, "untaught-half"),
+        "half encoder, taught": here.whole(deepcopy(half), taught, 0, "taught-half"),
+        "encoder, taught": here.encoder_with_head(taught, 0, "taught-encoder"),
+        "resnet_gru, taught": here.network(taught, "taught-resnet"),
     }
     models = {**members, **students}
-    rows = [teacher_row, *(row(label, model) for label, model in models.items())]
-    for told, ms in zip(rows, _latency(list(models.values()), data, len(members)), strict=True):
+    rows = [teacher_row, *(here.row(label, model) for label, model in models.items())]
+    for told, ms in zip(rows, _latency(list(models.values()), here.data, len(members)), strict=True):
         told["ms"] = ms
-    return {**tables, "students": rows}
+    first = here.row("as it was", members["encoder, seed 0"])
+    return {"pruned": [first, *(told for told, _ in pruned.values())], "students": rows}
 
 
-def _pruned(load: Any, first: Path, data: Any, train: np.ndarray, folder: Path, processes: Any, row: Any) -> Any:
+def _pruned(here: Site, first: Path) -> dict[str, tuple[Row, Any]]:
     """Return each cut's row and model by name, and before them the same fine-tuning of the whole model."""
-    from model.freezing import freeze
+    from model.saved import load_task_model
     from training.fit import sides
-    from training.prune import PruneCommand, cut, tune
+    from training.prune import PruneCommand, cut
     from training.recipes.compression import brief
 
-    found, recipe = {}, replace(brief(), epochs=3)
-    model = load(first)
-    freeze(model, ())
-    log = folder / "pruned.jsonl"
-    model = tune(model, data, train, recipe, processes=processes, metrics=log)
-    found["fine-tuned as briefly"] = (row("fine-tuned as briefly", model), model)
+    recipe, label = replace(brief(), epochs=3), "fine-tuned as briefly"
+    model = here.tuned(load_task_model(first), here.data, recipe, "pruned")
+    found = {label: (here.row(label, model), model)}
     for method, share in CUTS:
         label = f"{method} {share:g}"
-        told_to = {"model": first, "shards": first, "output": folder, "share": share, "method": method}
+        told_to = {"model": first, "shards": first, "output": here.folder, "share": share, "method": method}
         command = PruneCommand(config=recipe, **told_to)  # type: ignore[arg-type]
-        model = cut(load(first), data, sides(data, train, recipe)[0], command)
-        at_once = row(label, model)
-        model = tune(model, data, train, recipe, processes=processes, metrics=log)
-        told = row(label, model) | {"at_once": at_once["accuracy"]}
-        found[label] = (told, model)
+        model = cut(load_task_model(first), here.data, sides(here.data, here.train, recipe)[0], command)
+        at_once = here.row(label, model)
+        model = here.tuned(model, here.data, recipe, "pruned")
+        found[label] = (here.row(label, model) | {"at_once": at_once["accuracy"]}, model)
     return found
 
 
