@@ -8,7 +8,6 @@ OUT/pretrain_subjects.json the subjects trained on and held out.
 """
 
 import json
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -18,7 +17,6 @@ from typing import Any
 
 import torch
 
-from model.checkpoint import load_newest
 from model.encoder import Encoder
 from model.pretraining import PretrainModel
 from signals.normalise import Normaliser
@@ -33,14 +31,13 @@ from training.pretrain_batches import make_order, pretrain_batch, step_batches
 from training.recipes.pretraining import RECIPES, PretrainRecipe
 from training.reconstruction import evaluate_reconstruction
 from training.run_page import write_run_page
-from training.saving import Saver
+from training.saving import Saver, resume
 from training.splits import evenly, hold_out
 from training.stopping import RESUME_EXIT, Stopped, StopRequest
 from training.throughput import Monitor, forward_backward_flops
 from training.tracking import TrackerName, open_trackers
 from training.validation import validate
 
-logger = logging.getLogger(__name__)
 SUBJECTS_FILE = "pretrain_subjects.json"
 
 
@@ -84,7 +81,7 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     }
     trainer = _trainer(shards, recipe, processes, stop)
     saver = Saver(command.output / "checkpoints", processes, keep=recipe.keep, in_background=recipe.save_in_background)
-    _resume(trainer, saver.folder, about)
+    resume(trainer, saver.folder, {name: about[name] for name in ("config", "manifest_digest", "exclude_sites")})
     finished = _train(command, trainer, saver, shards, normaliser, train, held_out, about)
     if finished and processes.is_main:
         with trainer.average.applied(trainer.module) if trainer.average is not None else nullcontext():
@@ -132,17 +129,6 @@ def _trainer(shards: Shards, recipe: PretrainRecipe, processes: Processes, stop:
     )
 
 
-def _resume(trainer: Trainer, folder: Path, about: Mapping[str, Any]) -> None:
-    state = load_newest(folder)
-    if state is None:
-        return
-    wrong = [name for name in ("config", "manifest_digest", "exclude_sites") if state[name] != about[name]]
-    if wrong:
-        raise ValueError(f"{folder} belongs to another run ({', '.join(wrong)} differ): choose another --output")
-    trainer.load_state(state)
-    logger.info("going on from step %d", trainer.step)
-
-
 def _train(
     command: PretrainCommand,
     trainer: Trainer,
@@ -168,7 +154,7 @@ def _train(
     looked = evenly(held_out, recipe.validate_windows)
     model = trainer.module
     assert isinstance(model, PretrainModel)
-    sample = pretrain_batch(shards, order.micro_batch(0), normaliser, recipe)
+    sample = pretrain_batch(shards, order.micro_batch(0), normaliser, recipe, step=0)
     monitor = Monitor(
         tracker,
         step_flops=forward_backward_flops(model, sample, processes.device) * recipe.batch / recipe.micro_batch,

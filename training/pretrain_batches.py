@@ -27,13 +27,11 @@ def masked_batch(
     masks: MaskPlan,
     crop_s: float,
     filling: Filling = "line",
-    line_share: float = 0.0,
     seed: tuple[int, ...],
 ) -> dict[str, Tensor]:
     """Return truth, filled signal, mask, channel states and sleep stages (-1 without) of windows that are equally long.
 
-    Crops and masks depend on `seed` and the sample numbers, one a window, and on nothing else; so does which of them,
-    `line_share` in the mean, start from the line whatever the `filling`.
+    Crops and masks depend on `seed` and the sample numbers, one a window, and on nothing else.
     """
     modality = shards.manifest.modality
     sfreq, is_eeg = modality.sfreq, np.array(modality.sensor_types) == "eeg"
@@ -46,8 +44,7 @@ def masked_batch(
         states.append(ch_state.astype(np.int64))
         hidden.append(draw_mask(rng, ch_state, n_times, sfreq=sfreq, plan=masks, referenced=is_eeg))
         truth, _ = hide(whole[:, start : start + n_times], hidden[-1], ch_state, referenced=is_eeg)
-        start_from = "line" if line_share and rng.random() < line_share else filling
-        seen = fill_to_start(truth, hidden[-1], np.where(is_eeg, ch_state, ABSENT), start_from)
+        seen = fill_to_start(truth, hidden[-1], np.where(is_eeg, ch_state, ABSENT), filling)
         x.append(truth)
         filled.append(seen)
         stage = TASKS["sleep"].class_of(shards.entries[window].label)
@@ -62,9 +59,9 @@ def masked_batch(
 
 
 def pretrain_batch(
-    shards: Shards, micro: MicroBatch, normaliser: Normaliser, recipe: PretrainRecipe
+    shards: Shards, micro: MicroBatch, normaliser: Normaliser, recipe: PretrainRecipe, *, step: int
 ) -> dict[str, Tensor]:
-    """Return a micro-batch of the run."""
+    """Return a micro-batch of a step of the run, which says what its gaps start from."""
     return masked_batch(
         shards,
         micro.windows,
@@ -72,8 +69,7 @@ def pretrain_batch(
         normaliser,
         masks=recipe.masks,
         crop_s=recipe.crop_s,
-        filling=recipe.filling,
-        line_share=recipe.line_share,
+        filling="line" if step < recipe.line_steps else recipe.filling,
         seed=(recipe.seed, 1),
     )
 
@@ -109,7 +105,7 @@ def step_batches(
         total = sum(len(micro.windows) * micro.n_times for micro in all_ranks)
         mine = all_ranks[rank::world_size]
         return StepBatches(
-            micro_batches=[pretrain_batch(shards, micro, normaliser, recipe) for micro in mine],
+            micro_batches=[pretrain_batch(shards, micro, normaliser, recipe, step=step) for micro in mine],
             shares=[len(micro.windows) * micro.n_times / total for micro in mine],
             eeg_hours=total / sfreq / 3600,
             order_crc=order_crc(all_ranks),

@@ -20,7 +20,7 @@ from training import pretrain, pretrain_batches
 from training.data import Shards
 from training.loop import NonFiniteLossError
 from training.order import MicroBatch
-from training.recipes.pretraining import RECIPES
+from training.recipes.pretraining import RECIPES, PretrainRecipe
 from training.splits import hold_out
 from training.stopping import RESUME_EXIT
 
@@ -160,26 +160,27 @@ def test_training_beats_the_mean_and_never_sees_excluded_sites(toy_shards: Path,
 def test_masks_depend_on_the_sample_number_alone(toy_shards: Path) -> None:
     shards, recipe = Shards(toy_shards), RECIPES["eeg_tiny"](tiny=True)
     normaliser = pretrain.Normaliser(kind="window")
-    together = pretrain.pretrain_batch(shards, MicroBatch((3, 4), (10, 11), 1024), normaliser, recipe)
-    alone = pretrain.pretrain_batch(shards, MicroBatch((4,), (11,), 1024), normaliser, recipe)
+    together = pretrain.pretrain_batch(shards, MicroBatch((3, 4), (10, 11), 1024), normaliser, recipe, step=0)
+    alone = pretrain.pretrain_batch(shards, MicroBatch((4,), (11,), 1024), normaliser, recipe, step=0)
     for name, value in alone.items():
         assert torch.equal(together[name][1:], value)
     assert alone["x_BCT"].shape == (1, 19, 1024)  # crop_s = 4
     assert (together["ch_state_BC"] == MEASURED).any()
 
 
-def test_a_share_of_crops_starts_from_the_line_whatever_the_filling(toy_shards: Path) -> None:
-    shards, micro = Shards(toy_shards), MicroBatch(tuple(range(8)), tuple(range(8)), 1024)
-    recipe = replace(RECIPES["eeg_tiny"](tiny=True), filling="ar")
+def test_first_steps_start_from_the_line_whatever_the_filling(toy_shards: Path) -> None:
+    shards, micro = Shards(toy_shards), MicroBatch((0, 1), (0, 1), 1024)
+    recipe = replace(RECIPES["eeg_tiny"](tiny=True), filling="ar", line_steps=3)
     normaliser = pretrain.Normaliser(kind="window")
-    shares = {"line": replace(recipe, filling="line"), "none": recipe, "half": replace(recipe, line_share=0.5)}
-    made = {name: pretrain.pretrain_batch(shards, micro, normaliser, r) for name, r in shares.items()}
-    line, none, half = (made[name]["filled_BCT"] for name in ("line", "none", "half"))
-    from_line = [torch.equal(half[i], line[i]) for i in range(8)]
-    assert from_line != [torch.equal(half[i], none[i]) for i in range(8)]
-    assert 0 < sum(from_line) < 8
-    assert all(torch.equal(half[i], (line if there else none)[i]) for i, there in enumerate(from_line))
-    assert torch.equal(made["half"]["x_BCT"], made["none"]["x_BCT"])
+
+    def made(recipe: PretrainRecipe, step: int) -> dict[str, torch.Tensor]:
+        return pretrain.pretrain_batch(shards, micro, normaliser, recipe, step=step)
+
+    from_line, from_ar = made(replace(recipe, filling="line"), 9), made(replace(recipe, line_steps=0), 0)
+    assert not torch.equal(from_line["filled_BCT"], from_ar["filled_BCT"])
+    for step in range(5):
+        for name, value in (from_line if step < 3 else from_ar).items():
+            assert torch.equal(made(recipe, step)[name], value)
 
 
 def test_held_out_subjects_are_whole() -> None:
@@ -235,7 +236,7 @@ def test_sleep_stages_of_some_windows_help_and_have_their_own_curve(
     opened, recipe = Shards(shards), RECIPES["eeg_tiny"](tiny=True)
     windows = tuple(range(6))
     batch = pretrain_batches.pretrain_batch(
-        opened, MicroBatch(windows, windows, 1024), pretrain.Normaliser(kind="window"), recipe
+        opened, MicroBatch(windows, windows, 1024), pretrain.Normaliser(kind="window"), recipe, step=0
     )
     wanted = {"Seizure": 2, "LPD": 4}
     assert batch["sleep_target_B"].tolist() == [wanted.get(opened.entries[i].label, -1) for i in windows]

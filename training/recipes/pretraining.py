@@ -32,8 +32,8 @@ class PretrainRecipe:
     filling: Filling = "line"
     """What estimates start from: the line across the gap, the channel's autoregression ("ar"), or all that the window
     itself tells ("window")."""
-    line_share: float = 0.0
-    """Share of training crops that start from the line nonetheless: a good filling leaves little to be learnt from."""
+    line_steps: int = 0
+    """First steps, whose gaps start from the line whatever the filling: a good one leaves little to be learnt from."""
     hidden_share: float = 0.3
     """Expected share of hidden samples of a channel in span masks."""
     span_ms: tuple[float, float] = SPAN_MS
@@ -104,8 +104,8 @@ class PretrainRecipe:
             raise ValueError(f"size={self.size!r} is none of {sorted(SIZES)}")
         if self.batch % self.micro_batch:
             raise ValueError(f"batch={self.batch} is no multiple of micro_batch={self.micro_batch}")
-        if not 0 <= self.line_share <= 1:
-            raise ValueError(f"line_share={self.line_share} must lie between 0 and 1")
+        if self.line_steps < 0:
+            raise ValueError(f"line_steps={self.line_steps} must not be below 0")
         if not 0 < self.held_out_share < 1:
             raise ValueError(f"held_out_share={self.held_out_share} must lie between 0 and 1")
         for name in ("contrastive_weight", "sleep_weight"):
@@ -182,13 +182,13 @@ def eeg_small_cpu(*, tiny: bool = False) -> PretrainRecipe:
     """
     recipe = PretrainRecipe(
         dim=64, depth=3, stem_dim=64, steps=1000, warmup_steps=50, batch=16, micro_batch=8, crop_s=5.0,
-        filling="window", line_share=0.5, hidden_share=0.4, schedule_weights=(0.7, 0.05, 0.25), ema_decay=0.99,
+        filling="window", line_steps=700, hidden_share=0.4, schedule_weights=(0.7, 0.05, 0.25), ema_decay=0.99,
     )  # fmt: skip
     return _tiny(recipe) if tiny else recipe
 
 
 def _tiny(recipe: PretrainRecipe) -> PretrainRecipe:
-    return replace(recipe, steps=20, warmup_steps=2, batch=4, micro_batch=2, crop_s=4.0, save_every=10)
+    return replace(recipe, steps=20, warmup_steps=2, batch=4, micro_batch=2, crop_s=4.0, save_every=10, line_steps=0)
 
 
 RECIPES: dict[str, Callable[..., PretrainRecipe]] = {
