@@ -129,12 +129,14 @@ def electrode_faults(
     high, low = seconds.max(axis=-1), seconds.min(axis=-1)  # NaN where a sample is missing, which flags nothing
     span = high - low
     bits = np.where(span < thresholds.flat_uv, BIT["flat"], 0).astype(np.uint16)
-    for channel, second in zip(*np.nonzero(span > thresholds.clip_min_uv), strict=True):
-        one = seconds[channel, second]
-        edge = 0.01 * span[channel, second]
-        for rail in (one >= high[channel, second] - edge, one <= low[channel, second] + edge):
-            still = rail[1:] & rail[:-1] & (np.abs(np.diff(one)) <= thresholds.plateau_uv)
-            if np.count_nonzero(still) >= n_run - 1 and _longest_run(still) >= n_run - 1:
+    edge = 0.01 * span
+    for rail in (seconds >= (high - edge)[..., None], seconds <= (low + edge)[..., None]):
+        # Few seconds stay at a rail for that long in all, so only those are looked at one by one.
+        held = (np.count_nonzero(rail, axis=-1) >= n_run) & (span > thresholds.clip_min_uv)
+        for channel, second in zip(*np.nonzero(held), strict=True):
+            at, one = rail[channel, second], seconds[channel, second]
+            still = at[1:] & at[:-1] & (np.abs(np.diff(one)) <= thresholds.plateau_uv)
+            if _longest_run(still) >= n_run - 1:
                 bits[channel, second] |= BIT["clipped"]
     return bits
 
@@ -177,20 +179,31 @@ def _blocks(seconds: np.ndarray) -> np.ndarray:
 
 def _clipped(x: np.ndarray, n_second: int, thresholds: Thresholds) -> np.ndarray:
     """Return seconds with an unbent run near the channel's largest or smallest value."""
-    curvature = np.abs(x[..., 2:] - 2 * x[..., 1:-1] + x[..., :-2])
-    k = int(0.8 * curvature.shape[-1])
-    usual = np.partition(curvature, k, axis=-1)[..., k, None]
-    limit = np.minimum(0.1 * usual, thresholds.clip_curvature_uv * (256.0 / n_second) ** 2)
-    middle = x[..., 1:-1]
-    rail = 0.7 * np.maximum(x.max(axis=-1, keepdims=True), thresholds.clip_min_uv / 0.7)
-    floor = 0.7 * np.minimum(x.min(axis=-1, keepdims=True), -thresholds.clip_min_uv / 0.7)
-    still = (curvature <= limit) & ((middle >= rail) | (middle <= floor))
     n_run = max(2, int(round(thresholds.clip_s * n_second)))
-    plateau = np.zeros(x.shape, dtype=bool)
-    if still.any():
-        total = np.cumsum(np.pad(still, [(0, 0)] * (x.ndim - 1) + [(1, 0)]), axis=-1, dtype=np.int32)
-        plateau[..., 1 : 1 + still.shape[-1] - n_run + 1] = total[..., n_run:] - total[..., :-n_run] == n_run
-    return _any_in_second(plateau, n_second)
+    rows = x.reshape(-1, x.shape[-1])
+    plateau = np.zeros(rows.shape, dtype=bool)
+    curvature = np.abs(rows[:, 2:] - 2 * rows[:, 1:-1] + rows[:, :-2])
+    widest = np.float32(thresholds.clip_curvature_uv * (256.0 / n_second) ** 2)
+    rail = 0.7 * np.maximum(rows.max(axis=-1, keepdims=True), thresholds.clip_min_uv / 0.7)
+    floor = 0.7 * np.minimum(rows.min(axis=-1, keepdims=True), -thresholds.clip_min_uv / 0.7)
+    near = (rows[:, 1:-1] >= rail) | (rows[:, 1:-1] <= floor)
+    still = near & (curvature <= widest)
+    # A quantile takes longer than all the rest, so only channels that its bound lets through are asked for it.
+    possible = np.flatnonzero(np.count_nonzero(still, axis=-1) >= n_run)
+    possible = possible[_runs(still[possible], n_run).any(axis=-1)]
+    if possible.size:
+        k = int(0.8 * curvature.shape[-1])
+        usual = np.partition(curvature[possible], k, axis=-1)[:, k, None]
+        still = near[possible] & (curvature[possible] <= np.minimum(0.1 * usual, widest))
+        runs = _runs(still, n_run)
+        plateau[possible, 1 : 1 + runs.shape[-1]] = runs
+    return _any_in_second(plateau.reshape(x.shape), n_second)
+
+
+def _runs(flags: np.ndarray, n_run: int) -> np.ndarray:
+    """Return where `n_run` true values in a row begin, shape (n_rows, n - n_run + 1)."""
+    total = np.cumsum(np.pad(flags, [(0, 0), (1, 0)]), axis=-1, dtype=np.int32)
+    return np.asarray(total[:, n_run:] - total[:, :-n_run] == n_run)
 
 
 def _drift(seconds: np.ndarray, thresholds: Thresholds) -> np.ndarray:
@@ -260,20 +273,32 @@ def _pops(x: np.ndarray, n_second: int, thresholds: Thresholds) -> np.ndarray:
     level = ((sums[..., n_side:] - sums[..., :-n_side]) / n_side).astype(np.float32)
     reach = n_side + 2 * n_gap
     jump = np.abs(level[..., reach:] - level[..., :-reach])
-    if not (jump > thresholds.pop_uv).any():
+    large = jump > thresholds.pop_uv
+    if not large.any():
         return _any_in_second(found, n_second)
-    squares = np.cumsum(np.pad(x.astype(np.float64) ** 2, pad), axis=-1)
-    spread = (squares[..., n_side:] - squares[..., :-n_side]) / n_side - level.astype(np.float64) ** 2
-    inside = np.maximum(spread[..., reach:] + spread[..., :-reach], 0.0)
     n_step = 2 * n_gap + 1
     step = np.abs(x[..., n_step:] - x[..., :-n_step])[..., n_side - 1 : n_side - 1 + jump.shape[-1]]
-    seconds = x.reshape(*x.shape[:-1], -1, n_second)
+    where = np.nonzero(large & (step > 0.5 * jump))
+    # Steep jumps are few: what else speaks for a pop is asked at them only, and of their channels.
+    rows, row = np.unique(np.ravel_multi_index(where[:-1], x.shape[:-1]), return_inverse=True)
+    alike, at, size = x.reshape(-1, x.shape[-1])[rows], where[-1], jump[where]
+    squares = np.cumsum(np.pad(alike.astype(np.float64) ** 2, [(0, 0), (1, 0)]), axis=-1)
+    levels = level.reshape(-1, level.shape[-1])[rows]
+
+    def spread(begin: np.ndarray) -> np.ndarray:
+        power = (squares[row, begin + n_side] - squares[row, begin]) / n_side
+        return np.asarray(power - levels[row, begin].astype(np.float64) ** 2)
+
+    inside = np.maximum(spread(at + reach) + spread(at), 0.0)
+    seconds = alike.reshape(len(alike), alike.shape[-1] // n_second, n_second)
     inner = np.median(np.abs(seconds - np.median(seconds, axis=-1, keepdims=True)), axis=-1)
-    usual = 1.4826 * np.median(inner, axis=-1)[..., None]
-    abrupt = (jump > np.maximum(thresholds.pop_uv, thresholds.pop_usual * usual)) & (step > 0.5 * jump)
-    where = np.nonzero(abrupt & (jump.astype(np.float64) ** 2 > thresholds.pop_ratio**2 * inside))
+    usual = 1.4826 * np.median(inner, axis=-1)
+    steep = (size > thresholds.pop_usual * usual[row]) & (
+        size.astype(np.float64) ** 2 > thresholds.pop_ratio**2 * inside
+    )
+    where, size = tuple(axis[steep] for axis in where), size[steep]
     others = np.moveaxis(jump, -2, -1)[(*where[:-2], where[-1])]
-    alone = np.count_nonzero(others > 0.5 * jump[where][:, None], axis=1) <= 2
+    alone = np.count_nonzero(others > 0.5 * size[:, None], axis=1) <= 2
     found[(*(axis[alone] for axis in where[:-1]), where[-1][alone] + n_side + n_gap)] = True
     return _any_in_second(found, n_second)
 
