@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import signals.readers.registry as registry
+from signals.readers import remote
 from signals.readers.registry import READERS, open_recording, source_files
 from signals.recording import READ_REASONS, SENSOR_TYPES, UnreadableError
 
@@ -144,7 +145,8 @@ def test_bad_content_has_its_reason(tmp_path, name, octets, reason):
     assert reason_of(path) == reason
 
 
-def test_what_is_no_local_file_has_its_reason(tmp_path):
+def test_what_is_no_local_file_has_its_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "_store", None)  # a pipeline that ran in this process has registered Beam's
     assert reason_of(tmp_path / "none.edf") == "missing_file"
     assert reason_of(tmp_path) == "unsupported_format"
     assert reason_of("gs://bucket/x.edf") == "unsupported_format"
