@@ -31,6 +31,7 @@ setup(
         "protobuf>=6.33",
         "PyWavelets>=1.9",
         "scipy>=1.17",
+        "threadpoolctl>=3.6",
         "tqdm>=4.67",
     ],
     extras_require={

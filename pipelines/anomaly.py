@@ -16,6 +16,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
+from pipelines.one_thread import one_thread
 from signals.anomaly import SCHEMA_VERSION, model_input
 from signals.blocks import Block
 from signals.prepare import prepare_block
@@ -67,7 +68,8 @@ def windows_of(block: Block) -> tuple[Block, np.ndarray]:
     A window that will be rejected is NaN throughout.
     """
     signal = block.plan.profile.signal
-    prepared = prepare_block(reopen_recording(block.plan.uri), block)
+    with one_thread():
+        prepared = prepare_block(reopen_recording(block.plan.uri), block)
     n_times = round(block.plan.profile.window_s * signal.sfreq)
     stack = np.full((len(block.starts), signal.n_chans, n_times), np.nan, dtype=np.float32)
     first = {window.provenance.start_sample: model_input(window.data, window.eeg_state) for window in prepared.windows}

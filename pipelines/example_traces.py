@@ -15,6 +15,7 @@ import apache_beam as beam
 import numpy as np
 
 from pipelines.counters import count
+from pipelines.one_thread import one_thread
 from pipelines.remote import register_remote
 from pipelines.run_report_traces import extremes
 from signals.blocks import Block
@@ -100,7 +101,8 @@ class ReadExample(beam.DoFn):
     def process(self, block: Block) -> Iterator[Example]:
         """Yield the example of one block."""
         started = time.perf_counter()
-        example = example_of(reopen_recording(block.plan.uri), block)
+        with one_thread():
+            example = example_of(reopen_recording(block.plan.uri), block)
         if example is not None:
             yield example
         count("example", n=int(example is not None), n_bytes=0, started=started)

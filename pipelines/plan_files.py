@@ -13,6 +13,7 @@ from apache_beam.metrics import Metrics
 
 from pipelines.counters import count
 from pipelines.inputs import FileRef
+from pipelines.one_thread import one_thread
 from pipelines.remote import register_remote
 from signals.blocks import WindowStart, blocks, plan_windows
 from signals.identity import hash_file, hash_subject, source_sha256
@@ -92,7 +93,8 @@ class PlanFile(beam.DoFn):
         recording = None
         try:
             recording = open_recording(ref.uri)
-            plan, starts = self._plan(ref, recording)
+            with one_thread():
+                plan, starts = self._plan(ref, recording)
         except UnreadableError as error:
             yield from self._quarantine(ref, error.reason, error.detail, recording)
             return

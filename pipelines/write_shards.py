@@ -12,6 +12,7 @@ from apache_beam.metrics import Metrics
 
 from pipelines import storage
 from pipelines.counters import count
+from pipelines.one_thread import one_thread
 from pipelines.progress import keep, kept, work_digest
 from pipelines.remote import register_remote
 from pipelines.sharding import block_order, block_seconds
@@ -78,7 +79,7 @@ class WriteShard(beam.DoFn):
 
     def _write(self, site_id: str, path: str, blocks: list[Block]) -> ShardResult:
         tally, rejected = Tally(), list[Rejected]()
-        with storage.create(storage.join(self.output, path)) as file:
+        with one_thread(), storage.create(storage.join(self.output, path)) as file:
             info = write_stream(file, self._records(blocks, tally, rejected))
         shard = None
         if info.n_records:
