@@ -2,8 +2,9 @@
 
 import logging
 
-_CHATTER = ("apitools not found", "No semi_persistent_directory found")
-_SAID_BY = ("", "apache_beam.runners.portability.local_job_service", "apache_beam.runners.worker.sdk_worker_main")
+_CHATTER = ("apitools not found", "compatible bson package", "No semi_persistent_directory found")
+_SAID_BY = ("", "apache_beam.io.mongodbio", "apache_beam.runners.portability.local_job_service",
+            "apache_beam.runners.worker.sdk_worker_main")  # fmt: skip
 
 
 def is_news(record: logging.LogRecord) -> bool:

@@ -5,9 +5,11 @@ import sys
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import Environment, SubprocessSDKEnvironment
 
+from pipelines import nursery
+
 
 class LocalRunner(FnApiRunner):
-    """FnApiRunner that starts `pipelines.worker` under --direct_running_mode=multi_processing.
+    """FnApiRunner that forks its workers under --direct_running_mode=multi_processing, or starts `pipelines.worker`.
 
     Asked for by name, since Beam's DirectRunner of this version first tries to download another runner.
     """
@@ -20,6 +22,8 @@ class LocalRunner(FnApiRunner):
     def _default_environment(self, environment: Environment | None) -> None:
         # Beam sets this when it runs and has no option for the command; where a later version stops doing so, its own
         # workers start, only more slowly.
-        if isinstance(environment, SubprocessSDKEnvironment):
+        if isinstance(environment, SubprocessSDKEnvironment) and nursery.is_open():
+            environment = nursery.ForkedEnvironment()
+        elif isinstance(environment, SubprocessSDKEnvironment):
             environment = SubprocessSDKEnvironment.from_command_string(f"{sys.executable} -m pipelines.worker")
         self._environment = environment

@@ -12,12 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import pipelines.chatter  # noqa: F401
+import pipelines.lean_beam  # noqa: F401
 
 # isort: split
 import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.pvalue import AsList
 from tqdm import tqdm
 
@@ -26,6 +28,7 @@ from pipelines.anomaly import ScoreBlocks
 from pipelines.books import complaint
 from pipelines.example_traces import ExampleTraces
 from pipelines.finish import WriteManifest
+from pipelines.nursery import nursery
 from pipelines.options import Run, parse_args
 from pipelines.progress import PROGRESS, begin, other_facts, run_facts
 from pipelines.publish import clear, publish, publish_failure
@@ -76,7 +79,7 @@ def preprocess(run: Run) -> dict[str, Any] | None:
     _begin(working, run)
     started = time.perf_counter()
     try:
-        with _Progress(working, run):
+        with _workers(run), _Progress(working, run):
             pipeline = beam.Pipeline(options=run.options)
             build(pipeline, run, working)
             result = pipeline.run()
@@ -94,6 +97,13 @@ def preprocess(run: Run) -> dict[str, Any] | None:
         raise RunError(f"{why}; see {storage.join(failed, REPORT)}")
     publish(working, run.output)
     return counts
+
+
+def _workers(run: Run) -> AbstractContextManager[None]:
+    """Return the nursery of a local run with several processes; what a remote file system has open cannot be forked."""
+    in_processes = run.options.view_as(DirectOptions).direct_running_mode == "multi_processing"
+    is_remote = any(storage.is_remote(place) for place in (run.output, *(file.uri for file in run.inputs.files)))
+    return nursery() if in_processes and not is_remote else nullcontext()
 
 
 def _begin(working: str, run: Run) -> None:
