@@ -12,7 +12,9 @@ import numpy as np
 from signals import artifacts, features, quality
 from signals.blocks import Block, Label, WindowStart, blocks, plan_windows
 from signals.cleaning import clean_window
+from signals.conditioning import Conditioner
 from signals.modality import microvolts
+from signals.montage import Harmoniser
 from signals.plan import RecordingPlan
 from signals.recording import Recording
 from signals.sensors import SensorSignal, condition_sensor
@@ -70,7 +72,7 @@ def prepare_block(recording: Recording, block: Block) -> Prepared:
     around = surroundings(recording, plan, block.starts) if plan.profile.spectrogram else [None] * len(block.starts)
     for start, anomaly, spectrogram in zip(block.starts, scores, around, strict=True):
         cut = slice(start.start - first, start.start - first + n_window)
-        scalp = _scalp(plan, x[:, cut], missing[:, cut], _faults(plan, raw, start))
+        scalp = _scalp(plan, conditioner.harmoniser, x[:, cut], missing[:, cut], _faults(plan, conditioner, raw, start))
         window = _window(recording, plan, start, _with_sensors(scalp, plan, sensors, start, cut), anomaly)
         reason = reject_reason(window, missing[:, cut])
         if reason is None:
@@ -113,17 +115,18 @@ class _Raw:
 
     def joined(self) -> tuple[int, np.ndarray]:
         """Return the first sample's number and the samples, shape (n_picks, n_times)."""
-        self.parts = [(self.parts[0][0], np.concatenate([x for _, x in self.parts], axis=1))]
+        if len(self.parts) > 1:
+            self.parts = [(self.parts[0][0], np.concatenate([x for _, x in self.parts], axis=1))]
         return self.parts[0]
 
 
-def _faults(plan: RecordingPlan, raw: _Raw, start: WindowStart) -> np.ndarray:
+def _faults(plan: RecordingPlan, conditioner: Conditioner, raw: _Raw, start: WindowStart) -> np.ndarray:
     """Return the faults of a window's electrodes, uint16, shape (n_chans, n_seconds); see `electrode_faults`.
 
     A measured channel has those of the picks it is made of, an interpolated one none.
     """
     first, x = raw.joined()
-    fit = plan.conditioner.harmoniser
+    fit = conditioner.harmoniser
     onsets_s = _seconds(plan, start)
     bits = artifacts.electrode_faults(
         x, plan.native_sfreq, first_s=first / plan.native_sfreq, onsets_s=onsets_s
@@ -148,10 +151,10 @@ class _Rows:
     features: np.ndarray
 
 
-def _scalp(plan: RecordingPlan, x: np.ndarray, missing: np.ndarray, faults: np.ndarray) -> _Rows:
+def _scalp(plan: RecordingPlan, fit: Harmoniser, x: np.ndarray, missing: np.ndarray, faults: np.ndarray) -> _Rows:
     """Return the EEG rows of a window."""
     signal, profile = plan.profile.signal.scalp, plan.profile
-    ch_state = plan.conditioner.harmoniser.ch_state
+    ch_state = fit.ch_state
     mask = artifacts.detect(
         x, signal.sfreq, ch_names=signal.ch_names, mains_hz=plan.mains_hz, h_freq=plan.band[1], missing=missing
     )

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from signals.cleaning import Cleaning
@@ -98,7 +99,7 @@ class Profile:
             }
         )
 
-    @property
+    @cached_property
     def config_hash(self) -> str:
         """First 16 hex digits of the sha256 over all that decides the samples; `block_s` does not.
 

@@ -115,11 +115,12 @@ class RateFilter:
         for i in range(0, len(x), _GROUP):
             n_rows = min(_GROUP, len(x) - i)
             np.subtract(x[i : i + n_rows, :n_in], offsets[i : i + n_rows], out=padded[:n_rows, :n_in])
-            bins = fft.rfft(windows[:n_rows], axis=-1, workers=1)[..., : response.size // 2]
+            # All rows, also where the last group fills them in part: four transforms at a time run as one.
+            bins = fft.rfft(windows, axis=-1, workers=1)[..., : response.size // 2]
             parts = bins.view(np.float32)  # real times complex would be complex times complex
             parts *= response
             y = fft.irfft(bins, n=k * up, axis=-1, overwrite_x=True, workers=1)
-            out[i : i + n_rows] = y[..., halo * up : (halo + hop) * up]
+            out[i : i + n_rows] = y[:n_rows, :, halo * up : (halo + hop) * up]
         return out.reshape(len(x), -1)[:, :n_out]
 
     def _response(self, up: int, down: int, k: int) -> np.ndarray:

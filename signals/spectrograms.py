@@ -31,8 +31,10 @@ def stft_power(
     """
     n_window = int(round(window_s * sfreq))
     frames, times = _frames(x, sfreq, n_window, int(round(step_s * sfreq)))
-    taper = hann(n_window, sym=False).astype(frames.dtype)
-    spectrum = fft.rfft((frames - frames.mean(axis=-1, keepdims=True)) * taper, axis=-1)
+    taper = _hann(n_window, frames.dtype)
+    tapered = frames - frames.mean(axis=-1, keepdims=True)
+    tapered *= taper
+    spectrum = fft.rfft(tapered, axis=-1)
     power = spectrum.real**2 + spectrum.imag**2
     power *= 2.0 / (sfreq * float(np.sum(taper.astype(np.float64) ** 2)))
     power[..., 0] /= 2.0
@@ -161,6 +163,11 @@ def _frames(x: np.ndarray, sfreq: float, n_window: int, n_step: int) -> tuple[np
         x = x.astype(np.float64)
     frames = np.lib.stride_tricks.sliding_window_view(x, n_window, axis=-1)[..., ::n_step, :]
     return frames, (np.arange(frames.shape[-2]) * n_step + n_window / 2) / sfreq
+
+
+@lru_cache(maxsize=8)
+def _hann(n_window: int, dtype: np.dtype) -> np.ndarray:
+    return np.asarray(hann(n_window, sym=False).astype(dtype))
 
 
 @lru_cache(maxsize=8)
