@@ -9,7 +9,9 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
-from scipy import signal
+from scipy import fft
+
+from signals.spectrograms import stft_power
 
 TRANSITION_HZ = 0.5
 """Width of every transition band of the FIR, Hz; its length is 3.3 / TRANSITION_HZ seconds (Hamming window)."""
@@ -56,8 +58,12 @@ def antialias_taps(up: int, down: int, *, attenuation_db: float = ANTIALIAS_DB) 
     if up == down:
         return np.ones(1)
     lower_nyquist = 1.0 / max(up, down)  # of the lattice's
-    n_taps, beta = signal.kaiserord(attenuation_db, (1.0 - 2 * GUARD) * lower_nyquist)
-    return np.asarray(signal.firwin(n_taps | 1, (0.5 + GUARD) * lower_nyquist, window=("kaiser", beta)))
+    over = attenuation_db - 21.0
+    beta = 0.1102 * (attenuation_db - 8.7) if over > 29 else 0.5842 * over**0.4 + 0.07886 * over
+    width = (1.0 - 2 * GUARD) * lower_nyquist
+    n_taps = int(np.ceil((attenuation_db - 7.95) / (2.285 * np.pi * width) + 1)) | 1
+    taps = _ideal(n_taps, [0.0, (0.5 + GUARD) * lower_nyquist]) * np.kaiser(n_taps, beta)
+    return np.asarray(taps / taps.sum())
 
 
 @lru_cache(maxsize=64)
@@ -76,9 +82,20 @@ def band_taps(sfreq: float, l_freq: float, h_freq: float, notch_freqs: tuple[flo
             cutoffs += [freq - NOTCH_HALF_WIDTH_HZ, freq + NOTCH_HALF_WIDTH_HZ]
     cutoffs.append(h_freq + half)
     n_taps = int(np.ceil(3.3 / TRANSITION_HZ * sfreq)) | 1
-    taps = np.asarray(signal.firwin(n_taps, cutoffs, pass_zero=False, window="hamming", fs=sfreq, scale=False))
+    taps = _ideal(n_taps, np.array(cutoffs) / (sfreq / 2)) * np.hamming(n_taps)
     # The window leaks a little of the pass band to 0 Hz; a recording's offset may be a thousand times the EEG.
     return taps - taps.sum() / n_taps
+
+
+def _ideal(n_taps: int, edges: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return the response of ideal pass bands [edges[0], edges[1]], [edges[2], edges[3]], ..., shares of Nyquist.
+
+    With a window over it this is the window method of FIR design, as `scipy.signal.firwin` has it; importing that takes
+    longer than anything else at a process's start.
+    """
+    at = np.arange(n_taps) - 0.5 * (n_taps - 1)
+    bands = np.reshape(edges, (-1, 2))
+    return np.asarray(sum(high * np.sinc(high * at) - low * np.sinc(low * at) for low, high in bands))
 
 
 def mains_harmonics(mains_hz: float | None, h_freq: float) -> tuple[float, ...]:
@@ -93,8 +110,10 @@ def filter_zero_phase(x: np.ndarray, taps: np.ndarray) -> np.ndarray:
 
     The first and last len(taps) // 2 samples see that zero.
     """
-    kernel = taps.astype(x.dtype, copy=False).reshape((1,) * (x.ndim - 1) + (-1,))
-    return np.asarray(signal.oaconvolve(x, kernel, mode="same", axes=-1))
+    n_fft = fft.next_fast_len(x.shape[-1] + len(taps) - 1, real=True)
+    bins = fft.rfft(x, n_fft, axis=-1) * fft.rfft(taps.astype(x.dtype, copy=False), n_fft)
+    skip = (len(taps) - 1) // 2
+    return np.asarray(fft.irfft(bins, n_fft, axis=-1, overwrite_x=True)[..., skip : skip + x.shape[-1]])
 
 
 def bandpass(x: np.ndarray, sfreq: float, *, l_freq: float, h_freq: float) -> np.ndarray:
@@ -106,7 +125,8 @@ def notch(x: np.ndarray, sfreq: float, *, freqs: Sequence[float]) -> np.ndarray:
     """Return x without the given frequencies (Hz) at zero phase, edges continued by odd reflection."""
     cutoffs = [edge for f in sorted(freqs) for edge in (f - NOTCH_HALF_WIDTH_HZ, f + NOTCH_HALF_WIDTH_HZ)]
     n_taps = int(np.ceil(3.3 / TRANSITION_HZ * sfreq)) | 1
-    return _filter_reflected(x, np.asarray(signal.firwin(n_taps, cutoffs, pass_zero=True, fs=sfreq)))
+    taps = _ideal(n_taps, np.array([0.0, *cutoffs, sfreq / 2]) / (sfreq / 2)) * np.hamming(n_taps)
+    return _filter_reflected(x, taps / taps.sum())
 
 
 def reflect(x: np.ndarray, before: int, after: int) -> np.ndarray:
@@ -132,9 +152,9 @@ def detect_mains(x: np.ndarray, sfreq: float, *, candidates: tuple[float, ...] =
 
     x has shape (n_chans, n_times) and any unit; candidates at or above the Nyquist frequency are not looked for.
     """
-    n_fft = min(x.shape[-1], int(4 * sfreq))
-    freqs, power = signal.welch(x, sfreq, nperseg=n_fft, axis=-1)
-    level = np.log10(np.median(power, axis=0) + np.finfo(np.float64).tiny)
+    window_s = min(x.shape[-1] / sfreq, 4.0)
+    freqs, _, power = stft_power(x, sfreq, window_s=window_s, step_s=window_s / 2)
+    level = np.log10(np.median(power.mean(axis=-1), axis=0) + np.finfo(np.float64).tiny)
     best, best_db = None, 6.0
     for mains_hz in candidates:
         if mains_hz + 5 >= sfreq / 2:

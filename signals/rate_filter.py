@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-from scipy import fft, signal
+from scipy import fft
 
 from signals.filters import ANTIALIAS_DB, antialias_taps, band_taps, mains_harmonics, resampling_ratio
 
@@ -162,9 +162,23 @@ def _response(
     n_bins = (min(n_native, n_new) + 1) // 2
     lowpass = antialias_taps(up, down, attenuation_db=antialias_db)
     top = 2.0 * n_bins / (n_native * up)  # of the lattice's Nyquist frequency
-    spectrum = signal.zoom_fft(lowpass, [0.0, top], m=n_bins)
+    spectrum = _zoomed(lowpass, top, n_bins)
     centre = np.exp(1j * np.pi * (lowpass.size // 2) * top * np.arange(n_bins) / n_bins)
     return np.repeat(response[:n_bins] * (spectrum * centre).real * (up / down), 2).astype(np.float32)
+
+
+def _zoomed(x: np.ndarray, top: float, n_bins: int) -> np.ndarray:
+    """Return the spectrum of x at `n_bins` frequencies from 0 up to `top` of Nyquist, that excluded.
+
+    Bluestein's chirp transform (1970, doi:10.1109/TAU.1970.1162132), as in `scipy.signal.zoom_fft`.
+    """
+    chirp = np.exp(-0.5j * np.pi * (top / n_bins) * np.arange(max(n_bins, x.size), dtype=np.float64) ** 2)
+    n_fft = fft.next_fast_len(n_bins + x.size - 1)
+    kernel = np.zeros(n_fft, dtype=np.complex128)
+    kernel[:n_bins] = chirp[:n_bins].conj()
+    kernel[n_fft - x.size + 1 :] = chirp[x.size - 1 : 0 : -1].conj()
+    bins = fft.fft(x * chirp[: x.size], n_fft) * fft.fft(kernel)
+    return np.asarray(fft.ifft(bins)[:n_bins] * chirp[:n_bins])
 
 
 def polyphase(
@@ -180,5 +194,7 @@ def polyphase(
         raise ValueError(f"output {start} lies before the reach of native sample {first}")
     n_skip = -(-ahead // down)
     kernel = np.concatenate([np.zeros(n_skip * down - ahead), taps * up]).astype(x.dtype)
-    y = signal.upfirdn(kernel, x, up, down, axis=-1)[..., n_skip : n_skip + stop - start]
+    from scipy.signal import upfirdn  # importing it takes a second, and few rates come here
+
+    y = upfirdn(kernel, x, up, down, axis=-1)[..., n_skip : n_skip + stop - start]
     return np.pad(y, [(0, 0)] * (y.ndim - 1) + [(0, stop - start - y.shape[-1])])

@@ -5,7 +5,6 @@ from functools import lru_cache
 
 import numpy as np
 from scipy import fft
-from scipy.signal.windows import dpss, hann
 
 CHAINS: dict[str, tuple[tuple[str, str], ...]] = {
     "LL": (("Fp1", "F7"), ("F7", "T3"), ("T3", "T5"), ("T5", "O1")),
@@ -167,12 +166,14 @@ def _frames(x: np.ndarray, sfreq: float, n_window: int, n_step: int) -> tuple[np
 
 @lru_cache(maxsize=8)
 def _hann(n_window: int, dtype: np.dtype) -> np.ndarray:
-    return np.asarray(hann(n_window, sym=False).astype(dtype))
+    return np.hanning(n_window + 1)[:-1].astype(dtype)
 
 
 @lru_cache(maxsize=8)
 def _taper_basis(n_window: int, sfreq: float, f_min: float, f_max: float, n_bins: int) -> np.ndarray:
     """Return cosines and sines under each taper, scaled to density, shape (n_window, 3 tapers x 2 x n_bins)."""
+    from scipy.signal.windows import dpss
+
     tapers = dpss(n_window, NW=2, Kmax=3)
     phase = 2 * np.pi * np.arange(n_window)[:, None] * np.linspace(f_min, f_max, n_bins) / sfreq
     waves = np.concatenate([np.cos(phase), np.sin(phase)], axis=1)
