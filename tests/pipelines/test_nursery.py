@@ -1,4 +1,4 @@
-"""Workers that are forks of the run, in processes of their own: a test process has threads and cannot be forked."""
+"""Workers that are forks of the run, and how little it imports; in other processes, for a test cannot be forked."""
 
 import os
 import subprocess
@@ -64,3 +64,18 @@ def test_a_process_with_threads_starts_workers_anew():
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stdout.splitlines() == ["False"] * 8 + ["ended"]
+
+
+def test_a_run_imports_neither_what_beam_tries_nor_what_filters_do_not_need():
+    code = (
+        "import sys, pipelines.preprocess\n"
+        "from pipelines.lean_beam import UNUSED\n"
+        "found = [name for name in (*UNUSED, 'scipy.signal', 'scipy.stats') if name in sys.modules]\n"
+        "import pandas  # what was left out is there for others\n"
+        "sys.exit(', '.join(found) or 0)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False,
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, "")
