@@ -98,39 +98,14 @@ def plan_recording(
 
     Raises UnreadableError with a reason code for a recording that cannot be used under this profile.
     """
-    found = find_electrodes(recording.ch_names, recording.sensor_types)
-    if not found.picks:
-        raise UnreadableError("no_eeg_channels", f"no 10-20 electrode among {list(recording.ch_names)[:8]}")
-    rates = Counter(recording.sfreqs[pick] for pick in found.picks)
-    native_sfreq = max(rates, key=lambda rate: (rates[rate], rate))
-    _check_rate(native_sfreq, profile)
-    kept = [i for i, pick in enumerate(found.picks) if recording.sfreqs[pick] == native_sfreq]
-    derivations = tuple(found.derivations[i] for i in kept)
-    try:
-        fit = harmoniser(derivations, profile.signal.scalp, profile.reference)
-    except UndefinedReferenceError as error:
-        raise UnreadableError("undefined_reference", f"{profile.reference}: {error}") from error
-    n_measured = int((fit.ch_state == MEASURED).sum())
-    if found.is_bipolar and n_measured < MIN_FOR_SPLINES:
-        raise UnreadableError("bipolar_montage", f"the pairs connect only {n_measured} electrodes of the montage")
-    if n_measured < profile.min_measured:
-        raise UnreadableError("too_few_channels", f"{n_measured} measured, the profile asks for {profile.min_measured}")
-    picks = tuple(found.picks[i] for i in kept)
-    recorded = recorded_references(derivations)
+    electrodes = _electrodes(recording, profile)
+    recorded = recorded_references(electrodes.derivations)
+    native_sfreq = electrodes.native_sfreq
     longest_s = max(segment.duration_s for segment in recording.segments)
     if longest_s < profile.window_s - 2 / native_sfreq:  # a file may fall short of its last sample
         raise too_short(longest_s, profile)
-    notes = (*recording.notes, *["mixed_rates"] * (len(rates) > 1), *["mixed_references"] * (len(recorded) > 1))
-    bad = {} if found.is_bipolar or not profile.repair_bad_channels else _bad(recording, picks, derivations)
-    named = tuple((derivations[row].anode, "+".join(reasons)) for row, reasons in bad.items())
-    if bad:
-        good = [i for i in range(len(picks)) if i not in bad]
-        fewer = harmoniser(tuple(derivations[i] for i in good), profile.signal.scalp, profile.reference)
-        if _repairable(fewer.ch_state, fit.ch_state, len(good), profile):
-            picks, derivations = tuple(picks[i] for i in good), tuple(derivations[i] for i in good)
-            notes += ("bad_channels_repaired",)
-        else:
-            notes += ("bad_channels_kept",)
+    picks, derivations, bad, noted = _without_bad(recording, electrodes, profile)
+    notes = (*recording.notes, *electrodes.notes, *["mixed_references"] * (len(recorded) > 1), *noted)
     look = _look(recording, picks)
     mains_hz = mains_hz if mains_hz is not None else recording.mains_hz
     amplitude_uv = _check_plausible(look, native_sfreq)
@@ -150,7 +125,7 @@ def plan_recording(
         notes=(*notes, *unusable),
         source_reference=recording.reference or "/".join(sorted(recorded)),
         amplitude_uv=amplitude_uv,
-        bad_channels=named,
+        bad_channels=bad,
         sensors=sensors,
     )
     return _with_removal(recording, plan) if profile.cleaning.ica else plan
@@ -174,10 +149,69 @@ def _sensors(recording: Recording, profile: Profile) -> tuple[tuple[SensorPlan, 
     return tuple(plans), tuple(notes)
 
 
-def _bad(recording: Recording, picks: Sequence[int], derivations: Sequence[Derivation]) -> dict[int, tuple[str, ...]]:
-    """Return the bad electrodes by place among the picks, with reasons."""
+@dataclass(frozen=True, kw_only=True)
+class _Electrodes:
+    """The channels of a recording that are electrodes of one rate, and what becomes of them."""
+
+    picks: tuple[int, ...]
+    derivations: tuple[Derivation, ...]
+    native_sfreq: float
+    is_bipolar: bool
+    ch_state: np.ndarray
+    """States of the modality's channels that these electrodes would give."""
+    notes: tuple[str, ...]
+
+
+def _electrodes(recording: Recording, profile: Profile) -> _Electrodes:
+    """Return the electrodes at the rate that most of them have; raises UnreadableError where they do not do."""
+    found = find_electrodes(recording.ch_names, recording.sensor_types)
+    if not found.picks:
+        raise UnreadableError("no_eeg_channels", f"no 10-20 electrode among {list(recording.ch_names)[:8]}")
+    rates = Counter(recording.sfreqs[pick] for pick in found.picks)
+    native_sfreq = max(rates, key=lambda rate: (rates[rate], rate))
+    _check_rate(native_sfreq, profile)
+    kept = [i for i, pick in enumerate(found.picks) if recording.sfreqs[pick] == native_sfreq]
+    derivations = tuple(found.derivations[i] for i in kept)
+    try:
+        fit = harmoniser(derivations, profile.signal.scalp, profile.reference)
+    except UndefinedReferenceError as error:
+        raise UnreadableError("undefined_reference", f"{profile.reference}: {error}") from error
+    n_measured = int((fit.ch_state == MEASURED).sum())
+    if found.is_bipolar and n_measured < MIN_FOR_SPLINES:
+        raise UnreadableError("bipolar_montage", f"the pairs connect only {n_measured} electrodes of the montage")
+    if n_measured < profile.min_measured:
+        raise UnreadableError("too_few_channels", f"{n_measured} measured, the profile asks for {profile.min_measured}")
+    return _Electrodes(
+        picks=tuple(found.picks[i] for i in kept),
+        derivations=derivations,
+        native_sfreq=native_sfreq,
+        is_bipolar=found.is_bipolar,
+        ch_state=fit.ch_state,
+        notes=("mixed_rates",) if len(rates) > 1 else (),
+    )
+
+
+def _without_bad(
+    recording: Recording, electrodes: _Electrodes, profile: Profile
+) -> tuple[tuple[int, ...], tuple[Derivation, ...], tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Return picks and derivations without the bad electrodes, those with their reasons, and a note.
+
+    They stay where the recording would not be one without them.
+    """
+    picks, derivations = electrodes.picks, electrodes.derivations
+    if electrodes.is_bipolar or not profile.repair_bad_channels:
+        return picks, derivations, (), ()
     positions = electrode_positions([derivation.anode for derivation in derivations])
-    return bad_channels(look_at(recording, picks), recording.sfreqs[picks[0]], positions=positions)
+    bad = bad_channels(look_at(recording, picks), electrodes.native_sfreq, positions=positions)
+    if not bad:
+        return picks, derivations, (), ()
+    named = tuple((derivations[row].anode, "+".join(reasons)) for row, reasons in bad.items())
+    good = [i for i in range(len(picks)) if i not in bad]
+    fewer = harmoniser(tuple(derivations[i] for i in good), profile.signal.scalp, profile.reference)
+    if not _repairable(fewer.ch_state, electrodes.ch_state, len(good), profile):
+        return picks, derivations, named, ("bad_channels_kept",)
+    picks, derivations = tuple(picks[i] for i in good), tuple(derivations[i] for i in good)
+    return picks, derivations, named, ("bad_channels_repaired",)
 
 
 def _repairable(after: np.ndarray, before: np.ndarray, n_good: int, profile: Profile) -> bool:
