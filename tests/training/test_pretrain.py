@@ -124,8 +124,8 @@ def test_non_finite_loss_stops_before_the_step_and_names_it(
 ) -> None:
     real = pretrain_batches.pretrain_batch
 
-    def poisoned(shards: Shards, micro: MicroBatch, *arguments: object) -> dict[str, torch.Tensor]:
-        batch = real(shards, micro, *arguments)
+    def poisoned(shards: Shards, micro: MicroBatch, *arguments: object, **named: object) -> dict[str, torch.Tensor]:
+        batch = real(shards, micro, *arguments, **named)
         if 8 in micro.samples:  # sample 8 belongs to the third step of four
             batch["x_BCT"] = batch["x_BCT"] * float("inf")
         return batch
