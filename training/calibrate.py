@@ -1,11 +1,16 @@
 """What held-out windows say of how far a model can be believed, kept beside the model for its bundle.
 
-    python -m training.calibrate --predictions F.parquet --model DIR [--of encoder] [--alpha 0.1] [--risk 0.1]
+    python -m training.calibrate --predictions F.parquet --model DIR [--of encoder] [--fit-to votes | majority]
+                                 [--alpha 0.1] [--risk 0.1]
 
 F.parquet holds predictions on patients that the model which spoke was not trained on: out of fold (training.loso,
 training.crossval), or of a calibration set apart (training.predict). Others are refused. DIR/calibration.json gets
 temperature, conformal thresholds on tempered probabilities, the confidence below which to keep silent, and the digest
 of the split. `training.loso` does this for its final model by itself.
+
+The temperature is fitted to the votes, or to the majority label. Where experts disagree more than a model errs, the two
+ask for opposite things: votes for the experts' own doubt (KL), the majority label for a confidence that is the share of
+answers that agree with most experts (ECE). It changes no decision. Labels without votes are the same for both.
 """
 
 import argparse
@@ -13,7 +18,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -33,6 +38,7 @@ from training.command import check_model_dir, run_main
 
 PROG = "training.calibrate"
 CALIBRATION = "calibration.json"
+FitTo = Literal["votes", "majority"]
 RISK = 0.1
 _CROSS_FOLDS = 5
 
@@ -44,27 +50,40 @@ def check_held_out(predictions: Predictions) -> None:
             raise ValueError(f"these are no held-out predictions: {finding.message}")
 
 
-def calibration_of(predictions: Predictions, model: str, *, alpha: float = ALPHA, risk: float = RISK) -> dict[str, Any]:
+def temperature_targets(frame: pd.DataFrame, classes: tuple[str, ...], fit_to: FitTo) -> np.ndarray:
+    """Return what a temperature is fitted to, float64, (n_windows, n_classes): vote shares, or the label as one-hot."""
+    return targets(frame, classes) if fit_to == "votes" else np.eye(len(classes))[_true_index(frame, classes)]
+
+
+def calibration_of(
+    predictions: Predictions, model: str, *, fit_to: FitTo = "votes", alpha: float = ALPHA, risk: float = RISK
+) -> dict[str, Any]:
     """Return the content of calibration.json from one model's held-out predictions.
 
-    "before" and "after" are over folds of whole patients: each is tempered by what the others say. Thresholds are in
-    the order of classes; a rare class that cannot be calibrated is in every set (0). Raises ValueError for a model that
-    the file does not hold, for predictions that are not held out, and for fewer than two patients.
+    "before" and "after" are over folds of whole patients: each is tempered by what the others say; "after" tells it for
+    every target that a temperature can be fitted to, all measured alike (ECE of the label, KL to the votes). Thresholds
+    are in the order of classes; a rare class that cannot be calibrated is in every set (0). Raises ValueError for a
+    model that the file does not hold, for predictions that are not held out, and for fewer than two patients.
     """
     check_held_out(predictions)
     if model not in predictions.models:
         raise ValueError(f"model {model!r} is not among {', '.join(predictions.models)}")
     frame, classes = predictions.of(model), predictions.classes
     prob, target = probabilities(frame, classes), targets(frame, classes)
-    true_index = frame["label"].map({name: k for k, name in enumerate(classes)}).to_numpy(dtype=np.int64)
-    temperature = fit_temperature(prob, target)
+    true_index = _true_index(frame, classes)
+    fits = {kind: temperature_targets(frame, classes, kind) for kind in get_args(FitTo)}
+    temperature = fit_temperature(prob, fits[fit_to])
     scaled = tempered(prob, temperature)
     subjects = frame["subject_id"].to_numpy(dtype=str)
-    after = cross_tempered(prob, target, subjects, n_folds=_CROSS_FOLDS, seed=0)
+    after = {
+        kind: _scores(frame, classes, cross_tempered(prob, fit, subjects, n_folds=_CROSS_FOLDS, seed=0), target)
+        for kind, fit in fits.items()
+    }
     confidence, wrong = mistakes(scaled, true_index)
     kept = abstention(1.0 - confidence, wrong, risk=risk)
     return {
         "temperature": temperature,
+        "fitted_to": fit_to,
         "conformal": {
             "method": METHODS[1],
             "alpha": alpha,
@@ -76,8 +95,12 @@ def calibration_of(predictions: Predictions, model: str, *, alpha: float = ALPHA
         "classes": list(classes),
         "fitted_on": {"model": model, "n_windows": len(frame), "n_subjects": len(np.unique(subjects))},
         "before": _scores(frame, classes, prob, target),
-        "after": _scores(frame, classes, after, target),
+        "after": after,
     }
+
+
+def _true_index(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+    return frame["label"].map({name: k for k, name in enumerate(classes)}).to_numpy(dtype=np.int64)
 
 
 def _scores(frame: pd.DataFrame, classes: tuple[str, ...], prob: np.ndarray, target: np.ndarray) -> dict[str, float]:
@@ -94,11 +117,15 @@ def write_calibration(folder: Path, calibration: dict[str, Any]) -> None:
 
 def summary(calibration: dict[str, Any]) -> str:
     """Return what was found, for a terminal."""
-    before, after, below = calibration["before"], calibration["after"], calibration["abstain_below"]
+    before, below = calibration["before"], calibration["abstain_below"]
+    fits = "; ".join(
+        f"fitted to {kind}: ECE {before['ece']:.3f} -> {after['ece']:.3f}, KL {before['kl']:.3f} -> {after['kl']:.3f}"
+        for kind, after in calibration["after"].items()
+    )
     silent = "never sure enough" if below is None else f"silent below a confidence of {below:.2f}"
     return (
-        f"temperature {calibration['temperature']:.3f}: ECE {before['ece']:.3f} -> {after['ece']:.3f}, "
-        f"KL {before['kl']:.3f} -> {after['kl']:.3f} on other patients; {silent}, which answers "
+        f"temperature {calibration['temperature']:.3f}, fitted to {calibration['fitted_to']}; on other patients, "
+        f"{fits}; {silent}, which answers "
         f"{calibration['abstention']['coverage']:.0%} with at most {calibration['abstention']['risk']:.0%} mistakes"
     )
 
@@ -112,7 +139,7 @@ def calibrate(given: argparse.Namespace) -> None:
         raise ValueError(
             f"{folder} was made for task {config.get('task')!r}, the predictions are of {predictions.task!r}"
         )
-    calibration = calibration_of(predictions, given.of, alpha=given.alpha, risk=given.risk)
+    calibration = calibration_of(predictions, given.of, fit_to=given.fit_to, alpha=given.alpha, risk=given.risk)
     write_calibration(folder, {**calibration, "predictions_sha256": file_sha256(given.predictions)})
     print(summary(calibration))  # noqa: T201
 
@@ -130,6 +157,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--predictions", type=Path, required=True, help="predictions on patients not trained on")
     parser.add_argument("--model", type=Path, required=True, help="folder of the model that gets calibration.json")
     parser.add_argument("--of", default="encoder", help="whose rows of the predictions are meant")
+    parser.add_argument(
+        "--fit-to", choices=get_args(FitTo), default="votes", help="what the temperature brings nearest: KL, or ECE"
+    )
     parser.add_argument("--alpha", type=_share, default=ALPHA, help="share of labels that prediction sets may miss")
     parser.add_argument("--risk", type=_share, default=RISK, help="share of mistakes among the answers that are given")
     given = parser.parse_args(sys.argv[1:] if argv is None else argv)

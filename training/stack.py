@@ -49,9 +49,11 @@ def joined(files: Sequence[Predictions]) -> Predictions:
         if both := sorted(set(first.models) & set(other.models) - {PRIOR}):
             raise ValueError(f"models {both} are in more than one file")
     frames = [first.frame, *(other.frame[other.frame["model"] != PRIOR] for other in files[1:])]
+    models = {name: about for file in files for name, about in file.meta.get("models", {}).items()}
     return Predictions(
-        frame=pd.concat(frames, ignore_index=True), task=first.task, classes=first.classes, meta=dict(first.meta)
-    )
+        frame=pd.concat(frames, ignore_index=True), task=first.task, classes=first.classes,
+        meta={**first.meta, "models": models},
+    )  # fmt: skip
 
 
 def check_stackable(predictions: Predictions, members: Sequence[str]) -> None:

@@ -120,11 +120,14 @@ def test_leaks_are_refused(members: Predictions) -> None:
 
 
 def test_files_of_other_folds_are_not_joined(members: Predictions) -> None:
-    one = Predictions(frame=members.frame[members.frame["model"] == "sees-a"], task="six-class", classes=CLASSES,
-                      meta=members.meta)  # fmt: skip
-    two = Predictions(frame=members.frame[members.frame["model"] == "sees-b"], task="six-class", classes=CLASSES,
-                      meta=members.meta)  # fmt: skip
-    assert joined([one, two]).models == ("sees-a", "sees-b")
+    one, two = (
+        Predictions(frame=members.frame[members.frame["model"] == name], task="six-class", classes=CLASSES,
+                    meta={**members.meta, "models": {name: {"fit_cpu_s": seconds}}})
+        for name, seconds in (("sees-a", 1.0), ("sees-b", 2.0))
+    )  # fmt: skip
+    both = joined([one, two])
+    assert both.models == ("sees-a", "sees-b")
+    assert both.meta["models"] == {"sees-a": {"fit_cpu_s": 1.0}, "sees-b": {"fit_cpu_s": 2.0}}
     other = Predictions(frame=two.frame, task="six-class", classes=CLASSES, meta={"folds": members.meta["folds"][:2]})
     with pytest.raises(ValueError, match="made on different folds"):
         joined([one, other])
@@ -174,10 +177,28 @@ def test_calibration_undoes_overconfidence_and_says_for_whom_it_holds(members: P
     assert found["temperature"] == pytest.approx(3.0, rel=1e-3)
     assert found["split_digest"] == "0" * 64
     assert len(found["conformal"]["thresholds"]) == 3
-    assert found["after"]["kl"] < 0.1 * found["before"]["kl"]
+    assert found["after"]["votes"]["kl"] < 0.1 * found["before"]["kl"]
     assert (found["abstain_below"], found["abstention"]["coverage"]) == (pytest.approx(target.max()), 1.0)
     with pytest.raises(ValueError, match="model 'encoder' is not among sees-a"):
         calibration_of(sharp, "encoder")
+
+
+def test_a_temperature_fits_the_votes_or_the_majority(members: Predictions) -> None:
+    # Says the votes themselves, 0.93 for the label, and is always right: votes ask for a temperature of 1 and leave an
+    # ECE of 0.07; the majority label asks for certainty, which is far from the votes.
+    frame = members.of("sees-a")
+    target = targets(frame, CLASSES)
+    frame[[f"prob_{c}" for c in CLASSES]] = target
+    honest = Predictions(frame=frame, task="six-class", classes=CLASSES, meta=members.meta)
+    votes, majority = (calibration_of(honest, "sees-a", fit_to=kind) for kind in ("votes", "majority"))
+    assert (votes["fitted_to"], majority["fitted_to"]) == ("votes", "majority")
+    assert votes["temperature"] == pytest.approx(1.0, abs=1e-3)
+    assert majority["temperature"] < 0.2
+    assert votes["after"] == majority["after"]  # both are told, whichever is taken
+    after = votes["after"]
+    assert after["votes"]["ece"] == pytest.approx(1 - target.max(), abs=1e-3)
+    assert after["majority"]["ece"] < 0.05 < after["votes"]["ece"]
+    assert after["votes"]["kl"] < 1e-4 < 0.1 < after["majority"]["kl"]
 
 
 def test_calibration_lies_beside_the_model(
@@ -193,7 +214,10 @@ def test_calibration_lies_beside_the_model(
     written = json.loads((model / "calibration.json").read_text())
     assert written["fitted_on"] == {"model": "sees-b", "n_windows": 240, "n_subjects": 24}
     assert len(written["predictions_sha256"]) == 64
-    assert "on other patients" in capfd.readouterr().out
+    assert "fitted to votes; on other patients, fitted to votes: ECE" in capfd.readouterr().out
+    calibrate.main([*base, "--fit-to", "majority"])
+    assert json.loads((model / "calibration.json").read_text())["fitted_to"] == "majority"
+    assert "fitted to majority; on other patients" in capfd.readouterr().out
     (model / "config.json").write_text('{"task": "sleep"}')
     (model / "calibration.json").unlink()
     for wrong in (base, [*base, "--alpha", "2"], [*base[:3], str(tmp_path)]):
