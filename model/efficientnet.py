@@ -16,7 +16,7 @@ from transformers import EfficientNetConfig, EfficientNetModel
 from model.networks import NetworkShape
 from signals.spectrograms import CHAINS, REGIONAL_FREQS, REGIONAL_STEP_S
 
-Layout = Literal["channels", "tiled"]
+Layout = Literal["channels", "placed", "tiled"]
 B3 = {"width": 1.2, "depth": 1.4}
 LOG_RANGE = (-2.0, 4.0)
 """log10 of µV²/Hz outside of this are cut off: silence, and electrodes that fell off."""
@@ -41,18 +41,22 @@ class SpectrogramNet(nn.Module):
         layout: Layout = "channels",
         image_size: tuple[int, int] = (128, 128),
         drop_connect: float = 0.2,
+        n_regions: int = len(CHAINS),
+        n_freqs: int = len(REGIONAL_FREQS),
+        log_range: tuple[float, float] = LOG_RANGE,
     ) -> None:
         """Take EfficientNet's coefficients and how regions make an image.
 
-        layout: "channels" gives every region a channel, and one more to the label's span; "tiled" puts the regions
+        layout: "channels" gives every region a channel, and one more to the label's span; "placed" one more to the
+        place on the frequency axis instead, which convolutions do not know (Liu et al. 2018); "tiled" puts the regions
         below each other in three equal channels, which is what pretrained weights need.
         image_size: bins and columns that a spectrogram is brought to, (height of one region, width).
         """
         super().__init__()
-        self.shape, self.layout, self.image_size = shape, layout, tuple(image_size)
-        self.register_buffer("mean_F1", torch.zeros(len(REGIONAL_FREQS), 1))
-        self.register_buffer("spread_F1", torch.ones(len(REGIONAL_FREQS), 1))
-        n_channels = len(CHAINS) + 1 if layout == "channels" else 3
+        self.shape, self.layout, self.log_range, self.image_size = shape, layout, log_range, tuple(image_size)
+        self.register_buffer("mean_F1", torch.zeros(n_freqs, 1))
+        self.register_buffer("spread_F1", torch.ones(n_freqs, 1))
+        n_channels = 3 if layout == "tiled" else n_regions + 1
         self.features = _fresh(n_channels=n_channels, width=width, depth=depth, drop_connect=drop_connect)
         self.fresh = True
         """Whether the weights are drawn, not loaded."""
@@ -72,13 +76,17 @@ class SpectrogramNet(nn.Module):
         Log power less what is usual at its frequency, and less the window's own level (skull, amplifier).
         """
         present_BRFS = torch.isfinite(spectrogram_BRFS)
-        log_BRFS = torch.where(present_BRFS, spectrogram_BRFS, 0.0).clamp(*LOG_RANGE)
+        log_BRFS = torch.where(present_BRFS, spectrogram_BRFS, 0.0).clamp(*self.log_range)
         scaled_BRFS = torch.where(present_BRFS, (log_BRFS - self.mean_F1) / self.spread_F1, 0.0)
         n_B111 = present_BRFS.sum((1, 2, 3), keepdim=True).clamp(min=1)
         level_B111 = scaled_BRFS.sum((1, 2, 3), keepdim=True) / n_B111
         image_BRFS = torch.where(present_BRFS, scaled_BRFS - level_B111, 0.0)
         if self.layout == "channels":
             image_BRFS = torch.cat([image_BRFS, self._span(image_BRFS)], 1)
+        elif self.layout == "placed":
+            place_F1 = torch.linspace(-1.0, 1.0, image_BRFS.shape[2], device=image_BRFS.device)[:, None]
+            place_B1FS = place_F1.to(image_BRFS).expand(image_BRFS.shape[0], 1, -1, image_BRFS.shape[3])
+            image_BRFS = torch.cat([image_BRFS, place_B1FS], 1)
         image_BRHW = nn.functional.interpolate(image_BRFS, size=self.image_size, mode="bilinear", antialias=True)
         if self.layout == "tiled":
             image_BRHW = image_BRHW.flatten(1, 2)[:, None].expand(-1, 3, -1, -1)
@@ -100,7 +108,7 @@ class SpectrogramNet(nn.Module):
 
         Fresh weights begin their averages with these windows too.
         """
-        log_FN = spectrogram_BRFS.clamp(*LOG_RANGE).permute(2, 0, 1, 3).flatten(1)
+        log_FN = spectrogram_BRFS.clamp(*self.log_range).permute(2, 0, 1, 3).flatten(1)
         present_FN = torch.isfinite(log_FN)
         n_F1 = present_FN.sum(1, keepdim=True).clamp(min=1)
         mean_F1 = torch.where(present_FN, log_FN, 0.0).sum(1, keepdim=True) / n_F1

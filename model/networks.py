@@ -20,6 +20,8 @@ class NetworkShape:
     """The stretch that the label speaks of, seconds from the window's start; None for the whole window."""
     window_s: float | None = None
     """Length of the task's windows, seconds."""
+    ch_names: tuple[str, ...] = ()
+    """What the channels are called, where they are electrodes."""
 
 
 class SpanPool(nn.Module):

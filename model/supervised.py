@@ -19,6 +19,7 @@ from model.eegnet import EEGNet
 from model.efficientnet import SpectrogramNet
 from model.networks import NetworkShape
 from model.resnet_gru import ResNetGRU
+from model.scalogram import ScalogramNet
 from model.view import View
 from signals.modality import Modality
 from signals.normalise import Normaliser
@@ -29,8 +30,10 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "resnet_gru": ResNetGRU,
     "efficientnet_b3": SpectrogramNet,
     "efficientnet_small": partial(SpectrogramNet, width=0.5, depth=0.5, image_size=(128, 32), drop_connect=0.0),
+    "efficientnet_scalogram": ScalogramNet,
 }
-"""Networks by name; "efficientnet_small" is the same network cut down for a CPU."""
+"""Networks by name; "efficientnet_small" is the same network cut down for a CPU, "efficientnet_scalogram" makes its
+image from samples."""
 SPECTROGRAM_NETWORKS = frozenset({"efficientnet_b3", "efficientnet_small"})
 """Networks that read regional spectrograms instead of samples."""
 SCHEMA_VERSION = 1
@@ -91,6 +94,7 @@ class Supervised(PreTrainedModel):
             n_classes=len(config.classes),
             span_s=config.label_span_s,
             window_s=config.window_s,
+            ch_names=self.view.ch_names,
         )
         self.network = NETWORKS[config.network](shape, dropout=config.dropout, **config.options)
         self.post_init()

@@ -42,10 +42,10 @@ class View(nn.Module):
         if soft_clip < 0:
             raise ValueError(f"soft_clip={soft_clip} must not be below 0")
         self.is_bipolar, self.low_pass_hz, self.soft_clip = derivation != "referential", low_pass_hz, soft_clip
-        self.n_chans = modality.n_chans
+        self.n_chans, self.ch_names = modality.n_chans, tuple(modality.ch_names)
         if self.is_bipolar:
             self.register_buffer("pairs_DC", torch.from_numpy(bipolar_matrix(modality.ch_names)))
-            self.n_chans = len(self.pairs_DC)
+            self.n_chans, self.ch_names = len(self.pairs_DC), ()
         if low_pass_hz:
             half = round(3.3 * modality.sfreq / (2 * _TRANSITION * low_pass_hz))
             taps = firwin(2 * half + 1, low_pass_hz, fs=modality.sfreq)

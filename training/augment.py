@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from signals.modality import Modality
-from signals.spectrograms import CHAINS, REGIONAL_STEP_S
+from signals.spectrograms import CHAINS, REGIONAL_FREQS, REGIONAL_STEP_S
 from signals.windows import ABSENT, MEASURED
 
 _TOLERANCE = 0.01
 STOP_HZ = (8.0, 40.0)
 """Bands are stopped in here: rhythmic delta and the rate of discharges, which tell the classes apart, lie below."""
 _STOP_WIDTH_HZ = 2.0
+EQUALISER_HZ = np.geomspace(0.5, 40.0, 6)
+"""Where a random frequency response has its knots."""
 _MASK_S = 5.0
 _CHAIN_MIRROR = [list(CHAINS).index(name) for name in ("RL", "LL", "RP", "LP")]
 """For each chain the number of its opposite."""
@@ -49,6 +51,7 @@ class Augmentation:
     time_shift_s: float = 0.0
     time_mask: float = 0.0
     band_stop: float = 0.0
+    equaliser_sd: float = 0.0
 
     def __post_init__(self) -> None:
         start_s, stop_s = self.span_s or (0.0, self.window_s)
@@ -74,6 +77,7 @@ class Augmentation:
             shift_s=shift_s,
             masked_s=self._mask(rng) if self.time_mask and rng.random() < self.time_mask else None,
             stopped_hz=self._stop(rng) if self.band_stop and rng.random() < self.band_stop else None,
+            response=rng.normal(0.0, self.equaliser_sd, len(EQUALISER_HZ)) if self.equaliser_sd else None,
         )
 
     def _mask(self, rng: np.random.Generator) -> tuple[float, float]:
@@ -95,6 +99,8 @@ class Augmentation:
             x, ch_state = x[self.mirror_with], ch_state[self.mirror_with]
         if changes.stopped_hz is not None:
             x = without_band(x, self.sfreq, changes.stopped_hz)
+        if changes.response is not None:
+            x = equalised(x, self.sfreq, changes.response)
         if n_shift := round(changes.shift_s * self.sfreq):
             x = shifted(x, n_shift)
         x = x * np.float32(changes.gain)
@@ -113,6 +119,9 @@ class Augmentation:
         """
         log_RFS = log_RFS[_CHAIN_MIRROR] if changes.mirrored else log_RFS
         log_RFS = log_RFS + np.float32(2 * np.log10(changes.gain))
+        if changes.response is not None:
+            log_gain_F = log_response(REGIONAL_FREQS, changes.response)
+            log_RFS = log_RFS + np.float32(2 / np.log(10)) * log_gain_F[:, None].astype(np.float32)
         if n_shift := round(changes.shift_s / REGIONAL_STEP_S):
             log_RFS = shifted(log_RFS, n_shift)
         if changes.masked_s is not None:
@@ -133,6 +142,23 @@ class Changes:
     shift_s: float
     masked_s: tuple[float, float] | None
     stopped_hz: tuple[float, float] | None
+    response: np.ndarray | None
+    """Natural logarithm of the gain at `EQUALISER_HZ`."""
+
+
+def log_response(freqs: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """Return the logarithm of a gain at any frequencies, straight between knots on a logarithmic axis of frequency."""
+    return np.interp(np.log(np.maximum(freqs, EQUALISER_HZ[0])), np.log(EQUALISER_HZ), knots)
+
+
+def equalised(x: np.ndarray, sfreq: float, knots: np.ndarray) -> np.ndarray:
+    """Return x, float32, shape (n_chans, n_times), through an amplifier of another frequency response, zero-phase.
+
+    All channels alike, and as large as before in all: what is left of who was recorded, and with what, is less.
+    """
+    gain = np.exp(log_response(np.fft.rfftfreq(x.shape[-1], 1 / sfreq), knots))
+    changed = np.fft.irfft(np.fft.rfft(x, axis=-1) * gain, n=x.shape[-1], axis=-1)
+    return (changed * np.sqrt((x**2).mean() / max((changed**2).mean(), 1e-12))).astype(np.float32)
 
 
 def shifted(x: np.ndarray, n: int) -> np.ndarray:

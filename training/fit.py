@@ -15,6 +15,7 @@ from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder
 from model.freezing import freeze
 from model.saved import TaskModel
+from model.scalogram import ScalogramNet
 from model.supervised import Supervised, new_network
 from signals.normalise import Normaliser
 from signals.version import code_version
@@ -142,8 +143,11 @@ def fit_network(
     )
     if reads_spectrogram(model):
         spectra = spectra or Spectrograms(data.shards)
-        shown = spectra.batch(data.windows[_some(train)])
-        model.network.standardise(torch.from_numpy(shown))
+        model.network.standardise(torch.from_numpy(spectra.batch(data.windows[_some(train)])))
+    elif isinstance(model.network, ScalogramNet):
+        shown = data.shards.batch(data.windows[_some(train)], model.normaliser)
+        x_BCT, ch_state_BC = torch.from_numpy(shown.x_BCT), torch.from_numpy(shown.ch_state_BC)
+        model.network.standardise(model.view(x_BCT, ch_state_BC))
     return learn(
         model, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name, spectra=spectra,
         checkpoints=checkpoints,

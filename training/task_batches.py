@@ -48,6 +48,7 @@ class TaskBatches:
             time_shift_s=recipe.time_shift_s,
             time_mask=recipe.time_mask,
             band_stop=recipe.band_stop,
+            equaliser_sd=recipe.equaliser_sd,
         )
         self._normaliser = model.normaliser
         self._row_of = {int(window): row for row, window in enumerate(data.windows)}

@@ -93,6 +93,21 @@ def test_it_learns_from_fresh_weights_and_is_asked_as_it_was_trained():
     assert (asked.argmax(1) == target).all()
 
 
+def test_averages_are_those_of_many_batches():
+    # transformers' own momentum is 0.99 in TensorFlow's sense; torch's 0.99 would keep the last batch and little else
+    net = SpectrogramNet(SHAPE, **TINY)
+    net.standardise(torch.randn(6, 4, 100, 25))
+    norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert norms
+    assert {norm.momentum for norm in norms} == {0.1}
+    before = norms[0].running_mean.clone()
+    net.train()(10 + torch.randn(6, 4, 100, 25))
+    moved = (norms[0].running_mean - before).abs()
+    net.features.embeddings.batchnorm.momentum = 1.0
+    net(10 + torch.randn(6, 4, 100, 25))
+    assert moved.mean() < 0.2 * (norms[0].running_mean - before).abs().mean()
+
+
 def test_pretrained_weights_come_from_a_local_folder(tmp_path):
     torch.manual_seed(0)
     config = EfficientNetConfig(num_channels=3, width_coefficient=0.25, depth_coefficient=0.25, hidden_dim=320)

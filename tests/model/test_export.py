@@ -22,6 +22,7 @@ NETWORKS = {
     "eegnet": ({}, SIX_CLASS),
     "resnet_gru": ({"widths": (8, 8)}, SIX_CLASS),
     "efficientnet_small": ({"width": 0.1, "depth": 0.1, "image_size": (32, 32)}, SIX_CLASS_SPECTROGRAM),
+    "efficientnet_scalogram": ({"width": 0.1, "depth": 0.1}, SIX_CLASS),
 }
 
 

@@ -3,8 +3,9 @@ import pytest
 from scipy import signal
 
 from signals.modality import EEG_1020, EEG_PSG
+from signals.spectrograms import REGIONAL_FREQS
 from signals.windows import ABSENT, MEASURED
-from training.augment import Augmentation, mirror_order, shifted, without_band
+from training.augment import Augmentation, equalised, log_response, mirror_order, shifted, without_band
 
 SPAN = (20.0, 30.0)
 
@@ -100,3 +101,30 @@ def test_the_spectrogram_is_mirrored_and_scaled_as_the_signal_is() -> None:
     got = plan.spectrogram(changes, log_power)[:, 0, 0]
     # LL, RL, LP, RP: left and right trade places; an amplitude times g is a power times g^2
     np.testing.assert_allclose(got, np.array([1, 0, 3, 2]) + 2 * np.log10(changes.gain), rtol=1e-5)
+
+
+def test_another_frequency_response_keeps_size_and_bends_every_channel_alike() -> None:
+    sfreq, times = 256.0, np.arange(256 * 20) / 256
+    x = np.stack([np.sin(2 * np.pi * 2 * times), 2 * np.sin(2 * np.pi * 20 * times)]).astype(np.float32)
+    knots = np.array([0.3, 0.3, 0.3, -0.2, -0.2, -0.2])  # 0.5 ... 40 Hz, steps of a factor of 2.4
+    got = equalised(x, sfreq, knots)
+    assert got.dtype == np.float32
+    assert (got**2).mean() == pytest.approx((x**2).mean(), rel=1e-4)
+    size = got.std(axis=1) / x.std(axis=1)
+    # 2 Hz lies below the third knot (2.89 Hz), 20 Hz above the fourth (6.93 Hz)
+    assert np.log(size[0] / size[1]) == pytest.approx(0.5, abs=0.01)
+    np.testing.assert_allclose(equalised(x, sfreq, np.zeros(6)), x, atol=1e-4)
+    np.testing.assert_allclose(log_response(REGIONAL_FREQS[[0, -1]], knots), [0.3, -0.2], atol=1e-9)
+
+
+def test_samples_and_spectrogram_get_the_same_response() -> None:
+    rng, state = np.random.default_rng(0), np.full(19, MEASURED)
+    changing = augmentation(equaliser_sd=0.3)
+    change = changing.draw(rng, state)
+    assert change.response is not None
+    made = changing.spectrogram(change, np.zeros((4, 100, 25), dtype=np.float32))
+    # log10 of power: twice the amplitude's, which is given in natural logarithms
+    np.testing.assert_allclose(made[2, :, 7], 2 / np.log(10) * log_response(REGIONAL_FREQS, change.response), atol=1e-5)
+    x = rng.normal(size=(19, 800)).astype(np.float32)
+    np.testing.assert_array_equal(changing.signal(change, x, state)[0], equalised(x, 16.0, change.response))
+    assert augmentation().draw(rng, state).response is None

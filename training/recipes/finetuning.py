@@ -92,6 +92,8 @@ class FinetuneRecipe:
     """Chance of silencing a stretch outside of the label's span."""
     band_stop: float = 0.0
     """Chance of taking out a band of 2 Hz above those that tell the classes (`training.augment.STOP_HZ`)."""
+    equaliser_sd: float = 0.0
+    """Spread of a random frequency response, in log units of amplitude (`training.augment.EQUALISER_HZ`)."""
     mixup: float = 0.0
     """Alpha of the Beta distribution that mixes two windows and their targets; 0: none."""
     cutmix: float = 0.0
@@ -142,7 +144,7 @@ class FinetuneRecipe:
                 raise ValueError(f"{name}={getattr(self, name)} must lie between 0 and 1")
         lowest = (
             "focal_gamma", "vote_weight", "time_shift_s", "mixup", "unfreeze_every", "second_stage_votes",
-            "low_pass_hz", "soft_clip",
+            "low_pass_hz", "soft_clip", "equaliser_sd",
         )  # fmt: skip
         for name in lowest:
             if getattr(self, name) < 0:
@@ -158,7 +160,7 @@ class FinetuneRecipe:
     def changes_samples(self) -> bool:
         """Whether anything but mirroring changes a window."""
         chances = (self.drop_channels, self.gain_sd, self.time_shift_s, self.time_mask, self.band_stop)
-        return max(*chances, self.mixup, self.cutmix) > 0
+        return max(*chances, self.equaliser_sd, self.mixup, self.cutmix) > 0
 
 
 def probe(*, tiny: bool = False) -> FinetuneRecipe:
@@ -243,6 +245,19 @@ def efficientnet_small(*, tiny: bool = False) -> FinetuneRecipe:
     return _tiny(recipe) if tiny else recipe
 
 
+def efficientnet_scalogram(*, tiny: bool = False) -> FinetuneRecipe:
+    """Return a recipe of EfficientNet on the power of the window's own samples, for a CPU.
+
+    `python -m training.finetune --recipe efficientnet_scalogram --shards DIR --task six-class --no-encoder
+    --output DIR`.
+    """
+    recipe = FinetuneRecipe(
+        model="efficientnet_scalogram", epochs=30, patience=10, micro_batch=16, dropout=0.3, learning_rate=4e-3,
+        warmup_steps=40, equaliser_sd=0.3, time_shift_s=2.0,
+    )  # fmt: skip
+    return _tiny(recipe) if tiny else recipe
+
+
 def eegnet(*, tiny: bool = False) -> FinetuneRecipe:
     """Return a recipe of the compact EEGNet-like network on raw EEG, from scratch."""
     recipe = FinetuneRecipe(model="eegnet", epochs=15, patience=5, micro_batch=16, dropout=0.25)
@@ -262,5 +277,6 @@ RECIPES: dict[str, Callable[..., FinetuneRecipe]] = {
     "eegnet": eegnet,
     "efficientnet_b3": efficientnet_b3,
     "efficientnet_small": efficientnet_small,
+    "efficientnet_scalogram": efficientnet_scalogram,
 }
 """Fine-tuning recipes by name; each takes `tiny=True`."""
