@@ -1,7 +1,8 @@
 """A meta-learner over members' predictions: whom to believe on this very window, and how far.
 
 Members' probabilities, each with a temperature of its own, are mixed with weights that a small network reads off what
-the members say and how sure they are (Wolpert 1992; Jacobs et al. 1991). It starts as the plain mean.
+the members say and how sure they are (Wolpert 1992; Jacobs et al. 1991). A mixture is less sure than it may be, however
+well calibrated its members are, so it gets an exponent (Ranjan & Gneiting 2010). It starts as the plain mean.
 
 Shapes: B batch, M member, K class, F feature.
 """
@@ -39,6 +40,12 @@ class Stacker(nn.Module):
         nn.init.zeros_(self.gate[-1].bias)
         self.sharpness_M = nn.Parameter(torch.zeros(len(members)))
         """Logarithm of each member's inverse temperature."""
+        self.firmness = nn.Parameter(torch.zeros(()))
+        """Logarithm of the mixture's exponent."""
+
+    def pool(self) -> list[nn.Parameter]:
+        """Return what is the same for every window: members' weights and temperatures, and the exponent."""
+        return [self.gate[-1].bias, self.sharpness_M, self.firmness]
 
     def standardise(self, prob_BMK: Tensor) -> None:
         """Take the scale of the gate's features from training windows."""
@@ -52,7 +59,7 @@ class Stacker(nn.Module):
         weight_BM = self.gate(features_BF).softmax(-1)
         tempered_BMK = (_log(prob_BMK) * self.sharpness_M.exp()[:, None]).softmax(-1)
         mixed_BK = (weight_BM[..., None] * tempered_BMK).sum(1)
-        return mixed_BK.log(), weight_BM, tempered_BMK
+        return (mixed_BK.log() * self.firmness.exp()).log_softmax(-1), weight_BM, tempered_BMK
 
     def save(self, folder: Path) -> None:
         """Write stacker.json and stacker.safetensors into a folder."""

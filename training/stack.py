@@ -31,6 +31,7 @@ PROG = "training.stack"
 MEAN, STACK, PRIOR = "mean", "stack", "prior"
 MOST_STEPS, LOOK_EVERY = 80, 8
 _INNER_FOLDS = 3
+_POOL_STEPS, _POOL_PENALTY = 50, 1e-3
 
 
 def joined(files: Sequence[Predictions]) -> Predictions:
@@ -108,13 +109,17 @@ def _train(
     seed: int,
     look_at: np.ndarray | None = None,
 ) -> tuple[Stacker, list[float]]:
-    """Return a stacker after full-batch steps, and its loss on `look_at` before the first and every LOOK_EVERY."""
+    """Return a stacker after full-batch steps, and its loss on `look_at` before the first and every LOOK_EVERY.
+
+    What all windows share is fitted before the first step.
+    """
     said, wanted = (torch.from_numpy(np.asarray(values, dtype=np.float32)) for values in (prob, target))
     curve = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         stacker, loss = Stacker(tuple(members), prob.shape[2]), VoteLoss()
         stacker.standardise(said[rows])
+        _fit_pool(stacker, loss, said[rows], wanted[rows])
         optimizer = torch.optim.AdamW(stacker.parameters(), lr=3e-2, weight_decay=0.05)
         for step in range(n_steps + 1):
             if look_at is not None and step % LOOK_EVERY == 0:
@@ -129,14 +134,30 @@ def _train(
     return stacker.eval(), curve
 
 
+def _fit_pool(stacker: Stacker, loss: VoteLoss, said: torch.Tensor, wanted: torch.Tensor) -> None:
+    """Fit the handful of numbers that every window shares to the end, before the gate learns anything."""
+    shared = stacker.eval().pool()
+    optimizer = torch.optim.LBFGS(shared, max_iter=_POOL_STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = loss(stacker(said)[0], wanted) + _POOL_PENALTY * sum(p.square().sum() for p in shared)
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+
+
 @torch.no_grad()
 def ask_stacker(stacker: Stacker, prob: np.ndarray) -> tuple[np.ndarray, Uncertainty, np.ndarray]:
     """Return probabilities, float64, (n, n_classes), their uncertainty, and the weights of members, (n, n_members)."""
     log_prob, weight, tempered = (part.double().numpy() for part in stacker(torch.from_numpy(prob.astype(np.float32))))
     mixed = np.exp(log_prob)
     mixed /= mixed.sum(axis=1, keepdims=True)
-    total, aleatoric = entropy(mixed), (weight * entropy(tempered)).sum(axis=1)
-    doubts = Uncertainty(total=total, aleatoric=aleatoric, epistemic=np.maximum(total - aleatoric, 0.0))
+    # The answer's entropy, split as that of the mixture that it is an exponent of.
+    total, of_mixture = entropy(mixed), entropy((weight[..., None] * tempered).sum(axis=1))
+    aleatoric = total * np.minimum((weight * entropy(tempered)).sum(axis=1) / np.maximum(of_mixture, 1e-12), 1.0)
+    doubts = Uncertainty(total=total, aleatoric=aleatoric, epistemic=total - aleatoric)
     return mixed, doubts, weight
 
 
