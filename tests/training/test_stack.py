@@ -86,6 +86,23 @@ def test_the_stack_believes_whom_the_window_tells_it_to(members: Predictions) ->
     assert (doubts >= 0).all()
 
 
+def test_a_mixture_of_independent_witnesses_becomes_as_sure_as_it_may() -> None:
+    # Each member hears the truth through noise of its own and says its exact posterior: evidence of 2 for the true
+    # class, noise of variance 2. Together they know more than either, which a plain mean does not say.
+    rng = np.random.default_rng(0)
+    n = 600
+    true = rng.integers(3, size=n)
+    logits = 2.0 * np.eye(3)[true][:, None] + rng.normal(0, np.sqrt(2.0), size=(n, 2, 3))
+    prob = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    target, subjects = np.eye(3)[true], np.array([f"s{i // 10:02d}" for i in range(n)])
+    half = n // 2
+    stacker = stack.fit_stacker(prob[:half], target[:half], subjects[:half], ("a", "b"), seed=0)
+    said, doubts, _ = stack.ask_stacker(stacker, prob[half:])
+    assert stacker.firmness.exp().item() > 1.2
+    assert kl_rows(target[half:], said).mean() < 0.95 * kl_rows(target[half:], prob[half:].mean(axis=1)).mean()
+    np.testing.assert_allclose(doubts.total, doubts.aleatoric + doubts.epistemic, atol=1e-9)
+
+
 def test_a_fold_s_answers_do_not_depend_on_its_own_labels(members: Predictions) -> None:
     before = stacked(members, ("sees-a", "sees-b")).of("stack")
     frame = members.frame.copy()
