@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from evaluation.predictions import Predictions
 from evaluation.stress import write_stress
-from model.classifier import Classifier
+from model.saved import TaskModel, load_task_model, model_name
 from signals.blocks import WindowStart, blocks
 from signals.command_line import Parser
 from signals.identity import source_sha256
@@ -47,7 +47,7 @@ from signals.readers.registry import open_recording
 from signals.recording import Recording, UnreadableError
 from signals.records import as_stored
 from signals.windows import Window
-from training.asking import predict
+from training.asking import predict, reads_spectrogram
 from training.command import check_model_dir, run_main
 from training.data import Shards
 from training.labelled import labelled, task_named
@@ -146,12 +146,19 @@ class Ward:
     def __init__(
         self, models: Sequence[Path], shards_dir: Path, inputs: Sequence[Path], *, per_site: int | None
     ) -> None:
-        self.models = [Classifier.from_pretrained(check_model_dir(m), local_files_only=True).eval() for m in models]
+        self.models = [load_task_model(check_model_dir(path)) for path in models]
+        self.model_name = model_name(self.models[0])
         self.data = labelled(Shards(shards_dir), task_named(self.models[0].config.task))
         self.profile = Profile.from_dict(self.data.shards.manifest.profile)
         for path, model in zip(models, self.models, strict=True):
             if (model.config.task, model.config.modality) != (self.data.task.name, self.models[0].config.modality):
                 raise ValueError(f"{path} is for another task or other channels than {models[0]}")
+            if model_name(model) != self.model_name:
+                raise ValueError(f"{path} is a model of the kind {model_name(model)}, {models[0]} a {self.model_name}")
+            if reads_spectrogram(model):
+                raise ValueError(
+                    f"{path} reads spectrograms; stress disturbs samples, and makes no spectrograms of them"
+                )
         self.recordings = np.array([self.data.shards.entries[i].recording_id for i in self.data.windows])
         self.sources = self._find(inputs, per_site)
         asked = np.concatenate([source.rows for source in self.sources])
@@ -250,7 +257,7 @@ def _digests(inputs: Sequence[Path]) -> Iterator[tuple[Path, str]]:
                 continue  # a side file, or no recording: only digests that the shards have are looked for
 
 
-def ask(model: Classifier, windows: Sequence[Window]) -> np.ndarray:
+def ask(model: TaskModel, windows: Sequence[Window]) -> np.ndarray:
     """Return class probabilities of windows in µV, float64, shape (n, n_classes): as from a shard."""
     scale = model.normaliser.apply
     types = model.modality.sensor_types
@@ -305,7 +312,7 @@ def _disturbed(
 
 def _rows(ward: Ward, rows: np.ndarray, probs: np.ndarray, name: str, stress: Stress, level: float) -> pd.DataFrame:
     told = {"stress": name, "level": level, "unit": stress.unit, "level_name": stress.name_of(level)}
-    return prediction_rows(ward.about.loc[rows], probs, ward.data.task.classes, model="encoder", **told)
+    return prediction_rows(ward.about.loc[rows], probs, ward.data.task.classes, model=ward.model_name, **told)
 
 
 def run_stress(given: argparse.Namespace, *, told: str) -> None:

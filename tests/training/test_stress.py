@@ -7,6 +7,7 @@ import torch
 from evaluation.stress import read_stress, stress_curves
 from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder, sized
+from model.supervised import new_network
 from pipelines.preprocess import main as preprocess
 from signals.modality import EEG_1020
 from signals.normalise import Normaliser
@@ -64,6 +65,29 @@ def test_level_0_is_the_plain_prediction_and_higher_levels_are_not(ward):
             same = whole.set_index("window_key").loc[changed.index, columns]
             assert np.abs(changed.to_numpy() - same.to_numpy()).max() > 1e-4, (name, level)
     assert set(made.frame[made.frame["stress"] == "window shortened"]["level"]) == {0.0, 2.0, 4.0, 6.0, 10.0, 20.0}
+
+
+@pytest.mark.parametrize("name", ["resnet_gru", "efficientnet_scalogram", "efficientnet_small"])
+def test_networks_are_disturbed_too(ward, capfd, name):
+    torch.manual_seed(0)
+    network = new_network(
+        name, SIX_CLASS, EEG_1020, Normaliser(kind="window"), dropout=0.0, profile=PROFILE.to_dict(),
+        provenance={"train_subjects": []},
+    ).eval()  # fmt: skip
+    network.save_pretrained(ward / name)
+    if network.reads_spectrogram:
+        with pytest.raises(SystemExit):
+            run(ward, "--stress", "gain error", model=name, output="none.parquet")
+        assert "efficientnet_small reads spectrograms; stress disturbs samples" in capfd.readouterr().err
+        return
+    made = run(ward, "--stress", "channels removed", model=name, output=f"{name}.parquet")
+    assert set(made.frame["model"]) == {name}
+    shards = Shards(ward / "shards")
+    plain, _ = predict(network, shards, range(len(shards.entries)), batch=2)
+    by_key = {entry.key: row for row, entry in enumerate(shards.entries)}
+    whole = made.frame[made.frame["level"] == 0]
+    said = whole[[f"prob_{cls}" for cls in SIX_CLASS.classes]].to_numpy()
+    np.testing.assert_allclose(said, plain[[by_key[key] for key in whole["window_key"]]], atol=1e-6)
 
 
 def test_windows_without_an_answer_are_counted(ward):
