@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.classifier import Classifier
+from model.saved import load_task_model
 from signals.atomic import atomic_file
 from signals.command_line import Parser
 from signals.identity import source_sha256
@@ -33,16 +33,16 @@ def submit(model: Path, shards: Path, hms_test: Path, out: Path) -> tuple[int, l
     with 1/6 for each class: no opinion. Raises ValueError for a model of another task or montage, HmsError for a
     table that cannot be used; then nothing is written.
     """
-    classifier = Classifier.from_pretrained(check_model_dir(model), local_files_only=True)
+    task_model = load_task_model(check_model_dir(model))
     opened = Shards(shards)
-    if classifier.config.task != SIX_CLASS.name:
-        raise ValueError(f"{model} was made for task {classifier.config.task!r}, the competition's is {SIX_CLASS.name}")
-    if opened.manifest.modality != classifier.modality:
+    if task_model.config.task != SIX_CLASS.name:
+        raise ValueError(f"{model} was made for task {task_model.config.task!r}, the competition's is {SIX_CLASS.name}")
+    if opened.manifest.modality != task_model.modality:
         raise ValueError(
-            f"{shards} holds {opened.manifest.modality.name} windows, the model reads {classifier.modality.name}"
+            f"{shards} holds {opened.manifest.modality.name} windows, the model reads {task_model.modality.name}"
         )
     rows = check_test(hms_test).rows
-    probabilities, _ = predict(classifier, opened, np.arange(len(opened.entries)))
+    probabilities, _ = predict(task_model, opened, np.arange(len(opened.entries)))
     told: dict[str, list[np.ndarray]] = {}
     for entry, answer in zip(opened.entries, probabilities, strict=True):
         told.setdefault(entry.recording_id, []).append(answer)

@@ -8,6 +8,9 @@ import pytest
 from scipy.special import rel_entr
 
 from cerebeam.six_class import main
+from model.supervised import new_network
+from signals.modality import EEG_1020
+from signals.normalise import Normaliser
 from signals.profiles import PROFILES
 from signals.synthetic.hms import write_hms
 from signals.tasks import SIX_CLASS
@@ -91,6 +94,15 @@ def test_every_row_of_the_test_part_is_answered(hms, trained, tmp_path, capsys):
     np.testing.assert_allclose(values[1], 1 / 6)
     assert all(np.ptp(values[i]) > 1e-6 for i in (0, 2, 3))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["part", "s.csv"]
+    network = new_network(
+        "resnet_gru", SIX_CLASS, EEG_1020, Normaliser(kind="window"), dropout=0.0, provenance={},
+        profile=PROFILES["six-class-spectrogram"].to_dict(),
+    )  # fmt: skip
+    network.save_pretrained(tmp_path / "network")
+    assert main([*command[:4], str(tmp_path / "network"), "--out", str(tmp_path / "n.csv")]) == 0
+    others = pd.read_csv(tmp_path / "n.csv", dtype={"eeg_id": str})
+    assert others["eeg_id"].tolist() == answers["eeg_id"].tolist()
+    assert np.abs(others[VOTES].to_numpy() - values)[[0, 2, 3]].max() > 1e-3
 
 
 def test_the_same_command_goes_on_and_another_is_refused(trained, capsys):
