@@ -290,6 +290,10 @@ class Encoder(PreTrainedModel):
             x_BCND = self.spectrogram(x_BCND, spectrogram_BRFS, hears_BC)
         return x_BCND
 
+    def spectra(self, x_BCT: Tensor) -> Tensor:
+        """Return the log spectra that the stem sees of a whole signal, (B, C, N, F)."""
+        return torch.cat(self.stem.spectra(pad_to_multiple(x_BCT, None, self.config.token_times)[0]), -1)
+
     def embed(self, x_BCT: Tensor) -> Tensor:
         """Return the stem's trunk tokens of a whole signal, before channel embedding and blocks, "merged_BCND"."""
         return self.stem(*pad_to_multiple(x_BCT, None, self.config.token_times))[1]
@@ -331,11 +335,15 @@ class Stem(nn.Module):
         if mask_BCT is not None:
             wide_BCPE = wide_BCPE + self.hidden(self._patches(mask_BCT.to(x_BCT)))
         stem_BCPE = self.norm(self.mix(F.gelu(wide_BCPE)))
-        seconds_BCNS = x_BCT.reshape(B, C, -1, self.config.token_times)
-        fast_BCND = self.spectrum(_log_amplitude(seconds_BCNS, self.spectrum_SF))
-        slow_BCND = self.slow(_log_amplitude(self._slow_stretches(seconds_BCNS), self.slow_basis_SF))
+        fast_BCNF, slow_BCNF = self.spectra(x_BCT)
         groups_BCND = stem_BCPE.reshape(B, C, -1, self.config.merge * self.config.stem_dim)
-        return stem_BCPE, self.merge(groups_BCND) + fast_BCND + slow_BCND
+        return stem_BCPE, self.merge(groups_BCND) + self.spectrum(fast_BCNF) + self.slow(slow_BCNF)
+
+    def spectra(self, x_BCT: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log amplitudes of each token's second, and of the four seconds around it; whole tokens only."""
+        seconds_BCNS = x_BCT.reshape(*x_BCT.shape[:2], -1, self.config.token_times)
+        slow_BCNS = self._slow_stretches(seconds_BCNS)
+        return _log_amplitude(seconds_BCNS, self.spectrum_SF), _log_amplitude(slow_BCNS, self.slow_basis_SF)
 
     def _slow_stretches(self, seconds_BCNS: Tensor) -> Tensor:
         """Return for each token the SLOW_TOKENS around it (or before it where causal), thinned to SLOW_SAMPLES each."""
@@ -358,6 +366,11 @@ class Stem(nn.Module):
         before_BCPS = padded_BCT[..., :-patch].reshape(B, C, -1, patch)
         after_BCPS = padded_BCT[..., patch:].reshape(B, C, -1, patch)
         return torch.cat([before_BCPS, after_BCPS], -1)
+
+
+def n_spectral_lines(config: EncoderConfig) -> int:
+    """Return how many log amplitudes `Encoder.spectra` has a token."""
+    return (_spectrum_basis(config).shape[1] + _slow_basis().shape[1]) // 2
 
 
 def _spectrum_basis(config: EncoderConfig) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.encoder import EncoderConfig
+from model.encoder import EncoderConfig, n_spectral_lines
 from model.pooling import Pool
 from signals.tasks import TASKS
 from signals.windows import ABSENT, MEASURED
@@ -136,6 +136,32 @@ class ContrastiveHead(Head):
             return 0.0 * (predicted_MD.sum() + true_MD.sum() + sum(p.sum() for p in self.parameters()))
         logits_MM = F.normalize(predicted_MD, dim=-1) @ F.normalize(true_MD, dim=-1).T / self.temperature
         return F.cross_entropy(logits_MM, torch.arange(len(logits_MM), device=logits_MM.device))
+
+
+@register_head("spectral")
+class SpectralHead(Head):
+    """Tells the log spectra of hidden tokens' true signal: rhythms, where the time domain counts phases.
+
+    Only tokens of measured channels with hidden samples count; the slow spectrum reaches beyond what is hidden of them.
+    batch: "true_spectra_BCNF", as `Encoder.spectra` says, "mask_BCT", "ch_state_BC".
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.spectra = nn.Linear(config.dim, n_spectral_lines(config))
+
+    def forward(self, out: Tensors, batch: Tensors) -> dict[str, Tensor]:
+        """Return "spectra_BCNF"."""
+        return {"spectra_BCNF": self.spectra(out["tokens_BCND"])}
+
+    def loss(self, results: Tensors, batch: Tensors) -> Tensor:
+        """Return the mean squared error of log amplitudes over tokens that count; 0 without any."""
+        hidden_BCT = batch["mask_BCT"] & (batch["ch_state_BC"] == MEASURED)[..., None]
+        missing = -hidden_BCT.shape[-1] % self.config.token_times
+        hidden_BCN = F.pad(hidden_BCT, (0, missing)).unflatten(-1, (-1, self.config.token_times)).any(-1)
+        error_BCN = (results["spectra_BCNF"].float() - batch["true_spectra_BCNF"].float()).square().mean(-1)
+        return (error_BCN * hidden_BCN).sum() / hidden_BCN.sum().clamp(min=1)
 
 
 @register_head("sleep")

@@ -52,6 +52,8 @@ class PretrainModel(nn.Module):
         out = self.encode(batch)
         if "contrastive" in self.heads:
             batch["true_merged_BCND"] = self.encoder.embed(batch["x_BCT"])
+        if "spectral" in self.heads:
+            batch["true_spectra_BCNF"] = self.encoder.spectra(batch["x_BCT"])
         terms = {name: head.loss(head(out, batch), batch) for name, head in self.heads.items()}
         total = torch.stack([self.weights[name] * term.float() for name, term in terms.items()]).sum()
         return {"loss": total, **terms}

@@ -48,6 +48,7 @@ class _OneHead(torch.nn.Module):
         batch = batch | {
             "position_C3": position,
             "true_merged_BCND": self.encoder.embed(batch["x_BCT"]),
+            "true_spectra_BCNF": self.encoder.spectra(batch["x_BCT"]),
             "sleep_target_B": torch.tensor([0, 4, -1, 2]),
             "target_BK": torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0]]),
         }
@@ -128,6 +129,24 @@ def test_reconstruction_leaves_visible_samples_and_counts_hidden_measured_ones_o
     weight = 1 / torch.from_numpy(around)[counted].float()
     expected = (huber * weight).sum() / weight.sum()
     torch.testing.assert_close(loss, expected)
+
+
+def test_spectra_are_log_amplitudes_and_hidden_measured_tokens_alone_count() -> None:
+    encoder = Encoder(CONFIG)
+    x = torch.sin(2 * np.pi * 10 * torch.arange(1024) / 256).expand(1, 2, -1)
+    fast, slow = encoder.stem.spectra(x)
+    assert (fast.shape[-1], slow.shape[-1]) == (51, 32)  # 0-50 Hz by 1 Hz; 0.25-8 Hz by 0.25 Hz
+    torch.testing.assert_close(fast[..., 10], torch.zeros(1, 2, 4), atol=1e-3, rtol=0)
+    assert fast[..., 20].max() < -3
+    head, truth = HEADS["spectral"](CONFIG), encoder.spectra(x)
+    mask = torch.zeros(1, 2, 1024, dtype=torch.bool)
+    mask[0, 0, 300], mask[0, 1, 600] = True, True  # the second token of one channel, the third of the other
+    batch = {"mask_BCT": mask, "ch_state_BC": torch.tensor([[MEASURED, ABSENT]]), "true_spectra_BCNF": truth}
+    said = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
+    expected = (said - truth)[0, 0, 1].square().mean()
+    torch.testing.assert_close(head.loss({"spectra_BCNF": said}, batch), expected)
+    nothing = batch | {"mask_BCT": torch.zeros_like(mask)}
+    assert head.loss({"spectra_BCNF": said}, nothing).item() == 0.0
 
 
 def test_contrastive_loss_is_zero_with_gradients_where_nothing_is_hidden() -> None:

@@ -52,6 +52,8 @@ class PretrainRecipe:
     """Weight of the masked reconstruction loss."""
     contrastive_weight: float = 0.05
     """Weight of the contrastive channel loss; 0 leaves the head out."""
+    spectral_weight: float = 0.0
+    """Weight of telling the log spectra of hidden tokens; 0 leaves the head out."""
     sleep_weight: float = 0.0
     """Weight of telling sleep stages where windows carry one; 0 leaves the head out."""
     held_out_share: float = 0.2
@@ -108,7 +110,7 @@ class PretrainRecipe:
             raise ValueError(f"line_steps={self.line_steps} must not be below 0")
         if not 0 < self.held_out_share < 1:
             raise ValueError(f"held_out_share={self.held_out_share} must lie between 0 and 1")
-        for name in ("contrastive_weight", "sleep_weight"):
+        for name in ("contrastive_weight", "spectral_weight", "sleep_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 0")
         if unknown := set(self.fusion) - set(SOURCES):
@@ -146,6 +148,7 @@ class PretrainRecipe:
         weights = {
             "reconstruction": self.reconstruction_weight,
             "contrastive": self.contrastive_weight,
+            "spectral": self.spectral_weight,
             "sleep": self.sleep_weight,
         }
         return {name: weight for name, weight in weights.items() if weight > 0}
@@ -183,6 +186,7 @@ def eeg_small_cpu(*, tiny: bool = False) -> PretrainRecipe:
     recipe = PretrainRecipe(
         dim=64, depth=3, stem_dim=64, steps=1000, warmup_steps=50, batch=16, micro_batch=8, crop_s=5.0,
         filling="window", line_steps=700, hidden_share=0.4, schedule_weights=(0.7, 0.05, 0.25), ema_decay=0.99,
+        spectral_weight=1.0,
     )  # fmt: skip
     return _tiny(recipe) if tiny else recipe
 
