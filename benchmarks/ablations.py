@@ -1,4 +1,4 @@
-"""make bench-ablations: what graph, contrast, positions and sample masks are worth, on the same small budget.
+"""make bench-ablations: what graph, contrast, spectra, positions and sample masks are worth, on the same small budget.
 
     python -m benchmarks.ablations [--output DIR] [--shards DIR] [--seeds N] [--steps N] [--jobs N]
 
@@ -32,6 +32,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "full": (),
     "without graph": ("--no-graph",),
     "without contrastive": ("--contrastive-weight", "0"),
+    "without spectra": ("--spectral-weight", "0"),
     "without positions": ("--no-positions",),
     "masks on patches": ("--mask-unit", "patches"),
 }
