@@ -129,7 +129,7 @@ def main() -> None:
     carriers, judged = prepare(args.output, root)
     module("signals.synthetic.critical_corpus", "--output", corpus, "--carriers", carriers,
            "--segments", str(args.segments), "--held-out", str(args.held_out))  # fmt: skip
-    module("training.pretrain", "--recipe", "eeg_tiny", "--shards", carriers, "--output", pretraining)
+    module("training.pretrain", "--recipe", "eeg_small_cpu", "--shards", carriers, "--output", pretraining)
     encoder = pretraining / "encoder"
     members = ("--members", *_members()) if args.network else ()
     module("training.synthetic_to_real", "--corpus", corpus, "--encoder", encoder, "--ask", judged,
