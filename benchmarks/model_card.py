@@ -36,7 +36,8 @@ license: {licence}
 
 {n_params:.2f} million parameters, schema version {schema}. It turns a window of EEG (electrodes with known places,
 256 Hz, at least a few seconds, each window scaled by its own size) into a vector for each second and channel, each
-channel, and the window. It was pretrained to fill in hidden samples and to tell hidden channels apart, without labels.
+channel, and the window. It was pretrained to fill in hidden samples, to tell their log spectra and to tell hidden
+channels apart, without labels. `model.pooling.pooled_statistics` makes one row of a window's tokens, for a classifier.
 
     from model.encoder import Encoder
     encoder = Encoder.from_pretrained("FOLDER", local_files_only=True)
@@ -58,8 +59,8 @@ On the {n_held_out} held-out people; a quarter to half of the channels are hidde
 people. All estimates see the same visible samples. *linear*: the line across the gap; *spline*: spherical splines from
 visible channels; *ar*: an autoregressive model of the channel, both sides; *filling*: what the network's own estimate
 starts from, untrained{filling}.
-Squared error is in units of the window's scale. **What the network itself adds to its filling: {gain:.1%} less squared
-error on gaps of 60-500 ms.**
+Squared error is in units of the window's scale. **On gaps of 60-500 ms the network's squared error is {ratio:.3f} of
+its filling's.**
 
 {table}
 
@@ -81,7 +82,7 @@ error on gaps of 60-500 ms.**
 
 
 def write_card(
-    encoder: Path, shards: Sequence[Path], table: Sequence[str], *, gain: float, seconds: float, machine: str
+    encoder: Path, shards: Sequence[Path], table: Sequence[str], *, ratio: float, seconds: float, machine: str
 ) -> None:
     """Write README.md beside an encoder, of its own files, the shard sets, and the table of figures."""
     about = json.loads((encoder / SUBJECTS_FILE).read_text())
@@ -104,7 +105,7 @@ def write_card(
         code=about["code_version"],
         filling=_FILLINGS[about["config"]["filling"]],
         table="\n".join(table),
-        gain=gain,
+        ratio=ratio,
         seconds=seconds,
         machine=machine,
     )

@@ -83,11 +83,11 @@ def main() -> None:
     size_mb = sum(path.stat().st_size for path in (target / "encoder").iterdir()) / 1e6
     if size_mb > MOST_MB:
         sys.exit(f"{target / 'encoder'} holds {size_mb:.1f} MB, more than the {MOST_MB:g} MB of a published checkpoint")
-    gain = 1 - long_gaps(scores)["model"].ratio_to_filling.value
-    write_card(target / "encoder", shards, table(scores), gain=gain, seconds=seconds, machine=machine())
+    ratio = long_gaps(scores)["model"].ratio_to_filling.value
+    write_card(target / "encoder", shards, table(scores), ratio=ratio, seconds=seconds, machine=machine())
     shutil.copy(target / "reconstruction.parquet", target / "encoder" / "reconstruction.parquet")
     print("\n".join(table(scores)))
-    figure("recon_gain_over_filling", gain, "error_share")
+    figure("recon_ratio_to_filling", ratio, "error_share")
     figure("pretrain_small_seconds", seconds, "s")
     figure("pretrain_small_mb", size_mb, "MB")
     for method, score in long_gaps(scores).items():
