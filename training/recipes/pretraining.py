@@ -178,10 +178,10 @@ def eeg_small(*, tiny: bool = False) -> PretrainRecipe:
 
 
 def eeg_small_cpu(*, tiny: bool = False) -> PretrainRecipe:
-    """Return the recipe of the published checkpoint: 0.3 million parameters, a quarter of an hour on two CPU cores.
+    """Return the recipe of the published checkpoint: 0.3 million parameters, about six minutes on two CPU cores.
 
-    `make pretrain-small`, or `python -m training.pretrain --recipe eeg_small_cpu --shards DIR --output DIR`. Settings
-    were chosen on training subjects (`--choose-share 0.25`); docs/pretraining.md tells how, and what came out.
+    `make pretrain-small`, or `python -m training.pretrain --recipe eeg_small_cpu --shards DIR --output DIR`.
+    docs/pretraining.md tells how its settings were chosen, and what came out.
     """
     recipe = PretrainRecipe(
         dim=64, depth=3, stem_dim=64, steps=1000, warmup_steps=50, batch=16, micro_batch=8, crop_s=5.0,
