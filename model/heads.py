@@ -218,7 +218,7 @@ class ClassifierHead(Head):
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("centre_F", torch.zeros(width))
         self.register_buffer("scale_F", torch.ones(width))
-        hidden_dim = config.dim // 2 if hidden_dim is None else hidden_dim
+        hidden_dim = usual_hidden_dim(config) if hidden_dim is None else hidden_dim
         self.hidden = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, hidden_dim), nn.GELU())
         self.classes = nn.Linear(hidden_dim, n_classes)
 
@@ -251,6 +251,11 @@ class ClassifierHead(Head):
     def loss(self, results: Tensors, batch: Tensors) -> Tensor:
         """Return the mean cross-entropy to the target distribution, weighted by class where weights are given."""
         return cross_entropy(results["logits_BK"], batch["target_BK"], batch.get("class_weight_K"))
+
+
+def usual_hidden_dim(config: EncoderConfig) -> int:
+    """Return the width of a classifier head's hidden layer where none is given."""
+    return config.dim // 2
 
 
 def cross_entropy(logits_BK: Tensor, target_BK: Tensor, class_weight_K: Tensor | None = None) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from model.classifier import Classifier, ClassifierConfig
 from model.encoder import EncoderConfig
+from model.heads import usual_hidden_dim
 from model.importance import Scores
 
 Method = Literal["mixed", "heads", "mlp", "stem", "blocks"]
@@ -53,7 +54,7 @@ _PARTS: dict[Method, tuple[str, ...]] = {
 def shape_of(config: ClassifierConfig) -> Shape:
     """Return the shape of a task model."""
     encoder = EncoderConfig(**config.encoder)
-    head_dim = encoder.dim // 2 if config.head_dim is None else config.head_dim
+    head_dim = usual_hidden_dim(encoder) if config.head_dim is None else config.head_dim
     return Shape(blocks=encoder.depth, stem_dim=encoder.stem_dim, head_dim=head_dim, **encoder.widths)
 
 

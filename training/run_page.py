@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.report_figures import curves_plot
+from model.heads import HEADS
 from signals.atomic import atomic_file
 from signals.page import document, key_values
 
@@ -15,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 MOST_POINTS = 200
 PANELS: dict[str, tuple[str, ...]] = {
-    "Loss": ("loss", "reconstruction", "contrastive"),
+    "Loss": ("loss", *HEADS),
     "Error at hidden samples of held-out windows": ("valid_error",),
     "The same by band": tuple(f"valid_error_{band}" for band in ("delta", "theta", "alpha", "beta", "gamma")),
     "Gradient norm": ("grad_norm",),

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+from model.heads import HEADS
 from training.run_page import run_page, write_run_page
 
 
@@ -22,6 +23,12 @@ def test_page_shows_what_was_logged_and_nothing_else(tmp_path: Path) -> None:
     assert "http" not in page.replace("http-equiv", "")
     # 200 points of 5 steps each: the first is the median of 1, 1/2, 1/3, 1/4, 1/5 at step 5
     assert "loss: 0.333 at step 5" in page
+
+
+def test_every_head_has_a_curve_of_its_own() -> None:
+    page = run_page([{"step": 1, "loss": 1.0, **dict.fromkeys(HEADS, 0.25)}, {"step": 2, "loss": 0.5}])
+    assert {"spectral", "sleep"} < set(HEADS)
+    assert all(f"{name}: 0.25 at step 1" in page for name in HEADS)
 
 
 def test_a_run_without_steps_has_no_page(tmp_path: Path) -> None:
