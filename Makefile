@@ -37,18 +37,18 @@ demo: install
 	$(VENV)/bin/cerebeam demo --output demo-output
 
 bench: install
-	$(PY) -m benchmarks.spine
+	$(PY) -m benchmarks.benches.spine
 
-# One program a room or question: make bench-preprocess, bench-fuzz, ...; ls benchmarks tells which there are.
+# One program a room or question: make bench-preprocess, bench-fuzz, ...; python -m benchmarks lists them.
 bench-%: install
-	$(PY) -m benchmarks.$(subst -,_,$*)
+	$(PY) -m benchmarks $*
 
 drill: install
-	$(PY) -m benchmarks.drill
+	$(PY) -m benchmarks.drills.drill
 
 # The published checkpoint and its model card, in bench-output/pretrain-small/run/encoder; probes and montages take it.
 pretrain-small: install
-	$(PY) -m benchmarks.pretraining
+	$(PY) -m benchmarks.studies.pretraining
 
 # Built from source, about two minutes: not a part of install.
 install-horovod: install

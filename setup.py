@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "signals" / "version.py").read_text(encoding="utf-8"), re.M)
 assert VERSION
 
-ROOMS = ["cerebeam", "signals", "pipelines", "model", "training", "evaluation", "serving"]
+ROOMS = ["cerebeam", "signals", "synthetic", "pipelines", "model", "training", "studies", "evaluation", "serving"]
 
 setup(
     name="cerebeam",

@@ -65,7 +65,7 @@ def stages(demo: Demo) -> list[Stage]:
     if not demo.inputs:
         todo.append(
             Stage("synthesize", "a corpus of four synthetic sites", ((
-                *python, "signals.synthetic.synthesize", "--output", str(out / "corpus"), "--seed", str(SEED),
+                *python, "synthetic.synthesize", "--output", str(out / "corpus"), "--seed", str(SEED),
                 "--subjects-per-site", str(SUBJECTS_PER_SITE),
             ),))
         )  # fmt: skip
@@ -79,7 +79,7 @@ def stages(demo: Demo) -> list[Stage]:
             "--recipe", "eeg_tiny", "--shards", str(pretrain), "--output", str(checkpoints / "pretrain"),
         ),)),
         Stage("leave-out", f"train without one {demo.group} at a time, predict it", ((
-            *python, "training.loso", "--shards", str(task_shards), "--task", demo.task.name, "--group", demo.group,
+            *python, "studies.loso", "--shards", str(task_shards), "--task", demo.task.name, "--group", demo.group,
             "--encoder", str(checkpoints / "pretrain" / "encoder"),
             "--output", str(checkpoints / "predictions.parquet"), "--final", str(checkpoints / "final"),
         ),)),

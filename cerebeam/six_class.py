@@ -1,6 +1,6 @@
 """cerebeam six-class: from the HMS competition's folder to a scored model, and from its test part to a submission.
 
-    cerebeam six-class train --hms DIR --output DIR [--encoder DIR] [-- OPTIONS OF training.loso]
+    cerebeam six-class train --hms DIR --output DIR [--encoder DIR] [-- OPTIONS OF studies.loso]
     cerebeam six-class predict --hms-test DIR --model DIR --out submission.csv
 
 Each step is a command of its own, in a process of its own; docs/six_class_hms.md tells the layout and its traps.
@@ -16,11 +16,11 @@ from typing import Any
 
 from cerebeam.demo import DemoError, Stage, run_stage
 from signals.command_line import Parser
-from signals.manifest import COMPLETED
-from signals.profiles import PROFILES, Profile
 from signals.readers.hms import HmsError
 from signals.readers.hms_folder import AskedPart, TrainPart, check_test, check_train
+from signals.shards.manifest import COMPLETED
 from signals.tasks import SIX_CLASS
+from signals.windows.profiles import PROFILES, Profile
 
 PROFILE = "six-class-spectrogram"
 RUN = "six_class.json"
@@ -82,7 +82,7 @@ def train_stages(args: argparse.Namespace) -> list[Stage]:
     return [
         *todo,
         Stage("train", f"{args.folds} folds of patients, then all of them", ((
-            *_PYTHON, "training.loso", "--shards", str(shards), "--task", SIX_CLASS.name, "--group", "subject",
+            *_PYTHON, "studies.loso", "--shards", str(shards), "--task", SIX_CLASS.name, "--group", "subject",
             "--folds", str(args.folds), "--recipe", recipe, *encoder, "--output", str(predictions),
             "--final", str(out / "model"), *args.training_options,
         ),)),
@@ -116,7 +116,7 @@ def predict_stages(args: argparse.Namespace, profile: Profile, work: Path) -> li
             "--output", str(work / "shards"), "--max-quarantined", "1", "--salt", "one prediction",
         ),)),
         Stage("answer", "windows to six numbers each", ((
-            *_PYTHON, "training.submission", "--model", str(args.model), "--shards", str(work / "shards"),
+            *_PYTHON, "studies.submission", "--model", str(args.model), "--shards", str(work / "shards"),
             "--hms-test", str(args.hms_test), "--out", str(args.out), "--notes", str(work / "notes.json"),
         ),)),
     ]  # fmt: skip
@@ -179,9 +179,9 @@ def command_parser() -> Parser:
     fit.add_argument("--hms", type=Path, required=True, help="folder with train.csv, train_eegs/, train_spectrograms/")
     fit.add_argument("--output", type=Path, required=True, help="folder for shards, predictions, score and model")
     fit.add_argument("--encoder", type=Path, help="folder of a pretrained encoder; random weights without")
-    fit.add_argument("--recipe", help="recipe of training.loso; probe with an encoder, full_tiny without")
+    fit.add_argument("--recipe", help="recipe of studies.loso; probe with an encoder, full_tiny without")
     fit.add_argument("--folds", type=int, default=5, help="groups of patients (default 5)")
-    fit.add_argument("training_options", nargs="*", help="after --: further options of training.loso")
+    fit.add_argument("training_options", nargs="*", help="after --: further options of studies.loso")
     fit.set_defaults(run=train)
     ask = commands.add_parser("predict", description="answer every row of test.csv")
     ask.add_argument(

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from evaluation.bootstrap import ONE_SUBJECT, percentile_interval, resamples
-from evaluation.metrics import kl_rows
-from evaluation.predictions import Predictions, probabilities, read_predictions, targets
-from signals.atomic import atomic_file
+from evaluation.measures.bootstrap import ONE_SUBJECT, percentile_interval, resamples
+from evaluation.measures.metrics import kl_rows
+from evaluation.schemas.predictions import Predictions, probabilities, read_predictions, targets
 from signals.command_line import Parser
+from signals.files import atomic_file
 from signals.tasks import SIX_CLASS
 
 ROW_ID = "eeg_id"

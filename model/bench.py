@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from model.graphs import Exportable, load_exportable
-from signals.answers import softmax
-from signals.bundle import SPECTROGRAM, BundleError
+from model.bundling.graphs import Exportable, load_exportable
+from signals.bundles.answers import softmax
+from signals.bundles.bundle import SPECTROGRAM, BundleError
+from signals.bundles.inputs import model_input, windows_of_file
+from signals.bundles.timing import answer_timings
 from signals.command_line import Parser
-from signals.profiles import Profile
-from signals.served import model_input, windows_of_file
-from signals.timed import answer_timings
-from signals.windows import Window
+from signals.window import Window
+from signals.windows.profiles import Profile
 
 PROG = "model.bench"
 FORMS = ("eager", "compiled", "int8")

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from signals.atomic import atomic_file
+from signals.files import atomic_file
 
 logger = logging.getLogger(__name__)
 

@@ -8,15 +8,15 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from model.encoder import Encoder, EncoderConfig, electrode_ids
-from model.fusion import EEG, sensor_type_ids
 from model.heads import ClassifierHead
+from model.layers.fusion import EEG, sensor_type_ids
 from signals.modality import Modality
-from signals.normalise import Normaliser
+from signals.shards.normalise import Normaliser
 from signals.tasks import Task
-from signals.windows import ABSENT
+from signals.window import ABSENT
 
 SCHEMA_VERSION = 2
-"""2: the head sees maps over the electrodes (`model.pooling`), not only means and sides."""
+"""2: the head sees maps over the electrodes (`model.layers.pooling`), not only means and sides."""
 
 
 class ClassifierConfig(PretrainedConfig):

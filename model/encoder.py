@@ -8,7 +8,7 @@ patch on either side, are embedded at width E; `merge` of them, with the spectra
 of the four seconds around it, make one trunk token. The trunk alternates attention
 over time (per channel, rotary positions: Su et al. 2021, RoFormer) and a graph layer over the electrodes (per token),
 whose edge weights are learnt from content and geometry; in the middle of it, EEG tokens may listen to other sensors and
-to a spectrogram (`model.fusion`). A head that needs samples back adds the stem's patches again.
+to a spectrogram (`model.layers.fusion`). A head that needs samples back adds the stem's patches again.
 
 Memory grows linearly with the length as long as attention runs fused; its time grows with the square of N, so that
 windows up to about ten minutes (N=600) are practical.
@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PretrainedConfig, PreTrainedModel
 
-from model import adapters
-from model.fusion import EEG, SOURCES, SensorFusion, SpectrogramFusion, check_sources
+from model.layers import adapters
+from model.layers.fusion import EEG, SOURCES, SensorFusion, SpectrogramFusion, check_sources
 from signals.electrodes import POSITIONS
-from signals.windows import ABSENT
+from signals.window import ABSENT
 
 SCHEMA_VERSION = 1
 UNKNOWN_ELECTRODE = 0
@@ -88,9 +88,9 @@ class EncoderConfig(PretrainedConfig):
         """Take the shape; `graph` and `positions` exist to be switched off where one asks what they are worth.
 
         Without `graph` channels do not hear each other; without `positions` a channel's embedding tells only whether it
-        was measured. fusion: which of `model.fusion.SOURCES` it can listen to. adapter: "kind" and "rank" of the
-        adapters in its blocks, which `model.adapters` puts there. Raises ValueError for contradictions and for another
-        schema version than this code reads.
+        was measured. fusion: which of `model.layers.fusion.SOURCES` it can listen to. adapter: "kind" and "rank" of the
+        adapters in its blocks, which `model.layers.adapters` puts there. Raises ValueError for contradictions and
+        for another schema version than this code reads.
         """
         if dim % n_heads or (dim // n_heads) % 2:
             raise ValueError(f"dim={dim} must be n_heads={n_heads} times an even number")
@@ -232,7 +232,8 @@ class Encoder(PreTrainedModel):
         electrode_ids_C: rows of the identity table (`electrode_ids`), shape (C,) or (B, C); unknown without.
         mask_BCT: True at hidden samples (whose values in x_BCT are a filling). adjacency_CC: True at neighbours;
             without it, the `n_neighbours` nearest electrodes that are there.
-        sensor_type: numbers in `model.fusion.SENSOR_TYPES`, shape (C,) or (B, C); all EEG without. Other sensors are
+        sensor_type: numbers in `model.layers.fusion.SENSOR_TYPES`, shape (C,) or (B, C); all EEG without. Other
+        sensors are
             no part of the electrode graph, nor of "window_BD"; an encoder that cannot listen to them leaves them out.
         spectrogram_BRFS: log10 µV²/Hz of 4 regions in 100 bins and steps of 2 s, NaN where nothing is known.
 
@@ -484,7 +485,7 @@ class Block(nn.Module):
             self.spatial_norm = nn.LayerNorm(config.dim)
             self.spatial = SpatialGraph(config)
         self.mlp_norm = nn.LayerNorm(config.dim)
-        # Places for `model.adapters`.
+        # Places for `model.layers.adapters`.
         self.temporal_adapter: nn.Module | None = None
         self.mlp_adapter: nn.Module | None = None
         width = config.widths["mlp_dim"]

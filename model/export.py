@@ -20,14 +20,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from model.card import model_card
-from model.graphs import Exportable, load_encoder, load_exportable, write_combiner, write_graph
-from model.parity import N_WINDOWS, Parity, compare, probes
+from model.bundling.card import model_card
+from model.bundling.graphs import Exportable, load_encoder, load_exportable, write_combiner, write_graph
+from model.bundling.parity import N_WINDOWS, Parity, compare, probes
 from model.stacking import Stacker, load_stacker
-from signals.answers import Calibration
-from signals.bundle import CARD, COMBINER, FP32, BundleError, Graph, graph_fields, write_bundle
+from signals.bundles.answers import Calibration
+from signals.bundles.bundle import CARD, COMBINER, FP32, BundleError, Graph, graph_fields, write_bundle
 from signals.command_line import Parser
-from signals.manifest import ManifestError, read_manifest
+from signals.shards.manifest import ManifestError, read_manifest
 from signals.version import code_version, source_digest
 
 CALIBRATION = "calibration.json"
@@ -47,7 +47,7 @@ class Export:
 
     @property
     def kind(self) -> str:
-        """One of signals.bundle.KINDS."""
+        """One of signals.bundles.bundle.KINDS."""
         return "encoder" if self.models[0].task is None else "ensemble" if len(self.models) > 1 else "classifier"
 
     @property
@@ -99,7 +99,7 @@ def read_stacker(folder: Path, models: Sequence[Exportable]) -> Stacker:
     try:
         stacker = load_stacker(folder)
     except FileNotFoundError:
-        raise BundleError(f"{folder} holds no meta-learner; training.stack --save makes one") from None
+        raise BundleError(f"{folder} holds no meta-learner; studies.stack --save makes one") from None
     names = tuple(model.name for model in models)
     if stacker.members != names:
         raise BundleError(f"{folder} stacks {', '.join(stacker.members)}; the models given are {', '.join(names)}")
@@ -147,7 +147,7 @@ def export(what: Export, shards: Sequence[Path], output: Path, *, n_windows: int
 
 
 def about_bundle(what: Export, agreement: Parity) -> dict[str, Any]:
-    """Return what bundle.json says, but for digests: see `signals.bundle`."""
+    """Return what bundle.json says, but for digests: see `signals.bundles.bundle`."""
     first = what.models[0]
     graphs = tuple(
         Graph(

@@ -1,4 +1,4 @@
-"""Freezing of named groups of parameters: "stem", "trunk", "head" and "adapter" (`model.adapters`)."""
+"""Freezing of named groups of parameters: "stem", "trunk", "head" and "adapter" (`model.layers.adapters`)."""
 
 from collections.abc import Iterable
 

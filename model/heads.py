@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.encoder import EncoderConfig, n_spectral_lines
-from model.pooling import Pool
+from model.layers.pooling import Pool
 from signals.tasks import TASKS
-from signals.windows import ABSENT, MEASURED
+from signals.window import ABSENT, MEASURED
 
 Tensors = Mapping[str, Tensor]
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from model.classifier import Classifier, ClassifierConfig
-from model.supervised import Supervised, SupervisedConfig
+from model.supervised.supervised import Supervised, SupervisedConfig
 
 TaskModel = Classifier | Supervised
 """What windows are asked of: normalised signal and channel states in, logits and an embedding out."""

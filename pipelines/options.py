@@ -11,20 +11,20 @@ from pathlib import Path, PurePosixPath
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from pipelines import storage
-from pipelines.anomaly import AutoencoderError, check_autoencoder
-from pipelines.inputs import InputError, Inputs, find_inputs
-from pipelines.progress import BEGUN
-from pipelines.replay import replayed_inputs
-from pipelines.salt import resolve_salt
+from pipelines.intake.inputs import InputError, Inputs, find_inputs
+from pipelines.intake.replay import replayed_inputs
+from pipelines.intake.salt import resolve_salt
+from pipelines.runs import storage
+from pipelines.runs.progress import BEGUN
+from pipelines.stages.anomaly import AutoencoderError, check_autoencoder
 from signals.command_line import Parser
-from signals.labels import LabelError, LabelTable, read_labels
-from signals.manifest import COMPLETED
-from signals.profiles import PROFILES, Profile, with_overrides
+from signals.shards.manifest import COMPLETED
+from signals.windows.labels import LabelError, LabelTable, read_labels
+from signals.windows.profiles import PROFILES, Profile, with_overrides
 
 logger = logging.getLogger(__name__)
 
-LOCAL_RUNNER = "pipelines.local_runner.LocalRunner"
+LOCAL_RUNNER = "pipelines.local.local_runner.LocalRunner"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Run:
     shard_mb: float = 128.0
     max_quarantined: float = 0.5
     autoencoder: str | None = None
-    """ONNX file that scores the windows (`pipelines.anomaly`)."""
+    """ONNX file that scores the windows (`pipelines.stages.anomaly`)."""
     resume: bool = False
     """Go on where a killed run of the same inputs, profile, salt and code ended."""
     options: PipelineOptions = field(default_factory=lambda: beam_options(()))

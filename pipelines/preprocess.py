@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import pipelines.lean_beam  # noqa: F401
+import pipelines.local.lean_beam  # noqa: F401
 
 # isort: split
 import apache_beam as beam
@@ -23,20 +23,20 @@ from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.pvalue import AsList
 from tqdm import tqdm
 
-from pipelines import storage
-from pipelines.anomaly import ScoreBlocks
-from pipelines.books import complaint
-from pipelines.example_traces import ExampleTraces
-from pipelines.finish import WriteManifest
-from pipelines.nursery import nursery
+from pipelines.local.nursery import nursery
 from pipelines.options import Run, parse_args
-from pipelines.progress import PROGRESS, begin, other_facts, run_facts
-from pipelines.publish import clear, publish, publish_failure
-from pipelines.run_report import add_timings, stage_counters
+from pipelines.report.report import add_timings, stage_counters
+from pipelines.runs import storage
+from pipelines.runs.accounting import complaint
+from pipelines.runs.progress import PROGRESS, begin, other_facts, run_facts
+from pipelines.runs.publish import clear, publish, publish_failure
+from pipelines.stages.anomaly import ScoreBlocks
+from pipelines.stages.example_traces import ExampleTraces
+from pipelines.stages.finish import WriteManifest
+from pipelines.stages.write_shards import seconds_written
 from pipelines.transforms import PlanFiles, WriteShards
-from pipelines.write_shards import seconds_written
-from signals.identity import salt_id
-from signals.manifest import COMPLETED, MANIFEST, REPORT
+from signals.recording.identity import salt_id
+from signals.shards.manifest import COMPLETED, MANIFEST, REPORT
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.shard_sets.problem import Problem
 from signals.command_line import Parser
-from signals.manifest import ManifestError
+from signals.shards.manifest import ManifestError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,8 +3,8 @@
     FileRef -> PlanFiles -> Block -> keyed by (site, shard) -> GroupByKey -> WriteShards -> ShardResult -> WriteManifest
 
 Only references go through the shuffle: a block names a recording and its windows' onsets, never samples. Which shard a
-block belongs to and where it stands in it is decided by hashes (`pipelines.sharding`), so that the content of a shard
-depends neither on the runner nor on the number of workers nor on the order of bundles.
+block belongs to and where it stands in it is decided by hashes (`signals.shards.sharding`), so that the content of a
+shard depends neither on the runner nor on the number of workers nor on the order of bundles.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import AsDict
 
-from pipelines.plan_files import PlanFile
-from pipelines.sharding import by_site, chunk_seconds, cut_site, shard_key
-from pipelines.write_shards import WriteShard
-from signals.profiles import Profile
+from pipelines.stages.plan_files import PlanFile
+from pipelines.stages.write_shards import WriteShard
+from signals.shards.sharding import by_site, chunk_seconds, cut_site, shard_key
+from signals.windows.profiles import Profile
 
 
 @dataclass

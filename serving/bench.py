@@ -12,7 +12,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,17 +22,13 @@ from typing import Any
 import numpy as np
 
 from serving.runtime import PROVIDER_EXIT, ProviderError, check_provider, verdicts, windows_of_file
-from signals.bundle import Bundle, BundleError, load_bundle
+from signals.bundles.bundle import BundleError, load_bundle
+from signals.bundles.timing import answer_timings
 from signals.command_line import Parser
-from signals.recording import UnreadableError
-from signals.synthetic.files import write_edf
-from signals.synthetic.segments import segment
-from signals.synthetic.subjects import draw_subject
-from signals.timed import answer_timings
+from signals.recording.recording import UnreadableError
 
 PROG = "serving.bench"
 TORCH_FORMS = ("eager", "compiled", "int8")
-NATIVE_HZ = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,18 +138,6 @@ def run_bundle(path: Path, file: str) -> None:
     answer_timings({"batch": lambda n: verdicts(bundle, [window] * n), "segment": one_file}, n_bytes=bundle.n_bytes)
 
 
-def write_segment(bundle: Bundle, path: Path) -> None:
-    """Write a synthetic recording of one window, EDF at 200 Hz."""
-    rng, seconds = np.random.default_rng(0), round(bundle.profile.window_s)
-    names = bundle.modality.ch_names
-    data, _, _ = segment(
-        rng, label="GPD", duration_s=seconds, sfreq=NATIVE_HZ, ch_names=names, subject=draw_subject(rng)
-    )
-    write_edf(
-        path, [data], file_format="edf", ch_names=names, sfreq=NATIVE_HZ, patient="X", record_onsets_s=range(seconds)
-    )
-
-
 def table(measured: Sequence[Measured]) -> str:
     """Return the figures for a terminal."""
     widest = max(len(one.form) for one in measured)
@@ -207,7 +190,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("bundle", type=Path, nargs="+", help="folders made by cerebeam export or quantise")
     parser.add_argument("--model", type=Path, help="folder of the trained model, for torch's own forms")
     parser.add_argument("--torch-forms", nargs="+", choices=TORCH_FORMS, default=TORCH_FORMS, help="which of them")
-    parser.add_argument("--segment", type=Path, help="a recording of one window; a synthetic one if not given")
+    parser.add_argument("--segment", type=Path, required=True, help="a recording of one window")
     parser.add_argument("--rounds", type=int, default=10, help="how often every form is asked in turn")
     parser.add_argument("--repeats", type=int, default=5, help="windows a round")
     parser.add_argument("--batch-size", type=int, default=16, help="windows of a batch, for the throughput")
@@ -223,18 +206,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line; returns 0, or 2 with one line on standard error."""
     args = parse_args(argv)
     try:
-        bundles = [load_bundle(path) for path in args.bundle]
-        _ = [bundle.classes for bundle in bundles]  # an encoder has no answers to wait for
+        _ = [load_bundle(path).classes for path in args.bundle]  # an encoder has no answers to wait for
         check_provider()
         if args.child:
             run_bundle(args.bundle[0], str(args.segment))
             return 0
-        with tempfile.TemporaryDirectory() as folder:
-            file = args.segment or Path(folder) / "segment.edf"
-            if args.segment is None:
-                write_segment(bundles[0], file)
-            forms = forms_of(args.bundle, args.model, file, args.torch_forms)
-            measured = measure(forms, rounds=args.rounds, repeats=args.repeats, batch_size=args.batch_size)
+        forms = forms_of(args.bundle, args.model, args.segment, args.torch_forms)
+        measured = measure(forms, rounds=args.rounds, repeats=args.repeats, batch_size=args.batch_size)
     except ProviderError as error:
         print(f"{PROG}: {error}", file=sys.stderr)  # noqa: T201
         return PROVIDER_EXIT

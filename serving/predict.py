@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from serving.runtime import PROVIDER_EXIT, Answer, ProviderError, embed, run, windows_of_file
-from signals.bundle import Bundle, BundleError, load_bundle
+from signals.bundles.bundle import Bundle, BundleError, load_bundle
 from signals.command_line import Parser
-from signals.recording import UnreadableError
+from signals.recording.recording import UnreadableError
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

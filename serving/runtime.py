@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from signals import served
-from signals.answers import Uncertainty, mean_of_members, prediction_set, softmax, tempered, uncertainty
-from signals.bundle import Bundle, BundleError, Graph
-from signals.windows import Window
+from signals.bundles import inputs as served
+from signals.bundles.answers import Uncertainty, mean_of_members, prediction_set, softmax, tempered, uncertainty
+from signals.bundles.bundle import Bundle, BundleError, Graph
+from signals.window import Window
 
 PROVIDER_EXIT = 3
 """Exit code of a command whose execution provider this machine lacks."""
@@ -37,7 +37,7 @@ class Answer:
     confidence: float
     """Probability of the predicted class."""
     uncertainty: dict[str, float | None]
-    """total, aleatoric, epistemic: entropies in nats (`signals.answers`); the last two of ensembles only."""
+    """total, aleatoric, epistemic: entropies in nats (`signals.bundles.answers`); the last two of ensembles only."""
     prediction_set: tuple[str, ...] | None
     """Classes that hold the label with the promised probability; None where the bundle was not calibrated for it."""
     clinical_recommendation: str
@@ -63,7 +63,8 @@ class Verdicts:
 
 
 def windows_of_file(bundle: Bundle, uri: str, *, mains_hz: float | None = None) -> Iterator[Window]:
-    """Yield the windows of a recording under the bundle's profile; raises as `signals.served.windows_of_file`."""
+    """Yield the windows of a recording under the bundle's profile; raises as
+    `signals.bundles.inputs.windows_of_file`."""
     return served.windows_of_file(bundle.profile, uri, mains_hz=mains_hz)
 
 

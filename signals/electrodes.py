@@ -13,6 +13,14 @@ import numpy as np
 # Old names are canonical, as in the clinical 10-20 system and in the competition's files.
 RENAMED = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"}
 
+CHAINS: dict[str, tuple[tuple[str, str], ...]] = {
+    "LL": (("Fp1", "F7"), ("F7", "T3"), ("T3", "T5"), ("T5", "O1")),
+    "RL": (("Fp2", "F8"), ("F8", "T4"), ("T4", "T6"), ("T6", "O2")),
+    "LP": (("Fp1", "F3"), ("F3", "C3"), ("C3", "P3"), ("P3", "O1")),
+    "RP": (("Fp2", "F4"), ("F4", "C4"), ("C4", "P4"), ("P4", "O2")),
+}
+"""Bipolar pairs of the left lateral, right lateral, left and right parasagittal chains (double banana)."""
+
 POSITIONS: dict[str, tuple[float, float, float]] = {
     "Fp1": (-0.2817, 0.9589, -0.0330),
     "Fpz": (0.0000, 0.9998, 0.0177),

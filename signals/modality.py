@@ -160,7 +160,7 @@ EEG_PSG = Modality(
     unit=EEG_1020.unit,
     edges=EEG_1020.edges,
 )
-"""Polysomnography: the channels of EEG_1020, both eyes, the chin and the heart (`signals.sensors`).
+"""Polysomnography: the channels of EEG_1020, both eyes, the chin and the heart (`signals.windows.sensors`).
 
 The sensors' positions are a convention, directions from the head's centre that tell their rows apart; no field is
 computed from them, and no edge leads to them."""

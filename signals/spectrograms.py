@@ -6,13 +6,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import fft
 
-CHAINS: dict[str, tuple[tuple[str, str], ...]] = {
-    "LL": (("Fp1", "F7"), ("F7", "T3"), ("T3", "T5"), ("T5", "O1")),
-    "RL": (("Fp2", "F8"), ("F8", "T4"), ("T4", "T6"), ("T6", "O2")),
-    "LP": (("Fp1", "F3"), ("F3", "C3"), ("C3", "P3"), ("P3", "O1")),
-    "RP": (("Fp2", "F4"), ("F4", "C4"), ("C4", "P4"), ("P4", "O2")),
-}
-"""Bipolar pairs of the left lateral, right lateral, left and right parasagittal chains (double banana)."""
+from signals.electrodes import CHAINS
 
 REGIONAL_FREQS = np.arange(3, 103) * (200.0 / 1024.0)
 """Hz, the 100 bins 0.59 ... 19.92 of the HMS competition: a 1024-point transform at 200 Hz."""

@@ -70,7 +70,7 @@ TASKS: dict[str, Task] = {
                  *((f"Sleep stage {mark}", stage) for mark, stage in (
                      ("W", "W"), ("1", "N1"), ("2", "N2"), ("3", "N3"), ("4", "N3"), ("R", "REM"),
                      ("N1", "N1"), ("N2", "N2"), ("N3", "N3"), ("REM", "REM"))),
-                 # What `signals.events` makes of a file's annotations.
+                 # What `signals.recording.events` makes of a file's annotations.
                  *((f"sleep {stage}", stage) for stage in ("W", "N1", "N2", "N3", "REM")),
                  ("Wake", "W"), ("S1", "N1"), ("S2", "N2"), ("S3", "N3"), ("S4", "N3"), ("N4", "N3"), ("R", "REM"),
              ),

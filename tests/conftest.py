@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.toy_shards"]
+
 
 def _folder(name):
     root = os.environ.get("CEREBEAM_REAL_DATA", "")

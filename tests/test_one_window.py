@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 import torch
 
+from model.bundling.graphs import write_graph
 from model.classifier import new_classifier
 from model.encoder import Encoder, sized
 from model.export import export, load_models
-from model.graphs import write_graph
 from pipelines.preprocess import main as preprocess
 from serving.runtime import probabilities, windows_of_file
-from signals.bundle import BundleError, load_bundle
-from signals.manifest import read_manifest
+from signals.bundles.bundle import BundleError, load_bundle
 from signals.modality import EEG_1020
-from signals.normalise import Normaliser
-from signals.profiles import SIX_CLASS as PROFILE
-from signals.records import as_stored, decode_window
-from signals.synthetic.synthesize import synthesize
+from signals.shards.manifest import read_manifest
+from signals.shards.normalise import Normaliser
+from signals.shards.records import as_stored, decode_window
+from signals.shards.tfrecord import read_shard
 from signals.tasks import SIX_CLASS
-from signals.tfrecord import read_shard
-from training.data import Shards
+from signals.windows.profiles import SIX_CLASS as PROFILE
+from synthetic.synthesize import synthesize
+from training.corpus.shards import Shards
 
 
 @pytest.fixture(scope="module")

@@ -17,20 +17,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from model.autoencoder import Autoencoder, export_autoencoder, parity
-from signals.anomaly import SCHEMA_VERSION, model_input, window_score
-from signals.artifacts import BIT
-from signals.quality import SPOILT
+from model.pretraining.autoencoder import Autoencoder, export_autoencoder, parity
+from signals.bundles.anomaly import SCHEMA_VERSION, model_input, window_score
+from signals.description.artifacts import BIT
+from signals.description.quality import SPOILT
 from signals.version import code_version
-from signals.windows import MEASURED, Window
+from signals.window import MEASURED, Window
 from training.command import parse_command, run_main
-from training.data import Shards
-from training.loop import NonFiniteLossError
-from training.optim import make_optimizer, make_scheduler
-from training.order import Order
-from training.prefetch import prefetch
+from training.corpus.order import Order
+from training.corpus.prefetch import prefetch
+from training.corpus.shards import Shards
+from training.corpus.splits import hold_out
 from training.recipes.autoencoding import RECIPES, AutoencoderRecipe
-from training.splits import hold_out
+from training.trainer.loop import NonFiniteLossError
+from training.trainer.optim import make_optimizer, make_scheduler
 
 logger = logging.getLogger(__name__)
 _NOT_LEARNT = SPOILT | BIT["blink"] | BIT["line"]
@@ -199,7 +199,8 @@ def _calibrate(model: Autoencoder, shards: Shards, windows: Sequence[int]) -> No
 
 
 def clean_thresholds(model: Autoencoder, shards: Shards, windows: Sequence[int]) -> dict[str, float]:
-    """Return the window scores that 1, 5 and 10% of held-out windows without a flag pass; see `signals.anomaly`."""
+    """Return the window scores that 1, 5 and 10% of held-out windows without a flag pass; see
+    `signals.bundles.anomaly`."""
     scores = []
     for number in windows:
         window = shards.window(number)

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import transformers
 import tyro
 
-from training.distributed import Processes, start_processes
-from training.saving import SAVE_FAILED_EXIT, SaveError
-from training.stopping import RESUME_EXIT
+from training.trainer.distributed import Processes, start_processes
+from training.trainer.saving import SAVE_FAILED_EXIT, SaveError
+from training.trainer.stopping import RESUME_EXIT
 
 logger = logging.getLogger(__name__)
 

@@ -18,20 +18,20 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.predictions import Predictions, probabilities, read_predictions
+from evaluation.schemas.predictions import Predictions, probabilities, read_predictions
 from model.freezing import freeze
 from model.saved import TaskModel, load_task_model
-from training.asking import predict
 from training.command import parse_command, run_alone
-from training.data import Shards
-from training.distributed import Processes
+from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
+from training.corpus.shards import Shards
 from training.finetune import without_encoder
-from training.fit import Fitting, sides
-from training.held_out import Score, held_out_rows, score_model, score_of
-from training.labelled import Labelled, labelled, task_named, with_contrast
-from training.learning import learn
+from training.fitting.fit import Fitting, sides
+from training.fitting.held_out import Score, held_out_rows, score_model, score_of
+from training.fitting.inference import predict
+from training.fitting.learning import learn
+from training.objectives.teaching import Teaching
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
-from training.teaching import Teaching
+from training.trainer.distributed import Processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class DistilCommand:
     teacher: tuple[Path, ...] = ()
     """Folders of task models; their mean teaches."""
     predictions: Path | None = None
-    """Predictions file whose models, but for "prior", join the mean: those of training.loso are out-of-fold."""
+    """Predictions file whose models, but for "prior", join the mean: those of studies.loso are out-of-fold."""
     student: Path | None = None
     """Folder of a model to start from, instead of a fresh one."""
     test_sites: tuple[str, ...] = ()

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from training.command import parse_command, run_main
-from training.data import Shards
-from training.distributed import Processes, start_processes
-from training.fit import Fitting
-from training.labelled import labelled, task_named, with_contrast
+from training.corpus.labelled import labelled, task_named, with_contrast
+from training.corpus.shards import Shards
+from training.fitting.fit import Fitting
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
-from training.stopping import RESUME_EXIT
+from training.trainer.distributed import Processes, start_processes
+from training.trainer.stopping import RESUME_EXIT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,25 +18,25 @@ from typing import Any
 import torch
 
 from model.encoder import Encoder
-from model.pretraining import PretrainModel
-from signals.normalise import Normaliser
+from model.pretraining.pretraining import PretrainModel
+from signals.shards.normalise import Normaliser
 from signals.version import code_version
 from training.command import parse_command, run_main
-from training.data import Shards
-from training.distributed import Backend, Processes, start_processes
-from training.loop import Trainer, run_steps
-from training.optim import make_optimizer, make_scheduler
-from training.order import check_batches
-from training.pretrain_batches import make_order, pretrain_batch, step_batches
+from training.corpus.order import check_batches
+from training.corpus.pretrain_batches import make_order, pretrain_batch, step_batches
+from training.corpus.shards import Shards
+from training.corpus.splits import evenly, hold_out
+from training.objectives.reconstruction import evaluate_reconstruction
+from training.objectives.validation import validate
 from training.recipes.pretraining import RECIPES, PretrainRecipe
-from training.reconstruction import evaluate_reconstruction
-from training.run_page import write_run_page
-from training.saving import Saver, resume
-from training.splits import evenly, hold_out
-from training.stopping import RESUME_EXIT, Stopped, StopRequest
-from training.throughput import Monitor, forward_backward_flops
-from training.tracking import TrackerName, open_trackers
-from training.validation import validate
+from training.trainer.distributed import Backend, Processes, start_processes
+from training.trainer.loop import Trainer, run_steps
+from training.trainer.optim import make_optimizer, make_scheduler
+from training.trainer.run_page import write_run_page
+from training.trainer.saving import Saver, resume
+from training.trainer.stopping import RESUME_EXIT, Stopped, StopRequest
+from training.trainer.throughput import Monitor, forward_backward_flops
+from training.trainer.tracking import TrackerName, open_trackers
 
 SUBJECTS_FILE = "pretrain_subjects.json"
 

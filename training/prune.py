@@ -17,26 +17,26 @@ import numpy as np
 import torch
 
 from model.classifier import Classifier
+from model.compression.importance import Example, Importance, magnitude_scores, taylor_scores
+from model.compression.narrowing import NETWORK, channel_scores, narrow, plan_inner
+from model.compression.pruning import Method, plan, prune
+from model.compression.sparsity import zero_share, zero_weights
 from model.freezing import freeze
-from model.importance import Example, Importance, magnitude_scores, taylor_scores
-from model.narrowing import NETWORK, channel_scores, narrow, plan_inner
-from model.pruning import Method, plan, prune
 from model.saved import TaskModel, load_task_model
-from model.sparsity import zero_share, zero_weights
 from signals.command_line import Parser
-from training.asking import reads_spectrogram
 from training.command import run_main
-from training.data import Shards
-from training.distributed import Processes, Single
-from training.fit import sides
-from training.held_out import Score, held_out_rows, score_model
-from training.labelled import Labelled, labelled, task_named
-from training.learning import learn
+from training.corpus.labelled import Labelled, labelled, task_named
+from training.corpus.shards import Shards
+from training.corpus.spectra import Spectrograms
+from training.corpus.splits import evenly
+from training.fitting.fit import sides
+from training.fitting.held_out import Score, held_out_rows, score_model
+from training.fitting.inference import reads_spectrogram
+from training.fitting.learning import learn
 from training.recipes.compression import brief
 from training.recipes.finetuning import FinetuneRecipe
-from training.spectra import Spectrograms
-from training.splits import evenly
-from training.stopping import RESUME_EXIT
+from training.trainer.distributed import Processes, Single
+from training.trainer.stopping import RESUME_EXIT
 
 PROG = "training.prune"
 AnyMethod = Literal[Method, "weights"]
@@ -47,7 +47,7 @@ class PruneCommand:
     """Take parameters out of a task model, fine-tune what is left, and say what it cost."""
 
     model: Path
-    """Folder of a task model, made by training.finetune or training.loso."""
+    """Folder of a task model, made by training.finetune or studies.loso."""
     shards: Path
     """Shard set with labels of the model's training subjects and of others to measure on."""
     output: Path

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from pipelines.corpora.corpus import Corpus, Known
-from signals.blocks import Label
+from signals.windows.labels import Label
 
 _RUNS = {1: "rest_eyes_open", 2: "rest_eyes_closed"}
 _RUNS |= dict.fromkeys((4, 8, 12), "motor_imagery_LR")

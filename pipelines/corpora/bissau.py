@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from pipelines.corpora.corpus import Corpus, Known
-from signals.blocks import Label
+from signals.windows.labels import Label
 
 
 def known(path: Path) -> Known:

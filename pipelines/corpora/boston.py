@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from pipelines.corpora.corpus import Corpus, Known
-from signals.blocks import Label
 from signals.tasks import SIX_CLASS
+from signals.windows.labels import Label
 
 
 def known(path: Path) -> Known:

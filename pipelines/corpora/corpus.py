@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from signals.blocks import Label
 from signals.readers.delimited import CsvForm
+from signals.windows.labels import Label
 
 
 @dataclass(frozen=True, kw_only=True)

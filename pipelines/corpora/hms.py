@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from pipelines.corpora.corpus import Corpus, Known
-from signals.blocks import Label
 from signals.readers.hms import HmsLabel, read_test, read_train
 from signals.tasks import SIX_CLASS
+from signals.windows.labels import Label
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from pipelines.corpora.corpus import Corpus, Known
-from signals.blocks import Label
+from signals.windows.labels import Label
 
 _RUNS = {"1": "rest", "2": "mental_arithmetic"}
 

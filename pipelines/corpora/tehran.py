@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipelines.corpora.corpus import Corpus, Known
-from signals.blocks import Label
+from signals.windows.labels import Label
 
 
 def known(path: Path) -> Known:

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pipelines.inputs import SIDE_FILES
+from pipelines.intake.inputs import SIDE_FILES
 from signals.readers.registry import open_recording
-from signals.recording import UnreadableError
+from signals.recording.recording import UnreadableError
 
 _FILLERS = frozenset(
     {"anonymous", "anonymized", "anonymised", "unknown", "none", "patient", "subject", "male", "female", "startdate"}

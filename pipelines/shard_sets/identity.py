@@ -14,8 +14,8 @@ from pipelines.shard_sets.identifiers import contained, given_identifiers, sourc
 from pipelines.shard_sets.problem import Problem
 from pipelines.shard_sets.texts import UNKNOWN_FIELD, Text, texts_of
 from pipelines.shard_sets.verify import KNOWN_FILES
-from signals.events import is_event_word
-from signals.manifest import MANIFEST, RUN
+from signals.recording.events import is_event_word
+from signals.shards.manifest import MANIFEST, RUN
 
 _MONTH = r"(?:jan|feb|mar|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-z]*"
 PATTERNS = {

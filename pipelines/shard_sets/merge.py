@@ -7,15 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines import storage
-from pipelines.finish import merge_into, write_books, write_rows
-from pipelines.publish import PRIVATE, private_folder
-from pipelines.replay import private_rows
-from pipelines.run_report import merged_facts, write_report
+from pipelines.intake.replay import private_rows
+from pipelines.report.report import merged_facts, write_report
+from pipelines.runs import storage
+from pipelines.runs.publish import PRIVATE, private_folder
 from pipelines.shard_sets.problem import Problem
 from pipelines.shard_sets.verify import read_rows
-from pipelines.tally import add_sums
-from signals.manifest import (
+from pipelines.stages.finish import merge_into, write_books, write_rows
+from signals.shards.manifest import (
     COMPLETED,
     FILES,
     RECORDINGS,
@@ -27,7 +26,8 @@ from signals.manifest import (
     read_manifest,
     shard_name,
 )
-from signals.profiles import Profile
+from signals.shards.tally import add_sums
+from signals.windows.profiles import Profile
 
 SUMS = ("classes", "channel_seconds", "quality", "presence")
 

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.run_report_figures import legend
-from pipelines.run_report_page import CSS, at_left
-from pipelines.run_report_traces import COLOURS, courses, extremes, row_distance
+from pipelines.report.figures import legend
+from pipelines.report.page import CSS, at_left
+from pipelines.report.traces import COLOURS, courses, extremes, row_distance
 from pipelines.shard_sets.problem import Problem
-from signals.artifacts import kinds_of
-from signals.manifest import read_manifest
+from signals.description.artifacts import kinds_of
+from signals.description.quality import window_verdict
 from signals.modality import MODALITIES, microvolts
-from signals.page import document, key_values, table
-from signals.quality import window_verdict
-from signals.records import decode_window
-from signals.tfrecord import read_shard
-from signals.windows import INTERPOLATED, MEASURED, Window
+from signals.pages.page import document, key_values, table
+from signals.shards.manifest import read_manifest
+from signals.shards.records import decode_window
+from signals.shards.tfrecord import read_shard
+from signals.window import INTERPOLATED, MEASURED, Window
 
 WIDTH = 960
 _STATES = {MEASURED: "measured", INTERPOLATED: "interpolated"}

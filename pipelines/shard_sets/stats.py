@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from signals.artifacts import KINDS
-from signals.manifest import read_manifest
+from signals.description.artifacts import KINDS
+from signals.shards.manifest import read_manifest
 
 
 def stats(shards_dir: Path) -> str:

@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from signals.example import decode_example
-from signals.records import decode_window, encode_window
-from signals.tfrecord import read_shard
+from signals.shards.example import decode_example
+from signals.shards.records import decode_window, encode_window
+from signals.shards.tfrecord import read_shard
 
 UNKNOWN_FIELD = "unknown field"
 """Name under which the fields of a record are told that no code of ours writes."""

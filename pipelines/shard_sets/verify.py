@@ -5,14 +5,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pipelines.books import sources_digest
+from pipelines.runs.accounting import sources_digest
 from pipelines.shard_sets.problem import Problem
-from pipelines.tally import Tally, add_sums
-from signals.artifacts import KINDS
-from signals.example import decode_example
-from signals.features import FEATURES
-from signals.identity import file_sha256
-from signals.manifest import (
+from signals.description.artifacts import KINDS
+from signals.description.features import FEATURES
+from signals.files import file_sha256
+from signals.shards.example import decode_example
+from signals.shards.manifest import (
     COMPLETED,
     FILES,
     MANIFEST,
@@ -26,9 +25,10 @@ from signals.manifest import (
     read_manifest,
     shard_name,
 )
-from signals.records import decode_window, encode_window
-from signals.tfrecord import CorruptShardError, read_shard
-from signals.windows import Window
+from signals.shards.records import decode_window, encode_window
+from signals.shards.tally import Tally, add_sums
+from signals.shards.tfrecord import CorruptShardError, read_shard
+from signals.window import Window
 
 KNOWN_FILES = (MANIFEST, COMPLETED, RECORDINGS, FILES, WINDOWS, RUN, REPORT)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from signals.readers.units import is_unsaid, scaling_of
-from signals.recording import Annotation, ReadSamples, Recording
+from signals.recording.recording import Annotation, ReadSamples, Recording
 
 _SENSOR_TYPES = {
     "eeg": "eeg", "eog": "eog", "veog": "eog", "heog": "eog", "ecg": "ecg", "emg": "emg", "resp": "resp",

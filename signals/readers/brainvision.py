@@ -15,7 +15,7 @@ import numpy as np
 from signals.readers.edf_header import decode
 from signals.readers.matrix import Matrix, cut_segments, matrix_reader, onset_of_sample
 from signals.readers.units import channel_notes, scaling_of
-from signals.recording import Annotation, Recording, Segment, UnreadableError
+from signals.recording.recording import Annotation, Recording, Segment, UnreadableError
 
 BRAINVISION_MAGIC = re.compile(rb"(\xef\xbb\xbf)?\s*Brain ?Vision( Data Exchange)? Header File")
 _DTYPES = {"INT_16": "<i2", "IEEE_FLOAT_32": "<f4"}

@@ -16,7 +16,7 @@ import numpy as np
 
 from signals.readers.matrix import Matrix, cut_segments, matrix_reader
 from signals.readers.units import channel_notes, scaling_of
-from signals.recording import Recording, UnreadableError
+from signals.recording.recording import Recording, UnreadableError
 
 OPENBCI_MAGIC = (b"%OpenBCI", b"%OBCI")
 _RATE = re.compile(r"%\s*sample rate\s*=\s*([\d.]+)", re.IGNORECASE)

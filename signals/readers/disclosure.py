@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from signals.electrodes import canonical_electrode
-from signals.events import event_word
-from signals.recording import Annotation, Recording, UnreadableError
+from signals.recording.events import event_word
+from signals.recording.recording import Annotation, Recording, UnreadableError
 
 _REFERENCES = {"common", "average", "averef", "avg", "car", "rest", "linked", "linked ears", "linked mastoids",
                "mastoids", "earlobes", "nose", "ref", "cms", "cms/drl", "le", "lm"}  # fmt: skip

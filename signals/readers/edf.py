@@ -18,7 +18,7 @@ import numpy as np
 from signals.readers.edf_header import Channel, Header, decode, read_header
 from signals.readers.edf_tail import Tail, TailChannel, samples_left, with_tail
 from signals.readers.units import Scaling, channel_notes, scaling_of
-from signals.recording import Annotation, ReadSamples, Recording, Segment, UnreadableError
+from signals.recording.recording import Annotation, ReadSamples, Recording, Segment, UnreadableError
 
 ONSET_TOLERANCE_S = 1e-3
 """Record onsets are decimal text; a jump of at most this (or half a sample) is no gap."""

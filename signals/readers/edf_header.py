@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from signals.recording import UnreadableError
+from signals.recording.recording import UnreadableError
 
 # Name and width of the fixed fields, then of the fields that have one entry a signal.
 _FIXED = (("version", 8), ("patient", 80), ("recording", 80), ("date", 8), ("time", 8), ("header_bytes", 8),

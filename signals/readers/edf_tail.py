@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from signals.recording import ReadSamples
+from signals.recording.recording import ReadSamples
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from signals.readers.mat import refuse_hdf5
 from signals.readers.matrix import Matrix, cut_segments, matrix_reader, onset_of_sample
 from signals.readers.units import channel_notes, scaling_of
-from signals.recording import Annotation, Recording, UnreadableError
+from signals.recording.recording import Annotation, Recording, UnreadableError
 
 
 def open_eeglab(path: Path) -> Recording:

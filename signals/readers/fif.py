@@ -15,7 +15,7 @@ import numpy as np
 from signals.readers.isolation import run_isolated
 from signals.readers.sensor_types import sensor_type_of
 from signals.readers.units import Scaling, channel_notes
-from signals.recording import SENSOR_TYPES, Annotation, Recording, Segment, UnreadableError
+from signals.recording.recording import SENSOR_TYPES, Annotation, Recording, Segment, UnreadableError
 
 PROBE_TIMEOUT_S = 60.0
 FIF_MAGIC = b"\x00\x00\x00\x64\x00\x00\x00\x1f"

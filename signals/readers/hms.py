@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from signals.spectrograms import CHAINS
+from signals.electrodes import CHAINS
 from signals.tasks import SIX_CLASS
 
 SPECTROGRAM_S, SPECTROGRAM_STEP_S = 600.0, 2.0

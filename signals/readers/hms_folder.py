@@ -5,7 +5,7 @@ from pathlib import Path
 
 from signals.readers.hms import HmsError, HmsLabel, HmsTest, read_test, read_train
 from signals.readers.parquet import open_parquet
-from signals.recording import UnreadableError
+from signals.recording.recording import UnreadableError
 from signals.tasks import SIX_CLASS
 
 _SLACK_S = 0.01  # a file may fall short of its last sample

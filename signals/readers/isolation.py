@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any
 
-from signals.recording import UnreadableError
+from signals.recording.recording import UnreadableError
 
 _HEAD = struct.Struct("<Q")
 _lock = threading.Lock()

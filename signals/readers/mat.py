@@ -10,7 +10,7 @@ import numpy as np
 from signals.modality import EEG_1020
 from signals.readers.matrix import Matrix, matrix_reader
 from signals.readers.units import channel_notes, scaling_of
-from signals.recording import Recording, Segment, UnreadableError
+from signals.recording.recording import Recording, Segment, UnreadableError
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from signals.recording import ReadSamples, Segment
+from signals.recording.recording import ReadSamples, Segment
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from signals.modality import EEG_1020
 from signals.readers.hms import is_spectrogram
 from signals.readers.units import channel_notes, scaling_of
-from signals.recording import Recording, Segment, UnreadableError
+from signals.recording.recording import Recording, Segment, UnreadableError
 
 PARQUET_MAGIC = b"PAR1"
 _LARGEST_KEPT = 1_500_000

@@ -17,7 +17,7 @@ from signals.readers.isolation import as_unreadable
 from signals.readers.mat import open_mat
 from signals.readers.parquet import PARQUET_MAGIC, open_parquet
 from signals.readers.remote import TransferError, local_copy, through_mirror
-from signals.recording import Recording, UnreadableError
+from signals.recording.recording import Recording, UnreadableError
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from signals.readers.edf_header import BDF_MAGIC, EDF_MAGIC, read_header
-from signals.recording import Recording, UnreadableError
+from signals.recording.recording import Recording, UnreadableError
 
 PAGE_BYTES = 4 << 20
 SCRATCH_BYTES = int(float(os.environ.get("CEREBEAM_SCRATCH_GB", "8")) * 1e9)

@@ -20,7 +20,8 @@ _COMPILED = tuple((sensor_type, re.compile(pattern)) for sensor_type, pattern in
 
 
 def sensor_type_of(label: str) -> str:
-    """Return the kind of sensor a label speaks of, one of `signals.recording.SENSOR_TYPES`; "eeg" if no other.
+    """Return the kind of sensor a label speaks of, one of `signals.recording.recording.SENSOR_TYPES`; "eeg" if no
+    other.
 
     "EKG" -> "ecg", "HEOG" -> "eog", "Chin EMG" -> "emg", "Resp oro-nasal" -> "resp", "SpO2" -> "misc",
     "STI 014" -> "stim", "FP1-F7" -> "eeg".

@@ -8,12 +8,12 @@ import pytest
 from scipy.special import rel_entr
 
 from cerebeam.six_class import main
-from model.supervised import new_network
+from model.supervised.supervised import new_network
 from signals.modality import EEG_1020
-from signals.normalise import Normaliser
-from signals.profiles import PROFILES
-from signals.synthetic.hms import write_hms
+from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS
+from signals.windows.profiles import PROFILES
+from synthetic.recordings.hms import write_hms
 
 VOTES = list(SIX_CLASS.vote_columns)
 

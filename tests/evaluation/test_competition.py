@@ -11,7 +11,7 @@ from scipy.stats import entropy
 from sklearn.metrics import log_loss
 
 from evaluation.competition import SubmissionError, by_recording, competition_scores, main, score
-from evaluation.predictions import Predictions, write_predictions
+from evaluation.schemas.predictions import Predictions, write_predictions
 from signals.tasks import SIX_CLASS
 
 COLUMNS = list(SIX_CLASS.vote_columns)

@@ -7,7 +7,7 @@ from model.auto import register
 from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder, sized
 from signals.modality import EEG_1020
-from signals.normalise import Normaliser
+from signals.shards.normalise import Normaliser
 from signals.tasks import TASKS
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from model.encoder import SIZES, Encoder, EncoderConfig, electrode_ids, places, sized
 from signals.electrodes import POSITIONS
 from signals.modality import EEG_1020
-from signals.windows import ABSENT, INTERPOLATED, MEASURED
+from signals.window import ABSENT, INTERPOLATED, MEASURED
 
 CONFIG = {"dim": 32, "depth": 2, "n_heads": 4, "stem_dim": 16}
 POSITION = torch.tensor(EEG_1020.positions)

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
+from model.bundling.graphs import OpenAttention, load_exportable, strip, write_combiner, write_graph
+from model.bundling.parity import SHAPES, Parity, compare, probes
 from model.encoder import Encoder, sized
-from model.graphs import OpenAttention, load_exportable, strip, write_combiner, write_graph
-from model.parity import SHAPES, Parity, compare, probes
-from model.supervised import new_network
-from signals.bundle import BundleError
+from model.supervised.supervised import new_network
+from signals.bundles.bundle import BundleError
 from signals.modality import EEG_1020
-from signals.normalise import Normaliser
-from signals.profiles import PROFILES, SIX_CLASS, SIX_CLASS_SPECTROGRAM
+from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS as TASK
+from signals.windows.profiles import PROFILES, SIX_CLASS, SIX_CLASS_SPECTROGRAM
 
 NETWORKS = {
     "eegnet": ({}, SIX_CLASS),
@@ -124,8 +124,8 @@ def test_what_cannot_be_exported_is_told(tmp_path, change, says):
 def test_an_encoder_becomes_embeddings(tmp_path, write_toy, capsys):
     from model.export import main
     from serving.runtime import embed
-    from signals.bundle import load_bundle
-    from signals.served import windows_of_shards
+    from signals.bundles.bundle import load_bundle
+    from signals.bundles.inputs import windows_of_shards
 
     torch.manual_seed(0)
     encoder = Encoder(sized("tiny", dim=16, depth=1, stem_dim=16, n_heads=2)).eval()

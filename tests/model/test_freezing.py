@@ -4,7 +4,7 @@ from model.classifier import new_classifier
 from model.encoder import Encoder, sized
 from model.freezing import freeze_all_but_last, group_of
 from signals.modality import EEG_1020
-from signals.normalise import Normaliser
+from signals.shards.normalise import Normaliser
 from signals.tasks import TASKS
 
 

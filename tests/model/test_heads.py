@@ -4,14 +4,14 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-from model.adapters import KINDS, add_adapters
 from model.encoder import Encoder, EncoderConfig
 from model.freezing import GROUPS, freeze, group_of
 from model.heads import HEADS, ClassifierHead, ReconstructionHead, register_head
-from model.masking import MaskPlan, draw_mask, hide
-from model.pretraining import PretrainModel
+from model.layers.adapters import KINDS, add_adapters
+from model.pretraining.masking import MaskPlan, draw_mask, hide
+from model.pretraining.pretraining import PretrainModel
 from signals.modality import EEG_1020
-from signals.windows import ABSENT, MEASURED
+from signals.window import ABSENT, MEASURED
 
 CONFIG = EncoderConfig(dim=32, depth=1, n_heads=4, stem_dim=16)
 

@@ -73,9 +73,9 @@ def main(folder: str, proto: str) -> None:
         del environment.dependencies[:]
     FileSystems.set_options(PipelineOptions([]))
     FnApiRunner().run_via_runner_api(pipeline, PipelineOptions([])).wait_until_finish()
-    import pipelines.write_shards
+    import pipelines.stages.write_shards
 
-    assert pipelines.write_shards.__file__.startswith(folder), pipelines.write_shards.__file__
+    assert pipelines.stages.write_shards.__file__.startswith(folder), pipelines.stages.write_shards.__file__
     heavy = hook.refused & set(sys.modules)
     assert not heavy, heavy
 

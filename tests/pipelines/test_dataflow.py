@@ -97,7 +97,12 @@ def check_modules(proto):
             payload = beam_runner_api_pb2.ParDoPayload.FromString(transform.spec.payload).do_fn.payload
             modules |= modules_of(payload)
     ours = {module for module in modules if module.split(".")[0] in ROOMS}
-    assert {"pipelines.plan_files", "pipelines.write_shards", "pipelines.finish", "pipelines.sharding"} <= ours
+    assert {
+        "pipelines.stages.plan_files",
+        "pipelines.stages.write_shards",
+        "pipelines.stages.finish",
+        "signals.shards.sharding",
+    } <= ours
     assert not {"__main__", "pipelines.preprocess"} & modules
     assert {module.split(".")[0] for module in modules - ours} <= {"apache_beam", "builtins"} | sys.stdlib_module_names
 

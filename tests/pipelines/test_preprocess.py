@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from pipelines.preprocess import main
-from signals.manifest import ManifestError, read_manifest
-from signals.moments import Moments
-from signals.plan import plan_recording
-from signals.prepare import prepare_recording
-from signals.profiles import PRETRAIN
 from signals.readers.registry import open_recording
-from signals.records import decode_window
-from signals.tfrecord import read_shard
+from signals.shards.manifest import ManifestError, read_manifest
+from signals.shards.moments import Moments
+from signals.shards.records import decode_window
+from signals.shards.tfrecord import read_shard
+from signals.windows.plan import plan_recording
+from signals.windows.prepare import prepare_recording
+from signals.windows.profiles import PRETRAIN
 
 SALT = ("--salt", "secret")
 

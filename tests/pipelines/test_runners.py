@@ -80,7 +80,7 @@ def test_two_processes_give_the_same_bytes_without_noise(clinics, one_worker, tm
 
 
 def test_the_portable_runner_gives_the_same_bytes(clinics, one_worker, job_service, tmp_path):
-    kind, worker = "beam:env:harness_subprocess_python:v1", f"{sys.executable} -m pipelines.worker"
+    kind, worker = "beam:env:harness_subprocess_python:v1", f"{sys.executable} -m pipelines.local.worker"
     options = [f"--job_endpoint={job_service}", f"--environment_type={kind}", f"--environment_config={worker}"]
     run(command(clinics, tmp_path / "portable", *SMALL, "--runner=PortableRunner", *options))
     assert tree(tmp_path / "portable") == one_worker
@@ -88,7 +88,7 @@ def test_the_portable_runner_gives_the_same_bytes(clinics, one_worker, job_servi
 
 def test_the_threads_of_blas_do_not_show(clinics, one_worker, tmp_path, monkeypatch):
     # OpenBLAS adds up in another order with more threads: seen with (19, 19) @ (19, 13001) in float64.
-    from pipelines import example_traces, plan_files, write_shards
+    from pipelines.stages import example_traces, plan_files, write_shards
 
     seen = []
 
@@ -168,7 +168,7 @@ def test_resume_without_a_killed_run_is_a_run(clinics, one_worker, tmp_path):
 
 
 def test_a_run_that_dies_says_so_in_one_line_and_can_go_on(clinics, one_worker, tmp_path, capsys, monkeypatch):
-    from pipelines import write_shards
+    from pipelines.stages import write_shards
 
     real, calls = write_shards.prepare_block, []
 
@@ -198,9 +198,9 @@ def test_an_unknown_runner_is_one_line(clinics, tmp_path, capsys):
 def test_a_worker_starts_without_what_no_stage_needs():
     # Without a runner in its environment a worker ends once everything is imported.
     code = (
-        "import sys, pipelines.worker as w, pipelines.lean_beam as lean\n"
+        "import sys, pipelines.local.worker as w, pipelines.local.lean_beam as lean\n"
         "try:\n    w.main(['worker'])\nexcept BaseException:\n    pass\n"
-        "import pipelines.write_shards, pipelines.plan_files, pipelines.finish\n"
+        "import pipelines.stages.write_shards, pipelines.stages.plan_files, pipelines.stages.finish\n"
         "assert 'apache_beam.runners.worker.sdk_worker_main' in sys.modules\n"
         "sys.exit(', '.join(name for name in lean.UNUSED if name in sys.modules) or 0)"
     )

@@ -1,6 +1,5 @@
 """A small six-class model with random weights, calibrated by hand, as a bundle; shards and a recording for it."""
 
-import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,12 @@ import torch
 from model.classifier import new_classifier
 from model.encoder import Encoder, sized
 from model.export import export, load_models
-from serving.bench import write_segment
-from signals.bundle import load_bundle
 from signals.modality import EEG_1020
-from signals.normalise import Normaliser
-from signals.profiles import SIX_CLASS as PROFILE
+from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS
+from signals.windows.profiles import SIX_CLASS as PROFILE
+from synthetic.recordings.one_window import write_segment
+from tests.toy_shards import write_toy_shards
 
 CALIBRATION = {
     "temperature": 1.5,
@@ -54,14 +53,11 @@ def save_model(folder: Path, *, seed: int, dim: int = 16) -> None:
 def served(tmp_path_factory):
     """A bundle and what it was made of."""
     root = tmp_path_factory.mktemp("served")
-    spec = importlib.util.spec_from_file_location("toy", Path(__file__).parent.parent / "training" / "conftest.py")
-    toy = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(toy)
-    shards = toy.write_toy_shards(root / "shards", n_sites=1, n_subjects=2, n_windows=6, window_s=50.0)
+    shards = write_toy_shards(root / "shards", n_sites=1, n_subjects=2, n_windows=6, window_s=50.0)
     save_model(root / "model", seed=0)
     (root / "model" / "calibration.json").write_text(json.dumps(CALIBRATION))
     export(load_models([root / "model"]), [shards], root / "bundle", n_windows=24)
-    write_segment(load_bundle(root / "bundle"), root / "segment.edf")
+    write_segment(root / "segment.edf", EEG_1020, window_s=PROFILE.window_s)
     return Served(root, shards, root / "model", root / "bundle", root / "segment.edf")
 
 

@@ -33,7 +33,7 @@ def test_figures_come_from_the_repeats():
 @pytest.mark.parametrize(("args", "says"), [(["--rounds", "0"], "at least 1"), ([], "is no bundle")])
 def test_bad_input_is_one_line(tmp_path, capsys, args, says):
     try:
-        code = main([str(tmp_path), *args])
+        code = main([str(tmp_path), "--segment", "segment.edf", *args])
     except SystemExit as ended:
         code = ended.code
     err = capsys.readouterr().err

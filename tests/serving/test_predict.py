@@ -9,9 +9,9 @@ from model.export import export, load_models
 from model.saved import load_task_model
 from serving.predict import main
 from serving.runtime import kept_session, probabilities, recommendation, run, verdicts, windows_of_file
-from signals.bundle import BundleError, load_bundle, write_bundle
-from signals.served import model_input, windows_of_shards
-from signals.synthetic.files import write_edf
+from signals.bundles.bundle import BundleError, load_bundle, write_bundle
+from signals.bundles.inputs import model_input, windows_of_shards
+from synthetic.recordings.files import write_edf
 
 
 def torch_logits(folder, windows):
@@ -132,7 +132,7 @@ def test_a_bundle_that_cannot_be_filled_leaves_nothing(tmp_path):
 def test_a_provider_that_is_not_here_is_told_with_code_3(served, capsys, monkeypatch):
     import onnxruntime
 
-    from serving.bench import main as bench
+    from cerebeam.bench import main as bench
 
     if "TensorrtExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this ONNX Runtime has TensorRT")

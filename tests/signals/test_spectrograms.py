@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
+from signals.electrodes import CHAINS
 from signals.modality import EEG_1020
-from signals.spectrograms import CHAINS, REGIONAL_FREQS, multitaper, regional, regional_blocks, stft_power, welch
+from signals.spectrograms import REGIONAL_FREQS, multitaper, regional, regional_blocks, stft_power, welch
 
 SFREQ = 256
 

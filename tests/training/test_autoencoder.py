@@ -4,9 +4,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from signals.anomaly import model_input
+from signals.bundles.anomaly import model_input
 from training.autoencoder import _spoil, main
-from training.data import Shards
+from training.corpus.shards import Shards
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,16 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.predictions import Predictions, read_predictions, write_predictions
+from evaluation.schemas.predictions import Predictions, read_predictions, write_predictions
 from model.saved import load_task_model
 from signals.tasks import SIX_CLASS
-from training import distil, finetune, loso, prune
-from training.asking import predict
-from training.data import Shards
-from training.held_out import score_of
-from training.labelled import labelled
-from training.teaching import Teaching
+from studies import loso
+from training import distil, finetune, prune
+from training.corpus.labelled import labelled
+from training.corpus.shards import Shards
+from training.fitting.held_out import score_of
+from training.fitting.inference import predict
+from training.objectives.teaching import Teaching
 
 
 @pytest.fixture(scope="module")

@@ -9,17 +9,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from evaluation.predictions import read_predictions
+from evaluation.schemas.predictions import read_predictions
 from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder
 from model.saved import load_task_model
-from signals.normalise import Normaliser
+from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS, Task
-from training import asking, finetune, fit, loso, predict, pretrain
-from training.augment import mirror_order
-from training.data import Shards
-from training.frozen import FrozenTokens
-from training.labelled import labelled, target_of, with_contrast
+from studies import loso, predict
+from training import finetune, pretrain
+from training.corpus.frozen import FrozenTokens
+from training.corpus.labelled import labelled, target_of, with_contrast
+from training.corpus.shards import Shards
+from training.fitting import fit
+from training.fitting import inference as asking
+from training.objectives.augment import mirror_order
 from training.recipes.finetuning import RECIPES
 
 HARD = Task(name="hard", classes=("a", "b"), window_s=10.0)

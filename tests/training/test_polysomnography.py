@@ -9,26 +9,26 @@ import torch
 from model.classifier import new_classifier
 from model.encoder import Encoder, sized
 from model.export import export, load_models
-from model.pretraining import PretrainModel
+from model.pretraining.pretraining import PretrainModel
 from pipelines.preprocess import main as preprocess
 from pipelines.shards import main as shards_command
 from serving.runtime import probabilities
-from signals.bundle import load_bundle
-from signals.features import FEATURES
+from signals.bundles.bundle import load_bundle
+from signals.bundles.inputs import model_input, windows_of_file
+from signals.description.features import FEATURES
 from signals.modality import EEG_PSG
-from signals.normalise import Normaliser
-from signals.profiles import PSG
-from signals.records import as_stored
-from signals.served import model_input, windows_of_file
-from signals.synthetic.sensors import polysomnogram, write_polysomnogram
+from signals.shards.normalise import Normaliser
+from signals.shards.records import as_stored
 from signals.tasks import TASKS
-from signals.windows import ABSENT, INTERPOLATED, MEASURED
-from training.baselines import band_powers, filled_features, stored_features
-from training.data import Shards
-from training.embed import representations
-from training.frozen import pooled
-from training.labelled import labelled
-from training.pretrain_batches import masked_batch
+from signals.window import ABSENT, INTERPOLATED, MEASURED
+from signals.windows.profiles import PSG
+from studies.baselines.classical import band_powers, filled_features, stored_features
+from studies.embed import representations
+from synthetic.polysomnogram import polysomnogram, write_polysomnogram
+from training.corpus.frozen import pooled
+from training.corpus.labelled import labelled
+from training.corpus.pretrain_batches import masked_batch
+from training.corpus.shards import Shards
 from training.recipes.pretraining import eeg_tiny
 
 STAGES = ("W", "N2", "N3", "REM")

@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.reconstruction import read_reconstruction
+from evaluation.measures.reconstruction import read_reconstruction
 from model.checkpoint import checkpoints, load_checkpoint, load_newest
 from model.encoder import Encoder
-from signals.windows import MEASURED
-from training import pretrain, pretrain_batches
-from training.data import Shards
-from training.loop import NonFiniteLossError
-from training.order import MicroBatch
+from signals.window import MEASURED
+from training import pretrain
+from training.corpus import pretrain_batches
+from training.corpus.order import MicroBatch
+from training.corpus.shards import Shards
+from training.corpus.splits import hold_out
 from training.recipes.pretraining import RECIPES, PretrainRecipe
-from training.splits import hold_out
-from training.stopping import RESUME_EXIT
+from training.trainer.loop import NonFiniteLossError
+from training.trainer.stopping import RESUME_EXIT
 
 Metrics = Callable[[Path], list[dict[str, float]]]
 SHORT = ["--tiny", "--steps", "6", "--save-every", "3", "--dim", "32", "--depth", "1", "--stem-dim", "32"]

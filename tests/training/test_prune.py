@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.metrics import kl_rows
+from evaluation.measures.metrics import kl_rows
 from model import export
 from model.classifier import Classifier
 from model.saved import load_task_model
-from model.supervised import new_network
-from signals.normalise import Normaliser
+from model.supervised.supervised import new_network
+from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS
 from training import finetune, prune
-from training.asking import predict
-from training.data import Shards
-from training.held_out import held_out_rows, score_model
-from training.labelled import labelled
+from training.corpus.labelled import labelled
+from training.corpus.shards import Shards
+from training.fitting.held_out import held_out_rows, score_model
+from training.fitting.inference import predict
 from training.recipes.compression import brief
 
 

@@ -11,12 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from evaluation.predictions import read_predictions
+from evaluation.schemas.predictions import read_predictions
 from signals.tasks import SIX_CLASS
-from training import finetune, loso
-from training.learning import _Epochs
-from training.loop import Trainer
-from training.stopping import RESUME_EXIT
+from studies import loso
+from training import finetune
+from training.fitting.learning import _Epochs
+from training.trainer.loop import Trainer
+from training.trainer.stopping import RESUME_EXIT
 
 PROBE = ("--recipe", "probe", "--epochs", "3", "--patience", "1")
 TWO_STAGES = (

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from model.autoencoder import AutoencoderConfig
+from model.pretraining.autoencoder import AutoencoderConfig
 
 
 @dataclass(frozen=True, kw_only=True)

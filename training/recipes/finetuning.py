@@ -4,17 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from model.adapters import KINDS
 from model.freezing import GROUPS
-from model.supervised import NETWORKS, SPECTROGRAM_NETWORKS
-from model.view import Derivation
-from signals.normalise import Normalisation
-from training.loop import Precision
-from training.losses import LossKind
+from model.layers.adapters import KINDS
+from model.supervised.supervised import NETWORKS, SPECTROGRAM_NETWORKS
+from model.supervised.view import Derivation
+from signals.shards.normalise import Normalisation
+from training.objectives.losses import LossKind
+from training.trainer.loop import Precision
 
 ClassWeights = Literal["auto", "always", "never"]
 ENCODER = "encoder"
-"""The model that is an encoder with a head; all others are `model.supervised.NETWORKS`."""
+"""The model that is an encoder with a head; all others are `model.supervised.supervised.NETWORKS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class FinetuneRecipe:
     """Everything that decides a fine-tuning run, besides shards, task and encoder."""
 
     model: str = ENCODER
-    """What is trained: "encoder" with a head, or a network by name (`model.supervised.NETWORKS`)."""
+    """What is trained: "encoder" with a head, or a network by name (`model.supervised.supervised.NETWORKS`)."""
     weights: str = ""
     """Local folder of pretrained weights of a network (EfficientNet); fresh ones without."""
     derivation: Derivation = "referential"
@@ -43,11 +43,12 @@ class FinetuneRecipe:
     """Epochs after which one more stage is opened, from the last to the first, the head alone at first; 0: all at
     once. For pretrained weights."""
     adapter: str = ""
-    """Kind of adapters that are put into the encoder's blocks, of model.adapters.KINDS; empty for none."""
+    """Kind of adapters that are put into the encoder's blocks, of model.layers.adapters.KINDS; empty for none."""
     adapter_rank: int = 8
     """Their rank."""
     spectrogram: bool = False
-    """Whether the encoder listens to the regional spectrogram too (`model.fusion`), by weights that are not frozen."""
+    """Whether the encoder listens to the regional spectrogram too (`model.layers.fusion`), by weights that are not
+    frozen."""
     batch: int = 16
     """Windows of a step."""
     micro_batch: int = 8
@@ -91,9 +92,9 @@ class FinetuneRecipe:
     time_mask: float = 0.0
     """Chance of silencing a stretch outside of the label's span."""
     band_stop: float = 0.0
-    """Chance of taking out a band of 2 Hz above those that tell the classes (`training.augment.STOP_HZ`)."""
+    """Chance of taking out a band of 2 Hz above those that tell the classes (`training.objectives.augment.STOP_HZ`)."""
     equaliser_sd: float = 0.0
-    """Spread of a random frequency response, in log units of amplitude (`training.augment.EQUALISER_HZ`)."""
+    """Spread of a random frequency response, in log units of amplitude (`training.objectives.augment.EQUALISER_HZ`)."""
     mixup: float = 0.0
     """Alpha of the Beta distribution that mixes two windows and their targets; 0: none."""
     cutmix: float = 0.0
@@ -152,7 +153,7 @@ class FinetuneRecipe:
 
     @property
     def view(self) -> dict[str, Any]:
-        """What `model.view.View` is asked for beyond its defaults."""
+        """What `model.supervised.view.View` is asked for beyond its defaults."""
         asked = {"derivation": self.derivation, "low_pass_hz": self.low_pass_hz, "soft_clip": self.soft_clip}
         return {name: value for name, value in asked.items() if value not in ("referential", 0.0)}
 
@@ -166,7 +167,7 @@ class FinetuneRecipe:
 def probe(*, tiny: bool = False) -> FinetuneRecipe:
     """Return the demo's recipe: only the head is trained, on the frozen encoder's kept tokens; seconds a fold.
 
-    `python -m training.loso --recipe probe --shards DIR --task six-class --encoder DIR --output F.parquet`.
+    `python -m studies.loso --recipe probe --shards DIR --task six-class --encoder DIR --output F.parquet`.
     On 384 synthetic windows of 4 sites: balanced accuracy 0.68 at sites that were not trained on, once; on 192 windows
     an earlier form was hardly better than chance (0.20).
     """

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from model.encoder import SIZES, EncoderConfig, sized
-from model.fusion import SOURCES
-from model.masking import SPAN_MS, MaskPlan, MaskUnit
-from signals.normalise import Normalisation
-from training.gap_filling import Filling
-from training.loop import Precision
+from model.layers.fusion import SOURCES
+from model.pretraining.masking import SPAN_MS, MaskPlan, MaskUnit
+from signals.shards.normalise import Normalisation
+from training.objectives.gap_filling import Filling
+from training.trainer.loop import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class PretrainRecipe:
     positions: bool = True
     """Whether a channel's embedding tells which electrode it is and where it lies."""
     fusion: tuple[str, ...] = ()
-    """What EEG listens to besides itself, of model.fusion.SOURCES."""
+    """What EEG listens to besides itself, of model.layers.fusion.SOURCES."""
     reconstruction_weight: float = 1.0
     """Weight of the masked reconstruction loss."""
     contrastive_weight: float = 0.05

@@ -4,19 +4,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.inputs import InputError, find_inputs
+from pipelines.intake.inputs import InputError, find_inputs
 from pipelines.preprocess import main
-from signals.artifacts import KINDS
-from signals.identity import source_sha256
-from signals.manifest import read_manifest
+from signals.description.artifacts import KINDS
+from signals.readers.digests import source_sha256
 from signals.readers.hms import read_spectrogram, read_train
 from signals.readers.registry import open_recording
-from signals.records import decode_window
+from signals.shards.manifest import read_manifest
+from signals.shards.records import decode_window
+from signals.shards.tfrecord import read_shard
 from signals.spectrograms import regional
-from signals.surroundings import log_power
-from signals.synthetic.hms import NAN_S, write_hms
-from signals.tfrecord import read_shard
-from signals.windows import MEASURED
+from signals.window import MEASURED
+from signals.windows.surroundings import log_power
+from synthetic.recordings.hms import NAN_S, write_hms
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from pipelines.discovery import CORPORA
-from pipelines.inputs import InputError, find_inputs
-from signals.labels import read_labels
+from pipelines.intake.discovery import CORPORA
+from pipelines.intake.inputs import InputError, find_inputs
+from signals.windows.labels import read_labels
 
 WITH_RULES = ("albany-eegmmidb", "bissau-emotiv", "boston-iiic-sparcnet", "kyiv-eegmat", "tehran-adhd")
 

@@ -6,10 +6,10 @@ import pytest
 from pipelines.shard_sets.identifiers import contained, source_identifiers
 from pipelines.shard_sets.identity import PATTERNS
 from pipelines.shards import main
-from signals.example import decode_example, encode_example
-from signals.manifest import read_manifest
-from signals.records import decode_window, encode_window
-from signals.tfrecord import read_shard, write_shard
+from signals.shards.example import decode_example, encode_example
+from signals.shards.manifest import read_manifest
+from signals.shards.records import decode_window, encode_window
+from signals.shards.tfrecord import read_shard, write_shard
 
 
 def check(folder, capsys, *options):

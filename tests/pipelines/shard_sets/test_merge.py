@@ -5,9 +5,9 @@ import pytest
 
 from pipelines.preprocess import main as preprocess
 from pipelines.shards import main
-from signals.manifest import read_manifest
-from signals.records import decode_window
-from signals.tfrecord import read_shard
+from signals.shards.manifest import read_manifest
+from signals.shards.records import decode_window
+from signals.shards.tfrecord import read_shard
 
 
 def rows(path):

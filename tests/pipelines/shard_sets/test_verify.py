@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from pipelines.shards import main
-from signals.example import decode_example, encode_example
-from signals.manifest import read_manifest
-from signals.records import decode_window, encode_window
-from signals.tfrecord import read_shard, write_shard
+from signals.shards.example import decode_example, encode_example
+from signals.shards.manifest import read_manifest
+from signals.shards.records import decode_window, encode_window
+from signals.shards.tfrecord import read_shard, write_shard
 
 
 def verify(folder, capsys):

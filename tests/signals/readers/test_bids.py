@@ -4,12 +4,12 @@ import numpy as np
 import pyedflib
 import pytest
 
-from pipelines.inputs import find_inputs
-from signals.plan import plan_recording
-from signals.profiles import PRETRAIN
+from pipelines.intake.inputs import find_inputs
 from signals.readers.bids import bids_root, place_of
 from signals.readers.registry import open_recording
-from signals.recording import Annotation
+from signals.recording.recording import Annotation
+from signals.windows.plan import plan_recording
+from signals.windows.profiles import PRETRAIN
 
 NAMES = ["Fp1", "Fp2", "C3", "C4", "O1", "O2", "X1", "X2"]
 

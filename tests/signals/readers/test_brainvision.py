@@ -5,9 +5,9 @@ import mne
 import numpy as np
 import pytest
 
-from signals.events import event_word
 from signals.readers.registry import open_recording, source_files
-from signals.recording import Annotation, Segment, UnreadableError
+from signals.recording.events import event_word
+from signals.recording.recording import Annotation, Segment, UnreadableError
 
 REAL_DATA = os.environ.get("CEREBEAM_REAL_DATA", "")
 needs_real_data = pytest.mark.skipif(not Path(REAL_DATA, "awkward").is_dir(), reason="CEREBEAM_REAL_DATA is not set")

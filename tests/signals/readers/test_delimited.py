@@ -8,7 +8,7 @@ import pytest
 
 from signals.readers.delimited import CsvForm, declare, openbci_form
 from signals.readers.registry import open_recording
-from signals.recording import Segment, UnreadableError
+from signals.recording.recording import Segment, UnreadableError
 
 REAL_DATA = os.environ.get("CEREBEAM_REAL_DATA", "")
 NAMES = ["AF3", "AF4", "F3", "F4", "F7", "F8", "FC5", "FC6", "O1", "O2", "P7", "P8", "T7", "T8"]

@@ -12,7 +12,7 @@ import pytest
 
 from signals.readers.disclosure import event_counts, hide_names, known_reference
 from signals.readers.registry import open_recording, source_files
-from signals.recording import UnreadableError
+from signals.recording.recording import UnreadableError
 
 PLANTED = ("Mustermann", "Erika", "MRN4711", "Dr. Quincy", "SN-998877", "1961", "0049-30-1234", "tech.Nora")
 

@@ -14,8 +14,8 @@ from signals.readers.edf import parse_tals
 from signals.readers.edf_header import read_header
 from signals.readers.registry import open_recording
 from signals.readers.units import scaling_of
-from signals.recording import Annotation, Recording, Segment, UnreadableError
-from signals.synthetic.long_recording import long_recording
+from signals.recording.recording import Annotation, Recording, Segment, UnreadableError
+from synthetic.recordings.long_recording import long_recording
 
 REAL_DATA = os.environ.get("CEREBEAM_REAL_DATA", "")
 needs_real_data = pytest.mark.skipif(not Path(REAL_DATA, "awkward").is_dir(), reason="CEREBEAM_REAL_DATA is not set")

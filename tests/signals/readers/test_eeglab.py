@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from signals.events import event_word
 from signals.readers.registry import open_recording, source_files
-from signals.recording import Annotation, Segment, UnreadableError
+from signals.recording.events import event_word
+from signals.recording.recording import Annotation, Segment, UnreadableError
 
 REAL_DATA = os.environ.get("CEREBEAM_REAL_DATA", "")
 VALUES = np.arange(200, dtype=np.float32).reshape(2, 100)

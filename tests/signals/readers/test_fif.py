@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from signals.readers.registry import open_recording
-from signals.recording import Annotation, Segment, UnreadableError
+from signals.recording.recording import Annotation, Segment, UnreadableError
 
 KINDS = ["eeg", "eeg", "ecg", "emg", "stim", "mag"]
 

@@ -5,7 +5,7 @@ import pytest
 
 from signals.readers.hms import HmsError
 from signals.readers.hms_folder import check_test, check_train
-from signals.synthetic.hms import write_hms
+from synthetic.recordings.hms import write_hms
 
 
 @pytest.fixture

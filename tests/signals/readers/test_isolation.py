@@ -5,7 +5,7 @@ import pytest
 
 from signals.readers.edf_header import read_header
 from signals.readers.isolation import run_isolated
-from signals.recording import UnreadableError
+from signals.recording.recording import UnreadableError
 
 
 def test_the_value_comes_back():

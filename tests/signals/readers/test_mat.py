@@ -8,7 +8,7 @@ from scipy.io import loadmat, savemat
 from signals.modality import EEG_1020
 from signals.readers.mat import MAT_FORMS
 from signals.readers.registry import open_recording
-from signals.recording import UnreadableError
+from signals.recording.recording import UnreadableError
 
 REAL_DATA = os.environ.get("CEREBEAM_REAL_DATA", "")
 needs_real_data = pytest.mark.skipif(not Path(REAL_DATA, "real").is_dir(), reason="CEREBEAM_REAL_DATA is not set")

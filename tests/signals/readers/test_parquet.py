@@ -8,7 +8,7 @@ import pytest
 import signals.readers.parquet as parquet
 from signals.modality import EEG_1020
 from signals.readers.registry import open_recording
-from signals.recording import UnreadableError
+from signals.recording.recording import UnreadableError
 
 NAMES = (*EEG_1020.ch_names, "EKG")
 

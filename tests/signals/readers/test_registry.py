@@ -9,7 +9,7 @@ import pytest
 import signals.readers.registry as registry
 from signals.readers import remote
 from signals.readers.registry import READERS, open_recording, source_files
-from signals.recording import READ_REASONS, SENSOR_TYPES, UnreadableError
+from signals.recording.recording import READ_REASONS, SENSOR_TYPES, UnreadableError
 
 REAL_DATA = os.environ.get("CEREBEAM_REAL_DATA", "")
 needs_real_data = pytest.mark.skipif(not Path(REAL_DATA, "awkward").is_dir(), reason="CEREBEAM_REAL_DATA is not set")

@@ -1,7 +1,7 @@
 import pytest
 
 from signals.readers.sensor_types import sensor_type_of
-from signals.recording import SENSOR_TYPES
+from signals.recording.recording import SENSOR_TYPES
 
 # Labels of real files: Siena, SeizeIT1, CHB-MIT, Sleep-EDF, BioSemi, PhysioNet, MNE, Emotiv; and of polysomnography as
 # MESA, SHHS, MrOS, CFS, ISRUC, CAP, DREAMS and PhysioNet 2018 name it. E1 alone may be an electrode of a dense net.

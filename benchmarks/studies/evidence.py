@@ -1,0 +1,119 @@
+"""make bench-evidence: what the evaluation itself is worth, and what it costs.
+
+    python -m benchmarks.studies.evidence [--only planted|gap|bootstrap|duplicates] [--repeats N]
+
+Planted faults flagged by name; the planted gap between sites recovered; 10,000 resamples of 100,000 predictions of six
+classes, with 500, 2,500 and 10,000 subjects in turn; pairs of copies looked for among 100,000 windows.
+"""
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.harness import figure, machine
+
+N_WINDOWS, N_BOOT, N_CLASSES = 100_000, 10_000, 6
+SUBJECTS = (500, 2_500, 10_000)
+
+
+def planted(repeats: int) -> None:
+    """Every planted fault, and the clean control, on fresh corpora: one seed a repeat."""
+    from studies.planted.corpus import make_corpus
+    from studies.planted.faults import FAULTS, findings_of, is_told
+
+    flagged, wrong = 0, 0
+    for seed in range(repeats):
+        corpus = make_corpus(seed=seed)
+        for fault in FAULTS:
+            findings = findings_of(fault, corpus, seed=seed)[1]
+            told = is_told(fault, findings)
+            flagged += told and bool(fault.code)
+            wrong += not told and not fault.code
+            codes = ", ".join(sorted({finding.code for finding in findings})) or "nothing"
+            print(f"  seed {seed}  {'ok' if told else 'MISSED':<7}{fault.name:<24}{codes}")
+    figure("planted_faults", repeats * (len(FAULTS) - 1), "faults")
+    figure("planted_faults_flagged", flagged, "faults")
+    figure("planted_clean_flagged", wrong, "files")
+
+
+def gap(repeats: int) -> None:
+    """Rank correlation of planted and measured gaps, the median over seeds."""
+    from studies.planted.gap import recover
+
+    found = [recover(seed=seed) for seed in range(repeats)]
+    for one in found:
+        for name, rho in one.rho.items():
+            measured = " ".join(f"{value:7.3f}" for value in getattr(one, name))
+            sizes = " ".join(f"{size:7g}" for size in one.planted)
+            print(f"  {name:<11}planted  {sizes}\n  {'':<11}measured {measured}  rho {rho:.2f}")
+    for name, words in (("mmd2", ""), ("a_distance", "_a_distance"), ("coral", "_coral")):
+        figure(f"domain_gap_recovered{words}", statistics.median(one.rho[name] for one in found), "spearman_rho")
+
+
+def bootstrap(repeats: int) -> None:
+    """Every metric on every resample; the figure is the slowest number of subjects."""
+    from evaluation.measures.bootstrap import draws
+    from evaluation.measures.tallies import tally
+
+    seconds: dict[int, list[float]] = {n: [] for n in SUBJECTS}
+    frames = {n: predictions(n) for n in SUBJECTS}
+    for _ in range(repeats):
+        for n, frame in frames.items():
+            started = time.perf_counter()
+            draws(tally(frame, tuple("abcdef")), n_boot=N_BOOT, seed=0)
+            seconds[n].append(time.perf_counter() - started)
+    for n, taken in seconds.items():
+        print(f"  {n:6,} subjects: median {statistics.median(taken):.1f} s ({min(taken):.1f} to {max(taken):.1f})")
+    figure("bootstrap_seconds", max(statistics.median(taken) for taken in seconds.values()), "s")
+
+
+def predictions(n_subjects: int) -> pd.DataFrame:
+    """Return predictions of six classes without ties."""
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, N_CLASSES, N_WINDOWS)
+    prob = rng.dirichlet(np.ones(N_CLASSES), N_WINDOWS) + 0.3 * np.eye(N_CLASSES)[true]
+    prob /= prob.sum(axis=1, keepdims=True)
+    columns = {f"prob_{name}": prob[:, k] for k, name in enumerate("abcdef")}
+    columns |= {f"target_{name}": (true == k).astype(float) for k, name in enumerate("abcdef")}
+    who = {"window_key": [f"{i:06d}" for i in range(N_WINDOWS)], "subject_id": np.arange(N_WINDOWS) % n_subjects}
+    return pd.DataFrame({**who, "label": np.array(list("abcdef"))[true], **columns})
+
+
+def duplicates(repeats: int) -> None:
+    """All pairs of 100,000 fingerprints, one of them planted."""
+    from evaluation.audit.duplicates import alike
+    from evaluation.audit.fingerprint import N_DIMS
+
+    vectors = np.random.default_rng(0).normal(size=(N_WINDOWS, N_DIMS)).astype(np.float32)
+    vectors[-1] = -vectors[1]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    folds, taken = np.arange(N_WINDOWS) % 4, []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        copies = alike(vectors, apart=folds, within=np.zeros_like(folds))
+        taken.append(time.perf_counter() - started)
+        if copies.rows != ((1, N_WINDOWS - 1),):
+            raise SystemExit(f"one pair was planted, found {copies.rows[:5]}")
+    figure("duplicates_seconds", statistics.median(taken), "s")
+
+
+PARTS = {"planted": planted, "gap": gap, "bootstrap": bootstrap, "duplicates": duplicates}
+
+
+def main() -> None:
+    """Run all parts, or one."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=sorted(PARTS))
+    parser.add_argument("--repeats", type=int, default=3, help="seeds of the first two parts, runs of the others")
+    args = parser.parse_args()
+    print(machine())
+    for name in [args.only] if args.only else PARTS:
+        print(f"== {name}", flush=True)
+        PARTS[name](args.repeats)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""make bench-synthetic-to-real: six classes on real intensive-care segments, from synthetic labels alone.
+
+    python -m benchmarks.studies.synthetic_to_real [--output DIR] [--segments N] [--held-out N] [--network]
+
+Real recordings of CEREBEAM_REAL_DATA are prepared without labels; all but the judged site become backgrounds and the
+encoder's pretraining. Models learn from generators, are chosen on other generators, and are then asked once about the
+24 real segments, whose subjects are unknown, so that segments are what is resampled. Last, with real labels:
+leave-one-out over the same 24 on frozen embeddings, which is weak evidence (four segments a class).
+"""
+
+import argparse
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.harness import figure, machine, module
+from evaluation.measures.metrics import balanced_accuracy, confusion_matrix, kl_rows, predicted_shares
+from evaluation.schemas.predictions import probabilities, read_predictions, targets
+from signals.tasks import SIX_CLASS
+
+JUDGED = "boston-iiic-sparcnet"
+N_BOOT = 5000
+MAIN = "reader"
+"""The model that the command leaves behind; the figures are its."""
+
+
+def measure(values: Callable[[np.ndarray], float], n: int, *, seed: int = 0) -> tuple[float, float, float]:
+    """Return a measure of all rows and its 95% interval over rows drawn again; undefined resamples are left out."""
+    rng = np.random.default_rng(seed)
+    drawn = np.array([values(rng.integers(0, n, n)) for _ in range(N_BOOT)])
+    low, high = np.quantile(drawn[np.isfinite(drawn)], [0.025, 0.975])
+    return values(np.arange(n)), float(low), float(high)
+
+
+def scores(true: np.ndarray, target: np.ndarray, said: np.ndarray) -> dict[str, tuple[float, float, float]]:
+    """Return balanced accuracy and KL with intervals."""
+    shares, kl = predicted_shares(said), kl_rows(target, said)
+    return {
+        "balanced accuracy": measure(
+            lambda rows: float(balanced_accuracy(confusion_matrix(true[rows], shares[rows]))), len(true)
+        ),
+        "kl": measure(lambda rows: float(kl[rows].mean()), len(true)),
+    }
+
+
+def prepare(output: Path, root: Path) -> tuple[Path, Path]:
+    """Prepare recordings without labels for carrying and pretraining, and the judged segments."""
+    carriers, judged = output / "real-pretrain", output / "judged"
+    sites = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and folder.name != JUDGED]
+    if not carriers.is_dir():
+        module("pipelines.preprocess", "--input", *sites, "--profile", "pretrain", "--output", carriers,
+               "--max-quarantined", "0.5")  # fmt: skip
+    if not judged.is_dir():
+        module("pipelines.preprocess", "--input", root / JUDGED, "--labels", root / "labels.csv", "--profile",
+               "six-class", "--output", judged)  # fmt: skip
+    return carriers, judged
+
+
+def show(predictions: Path) -> None:
+    """Print what every model said of the real segments, and the confusion matrix of the one left behind."""
+    held = read_predictions(predictions)
+    print(f"  {'real segments, zero real labels':<30}{'balanced accuracy':>24}{'KL':>24}")
+    for model in held.models:
+        frame = held.of(model)
+        frame = frame[frame["fold"] == "asked"]
+        true = np.array([SIX_CLASS.classes.index(label) for label in frame["label"]])
+        target, said = targets(frame, held.classes), probabilities(frame, held.classes)
+        found = scores(true, target, said)
+        print(
+            f"  {model:<30}" + "".join(f"{f'{v:.3f} [{low:.3f}, {high:.3f}]':>24}" for v, low, high in found.values())
+        )
+        if model == MAIN:
+            confusion, main = confusion_matrix(true, predicted_shares(said)), found
+    print("  label, down; model, across: " + " ".join(SIX_CLASS.classes))
+    for name, counts in zip(SIX_CLASS.classes, confusion, strict=True):
+        print(f"  {name:<8}" + "".join(f"{count:6g}" for count in counts))
+    figure("real_sixclass_balanced_accuracy", main["balanced accuracy"][0], "share")
+    figure("real_sixclass_kl", main["kl"][0], "nats")
+
+
+def leave_one_out(judged: Path, encoder: Path) -> None:
+    """Print leave-one-out over the real segments on frozen embeddings and on pattern features."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import LeaveOneOut, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from studies.baselines.patterns import pattern_table
+    from training.corpus.frozen import pooled
+    from training.corpus.labelled import labelled
+    from training.corpus.shards import Shards
+    from training.fitting.fit import start_encoder
+
+    data = labelled(Shards(judged), SIX_CLASS)
+    ways = {
+        "pretrained embeddings": pooled(data, start_encoder(encoder, seed=0)[0], []),
+        "random embeddings": pooled(data, start_encoder(None, seed=0)[0], []),
+        "pattern features": pattern_table(data.shards, data.windows)[1],
+    }
+    print("  with real labels: leave-one-out over the same segments (subjects unknown: one may be on both sides)")
+    for name, values in ways.items():
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
+        said = cross_val_predict(model, values, data.labels, cv=LeaveOneOut(), method="predict_proba")
+        found = scores(data.labels, data.targets.astype(np.float64), said)
+        print(f"  {name:<30}" + "".join(f"{f'{v:.3f} [{low:.3f}, {high:.3f}]':>24}" for v, low, high in found.values()))
+        figure(f"real_sixclass_loo_{name.replace(' ', '_')}", found["balanced accuracy"][0], "share")
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("bench-output/synthetic-to-real"))
+    parser.add_argument("--segments", type=int, default=480, help="of each family that models learn from")
+    parser.add_argument("--held-out", type=int, default=150, help="of each family that they are chosen on")
+    parser.add_argument("--network", action="store_true", help="train ResNet1D-GRU too (about 20 minutes more)")
+    args = parser.parse_args()
+    print(machine())
+    root = Path(os.environ.get("CEREBEAM_REAL_DATA", "")) / "real"
+    if not (root / JUDGED).is_dir():
+        print(f"  CEREBEAM_REAL_DATA has no real/{JUDGED}: not measured")
+        return
+    args.output.mkdir(parents=True, exist_ok=True)
+    corpus, pretraining, study = (args.output / name for name in ("corpus", "pretraining", "study"))
+    for folder in (corpus, pretraining, study):
+        shutil.rmtree(folder, ignore_errors=True)
+    carriers, judged = prepare(args.output, root)
+    module("synthetic.critical_corpus", "--output", corpus, "--carriers", carriers,
+           "--segments", str(args.segments), "--held-out", str(args.held_out))  # fmt: skip
+    module("training.pretrain", "--recipe", "eeg_small_cpu", "--shards", carriers, "--output", pretraining)
+    encoder = pretraining / "encoder"
+    members = ("--members", *_members()) if args.network else ()
+    module("studies.synthetic_to_real", "--corpus", corpus, "--encoder", encoder, "--ask", judged,
+           "--output", study, *members)  # fmt: skip
+    show(study / "predictions.parquet")
+    leave_one_out(judged, encoder)
+
+
+def _members() -> tuple[str, ...]:
+    from studies.synthetic_to_real import MEMBERS
+
+    return tuple(MEMBERS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Suspicion first: what would make the figures of a predictions file worthless, each as a finding by name."""
+
+import numpy as np
+import pandas as pd
+
+from evaluation.audit.duplicates import duplicate_findings
+from evaluation.audit.findings import SEVERITIES, Finding
+from evaluation.audit.leaks import fold_findings, pretraining_findings
+from evaluation.measures.bootstrap import draws, percentile_interval
+from evaluation.measures.tallies import Tallies, evaluate, tally
+from evaluation.schemas.predictions import Predictions, probabilities
+
+BASELINES = ("prior", "chance")
+CONTROL = "shuffled"
+DOMINANT_SHARE = 0.5
+CARRIED = 0.05
+"""Balanced accuracy that a single subject may move."""
+SHORTCUT = 0.1
+"""AUROC that may be lost between all sites together and within sites."""
+
+
+def audit(predictions: Predictions, *, model: str, n_boot: int = 1000, seed: int = 0) -> list[Finding]:
+    """Return everything found in the file for one model, errors first."""
+    frame = predictions.of(model)
+    tallies = tally(frame, predictions.classes)
+    found = [
+        *fold_findings(predictions, frame),
+        *duplicate_findings(frame),
+        *pretraining_findings(predictions, frame),
+        *data_findings(predictions, frame),
+        *model_findings(frame, tallies, n_boot=n_boot, seed=seed),
+        *control_findings(predictions, n_boot=n_boot, seed=seed),
+    ]
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def data_findings(predictions: Predictions, frame: pd.DataFrame) -> list[Finding]:
+    """Return what the data cannot tell: one-class sites, single or unknown subjects, one who dominates."""
+    found = []
+    for site, rows in frame.groupby("site_id"):
+        if rows["label"].nunique() == 1:
+            message = (
+                f"Site {site} holds only {rows['label'].iloc[0]}: balanced accuracy and AUROC are undefined there."
+            )
+            found.append(Finding("warning", "one_class_site", message))
+        n_subjects = rows["subject_id"].nunique()
+        if n_subjects == 1:
+            found.append(Finding("warning", "one_subject_site", f"Site {site} has one subject: it gets no interval."))
+        elif n_subjects < 5:
+            message = f"Site {site} has {n_subjects} subjects: its interval is rough and rather too narrow."
+            found.append(Finding("info", "few_subjects", message))
+    nameless = unknown_subjects(predictions, frame)
+    if nameless.any():
+        message = f"{int(nameless.sum())} windows come from subjects that are not known: a patient may occur twice."
+        found.append(Finding("warning", "unknown_subjects", message))
+    share = frame["subject_id"].value_counts(normalize=True)
+    if len(share) > 1 and share.iloc[0] > DOMINANT_SHARE:
+        message = (
+            f"Subject {share.index[0]} holds {share.iloc[0]:.0%} of all windows: figures are mostly this one person's."
+        )
+        found.append(Finding("warning", "dominant_subject", message))
+    return found
+
+
+def unknown_subjects(predictions: Predictions, frame: pd.DataFrame) -> np.ndarray:
+    """Return which rows have a subject that stands for "not known", bool, shape (n_windows,)."""
+    sites = set(predictions.meta.get("unknown_subject_sites") or ())
+    named = frame["subject_id"].astype(str).str.lower().str.startswith("unknown")
+    return (named | frame["site_id"].isin(sites)).to_numpy()
+
+
+def model_findings(frame: pd.DataFrame, tallies: Tallies, *, n_boot: int, seed: int) -> list[Finding]:
+    """Return signs that the scores are not what they seem: constant, chance, a site's trick, a single patient."""
+    prob = probabilities(frame, tallies.classes)
+    model = str(frame["model"].iloc[0])
+    if len(frame) > 1 and all(
+        np.ptp(prob[rows], axis=0).max() < 1e-9 for rows in frame.groupby("fold").indices.values()
+    ):
+        severity = "info" if model in BASELINES else "error"
+        return [Finding(severity, "constant_model", f"{model} gives every window of a fold the same probabilities.")]
+    area = evaluate(tallies, np.ones((1, tallies.n_subjects)))["auroc_macro"][0]
+    drawn = draws(tallies, n_boot=n_boot, seed=seed)
+    if not drawn or not np.isfinite(area):
+        return []
+    found = []
+    low, high, _ = percentile_interval(drawn["auroc_macro"])
+    if low <= 0.5:
+        message = (
+            f"{model} is not shown to be better than guessing: macro AUROC {area:.2f}, interval {low:.2f} to "
+            f"{high:.2f} (as after training on shuffled labels)."
+        )
+        found.append(Finding("warning", "no_better_than_chance", message))
+    return found + _site_shortcut(frame, tallies, float(area)) + _carried_by_one(tallies)
+
+
+def control_findings(predictions: Predictions, *, n_boot: int, seed: int) -> list[Finding]:
+    """Return whether a control of shuffled labels, with "shuffled" in its name, does better than guessing."""
+    found = []
+    for model in predictions.models:
+        if CONTROL not in model:
+            continue
+        drawn = draws(tally(predictions.of(model), predictions.classes), n_boot=n_boot, seed=seed)
+        low = percentile_interval(drawn["auroc_macro"])[0] if drawn else float("nan")
+        if low > 0.5:
+            message = (
+                f"{model}, trained on shuffled labels, does better than guessing (macro AUROC at least {low:.2f}): "
+                "the true labels come in by another way."
+            )
+            found.append(Finding("error", "shuffled_control_learns", message))
+    return found
+
+
+def _site_shortcut(frame: pd.DataFrame, tallies: Tallies, area: float) -> list[Finding]:
+    """Flag a model that tells sites apart rather than classes: it ranks well over all sites but not within them."""
+    within, sizes = [], []
+    for _, rows in frame.groupby("site_id"):
+        local = tally(rows, tallies.classes)
+        value = evaluate(local, np.ones((1, local.n_subjects)))["auroc_macro"][0]
+        if np.isfinite(value):
+            within.append(value)
+            sizes.append(len(rows))
+    if frame["site_id"].nunique() < 2 or not within:
+        return []
+    mean = float(np.average(within, weights=sizes))
+    if area - mean <= SHORTCUT:
+        return []
+    message = (
+        f"Macro AUROC is {area:.2f} over all sites but {mean:.2f} within sites: the model may read the site "
+        "(its mains hum, its amplifier) rather than the brain."
+    )
+    return [Finding("warning", "site_shortcut", message)]
+
+
+def _carried_by_one(tallies: Tallies) -> list[Finding]:
+    without = np.ones((tallies.n_subjects, tallies.n_subjects)) - np.eye(tallies.n_subjects)
+    whole = evaluate(tallies, np.ones((1, tallies.n_subjects)))["balanced_accuracy"][0]
+    lost = whole - evaluate(tallies, without)["balanced_accuracy"]
+    if not np.isfinite(lost).any() or np.nanmax(lost) <= CARRIED:
+        return []
+    worst = int(np.nanargmax(lost))
+    message = (
+        f"Without subject {tallies.subjects[worst]} balanced accuracy falls from {whole:.2f} to "
+        f"{whole - lost[worst]:.2f}: a single patient carries the result."
+    )
+    return [Finding("warning", "single_patient", message)]

@@ -1,0 +1,128 @@
+"""Patient-cluster bootstrap: subjects are drawn with replacement, all of a subject's windows together.
+
+Windows of one patient resemble each other, so windows are no independent draws; patients are (Field & Welsh 2007).
+Intervals are percentiles. Models of the same subjects and seed are scored on the same resamples, so that the
+difference between two is paired.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation.measures.tallies import Tallies, evaluate, point
+
+LEVEL = 0.95
+ONE_SUBJECT = "one subject: no interval can be given"
+_CHUNK_CELLS = 8_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric with its percentile interval; what is undefined is nan, and `reason` says why."""
+
+    value: float
+    low: float
+    high: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First model minus second on the same windows and resamples."""
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+    """Two-sided: twice the share of resamples on the far side of zero, at least 2 / (n_boot + 1)."""
+    reason: str = ""
+
+
+def resamples(n_subjects: int, *, n_boot: int, seed: int, width: int | None = None) -> Iterator[np.ndarray]:
+    """Yield chunks of weights, float64, shape (n_chunk, n_subjects): how often each subject was drawn.
+
+    `width` is the longest row that will be made of a draw, which bounds a chunk's memory.
+    """
+    rng = np.random.default_rng(seed)
+    chunk = max(1, _CHUNK_CELLS // max(n_subjects, width or 0, 1))
+    for start in range(0, n_boot, chunk):
+        n_rows = min(chunk, n_boot - start)
+        drawn = rng.integers(0, n_subjects, size=(n_rows, n_subjects))
+        flat = (drawn + np.arange(n_rows)[:, None] * n_subjects).ravel()
+        yield np.bincount(flat, minlength=n_rows * n_subjects).reshape(n_rows, n_subjects).astype(np.float64)
+
+
+def draws(tallies: Tallies, *, n_boot: int, seed: int) -> dict[str, np.ndarray]:
+    """Return every metric on every resample, each of shape (n_boot,); empty for fewer than two subjects."""
+    if tallies.n_subjects < 2 or n_boot < 1:
+        return {}
+    parts = [evaluate(tallies, w) for w in resamples(tallies.n_subjects, n_boot=n_boot, seed=seed)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def percentile_interval(values: np.ndarray, *, level: float = LEVEL) -> tuple[float, float, str]:
+    """Return (low, high, remark) of the defined values; the remark says if some resamples were undefined."""
+    defined = values[np.isfinite(values)]
+    if len(defined) < 2:
+        return float("nan"), float("nan"), "undefined in every resample"
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    lost = len(values) - len(defined)
+    return float(low), float(high), f"undefined in {lost} of {len(values)} resamples" if lost else ""
+
+
+def estimates(tallies: Tallies, drawn: Mapping[str, np.ndarray], *, level: float = LEVEL) -> dict[str, Estimate]:
+    """Return every metric with its interval from `draws`."""
+    found = {}
+    for name, known in point(tallies).items():
+        if known.reason:
+            found[name] = Estimate(known.value, float("nan"), float("nan"), known.reason)
+        elif not drawn:
+            reason = ONE_SUBJECT if tallies.n_subjects < 2 else "no resamples were asked for"
+            found[name] = Estimate(known.value, float("nan"), float("nan"), reason)
+        elif name not in drawn:
+            found[name] = Estimate(known.value, float("nan"), float("nan"), "not resampled")
+        else:
+            low, high, remark = percentile_interval(drawn[name], level=level)
+            found[name] = Estimate(known.value, low, high, remark)
+    return found
+
+
+def differences(
+    first: tuple[Tallies, Mapping[str, np.ndarray]], second: tuple[Tallies, Mapping[str, np.ndarray]]
+) -> dict[str, Difference]:
+    """Return first minus second, each given as (tallies, draws) of one seed.
+
+    Raises ValueError where the models did not predict the same windows of the same subjects.
+    """
+    (ours, our_draws), (theirs, their_draws) = first, second
+    if ours.subjects != theirs.subjects or ours.window_keys != theirs.window_keys:
+        raise ValueError("models are compared on the same windows only; these predicted different ones")
+    ours_at, theirs_at = point(ours), point(theirs)
+    found = {}
+    for name in our_draws:
+        gap = our_draws[name] - their_draws[name]
+        value = ours_at[name].value - theirs_at[name].value
+        low, high, remark = percentile_interval(gap)
+        reason = ours_at[name].reason or theirs_at[name].reason or remark
+        found[name] = Difference(value, low, high, two_sided_p(gap), reason)
+    return found
+
+
+def two_sided_p(gap: np.ndarray) -> float:
+    """Return the two-sided bootstrap p-value of "no difference"; nan if nothing is defined."""
+    gap = gap[np.isfinite(gap)]
+    if len(gap) == 0:
+        return float("nan")
+    tail = min(int((gap <= 0).sum()), int((gap >= 0).sum()))
+    return min(1.0, 2 * (tail + 1) / (len(gap) + 1))
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Return p-values corrected for several comparisons (Holm 1979), same shape; nan stays nan and does not count."""
+    corrected = np.full(len(p_values), np.nan)
+    known = np.flatnonzero(np.isfinite(p_values))
+    order = known[np.argsort(p_values[known], kind="stable")]
+    steps = p_values[order] * (len(order) - np.arange(len(order)))
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return corrected

@@ -1,0 +1,114 @@
+"""Selective prediction: how much is right if the model may keep silent where it is unsure.
+
+Windows are taken in order of the probability of the predicted class. The risk at coverage c is the share of mistakes
+among the surest c of them; the area under that curve is the AURC (Geifman & El-Yaniv 2017; Geifman 2019).
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from evaluation.measures.bootstrap import ONE_SUBJECT, Estimate, percentile_interval, resamples
+from evaluation.measures.metrics import predicted_shares
+from evaluation.schemas.predictions import probabilities
+
+COVERAGES = (0.5, 0.8, 0.9, 1.0)
+RISKS = (0.05, 0.1, 0.2)
+_N_BINS = 100
+_N_POINTS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selective:
+    """The risk-coverage curve of one model."""
+
+    aurc: Estimate
+    """Lower is better; the interval is that of the curve in 100 steps of equal counts."""
+    aurc_best: float
+    """What a model of as many mistakes would have if all of them were its least sure windows."""
+    aurc_random: float
+    """Share of mistakes: what an order by chance has."""
+    curve: tuple[tuple[float, float, float, float], ...] = field(repr=False)
+    """(coverage, risk, low, high)."""
+    risks: dict[float, Estimate]
+    """Risk at each coverage of COVERAGES."""
+    coverages: dict[float, float]
+    """Largest coverage whose risk is within each of RISKS; 0 where none is."""
+
+
+def mistakes(prob: np.ndarray, true_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (confidence, share of mistake), each of shape (n_windows,); tied classes share the prediction."""
+    return prob.max(axis=1), 1.0 - predicted_shares(prob)[np.arange(len(prob)), true_index]
+
+
+def risk_curve(confidence: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Return the risk of the surest 1, 2, ... n windows, shape (n_windows,); equal confidences share their mistakes."""
+    order = np.argsort(-confidence, kind="stable")
+    _, group, counts = np.unique(-confidence[order], return_inverse=True, return_counts=True)
+    shared = (np.bincount(group, weights=wrong[order]) / counts)[group]
+    return np.cumsum(shared) / np.arange(1, len(wrong) + 1)
+
+
+def selective(frame: pd.DataFrame, classes: tuple[str, ...], *, n_boot: int, seed: int) -> Selective:
+    """Return the risk-coverage curve of one model's rows; subjects are resampled."""
+    index = {name: k for k, name in enumerate(classes)}
+    true_index = frame["label"].map(index).to_numpy(dtype=np.int64)
+    confidence, wrong = mistakes(probabilities(frame, classes), true_index)
+    risk = risk_curve(confidence, wrong)
+    n = len(risk)
+    places = np.unique(np.clip(np.rint(np.linspace(1 / _N_POINTS, 1, _N_POINTS) * n).astype(int), 1, n))
+    drawn = _drawn(frame["subject_id"].to_numpy(dtype=str), confidence, wrong, n_boot=n_boot, seed=seed)
+    n_subjects = frame["subject_id"].nunique()
+
+    def at(share: float) -> Estimate:
+        values = None if drawn is None else np.array([np.interp(share, *row) for row in drawn])
+        return _estimate(float(risk[max(1, round(share * n)) - 1]), values, n_subjects)
+
+    points = []
+    for place in places:
+        known = at(place / n)
+        points.append((place / n, float(risk[place - 1]), known.low, known.high))
+    areas = None if drawn is None else np.array([_area(*row) for row in drawn])
+    best = np.sort(wrong)
+    return Selective(
+        aurc=_estimate(float(risk.mean()), areas, n_subjects),
+        aurc_best=float((np.cumsum(best) / np.arange(1, n + 1)).mean()),
+        aurc_random=float(wrong.mean()),
+        curve=tuple(points),
+        risks={share: at(share) for share in COVERAGES},
+        coverages={r: float((np.flatnonzero(risk <= r)[-1] + 1) / n) if (risk <= r).any() else 0.0 for r in RISKS},
+    )
+
+
+def _estimate(value: float, drawn: np.ndarray | None, n_subjects: int) -> Estimate:
+    if drawn is None:
+        return Estimate(value, float("nan"), float("nan"), ONE_SUBJECT if n_subjects < 2 else "no resamples")
+    return Estimate(value, *percentile_interval(drawn))
+
+
+def _drawn(
+    subjects: np.ndarray, confidence: np.ndarray, wrong: np.ndarray, *, n_boot: int, seed: int
+) -> np.ndarray | None:
+    """Return the (coverage, risk) curve of each resample, shape (n_boot, 2, n_bins), or None for one subject."""
+    names, codes = np.unique(subjects, return_inverse=True)
+    if len(names) < 2 or n_boot < 1:
+        return None
+    n_bins = min(_N_BINS, len(confidence))
+    order = np.argsort(-confidence, kind="stable")
+    bins = np.empty(len(order), dtype=np.int64)
+    bins[order] = np.arange(len(order)) * n_bins // len(order)
+    cells = codes * n_bins + bins
+    counts = np.bincount(cells, minlength=len(names) * n_bins).reshape(len(names), n_bins)
+    lost = np.bincount(cells, weights=wrong, minlength=len(names) * n_bins).reshape(len(names), n_bins)
+    parts = []
+    for weights in resamples(len(names), n_boot=n_boot, seed=seed, width=n_bins):
+        seen, missed = np.cumsum(weights @ counts, axis=1), np.cumsum(weights @ lost, axis=1)
+        risk = np.divide(missed, seen, out=np.zeros_like(missed), where=seen > 0)
+        parts.append(np.stack([seen / seen[:, -1:], risk], axis=1))
+    return np.concatenate(parts)
+
+
+def _area(coverage: np.ndarray, risk: np.ndarray) -> float:
+    steps = np.diff(coverage, prepend=0.0)
+    return float((steps * (risk + np.r_[risk[0], risk[:-1]]) / 2).sum())

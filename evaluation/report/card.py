@@ -1,0 +1,95 @@
+"""A model card in the form of the Hugging Face hub, from facts alone: intended use, data, evidence, limits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from evaluation.report.limits import limits
+from evaluation.report.summary import how_split
+from evaluation.report.text import NAMES, interval
+
+Facts = Mapping[str, Any]
+CARD_METRICS = ("balanced_accuracy", "auroc_macro", "kl", "kappa", "ece")
+
+
+def model_card(facts: Facts, *, title: str) -> str:
+    """Return MODEL_CARD.md: a YAML header, then Markdown. The same facts give the same card."""
+    parts = [
+        _header(facts), f"# {title}\n", _use(facts), _data(facts), _evidence(facts), _audit(facts),
+        "## Limits\n\n" + "".join(f"- {limit}\n" for limit in limits(facts)), _repeat(facts),
+    ]  # fmt: skip
+    return "\n".join(parts)
+
+
+def _header(facts: Facts) -> str:
+    """Return the YAML of the hub; results only where the audit did not fail."""
+    lines = ["---", "library_name: cerebeam", "license: mit", "tags:", "- eeg", "- biosignals", "- research-use-only"]
+    known = facts["models"][facts["main_model"]]["metrics"]
+    if facts["audit"]["verdict"] != "failed":
+        lines += ["model-index:", f"- name: {_quoted(facts['main_model'])}", "  results:", "  - task:",
+                  "      type: time-series-classification", "    dataset:", f"      name: {_quoted(facts['task']['name'])}",
+                  f"      type: {_quoted(facts['task']['name'])}", "    metrics:"]  # fmt: skip
+        for metric in CARD_METRICS:
+            if known[metric]["value"] is not None:
+                value = f"{known[metric]['value']:.4f}"
+                lines += [f"    - type: {metric}", f"      name: {_quoted(NAMES[metric])}", f"      value: {value}"]
+    return "\n".join([*lines, "---", ""])
+
+
+def _quoted(words: str) -> str:
+    return '"' + words.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _use(facts: Facts) -> str:
+    described = facts["task"]["description"] or facts["task"]["name"]
+    classes = ", ".join(facts["task"]["classes"])
+    return (
+        "## Intended use\n\n"
+        f"{described} Classes: {classes}.\n\n"
+        "Research use only: no medical device, and no evidence for treating anyone. Do not use it to decide about patients, "
+        "nor on recordings of other equipment, montage or population than those below without measuring there first.\n"
+    )
+
+
+def _data(facts: Facts) -> str:
+    data = facts["data"]
+    rows = "".join(
+        f"| {name} | {data['class_windows'][name]:,} | {data['class_subjects'][name]:,} |\n"
+        for name in facts["task"]["classes"]
+    )
+    return (
+        "## Data\n\n"
+        f"{data['n_windows']:,} windows of {data['n_recordings']:,} recordings, {data['n_subjects']:,} subjects, "
+        f"{data['n_sites']:,} site(s); {how_split(facts)}. Pretraining knew {facts['n_pretrain_subjects']:,} subject(s).\n\n"
+        f"| Class | Windows | Subjects |\n|---|---|---|\n{rows}"
+    )
+
+
+def _evidence(facts: Facts) -> str:
+    level = facts["bootstrap"]["level"]
+    head = f"| Model | {' | '.join(NAMES[m] for m in CARD_METRICS)} |\n|{'---|' * (len(CARD_METRICS) + 1)}\n"
+    rows = "".join(
+        f"| {name} | {' | '.join(interval(entry['metrics'][m], 3) for m in CARD_METRICS)} |\n"
+        for name, entry in facts["models"].items()
+    )
+    sites = "".join(
+        f"| {row['name']} | {row['n_subjects']:,} | {interval(row['metrics']['balanced_accuracy'], 3)} |\n"
+        for row in facts["sites"][facts["main_model"]]
+    )
+    return (
+        f"## Evidence\n\nIn brackets {level:.0%} intervals, patients resampled {facts['bootstrap']['n_boot']:,} times.\n\n{head}{rows}\n"
+        f"| Site | Subjects | Balanced accuracy |\n|---|---|---|\n{sites}"
+    )
+
+
+def _audit(facts: Facts) -> str:
+    told = facts["audit"]
+    found = "".join(f"- {f['severity']}, `{f['code']}`: {f['message']}\n" for f in told["findings"])
+    warning = " **The figures of this card must not be used.**" if told["verdict"] == "failed" else ""
+    return f"## Leak audit\n\nThe audit {told['verdict']}.{warning}\n\n{found or '- Nothing was found.' + chr(10)}"
+
+
+def _repeat(facts: Facts) -> str:
+    made = facts["provenance"]
+    digests = "".join(f"- {name}: `{digest}`\n" for name, digest in made.get("sha256", {}).items())
+    command = f"```\n{made['command']}\n```\n\n" if made.get("command") else ""
+    return f"## How to repeat\n\n{command}{digests}Every number stands in facts.json, and in report.html beside it.\n"

@@ -1,0 +1,112 @@
+"""Predictions on disk: the only thing that evaluation knows of a model.
+
+A predictions file is Parquet with one row a window and model, and the task in its metadata:
+
+    window_key, recording_id, subject_id, site_id, fold   text
+    model                                                  text: which model spoke ("encoder", "prior", ...)
+    label                                                  text: the hard class, or the class of most votes
+    n_votes (may be missing)                               float: expert votes on the window, 0 for a hard label
+    target_<class>                                         float: the vote distribution (one-hot for hard labels)
+    prob_<class>                                           float: the model's probabilities
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from evaluation.schemas.parquet import read_parquet, write_parquet
+
+ID_COLUMNS = ("window_key", "recording_id", "subject_id", "site_id", "fold", "model", "label")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Out-of-fold predictions of one or more models on one task."""
+
+    frame: pd.DataFrame = field(repr=False)
+    task: str
+    classes: tuple[str, ...]
+    meta: dict[str, Any] = field(default_factory=dict)
+    """grouping ("site" or "subject"), folds, digests of split and manifest, pretraining subjects, config, command."""
+
+    def of(self, model: str) -> pd.DataFrame:
+        """Return the rows of one model, in order of `window_key`."""
+        rows = self.frame[self.frame["model"] == model]
+        return rows.sort_values("window_key", kind="stable").reset_index(drop=True)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models, in order of first appearance."""
+        return tuple(dict.fromkeys(self.frame["model"]))
+
+
+def targets(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+    """Return target distributions, float64, shape (n_windows, n_classes)."""
+    return frame[[f"target_{name}" for name in classes]].to_numpy(dtype=np.float64)
+
+
+def probabilities(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+    """Return predicted distributions, float64, shape (n_windows, n_classes)."""
+    return frame[[f"prob_{name}" for name in classes]].to_numpy(dtype=np.float64)
+
+
+def check(predictions: Predictions) -> None:
+    """Raise ValueError where rows contradict the contract: columns, sums of probabilities, labels, repeated windows."""
+    check_rows(predictions, columns=ID_COLUMNS, key=("model", "window_key"))
+
+
+def check_rows(predictions: Predictions, *, columns: Sequence[str], key: Sequence[str]) -> None:
+    """Raise ValueError unless rows have `columns`, distributions, and known labels, and `key` tells them apart."""
+    frame, classes = predictions.frame, predictions.classes
+    wanted = [*columns, *(f"target_{c}" for c in classes), *(f"prob_{c}" for c in classes)]
+    missing = [column for column in wanted if column not in frame.columns]
+    if missing:
+        raise ValueError(f"predictions lack the columns {missing}")
+    if frame.empty:
+        raise ValueError("predictions hold no rows")
+    for name, values in (("prob", probabilities(frame, classes)), ("target", targets(frame, classes))):
+        sums = values.sum(axis=1)
+        bad = ~np.isfinite(values).all(axis=1) | (values < 0).any(axis=1) | (np.abs(sums - 1.0) > 1e-4)
+        if bad.any():
+            row = frame.iloc[int(np.flatnonzero(bad)[0])]
+            raise ValueError(
+                f"{name}_* of window {row['window_key']} ({row['model']}) is no distribution: it sums to {sums[bad][0]}"
+            )
+    unknown = sorted(set(frame["label"]) - set(classes))
+    if unknown:
+        raise ValueError(f"labels {unknown} are no classes of task {predictions.task!r} {list(classes)}")
+    repeated = frame.duplicated(list(key))
+    if repeated.any():
+        row = frame[repeated].iloc[0]
+        raise ValueError(f"window {row['window_key']} was predicted more than once by {row['model']}")
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write a predictions file atomically; raises ValueError for rows that contradict the contract."""
+    check(predictions)
+    write_rows(path, predictions, kind="predictions")
+
+
+def write_rows(path: Path, predictions: Predictions, *, kind: str) -> None:
+    """Write checked rows as a file of this kind."""
+    table = pa.Table.from_pandas(predictions.frame, preserve_index=False)
+    meta = {"task": predictions.task, "classes": list(predictions.classes), "meta": predictions.meta}
+    write_parquet(path, table, kind=kind, meta=meta)
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read and check a predictions file; raises ValueError if it is not one."""
+    predictions = read_rows(path, kind="predictions")
+    check(predictions)
+    return predictions
+
+
+def read_rows(path: Path, *, kind: str) -> Predictions:
+    """Read the rows of a file of this kind, unchecked."""
+    table, meta = read_parquet(path, kind=kind)
+    return Predictions(frame=table.to_pandas(), task=meta["task"], classes=tuple(meta["classes"]), meta=meta["meta"])

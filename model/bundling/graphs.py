@@ -1,0 +1,309 @@
+"""Networks as ONNX graphs with a dynamic batch and a dynamic length, and all that a bundle must say of them.
+
+Shapes: B batch, C channel, T sample, N step of time, H head, D width, K class, M member, R region, F bin, S column.
+"""
+
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.classifier import Classifier
+from model.encoder import Encoder, EncoderConfig, electrode_ids
+from model.layers.fusion import sensor_type_ids
+from model.saved import TaskModel, load_task_model, model_name
+from model.supervised.supervised import Supervised
+from signals.bundles.bundle import SIGNAL_INPUTS, SPECTROGRAM, BundleError
+from signals.modality import Modality
+from signals.shards.normalise import Normaliser
+from signals.tasks import TASKS, Task
+from signals.window import MEASURED
+from signals.windows.surroundings import SPECTROGRAM_SHAPE
+
+OPSET = 18
+MAX_STEPS = 4096
+"""Longest window, in steps of `Exportable.step_times`: over an hour of seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exportable:
+    """A network with what is needed to use it on a window."""
+
+    network: nn.Module = field(repr=False)
+    """Called with signal and ch_state; returns (logits, representation) or, an encoder, (representation, channels)."""
+    name: str
+    task: Task | None
+    modality: Modality
+    normaliser: Normaliser
+    profile: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    step_times: int
+    """The length must be a multiple of this, samples."""
+    min_times: int
+    """Shortest window, samples."""
+    inputs: tuple[str, ...] = SIGNAL_INPUTS
+    """Names of what the network is called with, in order."""
+
+    @property
+    def outputs(self) -> tuple[str, str]:
+        """Names of what the network returns."""
+        return ("logits", "representation") if self.task is not None else ("representation", "channels")
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers were learnt."""
+        return sum(p.numel() for p in self.network.parameters())
+
+
+def load_exportable(folder: Path) -> Exportable:
+    """Return a saved task model, ready to be exported.
+
+    Raises BundleError for a folder that holds none, and for a network that does not say how its windows were prepared.
+    """
+    try:
+        model = load_task_model(folder)
+    except (ValueError, FileNotFoundError) as error:
+        raise BundleError(str(error)) from None
+    config, inputs = model.config, _inputs(model)
+    if config.task not in TASKS:
+        raise BundleError(f"{folder} is for the unknown task {config.task!r}; tasks are {', '.join(sorted(TASKS))}")
+    if "window_s" not in config.profile:
+        raise BundleError(f"{folder} does not say how its windows were prepared (no profile): fit and save it again")
+    if SPECTROGRAM in inputs and not config.profile.get("spectrogram"):
+        raise BundleError(f"{folder} reads spectrograms that its profile does not make: prepare six-class-spectrogram")
+    step, shortest = _lengths(model)
+    return Exportable(
+        network=SpectrogramOnly(model).eval() if inputs == (SPECTROGRAM,) else model,
+        name=model_name(model),
+        task=TASKS[config.task],
+        modality=model.modality,
+        normaliser=model.normaliser,
+        profile=config.profile,
+        provenance=config.provenance,
+        step_times=step,
+        min_times=shortest,
+        inputs=inputs,
+    )
+
+
+def _inputs(model: TaskModel) -> tuple[str, ...]:
+    """Return what a model must be called with: an encoder that listens to spectrograms hears both."""
+    if isinstance(model, Supervised):
+        return (SPECTROGRAM,) if model.reads_spectrogram else SIGNAL_INPUTS
+    listens = SPECTROGRAM in model.encoder.config.fusion
+    return (*SIGNAL_INPUTS, SPECTROGRAM) if listens else SIGNAL_INPUTS
+
+
+def _lengths(model: TaskModel) -> tuple[int, int]:
+    """Return the step that lengths are multiples of, and the shortest: it must reach the end of the label's span."""
+    if isinstance(model, Classifier):
+        step, span = int(model.encoder.config.token_times), model.head.span_tokens
+        return step, step * (2 if span is None else max(2, span[1]))
+    step, span_s = round(model.modality.sfreq), model.config.label_span_s
+    return step, step * (2 if span_s is None else max(2, math.ceil(span_s[1])))
+
+
+class SpectrogramOnly(nn.Module):
+    """A network on spectrograms without the samples that it does not read."""
+
+    def __init__(self, model: Supervised) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, spectrogram_BRFS: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (logits_BK, embedding_BD)."""
+        logits_BK, embedding_BD = self.model.network(spectrogram_BRFS)
+        return logits_BK, embedding_BD
+
+
+def load_encoder(
+    folder: Path, *, modality: Modality, profile: Mapping[str, Any], about: Mapping[str, Any]
+) -> Exportable:
+    """Return a pretrained encoder for windows of a modality; each window is scaled by its own size, as in training."""
+    if _config(folder).get("model_type") != EncoderConfig.model_type:
+        raise BundleError(f"{folder} holds no encoder; name the folder encoder/ of a pretraining")
+    encoder = Encoder.from_pretrained(folder, local_files_only=True).eval()
+    step = encoder.config.token_times
+    return Exportable(
+        network=Embedder(encoder, modality).eval(),
+        name="encoder",
+        task=None,
+        modality=modality,
+        normaliser=Normaliser(kind="window"),
+        profile=profile,
+        provenance=about,
+        step_times=step,
+        min_times=2 * step,
+    )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file() or not (folder / "model.safetensors").is_file():
+        raise BundleError(f"{folder} is no model: it needs config.json and model.safetensors; make one with finetune")
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+class Embedder(nn.Module):
+    """An encoder for one modality, as a graph wants it: two inputs, two outputs."""
+
+    position_C3: Tensor
+    electrode_ids_C: Tensor
+    adjacency_CC: Tensor
+    sensor_type_C: Tensor | None
+
+    def __init__(self, encoder: Encoder, modality: Modality) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("position_C3", torch.tensor(modality.positions))
+        self.register_buffer("electrode_ids_C", electrode_ids(modality.ch_names))
+        self.register_buffer("adjacency_CC", torch.from_numpy(modality.adjacency()))
+        has_sensors = set(modality.sensor_types) != {"eeg"}
+        self.register_buffer("sensor_type_C", sensor_type_ids(modality.sensor_types) if has_sensors else None)
+
+    def forward(self, x_BCT: Tensor, ch_state_BC: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (window_BD, channels_BCD) of normalised windows."""
+        out = self.encoder(
+            x_BCT,
+            self.position_C3,
+            ch_state_BC,
+            self.electrode_ids_C,
+            adjacency_CC=self.adjacency_CC,
+            sensor_type=self.sensor_type_C,
+        )
+        return out["window_BD"], out["channels_BCD"]
+
+
+def write_graph(model: Exportable, path: Path) -> None:
+    """Write a network as ONNX with a dynamic batch and, of a signal, a dynamic length.
+
+    Raises BundleError where the exporter has no form for an operator of it.
+    """
+    if any(isinstance(module, nn.RNNBase) for module in model.network.modules()):
+        _trace(model, path)
+        return
+    example, shapes = _example(model)
+    try:
+        _export(model.network, example, path, inputs=model.inputs, outputs=model.outputs, shapes=shapes)
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise BundleError(f"network {model.name} has no form in ONNX: {str(error).strip().splitlines()[0]}") from error
+
+
+def _example(model: Exportable) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
+    """Return inputs to trace a network with, and which of their dimensions are free."""
+    batch = torch.export.Dim("batch", min=1, max=65536)
+    # One unknown a step: the length must stay a multiple of it.
+    steps = torch.export.Dim("n_steps", min=model.min_times // model.step_times, max=MAX_STEPS)
+    n_chans, n_times = model.modality.n_chans, model.min_times + model.step_times
+    every: dict[str, tuple[Tensor, dict[int, Any]]] = {
+        "signal": (torch.randn(2, n_chans, n_times), {0: batch, 2: model.step_times * steps}),
+        "ch_state": (torch.full((2, n_chans), MEASURED, dtype=torch.int64), {0: batch}),
+        SPECTROGRAM: (torch.randn(2, *SPECTROGRAM_SHAPE), {0: batch}),
+    }
+    used = [every[name] for name in model.inputs]
+    return tuple(value for value, _ in used), tuple(free for _, free in used)
+
+
+def _trace(model: Exportable, path: Path) -> None:
+    """Write a recurrent network by tracing it: the newer exporter unrolls time, minutes for one fixed length."""
+    example, _ = _example(model)
+    free = {"signal": {0: "batch", 2: "n_times"}, "ch_state": {0: "batch"}}
+    free |= {name: {0: "batch"} for name in model.outputs}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing warns of comparisons of shapes that hold for every length we allow
+        torch.onnx.export(
+            opened(model.network),
+            example,
+            path,
+            input_names=list(model.inputs),
+            output_names=list(model.outputs),
+            dynamic_axes=free,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    strip(path)
+
+
+def opened(network: nn.Module) -> nn.Module:
+    """Return a copy whose attention layers can be traced for any length: torch's own write theirs into the graph."""
+    copy = deepcopy(network)
+    for module in list(copy.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.MultiheadAttention):
+                setattr(module, name, OpenAttention(child))
+    return copy.eval()
+
+
+class OpenAttention(nn.Module):
+    """nn.MultiheadAttention of a sequence to itself, batch first, without masks."""
+
+    def __init__(self, attention: nn.MultiheadAttention) -> None:
+        super().__init__()
+        if not attention.batch_first or attention.in_proj_weight is None or attention.bias_k is not None:
+            raise BundleError(
+                "attention with keys of another width, extra biases or batch second has no form in ONNX here"
+            )
+        self.attention = attention
+
+    def forward(self, x_BND: Tensor, *_: Tensor, **__: Any) -> tuple[Tensor, None]:
+        """Return the attended steps; keys and values are the queries' own sequence."""
+        B, N, D = x_BND.shape
+        H = self.attention.num_heads
+        qkv = F.linear(x_BND, self.attention.in_proj_weight, self.attention.in_proj_bias)
+        q_BHND, k_BHND, v_BHND = qkv.reshape(B, N, 3, H, D // H).permute(2, 0, 3, 1, 4)
+        mixed_BHND = F.scaled_dot_product_attention(q_BHND, k_BHND, v_BHND)
+        return self.attention.out_proj(mixed_BHND.transpose(1, 2).reshape(B, N, D)), None
+
+
+def write_combiner(stacker: nn.Module, n_members: int, n_classes: int, path: Path) -> None:
+    """Write a meta-learner (`model.stacking`) as ONNX: members' probabilities in, logits out."""
+    example = torch.full((2, n_members, n_classes), 1 / n_classes)
+    free = ({0: torch.export.Dim("batch", min=1, max=65536)},)
+    outputs = ("logits", "weights", "members")
+    _export(stacker, (example,), path, inputs=("probabilities",), outputs=outputs, shapes=free)
+
+
+def _export(
+    network: nn.Module, example: tuple[Tensor, ...], path: Path, *, inputs: Sequence[str], outputs: Sequence[str],
+    shapes: Any,
+) -> None:  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        torch.onnx.export(
+            network,
+            example,
+            path,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    strip(path)
+
+
+def strip(path: Path) -> None:
+    """Take out of a graph what a runtime does not need: shapes it can infer, and the exporter's notes.
+
+    They are a third of a small file, tell paths of the machine that wrote it, and noted shapes get in the way of
+    whoever changes the graph.
+    """
+    import onnx  # only exports need it
+
+    model = onnx.load(path)
+    graph = model.graph
+    del graph.value_info[:]
+    for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *model.functions):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, path)

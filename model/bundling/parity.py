@@ -1,0 +1,218 @@
+"""Whether exported graphs answer as torch does: on real and synthetic windows, in many shapes, with channels absent."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import cycle, zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.bundling.graphs import Exportable
+from signals.bundles.answers import mean_of_members, softmax, tempered
+from signals.bundles.bundle import SPECTROGRAM, BundleError
+from signals.bundles.inputs import windows_of_shards
+from signals.modality import Modality
+from signals.noise import aperiodic, shaped_noise
+from signals.window import ABSENT, MEASURED
+
+TOLERANCE = 1e-4
+"""Largest difference of a class probability between torch and ONNX in fp32; of an embedding, in units of its size."""
+N_WINDOWS = 200
+BATCH_SIZES = (1, 2, 3, 8, 16)
+SHAPES = ("whole", "fewer channels", "shorter", "longer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How well exported graphs agree with torch."""
+
+    n_windows: int
+    n_synthetic: int
+    max_probability_difference: float
+    """Of an encoder: the largest difference of an embedding, divided by the embeddings' root mean square."""
+    decisions_differ: int
+    tolerance: float = TOLERANCE
+    shapes: dict[str, int] = field(default_factory=dict)
+    """Windows by what was done to them (`SHAPES`)."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the graphs may be shipped."""
+        return self.decisions_differ == 0 and self.max_probability_difference <= self.tolerance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Windows of one shape, µV."""
+
+    data: np.ndarray = field(repr=False)
+    """float32, shape (n_windows, n_chans, n_times)."""
+    ch_state: np.ndarray = field(repr=False)
+    """int64, shape (n_windows, n_chans)."""
+    people: tuple[tuple[str, str], ...]
+    """(subject, site) of each, for the scales."""
+    shape: str
+    n_synthetic: int
+    spectrogram: np.ndarray | None = field(default=None, repr=False)
+    """float32, shape (n_windows, *SPECTROGRAM_SHAPE); None where no window carries one."""
+
+    def feed(self, model: Exportable) -> dict[str, np.ndarray]:
+        """Return a member's inputs by name; raises BundleError where it reads spectrograms and there are none."""
+        result: dict[str, np.ndarray] = {}
+        if "signal" in model.inputs:
+            rows = zip(self.data, self.ch_state, self.people, strict=True)
+            types = model.modality.sensor_types
+            signal = np.stack([model.normaliser.apply(x, state, *person, types) for x, state, person in rows])
+            result = {"signal": signal, "ch_state": self.ch_state}
+        if SPECTROGRAM in model.inputs:
+            if self.spectrogram is None:
+                raise BundleError(f"network {model.name} reads spectrograms, and the shards carry none")
+            result[SPECTROGRAM] = self.spectrogram
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Single:
+    """One window, before it is cut to a shape."""
+
+    data: np.ndarray
+    ch_state: np.ndarray
+    person: tuple[str, str]
+    spectrogram: np.ndarray | None
+    is_synthetic: bool = False
+
+
+def probes(models: Sequence[Exportable], shards: Sequence[Path], *, n_windows: int, seed: int = 0) -> Iterator[Probe]:
+    """Yield `n_windows` windows or more in batches of `BATCH_SIZES` and `SHAPES`, half of them from the shards.
+
+    Raises signals.shards.manifest.ManifestError for a folder that is no shard set.
+    """
+    rng = np.random.default_rng(seed)
+    step, shortest = max(m.step_times for m in models), max(m.min_times for m in models)
+    chosen = windows_of_shards(shards, n_windows=(n_windows + 1) // 2)
+    stored = [
+        _Single(
+            data=w.data,
+            ch_state=w.ch_state.astype(np.int64),
+            person=(w.subject_id, w.site_id),
+            spectrogram=w.spectrogram,
+        )
+        for w in chosen
+    ]
+    made = [_synthetic(rng, models[0].modality, stored[0]) for _ in range(n_windows - len(stored))]
+    # Of either kind in turn, so that every shape and batch size sees both.
+    singles = [single for pair in zip_longest(stored, made) for single in pair if single is not None]
+    sizes, shapes, start = cycle(BATCH_SIZES), cycle(SHAPES), 0
+    while start < len(singles):
+        size = next(sizes)
+        yield _shaped(rng, singles[start : start + size], next(shapes), step=step, shortest=shortest)
+        start += size
+
+
+def _synthetic(rng: np.random.Generator, modality: Modality, like: _Single) -> _Single:
+    """Return noise with the spectrum of EEG, loud or quiet, with a sharp discharge, a dead channel or neither."""
+    n_times = like.data.shape[1]
+    power = aperiodic(np.fft.rfftfreq(n_times, 1 / modality.sfreq), exponent=rng.uniform(0.5, 2.0))
+    data = shaped_noise(rng, np.tile(power, (modality.n_chans, 1)), n_times).astype(np.float64)
+    data *= rng.uniform(2, 100) / data.std()
+    if rng.random() < 0.5:
+        at = int(rng.integers(n_times - 64))
+        data[:, at : at + 64] += rng.uniform(100, 2000) * np.hanning(64)
+    if rng.random() < 0.3:
+        data[rng.integers(modality.n_chans)] = 0.0
+    spectrogram = None
+    if like.spectrogram is not None:
+        spectrogram = rng.normal(size=like.spectrogram.shape).astype(np.float32)
+        spectrogram[..., : int(rng.integers(like.spectrogram.shape[-1] // 2))] = np.nan
+    return _Single(
+        data=data.astype(np.float32),
+        ch_state=np.full(modality.n_chans, MEASURED, dtype=np.int64),
+        person=("synthetic", "synthetic"),
+        spectrogram=spectrogram,
+        is_synthetic=True,
+    )
+
+
+def _shaped(rng: np.random.Generator, singles: Sequence[_Single], shape: str, *, step: int, shortest: int) -> Probe:
+    data, states = np.stack([one.data for one in singles]), np.stack([one.ch_state for one in singles])
+    n_chans, n_times = data.shape[1:]
+    if shape == "fewer channels":
+        for row in states:
+            row[rng.choice(n_chans, int(rng.integers(1, n_chans // 2 + 1)), replace=False)] = ABSENT
+    elif shape == "shorter":
+        n_steps = int(rng.integers(min(shortest, n_times) // step, n_times // step + 1))
+        data = np.ascontiguousarray(data[:, :, : n_steps * step])
+    elif shape == "longer":
+        data = np.concatenate([data, data[:, :, : n_times // step // 2 * step]], axis=2)
+    around = [one.spectrogram for one in singles if one.spectrogram is not None]
+    return Probe(
+        data=data,
+        ch_state=states,
+        people=tuple(one.person for one in singles),
+        shape=shape,
+        n_synthetic=sum(one.is_synthetic for one in singles),
+        spectrogram=np.stack(around) if len(around) == len(singles) else None,
+    )
+
+
+def onnx_session(path: Path) -> Any:
+    """Return an ONNX Runtime session on the CPU."""
+    import onnxruntime  # only the comparison needs it
+
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def compare(
+    models: Sequence[Exportable],
+    graphs: Sequence[Path],
+    looked_at: Iterator[Probe],
+    *,
+    temperature: float = 1.0,
+    combiner: tuple[torch.nn.Module, Path] | None = None,
+) -> Parity:
+    """Return how far calibrated probabilities (of an encoder: embeddings) of graphs are from torch's."""
+    sessions = [onnx_session(path) for path in graphs]
+    stack = None if combiner is None else onnx_session(combiner[1])
+    found = Parity(n_windows=0, n_synthetic=0, max_probability_difference=0.0, decisions_differ=0)
+    for probe in looked_at:
+        ours, theirs = [], []
+        for model, session in zip(models, sessions, strict=True):
+            feed = probe.feed(model)
+            with torch.inference_mode():
+                ours.append(model.network(*(torch.from_numpy(feed[name]) for name in model.inputs))[0].numpy())
+            theirs.append(session.run([model.outputs[0]], feed)[0])
+        if models[0].task is None:
+            a, b = ours[0], theirs[0]
+            difference, differ = np.abs(a - b).max() / np.sqrt(np.square(a).mean()), 0
+        else:
+            a = tempered(_combined(np.stack(ours), combiner and combiner[0]), temperature)
+            b = tempered(_combined(np.stack(theirs), stack), temperature)
+            difference, differ = np.abs(a - b).max(), int((a.argmax(1) != b.argmax(1)).sum())
+        found = _with(found, probe, float(difference), differ)
+    return found
+
+
+def _combined(logits: np.ndarray, combiner: Any) -> np.ndarray:
+    """Return the members' mean, or what a meta-learner, torch's or ONNX Runtime's, makes of them."""
+    if combiner is None:
+        return mean_of_members(logits)
+    said = softmax(logits).swapaxes(0, 1).astype(np.float32)
+    if isinstance(combiner, torch.nn.Module):
+        with torch.inference_mode():
+            return softmax(combiner(torch.from_numpy(said))[0].numpy())
+    return softmax(combiner.run(["logits"], {"probabilities": said})[0])
+
+
+def _with(found: Parity, probe: Probe, difference: float, differ: int) -> Parity:
+    n_windows = len(probe.data)
+    return replace(
+        found,
+        n_windows=found.n_windows + n_windows,
+        n_synthetic=found.n_synthetic + probe.n_synthetic,
+        # NumPy's maximum, unlike Python's, lets a NaN through, and a NaN fails the gate.
+        max_probability_difference=float(np.maximum(found.max_probability_difference, difference)),
+        decisions_differ=found.decisions_differ + differ,
+        shapes={**found.shapes, probe.shape: found.shapes.get(probe.shape, 0) + n_windows},
+    )

@@ -1,0 +1,66 @@
+"""A logistic regression as plain arrays: inputs are held within the range that it learnt from, then weighed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+from scipy.special import softmax
+
+from model.patterns.plain_arrays import read_model, write_arrays
+
+
+@dataclass(frozen=True, kw_only=True)
+class Straight:
+    """Weights of standardised, clipped inputs."""
+
+    names: tuple[str, ...]
+    """Inputs, in order."""
+    classes: tuple[str, ...]
+    """Outputs, in order."""
+    low: np.ndarray = field(repr=False)
+    """float64, shape (n_inputs,): smaller values count as this: a line knows nothing of the unheard-of."""
+    high: np.ndarray = field(repr=False)
+    weight: np.ndarray = field(repr=False)
+    """float64, shape (n_inputs, n_classes)."""
+    offset: np.ndarray = field(repr=False)
+    """float64, shape (n_classes,)."""
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Return class probabilities, float64, shape (n, n_classes); x (n, n_inputs).
+
+        Raises ValueError for another number of inputs.
+        """
+        if x.ndim != 2 or x.shape[1] != len(self.names):
+            raise ValueError(f"x has shape {x.shape}; it must be (n, {len(self.names)})")
+        return np.asarray(softmax(np.clip(x, self.low, self.high) @ self.weight + self.offset, axis=1))
+
+    def to_npz(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        write_arrays(path, {f.name: getattr(self, f.name) for f in fields(self)})
+
+    @classmethod
+    def from_npz(cls, path: Path) -> "Straight":
+        """Read one; raises FileNotFoundError where there is none, ValueError where it is none."""
+        return read_model(cls, path, what="logistic regression")
+
+
+def straight_of(
+    mean: np.ndarray,
+    scale: np.ndarray,
+    coefficients: np.ndarray,
+    intercept: np.ndarray,
+    *,
+    limits: tuple[np.ndarray, np.ndarray],
+    names: Sequence[str],
+    classes: Sequence[str],
+) -> Straight:
+    """Return a regression of standardised inputs, (x - mean) / scale, as one of the inputs themselves.
+
+    `coefficients`: shape (n_classes, n_inputs), as scikit-learn has them; `limits`: lowest and highest of each input.
+    """
+    weight = (coefficients / scale).T
+    return Straight(
+        names=tuple(names), classes=tuple(classes), low=np.asarray(limits[0], np.float64),
+        high=np.asarray(limits[1], np.float64), weight=weight, offset=intercept - mean @ weight,
+    )  # fmt: skip

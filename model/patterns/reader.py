@@ -1,0 +1,90 @@
+"""A six-class answer from what a report would say of a window: models over `model.patterns.features`.
+
+Needs numpy and scipy only. A folder holds reader.json and one .npz of arrays a member; nothing in it is executed.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.patterns.features import pattern_features
+from model.patterns.forest import Forest
+from model.patterns.logistic import Straight
+from signals.files import atomic_file
+
+READER = "reader.json"
+KINDS: dict[str, type[Forest] | type[Straight]] = {"forest": Forest, "straight": Straight}
+"""Members by kind."""
+FLOOR = 1e-3
+"""Least probability of a class before the temperature: what no training window showed cannot be ruled out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternReader:
+    """Members whose probabilities are averaged, and a temperature."""
+
+    members: Mapping[str, Forest | Straight] = field(repr=False)
+    """By name; all of the same inputs and classes."""
+    temperature: float = 1.0
+    """Probabilities are raised to its inverse: above 1 less sure, below 1 surer."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What it learnt from, and how it was chosen."""
+
+    def __post_init__(self) -> None:
+        kinds = {(member.names, member.classes) for member in self.members.values()}
+        if len(kinds) != 1 or not self.temperature > 0:
+            raise ValueError(f"{len(kinds)} kinds of members and temperature={self.temperature}: one kind, above 0")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes in probability order."""
+        return next(iter(self.members.values())).classes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Features in order."""
+        return next(iter(self.members.values())).names
+
+    def of_features(self, rows: np.ndarray) -> np.ndarray:
+        """Return probabilities, float64, shape (n, n_classes), of rows of features (n, n_features)."""
+        mean = np.mean([member.predict(rows) for member in self.members.values()], axis=0)
+        return tempered(mean, self.temperature)
+
+    def read(self, x: np.ndarray, sfreq: float) -> np.ndarray:
+        """Return probabilities, float64, shape (n_classes,), of a window (n_chans, n_times) of EEG_1020, µV.
+
+        Prepared as the six-class profile does. Raises ValueError where this code's features are not the reader's.
+        """
+        said = pattern_features(x, sfreq)
+        if tuple(said) != self.names:
+            raise ValueError("the reader was made with other features than this code has: fit it again")
+        return np.asarray(self.of_features(np.array([list(said.values())], dtype=np.float32))[0])
+
+    def save(self, folder: Path) -> None:
+        """Write the reader into a folder, reader.json last."""
+        for name, member in self.members.items():
+            member.to_npz(folder / f"{name}.npz")
+        kinds = {name: next(k for k, kind in KINDS.items() if isinstance(m, kind)) for name, m in self.members.items()}
+        told = {"members": kinds, "temperature": self.temperature, "about": dict(self.about)}
+        with atomic_file(folder / READER) as file:
+            file.write((json.dumps(told, indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> "PatternReader":
+        """Read a reader; raises FileNotFoundError, saying what was looked for, where the folder holds none."""
+        path = folder / READER
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} is no pattern reader: it has no {READER}")
+        told = json.loads(path.read_text())
+        members = {name: KINDS[kind].from_npz(folder / f"{name}.npz") for name, kind in told["members"].items()}
+        return cls(members=members, temperature=float(told["temperature"]), about=told["about"])
+
+
+def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probabilities, none below about FLOOR, raised to 1 / temperature and made to sum to 1, same shape."""
+    raised = np.maximum(probabilities, FLOOR) ** (1.0 / temperature)
+    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))

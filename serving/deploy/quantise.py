@@ -1,0 +1,333 @@
+"""python -m serving.deploy.quantise BUNDLE --calibration SHARDS --evaluate SHARDS --output BUNDLE: a bundle in INT8.
+
+The new bundle is written only where it is as small as the graph allows, keeps 99% of the float bundle's balanced
+accuracy on held-out windows and changes few of its decisions there; all three numbers are printed either way. Without
+`--method`, the dynamic form is tried where the static one is refused. Needs the package onnx beside onnxruntime.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.deploy.int8 import (
+    Sensitivity,
+    calibrate,
+    layers_of,
+    needs_onnx,
+    sensitivities,
+    worth_leaving,
+    write_dynamic,
+    write_static,
+)
+from serving.runtime import check_windows, probabilities
+from signals.bundles.bundle import (
+    CARD,
+    FP32,
+    INT8_DYNAMIC,
+    INT8_STATIC,
+    Bundle,
+    BundleError,
+    Graph,
+    graph_fields,
+    load_bundle,
+    write_bundle,
+)
+from signals.bundles.inputs import feed, windows_of_shards
+from signals.command_line import Parser
+from signals.shards.manifest import ManifestError
+from signals.tasks import Task
+from signals.window import Window
+
+PROG = "serving.deploy.quantise"
+SIZE_AIM = 4.0
+REACH = 0.85
+"""Share of the ratio that one byte a weight would give which counts as all that the graph allows: scales, zero points
+and the nodes that apply them take the rest, and weigh more the smaller the network."""
+KEPT_AIM = 0.99
+MOST_CHANGED = 0.05
+"""Equal accuracy may hide that other windows are right: most of the decisions that may change."""
+METHODS = {"static": INT8_STATIC, "dynamic": INT8_DYNAMIC}
+"""Precision by method, in the order in which they are tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How to quantise."""
+
+    method: str
+    """"static" or "dynamic"."""
+    n_calibration: int = 32
+    """Windows that ranges come from."""
+    percentile: float = 99.99
+    """Of an activation's values, where its range ends on either side."""
+    n_sensitivity: int = 4
+    """Windows that layers are judged on."""
+    least_gain: float = 0.05
+    """Share of the error that a layer must take away to be left in float."""
+    float_share: float = 0.05
+    """Most of the weights that may be left in float."""
+    most_changed: float = MOST_CHANGED
+    """Most of the windows whose decision may change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Whether the INT8 bundle may be shipped."""
+
+    size_ratio: float
+    """Bytes of the float graphs over bytes of the INT8 graphs."""
+    size_allowed: float
+    """The ratio that one byte a weight of the quantised layers would give."""
+    balanced_accuracy_fp32: float
+    balanced_accuracy_int8: float
+    agreement: float
+    """Share of windows with the same decision."""
+    most_changed: float = MOST_CHANGED
+    """Most of the windows that may be decided otherwise."""
+    n_windows: int
+
+    @property
+    def accuracy_kept(self) -> float:
+        """INT8's share of the float bundle's balanced accuracy."""
+        return self.balanced_accuracy_int8 / self.balanced_accuracy_fp32
+
+    @property
+    def size_needed(self) -> float:
+        """4, or nearly what the graph allows where that is less."""
+        return min(SIZE_AIM, REACH * self.size_allowed)
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """What does not hold, in words; nan does not hold."""
+        held = {
+            f"{self.size_ratio:.2f}x smaller, not {self.size_needed:.2f}x": self.size_ratio >= self.size_needed,
+            f"{self.accuracy_kept:.2%} of the balanced accuracy kept, not {KEPT_AIM:.0%}": self.accuracy_kept
+            >= KEPT_AIM,
+            f"{1 - self.agreement:.1%} of decisions changed, more than {self.most_changed:.1%}": self.agreement
+            >= 1 - self.most_changed,
+        }
+        return tuple(words for words, holds in held.items() if not holds)
+
+    @property
+    def ok(self) -> bool:
+        """Whether all three hold."""
+        return not self.refused
+
+    def told(self) -> str:
+        """Return the numbers and what was asked, one line."""
+        return (
+            f"{self.size_ratio:.2f}x smaller (asked {self.size_needed:.2f}x; one byte a weight would give "
+            f"{self.size_allowed:.2f}x), balanced accuracy {self.balanced_accuracy_int8:.4f} of "
+            f"{self.balanced_accuracy_fp32:.4f} = {self.accuracy_kept:.2%} kept (asked {KEPT_AIM:.0%}), "
+            f"{self.agreement:.1%} of decisions the same (asked {1 - self.most_changed:.1%}) on {self.n_windows} "
+            "windows"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """What a bundle says of labelled windows, as numbers of classes."""
+
+    true: list[int] = field(repr=False)
+    said: list[int] = field(repr=False)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean over the classes that occur of the share that was recognised."""
+        return balanced_accuracy(self.true, self.said)
+
+
+def quantise_first(
+    bundle: Bundle, calibration: Path, evaluation: Path, output: Path, plans: Sequence[Plan]
+) -> list[tuple[Plan, Gate]]:
+    """Write the INT8 bundle of the first plan that passes, and return what the gate saw of each that was tried.
+
+    Nothing is written where none passes. Raises BundleError for a bundle that is no float classifier, shards without
+    labels of its task, an output that exists.
+    """
+    needs_onnx()
+    if bundle.precision != FP32:
+        raise BundleError(f"{bundle.path} is {bundle.precision} already; quantise the float bundle")
+    if bundle.task is None:
+        raise BundleError(f"{bundle.path} holds an encoder: without classes, no gate can be asked")
+    if output.exists():
+        raise BundleError(f"output {output} exists already; choose another")
+    reference = decided(bundle, evaluation)
+    tried: list[tuple[Plan, Gate]] = []
+    for plan in plans:
+        tried.append((plan, quantise(bundle, reference, calibration, evaluation, output, plan)))
+        if tried[-1][1].ok:
+            break
+    return tried
+
+
+def quantise(bundle: Bundle, reference: Decided, calibration: Path, evaluation: Path, output: Path, plan: Plan) -> Gate:
+    """Write the INT8 bundle if it passes, and return what the gate saw; `reference` is what the float bundle says."""
+    seen: list[Gate] = []
+
+    def fill(folder: Path) -> dict[str, Any]:
+        left = [_write_member(bundle, graph, calibration, folder / graph.file, plan) for graph in bundle.graphs]
+        if bundle.combiner is not None:
+            (folder / bundle.combiner).write_bytes((bundle.path / bundle.combiner).read_bytes())
+        made = replace(bundle, path=folder, precision=METHODS[plan.method])
+        gate = judge(bundle, made, reference, decided(made, evaluation), left, most_changed=plan.most_changed)
+        seen.append(gate)
+        if not gate.ok:
+            raise _NotShippedError
+        card = (bundle.path / CARD).read_text(encoding="utf-8")
+        (folder / CARD).write_text(f"{card.rstrip()}\n\nIn INT8 ({plan.method}): {gate.told()}.\n", encoding="utf-8")
+        return _about(made, gate, plan, left)
+
+    with suppress(_NotShippedError):
+        write_bundle(output, fill)
+    return seen[0]
+
+
+class _NotShippedError(Exception):
+    """The gate said no."""
+
+
+def _about(made: Bundle, gate: Gate, plan: Plan, left: Sequence[Sequence[Sensitivity]]) -> dict[str, Any]:
+    kept = {name: value for name, value in made.about.items() if name not in ("digest", "files", "schema_version")}
+    return {
+        **kept,
+        "precision": made.precision,
+        "graphs": graph_fields(made.graphs),
+        "quantisation": {
+            **asdict(plan),
+            **asdict(gate),
+            "left_in_float": [[asdict(one) for one in member] for member in left],
+            "made_from": made.about["digest"],
+        },
+    }
+
+
+def _write_member(bundle: Bundle, graph: Graph, calibration: Path, output: Path, plan: Plan) -> tuple[Sensitivity, ...]:
+    """Write one member in INT8 and return the layers that were left in float."""
+    path = bundle.path / graph.file
+    if plan.method == "dynamic":
+        write_dynamic(path, output)
+        return ()
+    windows = list(windows_of_shards([calibration], n_windows=plan.n_calibration))
+    check_windows(bundle, graph, windows)
+    feeds = [feed([window], graph) for window in windows]
+    calibrated = calibrate(path, feeds, percentile=plan.percentile)
+    looked_at = feeds[:: max(1, len(feeds) // plan.n_sensitivity)][: plan.n_sensitivity]
+    found = sensitivities(calibrated, looked_at, "logits")
+    left = worth_leaving(found, least_gain=plan.least_gain, float_share=plan.float_share)
+    write_static(calibrated, output, leave=[one.layer.node for one in left])
+    return left
+
+
+def decided(bundle: Bundle, evaluation: Path) -> Decided:
+    """Return what a bundle says of held-out labelled windows; raises BundleError where they are of one class."""
+    assert bundle.task is not None
+    found = Decided(true=[], said=[])
+    labelled = _labelled(windows_of_shards([evaluation]), bundle.task)
+    while batch := list(islice(labelled, 8)):
+        found.true.extend(index for _, index in batch)
+        found.said.extend(probabilities(bundle, [window for window, _ in batch]).argmax(axis=1).tolist())
+    if len(set(found.true)) < 2:
+        raise BundleError(f"{evaluation} has windows of {len(set(found.true))} classes of {bundle.task.name}: no gate")
+    return found
+
+
+def judge(
+    float_bundle: Bundle,
+    made: Bundle,
+    ours: Decided,
+    theirs: Decided,
+    left: Sequence[Sequence[Sensitivity]],
+    *,
+    most_changed: float,
+) -> Gate:
+    """Return both bundles' sizes and accuracies, and how often they decide alike; `left` stayed in float."""
+    n_float, n_left = float_bundle.n_bytes, sum(one.layer.n_bytes for member in left for one in member)
+    n_weights = sum(
+        layer.n_bytes for graph in float_bundle.graphs for layer in layers_of(float_bundle.path / graph.file)
+    )
+    return Gate(
+        size_ratio=n_float / made.n_bytes,
+        size_allowed=n_float / (n_float - 0.75 * (n_weights - n_left)),
+        balanced_accuracy_fp32=ours.balanced_accuracy,
+        balanced_accuracy_int8=theirs.balanced_accuracy,
+        agreement=float(np.mean(np.array(ours.said) == np.array(theirs.said))),
+        most_changed=most_changed,
+        n_windows=len(ours.true),
+    )
+
+
+def balanced_accuracy(true: Sequence[int], predicted: Sequence[int]) -> float:
+    """Return the mean over the classes that occur of the share that was recognised."""
+    right = np.array(true) == np.array(predicted)
+    return float(np.mean([right[np.array(true) == k].mean() for k in sorted(set(true))]))
+
+
+def _labelled(windows: Iterator[Window], task: Task) -> Iterator[tuple[Window, int]]:
+    """Yield windows with the number of their class: that of most votes, or the hard label."""
+    for window in windows:
+        if task.vote_columns and len(window.votes) == len(task.classes) and sum(window.votes) > 0:
+            yield window, int(np.argmax(window.votes))
+        elif (name := task.class_of(window.label)) is not None:
+            yield window, task.classes.index(name)
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the parsed command line."""
+    parser = Parser(prog=PROG, description="a bundle in INT8, if it is small enough and as good")
+    parser.add_argument("bundle", type=Path, help="folder made by cerebeam export, fp32")
+    parser.add_argument(
+        "--calibration", type=Path, required=True, help="shard set that ranges of activations come from"
+    )
+    parser.add_argument(
+        "--evaluate", type=Path, required=True, help="shard set with labels, of subjects not trained on"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the INT8 bundle; must not exist yet")
+    parser.add_argument(
+        "--method", choices=tuple(METHODS), help="when activations get ranges; without: static, else dynamic"
+    )
+    parser.add_argument(
+        "--most-changed", type=float, default=MOST_CHANGED, help="most of the decisions that may change, as a share"
+    )
+    parser.add_argument("--float-share", type=float, default=0.05, help="most of the weights that may stay in float")
+    parser.add_argument("--calibration-windows", type=int, default=32, help="how many windows ranges come from")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run from the command line; returns 0, or 2 where no bundle was written, with one line that says why."""
+    args = parse_args(argv)
+    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises on its own internals
+    plans = [
+        Plan(
+            method=method,
+            n_calibration=args.calibration_windows,
+            float_share=args.float_share,
+            most_changed=args.most_changed,
+        )
+        for method in ([args.method] if args.method else METHODS)
+    ]
+    try:
+        tried = quantise_first(load_bundle(args.bundle), args.calibration, args.evaluate, args.output, plans)
+    except (BundleError, ManifestError) as error:
+        print(f"{PROG}: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    for plan, gate in tried:
+        if gate.ok:
+            print(f"bundle {args.output}, {METHODS[plan.method]}: {gate.told()}")  # noqa: T201
+            return 0
+        why = f"{METHODS[plan.method]} not shipped: {' and '.join(gate.refused)}; in all {gate.told()}"
+        print(f"{PROG}: {why}", file=sys.stderr)  # noqa: T201
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""What a model is asked: windows of a file under a profile, or of shards, and the arrays that go into a network."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from signals.bundles.bundle import SPECTROGRAM, BundleError, Graph
+from signals.readers.digests import source_sha256
+from signals.readers.registry import open_recording
+from signals.shards.manifest import read_manifest
+from signals.shards.normalise import Normaliser
+from signals.shards.records import as_stored, decode_window
+from signals.shards.tfrecord import read_shard
+from signals.window import Window
+from signals.windows.plan import plan_recording
+from signals.windows.prepare import prepare_recording
+from signals.windows.profiles import Profile
+
+
+def windows_of_file(profile: Profile, uri: str, *, mains_hz: float | None = None) -> Iterator[Window]:
+    """Yield the windows of a recording, prepared by the same code as in the pipeline.
+
+    Raises signals.recording.recording.UnreadableError for a file that cannot be used: it is too short, has too few
+    of the profile's channels, is no recording at all.
+    """
+    recording = open_recording(uri)
+    plan = plan_recording(
+        recording,
+        profile,
+        site_id="served",
+        subject_id="served",
+        source_sha256=source_sha256(uri),
+        mains_hz=mains_hz,
+    )
+    yield from prepare_recording(recording, plan)
+
+
+def windows_of_shards(shards: Sequence[Path], *, n_windows: int | None = None) -> Iterator[Window]:
+    """Yield `n_windows` windows evenly spread over shard sets, or all of them, in order.
+
+    Raises signals.shards.manifest.ManifestError for a folder that is no finished shard set.
+    """
+    manifests = [(folder, read_manifest(folder)) for folder in shards]
+    files = [(folder / shard.path, shard.n_windows) for folder, manifest in manifests for shard in manifest.shards]
+    total = sum(n for _, n in files)
+    numbers = np.arange(total) if n_windows is None else np.linspace(0, total - 1, min(n_windows, total)).astype(int)
+    wanted, number = set(numbers.tolist()), 0
+    for path, n in files:
+        if not wanted.isdisjoint(range(number, number + n)):
+            for at, record in enumerate(read_shard(path), start=number):
+                if at in wanted:
+                    yield decode_window(record)
+        number += n
+
+
+def model_input(windows: Sequence[Window], normaliser: Normaliser) -> tuple[np.ndarray, np.ndarray]:
+    """Return (signal float32 (n_windows, n_chans, n_times), normalised; ch_state int64 (n_windows, n_chans)).
+
+    Samples are rounded as shards store them, so that a served window is the one that training saw.
+    """
+    signal = [
+        normaliser.apply(as_stored(w.data, w.sensor_types), w.ch_state, w.subject_id, w.site_id, w.sensor_types)
+        for w in windows
+    ]
+    return np.stack(signal).astype(np.float32), np.stack([w.ch_state for w in windows]).astype(np.int64)
+
+
+def feed(windows: Sequence[Window], graph: Graph) -> dict[str, np.ndarray]:
+    """Return a graph's inputs by name.
+
+    Raises BundleError where it reads spectrograms and a window has none.
+    """
+    result: dict[str, np.ndarray] = {}
+    if "signal" in graph.inputs:
+        result["signal"], result["ch_state"] = model_input(windows, graph.normaliser)
+    if SPECTROGRAM in graph.inputs:
+        spectrograms = [w.spectrogram for w in windows if w.spectrogram is not None]
+        if len(spectrograms) < len(windows):
+            raise BundleError(f"network {graph.name} reads spectrograms, and the windows carry none")
+        result[SPECTROGRAM] = np.stack(spectrograms)
+    return result

@@ -1,0 +1,142 @@
+"""The manifest of a shard set: what is in it, where it came from, and the statistics that loaders normalise with.
+
+Layout of a shard set: DIR/site=<id>/*.tfrecord.snappy, DIR/manifest.json, DIR/recordings.jsonl, DIR/quarantine/*.jsonl,
+DIR/run.json and DIR/report.html for people and, last, DIR/_COMPLETED. Paths of files stand in none of them.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from signals.description.features import FEATURES
+from signals.modality import Modality
+from signals.shards.moments import Moments
+
+SCHEMA_VERSION = 1
+MANIFEST, COMPLETED = "manifest.json", "_COMPLETED"
+RECORDINGS, RUN, REPORT = "recordings.jsonl", "run.json", "report.html"
+FILES, WINDOWS = "quarantine/files.jsonl", "quarantine/windows.jsonl"
+"""What was not used: a row a file, a row a window."""
+
+
+def shard_name(site_id: str, index: int, total: int) -> str:
+    """Return the path of a shard within its set."""
+    return f"site={site_id}/windows-{index:05d}-of-{total:05d}.tfrecord.snappy"
+
+
+class ManifestError(ValueError):
+    """A folder that is no finished shard set, or one of another schema version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One shard file."""
+
+    path: str
+    """Relative to the manifest's folder."""
+    site_id: str
+    n_windows: int
+    n_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectEntry:
+    """What the shard set holds of one subject."""
+
+    site_id: str
+    n_windows: int
+    recording_ids: tuple[str, ...]
+    moments: Moments
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Contents and provenance of a shard set."""
+
+    modality: Modality
+    profile: dict[str, Any]
+    """The preparation's resolved config (`signals.windows.profiles.Profile`)."""
+    config_hash: str
+    code_version: str
+    shards: tuple[Shard, ...]
+    subjects: dict[str, SubjectEntry]
+    counts: dict[str, Any]
+    """files, windows, hours and rejects; see pipelines.runs.accounting."""
+    features: tuple[str, ...] = FEATURES
+    """Columns of each window's features, in order: choose by name, later versions may have others."""
+    salt_id: str = ""
+    """Tells the salt of the subject hashes apart from others (`signals.recording.identity.salt_id`); empty in older
+    sets."""
+    digest: str = field(default="", compare=False)
+    """sha256 of manifest.json as read."""
+
+
+def manifest_json(manifest: Manifest) -> str:
+    """Return the manifest as JSON text; equal manifests give equal text."""
+    fields = {
+        "schema_version": SCHEMA_VERSION,
+        "modality": manifest.modality.to_dict(),
+        "profile": manifest.profile,
+        "config_hash": manifest.config_hash,
+        "code_version": manifest.code_version,
+        "shards": [asdict(shard) for shard in manifest.shards],
+        "subjects": {name: _subject_to_dict(entry) for name, entry in sorted(manifest.subjects.items())},
+        "counts": manifest.counts,
+        "features": list(manifest.features),
+        "salt_id": manifest.salt_id,
+    }
+    return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def read_manifest(shards_dir: Path) -> Manifest:
+    """Return the manifest of a finished shard set.
+
+    Raises ManifestError, in one line that says what to do, for a folder that is missing, unfinished or of another
+    schema version.
+    """
+    path = Path(shards_dir) / MANIFEST
+    if not path.is_file():
+        raise ManifestError(f"{shards_dir} is no shard set: it has no {MANIFEST}; make one with pipelines.preprocess")
+    if not (path.parent / COMPLETED).is_file():
+        raise ManifestError(f"{shards_dir} is unfinished: it has no {COMPLETED}; run pipelines.preprocess again")
+    raw = path.read_bytes()
+    fields = json.loads(raw)
+    if fields["schema_version"] != SCHEMA_VERSION:
+        raise ManifestError(
+            f"{path} has schema version {fields['schema_version']}, this code reads {SCHEMA_VERSION}: write it again"
+        )
+    return Manifest(
+        modality=Modality.from_dict(fields["modality"]),
+        profile=fields["profile"],
+        config_hash=fields["config_hash"],
+        code_version=fields["code_version"],
+        shards=tuple(Shard(**shard) for shard in fields["shards"]),
+        subjects={name: _subject_from_dict(entry) for name, entry in fields["subjects"].items()},
+        counts=fields["counts"],
+        # Shard sets written before the names were have these columns.
+        features=tuple(fields.get("features", FEATURES)),
+        salt_id=fields.get("salt_id", ""),
+        digest=hashlib.sha256(raw).hexdigest(),
+    )
+
+
+def _subject_to_dict(entry: SubjectEntry) -> dict[str, Any]:
+    return {
+        "site_id": entry.site_id,
+        "n_windows": entry.n_windows,
+        "recording_ids": list(entry.recording_ids),
+        "moments": entry.moments.to_dict(),
+    }
+
+
+def _subject_from_dict(fields: Mapping[str, Any]) -> SubjectEntry:
+    return SubjectEntry(
+        site_id=fields["site_id"],
+        n_windows=fields["n_windows"],
+        recording_ids=tuple(fields["recording_ids"]),
+        moments=Moments.from_dict(fields["moments"]),
+    )

@@ -1,0 +1,135 @@
+"""Label files: which subject and site a recording belongs to, and what is known about stretches of it.
+
+A plain csv with the columns `file` and, each optional, `site`, `subject`, `onset_s`, `duration_s`, `label` and vote
+counts (`seizure_vote`, ...). A row without `onset_s` speaks of the whole recording.
+"""
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from signals.tasks import SIX_CLASS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """What is known about a stretch of a recording."""
+
+    onset_s: float | None
+    """Onset of the labelled window, seconds since the recording's start; None for the whole recording."""
+    label: str
+    votes: tuple[float, ...] = ()
+    """Expert vote counts in the task's class order."""
+    duration_s: float | None = None
+    """Seconds that the label holds for from its onset; None for one window. A stretch longer than a window and a hop
+    gets several."""
+    spectrogram_uri: str = ""
+    """File with the recorded spectrogram around the window, where the source brings one: it reaches beyond the
+    recording, so it is taken instead of one computed from it (`signals.windows.surroundings`)."""
+    spectrogram_offset_s: float = 0.0
+    """Where the window's ten minutes begin in that file, seconds."""
+
+
+class LabelError(ValueError):
+    """A label file that cannot be used; the message says which row and why."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the label file says of one recording."""
+
+    site: str
+    subject: str
+    labels: tuple[Label, ...]
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Entries by (site, file name); the site is empty where the label file names none."""
+
+    entries: dict[tuple[str, str], Entry]
+
+    def of(self, uri: str, site_id: str) -> Entry | None:
+        """Return the entry of a recording: by site and name, else by its name where only one entry has that name."""
+        name = PurePosixPath(uri).name
+        if (site_id, name) in self.entries:
+            return self.entries[site_id, name]
+        named = [entry for (_, other), entry in self.entries.items() if other == name]
+        return named[0] if len(named) == 1 else None
+
+    def unmatched(self, uris: Iterable[str]) -> list[str]:
+        """Return the file names in the table that none of the recordings has, in order."""
+        seen = {PurePosixPath(uri).name for uri in uris}
+        return [name for _, name in self.entries if name not in seen]
+
+
+def slug(name: str) -> str:
+    """Return a site's name fit for a folder and a key: lower case letters, digits and single dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "site"
+
+
+def read_labels(path: Path) -> LabelTable:
+    """Return the table of a label file; raises LabelError naming the row for what cannot be used."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise LabelError(f"label file {path} does not exist") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LabelError(f"label file {path} is no readable csv: {error}") from error
+    if not rows or "file" not in rows[0]:
+        raise LabelError(f"label file {path} needs a header with a column 'file' and at least one row")
+    grouped: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise LabelError(f"{path} line {number}: not as many fields as the header")
+        name = row["file"].strip()
+        site = slug(row["site"]) if row.get("site", "").strip() else ""
+        if not name:
+            raise LabelError(f"{path} line {number}: column 'file' is empty")
+        grouped.setdefault((site, name), []).append({**row, "_line": str(number)})
+    return LabelTable({key: _entry(path, key, group) for key, group in grouped.items()})
+
+
+def _entry(path: Path, key: tuple[str, str], rows: list[dict[str, str]]) -> Entry:
+    subjects = {row.get("subject", "").strip() for row in rows}
+    if len(subjects) > 1:
+        raise LabelError(f"{path}: {key[1]} is said to belong to several subjects: {sorted(subjects)}")
+    labels = [_label(path, row) for row in rows]
+    return Entry(key[0], subjects.pop(), tuple(label for label in labels if label is not None))
+
+
+def _label(path: Path, row: dict[str, str]) -> Label | None:
+    where = f"{path} line {row['_line']} ({row['file']})"
+    onset = row.get("onset_s", "").strip()
+    text = row.get("label", "").strip()
+    votes = _votes(where, row)
+    if not text and not votes:
+        return None
+    try:
+        onset_s = float(onset) if onset else None
+    except ValueError:
+        raise LabelError(f"{where}: onset_s={onset!r} is no number") from None
+    length = row.get("duration_s", "").strip()
+    try:
+        duration_s = float(length) if length and onset else None
+    except ValueError:
+        raise LabelError(f"{where}: duration_s={length!r} is no number") from None
+    if votes and not text:
+        text = SIX_CLASS.classes[max(range(len(votes)), key=votes.__getitem__)]
+    return Label(onset_s=onset_s, label=text, votes=votes, duration_s=duration_s)
+
+
+def _votes(where: str, row: dict[str, str]) -> tuple[float, ...]:
+    given = [row.get(column, "").strip() for column in SIX_CLASS.vote_columns]
+    if not any(given):
+        return ()
+    try:
+        votes = tuple(float(value) for value in given)
+    except ValueError:
+        raise LabelError(f"{where}: vote counts {given} are not all numbers") from None
+    if min(votes) < 0 or sum(votes) <= 0:
+        raise LabelError(f"{where}: vote counts {given} must not be negative, and one must be above 0")
+    return votes

@@ -1,0 +1,328 @@
+"""What is done to a recording, decided once: channels, rate, band, mains, offsets, what is taken out.
+
+A plan is small and holds no samples, so it is what goes through a shuffle. A recording that cannot be used under a
+profile is refused here, with a reason code.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+
+from signals.conditioning.conditioning import Conditioner
+from signals.conditioning.filters import GUARD, bandpass, detect_mains, effective_band, resampling_ratio
+from signals.description.bad_channels import bad_channels
+from signals.electrodes import electrode_positions
+from signals.montage.montage import (
+    MIN_FOR_SPLINES,
+    Derivation,
+    find_electrodes,
+    harmoniser,
+    recorded_references,
+)
+from signals.montage.references import UndefinedReferenceError
+from signals.recording.recording import Recording, UnreadableError
+from signals.window import ABSENT, MEASURED
+from signals.windows.ica import FIT_BAND, Removal, find_removal
+from signals.windows.profiles import Profile
+from signals.windows.sensors import SensorPlan, choose_channels, sensor_band
+
+PLAUSIBLE_UV = (0.2, 1000.0)
+"""Robust standard deviation of scalp EEG within 1-35 Hz, µV, median over channels: outside of it the unit is wrong.
+
+EEG of 1 to 200 µV that is off by 1000 either way falls outside.
+"""
+_TYPICAL_UV = 15.0
+USABLE_HZ = (30.0, 100_000.0)
+"""Sampling rates of EEG: below, not even the alpha rhythm is in the signal; above, the header is wrong."""
+_LARGEST_RATIO = 100_000
+"""Of the whole numbers of a change of rate: the filter between two rates is as long as they are large."""
+_LOOK_S = 60.0
+_EXCERPT = (6, 20.0)  # pieces and their seconds: what components are fitted on, all of it if a recording is shorter
+_STRETCH_S = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingPlan:
+    """What was decided about a recording before its windows are made."""
+
+    uri: str
+    site_id: str
+    subject_id: str
+    source_sha256: str
+    profile: Profile
+    picks: tuple[int, ...]
+    derivations: tuple[Derivation, ...]
+    native_sfreq: float
+    band: tuple[float, float]
+    mains_hz: float | None
+    offsets: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+    removal: Removal | None = field(default=None, compare=False)
+    """Components that the profile's cleaning takes out; None where it takes none or could not tell them."""
+    source_reference: str = ""
+    """What the file or its labels say that channels were recorded against; empty where they say nothing."""
+    amplitude_uv: float | None = None
+    """Robust standard deviation within 1-35 Hz that the unit was judged by, µV, median over channels."""
+    bad_channels: tuple[tuple[str, str], ...] = ()
+    """Electrodes found bad, and why (`signals.description.bad_channels.REASONS`, joined by "+"). They are no picks
+    any more, unless a note says "bad_channels_kept"."""
+    sensors: tuple[SensorPlan, ...] = ()
+    """Channels of the modality's rows beside EEG, in their order; rows that are not here are absent."""
+
+    @property
+    def recording_id(self) -> str:
+        """First 16 hex digits of the source's sha256."""
+        return self.source_sha256[:16]
+
+    @property
+    def conditioner(self) -> Conditioner:
+        """The chain for this recording."""
+        return Conditioner(
+            harmoniser=harmoniser(self.derivations, self.profile.signal.scalp, self.profile.reference),
+            native_sfreq=self.native_sfreq,
+            sfreq=self.profile.signal.sfreq,
+            band=self.band,
+            mains_hz=self.mains_hz,
+            offsets=self.offsets,
+            antialias_db=self.profile.antialias_db,
+        )
+
+
+def plan_recording(
+    recording: Recording,
+    profile: Profile,
+    *,
+    site_id: str,
+    subject_id: str,
+    source_sha256: str,
+    mains_hz: float | None = None,
+) -> RecordingPlan:
+    """Return how to prepare a recording; mains are detected where neither `mains_hz` nor the recording says them.
+
+    Raises UnreadableError with a reason code for a recording that cannot be used under this profile.
+    """
+    electrodes = _electrodes(recording, profile)
+    recorded = recorded_references(electrodes.derivations)
+    native_sfreq = electrodes.native_sfreq
+    longest_s = max(segment.duration_s for segment in recording.segments)
+    if longest_s < profile.window_s - 2 / native_sfreq:  # a file may fall short of its last sample
+        raise too_short(longest_s, profile)
+    picks, derivations, bad, noted = _without_bad(recording, electrodes, profile)
+    notes = (*recording.notes, *electrodes.notes, *["mixed_references"] * (len(recorded) > 1), *noted)
+    look = _look(recording, picks)
+    mains_hz = mains_hz if mains_hz is not None else recording.mains_hz
+    amplitude_uv = _check_plausible(look, native_sfreq)
+    sensors, unusable = _sensors(recording, profile)
+    plan = RecordingPlan(
+        uri=recording.uri,
+        site_id=site_id,
+        subject_id=subject_id,
+        source_sha256=source_sha256,
+        profile=profile,
+        picks=picks,
+        derivations=derivations,
+        native_sfreq=native_sfreq,
+        band=effective_band(profile.l_freq, profile.h_freq, native_sfreq=native_sfreq, sfreq=profile.signal.sfreq),
+        mains_hz=mains_hz if mains_hz is not None else detect_mains(look, native_sfreq),
+        offsets=tuple(float(offset) for offset in np.median(look, axis=1)),
+        notes=(*notes, *unusable),
+        source_reference=recording.reference or "/".join(sorted(recorded)),
+        amplitude_uv=amplitude_uv,
+        bad_channels=bad,
+        sensors=sensors,
+    )
+    return _with_removal(recording, plan) if profile.cleaning.ica else plan
+
+
+def _sensors(recording: Recording, profile: Profile) -> tuple[tuple[SensorPlan, ...], tuple[str, ...]]:
+    """Return the plans of the sensor rows that the recording has, and a note where a channel's rate is of no use."""
+    signal, plans, notes = profile.signal, [], []
+    for name, pick in choose_channels(recording.ch_names, recording.sensor_types, signal).items():
+        row, rate = signal.ch_names.index(name), recording.sfreqs[pick]
+        band = sensor_band(signal.sensor_types[row], native_sfreq=rate, sfreq=signal.sfreq)
+        if band is None or max(resampling_ratio(rate, signal.sfreq)) > _LARGEST_RATIO:
+            notes.append(f"unusable_rate_{name}")
+            continue
+        plans.append(
+            SensorPlan(
+                row=row, pick=pick, sensor_type=signal.sensor_types[row], native_sfreq=rate, band=band,
+                offset=float(np.median(_look(recording, (pick,)))),
+            )
+        )  # fmt: skip
+    return tuple(plans), tuple(notes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Electrodes:
+    """The channels of a recording that are electrodes of one rate, and what becomes of them."""
+
+    picks: tuple[int, ...]
+    derivations: tuple[Derivation, ...]
+    native_sfreq: float
+    is_bipolar: bool
+    ch_state: np.ndarray
+    """States of the modality's channels that these electrodes would give."""
+    notes: tuple[str, ...]
+
+
+def _electrodes(recording: Recording, profile: Profile) -> _Electrodes:
+    """Return the electrodes at the rate that most of them have; raises UnreadableError where they do not do."""
+    found = find_electrodes(recording.ch_names, recording.sensor_types)
+    if not found.picks:
+        raise UnreadableError("no_eeg_channels", f"no 10-20 electrode among {list(recording.ch_names)[:8]}")
+    rates = Counter(recording.sfreqs[pick] for pick in found.picks)
+    native_sfreq = max(rates, key=lambda rate: (rates[rate], rate))
+    _check_rate(native_sfreq, profile)
+    kept = [i for i, pick in enumerate(found.picks) if recording.sfreqs[pick] == native_sfreq]
+    derivations = tuple(found.derivations[i] for i in kept)
+    try:
+        fit = harmoniser(derivations, profile.signal.scalp, profile.reference)
+    except UndefinedReferenceError as error:
+        raise UnreadableError("undefined_reference", f"{profile.reference}: {error}") from error
+    n_measured = int((fit.ch_state == MEASURED).sum())
+    if found.is_bipolar and n_measured < MIN_FOR_SPLINES:
+        raise UnreadableError("bipolar_montage", f"the pairs connect only {n_measured} electrodes of the montage")
+    if n_measured < profile.min_measured:
+        raise UnreadableError("too_few_channels", f"{n_measured} measured, the profile asks for {profile.min_measured}")
+    return _Electrodes(
+        picks=tuple(found.picks[i] for i in kept),
+        derivations=derivations,
+        native_sfreq=native_sfreq,
+        is_bipolar=found.is_bipolar,
+        ch_state=fit.ch_state,
+        notes=("mixed_rates",) if len(rates) > 1 else (),
+    )
+
+
+def _without_bad(
+    recording: Recording, electrodes: _Electrodes, profile: Profile
+) -> tuple[tuple[int, ...], tuple[Derivation, ...], tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Return picks and derivations without the bad electrodes, those with their reasons, and a note.
+
+    They stay where the recording would not be one without them.
+    """
+    picks, derivations = electrodes.picks, electrodes.derivations
+    if electrodes.is_bipolar or not profile.repair_bad_channels:
+        return picks, derivations, (), ()
+    positions = electrode_positions([derivation.anode for derivation in derivations])
+    bad = bad_channels(look_at(recording, picks), electrodes.native_sfreq, positions=positions)
+    if not bad:
+        return picks, derivations, (), ()
+    named = tuple((derivations[row].anode, "+".join(reasons)) for row, reasons in bad.items())
+    good = [i for i in range(len(picks)) if i not in bad]
+    fewer = harmoniser(tuple(derivations[i] for i in good), profile.signal.scalp, profile.reference)
+    if not _repairable(fewer.ch_state, electrodes.ch_state, len(good), profile):
+        return picks, derivations, named, ("bad_channels_kept",)
+    picks, derivations = tuple(picks[i] for i in good), tuple(derivations[i] for i in good)
+    return picks, derivations, named, ("bad_channels_repaired",)
+
+
+def _repairable(after: np.ndarray, before: np.ndarray, n_good: int, profile: Profile) -> bool:
+    """Return whether the recording is still one without its bad electrodes.
+
+    Every channel that was measured must be measured or interpolated, from at least `MIN_FOR_SPLINES` electrodes, and
+    enough must be measured for the profile.
+    """
+    enough = int((after == MEASURED).sum()) >= max(profile.min_measured, int((before == MEASURED).sum()) // 2)
+    return n_good >= MIN_FOR_SPLINES and enough and not (after[before == MEASURED] == ABSENT).any()
+
+
+def _with_removal(recording: Recording, plan: RecordingPlan) -> RecordingPlan:
+    """Return the plan with the components to take out, and a note of what was found."""
+    h_freq = min(FIT_BAND[1], GUARD * plan.native_sfreq)
+    x = _excerpt(recording, replace(plan, band=(plan.band[0], max(h_freq, plan.band[1]))))
+    signal = plan.profile.signal
+    removal = find_removal(x, signal.sfreq, ch_names=signal.scalp.ch_names, band=plan.band, h_freq=h_freq)
+    return replace(plan, removal=removal, notes=plan.notes + (("ica_skipped",) if removal is None else removal.notes))
+
+
+def _excerpt(recording: Recording, plan: RecordingPlan) -> np.ndarray:
+    """Return pieces spread evenly over a recording, conditioned, joined, shape (n_chans, n_times)."""
+    conditioner, sfreq = plan.conditioner, plan.profile.signal.sfreq
+    picks = [plan.picks[i] for i in conditioner.harmoniser.used]
+    natives = [recording.n_times(plan.picks[0], segment) for segment in range(len(recording.segments))]
+    lengths = [conditioner.n_times(native) for native in natives]
+    n_pieces, n_piece = _EXCERPT[0], round(_EXCERPT[1] * sfreq)
+    if sum(lengths) <= n_pieces * n_piece:
+        wanted = [(segment, 0, length) for segment, length in enumerate(lengths) if length > 0]
+    else:
+        wanted = [_piece(lengths, (i + 0.5) / n_pieces, n_piece) for i in range(n_pieces)]
+    pieces = []
+    for segment, start, stop in wanted:
+        read = partial(_read_range, recording, picks, segment)
+        pieces.append(conditioner.block(read, natives[segment], start, stop)[0])
+    return np.concatenate(pieces, axis=1)
+
+
+def _read_range(recording: Recording, picks: Sequence[int], segment: int, start: int, stop: int) -> np.ndarray:
+    return recording.read(picks, segment=segment, start=start, stop=stop)
+
+
+def _piece(lengths: Sequence[int], share: float, n_piece: int) -> tuple[int, int, int]:
+    """Return (segment, start, stop) of the piece around a share of the whole, cut to its segment."""
+    ends = np.cumsum(lengths)
+    middle = int(share * ends[-1])
+    segment = int(np.searchsorted(ends, middle, side="right"))
+    length = lengths[segment]
+    centred = middle - int(ends[segment] - length) - n_piece // 2
+    start = min(max(centred, 0), max(length - n_piece, 0))
+    return segment, start, min(start + n_piece, length)
+
+
+def _look(recording: Recording, picks: Sequence[int]) -> np.ndarray:
+    """Return up to a minute from the middle of the longest segment, shape (n_picks, n_times)."""
+    lengths = [recording.n_times(picks[0], segment) for segment in range(len(recording.segments))]
+    segment = int(np.argmax(lengths))
+    n_look = min(lengths[segment], int(_LOOK_S * recording.sfreqs[picks[0]]))
+    start = (lengths[segment] - n_look) // 2
+    return np.nan_to_num(recording.read(picks, segment=segment, start=start, stop=start + n_look))
+
+
+def look_at(recording: Recording, picks: Sequence[int]) -> list[np.ndarray]:
+    """Return up to four stretches of `_STRETCH_S` spread over a recording, each (n_picks, n_times), NaN where missing.
+
+    They lie around 1/8, 3/8, 5/8 and 7/8 of its time, within gap-free segments.
+    """
+    sfreq = recording.sfreqs[picks[0]]
+    lengths = np.array([recording.n_times(picks[0], segment) for segment in range(len(recording.segments))])
+    n_stretch = int(min(_STRETCH_S * sfreq, max(lengths.sum() // 4, 1)))
+    ends, stretches = np.cumsum(lengths), []
+    for eighth in (1, 3, 5, 7):
+        at = int(lengths.sum() * eighth // 8)
+        segment = int(np.searchsorted(ends, at, side="right"))
+        centre = at - int(ends[segment] - lengths[segment])
+        n_look = min(n_stretch, int(lengths[segment]))
+        start = min(max(centre - n_look // 2, 0), int(lengths[segment]) - n_look)
+        stretches.append(recording.read(picks, segment=segment, start=start, stop=start + n_look))
+    return stretches
+
+
+def too_short(longest_s: float, profile: Profile) -> UnreadableError:
+    """Return the refusal of a recording without room for a window."""
+    return UnreadableError("too_short", f"{longest_s:.1f} s without a gap, a window takes {profile.window_s:g} s")
+
+
+def _check_rate(native_sfreq: float, profile: Profile) -> None:
+    low, high = USABLE_HZ
+    if not low <= native_sfreq <= high:
+        raise UnreadableError("unusable_rate", f"{native_sfreq:g} Hz, EEG has {low:g} to {high:g} Hz")
+    if max(resampling_ratio(native_sfreq, profile.signal.sfreq)) > _LARGEST_RATIO:
+        raise UnreadableError(
+            "unusable_rate",
+            f"{native_sfreq:.9g} Hz to {profile.signal.sfreq:g} Hz is no ratio of whole numbers below {_LARGEST_RATIO}",
+        )
+
+
+def _check_plausible(look: np.ndarray, sfreq: float) -> float:
+    # Within 1-35 Hz: neither offset, drift nor mains hum of millivolts says anything about the unit.
+    low, high = PLAUSIBLE_UV
+    band = bandpass(look, sfreq, l_freq=1.0, h_freq=min(35.0, GUARD * sfreq)) if look.shape[1] > 4 * sfreq else look
+    size = float(np.median(1.4826 * np.median(np.abs(band), axis=1)))
+    if size > high or 0 < size < low:
+        factor = min((1e-6, 1e-3, 1e3, 1e6), key=lambda factor: abs(np.log10(size * factor / _TYPICAL_UV)))
+        off = f"{1 / factor:.0f} times too large" if factor < 1 else f"{factor:.0f} times too small"
+        raise UnreadableError("implausible_amplitude", f"{size:.3g} µV within 1-35 Hz: looks {off}, check the unit")
+    return size

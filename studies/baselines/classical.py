@@ -1,0 +1,115 @@
+"""Classical models on numbers that describe a window: logistic regression, and gradient boosting of trees.
+
+Targets may be distributions: a window then counts once for each class, weighted by its share, which is exactly the
+cross-entropy to the distribution.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from signals.description.features import BANDS, FEATURES
+from signals.window import ABSENT
+from training.corpus.labelled import Labelled
+from training.corpus.shards import Shards
+from training.fitting.learning import class_weights
+
+FLOOR = 1e-4
+"""Least probability of a class: one that no training window had cannot be ruled out."""
+
+
+def stored_features(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return all stored features of windows by number, float32, shape (n, n_chans * n_features + 3 n_features).
+
+    Channel by channel (nan where a channel is absent), then mean, spread and largest over the EEG channels that are
+    there, which do not depend on the montage. Raises ValueError for shards without features.
+    """
+    values = _by_channel(shards, windows)
+    eeg = values[:, : shards.manifest.modality.n_eeg]
+    over = [what(eeg, axis=1) for what in (np.nanmean, np.nanstd, np.nanmax)]
+    return np.concatenate([values.reshape(len(values), -1), *over], axis=1)
+
+
+def band_powers(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return log10 and relative band powers by channel, float32, shape (n, n_chans * 2 n_bands); see `filled`."""
+    names = [f"{band}_{kind}" for band in BANDS for kind in ("log10_uv2", "relative")]
+    values = _by_channel(shards, windows)[:, :, [FEATURES.index(name) for name in names]]
+    return filled(values, n_eeg=shards.manifest.modality.n_eeg)
+
+
+def filled_features(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return all stored features by channel, float32, shape (n, n_chans * n_features), without nan; see `filled`."""
+    return filled(_by_channel(shards, windows), n_eeg=shards.manifest.modality.n_eeg)
+
+
+def filled(values: np.ndarray, *, n_eeg: int | None = None) -> np.ndarray:
+    """Return (n, n_chans, n_values) in rows; an absent channel has the mean of the EEG channels that are there.
+
+    The first `n_eeg` channels are EEG, by default all.
+    """
+    mean = np.nanmean(values[:, :n_eeg], axis=1, keepdims=True)
+    return np.where(np.isnan(values), mean, values).reshape(len(values), -1)
+
+
+def _by_channel(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return stored features, nan where a channel is absent; one at least is there, or no window had been written."""
+    found = [shards.window(int(i)) for i in windows]
+    values = np.stack([window.features for window in found]).astype(np.float32)
+    if values.shape[2] != len(FEATURES):
+        raise ValueError(f"{shards.names} stores {values.shape[2]} features a channel, not {len(FEATURES)}")
+    values[np.stack([window.ch_state for window in found]) == ABSENT] = np.nan
+    return values
+
+
+def fit_logistic(x: np.ndarray, data: Labelled, rows: np.ndarray, *, penalty: float) -> Any:
+    """Return a standardised logistic regression fitted on rows of x; `penalty` is that of the mean loss.
+
+    The penalty does not depend on how many windows there are: C = 1 / (penalty * n).
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    repeated, classes, weights = expanded(data, rows)
+    regression = LogisticRegression(C=1.0 / (penalty * weights.sum()), max_iter=2000)
+    model = make_pipeline(StandardScaler(), regression)
+    return model.fit(x[repeated], classes, logisticregression__sample_weight=weights)
+
+
+def fit_boosting(
+    x: np.ndarray, data: Labelled, rows: np.ndarray, *, learning_rate: float, max_leaf_nodes: int, seed: int
+) -> Any:
+    """Return gradient-boosted trees (histogram method) fitted on rows of x; nan is a value of its own to them."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    repeated, classes, weights = expanded(data, rows)
+    model = HistGradientBoostingClassifier(
+        learning_rate=learning_rate,
+        max_leaf_nodes=max_leaf_nodes,
+        max_iter=60,
+        min_samples_leaf=8,
+        l2_regularization=1.0,
+        max_features=0.2,
+        early_stopping=False,
+        random_state=seed,
+    )
+    return model.fit(x[repeated], classes, sample_weight=weights)
+
+
+def expanded(data: Labelled, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows, once for each class with weight, classes, and weights; the same say as in
+    `training.fitting.learning`."""
+    targets = data.targets[rows].astype(np.float64)
+    balance = class_weights(data, rows)
+    weighted = targets if balance is None else targets * balance
+    row, cls = np.nonzero(weighted > 0)
+    return rows[row], cls, weighted[row, cls]
+
+
+def probabilities(model: Any, x: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return class probabilities, float64, shape (n, n_classes), none below `FLOOR`."""
+    result = np.zeros((len(x), n_classes))
+    result[:, model.classes_] = model.predict_proba(x)
+    result = np.maximum(result, FLOOR)
+    return result / result.sum(axis=1, keepdims=True)

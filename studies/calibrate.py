@@ -1,0 +1,169 @@
+"""What held-out windows say of how far a model can be believed, kept beside the model for its bundle.
+
+    python -m studies.calibrate --predictions F.parquet --model DIR [--of encoder] [--fit-to votes | majority]
+                                 [--alpha 0.1] [--risk 0.1]
+
+F.parquet holds predictions on patients that the model which spoke was not trained on: out of fold (studies.loso,
+studies.crossval), or of a calibration set apart (studies.predict). Others are refused. DIR/calibration.json gets
+temperature, conformal thresholds on tempered probabilities, the confidence below which to keep silent, and the digest
+of the split. `studies.loso` does this for its final model by itself.
+
+The temperature is fitted to the votes, or to the majority label. Where experts disagree more than a model errs, the two
+ask for opposite things: votes for the experts' own doubt (KL), the majority label for a confidence that is the share of
+answers that agree with most experts (ECE). It changes no decision. Labels without votes are the same for both.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from evaluation.audit.leaks import fold_findings
+from evaluation.measures.calibration import cross_tempered, fit_temperature, tempered
+from evaluation.measures.conformal import ALPHA, METHODS, thresholds
+from evaluation.measures.metrics import expected_calibration_error, kl_rows
+from evaluation.measures.selective import mistakes
+from evaluation.measures.tallies import tally
+from evaluation.measures.uncertainty import abstention
+from evaluation.schemas.predictions import Predictions, probabilities, read_predictions, targets
+from signals.command_line import Parser
+from signals.files import atomic_file, file_sha256
+from training.command import check_model_dir, run_main
+
+PROG = "studies.calibrate"
+CALIBRATION = "calibration.json"
+FitTo = Literal["votes", "majority"]
+RISK = 0.1
+_CROSS_FOLDS = 5
+
+
+def check_held_out(predictions: Predictions) -> None:
+    """Raise ValueError, saying who, where a row's subject, or a recording, was trained on, or where nobody can know."""
+    for finding in fold_findings(predictions, predictions.frame):
+        if finding.severity == "error" or finding.code == "no_folds":
+            raise ValueError(f"these are no held-out predictions: {finding.message}")
+
+
+def temperature_targets(frame: pd.DataFrame, classes: tuple[str, ...], fit_to: FitTo) -> np.ndarray:
+    """Return what a temperature is fitted to, float64, (n_windows, n_classes): vote shares, or the label as one-hot."""
+    return targets(frame, classes) if fit_to == "votes" else np.eye(len(classes))[_true_index(frame, classes)]
+
+
+def calibration_of(
+    predictions: Predictions, model: str, *, fit_to: FitTo = "votes", alpha: float = ALPHA, risk: float = RISK
+) -> dict[str, Any]:
+    """Return the content of calibration.json from one model's held-out predictions.
+
+    "before" and "after" are over folds of whole patients: each is tempered by what the others say; "after" tells it for
+    every target that a temperature can be fitted to, all measured alike (ECE of the label, KL to the votes). Thresholds
+    are in the order of classes; a rare class that cannot be calibrated is in every set (0). Raises ValueError for a
+    model that the file does not hold, for predictions that are not held out, and for fewer than two patients.
+    """
+    check_held_out(predictions)
+    if model not in predictions.models:
+        raise ValueError(f"model {model!r} is not among {', '.join(predictions.models)}")
+    frame, classes = predictions.of(model), predictions.classes
+    prob, target = probabilities(frame, classes), targets(frame, classes)
+    true_index = _true_index(frame, classes)
+    fits = {kind: temperature_targets(frame, classes, kind) for kind in get_args(FitTo)}
+    temperature = fit_temperature(prob, fits[fit_to])
+    scaled = tempered(prob, temperature)
+    subjects = frame["subject_id"].to_numpy(dtype=str)
+    after = {
+        kind: _scores(frame, classes, cross_tempered(prob, fit, subjects, n_folds=_CROSS_FOLDS, seed=0), target)
+        for kind, fit in fits.items()
+    }
+    confidence, wrong = mistakes(scaled, true_index)
+    kept = abstention(1.0 - confidence, wrong, risk=risk)
+    return {
+        "temperature": temperature,
+        "fitted_to": fit_to,
+        "conformal": {
+            "method": METHODS[1],
+            "alpha": alpha,
+            "thresholds": thresholds(scaled, true_index, method=METHODS[1], alpha=alpha).tolist(),
+        },
+        "abstain_below": float(1.0 - kept.threshold) if np.isfinite(kept.threshold) else None,
+        "abstention": {"risk": risk, "coverage": kept.coverage},
+        "split_digest": str(predictions.meta.get("split_digest") or predictions.meta.get("manifest_digest") or ""),
+        "classes": list(classes),
+        "fitted_on": {"model": model, "n_windows": len(frame), "n_subjects": len(np.unique(subjects))},
+        "before": _scores(frame, classes, prob, target),
+        "after": after,
+    }
+
+
+def _true_index(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+    return frame["label"].map({name: k for k, name in enumerate(classes)}).to_numpy(dtype=np.int64)
+
+
+def _scores(frame: pd.DataFrame, classes: tuple[str, ...], prob: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    said = frame.assign(**{f"prob_{name}": prob[:, k] for k, name in enumerate(classes)})
+    bins = tally(said, classes).bins.sum(axis=0)
+    return {"ece": float(expected_calibration_error(bins)), "kl": float(kl_rows(target, prob).mean())}
+
+
+def write_calibration(folder: Path, calibration: dict[str, Any]) -> None:
+    """Write calibration.json into a model's folder, whole or not at all."""
+    with atomic_file(folder / CALIBRATION) as file:
+        file.write((json.dumps(calibration, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def summary(calibration: dict[str, Any]) -> str:
+    """Return what was found, for a terminal."""
+    before, below = calibration["before"], calibration["abstain_below"]
+    fits = "; ".join(
+        f"fitted to {kind}: ECE {before['ece']:.3f} -> {after['ece']:.3f}, KL {before['kl']:.3f} -> {after['kl']:.3f}"
+        for kind, after in calibration["after"].items()
+    )
+    silent = "never sure enough" if below is None else f"silent below a confidence of {below:.2f}"
+    return (
+        f"temperature {calibration['temperature']:.3f}, fitted to {calibration['fitted_to']}; on other patients, "
+        f"{fits}; {silent}, which answers "
+        f"{calibration['abstention']['coverage']:.0%} with at most {calibration['abstention']['risk']:.0%} mistakes"
+    )
+
+
+def calibrate(given: argparse.Namespace) -> None:
+    """Calibrate a model's folder from a predictions file."""
+    folder = check_model_dir(given.model)
+    predictions = read_predictions(given.predictions)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if config.get("task") != predictions.task:
+        raise ValueError(
+            f"{folder} was made for task {config.get('task')!r}, the predictions are of {predictions.task!r}"
+        )
+    calibration = calibration_of(predictions, given.of, fit_to=given.fit_to, alpha=given.alpha, risk=given.risk)
+    write_calibration(folder, {**calibration, "predictions_sha256": file_sha256(given.predictions)})
+    print(summary(calibration))  # noqa: T201
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} must lie between 0 and 1")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    parser = Parser(prog=PROG, description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--predictions", type=Path, required=True, help="predictions on patients not trained on")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the model that gets calibration.json")
+    parser.add_argument("--of", default="encoder", help="whose rows of the predictions are meant")
+    parser.add_argument(
+        "--fit-to", choices=get_args(FitTo), default="votes", help="what the temperature brings nearest: KL, or ECE"
+    )
+    parser.add_argument("--alpha", type=_share, default=ALPHA, help="share of labels that prediction sets may miss")
+    parser.add_argument("--risk", type=_share, default=RISK, help="share of mistakes among the answers that are given")
+    given = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    run_main(PROG, lambda: calibrate(given))
+
+
+if __name__ == "__main__":
+    main()

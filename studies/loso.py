@@ -1,0 +1,199 @@
+"""Honest evidence: train without a site (or without a group of subjects), then ask there; once for every site.
+
+`python -m studies.loso --shards DIR --task six-class --encoder DIR --group site --output OUT/predictions.parquet`
+writes rows of the recipe's model ("encoder", or a network by name) and of "prior" (the training fold's mean target),
+and the model trained on all sites into OUT/final or `--final DIR`, for export, with the temperature and thresholds
+that the predictions say (`studies.calibrate`). The model of each fold stays in OUT/folds/<fold>, for
+`studies.stress`.
+
+Exit code 75: it was asked to stop; the same command goes on from there (OUT/<name>.parts, OUT/folds/*.checkpoints).
+"""
+
+import logging
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evaluation.audit.fingerprint import content_hash, fingerprint, pack
+from evaluation.schemas.predictions import Predictions, read_predictions, write_predictions
+from signals.files import file_sha256
+from signals.version import code_version
+from studies.calibrate import calibration_of, summary, write_calibration
+from studies.parts import Parts, parts_folder
+from training.command import parse_command, run_alone
+from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
+from training.corpus.shards import Shards
+from training.corpus.splits import Fold, Grouping, describe, site_folds, split_digest, subject_folds
+from training.finetune import without_encoder
+from training.fitting.fit import Fitting
+from training.fitting.inference import predict
+from training.recipes.finetuning import RECIPES, FinetuneRecipe
+from training.trainer.distributed import Processes
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LosoCommand:
+    """Leave one site (or one group of subjects) out, in turn, and predict it."""
+
+    shards: Path
+    """Shard set that pipelines.preprocess wrote, with labels."""
+    task: str
+    """Name of a task of signals.tasks."""
+    encoder: Path | None
+    """Folder of a pretrained encoder; `--no-encoder` for random weights."""
+    output: Path
+    """Predictions file."""
+    final: Path | None = None
+    """Folder for the model trained on everything; `final` beside the predictions without."""
+    group: Grouping = "site"
+    """What is left out."""
+    folds: int = 4
+    """Number of groups of subjects; sites make one fold each."""
+    recipe: str
+    """Name of the recipe that gave the configuration."""
+    config: FinetuneRecipe
+    """The recipe, with overrides."""
+
+
+def leave_out(command: LosoCommand, processes: Processes, *, told: str) -> bool:
+    """Train and predict every fold, then train the final model; returns False if a signal stopped it.
+
+    `told` is the command line, for the metadata. The final model is trained only after all predictions are written.
+    """
+    task, recipe = task_named(command.task), command.config
+    data = with_contrast(labelled(Shards(command.shards), task))
+    fitting = Fitting(data, command.encoder, seed=recipe.seed, processes=processes)
+    folds = make_folds(data, command.group, n_folds=command.folds, seed=recipe.seed)
+    folder = command.output.parent
+    parts = Parts(parts_folder(command.output), run_config(command, data, folds))
+    for fold in folds:
+        if parts.read(fold.name) is None:
+            kept = folder / "folds" / fold.name
+            log = kept.with_suffix(".jsonl")
+            model = fitting.fit(fold.train, recipe, metrics=log, name=f"without {fold.name}")
+            if model is None:
+                return False
+            model.save_pretrained(kept)
+            probabilities, _ = predict(model, data.shards, data.windows[fold.test])
+            parts.write(fold.name, {"probabilities": probabilities.tolist()})
+    meta = {
+        **split_meta(data, folds, command.group, fitting.pretraining),
+        "encoder": "random" if command.encoder is None else "pretrained",
+        "recipe": {"name": command.recipe, **asdict(command.config)},
+        "command": told,
+        "seed": command.config.seed,
+    }
+    frame = pd.concat([rows for fold in folds for rows in _fold_rows(data, fold, parts, recipe.model)])
+    write_predictions(command.output, Predictions(frame=frame, task=task.name, classes=task.classes, meta=meta))
+    everything, log = np.arange(len(data.windows)), folder / "folds" / "final.jsonl"
+    final = fitting.fit(everything, recipe, metrics=log, name="final")
+    if final is None:
+        return False
+    final.save_pretrained(command.final or folder / "final")
+    calibration = calibration_of(read_predictions(command.output), recipe.model)
+    write_calibration(command.final or folder / "final", calibration)
+    logger.info("%s", summary(calibration))
+    shutil.rmtree(parts.folder)
+    return True
+
+
+def run_config(command: Any, data: Labelled, folds: Sequence[Fold]) -> dict[str, Any]:
+    """Return all that decides a command's folds, besides the code outside of signals/: parts of another are refused."""
+    encoder = command.encoder
+    return {
+        **{name: value for name, value in asdict(command).items() if name not in _DECIDES_NO_FOLD},
+        "manifest_digest": data.shards.manifest.digest,
+        "encoder_sha256": None if encoder is None else file_sha256(encoder / "model.safetensors"),
+        "split_digest": split_meta(data, folds, command.group, {"train": []})["split_digest"],
+        "code_version": code_version(),
+    }
+
+
+_DECIDES_NO_FOLD = {"shards", "encoder", "output", "final", "models", "seeds", "jobs"}
+"""Fields of commands that do not change a finished part, or that digests stand for."""
+
+
+def _fold_rows(data: Labelled, fold: Fold, parts: Parts, model_name: str) -> Iterator[pd.DataFrame]:
+    finished = parts.read(fold.name)
+    assert finished is not None
+    windows, classes = window_rows(data, fold.test), data.task.classes
+    prior = data.targets[fold.train].astype(np.float64).mean(axis=0)
+    said = {model_name: np.array(finished["probabilities"]), "prior": np.tile(prior, (len(windows), 1))}
+    for model, probabilities in said.items():
+        yield prediction_rows(windows, probabilities, classes, model=model, fold=fold.name)
+
+
+def make_folds(data: Labelled, group: Grouping, *, n_folds: int, seed: int) -> list[Fold]:
+    """Return the folds over rows of `data`."""
+    if group == "subject":
+        return subject_folds(data.subjects, data.labels, n_folds=n_folds, seed=seed)
+    sites = np.array([data.shards.entries[i].site_id for i in data.windows])
+    return site_folds(sites, data.subjects)
+
+
+def window_rows(data: Labelled, rows: np.ndarray) -> pd.DataFrame:
+    """Return the columns of a predictions file that do not depend on a model."""
+    classes = data.task.classes
+    entries = [data.shards.entries[i] for i in data.windows[rows]]
+    targets = data.targets[rows].astype(np.float64)
+    targets /= targets.sum(axis=1, keepdims=True)
+    windows = [data.shards.window(int(i)) for i in data.windows[rows]]
+    return pd.DataFrame(
+        {
+            "window_key": [entry.key for entry in entries],
+            "recording_id": [entry.recording_id for entry in entries],
+            "subject_id": [entry.subject_id for entry in entries],
+            "site_id": [entry.site_id for entry in entries],
+            "label": [classes[k] for k in targets.argmax(axis=1)],
+            "n_votes": data.n_votes[rows],
+            "content_hash": [content_hash(window) for window in windows],
+            "fingerprint": [pack(fingerprint(w.data, w.sfreq, w.eeg_state)) for w in windows],
+            **{f"target_{name}": targets[:, k] for k, name in enumerate(classes)},
+        }
+    )
+
+
+def prediction_rows(
+    windows: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str], *, model: str, **told: Any
+) -> pd.DataFrame:
+    """Return rows of a predictions file: `window_rows`, what a model said, and further columns, such as `fold`."""
+    said = {f"prob_{name}": probabilities[:, k] for k, name in enumerate(classes)}
+    return windows.assign(model=model, **told, **said)
+
+
+def split_meta(data: Labelled, folds: Sequence[Fold], group: str, pretraining: Mapping[str, Any]) -> dict[str, Any]:
+    """Return who stood on which side, for a predictions file's metadata."""
+    recordings = np.array([data.shards.entries[i].recording_id for i in data.windows])
+    described = describe(folds, data.subjects, recordings)
+    asked = set(data.subjects.tolist())
+    return {
+        "grouping": group,
+        "folds": described,
+        "split_digest": split_digest(described),
+        "manifest_digest": data.shards.manifest.digest,
+        "pretrain_subjects": list(pretraining["train"]),
+        "pretrain_manifest_digest": pretraining.get("manifest_digest"),
+        "pretrain_overlap": len(asked & set(pretraining["train"])),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    prog = "studies.loso"
+    arguments = without_encoder(sys.argv[1:] if argv is None else argv)
+    command = parse_command(LosoCommand, RECIPES, arguments, default_recipe="probe", prog=prog)
+    told = f"python -m {prog} {shlex.join(arguments)}"
+    run_alone(prog, lambda processes: leave_out(command, processes, told=told))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Predictions of saved models: `python -m studies.predict --model DIR [DIR ...] --shards DIR --output F.parquet`.
+
+Several models are members of an ensemble: each has its rows, and "mean" has those of their mean, with its uncertainty.
+`--dropout-samples N` asks a single model N times with dropout left on, and tells the uncertainty of that.
+"""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evaluation.measures.uncertainty import Uncertainty, decompose
+from evaluation.schemas.predictions import Predictions, write_predictions
+from model.saved import TaskModel, load_task_model, model_name
+from signals.command_line import Parser
+from studies.loso import prediction_rows, window_rows
+from training.command import run_main
+from training.corpus.labelled import Labelled, labelled, task_named
+from training.corpus.shards import Shards
+from training.fitting.inference import predict, predict_samples
+
+PROG = "studies.predict"
+MEAN = "mean"
+
+
+def predict_shards(folders: Sequence[Path], shards: Path, output: Path, *, dropout_samples: int = 0, told: str) -> None:
+    """Write predictions on every labelled window.
+
+    Raises ValueError where channels, labels or the models' tasks do not fit each other.
+    """
+    models = [load_task_model(folder) for folder in folders]
+    opened = Shards(shards)
+    _check(models, folders, opened)
+    data = labelled(opened, task_named(models[0].config.task))
+    if dropout_samples and len(models) > 1:
+        raise ValueError(f"dropout_samples={dropout_samples} is for one model; {len(models)} are an ensemble already")
+    windows = window_rows(data, np.arange(len(data.windows)))
+    said = {name: predict(model, opened, data.windows)[0] for name, model in _named(models).items()}
+    doubts: dict[str, Uncertainty] = {}
+    if len(models) > 1:
+        doubts[MEAN] = decompose(np.stack(list(said.values())))
+        said[MEAN] = np.mean(list(said.values()), axis=0)
+    elif dropout_samples:
+        name = next(iter(said))
+        drawn = predict_samples(models[0], opened, data.windows, n_samples=dropout_samples, seed=0)
+        doubts[name], said[name] = decompose(drawn), drawn.mean(axis=0)
+    rows = [
+        prediction_rows(windows, probabilities, data.task.classes, model=name, fold="test",
+                        **(doubts[name].columns() if name in doubts else {}))
+        for name, probabilities in said.items()
+    ]  # fmt: skip
+    meta = {**_meta(models, data, told), "dropout_samples": dropout_samples}
+    frame = pd.concat(rows, ignore_index=True)
+    write_predictions(output, Predictions(frame=frame, task=data.task.name, classes=data.task.classes, meta=meta))
+
+
+def _check(models: Sequence[TaskModel], folders: Sequence[Path], shards: Shards) -> None:
+    first = models[0]
+    for folder, model in zip(folders, models, strict=True):
+        if shards.manifest.modality != model.modality:
+            raise ValueError(
+                f"{shards.names} holds {shards.manifest.modality.name} windows, {folder} reads {model.modality.name}"
+            )
+        if (model.config.task, list(model.config.classes)) != (first.config.task, list(first.config.classes)):
+            raise ValueError(
+                f"{folder} was made for task {model.config.task!r}, {folders[0]} for {first.config.task!r}"
+            )
+
+
+def _named(models: Sequence[TaskModel]) -> dict[str, TaskModel]:
+    """Return models by name; one that was met before gets a number."""
+    named: dict[str, TaskModel] = {}
+    for model in models:
+        name, number = model_name(model), 2
+        while name in named:
+            name, number = f"{model_name(model)}-{number}", number + 1
+        named[name] = model
+    return named
+
+
+def _meta(models: Sequence[TaskModel], data: Labelled, told: str) -> dict[str, Any]:
+    provenances = [model.config.provenance for model in models]
+    trained = sorted({subject for one in provenances for subject in one["train_subjects"]})
+    asked = sorted(set(data.subjects.tolist()))
+    entries = data.shards.entries
+    fold = {
+        "name": "test",
+        "train_subjects": trained,
+        "test_subjects": asked,
+        "train_recordings": [],
+        "test_recordings": sorted({entries[i].recording_id for i in data.windows}),
+    }
+    return {
+        "grouping": "apart",
+        "folds": [fold],
+        "manifest_digest": data.shards.manifest.digest,
+        "pretrain_subjects": sorted({subject for one in provenances for subject in one["pretrain_subjects"]}),
+        "train_overlap": len({*trained} & {*asked}),
+        "recipe": provenances[0]["recipe"] if len(models) == 1 else [one["recipe"] for one in provenances],
+        "command": told,
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = Parser(prog=PROG, description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", type=Path, nargs="+", required=True, help="folders of fine-tuned models")
+    parser.add_argument("--shards", type=Path, required=True, help="shard set with labels")
+    parser.add_argument("--output", type=Path, required=True, help="predictions file to write")
+    parser.add_argument("--dropout-samples", type=int, default=0, help="answers of one model with dropout left on")
+    given = parser.parse_args(arguments)
+    told = f"python -m {PROG} {shlex.join(arguments)}"
+    run_main(
+        PROG,
+        lambda: predict_shards(
+            given.model, given.shards, given.output, dropout_samples=given.dropout_samples, told=told
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

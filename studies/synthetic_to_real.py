@@ -1,0 +1,271 @@
+"""Read real six-class segments without ever having seen a real label: learn from generators, choose on other ones.
+
+    python -m studies.synthetic_to_real --corpus SHARDS --encoder DIR --output DIR [--ask REAL_SHARDS]
+
+`--corpus` is what `synthetic.critical_corpus` wrote. Models learn from its families `TRAINED` and are chosen by
+their mean loss over its families `HELD_OUT`: another generator, real backgrounds of other sites, other wave forms. What
+of the chosen average can be saved learns once more from all families and is written as a `model.patterns.reader` into
+OUT/reader. Windows of `--ask` are asked at the end and choose nothing. OUT/predictions.parquet: what every model said.
+"""
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evaluation.measures.metrics import balanced_accuracy, confusion_matrix, kl_rows, predicted_shares
+from evaluation.schemas.predictions import Predictions, write_predictions
+from model.patterns.forest import Forest, forest_of
+from model.patterns.logistic import Straight
+from model.patterns.reader import PatternReader, tempered
+from signals.command_line import Parser
+from signals.tasks import SIX_CLASS
+from signals.version import code_version
+from studies.baselines.candidates import CONTENDERS, Bench, Predict
+from studies.baselines.classical import FLOOR, probabilities
+from studies.baselines.patterns import fit_extra_trees, fit_straight, pattern_table
+from studies.loso import prediction_rows, window_rows
+from synthetic.segments.critical_care import HELD_OUT, TRAINED
+from training.command import run_main
+from training.corpus.labelled import labelled
+from training.corpus.shards import Shards
+
+PROG = "studies.synthetic_to_real"
+ASKED = "asked"
+"""Fold of the windows that choose nothing."""
+TEMPERATURES = tuple(np.round(np.geomspace(0.5, 3.0, 25), 4).tolist())
+
+
+class Study:
+    """Windows of the corpus and of those who are asked, and what models read them by."""
+
+    def __init__(self, corpus: Path, ask: Path | None, encoder: Path | None, output: Path) -> None:
+        self.encoder_dir, self.output = encoder, output
+        self.data = labelled(Shards([corpus] if ask is None else [corpus, ask]), SIX_CLASS)
+        entries = [self.data.shards.entries[i] for i in self.data.windows]
+        self.families = np.array([entry.site_id for entry in entries])
+        self.learn = np.flatnonzero(np.isin(self.families, [family.name for family in TRAINED]))
+        self.held_out = {f.name: rows for f in HELD_OUT if (rows := np.flatnonzero(self.families == f.name)).size}
+        if not self.learn.size or not self.held_out:
+            raise ValueError(
+                f"{corpus} has no family to learn from or none to choose on: make it with "
+                "synthetic.critical_corpus, --segments and --held-out above 0"
+            )
+        self.bench = Bench(self.data, encoder, output / "logs")
+
+    @property
+    def choose(self) -> np.ndarray:
+        """Rows that models are chosen on."""
+        return np.concatenate(list(self.held_out.values()))
+
+    @property
+    def asked(self) -> np.ndarray:
+        """Rows of `--ask`."""
+        return np.setdiff1d(np.arange(len(self.families)), np.concatenate([self.learn, self.choose]))
+
+    @cached_property
+    def patterns(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """Names and values of the pattern features of all rows."""
+        return pattern_table(self.data.shards, self.data.windows, keep=self.output / "patterns.npz")
+
+
+def _trees(x: Callable[[Study, int], np.ndarray]) -> Callable[[Study, np.ndarray, int], Predict]:
+    def fit(study: Study, rows: np.ndarray, seed: int) -> Predict:
+        values = x(study, seed)
+        model = fit_extra_trees(values, study.data, rows, seed=seed)
+        return lambda asked: probabilities(model, values[asked], len(SIX_CLASS.classes))
+
+    return fit
+
+
+def _logistic(study: Study, rows: np.ndarray, seed: int) -> Predict:
+    model = fit_straight(*study.patterns, study.data, rows)
+    return lambda asked: model.predict(study.patterns[1][asked])
+
+
+def _contender(name: str) -> Callable[[Study, np.ndarray, int], Predict]:
+    params = CONTENDERS[name].candidates[len(CONTENDERS[name].candidates) // 2]
+    return lambda study, rows, seed: CONTENDERS[name].fit(study.bench, rows, params, seed)
+
+
+def _stored(study: Study, seed: int) -> np.ndarray:
+    return study.bench.stored_features
+
+
+def _with_tokens(kind: str) -> Callable[[Study, int], np.ndarray]:
+    return lambda study, seed: np.concatenate([study.patterns[1], study.bench.pooled(kind, seed)], axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One way from labelled rows to predictions."""
+
+    fit: Callable[[Study, np.ndarray, int], Predict]
+    """(study, training rows, seed) -> how to ask."""
+    saved: bool = False
+    """Whether it can be written as a pattern reader."""
+    needs_encoder: bool = False
+
+
+MEMBERS: dict[str, Member] = {
+    "prior": Member(fit=_contender("prior")),
+    "band-power/logistic": Member(fit=_contender("band-power/logistic")),
+    "stored-features/extra-trees": Member(fit=_trees(_stored)),
+    "patterns/logistic": Member(fit=_logistic, saved=True),
+    "patterns/extra-trees": Member(fit=_trees(lambda study, seed: study.patterns[1]), saved=True),
+    "linear-probe/random": Member(fit=_contender("linear-probe/random")),
+    "linear-probe/pretrained": Member(fit=_contender("linear-probe/pretrained"), needs_encoder=True),
+    "patterns+tokens/random": Member(fit=_trees(_with_tokens("random"))),
+    "patterns+tokens/pretrained": Member(fit=_trees(_with_tokens("pretrained")), needs_encoder=True),
+    "resnet-gru": Member(fit=_contender("resnet-gru")),
+}
+"""Members by the name that predictions carry."""
+QUICK = tuple(name for name in MEMBERS if name != "resnet-gru")
+
+
+def family_loss(study: Study, said: np.ndarray) -> dict[str, float]:
+    """Return the mean KL to the votes on each held-out family; `said` has a row for every row of the study."""
+    targets = study.data.targets.astype(np.float64)
+    targets /= targets.sum(axis=1, keepdims=True)
+    return {name: float(kl_rows(targets[rows], said[rows]).mean()) for name, rows in study.held_out.items()}
+
+
+def family_accuracy(study: Study, said: np.ndarray) -> dict[str, float]:
+    """Return the balanced accuracy on each held-out family."""
+    return {
+        name: float(balanced_accuracy(confusion_matrix(study.data.labels[rows], predicted_shares(said[rows]))))
+        for name, rows in study.held_out.items()
+    }
+
+
+def best_temperature(study: Study, said: np.ndarray) -> float:
+    """Return the temperature of least mean loss over held-out families, each of which counts alike."""
+    losses = [np.mean(list(family_loss(study, tempered(said, t)).values())) for t in TEMPERATURES]
+    return float(TEMPERATURES[int(np.argmin(losses))])
+
+
+def greedy_average(study: Study, answers: dict[str, np.ndarray], *, gain: float = 0.005) -> tuple[str, ...]:
+    """Return the members whose plain average has the least mean loss, added one by one while the loss falls by `gain`.
+
+    Caruana et al. 2004 (doi:10.1145/1015330.1015432), without repetition.
+    """
+
+    def loss(names: Sequence[str]) -> float:
+        return float(np.mean(list(family_loss(study, np.mean([answers[n] for n in names], axis=0)).values())))
+
+    chosen: tuple[str, ...] = ()
+    best = float("inf")
+    while left := [name for name in answers if name not in chosen]:
+        added = min(left, key=lambda name: loss((*chosen, name)))
+        if loss((*chosen, added)) > best - gain:
+            break
+        chosen, best = (*chosen, added), loss((*chosen, added))
+    return chosen
+
+
+def run(study: Study, names: Sequence[str], seed: int) -> tuple[dict[str, np.ndarray], PatternReader]:
+    """Return what every model says of every row, and the reader that learnt from all families."""
+    answers = {}
+    for name in names:
+        ask = MEMBERS[name].fit(study, study.learn, seed)
+        said = np.full((len(study.families), len(SIX_CLASS.classes)), 1 / len(SIX_CLASS.classes))
+        rows = np.concatenate([study.choose, study.asked])
+        said[rows] = np.maximum(ask(rows), FLOOR)
+        answers[name] = said / said.sum(axis=1, keepdims=True)
+        _tell(study, name, answers[name])
+    chosen = greedy_average(study, answers)
+    average = np.mean([answers[name] for name in chosen], axis=0)
+    answers["average"] = tempered(average, best_temperature(study, average))
+    _tell(study, f"average of {', '.join(chosen)}", answers["average"])
+    kept = [name for name in chosen if MEMBERS[name].saved] or ["patterns/extra-trees"]
+    temperature = best_temperature(study, np.mean([answers[name] for name in kept], axis=0))
+    reader = fit_reader(study, kept, temperature, seed, {"chosen_average": list(chosen)})
+    answers["reader"] = reader.of_features(study.patterns[1])
+    return answers, reader
+
+
+def fit_reader(
+    study: Study, kept: Sequence[str], temperature: float, seed: int, about: dict[str, Any]
+) -> PatternReader:
+    """Return members on the pattern features of every row of the corpus, held-out families too."""
+    names, values = study.patterns
+    rows = np.concatenate([study.learn, study.choose])
+    told = {
+        **about,
+        "families": {name: int((study.families[rows] == name).sum()) for name in np.unique(study.families[rows])},
+        "manifest_digest": study.data.shards.manifest.digest, "code_version": code_version(), "seed": seed,
+    }  # fmt: skip
+    members: dict[str, Forest | Straight] = {}
+    if "patterns/extra-trees" in kept:
+        trees = fit_extra_trees(values, study.data, rows, seed=seed)
+        members["extra-trees"] = forest_of(trees, names=names, classes=SIX_CLASS.classes)
+    if "patterns/logistic" in kept:
+        members["logistic"] = fit_straight(names, values, study.data, rows)
+    return PatternReader(members=members, temperature=temperature, about=told)
+
+
+def _tell(study: Study, name: str, said: np.ndarray) -> None:
+    loss, accuracy = family_loss(study, said), family_accuracy(study, said)
+    cells = "  ".join(f"{family} {accuracy[family]:.3f} / {loss[family]:.3f}" for family in loss)
+    mean = f"mean {np.mean(list(accuracy.values())):.3f} / {np.mean(list(loss.values())):.3f}"
+    print(f"{name:<28} {cells}  {mean}", flush=True)  # noqa: T201
+
+
+def predictions_of(study: Study, answers: dict[str, np.ndarray], *, told: str) -> Predictions:
+    """Return all answers on held-out families, fold "choose", and on the windows asked, fold `ASKED`.
+
+    The reader learnt from the held-out families, so it speaks of the windows asked only.
+    """
+    frames = []
+    for fold, rows in (("choose", study.choose), (ASKED, study.asked)):
+        if rows.size:
+            windows = window_rows(study.data, rows)
+            frames += [
+                prediction_rows(windows, said[rows], SIX_CLASS.classes, model=name, fold=fold)
+                for name, said in answers.items()
+                if fold == ASKED or name != "reader"
+            ]
+    meta = {"grouping": "apart", "manifest_digest": study.data.shards.manifest.digest, "command": told}
+    return Predictions(
+        frame=pd.concat(frames, ignore_index=True), task=SIX_CLASS.name, classes=SIX_CLASS.classes, meta=meta
+    )  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = Parser(prog=PROG, description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--corpus", type=Path, required=True, help="shard set of synthetic.critical_corpus")
+    parser.add_argument("--encoder", type=Path, help="folder of an encoder pretrained without labels")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the reader and the predictions")
+    parser.add_argument("--ask", type=Path, help="shard set of real segments, asked at the end; chooses nothing")
+    parser.add_argument("--members", nargs="+", help=f"any of {', '.join(MEMBERS)}; all but resnet-gru without")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    names = given.members or [n for n in QUICK if given.encoder is not None or not MEMBERS[n].needs_encoder]
+    if unknown := sorted(set(names) - set(MEMBERS)):
+        parser.error(f"unknown members {', '.join(unknown)}; members are {', '.join(MEMBERS)}")
+    if "patterns/extra-trees" not in names:
+        parser.error("the reader is made of patterns/extra-trees: leave it among the members")
+    if given.encoder is None and (needy := [n for n in names if MEMBERS[n].needs_encoder]):
+        parser.error(f"{needy[0]} needs --encoder")
+
+    def work() -> None:
+        study = Study(given.corpus, given.ask, given.encoder, given.output)
+        print("balanced accuracy / KL to the votes on families that nothing was learnt from")  # noqa: T201
+        answers, reader = run(study, names, given.seed)
+        told = f"python -m {PROG} {shlex.join(arguments)}"
+        write_predictions(given.output / "predictions.parquet", predictions_of(study, answers, told=told))
+        reader.save(given.output / "reader")
+
+    run_main(PROG, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""A shard set of labelled critical-care segments, ready to train on: `python -m synthetic.critical_corpus`.
+
+    python -m synthetic.critical_corpus --output SHARDS --carriers REAL_SHARDS --segments 480 --held-out 150
+
+One site a family of `synthetic.segments.critical_care`, one subject a segment, classes in turn, votes as labels.
+Without `--carriers` (a shard set of real recordings, whose labels are not read) only families that need none are made.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from signals.command_line import Parser
+from signals.description import artifacts, quality
+from signals.description.features import features
+from signals.modality import EEG_1020
+from signals.shards.manifest import (
+    COMPLETED,
+    MANIFEST,
+    Manifest,
+    Shard,
+    SubjectEntry,
+    manifest_json,
+    shard_name,
+)
+from signals.shards.moments import Moments
+from signals.shards.records import encode_window
+from signals.shards.tfrecord import write_shard
+from signals.tasks import SIX_CLASS
+from signals.version import code_version
+from signals.window import Provenance, Window
+from signals.windows.profiles import SIX_CLASS as PROFILE
+from synthetic.segments.critical_care import BAND_HZ, HELD_OUT, TRAINED, CriticalSegment, Family, draw_segment
+from synthetic.subject.carriers import Carrier, read_carriers
+
+SHARD_SEGMENTS = 60
+CARRIER_HOP_S = 10.0
+PROG = "synthetic.critical_corpus"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusPlan:
+    """What is to be made."""
+
+    segments: int
+    """Segments of each family of `TRAINED`."""
+    held_out: int
+    """Segments of each family of `HELD_OUT`."""
+    seed: int
+    """The same seed, plan and carriers give the same bytes."""
+
+    def __post_init__(self) -> None:
+        if self.segments < 6 or self.held_out < 0 or self.seed < 0:
+            raise ValueError(
+                f"segments={self.segments} must be at least 6, held_out={self.held_out} and seed={self.seed} at least 0"
+            )
+
+    def families(self, sites: set[str]) -> list[tuple[Family, int]]:
+        """Return the families that can be made of carriers of these sites, and how many segments of each."""
+        wanted = [(family, self.segments) for family in TRAINED] + [(family, self.held_out) for family in HELD_OUT]
+        return [(f, n) for f, n in wanted if n and (not f.carrier_sites or sites & set(f.carrier_sites))]
+
+
+def write_corpus(
+    output: Path,
+    plan: CorpusPlan,
+    *,
+    carriers: Sequence[Carrier] = (),
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write the shard set, whole or not at all, and return its folder. `on_progress(done, total)` is told of segments.
+
+    Raises ValueError where `output` exists and is not empty.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"{output} exists and is not an empty folder")
+    partial = output.with_name(output.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _fill(partial, plan, carriers, on_progress)
+        partial.replace(output)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return output
+
+
+def _fill(
+    folder: Path, plan: CorpusPlan, carriers: Sequence[Carrier], on_progress: Callable[[int, int], None] | None
+) -> None:
+    families = plan.families({carrier.site_id for carrier in carriers})
+    shards: list[Shard] = []
+    subjects: dict[str, SubjectEntry] = {}
+    total, done = sum(n for _, n in families), 0
+    for family, n in families:
+        n_shards = -(-n // SHARD_SEGMENTS)
+        for index in range(n_shards):
+            numbers = range(index * SHARD_SEGMENTS, min((index + 1) * SHARD_SEGMENTS, n))
+            windows = [_window(plan.seed, family, number, carriers) for number in numbers]
+            shards.append(_shard(folder, shard_name(family.name, index, n_shards), family, windows))
+            subjects |= {window.subject_id: _subject(window) for window in windows}
+            done += len(windows)
+            if on_progress is not None:
+                on_progress(done, total)
+    manifest = Manifest(
+        modality=EEG_1020, profile=PROFILE.to_dict(), config_hash=PROFILE.config_hash, code_version=code_version(),
+        shards=tuple(shards), subjects=subjects,
+        counts={"windows": {"written": total}, "families": {family.name: n for family, n in families}},
+    )  # fmt: skip
+    (folder / MANIFEST).write_text(manifest_json(manifest))
+    (folder / COMPLETED).write_text("")
+
+
+def _window(seed: int, family: Family, number: int, carriers: Sequence[Carrier]) -> Window:
+    name = f"{seed}/{family.name}/{number}"
+    rng = np.random.default_rng(list(sha256(name.encode()).digest()[:16]))
+    label = SIX_CLASS.classes[number % len(SIX_CLASS.classes)]
+    return as_window(draw_segment(rng, label=label, family=family, carriers=carriers), name)
+
+
+def as_window(made: CriticalSegment, name: str) -> Window:
+    """Return a segment as a window of its family's site; `name` decides its subject and its key."""
+    digest, sfreq = sha256(name.encode()).hexdigest(), EEG_1020.sfreq
+    mask = artifacts.detect(made.data, sfreq, ch_names=EEG_1020.ch_names, mains_hz=None, h_freq=BAND_HZ[1])
+    return Window(
+        data=made.data, ch_state=made.ch_state, artifact_mask=mask,
+        quality=quality.channel_quality(made.data, mask, made.ch_state),
+        features=np.nan_to_num(features(made.data, sfreq)), modality=EEG_1020.name, sfreq=sfreq, band=BAND_HZ,
+        site_id=made.family, subject_id=digest[16:32], recording_id=digest[:16], start_s=0.0, label=made.label,
+        votes=tuple(float(vote) for vote in made.votes), label_span_s=SIX_CLASS.label_span_s,
+        provenance=Provenance(
+            source_sha256=digest, segment=0, start_sample=0, stop_sample=made.data.shape[1], reader="synthetic",
+            config_hash=PROFILE.config_hash, code_version=code_version(),
+        ),
+    )  # fmt: skip
+
+
+def _shard(folder: Path, path: str, family: Family, windows: Sequence[Window]) -> Shard:
+    info = write_shard(folder / path, (encode_window(window) for window in windows))
+    return Shard(path=path, site_id=family.name, n_windows=len(windows), n_bytes=info.n_bytes, sha256=info.sha256)
+
+
+def _subject(window: Window) -> SubjectEntry:
+    return SubjectEntry(
+        site_id=window.site_id, n_windows=1, recording_ids=(window.recording_id,), moments=Moments.of(window.data)
+    )  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make a corpus from the command line; return 0, or 2 with one line on stderr for bad input."""
+    parser = Parser(prog=f"python -m {PROG}", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder to make")
+    parser.add_argument(
+        "--carriers", type=Path, help="shard set of real recordings to lay patterns on (profile pretrain)"
+    )
+    parser.add_argument("--without", nargs="*", default=[], metavar="SITE", help="real sites that must not be used")
+    parser.add_argument("--segments", type=int, default=480, help="segments of each family to learn from")
+    parser.add_argument("--held-out", type=int, default=150, help="segments of each family to choose on")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    with tqdm(desc="segments", unit="segment", disable=not sys.stderr.isatty()) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        try:
+            plan = CorpusPlan(segments=args.segments, held_out=args.held_out, seed=args.seed)
+            carriers = [] if args.carriers is None else read_carriers(
+                args.carriers, length_s=SIX_CLASS.window_s, hop_s=CARRIER_HOP_S, without=args.without
+            )  # fmt: skip
+            write_corpus(args.output, plan, carriers=carriers, on_progress=show)
+        except (ValueError, OSError) as error:
+            sys.stderr.write(f"{PROG}: {error}\n")
+            return 2
+    sys.stdout.write(f"{args.output}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

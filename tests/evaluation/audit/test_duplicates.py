@@ -1,0 +1,55 @@
+"""Copies between folds and subjects are found, and only they."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evaluation.audit import duplicates
+from evaluation.audit.duplicates import alike, duplicate_findings
+from evaluation.audit.fingerprint import N_DIMS, pack
+
+
+def unit(n: int, seed: int = 0) -> np.ndarray:
+    vectors = np.random.default_rng(seed).normal(size=(n, N_DIMS)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def frame_of(vectors: np.ndarray, folds: str, subjects: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"window_key": [f"w{i}" for i in range(len(vectors))], "fold": list(folds), "subject_id": list(subjects),
+         "content_hash": [f"h{i}" for i in range(len(vectors))], "fingerprint": [pack(v) for v in vectors]}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("block", [3, 4096])
+def test_blocks_find_what_the_whole_matrix_holds(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "_BLOCK", block)
+    vectors, fold = unit(20), np.arange(20) % 3
+    vectors[7], vectors[11], vectors[12] = vectors[2], -vectors[2], vectors[3]  # folds 1, 2, 0 against 2, 2, 0
+    copies = alike(vectors, apart=fold, within=np.zeros(20, dtype=int))
+    r = np.abs(vectors @ vectors.T)
+    expected = {(i, j) for i in range(20) for j in range(i + 1, 20) if r[i, j] > 0.99 and fold[i] != fold[j]}
+    assert set(copies.rows) == expected == {(2, 7), (7, 11)}
+    assert copies.n_pairs == 2
+
+
+def test_a_copy_in_another_fold_is_an_error_and_one_under_another_subject_too() -> None:
+    vectors = unit(6)
+    assert duplicate_findings(frame_of(vectors, "aaabbb", "112334")) == []
+    vectors[3] = 0.999 * vectors[0] + 0.02 * vectors[4]
+    [found] = duplicate_findings(frame_of(vectors, "aaabbb", "112334"))
+    assert (found.severity, found.code) == ("error", "near_duplicate_windows")
+    assert "w0 = w3" in found.message
+    [found] = duplicate_findings(frame_of(vectors, "aaaaab", "112334"))
+    assert found.code == "copied_subject"
+    assert duplicate_findings(frame_of(vectors, "aaaaab", "112134")) == []  # a subject's own window twice
+
+
+def test_equal_hashes_and_what_was_not_looked_for() -> None:
+    frame = frame_of(unit(6), "aaabbb", "112334")
+    frame.loc[5, "content_hash"] = "h0"
+    assert [found.code for found in duplicate_findings(frame)] == ["duplicate_windows"]
+    frame["content_hash"] = ""  # flat windows are equal and mean nothing
+    assert duplicate_findings(frame) == []
+    assert [f.code for f in duplicate_findings(frame.drop(columns="fingerprint"))] == ["no_fingerprints"]
+    assert [f.code for f in duplicate_findings(frame.assign(fold="a"))] == ["one_side_only"]

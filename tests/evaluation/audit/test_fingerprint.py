@@ -1,0 +1,87 @@
+"""Copies are recognised after a re-export, strangers are not."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.signal import butter, resample_poly, sosfiltfilt
+
+from evaluation.audit.fingerprint import N_DIMS, content_hash, fingerprint, pack, unpack
+from signals.conditioning.filters import resampling_ratio
+from signals.recording.recording import Recording, Segment
+from signals.window import MEASURED, Window
+from signals.windows.plan import plan_recording
+from signals.windows.prepare import prepare_recording
+from signals.windows.profiles import PRETRAIN
+from synthetic.recordings.recordings import record
+from synthetic.recordings.sites import SITES
+from synthetic.subject.subjects import draw_subject
+
+
+def windows_of(x: np.ndarray, sfreq: float, ch_names: tuple[str, ...]) -> list[Window]:
+    recording = Recording(
+        uri="memory", reader="memory", ch_names=ch_names,
+        sensor_types=tuple("ecg" if name == "EKG" else "eeg" for name in ch_names), sfreqs=(sfreq,) * len(ch_names),
+        segments=(Segment(0.0, x.shape[1] / sfreq),), read_samples=lambda picks, s, a, b: x[picks, a:b],
+    )  # fmt: skip
+    plan = plan_recording(recording, PRETRAIN, site_id="a", subject_id="b", source_sha256="ab" * 32)
+    return list(prepare_recording(recording, plan))
+
+
+def synthetic(site_index: int, seed: int) -> tuple[np.ndarray, float, tuple[str, ...]]:
+    rng, site = np.random.default_rng(seed), SITES[site_index]
+    made = record(rng, site=site, subject=draw_subject(rng), labels=["GPD"])
+    return made.stretches[0], site.sfreq, site.ch_names
+
+
+def prints(windows: list[Window]) -> np.ndarray:
+    return np.stack([fingerprint(w.data, w.sfreq, w.ch_state) for w in windows])
+
+
+def test_a_copy_at_another_gain_rate_filter_and_reference_is_recognised() -> None:
+    x, sfreq, names = synthetic(0, seed=1)
+    rng = np.random.default_rng(0)
+    copy = 1.7 * resample_poly(x, *resampling_ratio(sfreq, 250.0), axis=-1)
+    copy = copy - rng.dirichlet(np.ones(len(copy))) @ copy  # another reference: somewhere on the head
+    copy = sosfiltfilt(butter(2, (0.4, 70.0), "bandpass", fs=250.0, output="sos"), copy, axis=-1)
+    copy = (copy + rng.normal(0, 1.0, copy.shape)).astype(np.float32)
+    first, second = windows_of(x, sfreq, names), windows_of(copy, 250.0, names)
+    assert len(first) == len(second) == 5
+    r = (prints(first) * prints(second)).sum(axis=1)
+    assert r.min() > 0.99
+    assert content_hash(first[0]) != content_hash(second[0])
+
+
+def test_no_two_windows_of_the_synthetic_corpus_are_alike() -> None:
+    # Periodic patterns of one kind at four sites, the hardest case: all pairs of windows, own recording included.
+    vectors = np.concatenate([prints(windows_of(*synthetic(k, seed=10 + k))) for k in range(4)])
+    r = np.abs(vectors @ vectors.T) - np.eye(len(vectors))
+    assert len(vectors) >= 20
+    assert r.max() < 0.9
+
+
+def test_projection_keeps_a_known_correlation() -> None:
+    # White noise of 19 channels: y = r x + sqrt(1 - r^2) z correlates by r; error (1 - r^2) / sqrt(128) = 0.0018.
+    rng = np.random.default_rng(3)
+    x, z = rng.normal(size=(2, 19, 2560))
+    y = 0.99 * x + np.sqrt(1 - 0.99**2) * z
+    state = np.full(19, MEASURED)
+    found = fingerprint(x, 256.0, state) @ fingerprint(y, 256.0, state)
+    assert found == pytest.approx(0.99, abs=4 * 0.0018)
+
+
+def test_flat_windows_have_no_name() -> None:
+    [window, *_] = windows_of(*synthetic(3, seed=5))
+    flat = dataclasses.replace(window, data=np.zeros_like(window.data))
+    assert content_hash(flat) == ""
+    assert not fingerprint(flat.data, flat.sfreq, flat.ch_state).any()
+    assert len(content_hash(window)) == 16
+
+
+def test_packing_keeps_correlations() -> None:
+    vectors = np.random.default_rng(0).normal(size=(4, N_DIMS))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    back = unpack([pack(v) for v in vectors])
+    np.testing.assert_allclose((back * vectors).sum(axis=1), 1.0, atol=1e-3)
+    with pytest.raises(ValueError, match="256 bytes"):
+        unpack([b"short"])

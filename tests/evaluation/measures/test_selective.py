@@ -1,0 +1,61 @@
+"""Risk-coverage against a loop, its bounds, and ties."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evaluation.measures.selective import mistakes, risk_curve, selective
+
+CLASSES = ("rest", "task")
+
+
+def make_frame(n: int = 600, n_subjects: int = 10, *, skill: float = 1.0) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 2, n)
+    prob = 1 / (1 + np.exp(-rng.normal(skill * (2 * true - 1), 1.0)))
+    return pd.DataFrame(
+        {"subject_id": [f"s{i % n_subjects}" for i in range(n)], "label": np.array(CLASSES)[true],
+         "prob_rest": 1 - prob, "prob_task": prob}
+    )  # fmt: skip
+
+
+def test_curve_equals_a_loop() -> None:
+    frame = make_frame()
+    top = frame[["prob_rest", "prob_task"]].max(axis=1)
+    wrong = (frame["prob_task"] > 0.5) != (frame["label"] == "task")
+    ranked = wrong.to_numpy()[np.argsort(-top)]
+    risks = [ranked[:k].mean() for k in range(1, len(ranked) + 1)]
+    found = selective(frame, CLASSES, n_boot=100, seed=0)
+    assert found.aurc.value == pytest.approx(np.mean(risks), abs=1e-12)
+    assert found.risks[0.5].value == pytest.approx(risks[299], abs=1e-12)
+    assert found.risks[1.0].value == pytest.approx(wrong.mean())
+    assert found.aurc_best < found.aurc.value < found.aurc_random
+    assert found.aurc.low < found.aurc.value < found.aurc.high
+    within = [k + 1 for k, risk in enumerate(risks) if risk <= 0.1]
+    assert found.coverages[0.1] == pytest.approx(within[-1] / 600)
+
+
+def test_best_order_has_the_area_of_its_formula() -> None:
+    # 2 mistakes of 4, ranked last: risks 0, 0, 1/3, 1/2.
+    assert risk_curve(np.array([0.9, 0.8, 0.7, 0.6]), np.array([0.0, 0.0, 1.0, 1.0])).mean() == pytest.approx(
+        (1 / 3 + 1 / 2) / 4
+    )
+
+
+def test_equal_confidences_have_one_risk_whatever_their_order() -> None:
+    wrong = np.array([1.0, 0.0, 0.0, 0.0])
+    np.testing.assert_allclose(risk_curve(np.full(4, 0.7), wrong), 0.25)
+    np.testing.assert_allclose(risk_curve(np.full(4, 0.7), wrong[::-1]), 0.25)
+
+
+def test_a_tie_between_classes_is_half_a_mistake() -> None:
+    confidence, wrong = mistakes(np.array([[0.5, 0.5], [0.1, 0.9]]), np.array([0, 1]))
+    np.testing.assert_allclose(confidence, [0.5, 0.9])
+    np.testing.assert_allclose(wrong, [0.5, 0.0])
+
+
+def test_one_subject_has_a_curve_without_intervals() -> None:
+    found = selective(make_frame(n_subjects=1), CLASSES, n_boot=100, seed=0)
+    assert np.isnan(found.aurc.low)
+    assert "one subject" in found.aurc.reason
+    assert np.isfinite(found.aurc.value)

@@ -1,0 +1,86 @@
+"""Trees as arrays answer as scikit-learn does, and come back from disk."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.ensemble import ExtraTreesClassifier, GradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+
+from model.patterns.forest import Forest, forest_of
+from model.patterns.logistic import Straight, straight_of
+
+NAMES, CLASSES = tuple("abcde"), ("x", "y", "z")
+
+
+def _data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 5)).astype(np.float32)
+    return x, (x[:, 0] + 0.5 * x[:, 1] > 0).astype(int) + (x[:, 2] > 1), rng.normal(size=(400, 5)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ExtraTreesClassifier(20, min_samples_leaf=2, random_state=0),
+        GradientBoostingClassifier(n_estimators=12, max_depth=3, learning_rate=0.2, random_state=0),
+    ],
+    ids=["extra trees", "boosting"],
+)
+def test_it_answers_as_scikit_learn_does(model: ExtraTreesClassifier, tmp_path: Path) -> None:
+    x, y, asked = _data()
+    model.fit(x, y, sample_weight=np.linspace(0.5, 2, len(y)))
+    forest = forest_of(model, names=NAMES, classes=CLASSES)
+    np.testing.assert_allclose(forest.predict(asked), model.predict_proba(asked), atol=1e-5)
+    forest.to_npz(tmp_path / "forest.npz")
+    again = Forest.from_npz(tmp_path / "forest.npz")
+    assert again.names == NAMES
+    assert again.classes == CLASSES
+    np.testing.assert_array_equal(again.predict(asked), forest.predict(asked))
+
+
+def test_a_value_at_the_threshold_goes_left() -> None:
+    # 0.1 as float32 lies above 0.1 as float64: rounding the threshold to nearest would send it the other way.
+    x = np.array([[0.1], [0.3]], np.float32)
+    model = ExtraTreesClassifier(1, random_state=0).fit(np.repeat(x, 5, axis=0), [0] * 5 + [1] * 5)
+    model.estimators_[0].tree_.threshold[0] = 0.1
+    said = forest_of(model, names="a", classes=("p", "q")).predict(x)
+    np.testing.assert_array_equal(said, model.predict_proba(x))
+
+
+def test_a_regression_answers_as_scikit_learn_does(tmp_path: Path) -> None:
+    x, y, asked = _data()
+    mean, scale, limits = x.mean(axis=0), x.std(axis=0), (x.min(axis=0), x.max(axis=0))
+    model = LogisticRegression().fit((x - mean) / scale, y)
+    straight = straight_of(
+        mean, scale, model.coef_, model.intercept_, limits=limits, names=NAMES, classes=CLASSES
+    )  # fmt: skip
+    expected = model.predict_proba((np.clip(asked, *limits) - mean) / scale)
+    np.testing.assert_allclose(straight.predict(asked), expected, atol=1e-6)
+    straight.to_npz(tmp_path / "straight.npz")
+    np.testing.assert_array_equal(Straight.from_npz(tmp_path / "straight.npz").predict(asked), straight.predict(asked))
+    np.testing.assert_array_equal(straight.predict(1e6 * np.ones((1, 5))), straight.predict(limits[1][None]))
+    with pytest.raises(ValueError, match=r"must be \(n, 5\)"):
+        straight.predict(np.zeros((3, 4)))
+    with pytest.raises(ValueError, match="is no logistic regression"):
+        Straight.from_npz(_forest_file(tmp_path))
+
+
+def _forest_file(folder: Path) -> Path:
+    x, y, _ = _data()
+    forest_of(ExtraTreesClassifier(2).fit(x, y), names=NAMES, classes=CLASSES).to_npz(folder / "forest.npz")
+    return folder / "forest.npz"
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    x, y, _ = _data()
+    model = ExtraTreesClassifier(2, random_state=0).fit(x, y)
+    with pytest.raises(ValueError, match=r"knows the classes \[0, 1, 2\]"):
+        forest_of(model, names=NAMES, classes=("x", "y"))
+    with pytest.raises(ValueError, match=r"reads \(n, 5\)"):
+        forest_of(model, names=NAMES, classes=CLASSES).predict(np.zeros((3, 4)))
+    (tmp_path / "broken.npz").write_bytes(b"no zip")
+    with pytest.raises(ValueError, match="is no forest"):
+        Forest.from_npz(tmp_path / "broken.npz")
+    with pytest.raises(FileNotFoundError):
+        Forest.from_npz(tmp_path / "none.npz")

@@ -1,0 +1,156 @@
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+
+import serving.deploy.quantise
+from serving.deploy.int8 import Layer, Sensitivity, calibrate, layers_of, sensitivities, worth_leaving
+from serving.deploy.quantise import Gate, balanced_accuracy, main
+from serving.runtime import probabilities
+from signals.bundles.bundle import load_bundle
+from signals.bundles.inputs import feed, windows_of_shards
+
+
+def quantise(served, output, *more):
+    shards = ["--calibration", str(served.shards), "--evaluate", str(served.shards)]
+    return main([str(served.bundle), *shards, "--output", str(output), "--calibration-windows", "4", *more])
+
+
+@pytest.mark.parametrize("method", ["static", "dynamic"])
+def test_int8_answers_nearly_as_float(served, tmp_path, capsys, monkeypatch, method):
+    # Random weights have no accuracy to keep, and at this toy size nodes and scales outweigh the weights.
+    monkeypatch.setattr(serving.deploy.quantise, "KEPT_AIM", 0.0)
+    monkeypatch.setattr(serving.deploy.quantise, "REACH", 0.5)
+    assert quantise(served, tmp_path / "q", "--method", method, "--most-changed", "1") == 0, capsys.readouterr().err
+    small, large = load_bundle(tmp_path / "q"), load_bundle(served.bundle)
+    windows = list(windows_of_shards([served.shards], n_windows=6))
+    ours, theirs = probabilities(large, windows), probabilities(small, windows)
+    assert 0 < np.abs(ours - theirs).mean() < 0.05
+    assert small.precision == f"int8-{method}"
+    assert small.n_bytes < large.n_bytes
+    assert small.calibration == large.calibration
+    about = json.loads((tmp_path / "q" / "bundle.json").read_text())
+    assert about["quantisation"]["made_from"] == large.about["digest"]
+    assert "smaller" in (tmp_path / "q" / "README.md").read_text()
+    assert main([str(tmp_path / "q"), "--calibration", "x", "--evaluate", "x", "--output", str(tmp_path / "r")]) == 2
+    assert "is int8" in capsys.readouterr().err
+
+
+def test_the_gate_says_no_and_writes_nothing(served, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(serving.deploy.quantise, "KEPT_AIM", 1.5)  # more than there can be
+    assert quantise(served, tmp_path / "q", "--method", "dynamic") == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "not shipped" in err
+    assert "kept (asked 150%)" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def write_opposite(calibrated, output, *, leave=()):
+    """Write the float graph with its logits negated: nothing is decided as before."""
+    graph = onnx.load(calibrated.path)
+    names = {"logits"}
+    names |= {node.input[k] for node in graph.graph.node if "logits" in node.output for k in (1, 2)}
+    for tensor in graph.graph.initializer:
+        if tensor.name in names:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(tensor), tensor.name))
+    onnx.save(graph, output)
+
+
+@pytest.fixture
+def lenient(monkeypatch):
+    """A gate that asks for equal decisions alone: random weights have no accuracy, toy sizes are all nodes."""
+    monkeypatch.setattr(serving.deploy.quantise, "KEPT_AIM", 0.0)
+    monkeypatch.setattr(serving.deploy.quantise, "REACH", 0.0)
+    monkeypatch.setattr(serving.deploy.quantise, "write_static", write_opposite)
+
+
+def test_a_form_that_changes_decisions_is_refused_and_the_next_one_taken(
+    served, tmp_path, capsys, monkeypatch, lenient
+):
+    monkeypatch.setattr(serving.deploy.quantise, "write_dynamic", shutil.copy)
+    assert quantise(served, tmp_path / "q") == 0
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert "int8-static not shipped: 100.0% of decisions changed, more than 5.0%; in all" in said.err
+    assert "int8-dynamic" in said.out
+    made = load_bundle(tmp_path / "q")
+    assert made.precision == "int8-dynamic"
+    assert made.about["quantisation"]["agreement"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["q"]
+
+
+def test_where_every_form_changes_decisions_nothing_is_written(served, tmp_path, capsys, lenient):
+    assert quantise(served, tmp_path / "q", "--most-changed", "-1") == 2  # less than none
+    err = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in err] == ["int8-static", "int8-dynamic"]
+    assert all("decisions changed" in line for line in err)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("ratio", "allowed", "kept", "same", "refused"),
+    [(4.1, 9.0, 1.0, 1.0, ()), (3.0, 9.0, 1.0, 1.0, ("smaller",)), (3.0, 3.5, 0.995, 0.95, ()),
+     (3.0, 3.5, 0.98, 1.0, ("accuracy",)), (3.0, 3.5, float("nan"), 1.0, ("accuracy",)),
+     (4.1, 9.0, 1.01, 0.818, ("decisions changed, more than 5.0%",)),
+     (1.0, 9.0, 0.5, float("nan"), ("smaller", "accuracy", "decisions"))],
+)  # fmt: skip
+def test_gate(ratio, allowed, kept, same, refused):
+    gate = Gate(
+        size_ratio=ratio, size_allowed=allowed, balanced_accuracy_fp32=1.0, balanced_accuracy_int8=kept, agreement=same,
+        n_windows=10,
+    )  # fmt: skip
+    assert gate.ok is (not refused)
+    assert len(gate.refused) == len(refused)
+    assert all(word in words for word, words in zip(refused, gate.refused, strict=True))
+
+
+def test_layers_have_constant_weights_and_the_most_sensitive_come_first(served):
+    bundle = load_bundle(served.bundle)
+    path = bundle.path / bundle.graphs[0].file
+    layers = layers_of(path)
+    assert {layer.n_bytes for layer in layers} >= {4 * 256 * 102}  # the stem's spectrum: 256 samples, 51 lines
+    feeds = [feed([window], bundle.graphs[0]) for window in windows_of_shards([served.shards], n_windows=1)]
+    found = sensitivities(calibrate(path, feeds), feeds, "logits")
+    assert len(found) == len(layers)
+    assert [one.gain for one in found] == sorted((one.gain for one in found), reverse=True)
+    assert found[0].gain > 0
+
+
+def test_float_layers_keep_within_their_budget():
+    def one(name, n_bytes, gain):
+        return Sensitivity(layer=Layer(node=name, weight=name, n_bytes=n_bytes), gain=gain)
+
+    found = [one("big", 80, 0.5), one("small", 4, 0.3), one("tiny", 2, 0.2), one("calm", 14, 0.01)]
+    left = worth_leaving(found, least_gain=0.05, float_share=0.07)
+    assert [kept.layer.node for kept in left] == ["small", "tiny"]  # 6 of 100 bytes; "big" does not fit
+
+
+def test_balanced_accuracy_is_scikit_learns():
+    from sklearn.metrics import balanced_accuracy_score
+
+    rng = np.random.default_rng(0)
+    true, said = rng.integers(0, 4, 50).tolist(), rng.integers(0, 6, 50).tolist()
+    assert balanced_accuracy(true, said) == pytest.approx(
+        np.mean([np.mean(np.array(said)[np.array(true) == k] == k) for k in range(4)])
+    )
+    same = [min(k, 3) for k in said]
+    assert balanced_accuracy(true, same) == pytest.approx(balanced_accuracy_score(true, same))
+
+
+def test_a_single_outlier_does_not_widen_a_range(served):
+    bundle = load_bundle(served.bundle)
+    path = bundle.path / bundle.graphs[0].file
+    feeds = [feed([window], bundle.graphs[0]) for window in windows_of_shards([served.shards], n_windows=2)]
+    feeds[0]["signal"][0, 3, 1000] = 1e4  # one sample of half a million, in units of a window's spread
+
+    def widths(percentile):
+        ranges = calibrate(path, feeds, percentile=percentile).ranges
+        return {name: float(np.ptp(ranges[name].range_value)) for name in ranges.keys()}  # noqa: SIM118
+
+    whole, most = widths(None), widths(99.99)
+    assert whole.keys() == most.keys()
+    assert all(most[name] <= 1.01 * whole[name] for name in whole)
+    assert min(most[name] / whole[name] for name in whole if whole[name] > 0) < 0.1

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import signal
+
+from signals.conditioning.cleaning import BASELINE_HZ, Cleaning, clean_window, correct_baseline, mend_transients
+from signals.conditioning.filters import bandpass
+from signals.modality import EEG_1020
+from signals.window import ABSENT, INTERPOLATED, MEASURED
+from synthetic.patterns.patterns import discharge
+from synthetic.subject.sources import SOURCES, field, mixing, near
+
+SFREQ, NAMES = 256.0, EEG_1020.ch_names
+POSITIONS = np.asarray(EEG_1020.positions)
+STATE = np.full(19, MEASURED, dtype=np.uint8)
+
+
+def brain(seed=0, seconds=10, size_uv=20.0):
+    """EEG of 72 cortical sources with a 1/f spectrum against the average reference, µV."""
+    n_times = int(seconds * SFREQ)
+    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal((len(SOURCES), n_times)))
+    spectrum /= np.maximum(np.fft.rfftfreq(n_times, 1 / SFREQ), 0.5)
+    x = mixing(POSITIONS) @ np.fft.irfft(spectrum, n_times)
+    x = bandpass(x - x.mean(axis=0), SFREQ, l_freq=0.5, h_freq=50.0)
+    return (size_uv * x / x.std()).astype(np.float32)
+
+
+def on_one_electrode(wave, pick, start, n_times):
+    """A wave on one electrode, as it looks under the average reference."""
+    x = np.zeros((19, n_times))
+    x[pick, start : start + wave.size] += wave
+    return (x - x.mean(axis=0)).astype(np.float32)
+
+
+def test_baseline_equals_detrending_and_spares_delta():
+    t = np.arange(2560) / SFREQ
+    line = (30 + 4 * t)[None]
+    np.testing.assert_allclose(correct_baseline(line, SFREQ), 0, atol=1e-9)
+    np.testing.assert_allclose(signal.detrend(line), 0, atol=1e-9)
+    # A cosine of the basis goes, 0.5 Hz delta at any phase stays.
+    slow = np.cos(np.pi * 4 * (np.arange(2560) + 0.5) / 2560)[None]  # 0.2 Hz
+    assert np.abs(correct_baseline(slow, SFREQ)).max() < 1e-9
+    for phase in np.linspace(0, np.pi, 7):
+        delta = np.sin(2 * np.pi * 0.5 * t + phase)[None]
+        kept = float((correct_baseline(delta, SFREQ) * delta).sum() / np.square(delta).sum())
+        assert kept > 0.85  # five turns, cut at any phase: the ends look like drift
+        delta = np.sin(2 * np.pi * 1.0 * t + phase)[None]
+        assert float((correct_baseline(delta, SFREQ) * delta).sum() / np.square(delta).sum()) > 0.95
+
+
+@settings(max_examples=30, deadline=None)
+@given(seconds=st.sampled_from([2, 10, 30, 50]), seed=st.integers(0, 1000))
+def test_baseline_is_a_projection(seconds, seed):
+    x = np.random.default_rng(seed).normal(size=(3, int(seconds * SFREQ)))
+    once = correct_baseline(x, SFREQ)
+    np.testing.assert_allclose(correct_baseline(once, SFREQ), once, atol=1e-9)
+    assert np.abs(once.mean(axis=-1)).max() < 1e-12
+    assert np.square(once).sum() <= np.square(x).sum()
+    # As many dimensions are lost as there are cosines up to BASELINE_HZ, and a line.
+    assert int(2 * seconds * BASELINE_HZ + 1e-9) + 2 < 0.1 * x.shape[1]
+
+
+def test_a_jump_of_one_electrode_is_mended_everywhere():
+    x, t = brain(), np.arange(768) / SFREQ
+    pop = on_one_electrode(300 * np.exp(-t / 0.3), NAMES.index("C3"), 1000, 2560)
+    clean = mend_transients(x + pop, SFREQ, ch_state=STATE, modality=EEG_1020)
+    left = np.square(clean - x).sum() / np.square(pop).sum()
+    assert left < 0.1
+    others = [i for i, name in enumerate(NAMES) if name != "C3"]
+    # The reference had spread 1/19 of it over all others: most of that goes as well.
+    assert np.square((clean - x)[others]).sum() < 0.3 * np.square(pop[others]).sum()
+    np.testing.assert_array_equal(clean[:, :900], (x + pop)[:, :900])
+
+
+@pytest.mark.parametrize("form", ["spike-wave", "polyspike", "sharp", "blunt", "triphasic"])
+@pytest.mark.parametrize("name", ["F7", "C3", "O1", "T4", "Fz"])
+def test_a_discharge_with_a_field_is_spared(form, name):
+    x = brain(1)
+    centre = POSITIONS[NAMES.index(name)]
+    scalp = field(POSITIONS, near(SOURCES, centre, 0.2))
+    wave = -300 * discharge(form, SFREQ)
+    x[:, 1000 : 1000 + wave.size] += np.outer(scalp - scalp.mean(), wave).astype(np.float32)
+    assert mend_transients(x, SFREQ, ch_state=STATE, modality=EEG_1020) is not x
+    np.testing.assert_array_equal(mend_transients(x, SFREQ, ch_state=STATE, modality=EEG_1020), x)
+
+
+def test_clean_eeg_is_not_touched():
+    for seed in range(5):
+        x = brain(seed)
+        np.testing.assert_array_equal(mend_transients(x, SFREQ, ch_state=STATE, modality=EEG_1020), x)
+
+
+def test_interpolated_and_absent_channels_are_no_witnesses():
+    x, t = brain(), np.arange(768) / SFREQ
+    state = STATE.copy()
+    state[8:] = ABSENT
+    x[8:] = 0
+    pop = np.zeros_like(x)
+    pop[2, 1000:1768] = 300 * np.exp(-t / 0.3)
+    clean = mend_transients(x + pop, SFREQ, ch_state=state, modality=EEG_1020)
+    assert (clean[8:] == 0).all()
+    state[7] = INTERPOLATED  # seven are left: too few for a spline
+    assert mend_transients(x + pop, SFREQ, ch_state=state, modality=EEG_1020) is not None
+    np.testing.assert_array_equal(mend_transients(x + pop, SFREQ, ch_state=state, modality=EEG_1020), x + pop)
+
+
+def test_steps_are_off_by_default():
+    assert not Cleaning().any
+    x = brain()
+    same = clean_window(x, SFREQ, cleaning=Cleaning(), ch_state=STATE, modality=EEG_1020, h_freq=50.0)
+    assert same is x
+    every = Cleaning(transients=True, baseline=True, wavelets=True)
+    clean = clean_window(x, SFREQ, cleaning=every, ch_state=STATE, modality=EEG_1020, h_freq=50.0)
+    assert clean.dtype == np.float32
+    assert 0.85 < np.square(clean).sum() / np.square(x).sum() < 1.0

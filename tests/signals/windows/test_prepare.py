@@ -1,0 +1,300 @@
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from signals.conditioning.filters import bandpass
+from signals.description.artifacts import KINDS
+from signals.modality import EEG_1020
+from signals.recording.recording import Annotation, Recording, Segment, UnreadableError
+from signals.window import INTERPOLATED
+from signals.windows.blocks import Block, blocks, plan_windows
+from signals.windows.labels import Label
+from signals.windows.plan import plan_recording
+from signals.windows.prepare import prepare_block, prepare_recording
+from signals.windows.profiles import PRETRAIN, SIX_CLASS, SLEEP, Profile
+
+NAMES = EEG_1020.ch_names
+
+
+def recording_of(x, sfreq, *, ch_names=NAMES, segments=None, sensor_types=None):
+    """A recording in memory; segments follow each other in x."""
+    segments = segments or (Segment(0.0, x.shape[1] / sfreq),)
+    first = np.cumsum([0, *(round(s.duration_s * sfreq) for s in segments)])
+    return Recording(
+        uri="memory",
+        reader="memory",
+        ch_names=tuple(ch_names),
+        sensor_types=tuple(sensor_types or ["eeg"] * len(ch_names)),
+        sfreqs=(sfreq,) * len(ch_names),
+        segments=tuple(segments),
+        read_samples=lambda picks, s, a, b: x[picks, first[s] + a : first[s] + b].astype(np.float32),
+    )
+
+
+def eeg(seconds, sfreq, n_chans=19, seed=0):
+    """Noise with a 1/f spectrum, 20 µV."""
+    n_times = round(seconds * sfreq)
+    rng = np.random.default_rng(seed)
+    spectrum = np.fft.rfft(rng.standard_normal((n_chans, n_times)))
+    spectrum /= np.maximum(np.fft.rfftfreq(n_times, 1 / sfreq), 0.5)
+    x = np.fft.irfft(spectrum, n_times)
+    return 20 * x / x.std()
+
+
+def plan_of(recording, profile=PRETRAIN, **changes):
+    fields = {"site_id": "site", "subject_id": "subject", "source_sha256": "ab" * 32} | changes
+    return plan_recording(recording, profile, **fields)
+
+
+def test_windows_tile_the_recording():
+    recording = recording_of(eeg(64, 200.0), 200.0)
+    windows = list(prepare_recording(recording, plan_of(recording)))
+    assert [w.start_s for w in windows] == [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]
+    for window in windows:
+        assert window.data.shape == (19, 2560)
+        assert window.data.dtype == np.float32
+        assert window.artifact_mask.shape == (19, 10)
+        assert window.band == (0.5, 90.0)  # 0.45 x 200 Hz
+
+
+def test_block_length_does_not_change_a_window():
+    x = eeg(120, 250.0)
+    recording = recording_of(x, 250.0)
+    short = list(prepare_recording(recording, plan_of(recording, replace(PRETRAIN, block_s=10.0))))
+    long = list(prepare_recording(recording, plan_of(recording, replace(PRETRAIN, block_s=120.0))))
+    assert [w.key for w in short] == [w.key for w in long]
+    for a, b in zip(short, long, strict=True):
+        assert np.abs(a.data - b.data).max() < 1e-5 * np.abs(x).max()
+        assert np.array_equal(a.artifact_mask, b.artifact_mask)
+        assert a.provenance == b.provenance
+
+
+def test_gaps_stay_gaps():
+    segments = (Segment(0.0, 25.0), Segment(100.0, 35.0))
+    recording = recording_of(eeg(60, 128.0), 128.0, segments=segments)
+    starts = [w.start_s for w in prepare_recording(recording, plan_of(recording))]
+    assert starts == [0.0, 10.0, 100.0, 110.0, 120.0]
+
+
+def test_label_in_a_later_segment_is_placed_in_recording_time():
+    segments = (Segment(0.0, 60.0), Segment(90.0, 60.0))
+    recording = recording_of(eeg(120, 128.0), 128.0, segments=segments)
+    plan = plan_of(recording, SIX_CLASS)
+    labels = [Label(onset_s=95.0, label="LPD", votes=(0, 3, 0, 0, 0, 0)), Label(onset_s=0.0, label="Other")]
+    windows = list(prepare_recording(recording, plan, labels))
+    assert [(w.start_s, w.label) for w in windows] == [(0.0, "Other"), (95.0, "LPD")]
+    assert windows[1].label_span_s == (20.0, 30.0)
+    with pytest.raises(UnreadableError, match="label_out_of_range"):
+        plan_windows(recording, plan, [Label(onset_s=30.0, label="LPD")])
+
+
+def test_a_whole_recordings_label_is_on_every_window():
+    recording = recording_of(eeg(31, 128.0), 128.0)
+    windows = list(prepare_recording(recording, plan_of(recording), [Label(onset_s=None, label="ADHD")]))
+    assert [w.label for w in windows] == ["ADHD"] * 3
+
+
+def test_spike_and_wave_survives_the_whole_chain():
+    sfreq, seconds = 200.0, 30
+    x = eeg(seconds, sfreq)
+    t = np.arange(200) / sfreq
+    # 3-per-second spike and wave, generalised with a frontal maximum: 250 µV spikes of 60 ms, then a slow wave.
+    phase = (t * 3) % 1 / 3
+    complex_uv = 250 * np.exp(-(((phase - 0.04) / 0.02) ** 2)) - 150 * np.exp(-(((phase - 0.2) / 0.06) ** 2))
+    weight = np.linspace(1.0, 0.2, 19)[:, None]
+    x[:, 3000:3200] += weight * complex_uv
+    recording = recording_of(x, sfreq)
+    windows = list(prepare_recording(recording, plan_of(recording)))
+    window = windows[1]  # 15-16 s lies in the window from 10 s
+    discharge = window.data[:, 5 * 256 : 6 * 256]
+    assert np.ptp(discharge[0]) > 120.0  # the average reference takes the mean weight of 0.6 away from 1.0 of 400 µV
+    assert np.ptp(discharge[0]) > 2 * np.ptp(window.data[0, : 4 * 256])
+    bad = [KINDS.index(kind) for kind in ("flat", "clipped", "muscle", "pop", "gap")]
+    assert not any(((window.artifact_mask[:, 5] >> bit) & 1).any() for bit in bad)
+
+
+def test_missing_channels_are_interpolated_and_marked():
+    keep = [i for i, name in enumerate(NAMES) if name not in {"Cz", "T5"}]
+    recording = recording_of(eeg(11, 128.0)[keep], 128.0, ch_names=[NAMES[i] for i in keep])
+    (window,) = prepare_recording(recording, plan_of(recording))
+    assert [NAMES[i] for i in np.flatnonzero(window.ch_state == INTERPOLATED)] == ["T5", "Cz"]
+    assert window.data[NAMES.index("Cz")].std() > 1.0
+
+
+def test_a_window_without_signal_is_rejected_and_counted():
+    x = eeg(30, 128.0)
+    x[:, 128 * 10 : 128 * 20] = np.nan
+    recording = recording_of(x, 128.0)
+    plan = plan_of(recording)
+    (block,) = blocks(plan, plan_windows(recording, plan))
+    prepared = prepare_block(recording, block)
+    assert [w.start_s for w in prepared.windows] == [0.0, 20.0]
+    assert [(r.start_s, r.reason) for r in prepared.rejected] == [(10.0, "mostly_missing")]
+    assert all(np.isfinite(w.data).all() for w in prepared.windows)
+
+
+def test_a_flat_recording_is_rejected():
+    recording = recording_of(np.zeros((19, 128 * 12)), 128.0)
+    plan = plan_of(recording)
+    prepared = prepare_block(recording, Block(plan, tuple(plan_windows(recording, plan))))
+    assert [r.reason for r in prepared.rejected] == ["flat"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "x", "ch_names", "profile"),
+    [
+        ("no_eeg_channels", eeg(12, 128.0, 2), ["SpO2", "Pulse"], PRETRAIN),
+        ("too_short", eeg(9, 128.0), NAMES, PRETRAIN),
+        ("too_few_channels", eeg(60, 128.0, 4), ["Fp1", "Fp2", "T3", "T4"], SIX_CLASS),
+        ("implausible_amplitude", eeg(12, 128.0) * 1e6, NAMES, PRETRAIN),
+        ("implausible_amplitude", eeg(12, 128.0) * 1e-6, NAMES, PRETRAIN),
+        ("bipolar_montage", eeg(12, 128.0, 4), ["F7-C3", "C3-T5", "F8-C4", "C4-T6"], PRETRAIN),
+    ],
+)
+def test_reason_codes(reason, x, ch_names, profile):
+    recording = recording_of(x, 128.0, ch_names=ch_names)
+    with pytest.raises(UnreadableError) as caught:
+        plan_windows(recording, plan_of(recording, profile))
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("size_uv", [1.1, 180.0])
+@pytest.mark.parametrize(
+    ("factor", "says"),
+    [
+        (1e3, "looks 1000 times too large"),
+        (1e6, "looks 1000000 times too large"),
+        (1e-3, "looks 1000 times too small"),
+        (1e-6, "looks 1000000 times too small"),
+    ],
+)
+def test_a_wrong_unit_is_told_with_its_factor(size_uv, factor, says):
+    # eeg() has 20 µV over the whole band; what counts is its robust size within 1-35 Hz.
+    x = eeg(12, 128.0)
+    band = bandpass(x, 128.0, l_freq=1.0, h_freq=35.0)
+    x *= size_uv / np.median(1.4826 * np.median(np.abs(band), axis=1))
+    plan_of(recording_of(x, 128.0))
+    with pytest.raises(UnreadableError, match=says):
+        plan_of(recording_of(x * factor, 128.0))
+
+
+@pytest.mark.parametrize(
+    ("sfreq", "says"),
+    [
+        (20.0, "20 Hz, EEG has 30 to"),
+        (1e308, r"1e\+308 Hz"),
+        (173.6113, "no ratio of whole numbers"),
+        (2e5, "200000 Hz"),
+    ],
+)
+def test_a_rate_that_is_none_of_eeg_is_refused(sfreq, says):
+    with pytest.raises(UnreadableError, match=says) as caught:
+        plan_of(replace(recording_of(eeg(12, 200.0), 200.0), sfreqs=(sfreq,) * 19))
+    assert caught.value.reason == "unusable_rate"
+
+
+def test_a_rate_of_two_decimals_is_fine():
+    recording = recording_of(eeg(12, 173.61), 173.61)  # of the Bonn data: 25600 / 17361
+    assert len(list(prepare_recording(recording, plan_of(recording)))) == 1
+
+
+def test_a_short_recording_is_told_before_its_mains_are_looked_for():
+    with pytest.raises(UnreadableError, match="too_short: 0.4 s"):  # 50 Hz +- 0.5 Hz has no bin in 0.4 s
+        plan_of(recording_of(eeg(0.41, 200.0), 200.0))
+
+
+def test_mains_of_the_recording_count_where_nobody_else_says_them():
+    recording = replace(recording_of(eeg(12, 200.0), 200.0), mains_hz=60.0)
+    assert plan_of(recording).mains_hz == 60.0
+    assert plan_of(recording, mains_hz=50.0).mains_hz == 50.0
+
+
+def test_profile_survives_json_and_block_length_is_no_config():
+    import json
+
+    assert Profile.from_dict(json.loads(json.dumps(SIX_CLASS.to_dict()))) == SIX_CLASS
+    assert replace(SIX_CLASS, block_s=10.0).config_hash == SIX_CLASS.config_hash
+    assert replace(SIX_CLASS, h_freq=40.0).config_hash != SIX_CLASS.config_hash
+
+
+@pytest.mark.parametrize("changes", [{"window_s": 1.5}, {"hop_s": 0}, {"l_freq": 60.0}])
+def test_profile_refuses_contradictions(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        replace(SIX_CLASS, **changes)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seconds=st.lists(st.integers(3, 70), min_size=1, max_size=3),
+    window_s=st.sampled_from([2, 10, 30]),
+    hop_steps=st.integers(1, 80),
+)
+def test_windows_tile_any_recording(seconds, window_s, hop_steps):
+    # One channel is enough to plan; 128 Hz to 256 Hz, so every native sample is two.
+    segments, onset = [], 0.0
+    for length in seconds:
+        segments.append(Segment(onset, float(length)))
+        onset += length + 5.0
+    recording = recording_of(eeg(sum(seconds), 128.0), 128.0, segments=segments)
+    profile = replace(PRETRAIN, window_s=window_s, hop_s=hop_steps / 2)
+    if max(seconds) < window_s:
+        with pytest.raises(UnreadableError, match="too_short"):
+            plan_windows(recording, plan_of(recording, profile))
+        return
+    starts = plan_windows(recording, plan_of(recording, profile))
+    hop, n_window = round(profile.hop_s * 256), window_s * 256
+    for segment, length in enumerate(seconds):
+        mine = [s.start for s in starts if s.segment == segment]
+        n_times = length * 256
+        assert mine == [k * hop for k in range(len(mine))]
+        # Each window fits, and one more would not: less than a hop is left over.
+        assert all(start + n_window <= n_times for start in mine)
+        assert len(mine) * hop + n_window > n_times
+        if hop <= n_window and mine:
+            covered = np.zeros(n_times, dtype=bool)
+            for start in mine:
+                covered[start : start + n_window] = True
+            assert covered[: mine[-1] + n_window].all()
+
+
+def test_overlapping_windows_are_the_same_signal():
+    recording = recording_of(eeg(40, 200.0), 200.0)
+    windows = list(prepare_recording(recording, plan_of(recording, replace(PRETRAIN, hop_s=2.5))))
+    assert [w.start_s for w in windows] == [2.5 * k for k in range(13)]
+    for a, b in pairwise(windows):
+        assert np.abs(a.data[:, 640:] - b.data[:, :-640]).max() < 1e-3
+    assert len({w.key for w in windows}) == 13
+
+
+def test_a_label_that_lasts_is_on_every_window_within_it():
+    recording = recording_of(eeg(200, 128.0), 128.0)
+    plan = plan_of(recording, replace(SIX_CLASS, hop_s=10))
+    stretch = Label(onset_s=20.0, label="Seizure", duration_s=95.0)
+    moment = Label(onset_s=100.0, label="LPD", duration_s=12.0)
+    windows = list(prepare_recording(recording, plan, [stretch, moment]))
+    # 20-70, 30-80, ... 60-110 lie within 20-115; the short one gets its one window.
+    assert [(w.start_s, w.label) for w in windows] == [
+        *((20.0 + 10 * k, "Seizure") for k in range(5)), (100.0, "LPD"),
+    ]  # fmt: skip
+    assert {w.label_span_s for w in windows} == {(20.0, 30.0)}
+
+
+def test_hypnogram_annotations_label_epochs():
+    notes = (
+        Annotation(0.0, 60.0, "Sleep stage W"), Annotation(60.0, 90.0, "Sleep stage 4"), Annotation(150.0, 0.0, "R"),
+        Annotation(150.0, 40.0, "Sleep stage R"), Annotation(190.0, 30.0, "Lights on"),
+    )  # fmt: skip
+    recording = replace(recording_of(eeg(220, 128.0, 2), 128.0, ch_names=["C3", "C4"]), annotations=notes)
+    plan = plan_of(recording, SLEEP)
+    windows = list(prepare_recording(recording, plan))
+    expected = [(0, "W"), (30, "W"), (60, "N3"), (90, "N3"), (120, "N3"), (150, "REM")]
+    assert [(w.start_s, w.label) for w in windows] == expected
+    assert windows[0].data.shape == (19, 30 * 256)
+    # A label file goes before the annotations; without either the recording is tiled.
+    assert [w.label for w in prepare_recording(recording, plan, [Label(onset_s=30.0, label="N1")])] == ["N1"]
+    bare = replace(recording, annotations=())
+    assert len(list(prepare_recording(bare, plan_of(bare, SLEEP)))) == 7

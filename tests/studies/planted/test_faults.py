@@ -1,0 +1,46 @@
+"""Every fault that was planted in prepared recordings is flagged by its name; the clean file is not."""
+
+import numpy as np
+import pytest
+
+from studies.planted.corpus import Corpus, make_corpus, recopied
+from studies.planted.faults import FAULTS, Fault, findings_of, is_told
+from studies.planted.gap import recover
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return make_corpus(seed=0)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+def test_each_fault_is_flagged_by_name(fault: Fault, corpus: Corpus) -> None:
+    _, findings = findings_of(fault, corpus)
+    assert is_told(fault, findings), [finding.code for finding in findings]
+
+
+def test_each_name_is_wanted_once_and_one_control_is_clean() -> None:
+    codes = [fault.code for fault in FAULTS]
+    assert len(set(codes)) == len(codes)
+    assert codes.count("") == 1
+
+
+def test_a_fault_that_is_not_flagged_is_noticed(corpus: Corpus) -> None:
+    clean = next(fault for fault in FAULTS if not fault.code)
+    blind = Fault(name="blind", code="site_shortcut", plant=clean.plant)
+    assert not is_told(blind, findings_of(blind, corpus)[1])
+
+
+def test_the_copy_has_other_samples_but_the_same_signal(corpus: Corpus) -> None:
+    more = recopied(corpus, np.random.default_rng(0))
+    copied = more.recordings == "copy"
+    assert copied.sum() == 10
+    assert not set(more.hashes[copied]) & set(corpus.hashes)
+
+
+def test_a_planted_gap_is_recovered_in_order() -> None:
+    # Three sizes, far apart: the origin's twin, a poor amplifier, a very poor one.
+    found = recover(seed=0, sizes=(0.0, 4.0, 8.0), n_subjects=6)
+    assert found.mmd2[0] < found.mmd2[1] < found.mmd2[2]
+    assert found.a_distance[2] > 1.5
+    assert found.rho["mmd2"] == pytest.approx(1.0)

@@ -1,0 +1,109 @@
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from training.trainer import distributed
+from training.trainer.distributed import Single, start_processes
+
+TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+# Each rank has gradients of its own, one parameter is used on rank 0 only, buckets are as small as one parameter.
+SUMS = """
+import sys, torch
+from torch import nn
+from training.trainer import distributed
+distributed.BUCKET_BYTES = 1
+processes = distributed.start_processes(sys.argv[1])
+torch.manual_seed(0)
+module = nn.ModuleList([nn.Linear(3, 2), nn.Linear(2, 2)])
+processes.check_same(module)
+for number, parameter in enumerate(module.parameters()):
+    if number < 2 or processes.rank == 0:
+        parameter.grad = torch.full_like(parameter, 10.0 ** processes.rank)
+processes.sum_gradients(module)
+assert [p.grad.unique().tolist() for p in module.parameters()] == [[11.0], [11.0], [1.0], [1.0]]
+assert processes.sum(torch.tensor([1.0, processes.rank])).tolist() == [2.0, 1.0]
+if processes.rank:
+    nn.init.zeros_(module[0].weight)
+try:
+    processes.check_same(module)
+except RuntimeError as error:
+    assert "same parameters" in str(error)
+else:
+    raise AssertionError("other parameters on rank 1 went unnoticed")
+processes.barrier()
+processes.close()
+sys.stdout.write(f"done {processes.rank} {processes.world_size}\\n")  # one write: two ranks share the stream
+"""
+
+
+def launch(command: list[str]) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def horovodrun() -> list[str]:
+    if importlib.util.find_spec("horovod") is None:
+        pytest.skip("Horovod is not built here: make install-horovod")
+    return [str(Path(sys.executable).parent / "horovodrun"), "--gloo", "-np", "2", sys.executable]
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> str:
+    path = tmp_path / "sums.py"
+    path.write_text(SUMS)
+    return str(path)
+
+
+def test_gradients_are_summed_over_torch_processes(script: str) -> None:
+    told = launch([sys.executable, *TORCHRUN, script, "auto"])
+    assert "done 0 2" in told
+    assert "done 1 2" in told
+
+
+def test_gradients_are_summed_over_horovod_processes(script: str) -> None:
+    told = launch([*horovodrun(), script, "auto"])
+    assert "done 0 2" in told
+    assert "done 1 2" in told
+
+
+def test_horovod_gives_the_losses_of_one_process(
+    toy_shards: Path, tmp_path: Path, metrics_of: Callable[[Path], list[dict[str, float]]]
+) -> None:
+    launcher = horovodrun()
+    more = ["-m", "training.pretrain", "--tiny", "--steps", "6", "--dim", "32", "--depth", "1", "--stem-dim", "32"]
+    more += ["--shards", str(toy_shards), "--output"]
+    launch([sys.executable, *more, str(tmp_path / "one")])
+    launch([*launcher, *more, str(tmp_path / "two"), "--dist", "horovod"])
+    one, two = ([line["loss"] for line in metrics_of(tmp_path / name)] for name in ("one", "two"))
+    np.testing.assert_allclose(two, one, rtol=1e-4)
+
+
+def test_a_missing_horovod_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "horovod", None)
+    monkeypatch.setitem(sys.modules, "horovod.torch", None)
+    with pytest.raises(ValueError, match="Horovod is not installed .*: make install-horovod, or start with torchrun"):
+        start_processes("horovod")
+
+
+def test_alone_nothing_is_exchanged() -> None:
+    alone = Single(rank=0, world_size=1, device=torch.device("cpu"))
+    module = nn.Linear(2, 1)
+    alone.sum_gradients(module)
+    assert module.weight.grad is None
+    alone.check_same(module)
+    assert alone.is_main
+
+
+def test_buckets_keep_types_apart() -> None:
+    parameters = [nn.Parameter(torch.zeros(4)), nn.Parameter(torch.zeros(4, dtype=torch.float64))]
+    assert [len(bucket) for bucket in distributed._buckets([*parameters, parameters[1]])] == [1, 2]

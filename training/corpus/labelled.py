@@ -1,0 +1,102 @@
+"""The windows of a shard set that say something about a task, and what they say."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from signals.tasks import TASKS, Task
+from training.corpus.shards import Shards
+from training.objectives.teaching import Teaching
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """The windows of a shard set that say something about a task."""
+
+    shards: Shards
+    task: Task
+    windows: np.ndarray
+    """Numbers in `shards.entries`, int64, shape (n,)."""
+    targets: np.ndarray
+    """Distributions over classes, float32, shape (n, n_classes): votes or one-hot."""
+    has_votes: bool
+    """Whether the targets are votes."""
+    teaching: Teaching | None = None
+    """What a teacher says of the same windows, where a student learns from one."""
+
+    @property
+    def subjects(self) -> np.ndarray:
+        """Subject of each window, shape (n,)."""
+        return np.array([self.shards.entries[i].subject_id for i in self.windows])
+
+    @property
+    def n_votes(self) -> np.ndarray:
+        """Number of votes on each window, shape (n,); 0 where its label is hard."""
+        return np.array([sum(self.shards.entries[i].votes) for i in self.windows], dtype=np.float64)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Number of the class of most weight of each window, shape (n,)."""
+        return self.targets.argmax(axis=1)
+
+
+def task_named(name: str) -> Task:
+    """Return a task; raises ValueError, naming the tasks there are, for an unknown name."""
+    if name not in TASKS:
+        raise ValueError(f"unknown task {name!r}; tasks are {', '.join(sorted(TASKS))}")
+    return TASKS[name]
+
+
+def labelled(shards: Shards, task: Task) -> Labelled:
+    """Return the windows of a task, votes first, else hard labels.
+
+    Raises ValueError where no window has a label of the task, or windows are not of the task's length.
+    """
+    wanted = round(task.window_s * shards.manifest.modality.sfreq)
+    if task.label_span_s is not None and shards.n_times != wanted:
+        raise ValueError(f"task {task.name!r} needs windows of {wanted} samples, {shards.names} has {shards.n_times}")
+    windows, targets, votes_seen = [], [], False
+    for number, entry in enumerate(shards.entries):
+        target = target_of(entry.label, entry.votes, task)
+        if target is not None:
+            windows.append(number)
+            targets.append(target)
+            votes_seen |= _votes_count(entry.votes, task)
+    if not windows:
+        found = sorted({entry.label for entry in shards.entries} - {""})
+        raise ValueError(f"no window of {shards.names} has a label of task {task.name!r}; labels there: {found[:10]}")
+    return Labelled(
+        shards=shards, task=task, windows=np.array(windows), targets=np.stack(targets), has_votes=votes_seen
+    )
+
+
+def with_contrast(data: Labelled) -> Labelled:
+    """Return the windows of sites that have two classes or more, and say which sites are left out.
+
+    A site of one class would teach a model to tell sites apart: "control" at one hospital is no control for a disease
+    that only another one has. Raises ValueError if no site is left.
+    """
+    sites = np.array([data.shards.entries[i].site_id for i in data.windows])
+    alone = sorted(site for site in set(sites.tolist()) if len(set(data.labels[sites == site].tolist())) < 2)
+    if len(alone) == len(set(sites.tolist())):
+        raise ValueError(f"no site has two classes of task {data.task.name!r}; sites with labels: {', '.join(alone)}")
+    if alone:
+        logger.warning("left out of task %s, since they have one class only: %s", data.task.name, ", ".join(alone))
+    kept = ~np.isin(sites, alone)
+    return replace(data, windows=data.windows[kept], targets=data.targets[kept])
+
+
+def _votes_count(votes: Sequence[float], task: Task) -> bool:
+    return len(votes) == len(task.vote_columns) > 0 and sum(votes) > 0
+
+
+def target_of(label: str, votes: Sequence[float], task: Task) -> np.ndarray | None:
+    """Return the target distribution, float32, shape (n_classes,), or None without a label of the task."""
+    if _votes_count(votes, task):
+        return (np.asarray(votes) / np.sum(votes)).astype(np.float32)
+    cls = task.class_of(label)
+    return None if cls is None else np.eye(len(task.classes), dtype=np.float32)[task.classes.index(cls)]

@@ -1,0 +1,249 @@
+"""Fitting a task model on chosen rows: an encoder with a head, or a network, as a recipe says."""
+
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.classifier import Classifier, new_classifier
+from model.encoder import Encoder
+from model.freezing import freeze
+from model.layers.adapters import add_adapters
+from model.saved import TaskModel
+from model.supervised.scalogram import ScalogramNet
+from model.supervised.supervised import Supervised, new_network
+from signals.shards.normalise import Normaliser
+from signals.version import code_version
+from training.command import check_model_dir
+from training.corpus.frozen import FrozenTokens
+from training.corpus.labelled import Labelled
+from training.corpus.spectra import Spectrograms
+from training.corpus.splits import hold_out_subjects
+from training.fitting.inference import reads_spectrogram
+from training.fitting.learning import learn
+from training.pretrain import SUBJECTS_FILE
+from training.recipes.finetuning import ENCODER, FinetuneRecipe
+from training.recipes.pretraining import eeg_tiny
+from training.trainer.distributed import Processes
+
+
+def start_encoder(folder: Path | None, *, seed: int) -> tuple[Encoder, dict[str, Any]]:
+    """Return an encoder and what is told about its pretraining; random weights of the demo's size without a folder."""
+    if folder is None:
+        torch.manual_seed(seed)
+        return Encoder(eeg_tiny().encoder), {"train": [], "recipe": None}
+    encoder, loading = Encoder.from_pretrained(
+        check_model_dir(Path(folder)), local_files_only=True, output_loading_info=True
+    )
+    if wrong := sorted({*loading["missing_keys"], *loading["unexpected_keys"]}):
+        raise ValueError(f"{folder} does not fit this code's encoder: {wrong[0]} and {len(wrong) - 1} more differ")
+    about = Path(folder) / SUBJECTS_FILE
+    return encoder, json.loads(about.read_text()) if about.is_file() else {"train": [], "recipe": None}
+
+
+def listening(encoder: Encoder) -> Encoder:
+    """Return the encoder with a way to listen to spectrograms; behind a closed gate, so that nothing changes at first.
+
+    An encoder that was pretrained with one is returned as it is.
+    """
+    if "spectrogram" in encoder.config.fusion:
+        return encoder
+    config = deepcopy(encoder.config)
+    config.fusion = [*config.fusion, "spectrogram"]
+    more = Encoder(config)
+    missing, unexpected = more.load_state_dict(encoder.state_dict(), strict=False)
+    assert not unexpected
+    assert all(name.startswith("spectrogram.") for name in missing)
+    return more
+
+
+def fit(
+    data: Labelled,
+    chosen: np.ndarray,
+    recipe: FinetuneRecipe,
+    *,
+    encoder: Encoder,
+    pretraining: Mapping[str, Any],
+    processes: Processes,
+    metrics: Path,
+    name: str,
+    kept: list[FrozenTokens] | None = None,
+    spectra: Spectrograms | None = None,
+    checkpoints: Path | None = None,
+) -> Classifier | None:
+    """Return a classifier trained on chosen rows of `data`; None if a signal stopped the run.
+
+    checkpoints: as in `training.fitting.learning.learn`.
+    kept: tokens of this very encoder, frozen, from earlier fits; used, and added to, where normalisers agree.
+    spectra: kept spectrograms of these shards, where the recipe wants them.
+
+    Some of the training subjects choose the epoch; no other window has any influence.
+    """
+    train, valid = sides(data, chosen, recipe)
+    torch.manual_seed(recipe.seed)  # the head's weights
+    classifier = new_classifier(
+        listening(encoder) if recipe.spectrogram else encoder,
+        data.task,
+        data.shards.manifest.modality,
+        _normaliser(data, train, recipe),
+        dropout=recipe.dropout,
+        profile=data.shards.manifest.profile,
+        provenance=_provenance(data, chosen, recipe, pretraining),
+    )
+    if recipe.adapter:
+        add_adapters(classifier, kind=recipe.adapter, rank=recipe.adapter_rank)
+    frozen = _frozen(data, recipe, classifier, [] if kept is None else kept)
+    _standardise(classifier, data, train, frozen)
+    freeze(classifier, recipe.freeze)
+    if recipe.spectrogram:
+        for parameter in classifier.encoder.spectrogram.parameters():
+            parameter.requires_grad_(True)
+    return learn(
+        classifier, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name, frozen=frozen,
+        spectra=spectra, checkpoints=checkpoints,
+    )  # fmt: skip
+
+
+def fit_network(
+    data: Labelled,
+    chosen: np.ndarray,
+    recipe: FinetuneRecipe,
+    *,
+    network: str,
+    options: Mapping[str, Any],
+    processes: Processes,
+    metrics: Path,
+    name: str,
+    spectra: Spectrograms | None = None,
+    checkpoints: Path | None = None,
+) -> Supervised | None:
+    """Return a network of `model.supervised.supervised` trained on chosen rows; None if a signal stopped the run.
+
+    spectra: kept spectrograms of these shards, for networks that read them. checkpoints: as in
+    `training.fitting.learning.learn`.
+    """
+    train, valid = sides(data, chosen, recipe)
+    torch.manual_seed(recipe.seed)
+    model = new_network(
+        network,
+        data.task,
+        data.shards.manifest.modality,
+        _normaliser(data, train, recipe),
+        dropout=recipe.dropout,
+        profile=data.shards.manifest.profile,
+        provenance=_provenance(data, chosen, recipe, {"train": []}),
+        weights=Path(recipe.weights) if recipe.weights else None,
+        view=recipe.view,
+        **options,
+    )
+    if reads_spectrogram(model):
+        spectra = spectra or Spectrograms(data.shards)
+        model.network.standardise(torch.from_numpy(spectra.batch(data.windows[_some(train)])))
+    elif isinstance(model.network, ScalogramNet):
+        shown = data.shards.batch(data.windows[_some(train)], model.normaliser)
+        x_BCT, ch_state_BC = torch.from_numpy(shown.x_BCT), torch.from_numpy(shown.ch_state_BC)
+        model.network.standardise(model.view(x_BCT, ch_state_BC))
+    return learn(
+        model, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name, spectra=spectra,
+        checkpoints=checkpoints,
+    )  # fmt: skip
+
+
+class Fitting:
+    """What fits of one data set share: the encoder they start from, and what is computed once.
+
+    Nothing of it is fitted: tokens of a frozen encoder and spectrograms depend on single windows alone.
+    """
+
+    def __init__(self, data: Labelled, encoder_dir: Path | None, *, seed: int, processes: Processes) -> None:
+        self.data, self.processes = data, processes
+        self.encoder, self.pretraining = start_encoder(encoder_dir, seed=seed)
+        self._kept: list[FrozenTokens] = []
+        self._spectra = Spectrograms(data.shards)
+
+    def fit(self, chosen: np.ndarray, recipe: FinetuneRecipe, *, metrics: Path, name: str) -> TaskModel | None:
+        """Return the recipe's model, trained on chosen rows; None if a signal stopped the run.
+
+        The state of a stopped run lies beside the metrics; the same call goes on from there. Raises ValueError where it
+        is another fit's.
+        """
+        told = {
+            "processes": self.processes, "metrics": metrics, "name": name, "spectra": self._spectra,
+            "checkpoints": metrics.with_suffix(".checkpoints"),
+        }  # fmt: skip
+        if recipe.model == ENCODER:
+            begin = {"encoder": self.encoder, "pretraining": self.pretraining, "kept": self._kept}
+            return fit(self.data, chosen, recipe, **begin, **told)  # type: ignore[arg-type]
+        return fit_network(self.data, chosen, recipe, network=recipe.model, options={}, **told)  # type: ignore[arg-type]
+
+
+def sides(data: Labelled, chosen: np.ndarray, recipe: FinetuneRecipe) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chosen rows that are trained on, and those whose subjects choose the epoch."""
+    train, valid = hold_out_subjects(
+        data.subjects[chosen], data.labels[chosen], share=recipe.validation_share, seed=recipe.seed
+    )
+    return chosen[train], chosen[valid]
+
+
+def _some(train: np.ndarray, *, most: int = 256) -> np.ndarray:
+    """Return up to `most` training rows, evenly chosen."""
+    return np.asarray(train[np.unique(np.linspace(0, len(train) - 1, most).astype(int))])
+
+
+def _standardise(classifier: Classifier, data: Labelled, train: np.ndarray, frozen: FrozenTokens | None) -> None:
+    """Show the head some training windows before it learns."""
+    tokens = frozen or FrozenTokens(data.shards, classifier)
+    windows = data.windows[_some(train)]
+    classifier.eval()
+    with torch.no_grad():
+        features = []
+        for start in range(0, len(windows), 16):
+            chosen = windows[start : start + 16]
+            tokens_BCND, ch_state_BC = tokens.batch(classifier, chosen, [False] * len(chosen))
+            features.append(classifier.features(tokens_BCND, ch_state_BC))
+        classifier.head.standardise(torch.cat(features))
+
+
+def _frozen(
+    data: Labelled, recipe: FinetuneRecipe, classifier: Classifier, kept: list[FrozenTokens]
+) -> FrozenTokens | None:
+    """Return a store of tokens where the encoder is frozen, nothing but mirroring changes windows, and they fit."""
+    learns = bool(recipe.adapter) and "adapter" not in recipe.freeze
+    learns |= reads_spectrogram(classifier)
+    if recipe.changes_samples or learns or not {"stem", "trunk"} <= set(recipe.freeze):
+        return None
+    if not FrozenTokens.fit_in_memory(data.shards, classifier, len(data.windows)):
+        return None
+    for tokens in kept:
+        if tokens.normaliser == classifier.normaliser:
+            return tokens
+    kept.append(FrozenTokens(data.shards, classifier))
+    return kept[-1]
+
+
+def _normaliser(data: Labelled, train: np.ndarray, recipe: FinetuneRecipe) -> Normaliser:
+    subjects = data.shards.manifest.subjects
+    names = sorted(set(data.subjects[train]))
+    return Normaliser.fit(
+        recipe.normalisation, {s: subjects[s].moments for s in names}, {s: subjects[s].site_id for s in names}, names,
+        sensor_types=data.shards.manifest.modality.sensor_types,
+    )  # fmt: skip
+
+
+def _provenance(
+    data: Labelled, chosen: np.ndarray, recipe: FinetuneRecipe, pretraining: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "recipe": asdict(recipe),
+        "manifest_digest": data.shards.manifest.digest,
+        "config_hash": data.shards.manifest.config_hash,
+        "code_version": code_version(),
+        "train_subjects": sorted(set(data.subjects[chosen].tolist())),
+        "pretrain_subjects": list(pretraining["train"]),
+        "pretrain_manifest_digest": pretraining.get("manifest_digest"),
+    }

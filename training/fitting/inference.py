@@ -1,0 +1,119 @@
+"""Asking a task model about windows: probabilities and embeddings, once or with dropout left on."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.classifier import Classifier
+from model.saved import TaskModel
+from training.corpus.frozen import FrozenTokens
+from training.corpus.shards import Shards
+from training.corpus.spectra import Spectrograms
+
+Windows = Sequence[int] | np.ndarray
+
+
+def logits_of(model: TaskModel, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return (logits_BK, embedding_BD) of "x_BCT" or "tokens_BCND", "ch_state_BC" and, if read, "spectrogram_BRFS"."""
+    if "tokens_BCND" in batch:
+        assert isinstance(model, Classifier)
+        return model.classify(batch["tokens_BCND"], batch["ch_state_BC"])
+    if "spectrogram_BRFS" in batch:
+        return model(batch["x_BCT"], batch["ch_state_BC"], batch["spectrogram_BRFS"])
+    return model(batch["x_BCT"], batch["ch_state_BC"])
+
+
+def reads_spectrogram(model: TaskModel) -> bool:
+    """Return whether the model's `forward` takes spectrograms: its network, or the encoder's fusion."""
+    if isinstance(model, Classifier):
+        return "spectrogram" in model.encoder.config.fusion
+    return model.reads_spectrogram
+
+
+def predict(
+    model: TaskModel,
+    shards: Shards,
+    windows: Windows,
+    *,
+    batch: int = 16,
+    frozen: FrozenTokens | None = None,
+    spectra: Spectrograms | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities, float64, shape (n, n_classes), and embeddings, float32, shape (n, dim), of windows.
+
+    frozen: kept tokens, where the encoder did not move. spectra: kept spectrograms, where the model reads them.
+    """
+    model.eval()
+    probabilities, embeddings = [], []
+    with torch.no_grad():
+        for made in _batches(model, shards, windows, batch, frozen, spectra):
+            logits_BK, embedding_BD = logits_of(model, made)
+            probabilities.append(logits_BK.double().softmax(-1).cpu().numpy())
+            embeddings.append(embedding_BD.float().cpu().numpy())
+    return np.concatenate(probabilities), np.concatenate(embeddings)
+
+
+def predict_samples(
+    model: TaskModel, shards: Shards, windows: Windows, *, n_samples: int, seed: int, batch: int = 16
+) -> np.ndarray:
+    """Return what a model says with dropout left on, float64, shape (n_samples, n, n_classes).
+
+    Monte-Carlo dropout (Gal & Ghahramani 2016). Only dropout is on: batch normalisation keeps its averages. The model
+    is left as it was. Raises ValueError for a model without dropout, whose samples would all be the same.
+    """
+    dropouts = [m for m in model.modules() if isinstance(m, (nn.Dropout, nn.MultiheadAttention)) and _rate(m) > 0]
+    if n_samples < 2 or not dropouts:
+        raise ValueError(f"n_samples={n_samples} must be at least 2, of a model with dropout; it has {len(dropouts)}")
+    model.eval()
+    drawn = []
+    try:
+        for module in dropouts:
+            module.training = True  # not .train(): it would reach the modules inside
+        with torch.no_grad(), torch.random.fork_rng():
+            for number, made in enumerate(_batches(model, shards, windows, batch, None, None)):
+                torch.manual_seed(int(np.random.SeedSequence((seed, number)).generate_state(1)[0]))
+                ready = _tokens(model, made)
+                each = [logits_of(model, ready)[0].double().softmax(-1).cpu().numpy() for _ in range(n_samples)]
+                drawn.append(np.stack(each))
+    finally:
+        model.eval()
+    return np.concatenate(drawn, axis=1)
+
+
+def _tokens(model: TaskModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a batch of tokens where the model is an encoder with a head: the encoder has no dropout to repeat."""
+    if not isinstance(model, Classifier) or "spectrogram_BRFS" in batch:
+        return batch
+    tokens_BCND = model.tokens(batch["x_BCT"], batch["ch_state_BC"])
+    return {"tokens_BCND": tokens_BCND, "ch_state_BC": batch["ch_state_BC"]}
+
+
+def _rate(module: nn.Module) -> float:
+    return float(module.p if isinstance(module, nn.Dropout) else module.dropout)
+
+
+def _batches(
+    model: TaskModel,
+    shards: Shards,
+    windows: Windows,
+    size: int,
+    frozen: FrozenTokens | None,
+    spectra: Spectrograms | None,
+) -> Iterator[dict[str, Tensor]]:
+    device = next(model.parameters()).device
+    if reads_spectrogram(model) and spectra is None:
+        spectra = Spectrograms(shards)
+    for start in range(0, len(windows), size):
+        chosen = windows[start : start + size]
+        if frozen is not None:
+            assert isinstance(model, Classifier)
+            tokens_BCND, ch_state_BC = frozen.batch(model, chosen, [False] * len(chosen))
+            yield {"tokens_BCND": tokens_BCND.to(device), "ch_state_BC": ch_state_BC.to(device)}
+            continue
+        made = shards.batch(chosen, model.normaliser)
+        tensors = {"x_BCT": torch.from_numpy(made.x_BCT), "ch_state_BC": torch.from_numpy(made.ch_state_BC)}
+        if reads_spectrogram(model) and spectra is not None:
+            tensors["spectrogram_BRFS"] = torch.from_numpy(spectra.batch(chosen))
+        yield {name: values.to(device) for name, values in tensors.items()}

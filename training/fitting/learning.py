@@ -1,0 +1,292 @@
+"""Learning a task: epochs over training rows, of which others choose the best; in one stage or two."""
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from copy import deepcopy
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.classifier import Classifier
+from model.heads import Tensors
+from model.saved import TaskModel
+from model.supervised.supervised import Supervised
+from training.corpus.frozen import FrozenTokens
+from training.corpus.labelled import Labelled
+from training.corpus.spectra import Spectrograms
+from training.corpus.task_batches import TaskBatches, step_batches
+from training.fitting.inference import logits_of, predict, reads_spectrogram
+from training.objectives.losses import VoteLoss
+from training.objectives.teaching import Teaching
+from training.recipes.finetuning import FinetuneRecipe
+from training.trainer.distributed import Processes
+from training.trainer.loop import StepBatches, Trainer, run_steps
+from training.trainer.optim import make_optimizer, make_scheduler
+from training.trainer.saving import Saver, resume
+from training.trainer.tracking import JsonLines, Trackers
+from training.trainer.unfreezing import Unfreezing, stages_of
+
+logger = logging.getLogger(__name__)
+M = TypeVar("M", Classifier, Supervised)
+
+
+class TaskLoss(nn.Module):
+    """A model with the loss to its targets, and to its teacher."""
+
+    def __init__(
+        self,
+        model: TaskModel,
+        loss: VoteLoss,
+        unfreezing: Unfreezing | None = None,
+        teaching: Teaching | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.loss, self.unfreezing, self.teaching = model, loss, unfreezing, teaching
+
+    def forward(self, batch: Tensors) -> dict[str, Tensor]:
+        """Return "loss" of a batch of `training.corpus.task_batches`."""
+        logits_BK, _ = logits_of(self.model, dict(batch))
+        loss = self.loss(logits_BK, batch["target_BK"], batch.get("weight_B"))
+        if self.teaching is not None:
+            loss = self.teaching.blend(loss, logits_BK, batch["taught_BK"])
+        return {"loss": loss}
+
+    def train(self, mode: bool = True) -> "TaskLoss":
+        """Go into training, but for stages that are shut."""
+        super().train(mode)
+        if mode and self.unfreezing is not None:
+            self.unfreezing.quiet()
+        return self
+
+
+def learn(
+    model: M,
+    data: Labelled,
+    rows: tuple[np.ndarray, np.ndarray],
+    recipe: FinetuneRecipe,
+    *,
+    processes: Processes,
+    metrics: Path,
+    name: str,
+    frozen: FrozenTokens | None = None,
+    spectra: Spectrograms | None = None,
+    checkpoints: Path | None = None,
+) -> M | None:
+    """Return the model after training what requires gradients, at its best epoch; None if a signal stopped the run.
+
+    rows: those to train on and those that choose the epoch. frozen, spectra: kept tokens and spectrograms to use. With
+    `second_stage_votes`, all this happens again on windows of so many votes. checkpoints: folder that a stopped run
+    saves its state in, and the same run goes on from; it is gone in the end. Raises ValueError where too few windows
+    are left for the second stage, and for checkpoints of another run.
+    """
+    if spectra is None and reads_spectrogram(model):
+        spectra = Spectrograms(data.shards)
+    told: dict[str, Any] = {"processes": processes, "frozen": frozen, "spectra": spectra}
+    folders = [None, None] if checkpoints is None else [checkpoints / "all", checkpoints / "firm"]
+    learnt = _stage(model, data, rows, recipe, metrics=metrics, name=name, folder=folders[0], **told)
+    if learnt is not None and recipe.second_stage_votes:
+        firm = firm_rows(data, rows, n_votes=recipe.second_stage_votes)
+        log = metrics.with_name(f"{metrics.stem}-firm{metrics.suffix}")
+        told |= {"metrics": log, "name": f"{name}, firm", "folder": folders[1]}
+        if recipe.unfreeze_every:
+            Unfreezing(stages_of(learnt), every=0).apply(0)
+        learnt = _stage(learnt, data, firm, second_stage(recipe), **told)
+    if learnt is not None and checkpoints is not None and processes.is_main:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    return learnt
+
+
+def second_stage(recipe: FinetuneRecipe) -> FinetuneRecipe:
+    """Return the recipe of the second stage: fewer epochs at a lower rate, nothing opened step by step."""
+    return replace(
+        recipe,
+        epochs=recipe.second_stage_epochs,
+        learning_rate=recipe.learning_rate * recipe.second_stage_rate,
+        unfreeze_every=0,
+        second_stage_votes=0,
+    )
+
+
+def firm_rows(data: Labelled, rows: tuple[np.ndarray, np.ndarray], *, n_votes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of each side with at least `n_votes` votes.
+
+    Raises ValueError where a side has none, saying how many votes there are.
+    """
+    train, valid = (side[data.n_votes[side] >= n_votes] for side in rows)
+    if not len(train) or not len(valid):
+        raise ValueError(
+            f"second_stage_votes={n_votes} leaves {len(train)} windows to train on and {len(valid)} to choose the "
+            f"epoch; windows have at most {int(data.n_votes.max())} votes"
+        )
+    return train, valid
+
+
+def _stage(
+    model: M,
+    data: Labelled,
+    rows: tuple[np.ndarray, np.ndarray],
+    recipe: FinetuneRecipe,
+    *,
+    processes: Processes,
+    metrics: Path,
+    name: str,
+    frozen: FrozenTokens | None,
+    spectra: Spectrograms | None,
+    folder: Path | None,
+) -> M | None:
+    train, valid = rows
+    n_epoch_steps = max(1, len(train) // recipe.batch)
+    n_steps = n_epoch_steps * recipe.epochs
+    unfreezing = Unfreezing(stages_of(model), every=recipe.unfreeze_every) if recipe.unfreeze_every else None
+    loss = TaskLoss(model, vote_loss(data, train, recipe), unfreezing, data.teaching)
+    trainer = _trainer(loss, recipe, processes, n_steps=n_steps)
+    epochs = _Epochs(data, valid, recipe, model, frozen, spectra, unfreezing)
+    saver = None if folder is None else Saver(folder, processes, keep=2)
+    about = {} if saver is None else run_about(model, data, rows, recipe)
+    if saver is not None:
+        epochs.resume(resume(trainer, saver.folder, about))
+
+    def save(t: Trainer) -> None:
+        if saver is not None:
+            saver.save(lambda: {**t.state(), **about, "epochs": epochs.state()}, step=t.step)
+
+    tracker = Trackers([JsonLines(metrics, after_step=trainer.step)] if processes.is_main else [])
+    made = TaskBatches(data, recipe, model, frozen=frozen, spectra=spectra)
+    batches = step_batches(made, train, trainer, n_steps=n_steps)
+    with trainer.stop.listening(), closing(batches), closing(tracker):
+        finished = run_steps(
+            trainer,
+            epochs.watch(batches, trainer.step, n_epoch_steps),
+            n_steps=n_steps,
+            label=name,
+            tracker=tracker,
+            save=save,
+            save_every=recipe.save_every,
+        )
+    if not finished:
+        return None
+    epochs.look(trainer.step)
+    model.load_state_dict(epochs.best)
+    return model.eval()
+
+
+def _trainer(loss: TaskLoss, recipe: FinetuneRecipe, processes: Processes, *, n_steps: int) -> Trainer:
+    model = loss.model
+    optimizer = make_optimizer(
+        model,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        encoder_lr_scale=recipe.encoder_lr_scale if isinstance(model, Classifier) else 1.0,
+    )
+    return Trainer(
+        module=loss,
+        optimizer=optimizer,
+        scheduler=make_scheduler(optimizer, warmup_steps=recipe.warmup_steps, steps=n_steps),
+        processes=processes,
+        seed=recipe.seed,
+        precision=recipe.precision,
+        clip_norm=recipe.clip_norm,
+    )
+
+
+def run_about(
+    model: TaskModel, data: Labelled, rows: tuple[np.ndarray, np.ndarray], recipe: FinetuneRecipe
+) -> dict[str, Any]:
+    """Return what decides where a fit ends: the recipe, the windows and targets of both sides, the first weights."""
+    weights, sides = hashlib.sha256(), hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        weights.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
+    for side in rows:
+        sides.update(np.ascontiguousarray(data.windows[side]).tobytes() + data.targets[side].tobytes())
+        if data.teaching is not None:
+            sides.update(data.teaching.softened(side).tobytes() + repr(data.teaching.weight).encode())
+    return {
+        "config": {name: value for name, value in asdict(recipe).items() if name != "save_every"},
+        "manifest_digest": data.shards.manifest.digest,
+        "windows": sides.hexdigest(),
+        "first_weights": weights.hexdigest(),
+    }
+
+
+def vote_loss(data: Labelled, train: np.ndarray, recipe: FinetuneRecipe) -> VoteLoss:
+    """Return the recipe's loss, with class weights counted on the training rows where the recipe wants them."""
+    weights = None
+    if recipe.class_weights == "always" or (recipe.class_weights == "auto" and not data.has_votes):
+        weights = torch.from_numpy(balance(data, train)).float()
+    return VoteLoss(
+        kind=recipe.loss,
+        focal_gamma=recipe.focal_gamma,
+        label_smoothing=recipe.label_smoothing,
+        class_weight_K=weights,
+    )
+
+
+def balance(data: Labelled, train: np.ndarray) -> np.ndarray:
+    """Return weights that give every class the same say, float, shape (n_classes,); 0 for a class that is not there."""
+    counts = data.targets[train].sum(axis=0)
+    return np.where(counts > 0, counts.sum() / np.maximum(counts, 1e-9) / (counts > 0).sum(), 0.0)
+
+
+def class_weights(data: Labelled, train: np.ndarray) -> np.ndarray | None:
+    """Return `balance` for hard labels; None for votes, which keep their own frequencies."""
+    return None if data.has_votes else balance(data, train)
+
+
+class _Epochs:
+    """Validation after each epoch: remembers the best weights, and ends the run when patience is over."""
+
+    def __init__(
+        self,
+        data: Labelled,
+        valid: np.ndarray,
+        recipe: FinetuneRecipe,
+        model: TaskModel,
+        frozen: FrozenTokens | None,
+        spectra: Spectrograms | None,
+        unfreezing: Unfreezing | None,
+    ) -> None:
+        self.data, self.valid, self.recipe, self.model = data, valid, recipe, model
+        self.frozen, self.spectra, self.unfreezing = frozen, spectra, unfreezing
+        self.best: dict[str, Tensor] = {}
+        self.best_loss, self.since_best, self.looked = float("inf"), 0, 0
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs to go on from here."""
+        return {"best": self.best, "best_loss": self.best_loss, "since_best": self.since_best, "looked": self.looked}
+
+    def resume(self, state: Mapping[str, Any] | None) -> None:
+        """Go on from a checkpoint's state, if there is one."""
+        for name, value in (state or {"epochs": {}})["epochs"].items():
+            setattr(self, name, value)
+
+    def watch(self, batches: Iterator[StepBatches], first_step: int, n_epoch_steps: int) -> Iterator[StepBatches]:
+        for step, batch in enumerate(batches, start=first_step):
+            if step % n_epoch_steps == 0 and step and not self.look(step):
+                return
+            if self.unfreezing is not None and (step % n_epoch_steps == 0 or step == first_step):
+                self.unfreezing.apply(step // n_epoch_steps)
+            yield batch
+
+    def look(self, step: int) -> bool:
+        """Validate, unless this step's weights were looked at before the run was stopped; returns whether to go on."""
+        if step > self.looked:
+            self._look()
+            self.looked = step
+        return self.since_best < self.recipe.patience
+
+    def _look(self) -> None:
+        windows = self.data.windows[self.valid]
+        said, _ = predict(self.model, self.data.shards, windows, frozen=self.frozen, spectra=self.spectra)
+        loss = -float((self.data.targets[self.valid] * np.log(said + 1e-9)).sum(axis=1).mean())
+        if loss < self.best_loss:
+            self.best_loss, self.since_best = loss, 0
+            self.best = deepcopy(self.model.state_dict())
+        else:
+            self.since_best += 1
