@@ -35,14 +35,19 @@ def combined(member_logits: np.ndarray, combiner: Combiner | None = None) -> np.
 
 
 def uncertainty(member_logits: np.ndarray, calibrated: np.ndarray, temperature: float) -> Uncertainty:
-    """Return how uncertain an answer is.
+    """Return how uncertain an answer is: its own entropy, split as that of its members.
 
-    One member: the entropy of its calibrated probabilities. Several: entropies of the members at that temperature, so
-    that aleatoric and epistemic add up to the total exactly.
+    Total is the entropy of the calibrated probabilities. Of several members, at the same temperature, the epistemic
+    share is that of their disagreement in the entropy of their mean; where the answer is that mean, this is the
+    decomposition itself. One member has no parts.
     """
+    total = entropy(calibrated)
     if len(member_logits) == 1:
-        return Uncertainty(total=entropy(calibrated))
-    return decompose(softmax(member_logits / temperature))
+        return Uncertainty(total=total)
+    parts = decompose(softmax(member_logits / temperature))
+    assert parts.epistemic is not None  # decompose gives both
+    share = np.divide(parts.epistemic, parts.total, out=np.zeros_like(total), where=parts.total > 0)
+    return Uncertainty(total=total, aleatoric=total * (1 - share), epistemic=total * share)
 
 
 def prediction_set(probabilities: np.ndarray, conformal: Conformal, classes: Sequence[str]) -> tuple[str, ...]:
