@@ -33,7 +33,7 @@ from studies.baselines.candidates import CONTENDERS, Bench, Predict
 from studies.baselines.classical import FLOOR, probabilities
 from studies.baselines.patterns import fit_extra_trees, fit_straight, pattern_table
 from studies.loso import prediction_rows, window_rows
-from synthetic.segments.critical_care import HELD_OUT, TRAINED
+from synthetic.segments.families import HELD_OUT, TRAINED
 from training.command import run_main
 from training.corpus.labelled import labelled
 from training.corpus.shards import Shards

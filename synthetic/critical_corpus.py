@@ -2,7 +2,7 @@
 
     python -m synthetic.critical_corpus --output SHARDS --carriers REAL_SHARDS --segments 480 --held-out 150
 
-One site a family of `synthetic.segments.critical_care`, one subject a segment, classes in turn, votes as labels.
+One site a family of `synthetic.segments.families`, one subject a segment, classes in turn, votes as labels.
 Without `--carriers` (a shard set of real recordings, whose labels are not read) only families that need none are made.
 """
 
@@ -26,7 +26,8 @@ from signals.tasks import SIX_CLASS
 from signals.version import code_version
 from signals.window import Provenance, Window
 from signals.windows.profiles import SIX_CLASS as PROFILE
-from synthetic.segments.critical_care import BAND_HZ, HELD_OUT, TRAINED, CriticalSegment, Family, draw_segment
+from synthetic.segments.families import BAND_HZ, HELD_OUT, TRAINED, Family, draw_segment
+from synthetic.segments.segment import Segment
 from synthetic.subject.carriers import Carrier, read_carriers
 
 SHARD_SEGMENTS = 60
@@ -105,21 +106,22 @@ def _window(seed: int, family: Family, number: int, carriers: Sequence[Carrier])
     name = f"{seed}/{family.name}/{number}"
     rng = np.random.default_rng(list(sha256(name.encode()).digest()[:16]))
     label = SIX_CLASS.classes[number % len(SIX_CLASS.classes)]
-    return as_window(draw_segment(rng, label=label, family=family, carriers=carriers), name)
+    segment = draw_segment(rng, label=label, family=family, carriers=carriers)
+    return as_window(segment, name, site_id=family.name)
 
 
-def as_window(made: CriticalSegment, name: str) -> Window:
-    """Return a segment as a window of its family's site; `name` decides its subject and its key."""
+def as_window(segment: Segment, name: str, *, site_id: str) -> Window:
+    """Return a segment as a window of a site; `name` decides its subject and its key."""
     digest, sfreq = sha256(name.encode()).hexdigest(), EEG_1020.sfreq
-    mask = artifacts.detect(made.data, sfreq, ch_names=EEG_1020.ch_names, mains_hz=None, h_freq=BAND_HZ[1])
+    mask = artifacts.detect(segment.data, sfreq, ch_names=EEG_1020.ch_names, mains_hz=None, h_freq=BAND_HZ[1])
     return Window(
-        data=made.data, ch_state=made.ch_state, artifact_mask=mask,
-        quality=quality.channel_quality(made.data, mask, made.ch_state),
-        features=np.nan_to_num(features(made.data, sfreq)), modality=EEG_1020.name, sfreq=sfreq, band=BAND_HZ,
-        site_id=made.family, subject_id=digest[16:32], recording_id=digest[:16], start_s=0.0, label=made.label,
-        votes=tuple(float(vote) for vote in made.votes), label_span_s=SIX_CLASS.label_span_s,
+        data=segment.data, ch_state=segment.ch_state, artifact_mask=mask,
+        quality=quality.channel_quality(segment.data, mask, segment.ch_state),
+        features=np.nan_to_num(features(segment.data, sfreq)), modality=EEG_1020.name, sfreq=sfreq, band=BAND_HZ,
+        site_id=site_id, subject_id=digest[16:32], recording_id=digest[:16], start_s=0.0, label=segment.truth.label,
+        votes=tuple(float(vote) for vote in segment.votes), label_span_s=SIX_CLASS.label_span_s,
         provenance=Provenance(
-            source_sha256=digest, segment=0, start_sample=0, stop_sample=made.data.shape[1], reader="synthetic",
+            source_sha256=digest, segment=0, start_sample=0, stop_sample=segment.data.shape[1], reader="synthetic",
             config_hash=PROFILE.config_hash, code_version=code_version(),
         ),
     )  # fmt: skip

@@ -13,15 +13,25 @@ import numpy as np
 from signals.conditioning.filters import bandpass
 from signals.modality import EEG_1020
 from signals.tasks import SIX_CLASS
-from signals.window import MEASURED
-from synthetic.patterns.critical_patterns import Drawn, Grid, Habits, draw_critical, draw_focus
 from synthetic.patterns.near_misses import NEAR_MISSES, near_miss
 from synthetic.patterns.votes import draw_votes
-from synthetic.segments.segments import segment
-from synthetic.subject.artifacts import electrode_faults, physiological
-from synthetic.subject.background import alpha, burst_suppression, ongoing, other_subject, spindles
+from synthetic.patterns.wide import Habits, Wide, draw_focus
+from synthetic.segments import clinical
+from synthetic.segments.segment import (
+    RHYTHMIC,
+    Brain,
+    Segment,
+    clarity,
+    overlaid,
+    truth_of_other,
+    with_body,
+    with_faults,
+)
+from synthetic.subject.background import alpha, ongoing, other_subject
 from synthetic.subject.carriers import Carrier, sickened
+from synthetic.subject.grid import Grid
 from synthetic.subject.subjects import Subject, draw_subject
+from synthetic.subject.truth import Truth
 
 SEGMENT_S = SIX_CLASS.window_s
 BAND_HZ = (0.5, 50.0)
@@ -31,7 +41,10 @@ NEAR_MISS_SHARE = 0.4
 """Share of Other that resembles a pattern."""
 STATES = ("plain", "alpha", "slow", "theta", "attenuated", "burst-suppression", "spindles", "artifacts")
 """States of brain and body that are Other by themselves."""
-_POSITIONS = np.asarray(EEG_1020.positions)
+UNSEEN_BELOW = 1.2
+"""Prominence under which experts see nothing."""
+GRID = Grid(np.asarray(EEG_1020.positions), int(SEGMENT_S * EEG_1020.sfreq), EEG_1020.sfreq)
+"""Of every segment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,49 +62,46 @@ class Family:
     upper_hz: tuple[float, ...] = (50.0, 50.0, 50.0, 35.0, 30.0)
     """Upper edges of the recorders' filters to draw from."""
     original: bool = False
-    """Made by `synthetic.segments.segments`, the generator of the fixed corpus, instead."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CriticalSegment:
-    """One labelled window, as the six-class profile would store it."""
-
-    data: np.ndarray = field(repr=False)
-    """µV, float32, shape (n_chans, n_times) of EEG_1020, average reference, `BAND_HZ`."""
-    ch_state: np.ndarray = field(repr=False)
-    label: str
-    variant: str
-    votes: tuple[int, ...]
-    family: str
+    """Made by `synthetic.segments.clinical`, the generator of the fixed corpus, instead."""
 
 
 def draw_segment(
     rng: np.random.Generator, *, label: str, family: Family, carriers: Sequence[Carrier] = ()
-) -> CriticalSegment:
-    """Return a segment of a class. `carriers`: real backgrounds, of which those of the family's sites are used.
+) -> Segment:  # fmt: skip
+    """Return a segment of a class as the six-class profile would store it: EEG_1020, average reference, `BAND_HZ`.
 
-    Raises ValueError for an unknown label, and for a family that needs carriers where none are of its sites.
+    `carriers`: real backgrounds, of which those of the family's sites are used. Raises ValueError for an unknown label,
+    and for a family that needs carriers where none are of its sites.
     """
     if label not in SIX_CLASS.classes:
         raise ValueError(f"label={label!r} is none of {', '.join(SIX_CLASS.classes)}")
     if family.original:
-        return _original(rng, label, family)
-    grid = Grid(_POSITIONS, int(SEGMENT_S * EEG_1020.sfreq), EEG_1020.sfreq)
+        return _of_one_subject(rng, label)
     real = _pick(rng, family, carriers) if rng.random() < family.carriers else None
-    if label == "Other":
-        brain, state, variant, votes = _other(rng, grid, family, real)
-    else:
-        brain, state, variant, votes = _patterned(rng, grid, family, real, label)
+    brain = _other(rng, family, real) if label == "Other" else _patterned(rng, family, real, label)
     if real is None or rng.random() < 0.25:
-        body, _ = physiological(
-            rng, ch_names=EEG_1020.ch_names, positions=_POSITIONS, subject=state, n_times=grid.n_times, sfreq=grid.sfreq
-        )
-        brain = brain + body
-    ch_state = np.full(len(_POSITIONS), MEASURED, np.uint8) if real is None else real.ch_state
-    data = _recorded(rng, brain, upper_hz=float(rng.choice(family.upper_hz)))
-    return CriticalSegment(
-        data=data, ch_state=ch_state, label=label, variant=variant, votes=votes, family=family.name
+        brain = with_body(rng, brain, GRID, EEG_1020.ch_names)
+    upper_hz = float(rng.choice(family.upper_hz))
+    noise = rng.normal(0, rng.uniform(0.2, 1.5), brain.data.shape)
+    heard = (brain.data + noise).astype(np.float32)
+    segment = with_faults(rng, brain, heard, ch_names=EEG_1020.ch_names, sfreq=EEG_1020.sfreq)
+    return _stored(segment if real is None else replace(segment, ch_state=real.ch_state), upper_hz=upper_hz)
+
+
+def _of_one_subject(rng: np.random.Generator, label: str) -> Segment:
+    """Return a segment of the generator of the fixed corpus."""
+    segment = clinical.segment(
+        rng, label=label, duration_s=SEGMENT_S, sfreq=EEG_1020.sfreq, ch_names=EEG_1020.ch_names,
+        subject=draw_subject(rng),
     )  # fmt: skip
+    return _stored(segment, upper_hz=BAND_HZ[1])
+
+
+def _stored(segment: Segment, *, upper_hz: float) -> Segment:
+    """Return the segment as the profile stores it: average reference, `BAND_HZ` up to the recorder's own edge."""
+    data = segment.data - segment.data.mean(axis=0)
+    out = bandpass(data, EEG_1020.sfreq, l_freq=BAND_HZ[0], h_freq=min(upper_hz, BAND_HZ[1]))
+    return replace(segment, data=np.asarray(out, dtype=np.float32))
 
 
 def _pick(rng: np.random.Generator, family: Family, carriers: Sequence[Carrier]) -> Carrier:
@@ -103,28 +113,17 @@ def _pick(rng: np.random.Generator, family: Family, carriers: Sequence[Carrier])
     return known[rng.integers(len(known))]
 
 
-def _recorded(rng: np.random.Generator, brain: np.ndarray, *, upper_hz: float) -> np.ndarray:
-    """Return what the profile stores of it: noise and faults of the recorder, average reference, band."""
-    noise = rng.normal(0, rng.uniform(0.2, 1.5), brain.shape)
-    data, _ = electrode_faults(rng, (brain + noise).astype(np.float32), EEG_1020.ch_names, EEG_1020.sfreq)
-    data = data - data.mean(axis=0)
-    out = bandpass(data, EEG_1020.sfreq, l_freq=BAND_HZ[0], h_freq=min(upper_hz, BAND_HZ[1]))
-    return np.asarray(out, dtype=np.float32)
-
-
-def _background(
-    rng: np.random.Generator, grid: Grid, real: Carrier | None, subject: Subject, *, slowing: float
-) -> np.ndarray:
+def _background(rng: np.random.Generator, real: Carrier | None, subject: Subject, *, slowing: float) -> np.ndarray:
     """Return a background with its slowing and its asymmetry around the subject's focus, µV, (n_chans, n_times)."""
     if real is None:
-        clean = ongoing(rng, positions=grid.positions, subject=subject, **grid.clock)  # type: ignore[arg-type]
-        waves, _ = alpha(rng, positions=grid.positions, subject=subject, **grid.clock)  # type: ignore[arg-type]
+        clean = ongoing(rng, positions=GRID.positions, subject=subject, n_times=GRID.n_times, sfreq=GRID.sfreq)
+        waves, _ = alpha(rng, positions=GRID.positions, subject=subject, n_times=GRID.n_times, sfreq=GRID.sfreq)
         return np.asarray(clean + waves)
     data = real.data * np.float32(subject.background_uv / max(_rms(real.data), 1.0)) ** np.float32(rng.uniform(0, 1))
     if slowing <= 0:
         return data
     return sickened(
-        rng, data, grid.sfreq, positions=grid.positions, focus=np.array(subject.focus), slowing=slowing,
+        rng, data, GRID.sfreq, positions=GRID.positions, focus=np.array(subject.focus), slowing=slowing,
         asymmetry=subject.asymmetry,
     )  # fmt: skip
 
@@ -135,60 +134,53 @@ def _rms(data: np.ndarray) -> float:
     return float(np.median(np.quantile(np.sqrt((seconds**2).mean(axis=2)), 0.5, axis=1)))
 
 
-def _patterned(
-    rng: np.random.Generator, grid: Grid, family: Family, real: Carrier | None, label: str
-) -> tuple[np.ndarray, Subject, str, tuple[int, ...]]:
-    drawn: Drawn = draw_critical(rng, label, grid, family.habits)
+def _patterned(rng: np.random.Generator, family: Family, real: Carrier | None, label: str) -> Brain:
+    pattern = Wide(family.habits).draw(rng, label, GRID)
     subject = draw_subject(rng)
-    x, y, z = drawn.focus if drawn.lateral else draw_focus(rng)
-    asymmetry = float(rng.beta(1.5, 2)) if drawn.lateral else float(rng.beta(1, 4))
+    x, y, z = pattern.focus if pattern.lateral and pattern.focus is not None else draw_focus(rng)
+    asymmetry = float(rng.beta(1.5, 2)) if pattern.lateral else float(rng.beta(1, 4))
     subject = replace(subject, focus=(float(x), float(y), float(z)), asymmetry=asymmetry, alpha_uv=subject.alpha_uv / 2)
-    calm = _background(rng, grid, real, subject, slowing=float(rng.beta(2, 2)))
+    calm = _background(rng, real, subject, slowing=float(rng.beta(2, 2)))
     if label == "GPD" and rng.random() < 0.3:
         calm = calm * rng.uniform(0.15, 0.6)  # discharges on a suppressed background
+    prominence = _prominence(rng, family, label)
+    peak = float(np.clip(prominence * _rms(calm), *PATTERN_UV))
+    votes = draw_votes(
+        rng, label, clarity=clarity(prominence, unseen_below=UNSEEN_BELOW), rate_hz=max(pattern.rate_hz),
+        lateral=pattern.lateral,
+    )  # fmt: skip
+    truth = Truth(
+        label=label, variant=pattern.variant, span_s=pattern.span_s, rate_hz=pattern.rate_hz, prominence=prominence,
+        events=pattern.events,
+    )  # fmt: skip
+    return Brain(data=calm + peak * pattern.data, state=subject, truth=truth, votes=votes)
+
+
+def _prominence(rng: np.random.Generator, family: Family, label: str) -> float:
+    """Return a pattern's peak over the background's RMS."""
     median, spread = family.prominence
     prominence = float(np.clip(rng.lognormal(np.log(median), spread), 1.5, 20))
-    if label in ("LRDA", "GRDA"):
-        prominence *= 0.65  # a rhythm without pauses stands out at less height than single discharges
-    elif label == "Seizure":
-        prominence *= 0.85
-    peak = float(np.clip(prominence * _rms(calm), *PATTERN_UV))
-    clarity = float(np.clip(np.log(prominence / 1.2) / np.log(5), 0, 1))
-    votes = draw_votes(rng, label, clarity=clarity, rate_hz=max(drawn.rate_hz), lateral=drawn.lateral)
-    return calm + peak * drawn.data, subject, drawn.variant, votes
+    if label in RHYTHMIC:
+        return prominence * 0.65
+    return prominence * 0.85 if label == "Seizure" else prominence
 
 
-def _other(
-    rng: np.random.Generator, grid: Grid, family: Family, real: Carrier | None
-) -> tuple[np.ndarray, Subject, str, tuple[int, ...]]:
+def _other(rng: np.random.Generator, family: Family, real: Carrier | None) -> Brain:
     misses = rng.random() < NEAR_MISS_SHARE
     variant = str(rng.choice(NEAR_MISSES if misses else STATES))
     subject = draw_subject(rng) if misses or variant == "plain" else other_subject(rng, draw_subject(rng), variant)
     slowing = 0.0 if variant in ("alpha", "spindles") or rng.random() < 0.25 else float(rng.beta(2, 2))
-    brain = _background(rng, grid, real, subject, slowing=slowing)
+    data = _background(rng, real, subject, slowing=slowing)
     if misses:
-        extra = near_miss(rng, variant, grid, family.habits) * np.clip(_rms(brain), 6, 60)
-        brain = brain + np.clip(extra, -PATTERN_UV[1], PATTERN_UV[1])
+        extra = near_miss(rng, variant, GRID, family.habits) * np.clip(_rms(data), 6, 60)
+        data = data + np.clip(extra, -PATTERN_UV[1], PATTERN_UV[1])
     elif variant == "attenuated" and real is not None:
-        brain = brain * rng.uniform(2, 7) / max(_rms(brain), 1.0)
+        data = data * rng.uniform(2, 7) / max(_rms(data), 1.0)
     elif variant == "burst-suppression":
-        brain = brain * rng.uniform(1, 2.5) * burst_suppression(rng, grid.n_times, grid.sfreq)[0]
-    elif variant == "spindles":
-        brain = brain + spindles(rng, positions=grid.positions, **grid.clock)[0]  # type: ignore[arg-type]
-    return brain, subject, variant, draw_votes(rng, "Other", clarity=float(rng.uniform(0.1, 1.0)))
-
-
-def _original(rng: np.random.Generator, label: str, family: Family) -> CriticalSegment:
-    data, votes, truth = segment(
-        rng, label=label, duration_s=SEGMENT_S, sfreq=EEG_1020.sfreq, ch_names=EEG_1020.ch_names,
-        subject=draw_subject(rng),
-    )  # fmt: skip
-    data = bandpass(data - data.mean(axis=0), EEG_1020.sfreq, l_freq=BAND_HZ[0], h_freq=BAND_HZ[1])
-    state = np.full(len(_POSITIONS), MEASURED, np.uint8)
-    return CriticalSegment(
-        data=data.astype(np.float32), ch_state=state, label=label, variant=truth.variant, votes=votes,
-        family=family.name,
-    )  # fmt: skip
+        data = data * rng.uniform(1, 2.5)
+    data, events = overlaid(rng, data, variant, GRID)
+    votes = draw_votes(rng, "Other", clarity=float(rng.uniform(0.1, 1.0)))
+    return Brain(data=data, state=subject, truth=truth_of_other(variant, GRID, events), votes=votes)
 
 
 TRAINED: tuple[Family, ...] = (
