@@ -16,9 +16,13 @@ def test_a_folder_takes_its_name_when_it_is_full(tmp_path):
 
 
 def test_a_failure_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "out") as folder:
-        (folder / "x").write_text("1")
-        raise RuntimeError
+    def fail():
+        with atomic_folder(tmp_path / "out") as folder:
+            (folder / "x").write_text("1")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert not list(tmp_path.iterdir())
 
 
@@ -42,9 +46,14 @@ def test_a_file_is_there_whole_or_as_it_was(tmp_path):
     path = tmp_path / "deep" / "f"
     with atomic_file(path) as file:
         file.write(b"one")
-    with pytest.raises(RuntimeError), atomic_file(path) as file:
-        file.write(b"half of tw")
-        raise RuntimeError
+
+    def fail():
+        with atomic_file(path) as file:
+            file.write(b"half of tw")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_bytes() == b"one"
     assert [other.name for other in path.parent.iterdir()] == ["f"]
     assert file_sha256(path) == hashlib.sha256(b"one").hexdigest()
