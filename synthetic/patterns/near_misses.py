@@ -54,7 +54,7 @@ def _sporadic(rng: np.random.Generator, grid: Grid, habits: Habits) -> np.ndarra
 
 def _outside(rng: np.random.Generator, grid: Grid, habits: Habits, *, brief: bool) -> np.ndarray:
     """A true pattern that is over before the middle 10 s or begins after them; or runs of less than 3 s."""
-    drawn = Wide(replace(habits, whole=1.0)).draw(rng, str(rng.choice(PATTERNED)), grid)
+    pattern = Wide(replace(habits, whole=1.0)).draw(rng, str(rng.choice(PATTERNED)), grid)
     length, windows = grid.length_s, []
     if brief:
         windows = [(at, at + float(rng.uniform(1.0, 2.6))) for at in np.arange(rng.uniform(0, 8), length, 14.0)]
@@ -62,7 +62,7 @@ def _outside(rng: np.random.Generator, grid: Grid, habits: Habits, *, brief: boo
         early, late = length / 2 - 5 - float(rng.uniform(1, 6)), length / 2 + 5 + float(rng.uniform(1, 6))
         windows = [(0.0, early)] if rng.random() < 0.5 else [(late, length)]
     share = np.max([gate(w, grid, fade_s=0.5) for w in windows], axis=0)
-    return float(rng.uniform(1.5, 5)) * drawn.data * share
+    return float(rng.uniform(1.5, 5)) * pattern.data * share
 
 
 def _beats(rng: np.random.Generator, grid: Grid, habits: Habits, *, pulse: bool) -> np.ndarray:

@@ -105,9 +105,9 @@ def _amplifier(rng: np.random.Generator, site: Site, hum_uv: np.ndarray, onset_s
 def _flatten(stretches: list[np.ndarray], site: Site, segments: Sequence[Segment], half: int) -> None:
     """Set flat electrodes to 0 in place: an input shorted to the reference shows neither brain nor hum."""
     names = [electrode_of(name) for name in site.ch_names]
-    for index, made in enumerate(segments):
+    for index, one in enumerate(segments):
         stretch, place = (stretches[0], index) if index < half else (stretches[1], index - half)
-        for event in made.truth.of("flat"):
+        for event in one.truth.of("flat"):
             start = place * SEGMENT_S + event.onset_s
             stop = min(start + event.duration_s, (place + 1) * SEGMENT_S)
             for name in set(event.ch_names) & set(names):

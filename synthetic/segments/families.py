@@ -83,8 +83,8 @@ def draw_segment(
         brain = with_body(rng, brain, GRID, EEG_1020.ch_names)
     upper_hz = float(rng.choice(family.upper_hz))
     noise = rng.normal(0, rng.uniform(0.2, 1.5), brain.data.shape)
-    heard = (brain.data + noise).astype(np.float32)
-    segment = with_faults(rng, brain, heard, ch_names=EEG_1020.ch_names, sfreq=EEG_1020.sfreq)
+    noisy = (brain.data + noise).astype(np.float32)
+    segment = with_faults(rng, brain, noisy, ch_names=EEG_1020.ch_names, sfreq=EEG_1020.sfreq)
     return _stored(segment if real is None else replace(segment, ch_state=real.ch_state), upper_hz=upper_hz)
 
 
@@ -109,8 +109,8 @@ def _pick(rng: np.random.Generator, family: Family, carriers: Sequence[Carrier])
     if not sites:
         raise ValueError(f"family {family.name!r} needs real backgrounds of {', '.join(family.carrier_sites)}")
     site = sites[rng.integers(len(sites))]  # sites alike, however many recordings each has
-    known = [c for c in carriers if c.site_id == site]
-    return known[rng.integers(len(known))]
+    of_site = [c for c in carriers if c.site_id == site]
+    return of_site[rng.integers(len(of_site))]
 
 
 def _background(rng: np.random.Generator, real: Carrier | None, subject: Subject, *, slowing: float) -> np.ndarray:
