@@ -16,6 +16,7 @@ import pandas as pd
 
 from evaluation.measures.bootstrap import ONE_SUBJECT, Estimate, percentile_interval, resamples
 from evaluation.schemas.predictions import probabilities
+from signals.bundles.calibration import in_set
 
 ALPHA = 0.1
 """Share of labels that the sets may miss."""
@@ -84,7 +85,7 @@ def coverage(
             sets = np.full(prob.shape, np.nan)
             for test, calibrate in _splits(folds, subjects, calibration):
                 level = thresholds(prob[calibrate], true_index[calibrate], method=method, alpha=alpha)
-                sets[test] = np.where(np.isfinite(level), prob[test] >= level, np.nan)
+                sets[test] = np.where(np.isfinite(level), in_set(prob[test], level), np.nan)
             for name in np.unique(folds):
                 inside = folds == name
                 rows.append(

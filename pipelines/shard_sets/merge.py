@@ -87,6 +87,9 @@ def _rows(sets: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
 
 def _check(manifests: Sequence[Manifest], sets: Sequence[Path]) -> None:
     a, b = manifests
+    for manifest, path in zip(manifests, sets, strict=True):
+        if not manifest.has_accounting:
+            raise Problem(f"{path} was made by a generator: it has no accounting of recordings to merge")
     for name in ("config_hash", "code_version", "salt_id"):
         if (said := getattr(a, name)) != (other := getattr(b, name)):
             raise Problem(

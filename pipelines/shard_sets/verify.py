@@ -45,7 +45,8 @@ def verify(shards_dir: Path) -> str:
         _check_records(shards_dir, shard, manifest, tallies.setdefault(shard.site_id, Tally()), keys)
     _check_sums(manifest, tallies)
     _check_subjects(manifest, tallies)
-    _check_books(shards_dir, manifest)
+    if manifest.has_accounting:
+        _check_books(shards_dir, manifest)
     n_bytes = sum(shard.n_bytes for shard in manifest.shards)
     return f"{len(keys)} windows in {len(manifest.shards)} shards of {len(tallies)} sites, {n_bytes / 1e6:.1f} MB"
 
@@ -71,7 +72,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _check_files(shards_dir: Path, manifest: Manifest) -> None:
-    expected = {*KNOWN_FILES, *(shard.path for shard in manifest.shards)}
+    beside = KNOWN_FILES if manifest.has_accounting else (MANIFEST, COMPLETED)
+    expected = {*beside, *(shard.path for shard in manifest.shards)}
     present = {path.relative_to(shards_dir).as_posix() for path in shards_dir.rglob("*") if not path.is_dir()}
     for name in sorted(expected - present):
         raise Problem(f"{shards_dir / name} is missing")
@@ -154,11 +156,16 @@ def _check_window(window: Window, shard: Shard, manifest: Manifest, where: str) 
 
 
 def _check_sums(manifest: Manifest, tallies: dict[str, Tally]) -> None:
+    by_site = _windows_by_site(manifest)
+    for site in sorted({*by_site} - {*manifest.counts["sites"]}):
+        raise Problem(f"the manifest has shards of {site}, but no counts of it")
     for site, entry in manifest.counts["sites"].items():
         counted = tallies[site].sums() if site in tallies else {}
         for name, value in add_sums(counted, {}).items():
             if entry.get(name) != value:
                 raise Problem(f"the manifest's {name} of {site} do not agree with its records")
+        if entry["windows"] != by_site[site]:
+            raise Problem(f"the manifest counts {entry['windows']} windows of {site}, its shards hold {by_site[site]}")
 
 
 def _check_subjects(manifest: Manifest, tallies: dict[str, Tally]) -> None:

@@ -18,10 +18,10 @@ from pipelines.stages.one_thread import one_thread
 from signals.readers.registry import reopen_recording
 from signals.recording.recording import Recording
 from signals.shards.manifest import Shard, SubjectEntry, shard_name
-from signals.shards.records import encode_window
 from signals.shards.sharding import block_order, block_seconds
 from signals.shards.tally import Tally
-from signals.shards.tfrecord import write_stream
+from signals.shards.writer import write_windows
+from signals.window import Window
 from signals.windows.blocks import Block
 from signals.windows.prepare import Rejected, prepare_block
 
@@ -80,23 +80,17 @@ class WriteShard(beam.DoFn):
     def _write(self, site_id: str, path: str, blocks: list[Block]) -> ShardResult:
         tally, rejected = Tally(), list[Rejected]()
         with one_thread(), storage.create(storage.join(self.output, path)) as file:
-            info = write_stream(file, self._records(blocks, tally, rejected))
-        shard = None
-        if info.n_records:
-            shard = Shard(
-                path=path, site_id=site_id, n_windows=info.n_records, n_bytes=info.n_bytes, sha256=info.sha256
-            )
-        else:
+            windows = self._windows(blocks, rejected)
+            shard = write_windows(file, windows, path=path, site_id=site_id, tally=tally)
+        if shard is None:
             storage.delete(storage.join(self.output, path))  # the finish closes the gap in the numbers
         return ShardResult(shard, tally.subjects(), tuple(rejected), tally.sums())
 
-    def _records(self, blocks: list[Block], tally: Tally, rejected: list[Rejected]) -> Iterator[bytes]:
+    def _windows(self, blocks: list[Block], rejected: list[Rejected]) -> Iterator[Window]:
         for block in blocks:
             prepared = prepare_block(_reopened(block.plan.uri, block.plan.source_sha256), block)
             rejected += prepared.rejected
-            for window in prepared.windows:
-                tally.add(window)
-                yield encode_window(window)
+            yield from prepared.windows
             seconds_written[self.output] += int(block_seconds(block))
 
 

@@ -65,7 +65,7 @@ class Manifest:
     shards: tuple[Shard, ...]
     subjects: dict[str, SubjectEntry]
     counts: dict[str, Any]
-    """files, windows, hours and rejects; see pipelines.runs.accounting."""
+    """files, windows, hours and rejects; see pipelines.runs.accounting, and `signals.shards.writer` for generators."""
     features: tuple[str, ...] = FEATURES
     """Columns of each window's features, in order: choose by name, later versions may have others."""
     salt_id: str = ""
@@ -73,6 +73,11 @@ class Manifest:
     sets."""
     digest: str = field(default="", compare=False)
     """sha256 of manifest.json as read."""
+
+    @property
+    def has_accounting(self) -> bool:
+        """Whether recordings went in and are accounted for; False of windows that a generator made."""
+        return "files" in self.counts
 
 
 def manifest_json(manifest: Manifest) -> str:
