@@ -112,7 +112,7 @@ def test_a_gap_in_the_numbers(shard_set, capsys):
         (lambda m: m.pop("shards"), "is no manifest"),
     ],
 )
-def test_books_that_do_not_add_up(shard_set, capsys, change, says):
+def test_accounting_that_does_not_add_up(shard_set, capsys, change, says):
     edit(shard_set / "manifest.json", change)
     code, said = verify(shard_set, capsys)
     assert code == 1
