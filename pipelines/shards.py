@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Sub(Parser):
-    """A parser made by `add_subparsers`, which hands over more than `Parser` asks for."""
+    """A parser made by `add_subparsers`, which passes more arguments than `Parser` takes."""
 
     def __init__(self, *, prog: str, **_: object) -> None:
         super().__init__(prog=prog, description="")

@@ -121,7 +121,7 @@ def _artifacts(sites: Sites) -> str:
         return ""
     return (
         f"<h3>Artifacts, share of the measured channels’ seconds</h3>{table(['Site', *KINDS], rows)}"
-        '<p class="note">Flagged, not cut out: a window keeps its artifacts, and says where they are.</p>'
+        '<p class="note">Flagged, not cut out: a window keeps its artifacts, and marks where they are.</p>'
     )
 
 

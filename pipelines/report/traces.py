@@ -142,8 +142,8 @@ def row_distance(rows: Sequence[Row]) -> float:
         for row in rows
         if row.values is not None and any(v is not None for v in row.values)
     )
-    wanted = 2.2 * STEP_UV * (sizes[len(sizes) // 2] if sizes else 0.0)
-    return next((m * 10.0**e for e in range(4) for m in (1, 2, 5) if m * 10.0**e >= wanted), 10000.0)
+    distance = 2.2 * STEP_UV * (sizes[len(sizes) // 2] if sizes else 0.0)
+    return next((m * 10.0**e for e in range(4) for m in (1, 2, 5) if m * 10.0**e >= distance), 10000.0)
 
 
 def _flag(second: int, per_second: float, y: float, name: str, bits: int) -> str:

@@ -1,6 +1,6 @@
 """What a run has done so far, so that a killed one can go on: what it was begun with, and a note beside each shard.
 
-WORK/_run.json says what decides the result; a run with anything else refuses to go on from there. WORK/_progress/ holds
+WORK/_run.json holds what decides the result; a run with anything else refuses to go on from there. WORK/_progress/ holds
 a note per shard, written after it: a digest of the work that it came from, and all that the manifest takes from it; and
 the rows of its rejected windows. Both are removed before `_COMPLETED` is written.
 """

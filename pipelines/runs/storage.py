@@ -82,7 +82,7 @@ def join_files(path: str, parts: Iterable[str]) -> None:
 
 @contextmanager
 def open_file(path: str) -> Iterator[BinaryIO]:
-    """Give a file to read, its bytes as they are, whatever its name says of compression."""
+    """Give a file to read, its bytes as they are, whatever compression its name suggests."""
     with _file_systems().open(path, **_RAW) if is_remote(path) else Path(path).open("rb") as file:
         yield file
 
@@ -122,8 +122,8 @@ def list_files(folder: str) -> list[str]:
 def match(pattern: str) -> list[str]:
     """Return the remote files that a glob names, sorted: `*` within a folder, `**` across folders."""
     with _one_line(pattern):
-        (found,) = _file_systems().match([pattern])
-    return sorted(file.path for file in found.metadata_list if not file.path.endswith("/"))
+        (matched,) = _file_systems().match([pattern])
+    return sorted(file.path for file in matched.metadata_list if not file.path.endswith("/"))
 
 
 def delete(path: str) -> None:

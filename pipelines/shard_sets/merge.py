@@ -97,7 +97,7 @@ def _check(manifests: Sequence[Manifest], sets: Sequence[Path]) -> None:
                 f"the sets differ in {name}, {mine or 'unknown'} and {theirs or 'unknown'}: they cannot be one"
             )
     if not a.salt_id:
-        raise Problem("the sets do not say which salt they were made with: make them again")
+        raise Problem("the sets do not name the salt that they were written with: write them again")
     first, second = ({row["recording_id"] for row in read_rows(path / RECORDINGS)} for path in sets)
     if shared := sorted(first & second):
         raise Problem(f"recording {shared[0]} is in both sets, {len(shared)} in all: its windows would count twice")

@@ -98,10 +98,10 @@ def _check_numbers(manifest: Manifest) -> None:
 def _check_digest(shards_dir: Path, shard: Shard) -> None:
     path = shards_dir / shard.path
     if path.stat().st_size != shard.n_bytes:
-        raise Problem(f"{path} has {path.stat().st_size} bytes, the manifest says {shard.n_bytes}")
+        raise Problem(f"{path} has {path.stat().st_size} bytes, the manifest states {shard.n_bytes}")
     digest = file_sha256(path)
     if digest != shard.sha256:
-        raise Problem(f"{path} has changed: its sha256 begins {digest[:12]}, the manifest says {shard.sha256[:12]}")
+        raise Problem(f"{path} has changed: its sha256 begins {digest[:12]}, the manifest states {shard.sha256[:12]}")
 
 
 def _check_records(shards_dir: Path, shard: Shard, manifest: Manifest, tally: Tally, keys: set[str]) -> None:
@@ -123,7 +123,7 @@ def _check_records(shards_dir: Path, shard: Shard, manifest: Manifest, tally: Ta
     except CorruptShardError as error:
         raise Problem(str(error)) from error
     if n_records != shard.n_windows:
-        raise Problem(f"{path} holds {n_records} records, the manifest says {shard.n_windows}")
+        raise Problem(f"{path} holds {n_records} records, the manifest states {shard.n_windows}")
 
 
 def _decoded(record: bytes, where: str) -> tuple[Window, frozenset[str]]:
@@ -176,7 +176,7 @@ def _check_subjects(manifest: Manifest, tallies: dict[str, Tally]) -> None:
         tallied = counted.get(name)
         if tallied is None or tallied.n_windows != entry.n_windows:
             n = tallied.n_windows if tallied else 0
-            raise Problem(f"subject {name} has {n} windows, the manifest says {entry.n_windows}")
+            raise Problem(f"subject {name} has {n} windows, the manifest states {entry.n_windows}")
         if (tallied.site_id, tallied.recording_ids) != (entry.site_id, entry.recording_ids):
             raise Problem(f"site or recordings of subject {name} are not those of the manifest")
         if (tallied.moments.count != entry.moments.count).any():

@@ -49,11 +49,11 @@ def check_autoencoder(path: str, profile: Profile) -> dict[str, Any]:
         raise AutoencoderError(f"{path} is no autoencoder of training.autoencoder ({type(error).__name__})") from error
     if version != SCHEMA_VERSION:
         raise AutoencoderError(f"{path} has schema version {version}, this code reads {SCHEMA_VERSION}: train it again")
-    wanted, trained = profile.to_dict(), about["profile"]
+    required, trained = profile.to_dict(), about["profile"]
     for name in _MUST_AGREE:
-        if trained[name] != wanted[name]:
+        if trained[name] != required[name]:
             raise AutoencoderError(
-                f"{path} was trained on shards with {name}={trained[name]}, profile {profile.name} has {wanted[name]}: "
+                f"{path} was trained on shards with {name}={trained[name]}, profile {profile.name} has {required[name]}: "
                 "train one on shards of this profile"
             )
     return about
