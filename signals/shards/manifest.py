@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 MANIFEST, COMPLETED = "manifest.json", "_COMPLETED"
 RECORDINGS, RUN, REPORT = "recordings.jsonl", "run.json", "report.html"
 FILES, WINDOWS = "quarantine/files.jsonl", "quarantine/windows.jsonl"
-"""What was not used: a row a file, a row a window."""
+"""What was not used: a row per file, a row per window."""
 
 
 def shard_name(site_id: str, index: int, total: int) -> str:
@@ -51,6 +51,25 @@ class SubjectEntry:
     n_windows: int
     recording_ids: tuple[str, ...]
     moments: Moments
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "site_id": self.site_id,
+            "n_windows": self.n_windows,
+            "recording_ids": list(self.recording_ids),
+            "moments": self.moments.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "SubjectEntry":
+        """Build an entry from `to_dict`'s output, also after a round trip through JSON."""
+        return cls(
+            site_id=fields["site_id"],
+            n_windows=fields["n_windows"],
+            recording_ids=tuple(fields["recording_ids"]),
+            moments=Moments.from_dict(fields["moments"]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +108,7 @@ def manifest_json(manifest: Manifest) -> str:
         "config_hash": manifest.config_hash,
         "code_version": manifest.code_version,
         "shards": [asdict(shard) for shard in manifest.shards],
-        "subjects": {name: _subject_to_dict(entry) for name, entry in sorted(manifest.subjects.items())},
+        "subjects": {name: entry.to_dict() for name, entry in sorted(manifest.subjects.items())},
         "counts": manifest.counts,
         "features": list(manifest.features),
         "salt_id": manifest.salt_id,
@@ -120,28 +139,10 @@ def read_manifest(shards_dir: Path) -> Manifest:
         config_hash=fields["config_hash"],
         code_version=fields["code_version"],
         shards=tuple(Shard(**shard) for shard in fields["shards"]),
-        subjects={name: _subject_from_dict(entry) for name, entry in fields["subjects"].items()},
+        subjects={name: SubjectEntry.from_dict(entry) for name, entry in fields["subjects"].items()},
         counts=fields["counts"],
         # Shard sets written before the names were have these columns.
         features=tuple(fields.get("features", FEATURES)),
         salt_id=fields.get("salt_id", ""),
         digest=hashlib.sha256(raw).hexdigest(),
-    )
-
-
-def _subject_to_dict(entry: SubjectEntry) -> dict[str, Any]:
-    return {
-        "site_id": entry.site_id,
-        "n_windows": entry.n_windows,
-        "recording_ids": list(entry.recording_ids),
-        "moments": entry.moments.to_dict(),
-    }
-
-
-def _subject_from_dict(fields: Mapping[str, Any]) -> SubjectEntry:
-    return SubjectEntry(
-        site_id=fields["site_id"],
-        n_windows=fields["n_windows"],
-        recording_ids=tuple(fields["recording_ids"]),
-        moments=Moments.from_dict(fields["moments"]),
     )

@@ -55,7 +55,7 @@ def write_set(folder: Path, sites: Mapping[str, Sequence[Iterable[Window]]], *, 
                 raise ValueError(f"{path} would hold no windows")
             shards.append(shard)
         subjects |= tally.subjects()
-        counts[site_id] = {"windows": sum(shard.n_windows for shard in shards[n_before:]), **tally.sums()}
+        counts[site_id] = {"windows": sum(shard.n_windows for shard in shards[n_before:]), **tally.sums().to_dict()}
     manifest = Manifest(
         modality=profile.signal,
         profile=profile.to_dict(),
