@@ -1,8 +1,9 @@
-"""Two more figures: lines with their intervals over a number, and a cloud of points."""
+"""Lines with their intervals over a number, and clouds of points."""
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
+from evaluation.report.drawing.figures import Figure
 from signals.pages.svg import INK, SHADES, WIDTH, line, number, svg, text, ticks
 
 Point = tuple[float, float, float | None, float | None]
@@ -13,15 +14,16 @@ _MARKS = ("circle", "square", "diamond", "triangle")
 def band_plot(
     curves: Mapping[str, Sequence[Point]],
     *,
+    name: str,
     title: str,
     x_label: str,
     names: Mapping[float, str] | None = None,
     reference: tuple[float, str] | None = None,
-) -> str:
+) -> Figure:
     """Return lines over x with their intervals shaded; `names` puts words at the x axis instead of numbers."""
     points = [point for curve in curves.values() for point in curve]
     if not points:
-        return f'<p class="note">{escape(title)}: undefined throughout.</p>'
+        return Figure(name=name, title=title, svg="", note="undefined throughout")
     values = [v for p in points for v in p[1:] if v is not None] + ([reference[0]] if reference else [])
     up, across = ticks(min(values), max(values)), sorted({p[0] for p in points})
     low_x, high_x = across[0], max(across[-1], across[0] + 1e-9)
@@ -51,14 +53,14 @@ def band_plot(
         y = at(low_x, reference[0])[1]
         parts.append(line(left, y, right, y, colour=INK, dash="3 3"))
         parts.append(text(right - 2, y - 5, reference[1], anchor="end", cls="over"))
-    for i, (name, curve) in enumerate(curves.items()):
-        parts.append(_curve(name, curve, SHADES[i % len(SHADES)], at))
+    for i, (label, curve) in enumerate(curves.items()):
+        parts.append(_curve(label, curve, SHADES[i % len(SHADES)], at))
         y = foot + 20 + 18 * i
         parts.append(
-            line(left, y - 4, left + 18, y - 4, colour=SHADES[i % len(SHADES)], width=3) + text(left + 24, y, name)
+            line(left, y - 4, left + 18, y - 4, colour=SHADES[i % len(SHADES)], width=3) + text(left + 24, y, label)
         )
     height = foot + 26 + 18 * len(curves)
-    return f"<figure><figcaption>{escape(title)}</figcaption>{svg(height, ''.join(parts), title)}</figure>"
+    return Figure(name=name, title=title, svg=svg(height, "".join(parts), title))
 
 
 def _curve(name: str, curve: Sequence[Point], colour: str, at: Callable[[float, float], tuple[float, float]]) -> str:
@@ -73,20 +75,20 @@ def _curve(name: str, curve: Sequence[Point], colour: str, at: Callable[[float, 
     if len(curve) < 20:
         for p in curve:
             x, y = at(p[0], p[1])
-            told = f"{name}, {p[0]:g}: {number(p[1], 3)}"
+            hover = f"{name}, {p[0]:g}: {number(p[1], 3)}"
             if p[2] is not None:
-                told += f" ({number(p[2], 3)} to {number(p[3], 3)})"
+                hover += f" ({number(p[2], 3)} to {number(p[3], 3)})"
             parts.append(
-                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"><title>{escape(told)}</title></circle>'
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"><title>{escape(hover)}</title></circle>'
             )
     return "".join(parts)
 
 
-def cloud_plot(points: Sequence[Sequence[float]], names: Sequence[str], *, title: str) -> str:
+def cloud_plot(points: Sequence[Sequence[float]], groups: Sequence[str], *, name: str, title: str) -> Figure:
     """Return points coloured, and shaped, by name; the legend counts them."""
     if not points:
-        return f'<p class="note">{escape(title)}: too few windows.</p>'
-    groups = sorted(set(names))
+        return Figure(name=name, title=title, svg="", note="too few windows")
+    known = sorted(set(groups))
     left, top, width, height = 8.0, 8.0, WIDTH - 16.0, 300.0
     spans = [(min(p[k] for p in points), max(p[k] for p in points)) for k in (0, 1)]
 
@@ -95,17 +97,17 @@ def cloud_plot(points: Sequence[Sequence[float]], names: Sequence[str], *, title
         return left + 6 + x * (width - 12), top + 6 + (1 - y) * (height - 12)
 
     parts = [f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="#d5dbdf"/>']
-    for point, name in zip(points, names, strict=True):
-        parts.append(_mark(*at(point), groups.index(name)))
+    for point, group in zip(points, groups, strict=True):
+        parts.append(_mark(*at(point), known.index(group)))
     x, y = left, top + height + 22
-    for i, name in enumerate(groups):
-        words = f"{name or 'no label'} ({sum(n == name for n in names)})"
+    for i, group in enumerate(known):
+        words = f"{group or 'no label'} ({sum(g == group for g in groups)})"
         reach = 26 + 7.2 * len(words)
         if x + reach > WIDTH and x > left:
             x, y = left, y + 20
         parts.append(_mark(x + 7, y - 4, i) + text(x + 16, y, words))
         x += reach
-    return f"<figure><figcaption>{escape(title)}</figcaption>{svg(y + 10, ''.join(parts), title)}</figure>"
+    return Figure(name=name, title=title, svg=svg(y + 10, "".join(parts), title))
 
 
 def _mark(x: float, y: float, kind: int) -> str:
