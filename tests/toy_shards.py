@@ -9,6 +9,7 @@ import pytest
 
 from signals.description.features import features
 from signals.modality import EEG_1020
+from signals.shards.index import ShardIndex, index_name, index_row, write_index
 from signals.shards.manifest import COMPLETED, MANIFEST, Manifest, Shard, SubjectEntry, manifest_json
 from signals.shards.moments import Moments
 from signals.shards.records import encode_window
@@ -77,8 +78,12 @@ def write_toy_shards(
     window_s: float = 10.0,
     votes: bool = True,
     spectrogram: bool = False,
+    indexed: bool = True,
 ) -> Path:
-    """Write n_sites x n_subjects x n_windows windows, one shard a subject, and return the folder."""
+    """Write n_sites x n_subjects x n_windows windows, one shard per subject, and return the folder.
+
+    Without `indexed`, the set is as those were that knew no indexes.
+    """
     shards, subjects, count = [], {}, 0
     for site_number in range(n_sites):
         site = f"site{site_number}"
@@ -96,7 +101,16 @@ def write_toy_shards(
                 count += 1
             path = f"site={site}/{subject}.tfrecord.snappy"
             info = write_shard(folder / path, [encode_window(w) for w in windows])
-            shards.append(Shard(path=path, site_id=site, n_windows=n_windows, n_bytes=info.n_bytes, sha256=info.sha256))
+            index = None
+            if indexed:
+                with (folder / index_name(path)).open("wb") as file:
+                    digest = write_index(file, map(index_row, windows, info.places))
+                index = ShardIndex(path=index_name(path), sha256=digest)
+            shards.append(
+                Shard(
+                    path=path, site_id=site, n_windows=n_windows, n_bytes=info.n_bytes, sha256=info.sha256, index=index
+                )
+            )  # fmt: skip
             subjects[subject] = SubjectEntry(
                 site_id=site, n_windows=n_windows, recording_ids=(f"rec-{subject}",),
                 moments=Moments.of(np.concatenate([w.data for w in windows], axis=1)),
