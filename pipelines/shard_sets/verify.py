@@ -80,7 +80,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def _check_files(shards_dir: Path, manifest: Manifest) -> None:
     beside = KNOWN_FILES if manifest.has_accounting else (MANIFEST, COMPLETED)
-    expected = {*beside, *(shard.path for shard in manifest.shards)}
+    expected = {
+        *beside,
+        *(shard.path for shard in manifest.shards),
+        *(shard.index.path for shard in manifest.shards if shard.index),
+    }
     present = {path.relative_to(shards_dir).as_posix() for path in shards_dir.rglob("*") if not path.is_dir()}
     for name in sorted(expected - present):
         raise Problem(f"{shards_dir / name} is missing")

@@ -93,7 +93,8 @@ def _write(output: str, site_id: str, name: str, blocks: list[Block]) -> ShardRe
     tally, rejected = Tally(), list[Rejected]()
     path = storage.join(output, name)
     with one_thread(), storage.create(path) as file:
-        shard = write_windows(file, _windows(output, blocks, rejected), path=name, site_id=site_id, tally=tally)
+        written = write_windows(file, _windows(output, blocks, rejected), path=name, site_id=site_id, tally=tally)
+    shard = written.shard if written else None
     if shard is None:
         storage.delete(path)  # the finish closes the gap in the numbers
     if rejected:

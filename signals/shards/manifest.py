@@ -1,7 +1,8 @@
 """The manifest of a shard set: what is in it, where it came from, and the statistics that loaders normalise with.
 
-Layout of a shard set: DIR/site=<id>/*.tfrecord.snappy, DIR/manifest.json, DIR/recordings.jsonl, DIR/quarantine/*.jsonl,
-DIR/run.json and DIR/report.html for people and, last, DIR/_COMPLETED. Paths of files stand in none of them.
+Layout of a shard set: DIR/site=<id>/*.tfrecord.snappy with an *.index.parquet beside each, DIR/manifest.json,
+DIR/recordings.jsonl, DIR/quarantine/*.jsonl, DIR/run.json and DIR/report.html for people and, last, DIR/_COMPLETED.
+Paths of files stand in none of them.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from typing import Any
 
 from signals.description.features import FEATURES
 from signals.modality import Modality
+from signals.shards.index import ShardIndex
 from signals.shards.moments import Moments
 
 SCHEMA_VERSION = 1
@@ -41,6 +43,8 @@ class Shard:
     n_windows: int
     n_bytes: int
     sha256: str
+    index: ShardIndex | None = None
+    """A row per window (`signals.shards.index`); None in sets that were written without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +111,7 @@ def manifest_json(manifest: Manifest) -> str:
         "profile": manifest.profile,
         "config_hash": manifest.config_hash,
         "code_version": manifest.code_version,
-        "shards": [asdict(shard) for shard in manifest.shards],
+        "shards": [_shard_to_dict(shard) for shard in manifest.shards],
         "subjects": {name: entry.to_dict() for name, entry in sorted(manifest.subjects.items())},
         "counts": manifest.counts,
         "features": list(manifest.features),
@@ -138,7 +142,7 @@ def read_manifest(shards_dir: Path) -> Manifest:
         profile=fields["profile"],
         config_hash=fields["config_hash"],
         code_version=fields["code_version"],
-        shards=tuple(Shard(**shard) for shard in fields["shards"]),
+        shards=tuple(_shard_from_dict(shard) for shard in fields["shards"]),
         subjects={name: SubjectEntry.from_dict(entry) for name, entry in fields["subjects"].items()},
         counts=fields["counts"],
         # Shard sets written before the names were have these columns.
@@ -146,3 +150,15 @@ def read_manifest(shards_dir: Path) -> Manifest:
         salt_id=fields.get("salt_id", ""),
         digest=hashlib.sha256(raw).hexdigest(),
     )
+
+
+def _shard_to_dict(shard: Shard) -> dict[str, Any]:
+    written = asdict(shard)
+    if shard.index is None:
+        del written["index"]  # a set without indexes keeps the bytes of its manifest
+    return written
+
+
+def _shard_from_dict(fields: Mapping[str, Any]) -> Shard:
+    index = fields.get("index")
+    return Shard(**{**fields, "index": None if index is None else ShardIndex(**index)})
