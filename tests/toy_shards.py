@@ -76,8 +76,12 @@ def write_toy_shards(
     window_s: float = 10.0,
     votes: bool = True,
     spectrogram: bool = False,
+    indexed: bool = True,
 ) -> Path:
-    """Write n_sites x n_subjects x n_windows windows, one shard a subject, and return the folder."""
+    """Write n_sites x n_subjects x n_windows windows, one shard per subject, and return the folder.
+
+    Without `indexed`, the set is as those were that knew no indexes.
+    """
     labels = itertools.cycle(SIX_CLASS.classes)
 
     def windows(site_number: int, subject_number: int) -> Iterator[Window]:
@@ -91,7 +95,7 @@ def write_toy_shards(
             yield window if votes else replace(window, votes=())
 
     sites = {f"site{site}": [windows(site, subject) for subject in range(n_subjects)] for site in range(n_sites)}
-    write_set(folder, sites, profile=PROFILE)
+    write_set(folder, sites, profile=PROFILE, indexed=indexed)
     return folder
 
 

@@ -27,6 +27,7 @@ from signals.conditioning.filters import bandpass, effective_band
 from signals.modality import EEG_1020
 from signals.montage.montage import find_electrodes, harmoniser
 from signals.readers.registry import open_recording
+from signals.windows.native import read_native
 from signals.windows.plan import plan_recording
 from signals.windows.prepare import prepare_recording
 from signals.windows.profiles import PRETRAIN
@@ -59,12 +60,10 @@ def conditioned(path: Path) -> Iterator[np.ndarray]:
         harmoniser=fit, native_sfreq=sfreq, sfreq=EEG_1020.sfreq, mains_hz=MAINS_HZ, offsets=(0.0,) * len(found.picks),
         band=effective_band(0.5, PRETRAIN.h_freq, native_sfreq=sfreq, sfreq=EEG_1020.sfreq),
     )  # fmt: skip
-    n_native = recording.n_times(picks[0])
-    n_out, n_block = chain.n_times(n_native), int(BLOCK_S * EEG_1020.sfreq)
+    n_out, n_block = chain.n_times(recording.n_times(picks[0])), int(BLOCK_S * EEG_1020.sfreq)
     for start in range(0, n_out, n_block):
-        yield chain.block(
-            lambda a, b: recording.read(picks, start=a, stop=b), n_native, start, min(start + n_block, n_out)
-        )[0]
+        stop = min(start + n_block, n_out)
+        yield chain.condition(read_native(recording, picks, chain, segment=0, start=start, stop=stop), start, stop).x
 
 
 def ours(path: Path) -> int:
@@ -170,7 +169,7 @@ def pipeline(output: Path, inputs: list[Path], *options: str) -> tuple[float, fl
 def workers(output: Path, rounds: int) -> None:
     """The whole pipeline on 12 h with one process and with two."""
     inputs = [recordings(output, 3, 32, 256, seed=seed) for seed in range(4)]
-    two = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    two = ("--direct_num_workers=2",)
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(max(1, rounds // 2)):
         for n, options in ((1, ()), (2, two)):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from signals.conditioning.filters import GUARD, bandpass
+from signals.description.robust import robust_z
 from signals.montage.montage import spline_matrix
 from signals.spectrograms import welch
 
@@ -185,12 +186,6 @@ def _share(flags: Sequence[np.ndarray]) -> np.ndarray:
 
 def _mad(x: np.ndarray) -> np.ndarray:
     return 1.4826 * np.median(np.abs(x), axis=-1)
-
-
-def robust_z(values: np.ndarray, *, least: float) -> np.ndarray:
-    """Return (value - median) / max(1.4826 MAD, least), shape (n_chans,)."""
-    centred = values - np.median(values)
-    return np.asarray(centred / max(float(1.4826 * np.median(np.abs(centred))), least))
 
 
 def noise_share(x: np.ndarray, sfreq: float) -> np.ndarray:

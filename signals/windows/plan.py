@@ -7,7 +7,6 @@ profile is refused here, with a reason code.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from signals.montage.references import UndefinedReferenceError
 from signals.recording.recording import Recording, UnreadableError
 from signals.window import ABSENT, MEASURED
 from signals.windows.ica import FIT_BAND, Removal, find_removal
+from signals.windows.native import read_native
 from signals.windows.profiles import Profile
 from signals.windows.sensors import SensorPlan, choose_channels, sensor_band
 
@@ -78,6 +78,16 @@ class RecordingPlan:
         return self.source_sha256[:16]
 
     @property
+    def n_window(self) -> int:
+        """Samples of a window at the modality's rate."""
+        return round(self.profile.window_s * self.profile.signal.sfreq)
+
+    @property
+    def used_picks(self) -> tuple[int, ...]:
+        """The channels that the chain reads, in the harmoniser's order."""
+        return tuple(self.picks[i] for i in self.conditioner.harmoniser.used)
+
+    @property
     def conditioner(self) -> Conditioner:
         """The chain for this recording."""
         return Conditioner(
@@ -88,6 +98,16 @@ class RecordingPlan:
             mains_hz=self.mains_hz,
             offsets=self.offsets,
             antialias_db=self.profile.antialias_db,
+        )
+
+    @property
+    def sensor_conditioners(self) -> tuple[Conditioner, ...]:
+        """The chain of each of `sensors`."""
+        return tuple(
+            sensor.conditioner(
+                sfreq=self.profile.signal.sfreq, mains_hz=self.mains_hz, antialias_db=self.profile.antialias_db
+            )
+            for sensor in self.sensors
         )
 
 
@@ -242,23 +262,17 @@ def _with_removal(recording: Recording, plan: RecordingPlan) -> RecordingPlan:
 def _excerpt(recording: Recording, plan: RecordingPlan) -> np.ndarray:
     """Return pieces spread evenly over a recording, conditioned, joined, shape (n_chans, n_times)."""
     conditioner, sfreq = plan.conditioner, plan.profile.signal.sfreq
-    picks = [plan.picks[i] for i in conditioner.harmoniser.used]
-    natives = [recording.n_times(plan.picks[0], segment) for segment in range(len(recording.segments))]
-    lengths = [conditioner.n_times(native) for native in natives]
+    lengths = [conditioner.n_times(recording.n_times(plan.picks[0], s)) for s in range(len(recording.segments))]
     n_pieces, n_piece = _EXCERPT[0], round(_EXCERPT[1] * sfreq)
     if sum(lengths) <= n_pieces * n_piece:
-        wanted = [(segment, 0, length) for segment, length in enumerate(lengths) if length > 0]
+        ranges = [(segment, 0, length) for segment, length in enumerate(lengths) if length > 0]
     else:
-        wanted = [_piece(lengths, (i + 0.5) / n_pieces, n_piece) for i in range(n_pieces)]
+        ranges = [_piece(lengths, (i + 0.5) / n_pieces, n_piece) for i in range(n_pieces)]
     pieces = []
-    for segment, start, stop in wanted:
-        read = partial(_read_range, recording, picks, segment)
-        pieces.append(conditioner.block(read, natives[segment], start, stop)[0])
+    for segment, start, stop in ranges:
+        native = read_native(recording, plan.used_picks, conditioner, segment=segment, start=start, stop=stop)
+        pieces.append(conditioner.condition(native, start, stop).x)
     return np.concatenate(pieces, axis=1)
-
-
-def _read_range(recording: Recording, picks: Sequence[int], segment: int, start: int, stop: int) -> np.ndarray:
-    return recording.read(picks, segment=segment, start=start, stop=stop)
 
 
 def _piece(lengths: Sequence[int], share: float, n_piece: int) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import find_peaks, resample_poly
 
-from signals.conditioning.conditioning import Conditioner
+from signals.conditioning.conditioning import Conditioner, Native
 from signals.conditioning.filters import antialias_taps, bandpass, reflect
 from signals.modality import EEG_1020
 from signals.montage.montage import Derivation, harmoniser
@@ -31,9 +31,16 @@ def conditioner(sfreq, *, reference="source", mains_hz=None, offset=0.0):
     )
 
 
+def stretch(chain, x, start, stop):
+    """Samples [start, stop) and where they are missing, of a segment x."""
+    first, last = chain.span(start, stop, x.shape[1])
+    signal = chain.condition(Native(x=x[:, first:last], first=first, n_segment=x.shape[1]), start, stop)
+    assert signal.start == start
+    return signal.x, signal.missing
+
+
 def whole(chain, x):
-    n_native = x.shape[1]
-    return chain.block(lambda a, b: x[:, a:b], n_native, 0, chain.n_times(n_native))
+    return stretch(chain, x, 0, chain.n_times(x.shape[1]))
 
 
 @given(
@@ -51,23 +58,19 @@ def test_blocks_equal_the_whole(sfreq, seconds, cuts, offset):
     chain = conditioner(sfreq, reference="average", mains_hz=50.0, offset=offset)
     at_once, _ = whole(chain, x)
     edges = [0, *sorted(round(cut * at_once.shape[1]) for cut in cuts), at_once.shape[1]]
-    read = lambda a, b: x[:, a:b]  # noqa: E731
-    pieces = [chain.block(read, x.shape[1], a, b)[0] for a, b in itertools.pairwise(edges) if b > a]
+    pieces = [stretch(chain, x, a, b)[0] for a, b in itertools.pairwise(edges) if b > a]
     assert np.abs(np.concatenate(pieces, axis=1) - at_once).max() < 1e-5 * np.abs(x).max()
 
 
-def test_a_block_reads_only_its_halo():
-    ranges = []
-
-    def read(a, b):
-        ranges.append((a, b))
-        return np.zeros((19, b - a), dtype=np.float32)
-
-    conditioner(250.0).block(read, 250 * 3600, 256 * 600, 256 * 660)
-    ((first, last),) = ranges
+def test_a_stretch_needs_only_its_halo():
+    chain = conditioner(250.0)
+    first, last = chain.span(256 * 600, 256 * 660, 250 * 3600)
     # 60 s and, on either side, half of a 6.6-s FIR, 0.26 s of anti-alias filter and less than a step of 0.5 s.
     assert last - first < 250 * (60 + 2 * 4.06)
     assert first < 250 * 600 < 250 * 660 < last
+    short = Native(x=np.zeros((19, last - first - 1), np.float32), first=first, n_segment=250 * 3600)
+    with pytest.raises(ValueError, match="are not the span"):
+        chain.condition(short, 256 * 600, 256 * 660)
 
 
 def test_chain_is_resampling_then_band_pass():
@@ -94,7 +97,7 @@ def test_channels_are_combined_before_or_after_alike(n_extra):
     chain = Conditioner(
         harmoniser=fit, native_sfreq=250.0, sfreq=256.0, band=(0.5, 50.0), mains_hz=None, offsets=offsets
     )
-    y, _ = chain.block(lambda a, b: x[fit.used][:, a:b], x.shape[1], 0, chain.n_times(x.shape[1]))
+    y, _ = whole(chain, x[fit.used])
     mixed = (fit.matrix.astype(np.float64) @ (x - np.array(offsets)[:, None])).astype(np.float32)
     reference, _ = whole(conditioner(250.0), mixed)
     assert np.abs(y - reference).max() < 1e-5 * np.abs(x).max()
