@@ -25,11 +25,11 @@ def splines(folder: Path) -> None:
     dense, sparse = [], []
     for path in paths:
         recording = open_recording(str(path))
-        found = find_electrodes(recording.ch_names, recording.sensor_types)
-        sfreq = recording.sfreqs[found.picks[0]]
-        x = recording.read(found.picks, stop=int(min(60.0, recording.duration_s) * sfreq)).astype(np.float64)
+        electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
+        sfreq = recording.sfreqs[electrodes.picks[0]]
+        x = recording.read(electrodes.picks, stop=int(min(60.0, recording.duration_s) * sfreq)).astype(np.float64)
         x = bandpass(x - x.mean(axis=0), sfreq, l_freq=1.0, h_freq=40.0)
-        names = [derivation.anode for derivation in found.derivations]
+        names = [derivation.anode for derivation in electrodes.derivations]
         dense.append(_left_out(x, names, names))
         sparse.append(_left_out(x, names, list(EEG_1020.ch_names)))
     dense_error, dense_r = np.median(dense, axis=0).T
@@ -47,8 +47,8 @@ def _left_out(x: np.ndarray, names: list[str], sources: list[str]) -> np.ndarray
     """Return (relative error, correlation) of each of the modality's electrodes, shape (n_chans, 2)."""
     rows = []
     for target in EEG_1020.ch_names:
-        kept = [name for name in sources if name != target]
-        weights = spline_matrix(electrode_positions(kept), electrode_positions([target]))
-        guess, truth = (weights @ x[[names.index(name) for name in kept]])[0], x[names.index(target)]
+        others = [name for name in sources if name != target]
+        weights = spline_matrix(electrode_positions(others), electrode_positions([target]))
+        guess, truth = (weights @ x[[names.index(name) for name in others]])[0], x[names.index(target)]
         rows.append((np.std(truth - guess) / np.std(truth), np.corrcoef(truth, guess)[0, 1]))
     return np.array(rows)
