@@ -8,7 +8,7 @@ from signals.conditioning.cleaning import BASELINE_HZ, Cleaning, clean_window, c
 from signals.conditioning.filters import bandpass
 from signals.modality import EEG_1020
 from signals.window import ABSENT, INTERPOLATED, MEASURED
-from synthetic.patterns.patterns import discharge
+from synthetic.patterns.waves import discharge
 from synthetic.subject.sources import SOURCES, field, mixing, near
 
 SFREQ, NAMES = 256.0, EEG_1020.ch_names

@@ -1,4 +1,4 @@
-"""Periodic discharges, rhythmic delta and seizures, as maps on the scalp times waves.
+"""The patterns of one subject in textbook form: periodic discharges, rhythmic delta and seizures.
 
 Terms and limits follow Hirsch et al., American Clinical Neurophysiology Society's Standardized Critical Care EEG
 Terminology: 2021 Version, J Clin Neurophysiol 38:1-29: periodic discharges repeat at nearly regular intervals, each
@@ -6,78 +6,57 @@ shorter than 0.5 s; rhythmic delta is a uniform rhythm of 0.5 to 4 Hz without an
 electrographic seizure is faster than 2.5 Hz, or evolves in frequency, form or place.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from synthetic.patterns.pattern import Pattern, check_patterned
+from synthetic.patterns.waves import discharge, gate, pointed, rhythm_phase
+from synthetic.subject.grid import Grid
 from synthetic.subject.sources import SOURCES, near, slow_noise
 from synthetic.subject.sources import field as scalp_field
 from synthetic.subject.subjects import Subject
 from synthetic.subject.truth import Event
 
-# Lobes of one discharge: (centre s, standard deviation s, height); the first sharp lobe peaks at 0.
-_MORPHOLOGIES: dict[str, tuple[tuple[float, float, float], ...]] = {
-    "sharp": ((0.0, 0.028, 1.0), (0.10, 0.050, -0.45)),
-    "blunt": ((0.0, 0.055, 1.0), (0.16, 0.060, -0.25)),
-    "spike-wave": ((0.0, 0.014, 1.0), (0.035, 0.012, -0.3), (0.17, 0.060, 0.7)),
-    "polyspike": ((0.0, 0.012, 1.0), (0.045, 0.012, 0.8), (0.09, 0.014, 0.6), (0.19, 0.050, -0.5)),
-    "triphasic": ((-0.10, 0.032, 0.45), (0.0, 0.045, -1.0), (0.16, 0.070, 0.55)),
-}
 _LATERAL = ("sharp", "blunt", "spike-wave", "polyspike")
 _GENERALISED = ("sharp", "blunt", "spike-wave", "triphasic", "triphasic")
+_FADE_S = 0.7
 
 
 @dataclass(frozen=True)
-class Pattern:
-    """A pattern of one segment before it is laid on the background."""
+class Clinical:
+    """The patterns of one subject."""
 
-    data: np.ndarray = field(repr=False)
-    """float32, shape (n_chans, n_times); the largest value on the scalp is about 1."""
-    variant: str
-    span_s: tuple[float, float]
-    rate_hz: tuple[float, float]
-    lateral: bool
-    events: tuple[Event, ...]
+    subject: Subject
 
-
-@dataclass(frozen=True)
-class _Grid:
-    """Electrodes and clock of a segment."""
-
-    positions: np.ndarray
-    n_times: int
-    sfreq: float
-
-    @property
-    def t(self) -> np.ndarray:
-        return np.arange(self.n_times) / self.sfreq
-
-
-def draw_pattern(
-    rng: np.random.Generator, label: str, *, subject: Subject, positions: np.ndarray, n_times: int, sfreq: float
-) -> Pattern:
-    """Return a pattern of class `label` (Seizure, LPD, GPD, LRDA or GRDA) that covers at least the segment's middle."""
-    grid = _Grid(positions, n_times, sfreq)
-    if label in ("LPD", "GPD"):
-        return _periodic(rng, grid, subject, lateral=label == "LPD")
-    if label in ("LRDA", "GRDA"):
-        return _rhythmic(rng, grid, subject, lateral=label == "LRDA")
-    if label == "Seizure":
+    def draw(self, rng: np.random.Generator, label: str, grid: Grid) -> Pattern:
+        """Return a pattern of a class; it covers at least the segment's middle 14 s."""
+        check_patterned(label)
+        subject = self.subject
+        if label in ("LPD", "GPD"):
+            return _periodic(rng, grid, subject, lateral=label == "LPD")
+        if label in ("LRDA", "GRDA"):
+            return _rhythmic(rng, grid, subject, lateral=label == "LRDA")
         return _generalised_seizure(rng, grid) if rng.random() < 0.3 else _focal_seizure(rng, grid, subject)
-    raise ValueError(f"no pattern of class {label!r}; one of Seizure, LPD, GPD, LRDA, GRDA")
 
 
-def discharge(morphology: str, sfreq: float, *, stretch: float = 1.0) -> np.ndarray:
-    """Return one discharge, largest value 1, shape (n,); its sharp peak lies at n // 2."""
-    half = int(0.45 * sfreq)
-    t = np.arange(-half, half + 1) / sfreq / stretch
-    wave = sum(
-        height * np.exp(-0.5 * ((t - centre) / width) ** 2) for centre, width, height in _MORPHOLOGIES[morphology]
-    )
-    return np.asarray(wave) / np.max(np.abs(wave))
+def _pattern(
+    data: ArrayLike,
+    variant: str,
+    span_s: tuple[float, float],
+    rate_hz: tuple[float, float],
+    events: tuple[Event, ...],
+    *,
+    lateral: bool,
+) -> Pattern:
+    return Pattern(
+        data=np.asarray(data, np.float32), variant=variant, span_s=span_s, rate_hz=rate_hz, lateral=lateral,
+        events=events,
+    )  # fmt: skip
 
 
-def _span(rng: np.random.Generator, grid: _Grid, *, whole: float = 0.6) -> tuple[float, float]:
+def _span(rng: np.random.Generator, grid: Grid, *, whole: float = 0.6) -> tuple[float, float]:
     """Return the pattern's start and stop: the whole segment, or a run that covers the middle 14 s."""
     length = grid.n_times / grid.sfreq
     if rng.random() < whole:
@@ -86,15 +65,7 @@ def _span(rng: np.random.Generator, grid: _Grid, *, whole: float = 0.6) -> tuple
     return float(rng.uniform(0, reach)), float(length - rng.uniform(0, reach))
 
 
-def _gate(grid: _Grid, span: tuple[float, float], fade_s: float = 0.7) -> np.ndarray:
-    """Return 1 inside the span and 0 outside with soft edges, none at the segment's own edges, shape (n_times,)."""
-    start, stop = span
-    rise = np.ones(grid.n_times) if start <= 0 else np.clip((grid.t - start) / fade_s, 0, 1)
-    fall = np.ones(grid.n_times) if stop >= grid.n_times / grid.sfreq else np.clip((stop - grid.t) / fade_s, 0, 1)
-    return rise * fall
-
-
-def _lateral_maps(rng: np.random.Generator, grid: _Grid, subject: Subject) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _lateral_maps(rng: np.random.Generator, grid: Grid, subject: Subject) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return maps of the focus, of a wider patch around it, and of its mirror image; each shape (n_chans,)."""
     focus = np.array(subject.focus) + rng.normal(0, 0.06, 3)
     width = float(rng.uniform(0.2, 0.5))
@@ -108,7 +79,7 @@ def _lateral_maps(rng: np.random.Generator, grid: _Grid, subject: Subject) -> tu
     )
 
 
-def _generalised_maps(rng: np.random.Generator, grid: _Grid, *, frontal: float) -> tuple[np.ndarray, np.ndarray, str]:
+def _generalised_maps(rng: np.random.Generator, grid: Grid, *, frontal: float) -> tuple[np.ndarray, np.ndarray, str]:
     """Return maps of a front and a back patch, both across the midline, and which of them leads."""
     lean = 1 + rng.normal(0, 0.04) * SOURCES[:, 0]
     front = near(SOURCES, np.array([0.0, rng.uniform(0.45, 0.85), 0.6]), float(rng.uniform(0.6, 0.9))) * lean
@@ -119,7 +90,7 @@ def _generalised_maps(rng: np.random.Generator, grid: _Grid, *, frontal: float) 
     return share[0] * scalp_field(grid.positions, front), share[1] * scalp_field(grid.positions, back), leads
 
 
-def _train(grid: _Grid, times_s: np.ndarray, heights: np.ndarray, wave: np.ndarray) -> np.ndarray:
+def _train(grid: Grid, times_s: np.ndarray, heights: np.ndarray, wave: np.ndarray) -> np.ndarray:
     """Return discharges of the given heights with their sharp peaks at the given times, shape (n_times,)."""
     half = wave.size // 2
     out = np.zeros(grid.n_times + 2 * wave.size)
@@ -130,7 +101,7 @@ def _train(grid: _Grid, times_s: np.ndarray, heights: np.ndarray, wave: np.ndarr
     return out[wave.size : wave.size + grid.n_times]
 
 
-def _periodic(rng: np.random.Generator, grid: _Grid, subject: Subject, *, lateral: bool) -> Pattern:
+def _periodic(rng: np.random.Generator, grid: Grid, subject: Subject, *, lateral: bool) -> Pattern:
     rate = float(np.clip(subject.rate_hz * rng.lognormal(0, 0.15), 0.4, 2.5))
     jitter = float(rng.uniform(0.02, 0.12))
     span = _span(rng, grid)
@@ -154,10 +125,10 @@ def _periodic(rng: np.random.Generator, grid: _Grid, subject: Subject, *, latera
     data = sum(np.outer(m, gain * _train(grid, times + lag, heights, wave)) for m, lag, gain in parts)
     data = data + _plus(rng, grid, parts[0][0], _train(grid, times, heights, np.hanning(int(0.4 * grid.sfreq) | 1)))
     events = tuple(Event("discharge", float(at), 0.3 * stretch) for at in times)
-    return Pattern(np.asarray(data, np.float32), morphology, span, (rate, rate), lateral, events)
+    return _pattern(data, morphology, span, (rate, rate), events, lateral=lateral)
 
 
-def _plus(rng: np.random.Generator, grid: _Grid, scalp: np.ndarray, envelope: np.ndarray) -> np.ndarray:
+def _plus(rng: np.random.Generator, grid: Grid, scalp: np.ndarray, envelope: np.ndarray) -> np.ndarray:
     """Return the "+F" of a fifth of the patterns, fast activity that rides on the discharges, else zeros."""
     height = float(rng.uniform(0.1, 0.3)) if rng.random() < 0.2 else 0.0
     tone = np.sin(
@@ -166,14 +137,13 @@ def _plus(rng: np.random.Generator, grid: _Grid, scalp: np.ndarray, envelope: np
     return np.outer(scalp, height * envelope * tone)
 
 
-def _rhythmic(rng: np.random.Generator, grid: _Grid, subject: Subject, *, lateral: bool) -> Pattern:
+def _rhythmic(rng: np.random.Generator, grid: Grid, subject: Subject, *, lateral: bool) -> Pattern:
     rate = float(np.clip(subject.rhythm_hz * rng.lognormal(0, 0.12), 0.5, 3.8))
     span = _span(rng, grid)
-    wobble = 1 + rng.uniform(0.02, 0.07) * slow_noise(rng, 1, grid.n_times, grid.sfreq, cutoff_hz=0.2)[0]
-    phase = 2 * np.pi * np.cumsum(rate * wobble) / grid.sfreq + rng.uniform(0, 2 * np.pi)
+    phase = rhythm_phase(rng, rate, grid, wobble=float(rng.uniform(0.02, 0.07)), cutoff_hz=0.2)
     swell = np.exp(rng.uniform(0.05, 0.3) * slow_noise(rng, 1, grid.n_times, grid.sfreq, cutoff_hz=0.25)[0])
     skew, turn = float(rng.uniform(0, 0.3)), float(rng.uniform(0, 2 * np.pi))
-    envelope = swell * _gate(grid, span)
+    envelope = swell * gate(span, grid, fade_s=_FADE_S)
 
     def wave(lag_s: float) -> np.ndarray:
         late = phase - 2 * np.pi * rate * lag_s
@@ -188,22 +158,17 @@ def _rhythmic(rng: np.random.Generator, grid: _Grid, subject: Subject, *, latera
         parts = [(front, 0.0), (back, rng.uniform(0, 0.04))]
     data = sum(np.outer(m, wave(lag)) for m, lag in parts)
     events = (Event("rhythm", span[0], span[1] - span[0]),)
-    return Pattern(np.asarray(data, np.float32), leads, span, (rate, rate), lateral, events)
+    return _pattern(data, leads, span, (rate, rate), events, lateral=lateral)
 
 
-def _seizure_span(rng: np.random.Generator, grid: _Grid) -> tuple[float, float]:
+def _seizure_span(rng: np.random.Generator, grid: Grid) -> tuple[float, float]:
     """Return a seizure's start and stop: under way before the middle 10 s, over after them, or not yet over."""
     length = grid.n_times / grid.sfreq
     start = float(rng.uniform(0.0, max(length / 2 - 7, 0.0)))
     return start, length if rng.random() < 0.5 else float(rng.uniform(min(length / 2 + 7, length), length))
 
 
-def _ictal_wave(phase: np.ndarray, sharpness: float) -> np.ndarray:
-    """Return a rhythm of pointed waves, one a turn of phase: a wrapped bump without its mean, height about 1."""
-    return (np.exp(sharpness * (np.cos(phase) - 1)) - np.exp(-sharpness) * np.i0(sharpness)) * 1.3
-
-
-def _focal_seizure(rng: np.random.Generator, grid: _Grid, subject: Subject) -> Pattern:
+def _focal_seizure(rng: np.random.Generator, grid: Grid, subject: Subject) -> Pattern:
     """Return a rhythm that evolves: its frequency glides over seconds, its height grows, it spreads from the focus."""
     span = _seizure_span(rng, grid)
     first, last = (
@@ -214,19 +179,20 @@ def _focal_seizure(rng: np.random.Generator, grid: _Grid, subject: Subject) -> P
     rate = rate * (1 + 0.04 * slow_noise(rng, 1, grid.n_times, grid.sfreq, cutoff_hz=0.3)[0])
     phase = 2 * np.pi * np.cumsum(rate) / grid.sfreq
     height = np.interp(progress, [0, rng.uniform(0.3, 0.6), 1], [rng.uniform(0.15, 0.4), 0.85, 1.0])
-    height = height * np.exp(0.15 * slow_noise(rng, 1, grid.n_times, grid.sfreq, cutoff_hz=0.5)[0]) * _gate(grid, span)
+    height = height * np.exp(0.15 * slow_noise(rng, 1, grid.n_times, grid.sfreq, cutoff_hz=0.5)[0])
+    height = height * gate(span, grid, fade_s=_FADE_S)
     own, wide, mirror = _lateral_maps(rng, grid, subject)
     spread = np.interp(progress, [0.2, 0.7], [0, rng.uniform(0.3, 0.9)])
     cross = np.interp(progress, [0.4, 0.9], [0, rng.uniform(0, 0.5)])
     sharpness = float(rng.uniform(0.8, 4))
-    near_wave, far_wave = -_ictal_wave(phase, sharpness), -_ictal_wave(phase - rng.uniform(0.3, 1.2), sharpness)
+    near_wave, far_wave = -1.3 * pointed(phase, sharpness), -1.3 * pointed(phase - rng.uniform(0.3, 1.2), sharpness)
     data = np.outer(own, height * near_wave) + np.outer(wide, height * spread * near_wave)
     data = data + np.outer(mirror, height * cross * far_wave)
     events = (Event("seizure", span[0], span[1] - span[0]),)
-    return Pattern(np.asarray(data, np.float32), "focal", span, (float(first), float(last)), True, events)
+    return _pattern(data, "focal", span, (float(first), float(last)), events, lateral=True)
 
 
-def _generalised_seizure(rng: np.random.Generator, grid: _Grid) -> Pattern:
+def _generalised_seizure(rng: np.random.Generator, grid: Grid) -> Pattern:
     """Return generalised spike-and-wave that slows down a little, 4 to 2.6 Hz."""
     span = _seizure_span(rng, grid)
     first, last = float(rng.uniform(3.1, 4.2)), float(rng.uniform(2.6, 3.0))
@@ -239,4 +205,4 @@ def _generalised_seizure(rng: np.random.Generator, grid: _Grid) -> Pattern:
     front, back, _ = _generalised_maps(rng, grid, frontal=0.9)
     data = np.outer(front + back, _train(grid, turns / grid.sfreq, heights, wave))
     events = (Event("seizure", span[0], span[1] - span[0]),)
-    return Pattern(np.asarray(data, np.float32), "spike-and-wave", span, (first, last), False, events)
+    return _pattern(data, "spike-and-wave", span, (first, last), events, lateral=False)

@@ -7,7 +7,7 @@ from scipy import signal
 
 from signals.modality import EEG_1020
 from signals.tasks import SIX_CLASS
-from synthetic.segments.segments import segment
+from synthetic.segments.clinical import segment
 from synthetic.subject.subjects import Subject, draw_subject
 
 CH = EEG_1020.ch_names
@@ -25,12 +25,10 @@ def plain_subject(seed: int = 0, **changes: object) -> Subject:
 
 def make(label: str, seed: int, **changes: object):
     rng = np.random.default_rng(seed)
-    data, votes, truth = segment(
-        rng, label=label, duration_s=50, sfreq=SFREQ, ch_names=CH, subject=plain_subject(seed, **changes)
-    )
-    bad = {name for kind in ("flat", "noisy", "pop") for event in truth.of(kind) for name in event.ch_names}
+    whole = segment(rng, label=label, duration_s=50, sfreq=SFREQ, ch_names=CH, subject=plain_subject(seed, **changes))
+    bad = {name for kind in ("flat", "noisy", "pop") for event in whole.truth.of(kind) for name in event.ch_names}
     good = np.array([name not in bad for name in CH])
-    return np.where(good[:, None], data, 0.0), votes, truth
+    return np.where(good[:, None], whole.data, 0.0), whole.votes, whole.truth
 
 
 def middle(data: np.ndarray) -> np.ndarray:

@@ -1,20 +1,22 @@
 """The five critical-care patterns over a wide prior: what a hospital never seen may show of them.
 
-Wider than `synthetic.patterns.patterns`, whose fixed corpus stays as it is: every patient has discharges of a shape of
+Wider than `synthetic.patterns.clinical`, whose fixed corpus stays as it is: every patient has discharges of a shape of
 their own, uneven in height, length and interval; fields overlap; seizures come in six forms, among them periodic
 discharges that speed up past 2.5 Hz and rhythms that only evolve. Terms: ACNS 2021 (Hirsch et al., J Clin
 Neurophysiol 38:1-29).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from synthetic.patterns.pattern import Pattern, check_patterned
 from synthetic.patterns.waves import Train, draw_discharge, gate, lay, rhythm_phase, rhythm_wave, train_times
+from synthetic.subject.grid import Grid
 from synthetic.subject.sources import SOURCES, near, slow_noise
 from synthetic.subject.sources import field as scalp_field
+from synthetic.subject.truth import Event
 
-PATTERNED = ("Seizure", "LPD", "GPD", "LRDA", "GRDA")
 SEIZURES = (
     "focal-rhythm",
     "hemispheric-rhythm",
@@ -28,6 +30,8 @@ _FOCI = np.array(
      [-0.55, -0.67, 0.5], [-0.31, -0.95, 0.05]]
 )  # fmt: skip
 """Left foci: frontal, anterior temporal, central, temporal, posterior temporal, parietal, occipital."""
+_FRONT = (0.0, 0.8, 0.6)
+"""Direction that generalised patterns come from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,52 +56,26 @@ class Habits:
     """Share of patterns that last the whole segment."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """A pattern alone."""
-
-    data: np.ndarray = field(repr=False)
-    """Shape (n_chans, n_times), its usual peak on the best electrode about 1."""
-    variant: str
-    rate_hz: tuple[float, float]
-    lateral: bool
-    focus: np.ndarray
-    """Direction of the focus; of the front for what is generalised."""
-
-
 @dataclass(frozen=True)
-class Grid:
-    """Electrodes and clock of a segment."""
+class Wide:
+    """Patterns of hospitals never seen, within a family's habits."""
 
-    positions: np.ndarray
-    n_times: int
-    sfreq: float
+    habits: Habits = Habits()
 
-    @property
-    def clock(self) -> dict[str, float]:
-        """n_times and sfreq as keyword arguments."""
-        return {"n_times": self.n_times, "sfreq": self.sfreq}
-
-    @property
-    def length_s(self) -> float:
-        """Seconds."""
-        return self.n_times / self.sfreq
-
-
-def draw_critical(rng: np.random.Generator, label: str, grid: Grid, habits: Habits) -> Drawn:
-    """Return a pattern of a class; it covers at least the segment's middle 12 s. Raises ValueError for other labels."""
-    if label in ("LPD", "GPD"):
-        return _periodic(rng, grid, habits, lateral=label == "LPD")
-    if label in ("LRDA", "GRDA"):
-        return _rhythmic(rng, grid, habits, lateral=label == "LRDA")
-    if label != "Seizure":
-        raise ValueError(f"label={label!r} is none of {', '.join(PATTERNED)}")
-    kind = SEIZURES[rng.integers(len(SEIZURES))]
-    if kind == "fast-periodic":
-        return _fast_periodic(rng, grid, habits)
-    if kind == "spike-wave":
-        return _spike_wave(rng, grid)
-    return _evolving(rng, grid, habits, kind)
+    def draw(self, rng: np.random.Generator, label: str, grid: Grid) -> Pattern:
+        """Return a pattern of a class; it covers at least the segment's middle 12 s."""
+        check_patterned(label)
+        habits = self.habits
+        if label in ("LPD", "GPD"):
+            return _periodic(rng, grid, habits, lateral=label == "LPD")
+        if label in ("LRDA", "GRDA"):
+            return _rhythmic(rng, grid, habits, lateral=label == "LRDA")
+        kind = SEIZURES[rng.integers(len(SEIZURES))]
+        if kind == "fast-periodic":
+            return _fast_periodic(rng, grid, habits)
+        if kind == "spike-wave":
+            return _spike_wave(rng, grid)
+        return _evolving(rng, grid, habits, kind)
 
 
 def span(rng: np.random.Generator, grid: Grid, whole: float) -> tuple[float, float]:
@@ -148,7 +126,7 @@ def _form(rng: np.random.Generator, habits: Habits, sfreq: float, *, lateral: bo
     return draw_discharge(rng, form, sfreq), form
 
 
-def _periodic(rng: np.random.Generator, grid: Grid, habits: Habits, *, lateral: bool) -> Drawn:
+def _periodic(rng: np.random.Generator, grid: Grid, habits: Habits, *, lateral: bool) -> Pattern:
     rate = _log_uniform(rng, habits.periodic_hz)
     train = _train(rng, habits, (rate, rate * float(rng.uniform(0.9, 1.1))))
     return _discharges(rng, grid, habits, train, span(rng, grid, habits.whole), lateral=lateral)
@@ -156,15 +134,16 @@ def _periodic(rng: np.random.Generator, grid: Grid, habits: Habits, *, lateral: 
 
 def _discharges(
     rng: np.random.Generator, grid: Grid, habits: Habits, train: Train, span_s: tuple[float, float], *, lateral: bool
-) -> Drawn:
+) -> Pattern:
     times = train_times(rng, train, span_s)
     wave, form = _form(rng, habits, grid.sfreq, lateral=lateral)
     # A discharge leaves an interval behind it: fast trains are made of shorter ones.
-    wave = _squeezed(wave, min(1.0, 1.5 / max(train.rate_hz))) * (-1 if rng.random() < 0.8 else 1)
+    share = min(1.0, 1.5 / max(train.rate_hz))
+    wave = _squeezed(wave, share) * (-1 if rng.random() < 0.8 else 1)
     seed = int(rng.integers(2**31))
 
     def trace(lag_s: float) -> np.ndarray:
-        return lay(np.random.default_rng(seed), times + lag_s, wave, train, **grid.clock)  # type: ignore[arg-type]
+        return lay(np.random.default_rng(seed), times + lag_s, wave, train, grid)
 
     focus = draw_focus(rng)
     if lateral:
@@ -177,9 +156,12 @@ def _discharges(
         data = np.outer(front, trace(0.0)) + np.outer(
             back, trace(float(rng.uniform(0, 0.1 if form == "triphasic" else 0.02)))
         )
-        own, focus = front, np.array([0.0, 0.8, 0.6])
+        own, focus = front, np.array(_FRONT)
     data = data + np.outer(own, _plus(rng, grid, times, train.rate_hz[0]))
-    return Drawn(data=data, variant=form, rate_hz=train.rate_hz, lateral=lateral, focus=focus)
+    events = tuple(Event("discharge", float(at), 0.3 * share) for at in times)
+    return Pattern(
+        data=data, variant=form, span_s=span_s, rate_hz=train.rate_hz, lateral=lateral, focus=focus, events=events
+    )  # fmt: skip
 
 
 def _squeezed(wave: np.ndarray, share: float) -> np.ndarray:
@@ -194,10 +176,10 @@ def _plus(rng: np.random.Generator, grid: Grid, times: np.ndarray, rate: float) 
         bursts = np.zeros(grid.n_times)
         bursts[np.clip((times * grid.sfreq).astype(int), 0, grid.n_times - 1)] = 1.0
         envelope = np.convolve(bursts, np.hanning(int(0.35 * grid.sfreq) | 1), mode="same")
-        phase = rhythm_phase(rng, float(rng.uniform(12, 24)), wobble=0.1, **grid.clock)  # type: ignore[arg-type]
+        phase = rhythm_phase(rng, float(rng.uniform(12, 24)), grid, wobble=0.1)
         return np.asarray(rng.uniform(0.1, 0.3) * envelope * np.sin(phase))
     if kind < 0.27:
-        return np.asarray(rng.uniform(0.1, 0.35) * np.sin(rhythm_phase(rng, rate, wobble=0.03, **grid.clock)))  # type: ignore[arg-type]
+        return np.asarray(rng.uniform(0.1, 0.35) * np.sin(rhythm_phase(rng, rate, grid, wobble=0.03)))
     return np.zeros(grid.n_times)
 
 
@@ -205,12 +187,12 @@ def _log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float
     return float(np.exp(rng.uniform(*np.log(limits))))
 
 
-def _rhythmic(rng: np.random.Generator, grid: Grid, habits: Habits, *, lateral: bool) -> Drawn:
+def _rhythmic(rng: np.random.Generator, grid: Grid, habits: Habits, *, lateral: bool) -> Pattern:
     rate = _log_uniform(rng, habits.rhythmic_hz)
     span_s = span(rng, grid, habits.whole)
-    phase = rhythm_phase(rng, rate, wobble=float(rng.uniform(*habits.wobble)), **grid.clock)  # type: ignore[arg-type]
+    phase = rhythm_phase(rng, rate, grid, wobble=float(rng.uniform(*habits.wobble)))
     swell = np.exp(rng.uniform(0.05, 0.45) * slow_noise(rng, 1, grid.n_times, grid.sfreq, cutoff_hz=0.3)[0])
-    envelope = swell * gate(span_s, **grid.clock)  # type: ignore[arg-type]
+    envelope = swell * gate(span_s, grid)
     pointed = float(rng.uniform(0, 0.5)) if rng.random() < 0.3 else 0.0
     shape = {"skew": float(rng.uniform(0, 0.35)), "turn": float(rng.uniform(0, 2 * np.pi)), "sharpness": pointed}
 
@@ -227,8 +209,15 @@ def _rhythmic(rng: np.random.Generator, grid: Grid, habits: Habits, *, lateral: 
     else:
         front, back, variant = _whole_head(rng, grid, habits.frontal)
         data = np.outer(front, trace(0.0)) + np.outer(back, trace(float(rng.uniform(0, 0.06))))
-        focus = np.array([0.0, 0.8, 0.6])
-    return Drawn(data=data, variant=variant, rate_hz=(rate, rate), lateral=lateral, focus=focus)
+        focus = np.array(_FRONT)
+    return Pattern(
+        data=data, variant=variant, span_s=span_s, rate_hz=(rate, rate), lateral=lateral, focus=focus,
+        events=_lasting("rhythm", span_s),
+    )  # fmt: skip
+
+
+def _lasting(kind: str, span_s: tuple[float, float]) -> tuple[Event, ...]:
+    return (Event(kind, span_s[0], span_s[1] - span_s[0]),)
 
 
 def _seizure_span(rng: np.random.Generator, grid: Grid) -> tuple[float, float]:
@@ -237,44 +226,45 @@ def _seizure_span(rng: np.random.Generator, grid: Grid) -> tuple[float, float]:
     return start, grid.length_s if rng.random() < 0.6 else grid.length_s - float(rng.uniform(0, reach))
 
 
-def _fast_periodic(rng: np.random.Generator, grid: Grid, habits: Habits) -> Drawn:
+def _fast_periodic(rng: np.random.Generator, grid: Grid, habits: Habits) -> Pattern:
     """Discharges over 2.5 Hz, or ones that speed up or slow down through 2.5 Hz."""
     first, last = float(rng.uniform(1.6, 4.5)), float(rng.uniform(2.6, 4.5))
     rates = (first, last) if rng.random() < 0.6 else (last, first)
     train = _train(rng, habits, rates)
     lateral = bool(rng.random() < 0.65)
-    found = _discharges(rng, grid, habits, train, _seizure_span(rng, grid), lateral=lateral)
+    span_s = _seizure_span(rng, grid)
+    even = _discharges(rng, grid, habits, train, span_s, lateral=lateral)
     grow = np.interp(np.linspace(0, 1, grid.n_times), [0, rng.uniform(0.2, 0.7), 1], rng.uniform(0.4, 1.0, 3))
-    return Drawn(
-        data=found.data * grow, variant="fast-periodic", rate_hz=rates, lateral=lateral, focus=found.focus
-    )  # fmt: skip
+    events = (*even.events, *_lasting("seizure", span_s))
+    return replace(even, data=even.data * grow, variant="fast-periodic", events=events)
 
 
-def _spike_wave(rng: np.random.Generator, grid: Grid) -> Drawn:
+def _spike_wave(rng: np.random.Generator, grid: Grid) -> Pattern:
     """Generalised spike-and-wave of 2.6 to 4.5 Hz that slows a little."""
     rates = float(rng.uniform(2.9, 4.5)), float(rng.uniform(2.6, 3.2))
     train = Train(rate_hz=rates, jitter=float(rng.uniform(0.01, 0.06)), height_sd=float(rng.uniform(0.05, 0.25)),
                   stretch_sd=0.05, missed=0.0)  # fmt: skip
     wave = -_squeezed(draw_discharge(rng, "spike-wave", grid.sfreq), float(rng.uniform(0.6, 0.8)))
-    trace = lay(rng, train_times(rng, train, _seizure_span(rng, grid)), wave, train, **grid.clock)  # type: ignore[arg-type]
+    span_s = _seizure_span(rng, grid)
+    trace = lay(rng, train_times(rng, train, span_s), wave, train, grid)
     front, back, _ = _whole_head(rng, grid, 0.85)
-    return Drawn(
-        data=np.outer(front + back, trace), variant="spike-wave", rate_hz=rates, lateral=False,
-        focus=np.array([0.0, 0.8, 0.6]),
+    return Pattern(
+        data=np.outer(front + back, trace), variant="spike-wave", span_s=span_s, rate_hz=rates, lateral=False,
+        focus=np.array(_FRONT), events=_lasting("seizure", span_s),
     )  # fmt: skip
 
 
-def _evolving(rng: np.random.Generator, grid: Grid, habits: Habits, kind: str) -> Drawn:
+def _evolving(rng: np.random.Generator, grid: Grid, habits: Habits, kind: str) -> Pattern:
     """Return a rhythm that glides, grows, changes its form and spreads."""
     span_s = _seizure_span(rng, grid)
     progress = np.clip((np.arange(grid.n_times) / grid.sfreq - span_s[0]) / (span_s[1] - span_s[0]), 0, 1)
     first, last = _glide(rng, kind)
     bend = float(rng.uniform(0.3, 0.7))
     rate = np.exp(np.interp(progress, [0, bend, 1], np.log([first, (first * last) ** 0.5, last])))
-    phase = rhythm_phase(rng, rate, wobble=float(rng.uniform(0.02, 0.08)), **grid.clock)  # type: ignore[arg-type]
+    phase = rhythm_phase(rng, rate, grid, wobble=float(rng.uniform(0.02, 0.08)))
     height = np.interp(progress, [0, rng.uniform(0.2, 0.6), 1], [rng.uniform(0.15, 0.7), rng.uniform(0.6, 1), 1.0])
     height *= np.exp(rng.uniform(0.1, 0.35) * slow_noise(rng, 1, grid.n_times, grid.sfreq, cutoff_hz=0.5)[0])
-    height *= gate(span_s, **grid.clock)  # type: ignore[arg-type]
+    height *= gate(span_s, grid)
     sharpness = float(rng.uniform(0.0, 3.5))
     shape = {"skew": float(rng.uniform(0, 0.4)), "turn": float(rng.uniform(0, 6.3)), "sharpness": sharpness}
     near_wave, far_wave = -rhythm_wave(phase, **shape), -rhythm_wave(phase - rng.uniform(0.2, 1.2), **shape)
@@ -284,13 +274,28 @@ def _evolving(rng: np.random.Generator, grid: Grid, habits: Habits, kind: str) -
     if kind == "generalised-rhythm":
         front, back, _ = _whole_head(rng, grid, habits.frontal)
         data = np.outer(front, height * near_wave) + np.outer(back, height * far_wave)
-        return Drawn(data=data, variant=kind, rate_hz=(first, last), lateral=False, focus=np.array([0.0, 0.8, 0.6]))
+        return _seizure(data, kind, span_s, (first, last), np.array(_FRONT), lateral=False)
     own, wide, mirror = _sides(rng, grid, focus)
     if kind == "hemispheric-rhythm":
         own = 0.4 * own + 0.6 * wide
     data = np.outer(own, height * near_wave) + np.outer(wide, height * spread * near_wave)
     data = data + np.outer(mirror, height * cross * far_wave)
-    return Drawn(data=data, variant=kind, rate_hz=(first, last), lateral=True, focus=focus)
+    return _seizure(data, kind, span_s, (first, last), focus, lateral=True)
+
+
+def _seizure(
+    data: np.ndarray,
+    kind: str,
+    span_s: tuple[float, float],
+    rate_hz: tuple[float, float],
+    focus: np.ndarray,
+    *,
+    lateral: bool,
+) -> Pattern:
+    return Pattern(
+        data=data, variant=kind, span_s=span_s, rate_hz=rate_hz, lateral=lateral, focus=focus,
+        events=_lasting("seizure", span_s),
+    )  # fmt: skip
 
 
 def _glide(rng: np.random.Generator, kind: str) -> tuple[float, float]:

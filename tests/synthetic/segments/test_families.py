@@ -11,11 +11,15 @@ from signals.modality import EEG_1020
 from signals.shards.manifest import read_manifest
 from signals.tasks import SIX_CLASS
 from synthetic import critical_corpus
-from synthetic.patterns.critical_patterns import PATTERNED, Grid, Habits, draw_critical
+from synthetic.patterns.clinical import Clinical
 from synthetic.patterns.near_misses import NEAR_MISSES, near_miss
+from synthetic.patterns.pattern import PATTERNED, PatternFamily
 from synthetic.patterns.waves import FORMS, Train, draw_discharge, train_times
-from synthetic.segments.critical_care import HELD_OUT, TRAINED, Family, draw_segment
+from synthetic.patterns.wide import Habits, Wide
+from synthetic.segments.families import HELD_OUT, TRAINED, Family, draw_segment
 from synthetic.subject.carriers import Carrier, read_carriers, sickened, stretches, usable
+from synthetic.subject.grid import Grid
+from synthetic.subject.subjects import draw_subject
 
 POSITIONS = np.asarray(EEG_1020.positions)
 GRID = Grid(POSITIONS, 50 * 256, 256.0)
@@ -69,7 +73,7 @@ def test_a_train_keeps_its_rate_and_glides() -> None:
 def test_patterns_lie_on_one_side_or_on_both(label: str) -> None:
     shares = []
     for seed in range(6):
-        drawn = draw_critical(np.random.default_rng(seed), label, GRID, Habits(spread=(0.0, 0.1)))
+        drawn = Wide(Habits(spread=(0.0, 0.1))).draw(np.random.default_rng(seed), label, GRID)
         power = (drawn.data**2).sum(axis=1)
         left, right = power[POSITIONS[:, 0] < -0.1].sum(), power[POSITIONS[:, 0] > 0.1].sum()
         shares.append(abs(left - right) / (left + right))
@@ -113,7 +117,7 @@ def test_a_sickened_background_is_slower_and_as_large(carrier: Carrier) -> None:
 
 def test_carriers_are_joined_where_windows_follow_each_other() -> None:
     made = draw_segment(np.random.default_rng(0), label="Other", family=TRAINED[0])
-    whole = critical_corpus.as_window(made, "w")
+    whole = critical_corpus.as_window(made, "w", site_id="simulated")
     parts = [replace(whole, data=made.data[:, k * 2560 : (k + 1) * 2560], start_s=10.0 * k) for k in (3, 0, 1, 2)]
     found = list(stretches(parts, length_s=30.0, hop_s=10.0))
     assert len(found) == 2
@@ -130,7 +134,8 @@ def test_a_corpus_is_a_shard_set(tmp_path: Path, carrier: Carrier, capsys: pytes
     plan = critical_corpus.CorpusPlan(segments=6, held_out=6, seed=0)
     critical_corpus.write_corpus(tmp_path / "a", plan, carriers=[carrier])
     manifest = read_manifest(tmp_path / "a")
-    assert manifest.counts["families"] == {"simulated": 6, "carried": 6, "original": 6}
+    windows = {site: entry["windows"] for site, entry in manifest.counts["sites"].items()}
+    assert windows == {"simulated": 6, "carried": 6, "original": 6}
     assert len(manifest.subjects) == 18
     held = read_carriers(tmp_path / "a", length_s=50.0, hop_s=50.0, without=("simulated", "carried"))
     assert {c.site_id for c in held} == {"original"}
@@ -155,5 +160,38 @@ def test_bad_input(carrier: Carrier) -> None:
     with pytest.raises(ValueError, match="is none of"):
         near_miss(rng, "nothing", GRID, Habits())
     with pytest.raises(ValueError, match="is none of"):
-        draw_critical(rng, "Other", GRID, Habits())
+        Wide().draw(rng, "Other", GRID)
     assert SIX_CLASS.classes[:5] == PATTERNED
+
+
+@pytest.mark.parametrize("family", [Clinical(draw_subject(np.random.default_rng(4))), Wide()], ids=["clinical", "wide"])
+@pytest.mark.parametrize("label", PATTERNED)
+def test_both_families_of_patterns_keep_one_contract(family: PatternFamily, label: str) -> None:
+    for seed in range(3):
+        pattern = family.draw(np.random.default_rng(seed), label, GRID)
+        again = family.draw(np.random.default_rng(seed), label, GRID)
+        np.testing.assert_array_equal(pattern.data, again.data)
+        assert pattern.data.shape == (19, 12800)
+        start, stop = pattern.span_s
+        assert 0 <= start <= 20  # the middle 10 s lie inside
+        assert 30 <= stop <= 50
+        # one soft edge of at most 0.8 s and half a discharge reach beyond the span
+        outside = (GRID.t < start - 1.5) | (GRID.t > stop + 1.5)
+        assert np.abs(pattern.data[:, outside]).max(initial=0.0) < 0.05
+        kinds = {event.kind for event in pattern.events}
+        assert kinds >= {"LPD": {"discharge"}, "GPD": {"discharge"}, "Seizure": {"seizure"}}.get(label, {"rhythm"})
+        assert all(start - 0.1 <= event.onset_s <= stop for event in pattern.events)
+        if label in ("LPD", "GPD"):
+            gaps = np.diff([event.onset_s for event in pattern.events])
+            assert 1 / np.median(gaps) == pytest.approx(np.mean(pattern.rate_hz), rel=0.2)
+    with pytest.raises(ValueError, match="'Other' is none of Seizure"):
+        family.draw(np.random.default_rng(0), "Other", GRID)
+
+
+def test_the_truth_of_a_family_says_what_was_put_in() -> None:
+    segment = draw_segment(np.random.default_rng(2), label="LPD", family=TRAINED[0])
+    assert segment.truth.label == "LPD"
+    assert segment.truth.of("discharge")
+    other = draw_segment(np.random.default_rng(2), label="Other", family=TRAINED[0])
+    assert np.isnan(other.truth.prominence)
+    assert other.truth.span_s == (0.0, 50.0)
