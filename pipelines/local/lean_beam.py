@@ -15,7 +15,7 @@ UNUSED = ("google.cloud.bigquery", "google.cloud.bigquery_storage", "google.clou
           "pymongo")  # fmt: skip
 
 if "numpy" not in sys.modules:
-    # What BLAS does is done on one thread (`pipelines.stages.one_thread`); others that it starts with NumPy cannot
+    # What BLAS does is done on one thread (`signals.threads`); others that it starts with NumPy cannot
     # be forked.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 _modules: dict[str, Any] = sys.modules

@@ -14,7 +14,6 @@ from pipelines.runs import storage
 from pipelines.runs.progress import keep, kept, work_digest
 from pipelines.runs.remote import register_remote
 from pipelines.stages.counters import count
-from pipelines.stages.one_thread import one_thread
 from signals.readers.registry import reopen_recording
 from signals.recording.recording import Recording
 from signals.shards.manifest import Shard, SubjectEntry, shard_name
@@ -22,6 +21,7 @@ from signals.shards.records import encode_window
 from signals.shards.sharding import block_order, block_seconds
 from signals.shards.tally import Tally
 from signals.shards.tfrecord import write_stream
+from signals.threads import one_thread
 from signals.windows.blocks import Block
 from signals.windows.prepare import Rejected, prepare_block
 
