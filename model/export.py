@@ -24,8 +24,8 @@ from model.bundling.card import model_card
 from model.bundling.graphs import Exportable, load_encoder, load_exportable, write_combiner, write_graph
 from model.bundling.parity import N_WINDOWS, Parity, compare, probes
 from model.stacking import Stacker, load_stacker
-from signals.bundles.answers import Calibration
 from signals.bundles.bundle import CARD, COMBINER, FP32, BundleError, Graph, graph_fields, write_bundle
+from signals.bundles.calibration import Calibration
 from signals.command_line import Parser
 from signals.shards.manifest import ManifestError, read_manifest
 from signals.version import code_version, source_digest

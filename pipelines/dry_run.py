@@ -2,8 +2,8 @@
 
     python -m pipelines.dry_run --input DIR_OR_GLOB ... --profile pretrain
 
-Prints a table in Markdown: read, quarantined with its reason, or side file. The verdict is that of the pipeline's own
-first step (`pipelines.transforms.PlanFile`).
+Prints a table in Markdown: read, quarantined with its reason, or side file. The decision is that of the pipeline's own
+first step (`pipelines.stages.plan_files.plan_file`).
 """
 
 import logging
@@ -13,41 +13,38 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipelines.intake.inputs import FileRef, InputError, find_inputs
-from pipelines.stages.plan_files import Accepted, PlanFile, Quarantined
+from pipelines.stages.plan_files import Quarantined, plan_file
 from signals.command_line import Parser
 from signals.windows.labels import LabelError, read_labels
 from signals.windows.profiles import PROFILES, Profile
 
 
-def verdict_of(ref: FileRef, profile: Profile) -> str:
+def decision(ref: FileRef, profile: Profile) -> str:
     """Return the last two cells of a file's row."""
     # The salt decides identifiers only, and none is shown.
-    outputs = [getattr(output, "value", output) for output in PlanFile(profile, salt="verdict").process(ref)]
-    for output in outputs:
-        if isinstance(output, Quarantined):
-            return f"quarantined | `{output.reason}`: {output.detail}"
-        if isinstance(output, Accepted):
-            notes = f"; {', '.join(output.notes)}" if output.notes else ""
-            return (
-                f"read | {output.reader}, {output.n_channels} electrodes at {output.native_sfreq:g} Hz, "
-                f"{output.n_windows} windows{notes}"
-            )
-    raise RuntimeError(f"the plan of {ref.uri} said nothing")
+    file = plan_file(ref, profile, salt="dry run").file
+    if isinstance(file, Quarantined):
+        return f"quarantined | `{file.reason}`: {file.detail}"
+    notes = f"; {', '.join(file.notes)}" if file.notes else ""
+    return (
+        f"read | {file.reader}, {file.n_channels} electrodes at {file.native_sfreq:g} Hz, "
+        f"{file.n_windows} windows{notes}"
+    )
 
 
 def table(inputs: Sequence[str], profile: Profile, *, labels: Path | None = None) -> Iterator[str]:
-    """Yield the lines of a Markdown table, a row a file, in order of the paths below their common folder."""
-    found = find_inputs(inputs, read_labels(labels) if labels else None)
-    refs: dict[str, FileRef | None] = {file.uri: file for file in found.files} | dict.fromkeys(found.side_files)
+    """Yield the lines of a Markdown table, a row per file, in order of the paths below their common folder."""
+    inputs_read = find_inputs(inputs, read_labels(labels) if labels else None)
+    refs: dict[str, FileRef | None] = {file.uri: file for file in inputs_read.files} | dict.fromkeys(
+        inputs_read.side_files
+    )
     root = Path(os.path.commonpath([str(Path(uri).parent) for uri in refs]))
-    yield "| file | verdict | |"
+    yield "| file | decision | |"
     yield "|---|---|---|"
     for uri in sorted(refs):
         ref = refs[uri]
-        verdict = (
-            "side file | belongs to another file or describes the folder" if ref is None else verdict_of(ref, profile)
-        )
-        yield f"| {Path(uri).relative_to(root)} | {verdict} |"
+        side = "side file | belongs to another file or describes the folder"
+        yield f"| {Path(uri).relative_to(root)} | {side if ref is None else decision(ref, profile)} |"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,15 +1,13 @@
-"""Options of a run: what the command line says, checked, and the run that it asks for."""
+"""Options of a run: the command line, checked, and the run that it describes."""
 
 import argparse
 import logging
+import os
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from typing import TYPE_CHECKING
 
 from pipelines.intake.inputs import InputError, Inputs, find_inputs
 from pipelines.intake.replay import replayed_inputs
@@ -22,9 +20,13 @@ from signals.shards.manifest import COMPLETED
 from signals.windows.labels import LabelError, LabelTable, read_labels
 from signals.windows.profiles import PROFILES, Profile, with_overrides
 
+if TYPE_CHECKING:  # imported where it is used: worker processes import this module
+    from apache_beam.options.pipeline_options import PipelineOptions
+
 logger = logging.getLogger(__name__)
 
-LOCAL_RUNNER = "pipelines.local.local_runner.LocalRunner"
+LOCAL_RUNNER = "FnApiRunner"
+"""Named in full, since Beam's DirectRunner of this version first tries to download another runner."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +43,32 @@ class Run:
     """ONNX file that scores the windows (`pipelines.stages.anomaly`)."""
     resume: bool = False
     """Go on where a killed run of the same inputs, profile, salt and code ended."""
-    options: PipelineOptions = field(default_factory=lambda: beam_options(()))
+    n_workers: int = 1
+    """Processes of this machine; 1 where a runner is named, which knows its own workers."""
+    beam_args: tuple[str, ...] = ()
+    """Options for Beam."""
 
 
-def beam_options(beam_args: Sequence[str]) -> PipelineOptions:
+def beam_options(beam_args: Sequence[str]) -> "PipelineOptions":
     """Return Beam's options, the runner being the one of this machine where none is named."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
     args = list(beam_args)
-    if not any(arg.split("=")[0] == "--runner" for arg in args):
+    if not _names_runner(args):
         args.append(f"--runner={LOCAL_RUNNER}")
     # On Dataflow Beam would pickle this module's globals by default; no step needs them (a test reads the staged job).
     return PipelineOptions(["--no_save_main_session", *args])
+
+
+def set_beam_options(beam_args: Sequence[str]) -> None:
+    """Let Beam's file systems of this process know the options: credentials, endpoints."""
+    from apache_beam.io.filesystems import FileSystems
+
+    FileSystems.set_options(beam_options(beam_args))
+
+
+def _names_runner(beam_args: Sequence[str]) -> bool:
+    return any(arg.split("=")[0] == "--runner" for arg in beam_args)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Run:
@@ -58,11 +76,11 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
     parser = command_parser()
     args, beam_args = parser.parse_known_args(argv)
     _refuse_unknown(parser, beam_args)
-    options = beam_options(beam_args)
+    runner, n_workers = _runner(beam_args)
     try:
-        FileSystems.set_options(options)
+        set_beam_options(beam_args)
         places = [*(args.input or []), args.replay, args.output, args.labels]
-        _check_places([place for place in places if place], options)
+        _check_places([place for place in places if place], runner)
         _check_output(args.output, overwrite=args.overwrite)
         table = _read_labels(args.labels) if args.labels else None
         if args.reason and not args.replay:
@@ -90,7 +108,8 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         max_quarantined=args.max_quarantined,
         autoencoder=args.autoencoder,
         resume=args.resume,
-        options=options,
+        n_workers=n_workers,
+        beam_args=tuple(beam_args),
     )
 
 
@@ -122,17 +141,26 @@ def command_parser() -> Parser:
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output when the run succeeds")
     parser.add_argument("--resume", action="store_true", help="keep the whole shards of a killed run with this output")
     parser.epilog = (
-        "All other options go to Beam: --direct_running_mode=multi_processing --direct_num_workers=N for N processes, "
+        "All other options go to Beam: --direct_num_workers=N for N processes of this machine (0: all cores), "
         "--runner=PortableRunner --job_endpoint=HOST:PORT, --runner=DataflowRunner --project ...; see docs/pipeline.md."
     )
     return parser
 
 
-def _check_places(paths: Sequence[str], options: PipelineOptions) -> None:
+def _runner(beam_args: Sequence[str]) -> tuple[str, int]:
+    """Return the runner's name and how many processes `pipelines.local` is to use, 1 if it is not to run."""
+    from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+
+    options = beam_options(beam_args)
+    n_workers = options.view_as(DirectOptions).direct_num_workers
+    name = str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1]
+    return name, 1 if _names_runner(beam_args) else n_workers or os.cpu_count() or 1
+
+
+def _check_places(paths: Sequence[str], runner: str) -> None:
     """Raise where a path's file system is not installed, or where workers elsewhere could not reach it."""
     for path in paths:
         storage.check_scheme(path)
-    runner = str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1]
     here = [path for path in paths if not storage.is_remote(path)]
     if runner == "DataflowRunner" and here:
         raise InputError(f"{here[0]} lies on this machine, where Dataflow's workers cannot reach it: copy it to gs://")
@@ -156,12 +184,15 @@ def _read_labels(path: str) -> LabelTable:
         return read_labels(copy)
 
 
-def _refuse_unknown(parser: argparse.ArgumentParser, beam_args: list[str]) -> None:
-    """Exit with code 2 on an option that neither we nor Beam know: Beam itself would drop it without a word."""
-    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for options in PipelineOptions.__subclasses__():
-        with suppress(argparse.ArgumentError):
-            options._add_argparse_args(known)  # the only list of Beam's options there is
-    _, unknown = known.parse_known_args(beam_args)
+def _refuse_unknown(parser: argparse.ArgumentParser, beam_args: Sequence[str]) -> None:
+    """Exit with code 2 on an option that neither we nor Beam know: Beam itself would drop it with a warning."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    unknown: list[str] = []
+
+    def look(beam_parser: argparse.ArgumentParser) -> None:
+        unknown.extend(beam_parser.parse_known_args(beam_args)[1])
+
+    PipelineOptions([]).get_all_options(add_extra_args_fn=look)
     if unknown:
         parser.exit(2, f"{parser.prog}: unknown option {unknown[0]}; see --help\n")

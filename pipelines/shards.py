@@ -15,16 +15,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="pipelines.shards", description=(__doc__ or "").split(": ", 1)[1])
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Sub)
     _add_commands(commands)
-    given = parser.parse_args(argv)
+    args = parser.parse_args(argv)
     run = {
         "verify": _verify,
         "stats": _stats,
         "show": _show,
         "check-identity": _check_identity,
         "merge": _merge,
-    }[given.command]
+    }[args.command]
     try:
-        return run(given)
+        return run(args)
     except (Problem, ManifestError) as error:
         sys.stderr.write(f"pipelines.shards: {error}\n")
         return 1
@@ -34,14 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Sub(Parser):
-    """A parser made by `add_subparsers`, which hands over more than `Parser` asks for."""
+    """A parser made by `add_subparsers`, which passes more arguments than `Parser` takes."""
 
     def __init__(self, *, prog: str, **_: object) -> None:
         super().__init__(prog=prog, description="")
 
 
 def _add_commands(commands: "argparse._SubParsersAction[_Sub]") -> None:
-    one = commands.add_parser("verify", help="digests, checksums, records, numbers and books of a set")
+    one = commands.add_parser("verify", help="digests, checksums, records, numbers and accounting of a set")
     one.add_argument("shards", type=Path)
     one = commands.add_parser("stats", help="a table by site")
     one.add_argument("shards", type=Path)
@@ -52,56 +52,58 @@ def _add_commands(commands: "argparse._SubParsersAction[_Sub]") -> None:
     one.add_argument("--html", type=Path, help="draw it into this page")
     one = commands.add_parser("check-identity", help="prove that a set names nobody")
     one.add_argument("shards", type=Path)
-    one.add_argument("--identifiers", type=Path, help="text file, a name or number a line, that must not occur")
-    one.add_argument("--sources", type=Path, help="folder of the recordings: what their headers and names say must not")
+    one.add_argument("--identifiers", type=Path, help="text file with a name or number per line that must not occur")
+    one.add_argument(
+        "--sources", type=Path, help="folder of the recordings: identities in their headers and names must not occur"
+    )
     one = commands.add_parser("merge", help="join two sets of one profile and salt")
     one.add_argument("shards", type=Path, nargs=2)
     one.add_argument("--output", type=Path, required=True)
 
 
-def _verify(given: argparse.Namespace) -> int:
+def _verify(args: argparse.Namespace) -> int:
     from pipelines.shard_sets import verify
 
-    found = verify.verify(given.shards)
-    print(f"{given.shards} is whole: {found}")  # noqa: T201
+    whole = verify.verify(args.shards)
+    print(f"{args.shards} is whole: {whole}")  # noqa: T201
     return 0
 
 
-def _stats(given: argparse.Namespace) -> int:
+def _stats(args: argparse.Namespace) -> int:
     from pipelines.shard_sets import stats
 
-    print(stats.stats(given.shards))  # noqa: T201
+    print(stats.stats(args.shards))  # noqa: T201
     return 0
 
 
-def _show(given: argparse.Namespace) -> int:
+def _show(args: argparse.Namespace) -> int:
     from pipelines.shard_sets import show
 
-    window = show.find_window(given.shards, given.key)
+    window = show.find_window(args.shards, args.key)
     print(show.as_text(window))  # noqa: T201
-    if given.svg:
-        given.svg.write_text(show.as_svg(window), encoding="utf-8")
-    if given.html:
-        given.html.write_text(show.as_page(window), encoding="utf-8")
+    if args.svg:
+        args.svg.write_text(show.as_svg(window), encoding="utf-8")
+    if args.html:
+        args.html.write_text(show.as_page(window), encoding="utf-8")
     return 0
 
 
-def _check_identity(given: argparse.Namespace) -> int:
+def _check_identity(args: argparse.Namespace) -> int:
     from pipelines.shard_sets import identity
 
-    found = identity.check_identity(given.shards, identifiers=given.identifiers, sources=given.sources)
-    for finding in found.findings:
+    checked = identity.check_identity(args.shards, identifiers=args.identifiers, sources=args.sources)
+    for finding in checked.findings:
         print(finding)  # noqa: T201
-    print(found.summary)  # noqa: T201
-    return 1 if found.findings else 0
+    print(checked.summary)  # noqa: T201
+    return 1 if checked.findings else 0
 
 
-def _merge(given: argparse.Namespace) -> int:
+def _merge(args: argparse.Namespace) -> int:
     from pipelines.shard_sets import merge
 
-    first, second = given.shards
-    counts = merge.merge(first, second, given.output)
-    print(f"{given.output}: {counts['windows']['written']} windows of {counts['files']['accepted']} files")  # noqa: T201
+    first, second = args.shards
+    counts = merge.merge(first, second, args.output)
+    print(f"{args.output}: {counts.windows.written} windows of {counts.files.accepted} files")  # noqa: T201
     return 0
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.runtime import PROVIDER_EXIT, ProviderError, check_provider, verdicts, windows_of_file
+from serving.runtime import PROVIDER_EXIT, ProviderError, answer_batch, check_provider, windows_of_file
 from signals.bundles.bundle import BundleError, load_bundle
 from signals.bundles.timing import answer_timings
 from signals.command_line import Parser
@@ -133,9 +133,9 @@ def run_bundle(path: Path, file: str) -> None:
     (window, *_) = windows_of_file(bundle, file)
 
     def one_file(_: int) -> None:
-        verdicts(bundle, list(windows_of_file(bundle, file)))
+        answer_batch(bundle, list(windows_of_file(bundle, file)))
 
-    answer_timings({"batch": lambda n: verdicts(bundle, [window] * n), "segment": one_file}, n_bytes=bundle.n_bytes)
+    answer_timings({"batch": lambda n: answer_batch(bundle, [window] * n), "segment": one_file}, n_bytes=bundle.n_bytes)
 
 
 def table(measured: Sequence[Measured]) -> str:

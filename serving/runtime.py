@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from signals.bundles import inputs as served
-from signals.bundles.answers import Uncertainty, mean_of_members, prediction_set, softmax, tempered, uncertainty
+from signals.bundles.answers import Answers, answers, prediction_set
 from signals.bundles.bundle import Bundle, BundleError, Graph
 from signals.window import Window
 
@@ -37,7 +37,7 @@ class Answer:
     confidence: float
     """Probability of the predicted class."""
     uncertainty: dict[str, float | None]
-    """total, aleatoric, epistemic: entropies in nats (`signals.bundles.answers`); the last two of ensembles only."""
+    """total, aleatoric, epistemic, nats (`signals.bundles.calibration`); the last two only of ensembles."""
     prediction_set: tuple[str, ...] | None
     """Classes that hold the label with the promised probability; None where the bundle was not calibrated for it."""
     clinical_recommendation: str
@@ -53,15 +53,6 @@ class Embedding:
     representation: tuple[float, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdicts:
-    """Answers as arrays, one row a window."""
-
-    probabilities: np.ndarray
-    """Calibrated, float64, shape (n_windows, n_classes)."""
-    uncertainty: Uncertainty
-
-
 def windows_of_file(bundle: Bundle, uri: str, *, mains_hz: float | None = None) -> Iterator[Window]:
     """Yield the windows of a recording under the bundle's profile; raises as
     `signals.bundles.inputs.windows_of_file`."""
@@ -69,9 +60,9 @@ def windows_of_file(bundle: Bundle, uri: str, *, mains_hz: float | None = None) 
 
 
 def run(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> Iterator[Answer]:
-    """Yield one answer a window, in order; `batch_size` bounds the memory. Raises as `verdicts`."""
+    """Yield one answer per window, in order; `batch_size` bounds the memory. Raises as `answer_batch`."""
     for batch in _batches(windows, batch_size):
-        yield from _answers(bundle, batch, verdicts(bundle, batch))
+        yield from _described(bundle, batch, answer_batch(bundle, batch))
 
 
 def embed(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> Iterator[Embedding]:
@@ -83,27 +74,26 @@ def embed(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> 
 
 
 def probabilities(bundle: Bundle, windows: Sequence[Window]) -> np.ndarray:
-    """Return calibrated class probabilities, float64, shape (n_windows, n_classes); raises as `verdicts`."""
-    return verdicts(bundle, windows).probabilities
+    """Return calibrated class probabilities, float64, shape (n_windows, n_classes); raises as `answer_batch`."""
+    return answer_batch(bundle, windows).probabilities
 
 
-def verdicts(bundle: Bundle, windows: Sequence[Window]) -> Verdicts:
-    """Return calibrated probabilities and how unsure they are.
+def answer_batch(bundle: Bundle, windows: Sequence[Window]) -> Answers:
+    """Return calibrated probabilities and their uncertainty.
 
     Raises BundleError for an encoder, and for windows of other channels or another rate or length than the bundle
     takes.
     """
     _ = bundle.classes  # an encoder is refused before anything is computed
     logits = np.stack([_run_graph(bundle, graph, windows, "logits") for graph in bundle.graphs])
-    if bundle.combiner is None:
-        combined = mean_of_members(logits)
-    else:
-        said = softmax(logits).swapaxes(0, 1).astype(np.float32)
-        (stacked,) = onnx_session(bundle.path / bundle.combiner).run(["logits"], {"probabilities": said})
-        combined = softmax(stacked)
-    temperature = bundle.calibration.temperature
-    calibrated = tempered(combined, temperature)
-    return Verdicts(probabilities=calibrated, uncertainty=uncertainty(logits, calibrated, temperature))
+    combiner = None if bundle.combiner is None else partial(_run_combiner, bundle.path / bundle.combiner)
+    return answers(logits, temperature=bundle.calibration.temperature, combiner=combiner)
+
+
+def _run_combiner(path: Path, probabilities: np.ndarray) -> np.ndarray:
+    """Return the meta-learner's logits, (n_windows, n_classes), of members' probabilities (as in its graph)."""
+    (logits,) = onnx_session(path).run(["logits"], {"probabilities": probabilities})
+    return np.asarray(logits)
 
 
 def check_windows(bundle: Bundle, graph: Graph, windows: Sequence[Window]) -> None:
@@ -134,11 +124,12 @@ def _batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
         yield batch
 
 
-def _answers(bundle: Bundle, windows: Sequence[Window], said: Verdicts) -> Iterator[Answer]:
-    for row, (window, probs) in enumerate(zip(windows, said.probabilities, strict=True)):
-        conformal = bundle.calibration.conformal
+def _described(bundle: Bundle, windows: Sequence[Window], batch: Answers) -> Iterator[Answer]:
+    doubt = batch.uncertainty
+    parts = {"total": doubt.total, "aleatoric": doubt.aleatoric, "epistemic": doubt.epistemic}
+    conformal = bundle.calibration.conformal
+    for row, (window, probs) in enumerate(zip(windows, batch.probabilities, strict=True)):
         held = None if conformal is None else prediction_set(probs, conformal, bundle.classes)
-        parts = {name: getattr(said.uncertainty, name) for name in ("total", "aleatoric", "epistemic")}
         yield Answer(
             start_s=window.start_s,
             stop_s=_stop_s(window),

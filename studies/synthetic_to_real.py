@@ -23,7 +23,9 @@ from evaluation.measures.metrics import balanced_accuracy, confusion_matrix, kl_
 from evaluation.schemas.predictions import Predictions, write_predictions
 from model.patterns.forest import Forest, forest_of
 from model.patterns.logistic import Straight
-from model.patterns.reader import PatternReader, tempered
+from model.patterns.reader import FLOOR as READER_FLOOR
+from model.patterns.reader import PatternReader
+from signals.bundles.calibration import tempered
 from signals.command_line import Parser
 from signals.tasks import SIX_CLASS
 from signals.version import code_version
@@ -146,7 +148,9 @@ def family_accuracy(study: Study, said: np.ndarray) -> dict[str, float]:
 
 def best_temperature(study: Study, said: np.ndarray) -> float:
     """Return the temperature of least mean loss over held-out families, each of which counts alike."""
-    losses = [np.mean(list(family_loss(study, tempered(said, t)).values())) for t in TEMPERATURES]
+    losses = [
+        np.mean(list(family_loss(study, tempered(np.maximum(said, READER_FLOOR), t)).values())) for t in TEMPERATURES
+    ]
     return float(TEMPERATURES[int(np.argmin(losses))])
 
 
@@ -181,7 +185,7 @@ def run(study: Study, names: Sequence[str], seed: int) -> tuple[dict[str, np.nda
         _tell(study, name, answers[name])
     chosen = greedy_average(study, answers)
     average = np.mean([answers[name] for name in chosen], axis=0)
-    answers["average"] = tempered(average, best_temperature(study, average))
+    answers["average"] = tempered(np.maximum(average, READER_FLOOR), best_temperature(study, average))
     _tell(study, f"average of {', '.join(chosen)}", answers["average"])
     kept = [name for name in chosen if MEMBERS[name].saved] or ["patterns/extra-trees"]
     temperature = best_temperature(study, np.mean([answers[name] for name in kept], axis=0))

@@ -6,9 +6,10 @@ One site a family of `synthetic.segments.critical_care`, one subject a segment, 
 Without `--carriers` (a shard set of real recordings, whose labels are not read) only families that need none are made.
 """
 
+import itertools
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,18 +21,7 @@ from signals.command_line import Parser
 from signals.description import artifacts, quality
 from signals.description.features import features
 from signals.modality import EEG_1020
-from signals.shards.manifest import (
-    COMPLETED,
-    MANIFEST,
-    Manifest,
-    Shard,
-    SubjectEntry,
-    manifest_json,
-    shard_name,
-)
-from signals.shards.moments import Moments
-from signals.shards.records import encode_window
-from signals.shards.tfrecord import write_shard
+from signals.shards.writer import write_set
 from signals.tasks import SIX_CLASS
 from signals.version import code_version
 from signals.window import Provenance, Window
@@ -94,26 +84,21 @@ def _fill(
     folder: Path, plan: CorpusPlan, carriers: Sequence[Carrier], on_progress: Callable[[int, int], None] | None
 ) -> None:
     families = plan.families({carrier.site_id for carrier in carriers})
-    shards: list[Shard] = []
-    subjects: dict[str, SubjectEntry] = {}
-    total, done = sum(n for _, n in families), 0
-    for family, n in families:
-        n_shards = -(-n // SHARD_SEGMENTS)
-        for index in range(n_shards):
-            numbers = range(index * SHARD_SEGMENTS, min((index + 1) * SHARD_SEGMENTS, n))
-            windows = [_window(plan.seed, family, number, carriers) for number in numbers]
-            shards.append(_shard(folder, shard_name(family.name, index, n_shards), family, windows))
-            subjects |= {window.subject_id: _subject(window) for window in windows}
-            done += len(windows)
+    total, done = sum(n for _, n in families), itertools.count(1)
+
+    def windows(family: Family, numbers: range) -> Iterator[Window]:
+        for number in numbers:
+            yield _window(plan.seed, family, number, carriers)
             if on_progress is not None:
-                on_progress(done, total)
-    manifest = Manifest(
-        modality=EEG_1020, profile=PROFILE.to_dict(), config_hash=PROFILE.config_hash, code_version=code_version(),
-        shards=tuple(shards), subjects=subjects,
-        counts={"windows": {"written": total}, "families": {family.name: n for family, n in families}},
-    )  # fmt: skip
-    (folder / MANIFEST).write_text(manifest_json(manifest))
-    (folder / COMPLETED).write_text("")
+                on_progress(next(done), total)
+
+    sites = {
+        family.name: [
+            windows(family, range(first, min(first + SHARD_SEGMENTS, n))) for first in range(0, n, SHARD_SEGMENTS)
+        ]
+        for family, n in families
+    }
+    write_set(folder, sites, profile=PROFILE)
 
 
 def _window(seed: int, family: Family, number: int, carriers: Sequence[Carrier]) -> Window:
@@ -137,17 +122,6 @@ def as_window(made: CriticalSegment, name: str) -> Window:
             source_sha256=digest, segment=0, start_sample=0, stop_sample=made.data.shape[1], reader="synthetic",
             config_hash=PROFILE.config_hash, code_version=code_version(),
         ),
-    )  # fmt: skip
-
-
-def _shard(folder: Path, path: str, family: Family, windows: Sequence[Window]) -> Shard:
-    info = write_shard(folder / path, (encode_window(window) for window in windows))
-    return Shard(path=path, site_id=family.name, n_windows=len(windows), n_bytes=info.n_bytes, sha256=info.sha256)
-
-
-def _subject(window: Window) -> SubjectEntry:
-    return SubjectEntry(
-        site_id=window.site_id, n_windows=1, recording_ids=(window.recording_id,), moments=Moments.of(window.data)
     )  # fmt: skip
 
 

@@ -169,7 +169,7 @@ def pipeline(output: Path, inputs: list[Path], *options: str) -> tuple[float, fl
 def workers(output: Path, rounds: int) -> None:
     """The whole pipeline on 12 h with one process and with two."""
     inputs = [recordings(output, 3, 32, 256, seed=seed) for seed in range(4)]
-    two = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    two = ("--direct_num_workers=2",)
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(max(1, rounds // 2)):
         for n, options in ((1, ()), (2, two)):

@@ -1,4 +1,4 @@
-"""What the audit says: a finding has a name, a severity and a sentence."""
+"""Findings of the audit: a name, a severity and a sentence each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -42,7 +42,7 @@ class Difference:
 def resamples(n_subjects: int, *, n_boot: int, seed: int, width: int | None = None) -> Iterator[np.ndarray]:
     """Yield chunks of weights, float64, shape (n_chunk, n_subjects): how often each subject was drawn.
 
-    `width` is the longest row that will be made of a draw, which bounds a chunk's memory.
+    `width` is the longest row that is derived from a draw, which bounds a chunk's memory.
     """
     rng = np.random.default_rng(seed)
     chunk = max(1, _CHUNK_CELLS // max(n_subjects, width or 0, 1))
@@ -62,7 +62,7 @@ def draws(tallies: Tallies, *, n_boot: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def percentile_interval(values: np.ndarray, *, level: float = LEVEL) -> tuple[float, float, str]:
-    """Return (low, high, remark) of the defined values; the remark says if some resamples were undefined."""
+    """Return (low, high, remark) of the defined values; the remark states how many resamples were undefined."""
     defined = values[np.isfinite(values)]
     if len(defined) < 2:
         return float("nan"), float("nan"), "undefined in every resample"
@@ -73,19 +73,19 @@ def percentile_interval(values: np.ndarray, *, level: float = LEVEL) -> tuple[fl
 
 def estimates(tallies: Tallies, drawn: Mapping[str, np.ndarray], *, level: float = LEVEL) -> dict[str, Estimate]:
     """Return every metric with its interval from `draws`."""
-    found = {}
+    table = {}
     for name, known in point(tallies).items():
         if known.reason:
-            found[name] = Estimate(known.value, float("nan"), float("nan"), known.reason)
+            table[name] = Estimate(known.value, float("nan"), float("nan"), known.reason)
         elif not drawn:
-            reason = ONE_SUBJECT if tallies.n_subjects < 2 else "no resamples were asked for"
-            found[name] = Estimate(known.value, float("nan"), float("nan"), reason)
+            reason = ONE_SUBJECT if tallies.n_subjects < 2 else "no resamples were drawn"
+            table[name] = Estimate(known.value, float("nan"), float("nan"), reason)
         elif name not in drawn:
-            found[name] = Estimate(known.value, float("nan"), float("nan"), "not resampled")
+            table[name] = Estimate(known.value, float("nan"), float("nan"), "not resampled")
         else:
             low, high, remark = percentile_interval(drawn[name], level=level)
-            found[name] = Estimate(known.value, low, high, remark)
-    return found
+            table[name] = Estimate(known.value, low, high, remark)
+    return table
 
 
 def differences(
@@ -99,14 +99,14 @@ def differences(
     if ours.subjects != theirs.subjects or ours.window_keys != theirs.window_keys:
         raise ValueError("models are compared on the same windows only; these predicted different ones")
     ours_at, theirs_at = point(ours), point(theirs)
-    found = {}
+    table = {}
     for name in our_draws:
         gap = our_draws[name] - their_draws[name]
         value = ours_at[name].value - theirs_at[name].value
         low, high, remark = percentile_interval(gap)
         reason = ours_at[name].reason or theirs_at[name].reason or remark
-        found[name] = Difference(value, low, high, two_sided_p(gap), reason)
-    return found
+        table[name] = Difference(value, low, high, two_sided_p(gap), reason)
+    return table
 
 
 def two_sided_p(gap: np.ndarray) -> float:

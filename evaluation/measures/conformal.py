@@ -1,6 +1,6 @@
 """Sets of classes that promise to hold the label, and how often they do: site by site, patient by patient.
 
-Split conformal prediction (Vovk 2005; Angelopoulos & Bates 2021) with one threshold for all classes, or with one a
+Split conformal prediction (Vovk 2005; Angelopoulos & Bates 2021) with one threshold for all classes, or with one per
 class (class-conditional, Vovk 2012; Sadinle 2019), so that rare classes are covered too. Calibration and test never
 share a patient. Two ways to calibrate are compared: on the other folds, as for a new hospital; and on the other
 patients of the same fold, as a hospital could do with its own data. The promise holds for exchangeable windows only;
@@ -16,6 +16,7 @@ import pandas as pd
 
 from evaluation.measures.bootstrap import ONE_SUBJECT, Estimate, percentile_interval, resamples
 from evaluation.schemas.predictions import probabilities
+from signals.bundles.calibration import in_set
 
 ALPHA = 0.1
 """Share of labels that the sets may miss."""
@@ -67,14 +68,14 @@ def thresholds(prob: np.ndarray, true_index: np.ndarray, *, method: str, alpha: 
     true_prob = prob[np.arange(len(prob)), true_index]
     if method == "split":
         return np.full(prob.shape[1], least_probability(true_prob, alpha=alpha))
-    found = [least_probability(true_prob[true_index == k], alpha=alpha) for k in range(prob.shape[1])]
-    return np.nan_to_num(np.array(found), nan=0.0)
+    levels = [least_probability(true_prob[true_index == k], alpha=alpha) for k in range(prob.shape[1])]
+    return np.nan_to_num(np.array(levels), nan=0.0)
 
 
 def coverage(
     frame: pd.DataFrame, classes: tuple[str, ...], *, n_boot: int, seed: int, alpha: float = ALPHA
 ) -> list[Coverage]:
-    """Return one row a fold, method and calibration of one model's rows, folds in sorted order."""
+    """Return one row per fold, method and calibration of one model's rows, folds in sorted order."""
     prob = probabilities(frame, classes)
     true_index = frame["label"].map({name: k for k, name in enumerate(classes)}).to_numpy(dtype=np.int64)
     folds, subjects = (frame[name].to_numpy(dtype=str) for name in ("fold", "subject_id"))
@@ -84,7 +85,7 @@ def coverage(
             sets = np.full(prob.shape, np.nan)
             for test, calibrate in _splits(folds, subjects, calibration):
                 level = thresholds(prob[calibrate], true_index[calibrate], method=method, alpha=alpha)
-                sets[test] = np.where(np.isfinite(level), prob[test] >= level, np.nan)
+                sets[test] = np.where(np.isfinite(level), in_set(prob[test], level), np.nan)
             for name in np.unique(folds):
                 inside = folds == name
                 rows.append(

@@ -1,6 +1,6 @@
-"""How well masked signal was filled in, against what needs no training: a line, the mean, splines, autoregression.
+"""How well masked signal was reconstructed, against methods that need no training.
 
-Training writes a reconstruction file: Parquet, one row a held-out window, length of gap and method, with sums over
+Training writes a reconstruction file: Parquet, one row per held-out window, length of gap and method, with sums over
 the masked samples only, so that any grouping can be scored without the samples:
 
     window_key, subject_id, site_id        text
@@ -13,7 +13,7 @@ the masked samples only, so that any grouping can be scored without the samples:
     sum_x, sum_y, sum_xy, sum_xx, sum_yy   float: x is the truth, y the estimate, both normalised alike
     band                                   text, may be missing: "all", or the band that both were filtered to
 
-Every window and gap has one row a method, so that methods are compared on the same samples.
+Every window and gap has one row per method, so that methods are compared on the same samples.
 """
 
 from collections.abc import Iterator
@@ -32,9 +32,9 @@ METHODS = ("model", "linear", "mean", "spline", "ar", "filling")
 _SUMS = ("n_samples", "sum_squared_error", "sum_x", "sum_y", "sum_xy", "sum_xx", "sum_yy")
 _TEXT = ("window_key", "subject_id", "site_id", "method")
 RECONSTRUCTION_COLUMNS = ("window_key", "subject_id", "site_id", "span_ms_low", "span_ms_high", "method", *_SUMS)
-"""Columns of a reconstruction file, as told in this module's docstring."""
+"""Columns of a reconstruction file, as described in this module's docstring."""
 LONG_MS = 60.0
-"""Gaps of this length and more are scored together too: a line or an autoregression nearly fills shorter ones."""
+"""Gaps of this length and more are scored together too: interpolation nearly fills shorter ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class SpanScore:
     r: Estimate
     """Pearson correlation of estimate and truth over all masked samples."""
     ratio_to_linear: Estimate
-    """Squared error over that of the line across the gap: below 1 is better than it."""
+    """Squared error over that of linear interpolation across the gap: below 1 is better."""
     ratio_to_mean: Estimate
     ratio_to_spline: Estimate
     ratio_to_ar: Estimate
@@ -63,7 +63,7 @@ def check_reconstruction(frame: pd.DataFrame) -> None:
     """Raise ValueError where a frame contradicts the contract of this module."""
     missing = [column for column in RECONSTRUCTION_COLUMNS if column not in frame.columns]
     if missing:
-        raise ValueError(f"reconstruction lacks the columns {missing}")
+        raise ValueError(f"reconstruction is missing the columns {missing}")
     if frame.empty:
         raise ValueError("reconstruction holds no rows")
     if unknown := sorted(set(frame["method"]) - set(METHODS)):
@@ -79,7 +79,7 @@ def check_reconstruction(frame: pd.DataFrame) -> None:
         raise ValueError(f"reconstruction holds a window twice: {frame[frame.duplicated(key)].iloc[0][key].to_dict()}")
     per_gap = frame.groupby(["window_key", "span_ms_low", *bands])["method"].size()
     if per_gap.nunique() != 1 or per_gap.iloc[0] != frame["method"].nunique():
-        raise ValueError("reconstruction lacks a method for some window: methods are compared on the same samples")
+        raise ValueError("a method is missing for some window: methods are compared on the same samples")
     if "model" not in set(frame["method"]):
         raise ValueError("reconstruction holds no rows of the method 'model'")
 
@@ -147,14 +147,14 @@ def score_gaps(
             n_subjects=n_subjects,
             mse=_estimate(values[:, 0], "no samples"),
             r=_estimate(values[:, 1], "truth or estimate is constant"),
-            **{f"ratio_to_{other}": _ratio(values, rows.get(other), other) for other in METHODS if other != "model"},
+            **{f"ratio_to_{name}": _ratio(values, rows.get(name), name) for name in METHODS if name != "model"},
         )
         for method, values in rows.items()
     ]  # fmt: skip
 
 
 def _scores(weights: np.ndarray, table: pd.DataFrame) -> np.ndarray:
-    """Return (mse, r) a row of subject weights, shape (n_boot, 2)."""
+    """Return (mse, r) per row of subject weights, shape (n_boot, 2)."""
     n, error, x, y, xy, xx, yy = (weights @ table.to_numpy(dtype=np.float64)).T
     var_x, var_y = xx / n - (x / n) ** 2, yy / n - (y / n) ** 2
     # A constant leaves rounding noise of about 1e-16 of its square, no variance.

@@ -26,9 +26,9 @@ class Selective:
     aurc: Estimate
     """Lower is better; the interval is that of the curve in 100 steps of equal counts."""
     aurc_best: float
-    """What a model of as many mistakes would have if all of them were its least sure windows."""
+    """What a model of as many mistakes would have if all of them were its least confident windows."""
     aurc_random: float
-    """Share of mistakes: what an order by chance has."""
+    """Share of mistakes: the AURC of a random order."""
     curve: tuple[tuple[float, float, float, float], ...] = field(repr=False)
     """(coverage, risk, low, high)."""
     risks: dict[float, Estimate]
@@ -43,7 +43,7 @@ def mistakes(prob: np.ndarray, true_index: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def risk_curve(confidence: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Return the risk of the surest 1, 2, ... n windows, shape (n_windows,); equal confidences share their mistakes."""
+    """Return the risk of the most confident 1, 2, ... n windows, shape (n_windows,); ties share their mistakes."""
     order = np.argsort(-confidence, kind="stable")
     _, group, counts = np.unique(-confidence[order], return_inverse=True, return_counts=True)
     shared = (np.bincount(group, weights=wrong[order]) / counts)[group]

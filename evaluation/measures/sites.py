@@ -1,4 +1,4 @@
-"""Results hospital by hospital: a mean over sites hides the one where a model fails."""
+"""Results by site: a mean over sites hides the one where a model fails."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

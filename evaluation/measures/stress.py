@@ -58,9 +58,11 @@ def check_stress(stress: Predictions) -> None:
     for (model, name), rows in frame.groupby(["model", "stress"]):
         whole = set(rows.loc[rows["level"] == 0, "window_key"])
         if not whole:
-            raise ValueError(f"stress {name!r} of {model} lacks level 0, the undisturbed windows")
+            raise ValueError(f"stress {name!r} of {model} has no level 0, the undisturbed windows")
         if strangers := set(rows["window_key"]) - whole:
-            raise ValueError(f"stress {name!r} of {model} has windows that level 0 lacks: {sorted(strangers)[0]}")
+            raise ValueError(
+                f"stress {name!r} of {model} has windows that are missing at level 0: {sorted(strangers)[0]}"
+            )
         if rows["unit"].nunique() > 1:
             raise ValueError(f"stress {name!r} of {model} mixes units {sorted(set(rows['unit']))}")
 
@@ -96,9 +98,9 @@ def _curve(stress: Predictions, model: str, name: str, *, n_boot: int, seed: int
         tallies = tally(rows, stress.classes, people=people)
         drawn = draws(tallies, n_boot=n_boot, seed=seed)
         known = estimates(tallies, drawn)
-        told = str(rows["level_name"].iloc[0]) or f"{amount:g} {unit}".strip()
+        label = str(rows["level_name"].iloc[0]) or f"{amount:g} {unit}".strip()
         levels.append(
-            StressLevel(level=float(amount), name=told, n_windows=len(rows), n_refused=n_whole - len(rows),
+            StressLevel(level=float(amount), name=label, n_windows=len(rows), n_refused=n_whole - len(rows),
                         metrics={metric: known[metric] for metric in STRESS_METRICS})
         )  # fmt: skip
         for metric in STRESS_METRICS:
@@ -112,7 +114,7 @@ def _curve(stress: Predictions, model: str, name: str, *, n_boot: int, seed: int
 
 
 def chance_score(metric: str, n_classes: int) -> float:
-    """Return what a model without an opinion scores."""
+    """Return the score of equal probabilities."""
     return {"balanced_accuracy": 1 / n_classes, "auroc_macro": 0.5}[metric]
 
 

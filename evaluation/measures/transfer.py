@@ -55,7 +55,7 @@ def seeds_of(models: Sequence[str]) -> dict[str, list[str]]:
 def transfer_table(
     predictions: Predictions, *, reference: str, n_boot: int, seed: int
 ) -> tuple[list[TransferRow], list[TransferDifference]]:
-    """Return a row a way, and each way's paired difference to the reference, p-values corrected together (Holm).
+    """Return one row per way, and each way's paired difference from the reference, p-values corrected together (Holm).
 
     Raises ValueError where the reference is not among the ways, or where models predicted different windows.
     """
@@ -75,16 +75,18 @@ def _values(
     values: dict[str, dict[str, np.ndarray]] = {}
     windows: tuple[str, ...] | None = None
     for way, models in ways.items():
-        found: dict[str, list[np.ndarray]] = {metric: [] for metric in TRANSFER_METRICS}
+        collected: dict[str, list[np.ndarray]] = {metric: [] for metric in TRANSFER_METRICS}
         for model in models:
             tallies = tally(predictions.of(model), predictions.classes)
             if windows is not None and tallies.window_keys != windows:
-                raise ValueError(f"{model} predicted other windows than {predictions.models[0]}: nothing can be paired")
+                raise ValueError(
+                    f"{model} predicted different windows from {predictions.models[0]}: nothing can be paired"
+                )
             windows = tallies.window_keys
             known, drawn = point(tallies), draws(tallies, n_boot=n_boot, seed=seed)
             for metric in TRANSFER_METRICS:
-                found[metric].append(np.r_[known[metric].value, drawn.get(metric, np.zeros(0))])
-        values[way] = {metric: np.stack(parts) for metric, parts in found.items()}
+                collected[metric].append(np.r_[known[metric].value, drawn.get(metric, np.zeros(0))])
+        values[way] = {metric: np.stack(parts) for metric, parts in collected.items()}
     return values
 
 
@@ -101,17 +103,17 @@ def _row(way: str, table: Mapping[str, np.ndarray], *, one_subject: bool) -> Tra
 
 
 def _differences(values: Mapping[str, Mapping[str, np.ndarray]], reference: str) -> list[TransferDifference]:
-    found = []
+    rows = []
     for way, table in values.items():
         if way == reference:
             continue
         for metric in TRANSFER_METRICS:
             gap = table[metric].mean(axis=0) - values[reference][metric].mean(axis=0)
             low, high, remark = percentile_interval(gap[1:])
-            found.append((way, metric, float(gap[0]), low, high, two_sided_p(gap[1:]), remark))
-    corrected = holm(np.array([row[5] for row in found], dtype=np.float64))
+            rows.append((way, metric, float(gap[0]), low, high, two_sided_p(gap[1:]), remark))
+    corrected = holm(np.array([row[5] for row in rows], dtype=np.float64))
     return [
         TransferDifference(model=way, reference=reference, metric=metric, value=value, low=low, high=high,
                            p_value=p, p_holm=float(p_holm), reason=remark)
-        for (way, metric, value, low, high, p, remark), p_holm in zip(found, corrected, strict=True)
+        for (way, metric, value, low, high, p, remark), p_holm in zip(rows, corrected, strict=True)
     ]  # fmt: skip

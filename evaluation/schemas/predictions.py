@@ -1,9 +1,9 @@
 """Predictions on disk: the only thing that evaluation knows of a model.
 
-A predictions file is Parquet with one row a window and model, and the task in its metadata:
+A predictions file is Parquet with one row per window and model, and the task in its metadata:
 
     window_key, recording_id, subject_id, site_id, fold   text
-    model                                                  text: which model spoke ("encoder", "prior", ...)
+    model                                                  text: name of the model ("encoder", "prior", ...)
     label                                                  text: the hard class, or the class of most votes
     n_votes (may be missing)                               float: expert votes on the window, 0 for a hard label
     target_<class>                                         float: the vote distribution (one-hot for hard labels)
@@ -61,12 +61,12 @@ def check(predictions: Predictions) -> None:
 
 
 def check_rows(predictions: Predictions, *, columns: Sequence[str], key: Sequence[str]) -> None:
-    """Raise ValueError unless rows have `columns`, distributions, and known labels, and `key` tells them apart."""
+    """Raise ValueError unless rows have `columns`, distributions, and known labels, and `key` is unique."""
     frame, classes = predictions.frame, predictions.classes
     wanted = [*columns, *(f"target_{c}" for c in classes), *(f"prob_{c}" for c in classes)]
     missing = [column for column in wanted if column not in frame.columns]
     if missing:
-        raise ValueError(f"predictions lack the columns {missing}")
+        raise ValueError(f"predictions are missing the columns {missing}")
     if frame.empty:
         raise ValueError("predictions hold no rows")
     for name, values in (("prob", probabilities(frame, classes)), ("target", targets(frame, classes))):
@@ -75,11 +75,12 @@ def check_rows(predictions: Predictions, *, columns: Sequence[str], key: Sequenc
         if bad.any():
             row = frame.iloc[int(np.flatnonzero(bad)[0])]
             raise ValueError(
-                f"{name}_* of window {row['window_key']} ({row['model']}) is no distribution: it sums to {sums[bad][0]}"
+                f"{name}_* of window {row['window_key']} ({row['model']}) sums to {sums[bad][0]}, or has a "
+                "negative or undefined entry: it is not a distribution"
             )
     unknown = sorted(set(frame["label"]) - set(classes))
     if unknown:
-        raise ValueError(f"labels {unknown} are no classes of task {predictions.task!r} {list(classes)}")
+        raise ValueError(f"labels {unknown} are not classes of task {predictions.task!r} {list(classes)}")
     repeated = frame.duplicated(list(key))
     if repeated.any():
         row = frame[repeated].iloc[0]

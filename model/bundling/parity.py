@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from model.bundling.graphs import Exportable
-from signals.bundles.answers import mean_of_members, softmax, tempered
+from signals.bundles.answers import Combiner, combined
 from signals.bundles.bundle import SPECTROGRAM, BundleError
+from signals.bundles.calibration import tempered
 from signals.bundles.inputs import windows_of_shards
 from signals.modality import Modality
 from signals.noise import aperiodic, shaped_noise
@@ -187,22 +188,25 @@ def compare(
             a, b = ours[0], theirs[0]
             difference, differ = np.abs(a - b).max() / np.sqrt(np.square(a).mean()), 0
         else:
-            a = tempered(_combined(np.stack(ours), combiner and combiner[0]), temperature)
-            b = tempered(_combined(np.stack(theirs), stack), temperature)
+            a = tempered(combined(np.stack(ours), _called(combiner and combiner[0])), temperature)
+            b = tempered(combined(np.stack(theirs), _called(stack)), temperature)
             difference, differ = np.abs(a - b).max(), int((a.argmax(1) != b.argmax(1)).sum())
         found = _with(found, probe, float(difference), differ)
     return found
 
 
-def _combined(logits: np.ndarray, combiner: Any) -> np.ndarray:
-    """Return the members' mean, or what a meta-learner, torch's or ONNX Runtime's, makes of them."""
+def _called(combiner: Any) -> Combiner | None:
+    """Return how a meta-learner, torch's or ONNX Runtime's, is called; None without one."""
     if combiner is None:
-        return mean_of_members(logits)
-    said = softmax(logits).swapaxes(0, 1).astype(np.float32)
-    if isinstance(combiner, torch.nn.Module):
-        with torch.inference_mode():
-            return softmax(combiner(torch.from_numpy(said))[0].numpy())
-    return softmax(combiner.run(["logits"], {"probabilities": said})[0])
+        return None
+
+    def call(probabilities: np.ndarray) -> np.ndarray:
+        if isinstance(combiner, torch.nn.Module):
+            with torch.inference_mode():
+                return np.asarray(combiner(torch.from_numpy(probabilities))[0].numpy())
+        return np.asarray(combiner.run(["logits"], {"probabilities": probabilities})[0])
+
+    return call
 
 
 def _with(found: Parity, probe: Probe, difference: float, differ: int) -> Parity:

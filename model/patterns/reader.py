@@ -14,6 +14,7 @@ import numpy as np
 from model.patterns.features import pattern_features
 from model.patterns.forest import Forest
 from model.patterns.logistic import Straight
+from signals.bundles.calibration import tempered
 from signals.files import atomic_file
 
 READER = "reader.json"
@@ -52,7 +53,7 @@ class PatternReader:
     def of_features(self, rows: np.ndarray) -> np.ndarray:
         """Return probabilities, float64, shape (n, n_classes), of rows of features (n, n_features)."""
         mean = np.mean([member.predict(rows) for member in self.members.values()], axis=0)
-        return tempered(mean, self.temperature)
+        return tempered(np.maximum(mean, FLOOR), self.temperature)
 
     def read(self, x: np.ndarray, sfreq: float) -> np.ndarray:
         """Return probabilities, float64, shape (n_classes,), of a window (n_chans, n_times) of EEG_1020, µV.
@@ -82,9 +83,3 @@ class PatternReader:
         told = json.loads(path.read_text())
         members = {name: KINDS[kind].from_npz(folder / f"{name}.npz") for name, kind in told["members"].items()}
         return cls(members=members, temperature=float(told["temperature"]), about=told["about"])
-
-
-def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return probabilities, none below about FLOOR, raised to 1 / temperature and made to sum to 1, same shape."""
-    raised = np.maximum(probabilities, FLOOR) ** (1.0 / temperature)
-    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))

@@ -6,7 +6,7 @@ ADVICE = {
     "not_what_it_says": "A git-lfs pointer or a text file under a recording’s name: fetch the real file.",
     "corrupt_header": "Header and file size contradict each other: export it again.",
     "no_samples": "A header without a whole data record: export it again.",
-    "reader_crashed": "The reading library failed; the private list says how. Export it again or convert to EDF.",
+    "reader_crashed": "The reading library failed; the private list has the error. Export it again or convert to EDF.",
     "reader_timeout": "The reading library did not finish. Export it again or convert to EDF.",
     "no_eeg_channels": "No label names a 10-20 electrode: rename the channels.",
     "bipolar_montage": "The pairs connect too few electrodes: export it referential.",
@@ -16,7 +16,7 @@ ADVICE = {
     "too_short": "Shorter than one window: nothing to do, or choose a profile of shorter windows.",
     "too_few_channels": "Fewer measured channels than the profile asks for: use a profile that takes them.",
     "label_out_of_range": "A label’s window lies across a gap or outside: correct the onset in the label file.",
-    "internal_error": "A fault of ours: the private list names it, the log says where. Please report it.",
+    "internal_error": "A fault of ours: the private list names it, the log has the place. Please report it.",
     "mostly_missing": "More than half of the window’s samples are missing in the source: nothing to do.",
     "flat": "Every measured channel is flat throughout: check whether the amplifier was connected.",
 }

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 from pipelines.report.advice import ADVICE, NOTES
-from pipelines.report.figures import amplitude_plot, fates, hours_plot, legend, presence_map, quality_plot
+from pipelines.report.facts import RunFacts
+from pipelines.report.figures import Sites, amplitude_plot, hours_plot, legend, presence_map, quality_plot
 from pipelines.report.traces import COLOURS, row_distance, traces
+from pipelines.runs.accounting import Counts, SiteCounts
 from signals.description.artifacts import KINDS
 from signals.pages.page import document, flatten, key_values, table
 from signals.windows.plan import PLAUSIBLE_UV
-
-Facts = Mapping[str, Any]
 
 CSS = """
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:10px 24px;margin:22px 0 6px;border-top:1px solid var(--rule);border-bottom:1px solid var(--rule);padding:14px 0}
@@ -24,73 +23,73 @@ td.heat{text-align:center}
 """
 
 
-def page(facts: Facts) -> str:
+def page(facts: RunFacts) -> str:
     """Return the whole page."""
     sections = [summary(facts), sites_section(facts), losses_section(facts), traces_section(facts), time_section(facts),
                 repeat_section(facts)]  # fmt: skip
-    return document("".join(sections), title=f"Run report: {facts['profile']['name']}", css=CSS)
+    return document("".join(sections), title=f"Run report: {facts.profile['name']}", css=CSS)
 
 
-def summary(facts: Facts) -> str:
-    """Return verdict, a few sentences and the figures that a hurried reader takes away."""
-    counts = facts["counts"]
-    files, windows, hours = counts["files"], counts["windows"], counts["hours"]
-    came = sum(fates(hours).values())
-    if facts["complaint"]:
-        verdict = f'<p class="verdict error">The run failed: {escape(facts["complaint"])}. No shards were kept; what follows is what it found.</p>'
+def summary(facts: RunFacts) -> str:
+    """Return the outcome, a few sentences and the figures that a hurried reader takes away."""
+    counts = facts.counts
+    files, windows, hours = counts.files, counts.windows, counts.hours
+    came = hours.readable
+    if facts.complaint:
+        outcome = f'<p class="verdict error">The run failed: {escape(facts.complaint)}. No shards were kept; what follows is what it found.</p>'
     else:
-        verdict = '<p class="verdict">The run completed, and its books add up.</p>'
+        outcome = '<p class="verdict">The run completed, and its accounting adds up.</p>'
     lead = (
-        f"{files['in']:,} {_plural(files['in'], 'file')} came in from {_sites(counts)}, <b>{files['accepted']:,}</b> were used and <b>{files['quarantined']:,}</b> left out. "
-        f"Of {_hours(came)} h of recording that could be read, <b>{_share(hours['covered'], came)}</b> lies in windows; "
-        f"{windows['written']:,} windows of {facts['profile']['window_s']:g} s were written"
-        + (f", {windows['rejected']:,} rejected." if windows["rejected"] else " and none was rejected.")
+        f"{files.n_in:,} {_plural(files.n_in, 'file')} came in from {_sites(counts)}, <b>{files.accepted:,}</b> were used and <b>{files.quarantined:,}</b> left out. "
+        f"Of {_hours(came)} h of recording that could be read, <b>{_share(hours.covered, came)}</b> lies in windows; "
+        f"{windows.written:,} windows of {facts.profile['window_s']:g} s were written"
+        + (f", {windows.rejected:,} rejected." if windows.rejected else " and none was rejected.")
     )
-    unknown = hours["quarantined_files_of_unknown_length"]
+    unknown = hours.quarantined_files_of_unknown_length
     if unknown:
         lead += f" The length of {unknown} of the files left out could not be read."
     cards = {
         "hours read": _hours(came),
-        "hours in windows": _hours(hours["covered"]),
-        "windows": f"{windows['written']:,}",
-        "persons": f"{sum(site['subjects'] for site in counts['sites'].values()):,}",
-        "MB of shards": f"{counts['bytes'] / 1e6:,.1f}",
-        "files left out": f"{files['quarantined']:,}",
+        "hours in windows": _hours(hours.covered),
+        "windows": f"{windows.written:,}",
+        "subjects": f"{counts.subjects:,}",
+        "MB of shards": f"{counts.n_bytes / 1e6:,.1f}",
+        "files left out": f"{files.quarantined:,}",
     }
     shown = "".join(f"<div><b>{value}</b><span>{name}</span></div>" for name, value in cards.items())
     return (
-        f'<p class="sub">Profile {escape(facts["profile"]["name"])}, code {escape(facts["code_version"])}. No name, path or date stands on this page.</p>'
-        f'{verdict}<p class="lead">{lead}</p><div class="cards">{shown}</div>{_warnings(facts)}'
+        f'<p class="sub">Profile {escape(facts.profile["name"])}, code {escape(facts.code_version)}. No name, path or date stands on this page.</p>'
+        f'{outcome}<p class="lead">{lead}</p><div class="cards">{shown}</div>{_warnings(facts)}'
     )
 
 
-def _warnings(facts: Facts) -> str:
-    told = []
-    if n := facts["counts"]["repeated_recordings"]:
-        told.append(
+def _warnings(facts: RunFacts) -> str:
+    lines = []
+    if n := facts.counts.repeated_recordings:
+        lines.append(
             f"{n} {_plural(n, 'recording')} came in more than once under different names: their windows stand in the shards repeatedly."
         )
-    for site, entry in facts["counts"]["sites"].items():
-        if not entry["files_accepted"]:
-            told.append(f"Nothing of site {site} was used.")
-        elif entry["files_quarantined"] > entry["files_accepted"]:
-            told.append(f"Most files of site {site} were left out.")
-    return "".join(f'<p class="use"><b>Look at this.</b> {escape(line)}</p>' for line in told)
+    for site, entry in facts.counts.sites.items():
+        if not entry.files_accepted:
+            lines.append(f"Nothing of site {site} was used.")
+        elif entry.files_quarantined > entry.files_accepted:
+            lines.append(f"Most files of site {site} were left out.")
+    return "".join(f'<p class="use"><b>Look at this.</b> {escape(line)}</p>' for line in lines)
 
 
-def sites_section(facts: Facts) -> str:
+def sites_section(facts: RunFacts) -> str:
     """Return what came in and out by site, and what the signals look like."""
-    sites = facts["counts"]["sites"]
+    sites = facts.counts.sites
     rows = [
-        f"<tr><td>{escape(site)}</td><td>{s['files_accepted']:,}{_small(_left_out(s))}</td><td>{s['subjects']:,}</td><td>{_hours(sum(fates(s['hours']).values()))}</td>"
-        f"<td>{_hours(s['hours']['covered'])}</td><td>{s['windows']:,}{_small(_rejected(s))}</td><td>{s['bytes'] / 1e6:,.1f}{_small(_shards(s))}</td>"
-        f"<td>{_list(s['native_sfreqs'])}</td><td>{_list(s['mains_hz'])}</td><td>{_list(s['readers'])}</td></tr>"
+        f"<tr><td>{escape(site)}</td><td>{s.files_accepted:,}{_small(_left_out(s))}</td><td>{s.subjects:,}</td><td>{_hours(s.hours.readable)}</td>"
+        f"<td>{_hours(s.hours.covered)}</td><td>{s.windows:,}{_small(_rejected(s))}</td><td>{s.n_bytes / 1e6:,.1f}{_small(_shards(s))}</td>"
+        f"<td>{_list(s.native_sfreqs)}</td><td>{_list(s.mains_hz)}</td><td>{_list(s.readers)}</td></tr>"
         for site, s in sites.items()
     ]
     head = [
         "Site",
         "Files used",
-        "Persons",
+        "Subjects",
         "Hours in",
         "In windows",
         "Windows",
@@ -101,16 +100,16 @@ def sites_section(facts: Facts) -> str:
     ]
     return (
         f"<h2>Sites</h2>{table(head, rows)}"
-        f"<div class=pair>{hours_plot(sites)}{presence_map(sites, facts['signal']['ch_names'])}"
+        f"<div class=pair>{hours_plot(sites)}{presence_map(sites, facts.ch_names)}"
         f"{amplitude_plot(sites, PLAUSIBLE_UV)}{quality_plot(sites)}</div>"
         f"{_artifacts(sites)}{_classes(sites)}"
     )
 
 
-def _artifacts(sites: Mapping[str, Facts]) -> str:
+def _artifacts(sites: Sites) -> str:
     rows = []
     for site, entry in sites.items():
-        seconds = entry.get("channel_seconds", {})
+        seconds = entry.sums.channel_seconds
         if not seconds.get("all"):
             continue
         rows.append(
@@ -122,17 +121,17 @@ def _artifacts(sites: Mapping[str, Facts]) -> str:
         return ""
     return (
         f"<h3>Artifacts, share of the measured channels’ seconds</h3>{table(['Site', *KINDS], rows)}"
-        '<p class="note">Flagged, not cut out: a window keeps its artifacts, and says where they are.</p>'
+        '<p class="note">Flagged, not cut out: a window keeps its artifacts, and marks where they are.</p>'
     )
 
 
-def _classes(sites: Mapping[str, Facts]) -> str:
-    if not any(name for entry in sites.values() for name in entry.get("classes", {})):
+def _classes(sites: Sites) -> str:
+    if not any(name for entry in sites.values() for name in entry.sums.classes):
         return ""
     rows = [
-        f"<tr><td>{escape(site)}</td><td class=words>{_labels(entry['classes'])}</td></tr>"
+        f"<tr><td>{escape(site)}</td><td class=words>{_labels(entry.sums.classes)}</td></tr>"
         for site, entry in sites.items()
-        if entry.get("classes")
+        if entry.sums.classes
     ]
     return f"<h3>Windows by label</h3>{at_left(table(['Site', 'Labels'], rows), 'Labels')}"
 
@@ -148,39 +147,41 @@ def at_left(shown: str, column: str) -> str:
     return shown.replace(f"<th>{column}<", f"<th class=words>{column}<")
 
 
-def losses_section(facts: Facts) -> str:
+def losses_section(facts: RunFacts) -> str:
     """Return what was lost, where, and what to do about it."""
-    sites, hours = facts["counts"]["sites"], facts["counts"]["hours"]
-    files, windows, notes = (_coded(sites, key) for key in ("files_by_reason", "windows_by_reason", "notes"))
+    sites, hours = facts.counts.sites, facts.counts.hours
+    files = _coded({site: entry.files_by_reason for site, entry in sites.items()})
+    windows = _coded({site: entry.windows_by_reason for site, entry in sites.items()})
+    notes = _coded({site: entry.notes for site, entry in sites.items()})
     replay = (
         '<p class="note">Which files these are, and what exactly was wrong, stands in the private list beside the shard set (<code>.private/quarantine.jsonl</code>), '
         "which stays in the house. When they are repaired: <code>python -m pipelines.preprocess --replay OUT --output MORE</code>, then <code>cerebeam shards merge OUT MORE --output ALL</code>.</p>"
     )
     parts = [
         "<h2>What was lost, and what to do about it</h2>",
-        f"<h3>Files left out</h3>{_told('Reason', 'Files', files, ADVICE)}{replay}"
+        f"<h3>Files left out</h3>{_table_of_codes('Reason', 'Files', files, ADVICE)}{replay}"
         if files
         else "<p>No file was left out.</p>",
-        f"<h3>Windows rejected</h3>{_told('Reason', 'Windows', windows, ADVICE)}"
+        f"<h3>Windows rejected</h3>{_table_of_codes('Reason', 'Windows', windows, ADVICE)}"
         if windows
         else "<p>No window was rejected.</p>",
     ]
-    if hours["uncovered"]:
+    if hours.uncovered:
         parts.append(
-            f"<h3>Time that no window covers: {_hours(hours['uncovered'])} h</h3><p>Ends of recordings shorter than a window of {facts['profile']['window_s']:g} s, "
+            f"<h3>Time that no window covers: {_hours(hours.uncovered)} h</h3><p>Ends of recordings shorter than a window of {facts.profile['window_s']:g} s, "
             "stretches between two gaps that are shorter than one, and, where windows lie at labels, all that no label speaks of.</p>"
         )
     if notes:
-        parts.append(f"<h3>Remarks on files that were used</h3>{_told('Note', 'Files', notes, NOTES)}")
+        parts.append(f"<h3>Remarks on files that were used</h3>{_table_of_codes('Note', 'Files', notes, NOTES)}")
     return "".join(parts)
 
 
-def _coded(sites: Mapping[str, Facts], key: str) -> list[tuple[str, str, int]]:
-    rows = [(code, site, n) for site, entry in sites.items() for code, n in entry[key].items()]
+def _coded(by_site: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, int]]:
+    rows = [(code, site, n) for site, counted in by_site.items() for code, n in counted.items()]
     return sorted(rows, key=lambda row: (row[0], -row[2], row[1]))
 
 
-def _told(what: str, unit: str, rows: list[tuple[str, str, int]], meaning: Mapping[str, str]) -> str:
+def _table_of_codes(what: str, unit: str, rows: list[tuple[str, str, int]], meaning: Mapping[str, str]) -> str:
     cells = [
         f"<tr><td class=words><code>{escape(code)}</code><small>{escape(meaning.get(code, ''))}</small></td><td>{escape(site)}</td><td>{n:,}</td></tr>"
         for code, site, n in rows
@@ -188,23 +189,23 @@ def _told(what: str, unit: str, rows: list[tuple[str, str, int]], meaning: Mappi
     return table([what, "Site", unit], cells)
 
 
-def traces_section(facts: Facts) -> str:
+def traces_section(facts: RunFacts) -> str:
     """Return examples before and after preparation."""
-    if not facts["examples"]:
+    if not facts.examples:
         return ""
     parts = [
-        "<h2>Before and after</h2><p>The same ten seconds of one recording a site, chosen by a hash, not by beauty. Left as read, each channel’s median taken off; "
+        "<h2>Before and after</h2><p>The same ten seconds of one recording per site, chosen by a hash, not by beauty. Left as read, each channel’s median taken off; "
         "right as it lies in the shard: referenced, filtered, resampled, missing electrodes interpolated.</p>",
         legend(COLOURS),
     ]
-    for example in facts["examples"]:
-        row_uv = row_distance(example["after"])
+    for example in facts.examples:
+        row_uv = row_distance(example.after)
         drawn = "".join(traces(example, side, row_uv=row_uv) for side in ("before", "after"))
-        label = f", label {escape(example['label'])}" if example["label"] else ""
-        low, high = example["band"]
+        label = f", label {escape(example.label)}" if example.label else ""
+        low, high = example.band
         parts.append(
-            f'<div class="example"><h3>{escape(example["site_id"])}</h3><p class="note">Recording <code>{escape(example["recording_id"])}</code> from second {example["start_s"]:g}{label}; '
-            f"band {low:g} to {high:g} Hz{_mains(example['mains_hz'], high)}.</p><div class=pair>{drawn}</div></div>"
+            f'<div class="example"><h3>{escape(example.site_id)}</h3><p class="note">Recording <code>{escape(example.recording_id)}</code> from second {example.start_s:g}{label}; '
+            f"band {low:g} to {high:g} Hz{_mains(example.mains_hz, high)}.</p><div class=pair>{drawn}</div></div>"
         )
     return "".join(parts)
 
@@ -215,47 +216,47 @@ def _mains(mains_hz: float | None, h_freq: float) -> str:
     return f", mains {mains_hz:g} Hz " + ("taken out" if mains_hz <= h_freq else "beyond the band")
 
 
-def time_section(facts: Facts) -> str:
+def time_section(facts: RunFacts) -> str:
     """Return the counters of the stages and the throughput."""
-    known = facts["timings"]
+    known = facts.timings
     if known is None:
         return "<h2>Where the time went</h2><p>The job ended without its launcher, which is where counters come from; the runner’s own pages have them.</p>"
-    stages = {name: entry for name, entry in known["stages"].items() if "milliseconds" in entry}
+    stages = {name: entry for name, entry in known.stages.items() if "milliseconds" in entry}
     spent = sum(entry["milliseconds"] for entry in stages.values())
     rows = [
         f"<tr><td>{escape(name)}</td><td>{entry.get('elements', 0):,}</td><td>{entry.get('bytes', 0) / 1e6:,.1f}</td><td>{entry['milliseconds'] / 1000:,.1f}</td>"
         f"<td>{_share(entry['milliseconds'], spent)}</td></tr>"
         for name, entry in stages.items()
     ]
-    hours, wall_s = facts["counts"]["hours"]["accepted"], known["wall_s"]
-    told = (
-        f"{_hours(hours)} h of EEG in {wall_s:,.1f} s by the wall clock, start of the runner included: <b>{hours / (wall_s / 60):,.1f} h a minute</b>, "
-        f"{facts['counts']['bytes'] / 1e6 / wall_s:,.1f} MB of shards a second, on {escape(known['runner'])}."
+    hours, wall_s = facts.counts.hours.accepted, known.wall_s
+    pace = (
+        f"{_hours(hours)} h of EEG in {wall_s:,.1f} s by the wall clock, start of the runner included: <b>{hours / (wall_s / 60):,.1f} h per minute</b>, "
+        f"{facts.counts.n_bytes / 1e6 / wall_s:,.1f} MB of shards per second, on {escape(known.runner)}."
     )
     counted = (
         table(["Stage", "Elements", "MB written", "Seconds, all workers", "Share"], rows)
         if rows
         else "<p>The runner gave no counters.</p>"
     )
-    return f"<h2>Where the time went</h2><p>{told}</p>{counted}"
+    return f"<h2>Where the time went</h2><p>{pace}</p>{counted}"
 
 
-def repeat_section(facts: Facts) -> str:
+def repeat_section(facts: RunFacts) -> str:
     """Return what decides the bytes of this shard set."""
-    sizes = facts["shard_bytes"]
+    sizes = facts.shard_bytes
     values = {
-        "code": facts["code_version"],
-        "config hash": facts["config_hash"],
-        "digest of the recordings used": facts["counts"]["sources_digest"],
-        "salt (which, not what)": facts["salt_id"],
-        **facts["versions"],
-        **facts["options"],
+        "code": facts.code_version,
+        "config hash": facts.config_hash,
+        "digest of the recordings used": facts.counts.sources_digest,
+        "salt (which, not what)": facts.salt_id,
+        **facts.versions,
+        **facts.options,
     }
     if sizes:
         values["shards"] = f"{len(sizes)}, {sizes[0] / 1e6:.1f} to {sizes[-1] / 1e6:.1f} MB"
     return (
         "<h2>How to repeat</h2><p>The same files, profile and salt give the same shards, byte for byte, on any runner. The digest of the recordings is the same under another salt.</p>"
-        f"{key_values(values)}<h3>Profile</h3>{key_values(flatten(facts['profile']))}"
+        f"{key_values(values)}<h3>Profile</h3>{key_values(flatten(facts.profile))}"
         '<p class="note">Every number of this page is in run.json beside it.</p>'
     )
 
@@ -272,8 +273,8 @@ def _plural(n: int, noun: str) -> str:
     return noun if n == 1 else noun + "s"
 
 
-def _sites(counts: Facts) -> str:
-    n = len(counts["sites"])
+def _sites(counts: Counts) -> str:
+    n = len(counts.sites)
     return f"{n} {_plural(n, 'site')}"
 
 
@@ -281,16 +282,16 @@ def _small(words: str) -> str:
     return f"<small>{words}</small>" if words else ""
 
 
-def _left_out(site: Facts) -> str:
-    return f"{site['files_quarantined']:,} left out" if site["files_quarantined"] else ""
+def _left_out(site: SiteCounts) -> str:
+    return f"{site.files_quarantined:,} left out" if site.files_quarantined else ""
 
 
-def _rejected(site: Facts) -> str:
-    return f"{site['windows_rejected']:,} rejected" if site["windows_rejected"] else ""
+def _rejected(site: SiteCounts) -> str:
+    return f"{site.windows_rejected:,} rejected" if site.windows_rejected else ""
 
 
-def _shards(site: Facts) -> str:
-    return f"{site['shards']:,} {_plural(site['shards'], 'shard')}" if site["shards"] else ""
+def _shards(site: SiteCounts) -> str:
+    return f"{site.shards:,} {_plural(site.shards, 'shard')}" if site.shards else ""
 
 
 def _list(counted: Mapping[str, int]) -> str:

@@ -32,7 +32,7 @@ def publish(working: str, output: str) -> None:
 
 
 def publish_failure(working: str, output: str) -> str:
-    """Keep the report and the books of a run that must not count, without its shards; return their folder."""
+    """Keep the report and the accounting of a run that must not count, without its shards; return their folder."""
     failed = failed_folder(output)
     for path in storage.list_files(working):
         if path.removeprefix(working.rstrip("/") + "/").startswith("site="):

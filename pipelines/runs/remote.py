@@ -16,12 +16,12 @@ class BeamStore:
     def size(self, uri: str) -> int:
         """Return a file's length in bytes."""
         try:
-            (found,) = FileSystems.match([uri])
+            (matched,) = FileSystems.match([uri])
         except BeamIOError as error:
             raise TransferError(f"{uri}: {error}") from error
-        if not found.metadata_list:
+        if not matched.metadata_list:
             raise FileNotFoundError(uri)
-        return int(found.metadata_list[0].size_in_bytes)
+        return int(matched.metadata_list[0].size_in_bytes)
 
     def open(self, uri: str) -> BinaryIO:
         """Return the file, seekable, its bytes as they are."""

@@ -3,23 +3,21 @@
 One set of verbs for both. A file appears whole under its name or not at all: it is written under a temporary name and
 renamed. Object stores rename a file by copying it within the store, and rename no folders; so a local run works in a
 folder beside its output and renames that, and a remote run works in the output itself, of which `_COMPLETED` is the
-last file.
+last file. Beam is imported where a path is remote: a worker process of a local run starts without it.
 """
 
 import hashlib
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import uuid4
-
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from signals.files import PARTIAL, atomic_file
 
-_RAW = {"mime_type": "application/octet-stream", "compression_type": CompressionTypes.UNCOMPRESSED}
+_RAW = {"mime_type": "application/octet-stream", "compression_type": "uncompressed"}
 _BUFFER_BYTES = 1 << 20
 
 
@@ -36,7 +34,7 @@ def check_scheme(path: str) -> None:
     """Raise StorageError where no installed Beam file system knows the path."""
     if is_remote(path):
         with _one_line(path):
-            FileSystems.get_filesystem(path)
+            _file_systems().get_filesystem(path)
 
 
 def join(folder: str, *parts: str) -> str:
@@ -54,12 +52,12 @@ def create(path: str) -> Iterator[BinaryIO]:
     folder, _, name = path.rpartition("/")
     partial = join(folder, f".{name}.{uuid4().hex}{PARTIAL}")
     try:
-        with FileSystems.create(partial, **_RAW) as file:
+        with _file_systems().create(partial, **_RAW) as file:
             yield file
-        FileSystems.rename([partial], [path])
+        _file_systems().rename([partial], [path])
     except BaseException:
-        with suppress(BeamIOError):
-            FileSystems.delete([partial])
+        with suppress(OSError):  # BeamIOError is one
+            _file_systems().delete([partial])
         raise
 
 
@@ -69,10 +67,23 @@ def write_text(path: str, text: str) -> None:
         file.write(text.encode())
 
 
+def write_rows(path: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a JSON object per line, sorted, so that the order in which rows came does not show."""
+    write_text(path, "".join(sorted(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows)))
+
+
+def join_files(path: str, parts: Iterable[str]) -> None:
+    """Write the parts one behind the other, never all of them in memory."""
+    with create(path) as whole:
+        for part in parts:
+            with open_file(part) as file:
+                shutil.copyfileobj(file, whole, _BUFFER_BYTES)
+
+
 @contextmanager
 def open_file(path: str) -> Iterator[BinaryIO]:
-    """Give a file to read, its bytes as they are, whatever its name says of compression."""
-    with FileSystems.open(path, **_RAW) if is_remote(path) else Path(path).open("rb") as file:
+    """Give a file to read, its bytes as they are, whatever compression its name suggests."""
+    with _file_systems().open(path, **_RAW) if is_remote(path) else Path(path).open("rb") as file:
         yield file
 
 
@@ -98,7 +109,7 @@ def exists(path: str) -> bool:
     if not is_remote(path):
         return Path(path).is_file()
     with _one_line(path):
-        return bool(FileSystems.exists(path))
+        return bool(_file_systems().exists(path))
 
 
 def list_files(folder: str) -> list[str]:
@@ -111,8 +122,8 @@ def list_files(folder: str) -> list[str]:
 def match(pattern: str) -> list[str]:
     """Return the remote files that a glob names, sorted: `*` within a folder, `**` across folders."""
     with _one_line(pattern):
-        (found,) = FileSystems.match([pattern])
-    return sorted(file.path for file in found.metadata_list if not file.path.endswith("/"))
+        (matched,) = _file_systems().match([pattern])
+    return sorted(file.path for file in matched.metadata_list if not file.path.endswith("/"))
 
 
 def delete(path: str) -> None:
@@ -120,7 +131,7 @@ def delete(path: str) -> None:
     if not is_remote(path):
         Path(path).unlink(missing_ok=True)
     elif exists(path):
-        FileSystems.delete([path])
+        _file_systems().delete([path])
 
 
 def delete_folder(folder: str) -> None:
@@ -128,7 +139,7 @@ def delete_folder(folder: str) -> None:
     if not is_remote(folder):
         shutil.rmtree(folder, ignore_errors=True)
     elif list_files(folder):
-        FileSystems.delete([join(folder, "**")])
+        _file_systems().delete([join(folder, "**")])
 
 
 def working_folder(output: str) -> str:
@@ -142,7 +153,7 @@ def rename(path: str, new: str) -> None:
         Path(path).replace(new)
         return
     delete(new)
-    FileSystems.rename([path], [new])
+    _file_systems().rename([path], [new])
 
 
 def move_folder(folder: str, new: str) -> None:
@@ -155,6 +166,12 @@ def move_folder(folder: str, new: str) -> None:
         rename(path, join(new, path.removeprefix(join(folder, ""))))
 
 
+def _file_systems() -> Any:
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems
+
+
 @contextmanager
 def _one_line(path: str) -> Iterator[None]:
     """Turn what file systems raise into a StorageError."""
@@ -162,5 +179,5 @@ def _one_line(path: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise StorageError(f"no file system for {path}: for gs:// install 'cerebeam[gcp]'") from error
-    except BeamIOError as error:
+    except OSError as error:
         raise StorageError(f"{path} cannot be reached: {str(error).splitlines()[0]}") from error

@@ -25,17 +25,17 @@ def collapsed(text: str) -> str:
     return "".join(char for char in plain if char.isalnum())
 
 
-def given_identifiers(path: Path) -> frozenset[str]:
-    """Return the identifiers of a text file, one a line; raises ValueError for a file without any."""
+def listed_identifiers(path: Path) -> frozenset[str]:
+    """Return the identifiers of a text file, one per line; raises ValueError for a file without any."""
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    found = frozenset(collapsed(line) for line in lines) - {""}
-    if not found:
-        raise ValueError(f"{path} holds no identifier, one is expected a line")
-    return found
+    identifiers = frozenset(collapsed(line) for line in lines) - {""}
+    if not identifiers:
+        raise ValueError(f"{path} holds no identifier, one per line is expected")
+    return identifiers
 
 
 def source_identifiers(folder: Path, sites: Collection[str] = ()) -> frozenset[str]:
-    """Return what the recordings below a folder say of persons: header fields, whole and in parts, and file names.
+    """Return what the recordings below a folder hold of persons: header fields, whole and in parts, and file names.
 
     EDF and BDF headers are read as they lie in the file, so that a fault of the reader is no fault of the check. A word
     of the recording field (hospital, equipment) that is the name of one of `sites` is no identifier; one of the patient
@@ -44,14 +44,14 @@ def source_identifiers(folder: Path, sites: Collection[str] = ()) -> frozenset[s
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_side_file(path))
     if not paths:
         raise ValueError(f"{folder} holds no recording")
-    found: set[str] = set()
+    identifiers: set[str] = set()
     hospitals = {collapsed(site) for site in sites}
     for path in paths:
         stem = collapsed(path.name.split(".")[0])
         patient, recording = _header_fields(path)
-        found |= {stem} if len(stem) >= _SHORTEST_STEM else set()
-        found |= _parts(patient) | (_parts(recording) - hospitals)
-    return frozenset(found)
+        identifiers |= {stem} if len(stem) >= _SHORTEST_STEM else set()
+        identifiers |= _parts(patient) | (_parts(recording) - hospitals)
+    return frozenset(identifiers)
 
 
 def contained(text: str, identifiers: frozenset[str]) -> str | None:
@@ -95,10 +95,10 @@ def _parts(header: str) -> set[str]:
     # names nobody; a long number does, wherever it stands.
     names = [part for field in fields for part in re.split(r"[_^,;]", field)]
     numbers = [part for field in fields for part in re.findall(r"\d+", field)]
-    return {word for word in map(collapsed, [*fields, *names, *numbers]) if _tells(word)}
+    return {word for word in map(collapsed, [*fields, *names, *numbers]) if _identifies(word)}
 
 
-def _tells(word: str) -> bool:
+def _identifies(word: str) -> bool:
     if word.isdigit():
         return len(word) >= _SHORTEST_NUMBER
     return len(word) >= _SHORTEST_WORD and word not in _FILLERS

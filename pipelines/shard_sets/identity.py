@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.shard_sets.identifiers import contained, given_identifiers, source_identifiers
+from pipelines.shard_sets.identifiers import contained, listed_identifiers, source_identifiers
 from pipelines.shard_sets.problem import Problem
 from pipelines.shard_sets.texts import UNKNOWN_FIELD, Text, texts_of
 from pipelines.shard_sets.verify import KNOWN_FILES
@@ -64,10 +64,10 @@ def check_identity(shards_dir: Path, *, identifiers: Path | None = None, sources
     """Return every breach of a rule; raises Problem for a folder that is no shard set or no failed run."""
     if not any((shards_dir / name).is_file() for name in (MANIFEST, RUN)):
         raise Problem(f"{shards_dir} is no shard set: it has neither {MANIFEST} nor {RUN}")
-    wanted = given_identifiers(identifiers) if identifiers else frozenset()
+    identifying = listed_identifiers(identifiers) if identifiers else frozenset()
     if sources:
         sites = [path.name.removeprefix("site=") for path in shards_dir.glob("site=*")]
-        wanted |= source_identifiers(sources, sites)
+        identifying |= source_identifiers(sources, sites)
     seen: set[tuple[str, str]] = set()
     findings: list[str] = []
     n_texts = 0
@@ -76,33 +76,34 @@ def check_identity(shards_dir: Path, *, identifiers: Path | None = None, sources
         if (text.field, text.text) in seen:
             continue
         seen.add((text.field, text.text))
-        findings += [f"{text.where}: {text.field} {what}" for what in breaches(text, wanted)]
-    verdict = f"{len(findings)} findings" if findings else "nobody is named"
-    looked = f"dates, times, paths, addresses, ids out of form{f' and {len(wanted)} identifiers' if wanted else ''}"
+        findings += [f"{text.where}: {text.field} {what}" for what in breaches(text, identifying)]
+    outcome = f"{len(findings)} findings" if findings else "nobody is named"
+    and_identifiers = f" and {len(identifying)} identifiers" if identifying else ""
+    looked = f"dates, times, paths, addresses, ids out of form{and_identifiers}"
     counted = Counter(findings).items()
-    told = tuple(line if n == 1 else f"{line} ({n} times)" for line, n in counted)
-    return Checked(told, f"{shards_dir}: {verdict} in {n_texts} texts; looked for {looked}")
+    lines = tuple(line if n == 1 else f"{line} ({n} times)" for line, n in counted)
+    return Checked(lines, f"{shards_dir}: {outcome} in {n_texts} texts; looked for {looked}")
 
 
 def breaches(text: Text, identifiers: frozenset[str]) -> list[str]:
     """Return what is wrong with one text, masked."""
-    found = []
+    rules = []
     if text.field == "file" and not _is_known_file(text.text):
-        found.append("does not belong to a shard set")
+        rules.append("does not belong to a shard set")
     if text.field == UNKNOWN_FIELD:
-        found.append(f"in a record, named {masked(text.text)}")
+        rules.append(f"in a record, named {masked(text.text)}")
     form = FORMS.get(text.field)
     if form is not None and not form.fullmatch(text.text):
-        found.append(f"is not of its form: {masked(text.text)}")
+        rules.append(f"is not of its form: {masked(text.text)}")
     if text.field == "event" and not is_event_word(text.text):
-        found.append(f"is no event word: {masked(text.text)}")
+        rules.append(f"is no event word: {masked(text.text)}")
     if text.is_prose:
         for name, pattern in PATTERNS.items():
             if hit := pattern.search(text.text):
-                found.append(f"holds {name}: {masked(hit.group())}")
-    if (name_found := contained(text.text, identifiers)) is not None:
-        found.append(f"holds an identifier: {masked(name_found)}")
-    return found
+                rules.append(f"holds {name}: {masked(hit.group())}")
+    if (identifier := contained(text.text, identifiers)) is not None:
+        rules.append(f"holds an identifier: {masked(identifier)}")
+    return rules
 
 
 def masked(text: str) -> str:

@@ -1,24 +1,24 @@
-"""Two shard sets of one profile and salt as one: shards copied and renumbered, books and statistics joined."""
+"""Two shard sets of one profile and salt as one: shards copied and renumbered, accounting and statistics joined."""
 
-import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipelines.intake.replay import private_rows
-from pipelines.report.report import merged_facts, write_report
+from pipelines.report.report import merged_facts, read_facts, write_report
 from pipelines.runs import storage
+from pipelines.runs.accounting import Accounts, Counts
 from pipelines.runs.publish import PRIVATE, private_folder
 from pipelines.shard_sets.problem import Problem
 from pipelines.shard_sets.verify import read_rows
-from pipelines.stages.finish import merge_into, write_books, write_rows
+from pipelines.stages.finish import merge_into, write_accounting
 from signals.shards.manifest import (
     COMPLETED,
     FILES,
     RECORDINGS,
-    RUN,
     WINDOWS,
     Manifest,
     Shard,
@@ -26,13 +26,11 @@ from signals.shards.manifest import (
     read_manifest,
     shard_name,
 )
-from signals.shards.tally import add_sums
+from signals.shards.tally import Sums
 from signals.windows.profiles import Profile
 
-SUMS = ("classes", "channel_seconds", "quality", "presence")
 
-
-def merge(first: Path, second: Path, output: Path) -> dict[str, Any]:
+def merge(first: Path, second: Path, output: Path) -> Counts:
     """Write both sets as one into `output` and return its counts; neither is changed.
 
     A file that the first left out and the second was given again counts once, as what became of it there. Raises
@@ -52,25 +50,31 @@ def merge(first: Path, second: Path, output: Path) -> dict[str, Any]:
         subjects: dict[str, SubjectEntry] = {}
         for manifest in manifests:
             merge_into(subjects, manifest.subjects)
-        counts = write_books(
+        counts = [Counts.from_dict(manifest.counts) for manifest in manifests]
+        accounts = Accounts(
+            accepted=rows[RECORDINGS],
+            quarantined=rows[FILES],
+            rejected=Counter((row["site_id"], row["reason"]) for row in rows[WINDOWS]),
+            shards=shards,
+            sums=_sums(counts),
+            subjects=Counter(entry.site_id for entry in subjects.values()),
+        )
+        storage.write_rows(str(partial / WINDOWS), rows[WINDOWS])
+        merged = write_accounting(
             str(partial),
-            rows,
-            shards,
+            accounts,
             subjects,
-            _sums(manifests),
             profile=Profile.from_dict(manifests[0].profile),
             salt_id=manifests[0].salt_id,
-            n_side_files=sum(manifest.counts["files"]["side_files"] for manifest in manifests),
+            n_side_files=sum(each.files.side_files for each in counts),
         )
-        write_report(
-            str(partial), merged_facts(str(partial), [json.loads((path / RUN).read_text("utf-8")) for path in sets])
-        )
+        write_report(str(partial), merged_facts(str(partial), [read_facts(str(path)) for path in sets]))
         storage.write_text(str(partial / COMPLETED), "")
         _write_private(sets, {row["file_id"] for row in rows[FILES]}, output)
         partial.rename(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return counts
+    return merged
 
 
 def _rows(sets: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
@@ -87,13 +91,16 @@ def _rows(sets: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
 
 def _check(manifests: Sequence[Manifest], sets: Sequence[Path]) -> None:
     a, b = manifests
+    for manifest, path in zip(manifests, sets, strict=True):
+        if not manifest.has_accounting:
+            raise Problem(f"{path} was made by a generator: it has no accounting of recordings to merge")
     for name in ("config_hash", "code_version", "salt_id"):
-        if (said := getattr(a, name)) != (other := getattr(b, name)):
+        if (mine := getattr(a, name)) != (theirs := getattr(b, name)):
             raise Problem(
-                f"the sets differ in {name}, {said or 'unknown'} and {other or 'unknown'}: they cannot be one"
+                f"the sets differ in {name}, {mine or 'unknown'} and {theirs or 'unknown'}: they cannot be one"
             )
     if not a.salt_id:
-        raise Problem("the sets do not say which salt they were made with: make them again")
+        raise Problem("the sets do not name the salt that they were written with: write them again")
     first, second = ({row["recording_id"] for row in read_rows(path / RECORDINGS)} for path in sets)
     if shared := sorted(first & second):
         raise Problem(f"recording {shared[0]} is in both sets, {len(shared)} in all: its windows would count twice")
@@ -117,16 +124,15 @@ def _copy(sets: Sequence[Path], manifests: Sequence[Manifest], partial: Path) ->
     return copied
 
 
-def _sums(manifests: Sequence[Manifest]) -> dict[str, Any]:
-    sums: dict[str, Any] = {}
-    for manifest in manifests:
-        for site, entry in manifest.counts["sites"].items():
-            some = {name: entry[name] for name in SUMS if name in entry}
-            sums[site] = add_sums(sums.get(site, {}), some)
+def _sums(counts: Sequence[Counts]) -> dict[str, Sums]:
+    sums: dict[str, Sums] = {}
+    for each in counts:
+        for site, entry in each.sites.items():
+            sums[site] = sums.get(site, Sums()) + entry.sums
     return sums
 
 
 def _write_private(sets: Sequence[Path], still_out: set[str], output: Path) -> None:
     rows = {row["file_id"]: row for path in sets for row in private_rows(str(path)) if row["file_id"] in still_out}
     if rows:
-        write_rows(storage.join(private_folder(str(output)), PRIVATE), list(rows.values()))
+        storage.write_rows(storage.join(private_folder(str(output)), PRIVATE), list(rows.values()))

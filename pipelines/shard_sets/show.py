@@ -6,7 +6,7 @@ import numpy as np
 
 from pipelines.report.figures import legend
 from pipelines.report.page import CSS, at_left
-from pipelines.report.traces import COLOURS, courses, extremes, row_distance
+from pipelines.report.traces import COLOURS, Row, courses, extremes, row_distance
 from pipelines.shard_sets.problem import Problem
 from signals.description.artifacts import kinds_of
 from signals.description.quality import window_verdict
@@ -42,16 +42,16 @@ def about(window: Window) -> dict[str, str]:
         "onset": f"{window.start_s:g} s, {window.data.shape[1] / window.sfreq:g} s long",
         "signal": f"{window.modality}, {window.sfreq:g} Hz, {window.band[0]:g} to {window.band[1]:g} Hz",
         "label": window.label + (f" (seconds {span[0]:g} to {span[1]:g})" if span else "") if window.label else "none",
-        "verdict": ", ".join(window_verdict(window).reasons) or "good",
+        "quality": ", ".join(window_verdict(window).reasons) or "good",
         "source": f"segment {window.provenance.segment}, samples {window.provenance.start_sample} to "
         f"{window.provenance.stop_sample}, read by {window.provenance.reader}",
-        "made by": f"code {window.provenance.code_version}, config {window.provenance.config_hash}",
+        "written by": f"code {window.provenance.code_version}, config {window.provenance.config_hash}",
     }
     return known | ({"votes": " ".join(f"{vote:g}" for vote in window.votes)} if window.votes else {})
 
 
 def as_text(window: Window) -> str:
-    """Return what is known of a window, then a line a channel: state, size, quality and flagged seconds."""
+    """Return what is known of a window, then a line per channel: state, size, quality and flagged seconds."""
     known = about(window)
     width = max(map(len, known))
     lines = [f"{name:<{width}}  {value}" for name, value in known.items()]
@@ -99,7 +99,7 @@ def as_page(window: Window) -> str:
 def _drawing(window: Window) -> str:
     names = MODALITIES[window.modality].ch_names
     rows = [
-        {"name": name, "values": extremes(x, WIDTH) if state else None}
+        Row(name=name, values=extremes(x, WIDTH) if state else None)
         for name, x, state in zip(names, microvolts(window.data, window.sensor_types), window.ch_state, strict=True)
     ]
     title = f"Window {window.key}"
@@ -109,11 +109,11 @@ def _drawing(window: Window) -> str:
 
 def _flags(mask: np.ndarray) -> str:
     """Return the kinds of a channel's flags, each with its seconds: "blink 2-3, 7"."""
-    told = []
+    parts = []
     for kind in sorted({kind for bits in mask for kind in kinds_of(int(bits))}):
         seconds = [second for second, bits in enumerate(mask) if kind in kinds_of(int(bits))]
-        told.append(f"{kind} {_ranges(seconds)}")
-    return "; ".join(told)
+        parts.append(f"{kind} {_ranges(seconds)}")
+    return "; ".join(parts)
 
 
 def _ranges(seconds: list[int]) -> str:

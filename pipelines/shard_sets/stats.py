@@ -2,20 +2,23 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from pipelines.runs.accounting import Counts, SiteCounts
+from pipelines.shard_sets.problem import Problem
 from signals.description.artifacts import KINDS
 from signals.shards.manifest import read_manifest
 
 
 def stats(shards_dir: Path) -> str:
-    """Return a table of windows, hours, persons, bytes, quality and artifacts by site, then of labels."""
+    """Return a table of windows, hours, subjects, bytes, quality and artifacts by site, then of labels."""
     manifest = read_manifest(shards_dir)
-    sites = {site: entry for site, entry in manifest.counts["sites"].items() if entry["windows"]}
-    head = ["site", "files", "persons", "windows", "hours", "MB", "shards", "quality", *KINDS]
+    if not manifest.has_accounting:
+        raise Problem(f"{shards_dir} was made by a generator: it has no accounting of files and hours to show")
+    counts = Counts.from_dict(manifest.counts)
+    sites = {site: entry for site, entry in counts.sites.items() if entry.windows}
+    head = ["site", "files", "subjects", "windows", "hours", "MB", "shards", "quality", *KINDS]
     rows = [[site, *_row(entry)] for site, entry in sites.items()]
-    labels = [[site, _labels(entry["classes"])] for site, entry in sites.items()]
-    counts = manifest.counts
+    labels = [[site, _labels(entry.sums.classes)] for site, entry in sites.items()]
     return "\n".join(
         [
             f"{manifest.profile['name']}, {manifest.profile['window_s']:g}-s windows, code {manifest.code_version}, "
@@ -25,23 +28,23 @@ def stats(shards_dir: Path) -> str:
             "",
             *_table(["site", "labels"], labels),
             "",
-            f"{counts['files']['quarantined']} of {counts['files']['in']} files left out, "
-            f"{counts['windows']['rejected']} of {counts['windows']['planned']} windows rejected; "
+            f"{counts.files.quarantined} of {counts.files.n_in} files left out, "
+            f"{counts.windows.rejected} of {counts.windows.planned} windows rejected; "
             "quality: share of windows at 0.8 or above; artifacts: share of measured channel-seconds",
         ]
     )
 
 
-def _row(entry: Mapping[str, Any]) -> list[str]:
-    quality, seconds = entry["quality"], entry["channel_seconds"]
+def _row(entry: SiteCounts) -> list[str]:
+    quality, seconds = entry.sums.quality, entry.sums.channel_seconds
     good = sum(quality[round(0.8 * len(quality)) :]) / max(1, sum(quality))
     return [
-        f"{entry['files_accepted']}",
-        f"{entry['subjects']}",
-        f"{entry['windows']}",
-        f"{entry['hours']['written']:.2f}",
-        f"{entry['bytes'] / 1e6:.1f}",
-        f"{entry['shards']}",
+        f"{entry.files_accepted}",
+        f"{entry.subjects}",
+        f"{entry.windows}",
+        f"{entry.hours.written:.2f}",
+        f"{entry.n_bytes / 1e6:.1f}",
+        f"{entry.shards}",
         f"{good:.0%}",
         *(f"{seconds.get(kind, 0) / max(1, seconds.get('all', 0)):.1%}" for kind in KINDS),
     ]

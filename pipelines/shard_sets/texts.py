@@ -1,4 +1,4 @@
-"""Every text of a shard set: names of files, JSON keys and values, what a page says, the text fields of records."""
+"""Every text of a shard set: names of files, JSON keys and values, the text of a page, the text fields of records."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from signals.shards.records import decode_window, encode_window
 from signals.shards.tfrecord import read_shard
 
 UNKNOWN_FIELD = "unknown field"
-"""Name under which the fields of a record are told that no code of ours writes."""
+"""Name under which fields of a record are listed that no code of ours writes."""
 _SHOWN = {"title", "alt", "aria-label", "href", "src", "content", "id", "class"}
 _KEYS = {"subjects": "subject_id", "events": "event"}
 """Dictionaries whose keys are data, held to a form."""
@@ -95,26 +95,26 @@ def _of_page(path: Path, name: str) -> Iterator[Text]:
     page = _Page()
     page.feed(path.read_text(encoding="utf-8", errors="replace"))
     page.close()
-    for field, text in page.found:
+    for field, text in page.texts:
         yield Text(name, field, text, is_prose=field == "text" or field in _SHOWN)
 
 
 class _Page(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.found: list[tuple[str, str]] = []
+        self.texts: list[tuple[str, str]] = []
         self._in_style = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._in_style = tag == "style"
-        self.found += [(name, value) for name, value in attrs if value]
+        self.texts += [(name, value) for name, value in attrs if value]
 
     def handle_endtag(self, tag: str) -> None:
         self._in_style = False
 
     def handle_data(self, data: str) -> None:
         if data.strip():
-            self.found.append(("style" if self._in_style else "text", data))
+            self.texts.append(("style" if self._in_style else "text", data))
 
     def handle_comment(self, data: str) -> None:
-        self.found.append(("text", data))
+        self.texts.append(("text", data))

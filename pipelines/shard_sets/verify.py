@@ -1,11 +1,11 @@
-"""Prove that a shard set is whole: files, digests, checksums, numbers, records and books."""
+"""Prove that a shard set is whole: files, digests, checksums, numbers, records and accounting."""
 
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pipelines.runs.accounting import sources_digest
+from pipelines.runs.accounting import Counts, sources_digest
 from pipelines.shard_sets.problem import Problem
 from signals.description.artifacts import KINDS
 from signals.description.features import FEATURES
@@ -26,7 +26,7 @@ from signals.shards.manifest import (
     shard_name,
 )
 from signals.shards.records import decode_window, encode_window
-from signals.shards.tally import Tally, add_sums
+from signals.shards.tally import Sums, Tally
 from signals.shards.tfrecord import CorruptShardError, read_shard
 from signals.window import Window
 
@@ -34,7 +34,7 @@ KNOWN_FILES = (MANIFEST, COMPLETED, RECORDINGS, FILES, WINDOWS, RUN, REPORT)
 
 
 def verify(shards_dir: Path) -> str:
-    """Return in words what was proved; raises Problem or ManifestError for the first thing that does not hold."""
+    """Return a line on what was proved; raises Problem or ManifestError for the first thing that does not hold."""
     manifest = _manifest(shards_dir)
     _check_files(shards_dir, manifest)
     _check_numbers(manifest)
@@ -45,7 +45,8 @@ def verify(shards_dir: Path) -> str:
         _check_records(shards_dir, shard, manifest, tallies.setdefault(shard.site_id, Tally()), keys)
     _check_sums(manifest, tallies)
     _check_subjects(manifest, tallies)
-    _check_books(shards_dir, manifest)
+    if manifest.has_accounting:
+        _check_accounting(shards_dir, manifest, _counts(shards_dir, manifest))
     n_bytes = sum(shard.n_bytes for shard in manifest.shards)
     return f"{len(keys)} windows in {len(manifest.shards)} shards of {len(tallies)} sites, {n_bytes / 1e6:.1f} MB"
 
@@ -57,6 +58,13 @@ def _manifest(shards_dir: Path) -> Manifest:
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise Problem(f"{shards_dir / MANIFEST} is no manifest: {error!r}") from error
+
+
+def _counts(shards_dir: Path, manifest: Manifest) -> Counts:
+    try:
+        return Counts.from_dict(manifest.counts)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Problem(f"{shards_dir / MANIFEST} holds no accounting of a run: {error!r}") from error
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -71,7 +79,12 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _check_files(shards_dir: Path, manifest: Manifest) -> None:
-    expected = {*KNOWN_FILES, *(shard.path for shard in manifest.shards)}
+    beside = KNOWN_FILES if manifest.has_accounting else (MANIFEST, COMPLETED)
+    expected = {
+        *beside,
+        *(shard.path for shard in manifest.shards),
+        *(shard.index.path for shard in manifest.shards if shard.index),
+    }
     present = {path.relative_to(shards_dir).as_posix() for path in shards_dir.rglob("*") if not path.is_dir()}
     for name in sorted(expected - present):
         raise Problem(f"{shards_dir / name} is missing")
@@ -90,10 +103,10 @@ def _check_numbers(manifest: Manifest) -> None:
 def _check_digest(shards_dir: Path, shard: Shard) -> None:
     path = shards_dir / shard.path
     if path.stat().st_size != shard.n_bytes:
-        raise Problem(f"{path} has {path.stat().st_size} bytes, the manifest says {shard.n_bytes}")
+        raise Problem(f"{path} has {path.stat().st_size} bytes, the manifest states {shard.n_bytes}")
     digest = file_sha256(path)
     if digest != shard.sha256:
-        raise Problem(f"{path} has changed: its sha256 begins {digest[:12]}, the manifest says {shard.sha256[:12]}")
+        raise Problem(f"{path} has changed: its sha256 begins {digest[:12]}, the manifest states {shard.sha256[:12]}")
 
 
 def _check_records(shards_dir: Path, shard: Shard, manifest: Manifest, tally: Tally, keys: set[str]) -> None:
@@ -115,7 +128,7 @@ def _check_records(shards_dir: Path, shard: Shard, manifest: Manifest, tally: Ta
     except CorruptShardError as error:
         raise Problem(str(error)) from error
     if n_records != shard.n_windows:
-        raise Problem(f"{path} holds {n_records} records, the manifest says {shard.n_windows}")
+        raise Problem(f"{path} holds {n_records} records, the manifest states {shard.n_windows}")
 
 
 def _decoded(record: bytes, where: str) -> tuple[Window, frozenset[str]]:
@@ -138,9 +151,9 @@ def _check_window(window: Window, shard: Shard, manifest: Manifest, where: str) 
         "quality": (window.quality.shape, (n_chans,)),
         "features": (window.features.shape, (n_chans, len(FEATURES))),
     }
-    for name, (got, expected) in shapes.items():
-        if got != expected:
-            raise Problem(f"{where}: {name} has shape {got}, the manifest's modality asks for {expected}")
+    for name, (shape, expected) in shapes.items():
+        if shape != expected:
+            raise Problem(f"{where}: {name} has shape {shape}, the manifest's modality needs {expected}")
     if window.site_id != shard.site_id:
         raise Problem(f"{where} is of site {window.site_id}, its folder of {shard.site_id}")
     if window.subject_id not in manifest.subjects:
@@ -154,49 +167,54 @@ def _check_window(window: Window, shard: Shard, manifest: Manifest, where: str) 
 
 
 def _check_sums(manifest: Manifest, tallies: dict[str, Tally]) -> None:
+    by_site = _windows_by_site(manifest)
+    for site in sorted({*by_site} - {*manifest.counts["sites"]}):
+        raise Problem(f"the manifest has shards of {site}, but no counts of it")
     for site, entry in manifest.counts["sites"].items():
-        counted = tallies[site].sums() if site in tallies else {}
-        for name, value in add_sums(counted, {}).items():
-            if entry.get(name) != value:
+        stated = Sums.from_dict(entry).to_dict()
+        counted = tallies[site].sums().to_dict() if site in tallies else {}
+        for name, value in counted.items():
+            if stated.get(name) != value:
                 raise Problem(f"the manifest's {name} of {site} do not agree with its records")
+        if entry["windows"] != by_site[site]:
+            raise Problem(f"the manifest counts {entry['windows']} windows of {site}, its shards hold {by_site[site]}")
 
 
 def _check_subjects(manifest: Manifest, tallies: dict[str, Tally]) -> None:
     counted = {name: entry for tally in tallies.values() for name, entry in tally.subjects().items()}
     for name, entry in manifest.subjects.items():
-        found = counted.get(name)
-        if found is None or found.n_windows != entry.n_windows:
-            n = found.n_windows if found else 0
-            raise Problem(f"subject {name} has {n} windows, the manifest says {entry.n_windows}")
-        if (found.site_id, found.recording_ids) != (entry.site_id, entry.recording_ids):
+        tallied = counted.get(name)
+        if tallied is None or tallied.n_windows != entry.n_windows:
+            n = tallied.n_windows if tallied else 0
+            raise Problem(f"subject {name} has {n} windows, the manifest states {entry.n_windows}")
+        if (tallied.site_id, tallied.recording_ids) != (entry.site_id, entry.recording_ids):
             raise Problem(f"site or recordings of subject {name} are not those of the manifest")
-        if (found.moments.count != entry.moments.count).any():
+        if (tallied.moments.count != entry.moments.count).any():
             raise Problem(f"the manifest's moments of subject {name} are over another number of samples")
 
 
-def _check_books(shards_dir: Path, manifest: Manifest) -> None:
-    counts = manifest.counts
+def _check_accounting(shards_dir: Path, manifest: Manifest, counts: Counts) -> None:
     rows = {name: read_rows(shards_dir / name) for name in (RECORDINGS, FILES, WINDOWS)}
-    files, windows = counts["files"], counts["windows"]
+    files, windows = counts.files, counts.windows
     planned, written = sum(row["n_windows"] for row in rows[RECORDINGS]), sum(s.n_windows for s in manifest.shards)
     pairs = {
-        "files accepted": (files["accepted"], len(rows[RECORDINGS])),
-        "files quarantined": (files["quarantined"], len(rows[FILES])),
-        "files in": (files["in"], len(rows[RECORDINGS]) + len(rows[FILES])),
-        "windows rejected": (windows["rejected"], len(rows[WINDOWS])),
-        "windows written": (windows["written"], written),
-        "windows planned": (windows["planned"], planned),
+        "files accepted": (files.accepted, len(rows[RECORDINGS])),
+        "files quarantined": (files.quarantined, len(rows[FILES])),
+        "files in": (files.n_in, len(rows[RECORDINGS]) + len(rows[FILES])),
+        "windows rejected": (windows.rejected, len(rows[WINDOWS])),
+        "windows written": (windows.written, written),
+        "windows planned": (windows.planned, planned),
         "windows written and rejected": (planned, written + len(rows[WINDOWS])),
-        "bytes": (counts["bytes"], sum(shard.n_bytes for shard in manifest.shards)),
+        "bytes": (counts.n_bytes, sum(shard.n_bytes for shard in manifest.shards)),
         "windows by site": (
-            {site: entry["windows"] for site, entry in counts["sites"].items() if entry["windows"]},
+            {site: entry.windows for site, entry in counts.sites.items() if entry.windows},
             dict(_windows_by_site(manifest)),
         ),
-        "digest of recordings": (counts["sources_digest"], sources_digest(rows[RECORDINGS])),
+        "digest of recordings": (counts.sources_digest, sources_digest(rows[RECORDINGS])),
     }
-    for name, (said, found) in pairs.items():
-        if said != found:
-            raise Problem(f"the books do not add up: {name}, {said} by the manifest, {found} by the rows")
+    for name, (stated, counted) in pairs.items():
+        if stated != counted:
+            raise Problem(f"the accounting does not add up: {name}, {stated} by the manifest, {counted} by the rows")
 
 
 def _windows_by_site(manifest: Manifest) -> Counter[str]:

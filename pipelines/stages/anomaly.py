@@ -2,20 +2,22 @@
 
     Block -> prepare (samples stay in the worker) -> RunInference over ONNX Runtime -> Block with scores
 
-The three steps are one fused stage: no samples pass a shuffle, what goes on is a block with 760 bytes of scores a 10-s
-window. The price is that blocks are prepared twice, here and where shards are written; `docs/artifacts.md` has what it
-costs. Windows are scored one by one in one thread, so that scores do not depend on how a runner makes up its batches.
+The three steps are one fused stage: no samples pass a shuffle, what goes on is a block with 760 bytes of scores per
+10-s window. The price is that blocks are prepared twice, here and where shards are written; `docs/artifacts.md` has
+what it costs. Windows are scored one by one in one thread, so that scores do not depend on how a runner makes up its
+batches.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 
+from pipelines.runs import storage
 from signals.bundles.anomaly import SCHEMA_VERSION, model_input
 from signals.readers.registry import reopen_recording
 from signals.windows.blocks import Block
@@ -46,12 +48,12 @@ def check_autoencoder(path: str, profile: Profile) -> dict[str, Any]:
         raise AutoencoderError(f"{path} is no autoencoder of training.autoencoder ({type(error).__name__})") from error
     if version != SCHEMA_VERSION:
         raise AutoencoderError(f"{path} has schema version {version}, this code reads {SCHEMA_VERSION}: train it again")
-    asked, trained = profile.to_dict(), about["profile"]
+    required, trained = profile.to_dict(), about["profile"]
     for name in _MUST_AGREE:
-        if trained[name] != asked[name]:
+        if trained[name] != required[name]:
             raise AutoencoderError(
-                f"{path} was trained on shards with {name}={trained[name]}, profile {profile.name} has {asked[name]}: "
-                "train one on shards of this profile"
+                f"{path} was trained on shards with {name}={trained[name]}, profile {profile.name} has "
+                f"{required[name]}: train one on shards of this profile"
             )
     return about
 
@@ -62,7 +64,7 @@ def score_stacks(session: Any, batch: Sequence[np.ndarray], _: dict[str, Any] | 
 
 
 def windows_of(block: Block) -> tuple[Block, np.ndarray]:
-    """Return (block, its windows as the autoencoder wants them), shape (n_starts, n_chans, n_times).
+    """Return (block, its windows as the autoencoder takes them), shape (n_starts, n_chans, n_times).
 
     A window that will be rejected is NaN throughout.
     """
@@ -77,47 +79,24 @@ def windows_of(block: Block) -> tuple[Block, np.ndarray]:
     return block, stack
 
 
-def scored(keyed: tuple[Block, Any]) -> Block:
-    """Return the block with its scores."""
-    block, result = keyed
-    return replace(block, anomaly=tuple(np.asarray(scores, dtype=np.float32) for scores in result.inference))
+def with_scores(block: Block, scores: np.ndarray) -> Block:
+    """Return the block with the scores of its windows."""
+    return replace(block, anomaly=tuple(np.asarray(one, dtype=np.float32) for one in scores))
 
 
-@dataclass
-class ScoreBlocks(beam.PTransform):
-    """Block -> Block with scores."""
-
-    autoencoder: str
-    """Path of the ONNX file, any file system that Beam can open."""
-
-    def expand(self, planned: beam.PCollection) -> beam.PCollection:
-        """Prepare, run the network, keep the scores."""
-        from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
-
-        return (
-            planned
-            | "Prepare" >> beam.Map(windows_of)
-            | "RunInference" >> RunInference(KeyedModelHandler(_handler(self.autoencoder)))
-            | "Keep scores" >> beam.Map(scored)
-        )
+def score_block(block: Block, autoencoder: str) -> Block:
+    """Return the block with its scores: what `pipelines.transforms.ScoreBlocks` makes of it, without Beam."""
+    _, stack = windows_of(block)
+    (scores,) = score_stacks(load_session(autoencoder), [stack])
+    return with_scores(block, scores)
 
 
-def _handler(path: str) -> Any:
-    from apache_beam.ml.inference.onnx_inference import OnnxModelHandlerNumpy
+@lru_cache(maxsize=1)
+def load_session(autoencoder: str) -> Any:
+    """Return an ONNX Runtime session of one thread for a file on this machine or on any that Beam can open."""
+    import onnxruntime
 
-    class Handler(OnnxModelHandlerNumpy):
-        """One thread a session; its options cannot be pickled, so they are made here."""
-
-        def load_model(self) -> Any:
-            import onnxruntime
-
-            self._session_options = onnxruntime.SessionOptions()
-            self._session_options.intra_op_num_threads = self._session_options.inter_op_num_threads = 1
-            try:
-                return super().load_model()
-            finally:
-                self._session_options = None
-
-    return Handler(
-        path, providers=["CPUExecutionProvider"], inference_fn=score_stacks, min_batch_size=1, max_batch_size=4
-    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    with storage.open_file(autoencoder) as file:
+        return onnxruntime.InferenceSession(file.read(), options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Ten seconds of one recording a site, before and after preparation: what the run report draws.
+"""Ten seconds of one recording per site, before and after preparation: what the run report draws.
 
 Which recording is decided by the smallest block hash of the site, so every runner draws the same. Only a reference to
 the block is combined; samples are read where they are drawn from. A trace carries a site, a recording id and names of
@@ -6,17 +6,12 @@ electrodes, never a label out of the file.
 """
 
 import hashlib
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import replace
 
-import apache_beam as beam
 import numpy as np
 
-from pipelines.report.traces import extremes
-from pipelines.runs.remote import register_remote
-from pipelines.stages.counters import count
+from pipelines.report.traces import Example, Row, extremes
 from signals.modality import microvolts
 from signals.readers.registry import reopen_recording
 from signals.recording.recording import Recording
@@ -29,50 +24,6 @@ from signals.windows.prepare import prepare_block
 
 EXAMPLE_S = 10
 _MOST_ROWS = 24
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One channel's course (`run_report_traces.extremes`); None where nothing was recorded."""
-
-    name: str
-    values: tuple[int | None, ...] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Example:
-    """The same seconds of one recording before and after."""
-
-    site_id: str
-    recording_id: str
-    label: str
-    start_s: float
-    """Onset in the recording, seconds since its start."""
-    native_sfreq: float
-    sfreq: float
-    band: tuple[float, float]
-    mains_hz: float | None
-    before: tuple[Row, ...]
-    """As read, each channel's median taken off."""
-    after: tuple[Row, ...]
-    ch_state: tuple[int, ...]
-    flags: tuple[tuple[int, ...], ...]
-    """Bit set of `signals.description.artifacts.KINDS` by channel and second."""
-
-
-@dataclass
-class ExampleTraces(beam.PTransform):
-    """Block -> Example, one a site that has a window."""
-
-    def expand(self, planned: beam.PCollection) -> beam.PCollection:
-        """Choose a block a site, then read and prepare it."""
-        return (
-            planned
-            | "Key by site" >> beam.Map(by_site)
-            | "Choose" >> beam.CombinePerKey(smallest_hash)
-            | "Block" >> beam.Values()
-            | "Read" >> beam.ParDo(ReadExample())
-        )
 
 
 def by_site(block: Block) -> tuple[str, Block]:
@@ -91,21 +42,10 @@ def block_hash(block: Block) -> str:
     return hashlib.sha256(f"{block.plan.source_sha256}/{first.segment}/{first.start}".encode()).hexdigest()
 
 
-class ReadExample(beam.DoFn):
-    """Block -> Example, none where every window of the block is rejected."""
-
-    def setup(self) -> None:
-        """Let the readers open what Beam's file systems hold."""
-        register_remote()
-
-    def process(self, block: Block) -> Iterator[Example]:
-        """Yield the example of one block."""
-        started = time.perf_counter()
-        with one_thread():
-            example = example_of(reopen_recording(block.plan.uri), block)
-        if example is not None:
-            yield example
-        count("example", n=int(example is not None), n_bytes=0, started=started)
+def read_example(block: Block) -> Example | None:
+    """Return the example of one block, None where every window of it is rejected."""
+    with one_thread():
+        return example_of(reopen_recording(block.plan.uri), block)
 
 
 def example_of(recording: Recording, block: Block) -> Example | None:
@@ -172,19 +112,3 @@ def _sensors_before(
         x = recording.read([sensor.pick], segment=segment, start=start, stop=stop) - np.float32(sensor.offset)
         rows[plan.profile.signal.ch_names[sensor.row]] = microvolts(x, (sensor.sensor_type,))[0]
     return rows
-
-
-def choose(examples: Sequence[Example], most: int) -> list[dict[str, Any]]:
-    """Return at most so many examples as plain values, evenly spread over the sites in order of their names."""
-    ordered = sorted(examples, key=lambda example: example.site_id)
-    step = max(1.0, len(ordered) / most)
-    return [_plain(ordered[int(i * step)]) for i in range(min(most, len(ordered)))]
-
-
-def _plain(example: Example) -> dict[str, Any]:
-    rows = {
-        side: [{"name": row.name, "values": None if row.values is None else list(row.values)} for row in shown]
-        for side, shown in (("before", example.before), ("after", example.after))
-    }
-    return {**vars(example), **rows, "band": list(example.band), "ch_state": list(example.ch_state),
-            "flags": [list(row) for row in example.flags]}  # fmt: skip

@@ -1,19 +1,13 @@
 """A file to its plan: opened, hashed, looked at, and its windows' onsets; or quarantined with a reason."""
 
 import logging
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from traceback import format_tb
 from typing import Any
 
-import apache_beam as beam
-from apache_beam.metrics import Metrics
-
 from pipelines.intake.inputs import FileRef
-from pipelines.runs.remote import register_remote
-from pipelines.stages.counters import count
 from signals.readers.digests import source_sha256
 from signals.readers.disclosure import event_counts
 from signals.readers.registry import open_recording
@@ -21,7 +15,7 @@ from signals.readers.remote import TransferError
 from signals.recording.identity import hash_file, hash_subject
 from signals.recording.recording import Recording, UnreadableError
 from signals.threads import one_thread
-from signals.windows.blocks import WindowStart, blocks, plan_windows
+from signals.windows.blocks import Block, WindowStart, blocks, plan_windows
 from signals.windows.plan import RecordingPlan, plan_recording
 from signals.windows.profiles import Profile
 
@@ -41,15 +35,19 @@ class Quarantined:
     hours: float | None
     """Length where the header could be read."""
 
-    @property
-    def site_id(self) -> str:
-        """Site of the file."""
-        return self.ref.site_id
+    def public_row(self) -> dict[str, Any]:
+        """Return what the shard set holds of the file: neither its path nor anything out of it."""
+        return {"file_id": self.file_id, "site_id": self.ref.site_id, "reason": self.reason, "hours": self.hours}
+
+    def private_row(self) -> dict[str, Any]:
+        """Return all that a replay needs, and a person who repairs the file."""
+        ref = asdict(self.ref)
+        return {"file": ref.pop("uri"), **ref, "file_id": self.file_id, "reason": self.reason, "detail": self.detail}
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """What is reported of a file that was used."""
+    """What is reported of a file that was used: a row of recordings.jsonl."""
 
     site_id: str
     recording_id: str
@@ -62,13 +60,13 @@ class Accepted:
     notes: tuple[str, ...]
     file_id: str
     mains_detected: bool
-    """Whether the mains frequency was found in the signal rather than known of the site or said by the file."""
+    """Whether the mains frequency was found in the signal rather than known of the site or given by the file."""
     amplitude_uv: float | None
     """Robust standard deviation within 1-35 Hz, before preparation."""
     hours_covered: float
-    """What of `hours` lies in a planned window; the rest are tails, short stretches and what no label speaks of."""
+    """What of `hours` lies in a planned window; the rest are tails, short stretches and what has no label."""
     source_reference: str = ""
-    """What the channels were recorded against, where file or labels say it."""
+    """What the channels were recorded against, where file or labels name it."""
     reference: str = ""
     """What the windows are referenced to."""
     bad_channels: tuple[tuple[str, str], ...] = ()
@@ -77,83 +75,78 @@ class Accepted:
     """How often each event word (`signals.recording.events`) stands in the recording's annotations."""
 
 
-@dataclass
-class PlanFile(beam.DoFn):
-    """FileRef -> Block; tagged outputs "accepted" and "quarantined" hold one row a file, together all files."""
+@dataclass(frozen=True)
+class PlannedFile:
+    """What became of one file."""
 
-    profile: Profile
-    salt: str
+    file: Accepted | Quarantined
+    blocks: tuple[Block, ...] = ()
 
-    def setup(self) -> None:
-        """Let the readers open what Beam's file systems hold."""
-        register_remote()
 
-    def process(self, ref: FileRef) -> Iterator[Any]:
-        """Yield the blocks of one file."""
-        started = time.perf_counter()
-        recording = None
-        try:
-            recording = open_recording(ref.uri)
-            with one_thread():
-                plan, starts = self._plan(ref, recording)
-        except UnreadableError as error:
-            yield from self._quarantine(ref, error.reason, error.detail, recording)
-            return
-        except TransferError:  # the runner tries again, and the run dies rather than lose a good file
-            raise
-        except Exception as error:  # one file must not take the run along; the reason code counts it
-            # Where, but not the message: it may quote a path or a name, and goes to the private list alone.
-            logger.error("planning failed: %s\n%s", type(error).__name__, "".join(format_tb(error.__traceback__)))
-            yield from self._quarantine(ref, "internal_error", f"{type(error).__name__}: {error}", recording)
-            return
-        yield beam.pvalue.TaggedOutput(
-            "accepted",
-            Accepted(
-                site_id=ref.site_id,
-                recording_id=plan.recording_id,
-                reader=recording.reader,
-                native_sfreq=plan.native_sfreq,
-                n_channels=len(plan.picks),
-                n_windows=len(starts),
-                hours=recording.duration_s / 3600,
-                mains_hz=plan.mains_hz,
-                notes=plan.notes,
-                file_id=hash_file(ref.uri, salt=self.salt),
-                mains_detected=ref.mains_hz is None and recording.mains_hz is None and plan.mains_hz is not None,
-                amplitude_uv=plan.amplitude_uv,
-                hours_covered=covered_s(plan, starts) / 3600,
-                source_reference=plan.source_reference,
-                reference=plan.profile.reference,
-                bad_channels=plan.bad_channels,
-                events=event_counts(recording),
-            ),
-        )
-        yield from blocks(plan, starts)
-        count("plan", n=1, n_bytes=0, started=started)
+def plan_file(ref: FileRef, profile: Profile, salt: str) -> PlannedFile:
+    """Return the blocks of one file, or why it is not used; raises TransferError only."""
+    recording = None
+    try:
+        recording = open_recording(ref.uri)
+        with one_thread():
+            plan, starts = _plan(ref, recording, profile, salt)
+            return PlannedFile(_accepted(ref, recording, plan, starts, salt), tuple(blocks(plan, starts)))
+    except UnreadableError as error:
+        return _quarantined(ref, error.reason, error.detail, recording, salt)
+    except TransferError:  # the runner tries again, and the run dies rather than lose a good file
+        raise
+    except Exception as error:  # one file must not take the run along; the reason code counts it
+        # Where, but not the message: it may quote a path or a name, and goes to the private list alone.
+        logger.error("planning failed: %s\n%s", type(error).__name__, "".join(format_tb(error.__traceback__)))
+        return _quarantined(ref, "internal_error", f"{type(error).__name__}: {error}", recording, salt)
 
-    def _plan(self, ref: FileRef, recording: Recording) -> tuple[RecordingPlan, list[WindowStart]]:
-        subject = ref.subject if ref.subject.lower() not in {"", "unknown"} else _named_patient(recording.patient)
-        # Without a known person every file counts as one of its own, and says so.
-        subject_id = (
-            hash_subject(ref.site_id, subject, salt=self.salt)
-            if subject
-            else "unknown-" + hash_subject(ref.site_id, PurePosixPath(ref.uri).name, salt=self.salt)
-        )
-        plan = plan_recording(
-            recording,
-            self.profile,
-            site_id=ref.site_id,
-            subject_id=subject_id,
-            source_sha256=source_sha256(ref.uri),
-            mains_hz=ref.mains_hz,
-        )
-        return plan, plan_windows(recording, plan, ref.labels)
 
-    def _quarantine(self, ref: FileRef, reason: str, detail: str, recording: Recording | None) -> Iterator[Any]:
-        Metrics.counter("quarantine", reason).inc()
-        hours = None if recording is None else recording.duration_s / 3600
-        row = Quarantined(ref, hash_file(ref.uri, salt=self.salt), reason, detail, hours)
-        yield beam.pvalue.TaggedOutput("quarantined", row)
+def _plan(ref: FileRef, recording: Recording, profile: Profile, salt: str) -> tuple[RecordingPlan, list[WindowStart]]:
+    subject = ref.subject if ref.subject.lower() not in {"", "unknown"} else _named_patient(recording.patient)
+    # Without a known person every file counts as one of its own, and is marked so.
+    subject_id = (
+        hash_subject(ref.site_id, subject, salt=salt)
+        if subject
+        else "unknown-" + hash_subject(ref.site_id, PurePosixPath(ref.uri).name, salt=salt)
+    )
+    plan = plan_recording(
+        recording,
+        profile,
+        site_id=ref.site_id,
+        subject_id=subject_id,
+        source_sha256=source_sha256(ref.uri),
+        mains_hz=ref.mains_hz,
+    )
+    return plan, plan_windows(recording, plan, ref.labels)
+
+
+def _accepted(
+    ref: FileRef, recording: Recording, plan: RecordingPlan, starts: Sequence[WindowStart], salt: str
+) -> Accepted:
+    return Accepted(
+        site_id=ref.site_id,
+        recording_id=plan.recording_id,
+        reader=recording.reader,
+        native_sfreq=plan.native_sfreq,
+        n_channels=len(plan.picks),
+        n_windows=len(starts),
+        hours=recording.duration_s / 3600,
+        mains_hz=plan.mains_hz,
+        notes=plan.notes,
+        file_id=hash_file(ref.uri, salt=salt),
+        mains_detected=ref.mains_hz is None and recording.mains_hz is None and plan.mains_hz is not None,
+        amplitude_uv=plan.amplitude_uv,
+        hours_covered=covered_s(plan, starts) / 3600,
+        source_reference=plan.source_reference,
+        reference=plan.profile.reference,
+        bad_channels=plan.bad_channels,
+        events=event_counts(recording),
+    )
+
+
+def _quarantined(ref: FileRef, reason: str, detail: str, recording: Recording | None, salt: str) -> PlannedFile:
+    hours = None if recording is None else recording.duration_s / 3600
+    return PlannedFile(Quarantined(ref, hash_file(ref.uri, salt=salt), reason, detail, hours))
 
 
 def covered_s(plan: RecordingPlan, starts: Sequence[WindowStart]) -> float:

@@ -1,103 +1,117 @@
 """Blocks to one shard: read, prepared, encoded, written, and what the manifest must know of it."""
 
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from typing import Any
 
-import apache_beam as beam
-from apache_beam.metrics import Metrics
-
 from pipelines.runs import storage
-from pipelines.runs.progress import keep, kept, work_digest
-from pipelines.runs.remote import register_remote
-from pipelines.stages.counters import count
+from pipelines.runs.progress import keep, kept, rejected_path, work_digest
 from signals.readers.registry import reopen_recording
 from signals.recording.recording import Recording
 from signals.shards.manifest import Shard, SubjectEntry, shard_name
-from signals.shards.records import encode_window
 from signals.shards.sharding import block_order, block_seconds
-from signals.shards.tally import Tally
-from signals.shards.tfrecord import write_stream
+from signals.shards.tally import Sums, Tally
+from signals.shards.writer import write_windows
 from signals.threads import one_thread
+from signals.window import Window
 from signals.windows.blocks import Block
 from signals.windows.prepare import Rejected, prepare_block
 
+ShardKey = tuple[str, int, int]
+"""(site_id, shard, number of shards)."""
 seconds_written = Counter[str]()
-"""Seconds of windows written by this process, by output folder: what a progress bar can watch in a local run."""
+"""Seconds of windows written by this process, by output folder: what a progress bar can watch in a run of one
+process."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShardResult:
     """One written shard, and what the manifest must know of its windows."""
 
+    site_id: str
+    name: str
+    """The shard's path as it was planned; the rows of its rejected windows lie beside its note."""
     shard: Shard | None
     """None where every window of the shard's blocks was rejected."""
     subjects: dict[str, SubjectEntry]
-    rejected: tuple[Rejected, ...]
-    sums: dict[str, Any] = field(default_factory=dict)
-    """What its windows add up to in the books (`signals.shards.tally`)."""
+    rejected: dict[str, int]
+    """Rejected windows by reason."""
+    sums: Sums
+    was_kept: bool = False
+    """Whether an earlier, killed run had written it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, nothing lost."""
+        return {
+            "site_id": self.site_id,
+            "name": self.name,
+            "shard": asdict(self.shard) if self.shard else None,
+            "subjects": {name: entry.to_dict() for name, entry in self.subjects.items()},
+            "rejected": self.rejected,
+            "sums": self.sums.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "ShardResult":
+        """Build a result from `to_dict`'s output, as one that was kept."""
+        return cls(
+            site_id=fields["site_id"],
+            name=fields["name"],
+            shard=Shard(**fields["shard"]) if fields["shard"] else None,
+            subjects={name: SubjectEntry.from_dict(entry) for name, entry in fields["subjects"].items()},
+            rejected=dict(fields["rejected"]),
+            sums=Sums.from_dict(fields["sums"]),
+            was_kept=True,
+        )
 
 
-@dataclass
-class WriteShard(beam.DoFn):
-    """((site_id, shard, number of shards), blocks) -> ShardResult: reads, prepares, encodes and writes.
+def write_shard(output: str, shard_mb: float, key: ShardKey, grouped: Iterable[Block]) -> ShardResult:
+    """Return what came of one shard: read, prepared, encoded and written.
 
     A shard that an earlier, killed run wrote whole from the same work is verified by its sha256 and kept.
     """
+    blocks = sorted(grouped, key=partial(block_order, shard_mb=shard_mb))
+    name, work = shard_name(*key), work_digest(blocks)
+    note = kept(output, name, work)
+    if note is not None and _is_whole(output, (result := ShardResult.from_dict(note)).shard):
+        seconds_written[output] += int(sum(map(block_seconds, blocks)))
+        return result
+    result = _write(output, key[0], name, blocks)
+    keep(output, name, work, result.to_dict())
+    return result
 
-    output: str
-    shard_mb: float
 
-    def setup(self) -> None:
-        """Let the readers open what Beam's file systems hold."""
-        register_remote()
+def _is_whole(output: str, shard: Shard | None) -> bool:
+    """Return whether a shard's file is as it was written; a shard of which nothing was kept has no file."""
+    path = storage.join(output, shard.path) if shard else ""
+    return shard is None or (storage.exists(path) and storage.sha256(path) == shard.sha256)
 
-    def process(self, keyed: tuple[tuple[str, int, int], Iterable[Block]]) -> Iterator[ShardResult]:
-        """Yield the result of one shard."""
-        started = time.perf_counter()
-        (site_id, index, total), grouped = keyed
-        blocks = sorted(grouped, key=partial(block_order, shard_mb=self.shard_mb))
-        path, work = shard_name(site_id, index, total), work_digest(blocks)
-        result = kept(self.output, path, work, ShardResult)
-        if result is not None and self._is_whole(result.shard):
-            seconds_written[self.output] += int(sum(map(block_seconds, blocks)))
-            Metrics.counter("write", "kept").inc()
-        else:
-            result = self._write(site_id, path, blocks)
-            keep(self.output, path, work, result)
-        shard = result.shard
-        count("write", n=shard.n_windows if shard else 0, n_bytes=shard.n_bytes if shard else 0, started=started)
-        yield result
 
-    def _is_whole(self, shard: Shard | None) -> bool:
-        """Return whether a shard's file is as it was written; a shard of which nothing was kept has no file."""
-        path = storage.join(self.output, shard.path) if shard else ""
-        return shard is None or (storage.exists(path) and storage.sha256(path) == shard.sha256)
+def _write(output: str, site_id: str, name: str, blocks: list[Block]) -> ShardResult:
+    tally, rejected = Tally(), list[Rejected]()
+    path = storage.join(output, name)
+    with one_thread(), storage.create(path) as file:
+        written = write_windows(file, _windows(output, blocks, rejected), path=name, site_id=site_id, tally=tally)
+    shard = written.shard if written else None
+    if shard is None:
+        storage.delete(path)  # the finish closes the gap in the numbers
+    if rejected:
+        storage.write_rows(rejected_path(output, name), [asdict(row) for row in rejected])
+    reasons = Counter(row.reason for row in rejected)
+    return ShardResult(
+        site_id=site_id, name=name, shard=shard, subjects=tally.subjects(), rejected=dict(sorted(reasons.items())),
+        sums=tally.sums(),
+    )  # fmt: skip
 
-    def _write(self, site_id: str, path: str, blocks: list[Block]) -> ShardResult:
-        tally, rejected = Tally(), list[Rejected]()
-        with one_thread(), storage.create(storage.join(self.output, path)) as file:
-            info = write_stream(file, self._records(blocks, tally, rejected))
-        shard = None
-        if info.n_records:
-            shard = Shard(
-                path=path, site_id=site_id, n_windows=info.n_records, n_bytes=info.n_bytes, sha256=info.sha256
-            )
-        else:
-            storage.delete(storage.join(self.output, path))  # the finish closes the gap in the numbers
-        return ShardResult(shard, tally.subjects(), tuple(rejected), tally.sums())
 
-    def _records(self, blocks: list[Block], tally: Tally, rejected: list[Rejected]) -> Iterator[bytes]:
-        for block in blocks:
-            prepared = prepare_block(_reopened(block.plan.uri, block.plan.source_sha256), block)
-            rejected += prepared.rejected
-            for window in prepared.windows:
-                tally.add(window)
-                yield encode_window(window)
-            seconds_written[self.output] += int(block_seconds(block))
+def _windows(output: str, blocks: list[Block], rejected: list[Rejected]) -> Iterator[Window]:
+    for block in blocks:
+        prepared = prepare_block(_reopened(block.plan.uri, block.plan.source_sha256), block)
+        rejected += prepared.rejected
+        yield from prepared.windows
+        seconds_written[output] += int(block_seconds(block))
 
 
 @lru_cache(maxsize=8)

@@ -10,8 +10,8 @@ import numpy as np
 from serving.deploy.gpu import DeviceArrays, Engine, MissingError
 from serving.deploy.int8 import calibrate, write_static
 from serving.runtime import onnx_session
-from signals.bundles.answers import softmax
 from signals.bundles.bundle import Bundle, BundleError, Graph
+from signals.bundles.calibration import softmax
 
 CLASSIC, RTX = "tensorrt", "tensorrt_rtx"
 TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 1e-1}

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from signals.bundles.answers import Calibration
+from signals.bundles.calibration import Calibration
 from signals.files import PARTIAL
 from signals.modality import Modality
 from signals.shards.normalise import Normaliser

@@ -1,7 +1,8 @@
 """The manifest of a shard set: what is in it, where it came from, and the statistics that loaders normalise with.
 
-Layout of a shard set: DIR/site=<id>/*.tfrecord.snappy, DIR/manifest.json, DIR/recordings.jsonl, DIR/quarantine/*.jsonl,
-DIR/run.json and DIR/report.html for people and, last, DIR/_COMPLETED. Paths of files stand in none of them.
+Layout of a shard set: DIR/site=<id>/*.tfrecord.snappy with an *.index.parquet beside each, DIR/manifest.json,
+DIR/recordings.jsonl, DIR/quarantine/*.jsonl, DIR/run.json and DIR/report.html for people and, last, DIR/_COMPLETED.
+Paths of files stand in none of them.
 """
 
 import hashlib
@@ -13,13 +14,14 @@ from typing import Any
 
 from signals.description.features import FEATURES
 from signals.modality import Modality
+from signals.shards.index import ShardIndex
 from signals.shards.moments import Moments
 
 SCHEMA_VERSION = 1
 MANIFEST, COMPLETED = "manifest.json", "_COMPLETED"
 RECORDINGS, RUN, REPORT = "recordings.jsonl", "run.json", "report.html"
 FILES, WINDOWS = "quarantine/files.jsonl", "quarantine/windows.jsonl"
-"""What was not used: a row a file, a row a window."""
+"""What was not used: a row per file, a row per window."""
 
 
 def shard_name(site_id: str, index: int, total: int) -> str:
@@ -41,6 +43,8 @@ class Shard:
     n_windows: int
     n_bytes: int
     sha256: str
+    index: ShardIndex | None = None
+    """A row per window (`signals.shards.index`); None in sets that were written without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,25 @@ class SubjectEntry:
     n_windows: int
     recording_ids: tuple[str, ...]
     moments: Moments
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "site_id": self.site_id,
+            "n_windows": self.n_windows,
+            "recording_ids": list(self.recording_ids),
+            "moments": self.moments.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "SubjectEntry":
+        """Build an entry from `to_dict`'s output, also after a round trip through JSON."""
+        return cls(
+            site_id=fields["site_id"],
+            n_windows=fields["n_windows"],
+            recording_ids=tuple(fields["recording_ids"]),
+            moments=Moments.from_dict(fields["moments"]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +88,7 @@ class Manifest:
     shards: tuple[Shard, ...]
     subjects: dict[str, SubjectEntry]
     counts: dict[str, Any]
-    """files, windows, hours and rejects; see pipelines.runs.accounting."""
+    """files, windows, hours and rejects; see pipelines.runs.accounting, and `signals.shards.writer` for generators."""
     features: tuple[str, ...] = FEATURES
     """Columns of each window's features, in order: choose by name, later versions may have others."""
     salt_id: str = ""
@@ -73,6 +96,11 @@ class Manifest:
     sets."""
     digest: str = field(default="", compare=False)
     """sha256 of manifest.json as read."""
+
+    @property
+    def has_accounting(self) -> bool:
+        """Whether recordings went in and are accounted for; False of windows that a generator made."""
+        return "files" in self.counts
 
 
 def manifest_json(manifest: Manifest) -> str:
@@ -83,8 +111,8 @@ def manifest_json(manifest: Manifest) -> str:
         "profile": manifest.profile,
         "config_hash": manifest.config_hash,
         "code_version": manifest.code_version,
-        "shards": [asdict(shard) for shard in manifest.shards],
-        "subjects": {name: _subject_to_dict(entry) for name, entry in sorted(manifest.subjects.items())},
+        "shards": [_shard_to_dict(shard) for shard in manifest.shards],
+        "subjects": {name: entry.to_dict() for name, entry in sorted(manifest.subjects.items())},
         "counts": manifest.counts,
         "features": list(manifest.features),
         "salt_id": manifest.salt_id,
@@ -114,8 +142,8 @@ def read_manifest(shards_dir: Path) -> Manifest:
         profile=fields["profile"],
         config_hash=fields["config_hash"],
         code_version=fields["code_version"],
-        shards=tuple(Shard(**shard) for shard in fields["shards"]),
-        subjects={name: _subject_from_dict(entry) for name, entry in fields["subjects"].items()},
+        shards=tuple(_shard_from_dict(shard) for shard in fields["shards"]),
+        subjects={name: SubjectEntry.from_dict(entry) for name, entry in fields["subjects"].items()},
         counts=fields["counts"],
         # Shard sets written before the names were have these columns.
         features=tuple(fields.get("features", FEATURES)),
@@ -124,19 +152,13 @@ def read_manifest(shards_dir: Path) -> Manifest:
     )
 
 
-def _subject_to_dict(entry: SubjectEntry) -> dict[str, Any]:
-    return {
-        "site_id": entry.site_id,
-        "n_windows": entry.n_windows,
-        "recording_ids": list(entry.recording_ids),
-        "moments": entry.moments.to_dict(),
-    }
+def _shard_to_dict(shard: Shard) -> dict[str, Any]:
+    written = asdict(shard)
+    if shard.index is None:
+        del written["index"]  # a set without indexes keeps the bytes of its manifest
+    return written
 
 
-def _subject_from_dict(fields: Mapping[str, Any]) -> SubjectEntry:
-    return SubjectEntry(
-        site_id=fields["site_id"],
-        n_windows=fields["n_windows"],
-        recording_ids=tuple(fields["recording_ids"]),
-        moments=Moments.from_dict(fields["moments"]),
-    )
+def _shard_from_dict(fields: Mapping[str, Any]) -> Shard:
+    index = fields.get("index")
+    return Shard(**{**fields, "index": None if index is None else ShardIndex(**index)})

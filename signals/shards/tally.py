@@ -1,7 +1,8 @@
-"""What windows add up to: by subject for the manifest, by site for the books. Pure, and additive over shards."""
+"""What windows add up to: by subject for the manifest, by site for the accounting. Pure, and additive over shards."""
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,60 @@ from signals.window import ABSENT, INTERPOLATED, MEASURED, Window
 QUALITY_BINS = 10
 """Equal bins of a window's quality, 0 to 1."""
 STATES = {"measured": MEASURED, "interpolated": INTERPOLATED, "absent": ABSENT}
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What a set of windows adds up to."""
+
+    classes: dict[str, int] = field(default_factory=dict)
+    """Windows per label, "" for none."""
+    channel_seconds: dict[str, int] = field(default_factory=dict)
+    """Channel-seconds under each artifact kind, and under "all" how many there are, in measured channels."""
+    quality: tuple[int, ...] = ()
+    """Windows per bin of quality; empty without windows."""
+    presence: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Windows per channel in each of `STATES`."""
+
+    def __add__(self, more: "Sums") -> "Sums":
+        return Sums(
+            classes=_added(self.classes, more.classes),
+            channel_seconds=_added(self.channel_seconds, more.channel_seconds),
+            quality=_added_rows(self.quality, more.quality),
+            presence={
+                state: _added_rows(self.presence.get(state, ()), more.presence.get(state, ()))
+                for state in sorted({*self.presence, *more.presence})
+            },
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; nothing at all without windows."""
+        if not sum(self.quality):
+            return {}
+        return {
+            "classes": dict(sorted(self.classes.items())),
+            "channel_seconds": dict(sorted(self.channel_seconds.items())),
+            "quality": list(self.quality),
+            "presence": {state: list(counts) for state, counts in sorted(self.presence.items())},
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Sums":
+        """Build sums from `to_dict`'s output; what is not there counts nothing."""
+        return cls(
+            classes=dict(fields.get("classes", {})),
+            channel_seconds=dict(fields.get("channel_seconds", {})),
+            quality=tuple(fields.get("quality", ())),
+            presence={state: tuple(counts) for state, counts in fields.get("presence", {}).items()},
+        )
+
+
+def _added(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
+    return {name: a.get(name, 0) + b.get(name, 0) for name in sorted({*a, *b})}
+
+
+def _added_rows(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(x + y for x, y in zip(a, b, strict=True)) if a and b else a or b
 
 
 class Tally:
@@ -44,7 +99,7 @@ class Tally:
             self._presence[name] = self._presence.get(name, 0) + (window.ch_state == state).astype(np.int64)
 
     def subjects(self) -> dict[str, SubjectEntry]:
-        """Return an entry a subject."""
+        """Return an entry per subject."""
         return {
             subject: SubjectEntry(
                 site_id=self._sites[subject],
@@ -55,29 +110,14 @@ class Tally:
             for subject, moments in self._moments.items()
         }
 
-    def sums(self) -> dict[str, Any]:
-        """Return the sums as plain values: classes, channel_seconds by artifact, quality histogram, presence."""
-        return {
-            "classes": dict(sorted(self._classes.items())),
-            "channel_seconds": dict(sorted(self._flagged.items())),
-            "quality": self._quality.tolist(),
-            "presence": {name: counts.tolist() for name, counts in sorted(self._presence.items())},
-        }
-
-
-def add_sums(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-    """Return two `sums` added: numbers by name, lists place by place; a missing side counts nothing."""
-    return {name: _add(a.get(name), b.get(name)) for name in sorted({*a, *b})}
-
-
-def _add(a: Any, b: Any) -> Any:
-    if a is None or b is None:
-        return b if a is None else a
-    if isinstance(a, Mapping):
-        return add_sums(a, b)
-    if isinstance(a, list):
-        return [x + y for x, y in zip(a, b, strict=True)]
-    return a + b
+    def sums(self) -> Sums:
+        """Return the sums over all windows that were added."""
+        return Sums(
+            classes=dict(sorted(self._classes.items())),
+            channel_seconds=dict(sorted(self._flagged.items())),
+            quality=tuple(self._quality.tolist()),
+            presence={name: tuple(counts.tolist()) for name, counts in sorted(self._presence.items())},
+        )
 
 
 def quality_bin(window: Window) -> int:

@@ -74,8 +74,8 @@ def broken(change: str) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("column", "submission lacks the columns gpd_vote"),
-        ("missing", "submission lacks eeg_id 1004"),
+        ("column", "submission is missing the columns gpd_vote"),
+        ("missing", "submission is missing eeg_id 1004"),
         ("unknown", "submission has eeg_id 7,"),
         ("twice", "eeg_id 1000 more than once"),
         ("text", "no number: .*much"),
@@ -155,6 +155,6 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"KL {expected:.6f}\n"
     csv_table(answers(4, 1)).to_csv(tmp_path / "submission.csv", index=False)
     assert main(both) == 2
-    assert capsys.readouterr().err == "evaluation.competition: submission lacks eeg_id 1004, and 0 more\n"
+    assert capsys.readouterr().err == "evaluation.competition: submission is missing eeg_id 1004, and 0 more\n"
     with pytest.raises(SystemExit, match="2"):
         main([])

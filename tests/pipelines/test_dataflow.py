@@ -21,7 +21,7 @@ from pipelines.preprocess import main
 
 pytest.importorskip("google.cloud.dataflow", reason="needs cerebeam[gcp]")
 ROOT = Path(__file__).parents[2]
-ROOMS = ("cerebeam", "signals", "pipelines", "model", "training", "evaluation", "serving")
+ROOMS = ("cerebeam", "signals", "synthetic", "studies", "pipelines", "model", "training", "evaluation", "serving")
 SALT = ("--salt", "secret")
 WORKERS = (
     "--worker_machine_type=n2-standard-4", "--num_workers=3", "--max_num_workers=50", "--disk_size_gb=60",
@@ -97,12 +97,7 @@ def check_modules(proto):
             payload = beam_runner_api_pb2.ParDoPayload.FromString(transform.spec.payload).do_fn.payload
             modules |= modules_of(payload)
     ours = {module for module in modules if module.split(".")[0] in ROOMS}
-    assert {
-        "pipelines.stages.plan_files",
-        "pipelines.stages.write_shards",
-        "pipelines.stages.finish",
-        "signals.shards.sharding",
-    } <= ours
+    assert {"pipelines.transforms", "pipelines.stages.finish", "signals.shards.sharding"} <= ours
     assert not {"__main__", "pipelines.preprocess"} & modules
     assert {module.split(".")[0] for module in modules - ours} <= {"apache_beam", "builtins"} | sys.stdlib_module_names
 

@@ -13,7 +13,7 @@ DOCS = Path(__file__).parent.parent.parent / "docs"
 def test_read_quarantined_and_side_files(clinics, capsys):
     assert main(["--input", str(clinics), "--labels", str(clinics / "labels.csv")]) == 0
     rows = capsys.readouterr().out.splitlines()
-    assert rows[:2] == ["| file | verdict | |", "|---|---|---|"]
+    assert rows[:2] == ["| file | decision | |", "|---|---|---|"]
     assert rows[2] == "| labels.csv | side file | belongs to another file or describes the folder |"
     assert "| north/north0.edf | read | edf, 19 electrodes at 200 Hz, 6 windows; bad_channels_kept |" in rows
     assert "| south/broken.edf | quarantined | `corrupt_header`: 300 bytes end inside of the header of 5376 |" in rows

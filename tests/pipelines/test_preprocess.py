@@ -48,7 +48,7 @@ def shards(clinics, tmp_path):
     return tmp_path / "out"
 
 
-def test_books_add_up_and_the_broken_file_is_quarantined(shards):
+def test_the_accounting_adds_up_and_the_broken_file_is_quarantined(shards):
     counts = read_manifest(shards).counts
     # 300 bytes are less than the header promises.
     assert counts["files"] == {

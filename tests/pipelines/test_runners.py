@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from pipelines.preprocess import main
 
 SALT = ("--salt", "secret")
-TWO = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+TWO = ("--direct_num_workers=2",)
 SMALL = ("--shard-mb", "0.3")  # 44 s of EEG: a shard a recording
 
 
@@ -80,7 +80,10 @@ def test_two_processes_give_the_same_bytes_without_noise(clinics, one_worker, tm
 
 
 def test_the_portable_runner_gives_the_same_bytes(clinics, one_worker, job_service, tmp_path):
-    kind, worker = "beam:env:harness_subprocess_python:v1", f"{sys.executable} -m pipelines.local.worker"
+    kind, worker = (
+        "beam:env:harness_subprocess_python:v1",
+        f"{sys.executable} -m apache_beam.runners.worker.sdk_worker_main",
+    )
     options = [f"--job_endpoint={job_service}", f"--environment_type={kind}", f"--environment_config={worker}"]
     run(command(clinics, tmp_path / "portable", *SMALL, "--runner=PortableRunner", *options))
     assert tree(tmp_path / "portable") == one_worker
@@ -195,16 +198,42 @@ def test_an_unknown_runner_is_one_line(clinics, tmp_path, capsys):
     assert not list(tmp_path.glob("out*"))
 
 
-def test_a_worker_starts_without_what_no_stage_needs():
-    # Without a runner in its environment a worker ends once everything is imported.
+def test_a_worker_process_imports_neither_beam_nor_torch(clinics, one_worker, tmp_path):
     code = (
-        "import sys, pipelines.local.worker as w, pipelines.local.lean_beam as lean\n"
-        "try:\n    w.main(['worker'])\nexcept BaseException:\n    pass\n"
-        "import pipelines.stages.write_shards, pipelines.stages.plan_files, pipelines.stages.finish\n"
-        "assert 'apache_beam.runners.worker.sdk_worker_main' in sys.modules\n"
-        "sys.exit(', '.join(name for name in lean.UNUSED if name in sys.modules) or 0)"
+        "import sys\n"
+        "import pipelines.preprocess, pipelines.local\n"
+        "heavy = {'apache_beam', 'torch', 'tensorflow', 'sklearn', 'pandas', 'mne', 'scipy.signal', 'scipy.stats'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment(), check=False
     )
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_worker_process_that_is_killed_ends_the_run_in_one_line(clinics, tmp_path):
+    args = command(clinics, tmp_path / "out", *SMALL, *TWO)
+    process = subprocess.Popen(args, env=environment(), stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while not (workers := worker_pids(process.pid)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    os.kill(workers[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    (line,) = err.splitlines()
+    assert "the run died: WorkerError: a worker process was killed or crashed" in line
+    assert not (tmp_path / "out").exists()
+
+
+def worker_pids(pid):
+    """The grandchildren of a run: what its fork server has forked."""
+    return [worker for child in children(pid) for worker in children(child)]
+
+
+def children(pid):
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:  # it has ended
+        return []

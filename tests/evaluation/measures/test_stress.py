@@ -77,12 +77,15 @@ def test_refused_windows_are_counted_and_resamples_stay_paired() -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (lambda f: f.drop(f[f["level"] == 0].index, inplace=True), "lacks level 0"),
+        (lambda f: f.drop(f[f["level"] == 0].index, inplace=True), "has no level 0"),
         (lambda f: f.__setitem__("level", f["level"] - 1), "at least 0"),
-        (lambda f: f.loc.__setitem__((f["level"] == 2, "window_key"), f["window_key"] + "x"), "windows that level 0"),
+        (
+            lambda f: f.loc.__setitem__((f["level"] == 2, "window_key"), f["window_key"] + "x"),
+            "windows that are missing at level 0",
+        ),
         (lambda f: f.loc.__setitem__((f["level"] == 2, "unit"), "µV"), "mixes units"),
-        (lambda f: f.drop(columns="stress", inplace=True), "lack the columns"),
-        (lambda f: f.__setitem__("prob_rest", 0.7), "no distribution"),
+        (lambda f: f.drop(columns="stress", inplace=True), "are missing the columns"),
+        (lambda f: f.__setitem__("prob_rest", 0.7), "not a distribution"),
     ],
 )
 def test_what_breaks_the_contract_is_refused(fault: Callable[[pd.DataFrame], None], words: str, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -8,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.report.page import page
+from pipelines.report.report import read_facts
 from pipelines.report.traces import STEP_UV, extremes
-from pipelines.runs.accounting import run_counts
+from pipelines.runs.accounting import Accounts, Counts, run_counts
 from pipelines.stages.plan_files import covered_s
 from signals.modality import EEG_1020
 from signals.windows.blocks import WindowStart
@@ -17,7 +19,7 @@ from signals.windows.blocks import WindowStart
 
 @pytest.fixture
 def facts(finished):
-    return json.loads((finished[1] / "run.json").read_text())
+    return read_facts(str(finished[1]))
 
 
 def test_the_page_is_made_of_run_json_alone(finished, facts):
@@ -43,59 +45,61 @@ def test_the_page_needs_nothing_else(finished):
     assert stack == []
 
 
-def test_the_page_tells_the_books(finished, facts):
+def test_the_page_has_the_accounting(finished, facts):
     text = re.sub(r"<[^>]+>", " ", page(facts))
     # 4 of 5 files, 65 s each: 240 of 260 s lie in windows.
     assert re.search(r"5 files came in from 2 sites,\s+4\s+were used and\s+1\s+left out", text)
     assert "92.3%" in text
     assert "corrupt_header" in text
     assert "Header and file size contradict each other: export it again." in text
-    assert "The run completed, and its books add up." in text
+    assert "The run completed, and its accounting adds up." in text
 
 
 def test_counters_of_every_stage(facts):
-    stages = facts["timings"]["stages"]
-    # 4 files planned, 24 windows written, an example of each of 2 sites.
+    stages = facts.timings.stages
+    # 5 files looked at, 24 windows written, an example of each of 2 sites.
     assert {name: stages[name]["elements"] for name in ("plan", "write", "example")} == {
-        "plan": 4, "write": 24, "example": 2,
+        "plan": 5, "write": 24, "example": 2,
     }  # fmt: skip
-    assert stages["write"]["bytes"] == facts["counts"]["bytes"]
+    assert stages["write"]["bytes"] == facts.counts.n_bytes
     assert stages["quarantine"] == {"corrupt_header": 1}
-    assert facts["timings"]["wall_s"] > 0
+    assert facts.timings.wall_s > 0
 
 
 def test_a_run_whose_launcher_left(facts):
-    assert "The job ended without its launcher" in page(facts | {"timings": None})
+    assert "The job ended without its launcher" in page(replace(facts, timings=None))
 
 
 def test_examples_are_one_a_site_before_and_after(facts, finished):
-    assert [example["site_id"] for example in facts["examples"]] == ["north", "south"]
+    assert [example.site_id for example in facts.examples] == ["north", "south"]
     known = {
         row["recording_id"] for row in map(json.loads, (finished[1] / "recordings.jsonl").read_text().splitlines())
     }
-    for example in facts["examples"]:
-        assert example["recording_id"] in known
-        assert [row["name"] for row in example["before"]] == list(EEG_1020.ch_names)
+    for example in facts.examples:
+        assert example.recording_id in known
+        assert [row.name for row in example.before] == list(EEG_1020.ch_names)
         # The noise of these files is 20 µV; the average reference takes a nineteenth of its power, the band little more.
-        for side in ("before", "after"):
-            peak = np.abs([row["values"] for row in example[side]]).max() * STEP_UV
+        for side in (example.before, example.after):
+            peak = np.abs([row.values for row in side]).max() * STEP_UV
             assert 40 < peak < 150
 
 
 def test_a_page_without_any_window(facts):
-    counts = run_counts(
-        accepted=[], rejected=[], shards=[], sums={}, subjects={}, n_side_files=0, window_s=10,
+    accounts = Accounts(
+        accepted=[], rejected={}, shards=[], sums={}, subjects={},
         quarantined=[{"site_id": "north", "reason": "no_samples", "hours": None, "file_id": "0" * 16}],
     )  # fmt: skip
-    html = page(facts | {"counts": counts, "examples": [], "shard_bytes": [], "complaint": "no window was written"})
+    counts = run_counts(accounts, n_side_files=0, window_s=10)
+    assert Counts.from_dict(counts.to_dict()) == counts
+    html = page(replace(facts, counts=counts, examples=(), shard_bytes=(), complaint="no window was written"))
     assert "The run failed: no window was written" in html
     assert "nan" not in html
 
 
 def test_words_from_files_are_escaped(facts):
-    facts["counts"]["sites"]["<b>north</b>"] = facts["counts"]["sites"].pop("north")
-    facts["examples"][0]["label"] = "<script>"
-    html = page(facts)
+    sites = {"<b>north</b>" if site == "north" else site: entry for site, entry in facts.counts.sites.items()}
+    first = replace(facts.examples[0], label="<script>")
+    html = page(replace(facts, counts=replace(facts.counts, sites=sites), examples=(first,)))
     assert "<b>north" not in html
     assert "<script" not in html
 
@@ -106,10 +110,10 @@ def test_every_run_draws_the_same_examples(finished, facts, tmp_path):
     clinics = finished[0]
     args = ["--input", str(clinics), "--labels", str(clinics / "labels.csv"), "--salt", "secret"]
     assert main([*args, "--output", str(tmp_path / "again"), "--shard-mb", "0.2"]) == 0
-    again = json.loads((tmp_path / "again" / "run.json").read_text())
+    again = read_facts(str(tmp_path / "again"))
     # Other shards, the same examples, and numbers without a gap.
-    assert again["examples"] == facts["examples"]
-    assert len(again["shard_bytes"]) > len(facts["shard_bytes"])
+    assert again.examples == facts.examples
+    assert len(again.shard_bytes) > len(facts.shard_bytes)
 
 
 @given(

@@ -41,9 +41,9 @@ def changed(record, **values):
 
 
 def test_a_whole_set(finished, capsys):
-    code, said = verify(finished[1], capsys)
+    code, line = verify(finished[1], capsys)
     assert code == 0
-    assert "24 windows in 2 shards of 2 sites" in said
+    assert "24 windows in 2 shards of 2 sites" in line
 
 
 def test_a_flipped_byte(shard_set, capsys):
@@ -51,9 +51,9 @@ def test_a_flipped_byte(shard_set, capsys):
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1
     path.write_bytes(raw)
-    code, said = verify(shard_set, capsys)
+    code, line = verify(shard_set, capsys)
     assert code == 1
-    assert "site=south/windows-00000-of-00001.tfrecord.snappy has changed: its sha256" in said
+    assert "site=south/windows-00000-of-00001.tfrecord.snappy has changed: its sha256" in line
 
 
 def test_a_flipped_byte_that_the_manifest_knows(shard_set, capsys):
@@ -62,61 +62,61 @@ def test_a_flipped_byte_that_the_manifest_knows(shard_set, capsys):
         return [records[0][:-1] + bytes([records[0][-1] ^ 1]), *records[1:]]
 
     rewrite(shard_set, flip)
-    code, said = verify(shard_set, capsys)
+    code, line = verify(shard_set, capsys)
     assert code == 1
-    assert "record 0" in said
+    assert "record 0" in line
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "_COMPLETED", "run.json", "recordings.jsonl"])
 def test_a_missing_file(shard_set, capsys, name):
     (shard_set / name).unlink()
-    code, said = verify(shard_set, capsys)
+    code, line = verify(shard_set, capsys)
     assert code == 1
-    assert name in said
+    assert name in line
 
 
 def test_a_missing_shard(shard_set, capsys):
     next(shard_set.glob("site=north/*")).unlink()
-    code, said = verify(shard_set, capsys)
+    code, line = verify(shard_set, capsys)
     assert code == 1
-    assert "site=north/windows-00000-of-00001.tfrecord.snappy is missing" in said
+    assert "site=north/windows-00000-of-00001.tfrecord.snappy is missing" in line
 
 
 def test_an_extra_file(shard_set, capsys):
     (shard_set / "site=north" / "notes.txt").write_text("")
-    code, said = verify(shard_set, capsys)
+    code, line = verify(shard_set, capsys)
     assert code == 1
-    assert "site=north/notes.txt does not belong to the set" in said
+    assert "site=north/notes.txt does not belong to the set" in line
 
 
 def test_a_gap_in_the_numbers(shard_set, capsys):
     old, new = (f"site=north/windows-0000{i}-of-00002.tfrecord.snappy" for i in (0, 1))
     next(shard_set.glob("site=north/*")).rename(shard_set / new)
     edit(shard_set / "manifest.json", lambda m: m["shards"][0].update(path=new))
-    code, said = verify(shard_set, capsys)
+    code, line = verify(shard_set, capsys)
     assert code == 1
-    assert "the numbers of north have a gap" in said
-    assert old not in said  # of one shard, the right name is 0 of 1
+    assert "the numbers of north have a gap" in line
+    assert old not in line  # of one shard, the right name is 0 of 1
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda m: m["shards"][0].update(n_windows=13), "holds 12 records, the manifest says 13"),
+        (lambda m: m["shards"][0].update(n_windows=13), "holds 12 records, the manifest states 13"),
         (lambda m: m["counts"]["files"].update({"in": 6}), "files in, 6 by the manifest, 5 by the rows"),
         (lambda m: m["counts"]["windows"].update(written=23), "windows written, 23"),
         (lambda m: m["counts"]["sites"]["south"].update(classes={"LPD": 12, "GPD": 1}), "classes of south"),
-        (lambda m: next(iter(m["subjects"].values())).update(n_windows=7), "has 6 windows, the manifest says 7"),
+        (lambda m: next(iter(m["subjects"].values())).update(n_windows=7), "has 6 windows, the manifest states 7"),
         (lambda m: m["subjects"].popitem(), "whom the manifest does not know"),
         (lambda m: m.update(config_hash="0" * 16), "was prepared under"),
         (lambda m: m.pop("shards"), "is no manifest"),
     ],
 )
-def test_books_that_do_not_add_up(shard_set, capsys, change, says):
+def test_accounting_that_does_not_add_up(shard_set, capsys, change, says):
     edit(shard_set / "manifest.json", change)
-    code, said = verify(shard_set, capsys)
+    code, line = verify(shard_set, capsys)
     assert code == 1
-    assert says in said
+    assert says in line
 
 
 @pytest.mark.parametrize(
@@ -139,22 +139,22 @@ def test_books_that_do_not_add_up(shard_set, capsys, change, says):
 )
 def test_records_that_are_not_what_they_should_be(shard_set, capsys, change, says):
     rewrite(shard_set, change)
-    code, said = verify(shard_set, capsys)
+    code, line = verify(shard_set, capsys)
     assert code == 1
-    assert says in said
+    assert says in line
 
 
 def test_a_folder_that_is_no_set(tmp_path, capsys):
-    code, said = verify(tmp_path, capsys)
+    code, line = verify(tmp_path, capsys)
     assert code == 1
-    assert "is no shard set" in said
+    assert "is no shard set" in line
 
 
 def test_a_lost_row_of_the_quarantine(shard_set, capsys):
     (shard_set / "quarantine" / "files.jsonl").write_text("")
-    code, said = verify(shard_set, capsys)
+    code, line = verify(shard_set, capsys)
     assert code == 1
-    assert "files quarantined, 1 by the manifest, 0 by the rows" in said
+    assert "files quarantined, 1 by the manifest, 0 by the rows" in line
 
 
 def test_a_truncated_shard(shard_set, capsys):
@@ -162,6 +162,6 @@ def test_a_truncated_shard(shard_set, capsys):
     shutil.copy(path, path.with_suffix(".copy"))
     path.write_bytes(path.with_suffix(".copy").read_bytes()[:-100])
     path.with_suffix(".copy").unlink()
-    code, said = verify(shard_set, capsys)
+    code, line = verify(shard_set, capsys)
     assert code == 1
-    assert "bytes, the manifest says" in said
+    assert "bytes, the manifest states" in line

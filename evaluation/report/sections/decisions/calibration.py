@@ -1,0 +1,37 @@
+"""Calibration: whether a stated probability is the frequency it claims."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evaluation.measures.calibration import reliability
+from evaluation.report.context import Context
+from evaluation.report.drawing.blocks import Block, Text
+from evaluation.report.drawing.figures import reliability_plot
+from evaluation.report.drawing.wording import Facts, interval
+from evaluation.report.sections.section import Section
+
+
+def facts(context: Context) -> Mapping[str, Any]:
+    """Return the reliability curve of the main model."""
+    return {"reliability": reliability(context.tallied[context.model])}
+
+
+def render(facts: Facts) -> Sequence[Block]:
+    """Return the reliability diagram with ECE and Brier score."""
+    known = facts["models"][facts["main_model"]]["metrics"]
+    return [
+        reliability_plot(facts["reliability"], name="reliability"),
+        Text(
+            f"Expected calibration error {interval(known['ece'], 3)}, 15 bins; Brier score {interval(known['brier'], 3)}. "
+            "Bars are Wilson intervals over windows, too narrow where one patient gave many.",
+            "note",
+        ),
+    ]
+
+
+def caveats(facts: Facts) -> Sequence[str]:
+    """Return what is wrong with the interval of the ECE."""
+    return ("ECE grows when data are drawn with replacement, so its interval may lie above its value.",)
+
+
+SECTION = Section(name="calibration", title="Calibration", facts=facts, render=render, caveats=caveats)

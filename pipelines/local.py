@@ -1,0 +1,156 @@
+"""A run on several processes of this machine, over the same functions as `pipelines.transforms` and without Beam.
+
+A worker process imports neither Beam nor torch, so it starts in a second; a file to plan and a shard to write are what
+it takes at a time. Shards are the same bytes as those of any Beam runner.
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from pipelines.options import Run, set_beam_options
+from pipelines.report.traces import Example
+from pipelines.runs import storage
+from pipelines.stages.anomaly import score_block
+from pipelines.stages.example_traces import read_example, smallest_hash
+from pipelines.stages.finish import Finish
+from pipelines.stages.plan_files import Accepted, Quarantined, plan_file
+from pipelines.stages.write_shards import ShardKey, ShardResult, write_shard
+from signals.shards.sharding import block_seconds, by_site, chunk_seconds, cut_site, shard_key
+from signals.windows.blocks import Block
+
+T = TypeVar("T")
+Shards = dict[ShardKey, list[Block]]
+
+
+class WorkerError(RuntimeError):
+    """A worker process that ended before its work did."""
+
+
+def run_local(run: Run, finish: Finish) -> tuple[str, dict[str, dict[str, int]]]:
+    """Run the whole chain on `run.n_workers` processes; returns what ran it and the counters of the stages."""
+    counters = defaultdict[str, Counter[str]](Counter)
+    remote = any(storage.is_remote(place) for place in (run.output, *(file.uri for file in run.inputs.files)))
+    pool = ProcessPoolExecutor(
+        run.n_workers,
+        get_context("forkserver"),
+        initializer=_begin_worker,
+        initargs=(run.beam_args if remote else None,),
+    )
+    try:
+        stages = _Stages(run, finish, pool, counters)
+        accepted, quarantined, blocks = stages.plan()
+        results = stages.write(shards_of(blocks, run.shard_mb))
+        examples = stages.examples(blocks)
+    except BrokenProcessPool as error:
+        raise WorkerError("a worker process was killed or crashed") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+    finish(results, accepted, quarantined, examples)
+    return f"{run.n_workers} local processes", {name: dict(sorted(counters[name].items())) for name in sorted(counters)}
+
+
+def _begin_worker(beam_args: Sequence[str] | None) -> None:
+    if beam_args is not None:  # files lie where only Beam can open them
+        from pipelines.runs.remote import register_remote
+
+        set_beam_options(beam_args)
+        register_remote()
+
+
+def shards_of(blocks: Iterable[Block], shard_mb: float) -> Shards:
+    """Return the blocks of each shard."""
+    blocks = list(blocks)
+    chunks = Counter[tuple[str, str]]()
+    for block in blocks:
+        key, seconds = chunk_seconds(block, shard_mb)
+        chunks[key] += seconds  # type: ignore[assignment]  # seconds are floats
+    sites = defaultdict[str, list[tuple[str, float]]](list)
+    for site, chunk in map(by_site, chunks.items()):
+        sites[site].append(chunk)
+    firsts = dict(cut_site(site, shard_mb) for site in sites.items())
+    shards = defaultdict[ShardKey, list[Block]](list)
+    for block in blocks:
+        shards[shard_key(block, firsts, shard_mb)[0]].append(block)
+    return shards
+
+
+class _Stages:
+    """The three stages that work in the pool."""
+
+    def __init__(self, run: Run, finish: Finish, pool: ProcessPoolExecutor, counters: dict[str, Counter[str]]) -> None:
+        self._run, self._finish, self._pool, self._counters = run, finish, pool, counters
+
+    def plan(self) -> tuple[list[Accepted], list[Quarantined], list[Block]]:
+        """Return what became of each file, and all blocks."""
+        accepted, quarantined, blocks = list[Accepted](), list[Quarantined](), list[Block]()
+        work = partial(plan_file, profile=self._run.profile, salt=self._run.salt)
+        with self._bar("plan", "files", len(self._run.inputs.files)) as bar:
+            for planned in self._each("plan", work, [(ref,) for ref in self._run.inputs.files]):
+                if isinstance(planned.file, Quarantined):
+                    quarantined.append(planned.file)
+                    self._counters["quarantine"][planned.file.reason] += 1
+                else:
+                    accepted.append(planned.file)
+                blocks += planned.blocks
+                self._counters["plan"] += Counter(elements=1)
+                bar.update(1)
+        return accepted, quarantined, blocks
+
+    def write(self, shards: Shards) -> list[ShardResult]:
+        """Return what became of each shard, the longest begun first."""
+        seconds = {key: sum(map(block_seconds, blocks)) for key, blocks in shards.items()}
+        order = sorted(shards, key=lambda key: (-seconds[key], key))
+        work = partial(_score_and_write, self._finish.output, self._run.shard_mb, self._run.autoencoder)
+        results = []
+        with self._bar("write", "s EEG", sum(seconds.values())) as bar:
+            for result, n_seconds in self._each("write", work, [(key, shards[key]) for key in order]):
+                results.append(result)
+                if shard := result.shard:
+                    self._counters["write"] += Counter(elements=shard.n_windows, bytes=shard.n_bytes)
+                self._counters["write"] += Counter(kept=int(result.was_kept))
+                bar.update(n_seconds)
+        return results
+
+    def examples(self, blocks: Iterable[Block]) -> list[Example]:
+        """Return the example of each site that has a window."""
+        sites = defaultdict[str, list[Block]](list)
+        for block in blocks:
+            sites[block.plan.site_id].append(block)
+        chosen = [(smallest_hash(of_site),) for of_site in sites.values()]
+        examples = [example for example in self._each("example", read_example, chosen) if example is not None]
+        self._counters["example"] += Counter(elements=len(examples))
+        return examples
+
+    def _each(self, stage: str, work: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[T]:
+        """Yield what the calls return, as they end."""
+        futures: list[Future[tuple[T, int]]] = [self._pool.submit(_timed, work, *call) for call in calls]
+        for future in as_completed(futures):
+            result, milliseconds = future.result()
+            self._counters[stage]["milliseconds"] += milliseconds
+            yield result
+
+    def _bar(self, what: str, unit: str, total: float) -> tqdm:
+        name = f"{what} {self._run.profile.name}"
+        return tqdm(desc=name, unit=unit, total=total, unit_scale=True, disable=None)
+
+
+def _timed(work: Callable[..., T], *args: Any) -> tuple[T, int]:
+    started = time.perf_counter()
+    result = work(*args)
+    return result, round((time.perf_counter() - started) * 1000)
+
+
+def _score_and_write(
+    output: str, shard_mb: float, autoencoder: str | None, key: ShardKey, blocks: list[Block]
+) -> tuple[ShardResult, float]:
+    if autoencoder is not None:
+        blocks = [score_block(block, autoencoder) for block in blocks]
+    return write_shard(output, shard_mb, key, blocks), sum(map(block_seconds, blocks))
