@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from pipelines.runs import storage
-from pipelines.stages.one_thread import one_thread
 from signals.bundles.anomaly import SCHEMA_VERSION, model_input
 from signals.readers.registry import reopen_recording
 from signals.windows.blocks import Block
@@ -70,8 +69,7 @@ def windows_of(block: Block) -> tuple[Block, np.ndarray]:
     A window that will be rejected is NaN throughout.
     """
     signal = block.plan.profile.signal
-    with one_thread():
-        prepared = prepare_block(reopen_recording(block.plan.uri), block)
+    prepared = prepare_block(reopen_recording(block.plan.uri), block)
     n_times = round(block.plan.profile.window_s * signal.sfreq)
     stack = np.full((len(block.starts), signal.n_chans, n_times), np.nan, dtype=np.float32)
     first = {window.provenance.start_sample: model_input(window.data, window.eeg_state) for window in prepared.windows}

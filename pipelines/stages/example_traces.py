@@ -12,11 +12,11 @@ from dataclasses import replace
 import numpy as np
 
 from pipelines.report.traces import Example, Row, extremes
-from pipelines.stages.one_thread import one_thread
 from signals.modality import microvolts
 from signals.readers.registry import reopen_recording
 from signals.recording.recording import Recording
 from signals.shards.records import as_stored
+from signals.threads import one_thread
 from signals.window import MEASURED, Window
 from signals.windows.blocks import Block
 from signals.windows.plan import RecordingPlan

@@ -8,13 +8,13 @@ from traceback import format_tb
 from typing import Any
 
 from pipelines.intake.inputs import FileRef
-from pipelines.stages.one_thread import one_thread
 from signals.readers.digests import source_sha256
 from signals.readers.disclosure import event_counts
 from signals.readers.registry import open_recording
 from signals.readers.remote import TransferError
 from signals.recording.identity import hash_file, hash_subject
 from signals.recording.recording import Recording, UnreadableError
+from signals.threads import one_thread
 from signals.windows.blocks import Block, WindowStart, blocks, plan_windows
 from signals.windows.plan import RecordingPlan, plan_recording
 from signals.windows.profiles import Profile

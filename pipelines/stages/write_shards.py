@@ -8,13 +8,13 @@ from typing import Any
 
 from pipelines.runs import storage
 from pipelines.runs.progress import keep, kept, rejected_path, work_digest
-from pipelines.stages.one_thread import one_thread
 from signals.readers.registry import reopen_recording
 from signals.recording.recording import Recording
 from signals.shards.manifest import Shard, SubjectEntry, shard_name
 from signals.shards.sharding import block_order, block_seconds
 from signals.shards.tally import Sums, Tally
 from signals.shards.writer import write_windows
+from signals.threads import one_thread
 from signals.window import Window
 from signals.windows.blocks import Block
 from signals.windows.prepare import Rejected, prepare_block

@@ -63,6 +63,9 @@ class Segment:
     duration_s: float
 
 
+LARGEST = 1e9
+"""Largest size of a sample, in its channel's unit: a kilovolt on the scalp. Fourth powers of it still fit a float32."""
+
 ReadSamples = Callable[[Sequence[int], int, int, int], np.ndarray]
 
 
@@ -115,7 +118,8 @@ class Recording:
     def read(self, picks: Sequence[int], *, segment: int = 0, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Return samples of channels of one rate, float32, shape (n_picks, stop - start), µV (ECG: mV).
 
-        `start` and `stop` count samples of the picked channels from the segment's first. Missing samples are NaN.
+        `start` and `stop` count samples of the picked channels from the segment's first. Missing samples are NaN, and
+        so is whatever a float file holds that is no measurement: infinities, and sizes above `LARGEST`.
         Raises ValueError for a range outside of the segment or for picks of several rates.
         """
         rates = {self.sfreqs[pick] for pick in picks}
@@ -125,4 +129,11 @@ class Recording:
         stop = n_times if stop is None else stop
         if not 0 <= start <= stop <= n_times:
             raise ValueError(f"range [{start}, {stop}) lies outside of the segment's {n_times} samples")
-        return self.read_samples(list(picks), segment, start, stop)
+        return _measurements(self.read_samples(list(picks), segment, start, stop))
+
+
+def _measurements(x: np.ndarray) -> np.ndarray:
+    if x.size == 0 or (x.min() >= -LARGEST and x.max() <= LARGEST):
+        return x
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(x) <= LARGEST, x, np.float32(np.nan))

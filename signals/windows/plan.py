@@ -23,6 +23,7 @@ from signals.montage.montage import (
 )
 from signals.montage.references import UndefinedReferenceError
 from signals.recording.recording import Recording, UnreadableError
+from signals.threads import one_thread
 from signals.window import ABSENT, MEASURED
 from signals.windows.ica import FIT_BAND, Removal, find_removal
 from signals.windows.native import read_native
@@ -111,6 +112,7 @@ class RecordingPlan:
         )
 
 
+@one_thread()
 def plan_recording(
     recording: Recording,
     profile: Profile,

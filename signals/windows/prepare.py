@@ -16,6 +16,7 @@ from signals.description import artifacts, features, quality
 from signals.modality import microvolts
 from signals.montage.montage import Harmoniser
 from signals.recording.recording import Recording
+from signals.threads import one_thread
 from signals.version import code_version
 from signals.window import ABSENT, MEASURED, Provenance, Window
 from signals.windows.blocks import Block, WindowStart, blocks, plan_windows
@@ -76,6 +77,7 @@ def prepare_recording(recording: Recording, plan: RecordingPlan, labels: Sequenc
         yield from prepare_block(recording, block).windows
 
 
+@one_thread()
 def read_block(recording: Recording, block: Block) -> BlockSamples:
     """Return the samples of a block: one read for its EEG, and one per sensor."""
     plan, segment = block.plan, block.starts[0].segment
@@ -95,6 +97,7 @@ def read_block(recording: Recording, block: Block) -> BlockSamples:
     )
 
 
+@one_thread()
 def prepare_samples(block: Block, samples: BlockSamples) -> Prepared:
     """Return the windows of a block from its samples."""
     plan, conditioner = block.plan, block.plan.conditioner
