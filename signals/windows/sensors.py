@@ -16,9 +16,8 @@ from signals.conditioning.conditioning import Conditioner
 from signals.conditioning.filters import effective_band
 from signals.description.artifacts import BIT, electrode_faults
 from signals.modality import Modality, microvolts
-from signals.montage.montage import Harmoniser
+from signals.montage.montage import identity
 from signals.recording.recording import Recording
-from signals.window import MEASURED
 
 BANDS: dict[str, tuple[float, float]] = {"eog": (0.5, 35.0), "emg": (10.0, 100.0), "ecg": (0.5, 70.0)}
 """Pass band by sensor type, Hz, whatever band the EEG has: the filter settings of the AASM's scoring manual but for
@@ -137,7 +136,7 @@ class SensorSignal:
         return microvolts(self.raw, (self.plan.sensor_type,))
 
 
-_ALONE = Harmoniser(np.ones((1, 1), np.float32), np.full(1, MEASURED, np.uint8), np.ones((1, 1), dtype=bool))
+_ALONE = identity(1)
 
 
 def condition_sensor(
