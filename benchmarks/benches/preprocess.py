@@ -25,7 +25,8 @@ from benchmarks.harness import figure, machine, module
 from signals.conditioning.conditioning import Conditioner
 from signals.conditioning.filters import bandpass, effective_band
 from signals.modality import EEG_1020
-from signals.montage.montage import find_electrodes, harmoniser
+from signals.montage.labels import find_electrodes
+from signals.montage.montage import harmoniser
 from signals.readers.registry import open_recording
 from signals.windows.native import read_native
 from signals.windows.plan import plan_recording
