@@ -8,8 +8,13 @@ import signals.version
 from signals.version import code_version, deciding_files, files_digest
 
 ROOT = Path(signals.version.__file__).parent.parent
-WRITE_PATH = ("pipelines/transforms.py", "pipelines/stages/anomaly.py", "pipelines/corpora")
-"""Where the stages begin that plan, score and write; their imports through pipelines/ and signals/ are followed."""
+WRITE_PATH = (
+    "pipelines/stages/plan_files.py",
+    "pipelines/stages/anomaly.py",
+    "pipelines/stages/write_shards.py",
+    "pipelines/corpora",
+)
+"""The stages that plan, score and write; their imports through pipelines/ and signals/ are followed."""
 
 
 def imported(path: Path) -> set[Path]:
