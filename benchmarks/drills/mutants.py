@@ -103,11 +103,12 @@ def _measure(args: argparse.Namespace, seed: int) -> None:
     deadline = time.monotonic() + 60 * args.minutes
     memory = args.memory or args.root / "bench-output" / "mutants"
     everything: list[Outcome] = []
+    files = digest(args.root)  # those that are copied now, whatever becomes of the checkout meanwhile
+    rooms = [(name, _drawn(args, name, seed)) for name in args.rooms]
     with _trees(args.root, args.jobs) as trees:
-        for name in args.rooms:
-            drawn = _drawn(args, name, seed)
+        for name, drawn in rooms:
             room = Room(name, tuple(args.tests or [f"tests/{Path(name).parts[0]}"]))
-            trials = Trials(trees, room, memory, digest(args.root))
+            trials = Trials(trees, room, memory, files)
             outcomes = outcomes_of(trials, drawn, deadline=deadline)
             _report(room, outcomes, len(drawn))
             everything += outcomes

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from benchmarks.drills.mutation.exclusions import Place, is_commutative, is_default_keyword, is_measured
+from benchmarks.drills.mutation.exclusions import Place, excluded, is_commutative, is_default_keyword, is_measured
 
 LARGE = 1000
 """An integer from here on is doubled, not raised by one: a limit of 262,144 bytes may as well be 262,145."""
@@ -274,7 +274,8 @@ def keyword(place: Place, source: Source) -> Edits:
     parts: list[ast.AST] = [*place.node.args, *place.node.keywords]
     spans = [source.span(part) for part in parts]
     for number, part in enumerate(parts):
-        if isinstance(part, ast.keyword) and part.arg is not None and not is_default_keyword(part):
+        is_named = isinstance(part, ast.keyword) and part.arg is not None and not is_default_keyword(part)
+        if is_named and not excluded(Place(part, place.node, "keywords")):
             yield source.remove(number, spans)
 
 

@@ -45,6 +45,8 @@ CASES = [
     ("keyword", "y = f(x, axis=1, out=z)", {"y = f(x, out=z)", "y = f(x, axis=1)"}),
     ("keyword", "y = f(axis=1)", {"y = f()"}),
     ("keyword", "y = open(x, encoding='utf-8')", set()),
+    ("keyword", "y = zip(x, z, strict=True)", set()),
+    ("keyword", "p.add_argument('-x', help='a number', default=n)", {"p.add_argument('-x', help='a number')"}),
     ("table", "y = {1: 2, 3: 4}", {"y = {3: 4}", "y = {1: 2}", "y = {1: 4, 3: 2}"}),
     ("table", "y = ('a', 'b')", {"y = ('b', 'a')"}),
     ("table", "y = ((1, x), (2, z))", set()),
