@@ -133,8 +133,10 @@ def test_annotations_of_a_continuous_file_are_fetched_once(store):
     octets = bytearray(path.read_bytes())
     octets[192:197] = b"EDF+C"
     path.write_bytes(octets)
-    reopen_recording(uri)
+    recording = reopen_recording(uri)
     assert store.n_bytes() == PAGE
+    recording.read([0], start=10 * SFREQ, stop=11 * SFREQ)
+    assert store.n_bytes() <= 3 * PAGE
     with local_copy(uri):
         pass
     assert store.n_bytes() == path.stat().st_size
