@@ -18,7 +18,8 @@ from benchmarks.drills.mutation.tree import Tree, digest
 
 PROJECT = Path(__file__).parents[3]
 # Whatever fault a seed draws on a line, its fate is certain: zeros have the mean 0 whatever they are divided by, no
-# test enters `forgotten`, and every other line is killed, `double` and `half` in other processes, `marked` in a fixture.
+# test enters `forgotten`, and every other line is killed: `double` and `half` in other processes, `marked` in a
+# fixture.
 TOY = {
     "toy/levels.py": """\
 LIMITS = (3, 7, 9)
