@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 from evaluation.audit.duplicates import duplicate_findings
+from evaluation.audit.exposure import exposure_findings
 from evaluation.audit.findings import SEVERITIES, Finding
-from evaluation.audit.leaks import fold_findings, pretraining_findings
+from evaluation.audit.leaks import fold_findings
 from evaluation.measures.bootstrap import draws, percentile_interval
 from evaluation.measures.tallies import Tallies, evaluate, tally
 from evaluation.schemas.predictions import Predictions, probabilities
@@ -26,7 +27,7 @@ def audit(predictions: Predictions, *, model: str, n_boot: int = 1000, seed: int
     findings = [
         *fold_findings(predictions, frame),
         *duplicate_findings(frame),
-        *pretraining_findings(predictions, frame),
+        *exposure_findings(frame, predictions.origin),
         *data_findings(predictions, frame),
         *model_findings(frame, tallies, n_boot=n_boot, seed=seed),
         *control_findings(predictions, n_boot=n_boot, seed=seed),

@@ -51,6 +51,8 @@ def plural(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def is_votes(facts: Facts) -> bool:
-    """Return whether the task's targets are expert votes rather than single labels."""
-    return bool(facts["task"]["vote_columns"])
+def label_noun(facts: Facts) -> str:
+    """Return what the targets are, by what the file states of them: "expert votes", "synthetic labels", "votes"."""
+    noun = "votes" if facts["labels"]["votes"] else "labels"
+    source = {"experts": "expert ", "synthetic": "synthetic "}.get(facts["labels"]["source"], "")
+    return f"{source}{noun}"
