@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from evaluation.report.__main__ import main
+from evaluation.report.page import page
 from evaluation.schemas.predictions import write_predictions
 
 FOLDS = [
@@ -118,3 +119,17 @@ def test_a_stale_calibration_fails_the_audit(report: Any, tmp_path: Path) -> Non
     assert "stale_calibration" not in report(options=["--calibration", str(path)]).page.text["audit"]
     path.write_text(json.dumps({"temperature": 2.0, "fitted_on": {"model": "encoder", "n_windows": 95}}))
     assert "stale_calibration" in report(options=["--calibration", str(path)]).page.text["audit"]
+
+
+def test_refusals_of_a_stress_run_are_counted_and_named(with_files: Any) -> None:
+    facts = json.loads(json.dumps(with_files.facts))
+    assert "refused none" in with_files.page.text["robustness"]
+    level = facts["stress"][0]["levels"][2]
+    level["n_windows"], level["n_refused"] = 0, 60
+    text = page(facts, title="t")
+    assert "refused 60 disturbed windows; each counts as a guess" in text
+    assert "Refused altogether: <b>mains hum, 3 µV</b>" in text
+    level["n_windows"], level["n_refused"] = 50, 10
+    text = page(facts, title="t")
+    assert "Refused altogether" not in text
+    assert "<td>10 of 60<small>at 3 µV</small></td>" in text
