@@ -133,3 +133,18 @@ def test_refusals_of_a_stress_run_are_counted_and_named(with_files: Any) -> None
     text = page(facts, title="t")
     assert "Refused altogether" not in text
     assert "<td>10 of 60<small>at 3 µV</small></td>" in text
+
+
+def test_rates_per_hour_are_claimed_only_with_onsets(tmp_path: Path, make_predictions: Any, read_report: Any) -> None:
+    predictions = make_predictions("six-class", n_subjects=4, sites=("a", "b"))
+    order = predictions.frame.groupby(["subject_id", "model"]).cumcount()
+    predictions.frame["start_s"], predictions.frame["hop_s"] = order * 400.0, 10.0
+    write_predictions(tmp_path / "p.parquet", predictions)
+    assert main([str(tmp_path / "p.parquet"), "--output", str(tmp_path / "o"), "--n-boot", "10"]) == 0
+    made = read_report(tmp_path / "o")
+    assert made.page.tables["alarms"].columns[1:4] == [
+        "Sensitivity at 1 per day", "False alarms at 1 per day", "Sensitivity at 1 per hour",
+    ]  # fmt: skip
+    assert "per hour of recording" in made.page.text["alarms"]
+    # 12 windows of 10 s in each of 4 recordings, too far apart to merge: two of each class, 480 s together.
+    assert made.page.tables["alarms"].at("Seizure", "Class").below == "8 events in 0.1 h"
