@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from evaluation.measures.bootstrap import ONE_SUBJECT, Estimate, percentile_interval, resamples
+from evaluation.measures.bootstrap import resamples
 from evaluation.measures.events import length_s, score_events, union
+from evaluation.measures.intervals import ONE_SUBJECT, POSITIVE, Estimate, share_interval, t_interval
 from evaluation.measures.nesting import outer_groups
 from evaluation.schemas.predictions import TIME_COLUMNS, probabilities
 
@@ -138,8 +139,12 @@ def _alarm(name: str, unit: str, allowed: float, counts: _Counts, *, n_boot: int
         name=name,
         unit=unit,
         allowed=allowed,
-        sensitivity=_share(detected, events, "the class does not occur among the labels", remark),
-        false_rate=_share(false, amount, "no windows of different classes", remark),
+        sensitivity=_estimate(
+            detected, events, "the class does not occur among the labels", remark, n_units=int((chosen[:, 1] > 0).sum())
+        ),
+        false_rate=_estimate(
+            false, amount, "no windows of different classes", remark, n_units=n_subjects, share=unit == WINDOW
+        ),
         amount=float(amount[0]),
         n_events=int(events[0]),
     )
@@ -163,12 +168,18 @@ def _lowest(totals: np.ndarray, allowed: float) -> int:
     return int(broken[0]) - 1 if len(broken) and broken[0] > 0 else 0 if len(broken) else len(totals) - 1
 
 
-def _share(part: np.ndarray, whole: np.ndarray, undefined: str, remark: str) -> Estimate:
+def _estimate(
+    part: np.ndarray, whole: np.ndarray, undefined: str, remark: str, *, n_units: int, share: bool = True
+) -> Estimate:
     values = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
     nan = float("nan")
     if not np.isfinite(values[0]):
         return Estimate(nan, nan, nan, undefined)
     if len(values) == 1:
         return Estimate(float(values[0]), nan, nan, ONE_SUBJECT)
-    low, high, missing = percentile_interval(values[1:])
-    return Estimate(float(values[0]), low, high, "; ".join(part for part in (missing, remark) if part))
+    value = float(values[0])
+    if share:
+        low, high, missing = share_interval(value, values[1:], n_units=n_units)
+    else:
+        low, high, missing = t_interval(value, values[1:], n_units=n_units, scale=POSITIVE)
+    return Estimate(value, low, high, "; ".join(part for part in (missing, remark) if part))

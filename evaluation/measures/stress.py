@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from evaluation.measures.bootstrap import Estimate, draws, estimates, percentile_interval
+from evaluation.measures.bootstrap import draws, estimates
+from evaluation.measures.intervals import ONE_SUBJECT, Estimate, t_interval
 from evaluation.measures.metrics import HIGHER_IS_BETTER
 from evaluation.measures.tallies import Tallies, tally
 from evaluation.schemas.predictions import ID_COLUMNS, Predictions, check_rows, read_rows, write_rows
@@ -145,8 +146,10 @@ def _curve(stress: Predictions, model: str, name: str, *, n_boot: int, seed: int
         stress=name,
         unit=unit,
         levels=tuple(scored),
-        retained=_retained(everyone, amounts, len(classes), nominal=not unit, capped=capped),
-        retained_common=_retained(shared, amounts, len(classes), nominal=not unit) if common else no_common,
+        retained=_retained(everyone, amounts, len(classes), nominal=not unit, n_units=len(people), capped=capped),
+        retained_common=_retained(shared, amounts, len(classes), nominal=not unit, n_units=len(people))
+        if common
+        else no_common,
         n_common=len(common),
     )
 
@@ -207,13 +210,13 @@ def chance_score(metric: str, n_classes: int) -> float:
 
 
 def _retained(
-    values: Sequence[np.ndarray], amounts: Sequence[float], n_classes: int, *, nominal: bool,
+    values: Sequence[np.ndarray], amounts: Sequence[float], n_classes: int, *, nominal: bool, n_units: int,
     capped: np.ndarray | None = None,
 ) -> dict[str, Estimate]:  # fmt: skip
     table = np.stack(values)
     return {
         metric: retained_area(table[:, STRESS_METRICS.index(metric)], amounts, nominal=nominal, capped=capped,
-                              chance=chance_score(metric, n_classes))
+                              n_units=n_units, chance=chance_score(metric, n_classes))
         for metric in _RETAINED
     }  # fmt: skip
 
@@ -224,14 +227,16 @@ def retained_area(
     *,
     chance: float,
     nominal: bool,
+    n_units: int = 0,
     capped: np.ndarray | None = None,
 ) -> Estimate:
     """Return the mean share of the score above chance that is kept over the levels, with its interval.
 
     `values` has shape (n_levels, 1 + n_boot), the data first, level 0 first. Amounts are weighted by the trapezoid rule
     over the range of levels; kinds (`nominal`) count alike, level 0 apart. `capped`, shape (n_levels,), marks levels
-    that keep at most 1: those with refused windows, since to refuse windows that were wrong is no gain. Undefined
-    without a second level, or where the undisturbed score is no better than chance.
+    that keep at most 1: those with refused windows, since to refuse windows that were wrong is no gain. `n_units` is
+    the number of subjects behind the resamples. Undefined without a second level, or where the undisturbed score is no
+    better than chance.
     """
     if len(levels) < 2:
         return Estimate(_NAN, _NAN, _NAN, "there is one level only")
@@ -249,5 +254,8 @@ def retained_area(
     if not np.isfinite(areas[0]):
         return Estimate(_NAN, _NAN, _NAN, "the score is undefined at some level")
     if len(areas) == 1:
-        return Estimate(float(areas[0]), _NAN, _NAN, "no resamples")
-    return Estimate(float(areas[0]), *percentile_interval(areas[1:]))
+        return Estimate(float(areas[0]), _NAN, _NAN, ONE_SUBJECT if n_units == 1 else "no resamples")
+    low, high, remark = t_interval(float(areas[0]), areas[1:], n_units=n_units)
+    if capped is not None and capped.any():
+        high = min(high, max(1.0, float(areas[0])))
+    return Estimate(float(areas[0]), low, high, remark)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.measures.bootstrap import LEVEL
+from evaluation.measures.intervals import LEVEL
 from evaluation.report.context import Sources, context_of
 from evaluation.report.sections.registry import SECTIONS
 

@@ -148,3 +148,27 @@ def test_rates_per_hour_are_claimed_only_with_onsets(tmp_path: Path, make_predic
     assert "per hour of recording" in made.page.text["alarms"]
     # 12 windows of 10 s in each of 4 recordings, too far apart to merge: two of each class, 480 s together.
     assert made.page.tables["alarms"].at("Seizure", "Class").below == "8 events in 0.1 h"
+
+
+def test_p_values_state_what_the_resamples_can_show(with_files: Any, six_class: Any) -> None:
+    facts = json.loads(json.dumps(six_class.facts))
+    assert {row["second"] for row in facts["differences"]} == {"prior"}  # chance would be the same comparison again
+    for row in facts["differences"]:
+        row["p_value"], row["p_holm"], row["at_floor"] = 2 / 51, 8 / 51, True
+    text = page(facts, title="t")
+    assert "<td>≤ 0.039</td><td>≤ 0.157</td>" in text
+    assert "prior-only baseline, p ≤ 0.157)" in text
+    for row in facts["differences"]:
+        row["at_floor"] = False
+    text = page(facts, title="t")
+    assert "<td>0.039</td><td>0.157</td>" in text
+    assert "prior-only baseline, p = 0.157)" in text
+    assert {row["second"] for row in with_files.facts["differences"]} == {"chance"}
+
+
+def test_a_choice_on_the_same_windows_is_stated(with_files: Any) -> None:
+    facts = json.loads(json.dumps(with_files.facts))
+    assert "was chosen on the other folds" in with_files.page.text["selective"]
+    for row in facts["selective"]["limited"]:
+        row["nested"] = False
+    assert "chosen on these very windows" in page(facts, title="t")

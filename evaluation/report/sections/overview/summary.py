@@ -116,15 +116,14 @@ def _against_prior(facts: Facts) -> str:
         return ""
     row = rows[0]
     side = "below" if row["value"] < 0 else "above"
-    return f" (KL {abs(row['value']):.2f} {side} the prior-only baseline, p {p_text(row['p_holm'])})"
+    return f" (KL {abs(row['value']):.2f} {side} the prior-only baseline, p {'= ' if not row['at_floor'] else ''}{p_text(row['p_holm'], at_floor=row['at_floor'])})"
 
 
 def caveats(facts: Facts) -> Sequence[str]:
     """Return what the design of the study leaves open."""
     known = [
-        f"{facts['data']['n_subjects']} subjects stand behind these intervals, however many windows each gave; with few "
-        "subjects percentile intervals are somewhat too narrow.",
-        "Resampling patients says nothing about another seed, another training run or another hospital.",
+        f"{facts['data']['n_subjects']} subjects stand behind the intervals over patients, however many windows each gave.",
+        "Intervals over patients hold for these sites; they do not cover another seed, another training run or another hospital.",
         _about_labels(facts),
     ]
     if facts["data"]["n_sites"] == 1:
