@@ -41,7 +41,7 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """What was asked for, resolved."""
+    """The request, resolved."""
 
     output: Path
     inputs: tuple[str, ...]
@@ -162,8 +162,8 @@ def _with_contrast(classes: dict[str, set[tuple[str, str]]]) -> dict[str, set[tu
 def choose_task(labels: Path, name: str | None) -> tuple[Task, str]:
     """Return the task and what to leave out in each fold; raises DemoError if the labels do not allow it.
 
-    Unasked, it is the task with most known subjects in its rarest class. Sites are left out where at least three have
-    two classes or more, else subjects.
+    Without a name, it is the task with most known subjects in its rarest class. Sites are left out where at least three
+    have two classes or more, else subjects.
     """
     subjects = labelled_subjects(labels)
     if name and len(subjects[name]) < 2:
@@ -184,7 +184,7 @@ def _rarest(classes: dict[str, set[tuple[str, str]]], task: Task) -> int:
 
 
 def resolve(args: argparse.Namespace) -> Demo:
-    """Return the demo that the command line asks for; raises DemoError for one that cannot run."""
+    """Return the demo that the command line requests; raises DemoError for one that cannot run."""
     if args.output.exists():
         former = (args.output / "demo.json").is_file() or (args.output.is_dir() and not any(args.output.iterdir()))
         if not former:
@@ -219,7 +219,7 @@ def summary(demo: Demo, seconds: dict[str, float], facts: dict[str, Any]) -> str
 
 
 def _results(facts: dict[str, Any]) -> list[str]:
-    """Return a table of the models' figures, a line on the reconstruction, and the audit's verdict."""
+    """Return a table of the models' figures, a line on the reconstruction, and the audit's result."""
     headings = {"kl": "KL", "balanced_accuracy": "balanced acc.", "kappa": "kappa", "auroc_macro": "AUROC"}
     lines = [f"{'model':<14}" + "".join(f"{title:>24}" for title in headings.values())]
     for name, model in facts["models"].items():
@@ -241,7 +241,7 @@ def _interval(metric: dict[str, Any]) -> str:
 
 
 def _serve(demo: Demo) -> Stage:
-    """Return the stage that asks the bundle about one recording."""
+    """Return the stage that answers one recording with the bundle."""
     members = set().union(*labelled_subjects(demo.labels)[demo.task.name].values())
     with demo.labels.open(newline="", encoding="utf-8-sig") as file:
         names = {row["file"] for row in csv.DictReader(file) if (row.get("site") or "", row["subject"]) in members}

@@ -32,7 +32,7 @@ from signals.version import code_version, source_digest
 
 CALIBRATION = "calibration.json"
 PRIVATE = ("train_subjects", "pretrain_subjects")
-"""Parts of a model's provenance that stay behind: a bundle tells how many, not who."""
+"""Parts of a model's provenance that stay behind: a bundle states how many, not who."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ def export(what: Export, shards: Sequence[Path], output: Path, *, n_windows: int
 
 
 def about_bundle(what: Export, agreement: Parity) -> dict[str, Any]:
-    """Return what bundle.json says, but for digests: see `signals.bundles.bundle`."""
+    """Return the content of bundle.json, but for digests: see `signals.bundles.bundle`."""
     first = what.models[0]
     graphs = tuple(
         Graph(

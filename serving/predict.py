@@ -1,4 +1,4 @@
-"""python -m serving.predict BUNDLE FILE: an answer for each window of a recording, without torch or Beam."""
+"""python -m serving.predict BUNDLE FILE: one answer per window of a recording, without torch or Beam."""
 
 import argparse
 import json

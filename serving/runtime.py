@@ -16,7 +16,7 @@ from signals.bundles.bundle import Bundle, BundleError, Graph
 from signals.window import Window
 
 PROVIDER_EXIT = 3
-"""Exit code of a command whose execution provider this machine lacks."""
+"""Exit code of a command whose execution provider is missing on this machine."""
 GRAVE_FROM = 0.1
 """Probability from which a class whose miss would be grave is worth an expert's look."""
 
@@ -27,7 +27,7 @@ class ProviderError(BundleError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says about one window. Research use only."""
+    """One window's answer. Research use only."""
 
     start_s: float
     stop_s: float
@@ -171,11 +171,11 @@ def _stop_s(window: Window) -> float:
 
 
 def check_provider() -> str:
-    """Return the execution provider that is asked for: the CPU's, or what CEREBEAM_PROVIDER names ("CUDA", "Tensorrt").
+    """Return the requested execution provider: the CPU's, or what CEREBEAM_PROVIDER names ("CUDA", "Tensorrt").
 
-    Raises ProviderError where this ONNX Runtime does not have it: another one would answer in silence.
+    Raises ProviderError where this ONNX Runtime does not have it: a different one would answer without notice.
     """
-    import onnxruntime  # 0.2 s, and only those who ask for an answer need it
+    import onnxruntime  # 0.2 s, needed for answers only
 
     provider = f"{os.environ.get('CEREBEAM_PROVIDER', 'CPU')}ExecutionProvider"
     available = onnxruntime.get_available_providers()
@@ -194,7 +194,7 @@ def onnx_session(path: Path) -> Any:
 
 @lru_cache(maxsize=8)
 def kept_session(path: Path, inode: int, mtime_ns: int) -> Any:
-    """Return the session of one state of a file, as its number and time tell it."""
+    """Return the session of one state of a file, identified by its inode and time."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

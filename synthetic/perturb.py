@@ -1,7 +1,7 @@
 """A recording made worse: what a careless electrode, amplifier or ward does to it, before anything is prepared.
 
 Each function takes a recording and returns one whose header and samples are changed; nothing is read until samples are
-asked for, and any way of cutting a recording into ranges gives the same samples. What is random is decided by the
+requested, and any way of cutting a recording into ranges gives the same samples. What is random is decided by the
 seed, and is the same at every strength, so that a curve over strengths differs by nothing else.
 """
 
@@ -114,7 +114,7 @@ def add_artifact(recording: Recording, kind: str, *, amplitude_uv: float, seed: 
 
 
 def rereference(recording: Recording, reference: str) -> Recording:
-    """Return the recording against an electrode, which it then lacks, or against the "average" of its electrodes.
+    """Return the recording against an electrode, which is then missing, or against the "average" of its electrodes.
 
     Raises NotPossibleError where the electrode is not there, or a channel is no single electrode.
     """

@@ -38,7 +38,7 @@ def synthesize(
 ) -> Path:
     """Write a corpus and return the path of its labels.csv; the same arguments give the same bytes.
 
-    Layout: `output/<site_id>/<subject>.<ext>`, labels.csv (one row a 50-s segment), corpus.json. It is built beside
+    Layout: `output/<site_id>/<subject>.<ext>`, labels.csv (one row per 50-s segment), corpus.json. It is built beside
     `output` and moved there when complete, by `jobs` processes. `on_progress(done, total)` is called after each
     recording. Raises ValueError for counts below 1, no or repeated sites, and an `output` that is not empty.
     """
@@ -63,7 +63,7 @@ def synthesize(
 
 @dataclass(frozen=True, kw_only=True)
 class _Task:
-    """One recording to make."""
+    """One recording to write."""
 
     folder: Path
     site: Site
@@ -111,7 +111,7 @@ def _write(task: _Task) -> list[tuple[object, ...]]:
 
 
 def label_plan(rng: np.random.Generator, n_subjects: int, segments_per_subject: int) -> list[list[str]]:
-    """Return the classes of each subject's segments: balanced over the site, few classes a subject.
+    """Return the classes of each subject's segments: balanced over the site, few classes per subject.
 
     Class counts of a site differ by at most one. A subject has at most three classes, unless the site is so small
     that it could then not be balanced.

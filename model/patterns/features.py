@@ -1,6 +1,6 @@
 """A window in the terms of a critical-care report: rate, sharpness, side, lag, evolution, suppression, artifact.
 
-One row a window. Left and right never appear by name: the side where a thing is stronger is "strong", the other
+One row per window. Left and right never appear by name: the side where a thing is stronger is "strong", the other
 "weak", so a mirrored window has the same row. Amplitudes count relative to the window but for `log10_scale_uv`.
 """
 
@@ -41,7 +41,7 @@ _MIRROR = [int(np.argmin(np.linalg.norm(np.array(EEG_1020.positions) - np.array(
 
 
 def pattern_features(x: np.ndarray, sfreq: float) -> dict[str, float]:
-    """Return what a report would say of one window, by name; x: (19, n_times) of EEG_1020, µV, at least 30 s.
+    """Return the features that a report would name of one window; x: (19, n_times) of EEG_1020, µV, at least 30 s.
 
     NaN counts as 0. The names and their order are the same for every window. Raises ValueError for other channels, for
     a shorter window, and for a rate that is no multiple of 128 Hz.

@@ -1,6 +1,6 @@
-"""A six-class answer from what a report would say of a window: models over `model.patterns.features`.
+"""Six-class probabilities from features that a report would name: models over `model.patterns.features`.
 
-Needs numpy and scipy only. A folder holds reader.json and one .npz of arrays a member; nothing in it is executed.
+Needs numpy and scipy only. A folder holds reader.json and one .npz of arrays per member; nothing in it is executed.
 """
 
 import json
@@ -31,9 +31,9 @@ class PatternReader:
     members: Mapping[str, Forest | LogisticModel] = field(repr=False)
     """By name; all of the same inputs and classes."""
     temperature: float = 1.0
-    """Probabilities are raised to its inverse: above 1 less sure, below 1 surer."""
+    """Probabilities are raised to its inverse: above 1 less certain, below 1 more."""
     about: Mapping[str, Any] = field(default_factory=dict)
-    """What it learnt from, and how it was chosen."""
+    """What it was fitted on, and how it was chosen."""
 
     def __post_init__(self) -> None:
         kinds = {(member.names, member.classes) for member in self.members.values()}
@@ -76,7 +76,7 @@ class PatternReader:
 
     @classmethod
     def load(cls, folder: Path) -> "PatternReader":
-        """Read a reader; raises FileNotFoundError, saying what was looked for, where the folder holds none."""
+        """Read a reader; raises FileNotFoundError, for a folder without one."""
         path = folder / READER
         if not path.is_file():
             raise FileNotFoundError(f"{folder} is no pattern reader: it has no {READER}")

@@ -1,6 +1,6 @@
 """ONNX graphs in INT8: which layers, with what ranges, and which of them are better left in float.
 
-Static: weights and activations, ranges from calibration windows (QDQ, one scale a column of a weight). Dynamic:
+Static: weights and activations, ranges from calibration windows (QDQ, one scale per column of a weight). Dynamic:
 activations get their range when they are there. Only products and convolutions with constant weights are touched:
 with everything quantised, answers are far off. Method: Jacob et al. 2018; Wu et al. 2020 (percentiles, sensitivity by
 layer).
@@ -117,7 +117,7 @@ def write_static(calibrated: Calibrated, output: Path, *, leave: Sequence[str] =
 
     quantizer = QDQQuantizer(
         onnx.load(calibrated.path),
-        True,  # one scale a column of a weight
+        True,  # one scale per column of a weight
         False,  # the full range of 8 bits
         QuantType.QInt8,
         QuantType.QInt8 if symmetric else QuantType.QUInt8,

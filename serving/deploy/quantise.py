@@ -49,7 +49,7 @@ from signals.window import Window
 PROG = "serving.deploy.quantise"
 SIZE_AIM = 4.0
 REACH = 0.85
-"""Share of the ratio that one byte a weight would give which counts as all that the graph allows: scales, zero points
+"""Share of the ratio that one byte per weight would give which counts as all that the graph allows: scales, zero points
 and the nodes that apply them take the rest, and weigh more the smaller the network."""
 KEPT_AIM = 0.99
 MOST_CHANGED = 0.05
@@ -122,19 +122,19 @@ class Gate:
         return not self.refused
 
     def summary(self) -> str:
-        """Return the numbers and what was asked, one line."""
+        """Return the measured and the required numbers, one line."""
         return (
-            f"{self.size_ratio:.2f}x smaller (asked {self.size_needed:.2f}x; one byte a weight would give "
+            f"{self.size_ratio:.2f}x smaller (required {self.size_needed:.2f}x; one byte per weight would give "
             f"{self.size_allowed:.2f}x), balanced accuracy {self.balanced_accuracy_int8:.4f} of "
-            f"{self.balanced_accuracy_fp32:.4f} = {self.accuracy_kept:.2%} kept (asked {KEPT_AIM:.0%}), "
-            f"{self.agreement:.1%} of decisions the same (asked {1 - self.most_changed:.1%}) on {self.n_windows} "
+            f"{self.balanced_accuracy_fp32:.4f} = {self.accuracy_kept:.2%} kept (required {KEPT_AIM:.0%}), "
+            f"{self.agreement:.1%} of decisions the same (required {1 - self.most_changed:.1%}) on {self.n_windows} "
             "windows"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decided:
-    """What a bundle says of labelled windows, as numbers of classes."""
+    """A bundle's classes of labelled windows, as numbers."""
 
     true: list[int] = field(repr=False)
     predicted: list[int] = field(repr=False)
@@ -157,7 +157,7 @@ def quantise_first(
     if bundle.precision != FP32:
         raise BundleError(f"{bundle.path} is {bundle.precision} already; quantise the float bundle")
     if bundle.task is None:
-        raise BundleError(f"{bundle.path} holds an encoder: without classes, no gate can be asked")
+        raise BundleError(f"{bundle.path} holds an encoder: without classes, there is no gate")
     if output.exists():
         raise BundleError(f"output {output} exists already; choose another")
     reference = decided(bundle, evaluation)
@@ -170,7 +170,7 @@ def quantise_first(
 
 
 def quantise(bundle: Bundle, reference: Decided, calibration: Path, evaluation: Path, output: Path, plan: Plan) -> Gate:
-    """Write the INT8 bundle if it passes, and return what the gate saw; `reference` is what the float bundle says."""
+    """Write the INT8 bundle if it passes, and return its gate; `reference` has the float bundle's decisions."""
     seen: list[Gate] = []
 
     def fill(folder: Path) -> dict[str, Any]:
@@ -230,7 +230,7 @@ def _write_member(bundle: Bundle, graph: Graph, calibration: Path, output: Path,
 
 
 def decided(bundle: Bundle, evaluation: Path) -> Decided:
-    """Return what a bundle says of held-out labelled windows; raises BundleError where they are of one class."""
+    """Return a bundle's decisions on held-out labelled windows; raises BundleError where they are of one class."""
     assert bundle.task is not None
     decisions = Decided(true=[], predicted=[])
     labelled = _labelled(windows_of_shards([evaluation]), bundle.task)
@@ -307,7 +307,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run from the command line; returns 0, or 2 where no bundle was written, with one line that says why."""
+    """Run from the command line; returns 0, or 2 where no bundle was written, with one line that gives the reason."""
     args = parse_args(argv)
     logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises on its own internals
     plans = [

@@ -5,7 +5,7 @@ TensorRT for RTX (`tensorrt-rtx` of PyPI) builds ahead of time, without a GPU, f
 classic TensorRT (`tensorrt`) builds for the GPU that is there. Either takes fp32, fp16 and int8, with an optimisation
 profile for any batch and length. With `--check SHARDS` the engine is run and must agree with ONNX Runtime, or is not
 written.
-What is missing on this machine is said in one line, exit code 3.
+What is missing on this machine is reported in one line, exit code 3.
 """
 
 import argparse
@@ -48,7 +48,7 @@ COMPUTE_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """One engine, as engines.json tells it."""
+    """One engine, as engines.json lists it."""
 
     file: str
     graph: str
@@ -173,7 +173,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run from the command line; returns 0, 2 for bad input, or 3 where this machine lacks something."""
+    """Run from the command line; returns 0, 2 for bad input, or 3 where something is missing on this machine."""
     args = parse_args(argv)
     try:
         built = write_engines(load_bundle(args.bundle), args)

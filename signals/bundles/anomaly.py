@@ -1,4 +1,4 @@
-"""What the autoencoder is given, and what its answer says of a window; the network itself is an ONNX file.
+"""The autoencoder's input, and a window's score from its output; the network itself is an ONNX file.
 
 The file is made by training.autoencoder and run by pipelines.stages.anomaly; this is what both must agree on.
 """

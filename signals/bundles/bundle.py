@@ -3,8 +3,8 @@
 bundle/bundle.json   schema version, kind, precision, task, modality, profile, graphs, calibration, parity, provenance,
                      sha256 of every file and of bundle.json itself
 bundle/README.md     model card
-bundle/*.onnx        one graph a member: inputs signal float32 (batch, n_chans, n_times), normalised, and ch_state int64
-                     (batch, n_chans), and/or spectrogram float32 as in `Window.spectrogram`; outputs logits (batch,
+bundle/*.onnx        one graph per member: inputs signal float32 (batch, n_chans, n_times), normalised, and ch_state
+                     int64 (batch, n_chans), and/or spectrogram float32 as in `Window.spectrogram`; outputs logits (batch,
                      n_classes), representation (batch, width). An encoder has no logits, but channels (batch, n_chans,
                      width).
 bundle/combiner.onnx for a stacked ensemble: input probabilities (batch, n_members, n_classes), output logits
@@ -70,7 +70,7 @@ class Bundle:
     profile: Profile
     graphs: tuple[Graph, ...]
     combiner: str | None = None
-    """File of a stacked ensemble's meta-learner; None where the members' mean counts."""
+    """File of a stacked ensemble's meta-learner; None where the answer is the members' mean."""
     calibration: Calibration = field(default_factory=Calibration)
     about: dict[str, Any] = field(repr=False, default_factory=dict)
     """All of bundle.json."""
@@ -150,7 +150,7 @@ def _digest(about: Mapping[str, Any]) -> str:
 
 
 def write_bundle(output: Path, fill: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """Write a bundle whole or not at all, and return what its bundle.json says.
+    """Write a bundle whole or not at all, and return the content of its bundle.json.
 
     `fill` puts the files into the folder that it is given and returns the fields of bundle.json but for schema version
     and digests; where it raises, nothing is left. Raises BundleError for an output that exists.

@@ -1,4 +1,4 @@
-"""What a model is asked: windows of a file under a profile, or of shards, and the arrays that go into a network."""
+"""A model's inputs: windows of a file under a profile, or of shards, and the arrays that go into a network."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

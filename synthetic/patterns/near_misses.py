@@ -1,7 +1,7 @@
 """What resembles a critical-care pattern and is none: the class Other where it is hardest.
 
 Heart, pulse, blinks and single electrodes can be as periodic as discharges; delta can be large without a rhythm; a
-rhythm can be too short, or lie outside of the seconds that the label speaks of.
+rhythm can be too short, or lie outside the seconds that the label is about.
 """
 
 from collections.abc import Callable

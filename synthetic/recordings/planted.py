@@ -1,5 +1,5 @@
-"""Artifacts of a chosen kind and size at a chosen place, put into recordings that have none: what detectors are
-measured against.
+"""Artifacts of a chosen kind and size at a chosen place, planted in clean recordings: the truth
+that detectors are measured against.
 
 They are planted where they happen, in the native samples against the recording's own reference, and go through the
 whole chain with everything else.

@@ -35,7 +35,7 @@ class SyntheticRecording:
 
 
 def record(rng: np.random.Generator, *, site: Site, subject: Subject, labels: Sequence[str]) -> SyntheticRecording:
-    """Return a recording with one 50-s segment a label, one after the other; a site of "edf+d" pauses halfway."""
+    """Return a recording with one 50-s segment per label, in order; a site of "edf+d" pauses halfway."""
     segments = [_site_segment(rng, site, subject, label) for label in labels]
     half = (len(segments) + 1) // 2 if site.file_format == "edf+d" and len(segments) > 1 else len(segments)
     n_fade, onsets, stretches, stretch_onsets = int(_FADE_S * site.sfreq), [], [], []

@@ -51,7 +51,7 @@ def segment(
     if label not in SIX_CLASS.classes:
         raise ValueError(f"label {label!r} is none of {list(SIX_CLASS.classes)}")
     if duration_s < 10:
-        raise ValueError(f"duration_s={duration_s} is less than the 10 s that a label speaks of")
+        raise ValueError(f"duration_s={duration_s} is less than the 10 s that a label is about")
     canonical = [canonical_electrode(name) for name in ch_names]
     known = [name for name in canonical if name is not None]
     if len(known) < len(canonical):

@@ -1,6 +1,6 @@
 """Real recordings without labels as backgrounds: stretches of them, and the states of a sick brain laid over them.
 
-A carrier brings what a simulation lacks: real fields, real changes from second to second, real artifacts. People at
+A carrier has what a simulation has not: real fields, real changes from second to second, real artifacts. People at
 rest are not patients of intensive care, so a carrier is slowed, attenuated or made asymmetric before it is used.
 """
 
