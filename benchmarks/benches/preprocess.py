@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.benches.filters import filters
 from benchmarks.benches.shards import shards
-from benchmarks.benches.splines import splines
+from benchmarks.benches.splines import joined_errors, predicted_errors, splines
 from benchmarks.benches.stages import stages
 from benchmarks.harness import figure, machine, module
 from signals.conditioning.conditioning import Conditioner
@@ -236,7 +236,10 @@ def filters_part(_: Path, __: int) -> None:
 
 def splines_part(_: Path, __: int) -> None:
     """Leave-one-electrode-out on real 64-channel files."""
-    splines(Path(os.environ.get("CEREBEAM_REAL_DATA", "")) / "real" / "albany-eegmmidb")
+    real = Path(os.environ.get("CEREBEAM_REAL_DATA", "")) / "real"
+    splines(real / "albany-eegmmidb")
+    predicted_errors(real)
+    joined_errors(real)
 
 
 PARTS: dict[str, Callable[[Path, int], None]] = {
