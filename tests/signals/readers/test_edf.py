@@ -9,8 +9,10 @@ import edfio
 import numpy as np
 import pyedflib
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from signals.readers.edf import parse_tals
+from signals.readers.edf_annotations import parse_records, parse_tals
 from signals.readers.edf_header import read_header
 from signals.readers.registry import open_recording
 from signals.readers.units import scaling_of
@@ -347,6 +349,43 @@ def test_tals():
     # two texts share an onset; lists without a number are skipped; 0xE9 is latin-1's é
     wanted = [Annotation(-0.5, 2.0, "a"), Annotation(-0.5, 2.0, "b"), Annotation(3.0, 0.0, "é")]
     assert parse_tals(octets) == (1.5, wanted)
+
+
+@given(
+    records=st.lists(
+        st.one_of(
+            st.binary(max_size=24),
+            st.lists(st.sampled_from(b"+-.019e \x00\x00\x14\x14\x15ax"), max_size=24).map(bytes),
+            st.floats(-1e5, 1e5).map(lambda onset: b"%+.4f\x14\x14\x00" % onset),
+            st.integers(0, 10**9).map(lambda onset: b"+%d\x14\x14\x00+1\x152\x14event\x14\x00" % onset),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    n_signals=st.integers(1, 2),
+)
+@settings(max_examples=300, deadline=None)
+def test_records_parsed_at_once_equal_records_parsed_one_by_one(records, n_signals):
+    padded = [np.frombuffer(record[:30].ljust(30, b"\x00"), np.uint8) for record in records]
+    signals = [np.stack(padded), np.stack(padded[::-1])][:n_signals]
+    onsets, annotations = parse_records(signals)
+    one_by_one = [parse_tals(row.tobytes()) for signal in signals for row in signal]
+    expected = [np.nan if onset is None else onset for onset, _ in one_by_one[: len(records)]]
+    np.testing.assert_array_equal(onsets, expected)
+    assert annotations == sorted((a for _, found in one_by_one for a in found), key=lambda a: a.onset_s)
+
+
+def test_opening_costs_little_for_each_record(tmp_path):
+    # An hour of 1-s records, every fiftieth with an event; parsed one by one they took 0.2 ms each.
+    channels = [channel(), channel("EDF Annotations", "", (-1, 1, -32768, 32767), 57)]
+    records = [ramp(0) + tal(i, 114, *[(i + 0.5, 1, "event")] * (i % 50 == 7)) for i in range(3600)]
+    path = write(tmp_path, edf_bytes(channels, records, reserved="EDF+D"))
+    open_recording(str(path))
+    began = time.process_time()
+    recording = open_recording(str(path))
+    assert time.process_time() - began < 0.1  # 28 µs a record
+    assert recording.segments == (Segment(0.0, 3600.0),)
+    assert [a.onset_s for a in recording.annotations] == [i + 0.5 for i in range(7, 3600, 50)]
 
 
 def damaged(rng: random.Random, octets: bytes) -> bytes:
