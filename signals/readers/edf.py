@@ -19,7 +19,14 @@ from signals.readers.edf_annotations import parse_records
 from signals.readers.edf_header import Channel, Header, read_header
 from signals.readers.edf_tail import Tail, TailChannel, samples_left, with_tail
 from signals.readers.units import Scaling, channel_notes, scaling_of
-from signals.recording.recording import Annotation, ReadSamples, Recording, Segment, UnreadableError
+from signals.recording.recording import (
+    Annotation,
+    ReadSamples,
+    Recording,
+    RecordingHeader,
+    Segment,
+    UnreadableError,
+)
 
 ONSET_TOLERANCE_S = 1e-3
 """Record onsets are decimal text; a jump of at most this (or half a sample) is no gap."""
@@ -56,36 +63,59 @@ def open_edf(path: Path) -> Recording:
     Raises UnreadableError: "corrupt_header", "no_samples", "not_what_it_says" or "missing_file".
     """
     header = read_header(path)
+    channels = _usable(header)
+    record_onsets, annotations = _read_annotations(path, header)
+    first_records, segments = _find_segments(header, record_onsets, [ch.n_samples for ch in channels])
+    return _recording(path, header, first_records, segments, annotations)
+
+
+def reopen_edf(path: Path, known: RecordingHeader) -> Recording:
+    """Return the same as `open_edf` without annotations, from the header alone: no data record is looked at."""
+    header = read_header(path)
+    if not header.is_discontinuous:
+        return _recording(path, header, *_find_segments(header, np.zeros(0), []), [])
+    lengths = [round(segment.duration_s / header.record_s) for segment in known.segments]
+    first_records = [sum(lengths[:index]) for index in range(len(lengths))]
+    return _recording(path, header, first_records, list(known.segments), [])
+
+
+def _usable(header: Header) -> list[Channel]:
     channels = [ch for ch in header.channels if not ch.is_annotations]
-    usable = [ch for ch in channels if ch.is_usable]
     if not channels:
         raise UnreadableError("no_samples", "the file holds annotations only")
+    usable = [ch for ch in channels if ch.is_usable]
     if not usable:
         raise UnreadableError("corrupt_header", f"none of {len(channels)} channels has a usable range")
-    scalings = [scaling_of(ch.label, ch.unit) for ch in usable]
-    record_onsets, annotations = _read_annotations(path, header)
-    first_records, segments = _find_segments(header, record_onsets, [ch.n_samples for ch in usable])
+    return usable
+
+
+def _recording(
+    path: Path, header: Header, first_records: list[int], segments: list[Segment], annotations: list[Annotation]
+) -> Recording:
+    channels = _usable(header)
+    scalings = [scaling_of(ch.label, ch.unit) for ch in channels]
     layout = _Layout(
         str(path), header.header_bytes, header.sample_bytes, header.n_records, header.record_samples,
-        tuple(_calibrated(ch, scaling) for ch, scaling in zip(usable, scalings, strict=True)), tuple(first_records),
+        tuple(_calibrated(ch, scaling) for ch, scaling in zip(channels, scalings, strict=True)), tuple(first_records),
     )  # fmt: skip
     read_samples: ReadSamples = partial(_read_samples, layout)
     if header.tail_samples:
         segments, read_samples = _add_tail(header, layout, segments, read_samples)
-    labels = tuple(ch.label for ch in usable)
+    labels = tuple(ch.label for ch in channels)
+    n_dropped = sum(not ch.is_annotations for ch in header.channels) - len(channels)
     notes = [*header.notes, *channel_notes(labels, scalings)]
-    notes += ["dropped_channels"] * (len(usable) < len(channels)) + ["gaps"] * (len(segments) > 1)
+    notes += ["dropped_channels"] * (n_dropped > 0) + ["gaps"] * (len(segments) > 1)
     return Recording(
         uri=str(path),
         reader="bdf" if header.sample_bytes == 3 else "edf",
         ch_names=labels,
         sensor_types=tuple(scaling.sensor_type for scaling in scalings),
-        sfreqs=tuple(ch.n_samples / header.record_s for ch in usable),
+        sfreqs=tuple(ch.n_samples / header.record_s for ch in channels),
         segments=tuple(segments),
         read_samples=read_samples,
         annotations=tuple(annotations),
         patient=header.patient,
-        units=tuple(ch.unit for ch in usable),
+        units=tuple(ch.unit for ch in channels),
         notes=tuple(notes),
     )
 

@@ -22,7 +22,7 @@ from signals.montage.montage import (
     recorded_references,
 )
 from signals.montage.references import UndefinedReferenceError
-from signals.recording.recording import Recording, UnreadableError
+from signals.recording.recording import Recording, RecordingHeader, UnreadableError
 from signals.threads import one_thread
 from signals.window import ABSENT, MEASURED
 from signals.windows.ica import FIT_BAND, Removal, find_removal
@@ -53,6 +53,8 @@ class RecordingPlan:
     site_id: str
     subject_id: str
     source_sha256: str
+    header: RecordingHeader
+    """What reopening the recording takes."""
     profile: Profile
     picks: tuple[int, ...]
     derivations: tuple[Derivation, ...]
@@ -143,6 +145,7 @@ def plan_recording(
         site_id=site_id,
         subject_id=subject_id,
         source_sha256=source_sha256,
+        header=recording.header,
         profile=profile,
         picks=picks,
         derivations=derivations,

@@ -3,6 +3,7 @@ import pickle
 import random
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import edfio
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from signals.readers.edf_annotations import parse_records, parse_tals
 from signals.readers.edf_header import read_header
-from signals.readers.registry import open_recording
+from signals.readers.registry import open_recording, reopen_recording
 from signals.readers.units import scaling_of
 from signals.recording.recording import Annotation, Recording, Segment, UnreadableError
 from synthetic.recordings.long_recording import long_recording
@@ -205,6 +206,31 @@ def test_gaps_of_a_discontinuous_file_stay_gaps(tmp_path):
     assert recording.notes == ("gaps",)
     digital = (recording.read([0], segment=1)[0] + 100) / 200 * 65535 - 32768
     np.testing.assert_allclose(digital, np.arange(32, 64), atol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["", "EDF+C", "EDF+D"])
+def test_reopening_looks_at_no_annotation(tmp_path, kind):
+    channels = [channel(), channel("EDF Annotations", "", (-1, 1, -32768, 32767), 20)]
+    onsets = [0, 1, 2, 7.5, 8.5, 20] if kind == "EDF+D" else range(6)
+    records = [ramp(16 * i) + tal(onset, 40, (onset, 1, "spike")) for i, onset in enumerate(onsets)]
+    octets = edf_bytes(channels, records, reserved=kind) + (b"" if kind == "EDF+D" else ramp(96, 5))
+    octets = octets if kind == "EDF+D" else octets[:236] + b"-1      " + octets[244:]  # with a cut last record
+    path = write(tmp_path, octets)
+    recording = open_recording(str(path))
+    assert len(recording.annotations) == 6
+    # Other onsets and other texts in the same places: whoever parsed them would see other segments.
+    spoilt = octets.replace(b"+7.5\x14", b"+9.5\x14").replace(b"spike", b"seize")
+    assert len(spoilt) == len(octets)
+    write(tmp_path, spoilt)
+    header = pickle.loads(pickle.dumps(recording.header))
+    again = reopen_recording(str(path), header)
+    assert again.annotations == ()
+    assert replace(again, annotations=recording.annotations) == recording
+    for segment in range(len(recording.segments)):
+        np.testing.assert_array_equal(again.read([0], segment=segment), recording.read([0], segment=segment))
+    write(tmp_path, octets + bytes(72))
+    with pytest.raises(UnreadableError, match=f"the file had {len(octets)} bytes, now it has {len(octets) + 72}"):
+        reopen_recording(str(path), header)
 
 
 def test_many_gaps(tmp_path):
