@@ -30,6 +30,11 @@ from signals.recording.recording import (
 
 ONSET_TOLERANCE_S = 1e-3
 """Record onsets are decimal text; a jump of at most this (or half a sample) is no gap."""
+DRIFT_TOLERANCE_S = 10e-3
+"""How far a segment's clock may drift from the nominal rate, in jumps too small to be gaps, before another begins.
+
+Finer than any label; a clock that is off by 50 parts in a million, as bad ones are, leaves segments of 200 s.
+"""
 
 
 @dataclass(frozen=True)
@@ -203,20 +208,24 @@ def _find_segments(header: Header, onsets: np.ndarray, n_samples: Sequence[int])
     if not header.is_discontinuous or not onsets.size:
         return [0], [Segment(0.0, n_records * record_s)]
     tolerance = max(ONSET_TOLERANCE_S, 0.5 * record_s / max(n_samples))
-    times = _record_times(onsets, record_s)
-    late_s = np.diff(times) - record_s
-    if (late_s < -tolerance).any():
-        index = int(np.argmax(late_s < -tolerance)) + 1
-        raise UnreadableError(
-            "corrupt_header", f"record {index} starts at {times[index]:g} s, before the last one ends"
-        )
-    first_records = [0, *(np.flatnonzero(late_s > tolerance) + 1).tolist()]
+    first_records, times = [0], _record_times(onsets, record_s)
+    for index in range(1, n_records):
+        late_s = times[index] - times[index - 1] - record_s
+        if late_s < -tolerance:
+            raise UnreadableError(
+                "corrupt_header", f"record {index} starts at {times[index]:g} s, before the last one ends"
+            )
+        first = first_records[-1]
+        drift_s = times[index] - times[first] - (index - first) * record_s
+        if late_s > tolerance or abs(drift_s) > max(DRIFT_TOLERANCE_S, tolerance):
+            first_records.append(index)
     bounds = pairwise([*first_records, n_records])
-    return first_records, [Segment(float(times[first]), (last - first) * record_s) for first, last in bounds]
+    return first_records, [Segment(times[first], (last - first) * record_s) for first, last in bounds]
 
 
-def _record_times(onsets: np.ndarray, record_s: float) -> np.ndarray:
+def _record_times(onsets: np.ndarray, record_s: float) -> list[float]:
     """Return the onsets with that of the first record as 0; a record without one is taken to follow on."""
     times = np.where(np.arange(onsets.size) == 0, 0.0, onsets)
     known = np.maximum.accumulate(np.where(np.isnan(times), 0, np.arange(times.size)))
-    return np.asarray(times[known] + (np.arange(times.size) - known) * record_s)
+    following: list[float] = (times[known] + (np.arange(times.size) - known) * record_s).tolist()
+    return following

@@ -208,6 +208,24 @@ def test_gaps_of_a_discontinuous_file_stay_gaps(tmp_path):
     np.testing.assert_allclose(digital, np.arange(32, 64), atol=0.01)
 
 
+@pytest.mark.parametrize("drift_s", [0.0009, 0.00005, -0.0004, 0.0])
+def test_a_drifting_clock_is_followed(tmp_path, drift_s):
+    # Each record lies less than a millisecond from where the last one ends; in an hour 0.9 ms add up to 3.2 s.
+    channels = [channel(n_samples=256), channel("EDF Annotations", "", (-1, 1, -32768, 32767), 20)]
+    records = [ramp(0, 256) + (b"+%.5f\x14\x14\x00" % (i * (1 + drift_s))).ljust(40, b"\x00") for i in range(3600)]
+    recording = open_recording(str(write(tmp_path, edf_bytes(channels, records, reserved="EDF+D"))))
+    # Every record lies within 10 ms of where the file says; the last one begins at 3599 (1 + drift).
+    first = np.cumsum([0, *(round(s.duration_s) for s in recording.segments)])
+    assert first[-1] == 3600
+    for start, segment in zip(first, recording.segments, strict=False):
+        within = np.arange(round(segment.duration_s))
+        assert np.abs(segment.onset_s + within - (start + within) * (1 + drift_s)).max() < 0.0101
+    # 10 ms in steps of |drift|: 0.9 ms are passed after 12 records, 0.4 ms after 26, 0.05 ms after 201.
+    expected = {0.0009: 300, -0.0004: 139, 0.00005: 18, 0.0: 1}[drift_s]
+    assert len(recording.segments) == pytest.approx(expected, abs=1)
+    assert ("gaps" in recording.notes) == (drift_s != 0)
+
+
 @pytest.mark.parametrize("kind", ["", "EDF+C", "EDF+D"])
 def test_reopening_looks_at_no_annotation(tmp_path, kind):
     channels = [channel(), channel("EDF Annotations", "", (-1, 1, -32768, 32767), 20)]
