@@ -69,7 +69,7 @@ def windows_of(block: Block) -> tuple[Block, np.ndarray]:
     A window that will be rejected is NaN throughout.
     """
     signal = block.plan.profile.signal
-    prepared = prepare_block(reopen_recording(block.plan.uri), block)
+    prepared = prepare_block(reopen_recording(block.plan.uri, block.plan.header), block)
     n_times = round(block.plan.profile.window_s * signal.sfreq)
     stack = np.full((len(block.starts), signal.n_chans, n_times), np.nan, dtype=np.float32)
     first = {window.provenance.start_sample: model_input(window.data, window.eeg_state) for window in prepared.windows}

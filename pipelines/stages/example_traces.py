@@ -45,7 +45,7 @@ def block_hash(block: Block) -> str:
 def read_example(block: Block) -> Example | None:
     """Return the example of one block, None where every window of it is rejected."""
     with one_thread():
-        return example_of(reopen_recording(block.plan.uri), block)
+        return example_of(reopen_recording(block.plan.uri, block.plan.header), block)
 
 
 def example_of(recording: Recording, block: Block) -> Example | None:

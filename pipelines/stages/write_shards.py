@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.runs import storage
 from pipelines.runs.progress import keep, kept, rejected_path, work_digest
 from signals.readers.registry import reopen_recording
-from signals.recording.recording import Recording
+from signals.recording.recording import Recording, RecordingHeader
 from signals.shards.manifest import Shard, SubjectEntry, shard_name
 from signals.shards.sharding import block_order, block_seconds
 from signals.shards.tally import Sums, Tally
@@ -108,13 +108,13 @@ def _write(output: str, site_id: str, name: str, blocks: list[Block]) -> ShardRe
 
 def _windows(output: str, blocks: list[Block], rejected: list[Rejected]) -> Iterator[Window]:
     for block in blocks:
-        prepared = prepare_block(_reopened(block.plan.uri, block.plan.source_sha256), block)
+        prepared = prepare_block(_reopened(block.plan.uri, block.plan.header, block.plan.source_sha256), block)
         rejected += prepared.rejected
         yield from prepared.windows
         seconds_written[output] += int(block_seconds(block))
 
 
 @lru_cache(maxsize=8)
-def _reopened(uri: str, sha256: str) -> Recording:
+def _reopened(uri: str, header: RecordingHeader, sha256: str) -> Recording:
     """Return a planned recording again; a shard's blocks come from many. `sha256` keeps the cache honest."""
-    return reopen_recording(uri)
+    return reopen_recording(uri, header)

@@ -70,6 +70,15 @@ ReadSamples = Callable[[Sequence[int], int, int, int], np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
+class RecordingHeader:
+    """What a file need not be searched for again: travels in a plan, so that reopening costs next to nothing."""
+
+    n_bytes: int
+    """Size of the file that was opened; a file of another size is not reopened."""
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recording:
     """Header of a recording, and a way to read its samples by range.
 
@@ -98,6 +107,8 @@ class Recording:
     """Mains frequency, if the file or a sidecar says so."""
     units: tuple[str, ...] = ()
     """Unit as the file spells it, one a channel, empty where it says none; () where the format fixes it."""
+    n_bytes: int = 0
+    """Size of the file that was opened; 0 for a recording in memory."""
     notes: tuple[str, ...] = ()
     """Machine-readable remarks: "truncated_last_record", "gaps", "duplicate_labels", "unit_guessed", ..."""
 
@@ -105,6 +116,11 @@ class Recording:
         n_chans = len(self.ch_names)
         if not (len(self.sensor_types) == len(self.sfreqs) == n_chans):
             raise ValueError(f"sensor_types and sfreqs must have one entry for each of {n_chans} channels")
+
+    @property
+    def header(self) -> RecordingHeader:
+        """What `signals.readers.registry.reopen_recording` needs."""
+        return RecordingHeader(n_bytes=self.n_bytes, segments=self.segments)
 
     @property
     def duration_s(self) -> float:

@@ -18,7 +18,7 @@ from signals.montage.labels import Derivation, find_electrodes, recorded_referen
 from signals.montage.montage import Harmoniser, harmoniser, has_no_potential, shortfall
 from signals.montage.references import REFERENCE_ELECTRODES, UndefinedReferenceError
 from signals.montage.splines import MIN_FOR_SPLINES
-from signals.recording.recording import Recording, UnreadableError
+from signals.recording.recording import Recording, RecordingHeader, UnreadableError
 from signals.threads import one_thread
 from signals.window import MEASURED
 from signals.windows.ica import FIT_BAND, Removal, find_removal
@@ -49,6 +49,8 @@ class RecordingPlan:
     site_id: str
     subject_id: str
     source_sha256: str
+    header: RecordingHeader
+    """What reopening the recording takes."""
     profile: Profile
     picks: tuple[int, ...]
     derivations: tuple[Derivation, ...]
@@ -139,6 +141,7 @@ def plan_recording(
         site_id=site_id,
         subject_id=subject_id,
         source_sha256=source_sha256,
+        header=recording.header,
         profile=profile,
         picks=picks,
         derivations=derivations,

@@ -100,7 +100,8 @@ def test_a_glob_names_remote_files(clinics, bucket, tmp_path):
 def test_a_block_fetches_its_data_records_only(clinics, bucket, few_pages):
     path = clinics / "north" / "north0.edf"
     uri = bucket.upload(clinics, "clinics") + "/north/north0.edf"
-    there, here = reopen_recording(uri), open_recording(str(path))
+    here = open_recording(str(path))
+    there = reopen_recording(uri, here.header)
     # 65 records of 19 x 200 int16 and an annotation signal of 114 bytes: 7714 bytes each after a header of 21 x 256.
     start, stop = 20 * 200 + 7, 24 * 200
     assert np.array_equal(there.read([3, 5], start=start, stop=stop), here.read([3, 5], start=start, stop=stop))
@@ -151,7 +152,8 @@ def test_scratch_stays_within_its_bound(clinics, bucket, few_pages, monkeypatch)
     monkeypatch.setattr(remote, "SCRATCH_BYTES", 10 * 16_384)
     uri = bucket.upload(clinics, "clinics")
     names = [f"{site}/{site}{number}.edf" for site in ("north", "south") for number in range(2)]
-    recordings = [(reopen_recording(f"{uri}/{name}"), open_recording(str(clinics / name))) for name in names]
+    locally = {name: open_recording(str(clinics / name)) for name in names}
+    recordings = [(reopen_recording(f"{uri}/{name}", here.header), here) for name, here in locally.items()]
     for second in range(0, 60, 6):
         for there, here in recordings:
             n = int(here.sfreqs[0])
