@@ -78,7 +78,8 @@ def check_identity(shards_dir: Path, *, identifiers: Path | None = None, sources
         seen.add((text.field, text.text))
         findings += [f"{text.where}: {text.field} {what}" for what in breaches(text, identifying)]
     outcome = f"{len(findings)} findings" if findings else "nobody is named"
-    looked = f"dates, times, paths, addresses, ids out of form{f' and {len(identifying)} identifiers' if identifying else ''}"
+    looked = "dates, times, paths, addresses, ids out of form"
+    looked += f" and {len(identifying)} identifiers" if identifying else ""
     counted = Counter(findings).items()
     lines = tuple(line if n == 1 else f"{line} ({n} times)" for line, n in counted)
     return Checked(lines, f"{shards_dir}: {outcome} in {n_texts} texts; looked for {looked}")

@@ -19,10 +19,10 @@ import numpy as np
 
 from pipelines.runs import storage
 from pipelines.stages.one_thread import one_thread
+from pipelines.stages.outcome import Refused
+from pipelines.stages.prepare import prepared
 from signals.bundles.anomaly import SCHEMA_VERSION, model_input
-from signals.readers.registry import reopen_recording
 from signals.windows.blocks import Block
-from signals.windows.prepare import prepare_block
 from signals.windows.profiles import Profile
 
 _MUST_AGREE = ("modality", "l_freq", "h_freq", "reference")
@@ -53,8 +53,8 @@ def check_autoencoder(path: str, profile: Profile) -> dict[str, Any]:
     for name in _MUST_AGREE:
         if trained[name] != required[name]:
             raise AutoencoderError(
-                f"{path} was trained on shards with {name}={trained[name]}, profile {profile.name} has {required[name]}: "
-                "train one on shards of this profile"
+                f"{path} was trained on shards with {name}={trained[name]}, profile {profile.name} has "
+                f"{required[name]}: train one on shards of this profile"
             )
     return about
 
@@ -70,14 +70,13 @@ def windows_of(block: Block) -> tuple[Block, np.ndarray]:
     A window that will be rejected is NaN throughout.
     """
     signal = block.plan.profile.signal
-    with one_thread():
-        prepared = prepare_block(reopen_recording(block.plan.uri), block)
     n_times = round(block.plan.profile.window_s * signal.sfreq)
     stack = np.full((len(block.starts), signal.n_chans, n_times), np.nan, dtype=np.float32)
-    first = {window.provenance.start_sample: model_input(window.data, window.eeg_state) for window in prepared.windows}
-    native = block.plan.native_sfreq / signal.sfreq
-    for row, start in enumerate(block.starts):
-        stack[row] = first.get(int(start.start * native), stack[row])
+    rows = {start: row for row, start in enumerate(block.starts)}
+    with one_thread():
+        for outcome in prepared(block):
+            if not isinstance(outcome, Refused):
+                stack[rows[outcome.start]] = model_input(outcome.window.data, outcome.window.eeg_state)
     return block, stack
 
 

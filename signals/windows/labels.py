@@ -6,8 +6,9 @@ counts (`seizure_vote`, ...). A row without `onset_s` speaks of the whole record
 
 import csv
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path, PurePosixPath
 
 from signals.tasks import SIX_CLASS
@@ -30,6 +31,43 @@ class Label:
     recording, so it is taken instead of one computed from it (`signals.windows.surroundings`)."""
     spectrogram_offset_s: float = 0.0
     """Where the window's ten minutes begin in that file, seconds."""
+
+
+LABEL_REASONS = {
+    "label_out_of_range": "The label's window does not lie within a gap-free stretch of the recording.",
+    "contradicting_labels": "Several rows give one window different labels, and there are no votes to add up.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedLabel:
+    """A label that no window gets, and why."""
+
+    onset_s: float | None
+    """Onset of its window, seconds since the recording's start; None for a label of the whole recording."""
+    reason: str
+    """A key of LABEL_REASONS."""
+    detail: str
+
+
+def merged(labels: Sequence[Label]) -> Label | None:
+    """Return the one label that several of one window amount to, or None where they contradict each other.
+
+    Equal labels are one. Votes are added up, and the class of most votes is the label unless all rows name the same.
+    """
+    first = labels[0]
+    if all((label.label, label.votes) == (first.label, first.votes) for label in labels):
+        return first
+    if not all(len(label.votes) == len(first.votes) > 0 for label in labels):
+        return None
+    votes = tuple(map(sum, zip(*(label.votes for label in labels), strict=True)))
+    names = {label.label for label in labels}
+    return replace(first, votes=votes, label=names.pop() if len(names) == 1 else class_of_votes(votes))
+
+
+def class_of_votes(votes: Sequence[float]) -> str:
+    """Return the six-class name with most votes, the first of several."""
+    return SIX_CLASS.classes[max(range(len(votes)), key=votes.__getitem__)]
 
 
 class LabelError(ValueError):
@@ -117,8 +155,10 @@ def _label(path: Path, row: dict[str, str]) -> Label | None:
         duration_s = float(length) if length and onset else None
     except ValueError:
         raise LabelError(f"{where}: duration_s={length!r} is no number") from None
+    if not all(value is None or isfinite(value) for value in (onset_s, duration_s)):
+        raise LabelError(f"{where}: onset_s={onset!r} and duration_s={length!r} must be finite")
     if votes and not text:
-        text = SIX_CLASS.classes[max(range(len(votes)), key=votes.__getitem__)]
+        text = class_of_votes(votes)
     return Label(onset_s=onset_s, label=text, votes=votes, duration_s=duration_s)
 
 
@@ -130,6 +170,6 @@ def _votes(where: str, row: dict[str, str]) -> tuple[float, ...]:
         votes = tuple(float(value) for value in given)
     except ValueError:
         raise LabelError(f"{where}: vote counts {given} are not all numbers") from None
-    if min(votes) < 0 or sum(votes) <= 0:
+    if not isfinite(sum(votes)) or min(votes) < 0 or sum(votes) <= 0:
         raise LabelError(f"{where}: vote counts {given} must not be negative, and one must be above 0")
     return votes

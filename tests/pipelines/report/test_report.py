@@ -86,8 +86,8 @@ def test_examples_are_one_a_site_before_and_after(facts, finished):
 
 def test_a_page_without_any_window(facts):
     accounts = Accounts(
-        accepted=[], rejected={}, shards=[], sums={}, subjects={},
-        quarantined=[{"site_id": "north", "reason": "no_samples", "hours": None, "file_id": "0" * 16}],
+        accepted=[], rejected={}, shards=[], sums={}, subjects={}, labels=[],
+        left_out=[{"site_id": "north", "reason": "no_samples", "hours": None, "file_id": "0" * 16}],
     )  # fmt: skip
     counts = run_counts(accounts, n_side_files=0, window_s=10)
     assert Counts.from_dict(counts.to_dict()) == counts

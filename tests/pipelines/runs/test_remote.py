@@ -84,7 +84,8 @@ def test_a_remote_run_that_must_not_count_keeps_its_report_beside_the_output(cli
     assert bucket.tree("out") == bucket.tree("out.private") == {}
     failed = bucket.tree("out.failed")
     assert sorted(failed) == [
-        "quarantine/files.jsonl", "quarantine/windows.jsonl", "recordings.jsonl", "report.html", "run.json"
+        "quarantine/files.jsonl", "quarantine/labels.jsonl", "quarantine/windows.jsonl", "recordings.jsonl",
+        "report.html", "run.json",
     ]  # fmt: skip
     assert list(bucket.tree("out.failed.private")) == ["quarantine.jsonl"]
 
