@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pipelines.intake.inputs import InputError, Inputs, find_inputs
 from pipelines.intake.replay import replayed_inputs
 from pipelines.intake.salt import resolve_salt
+from pipelines.intake.sites import site_rule
 from pipelines.runs import storage
 from pipelines.runs.progress import BEGUN
 from pipelines.stages.anomaly import AutoencoderError, check_autoencoder
@@ -41,6 +42,8 @@ class Run:
     max_quarantined: float = 0.5
     autoencoder: str | None = None
     """ONNX file that scores the windows (`pipelines.stages.anomaly`)."""
+    site_from: str = ""
+    """Rule that the sites are named by; empty where they are hashed."""
     resume: bool = False
     """Go on where a killed run of the same inputs, profile, salt and code ended."""
     n_workers: int = 1
@@ -85,25 +88,30 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         table = _read_labels(args.labels) if args.labels else None
         if args.reason and not args.replay:
             raise InputError("--reason goes with --replay")
+        if args.site_from and args.replay:
+            raise InputError("--site-from goes with --input: a replay keeps the sites of its run")
+        salt = resolve_salt(storage.read_text(args.salt_file).strip() if args.salt_file else args.salt)
         if args.replay:
             inputs = replayed_inputs(args.replay, table, reasons=args.reason)
         else:
-            inputs = find_inputs(args.input, table)
+            inputs = find_inputs(args.input, table, sites=site_rule(args.site_from, salt=salt))
         profile = with_overrides(PROFILES[args.profile], dict(_option(text) for text in args.set))
         if args.autoencoder is not None:
             check_autoencoder(args.autoencoder, profile)
-        salt = storage.read_text(args.salt_file).strip() if args.salt_file else args.salt
     except FileNotFoundError as error:
         parser.exit(2, f"{parser.prog}: {error} does not exist\n")
     except (InputError, LabelError, AutoencoderError, ValueError, storage.StorageError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
-    if table and (unmatched := table.unmatched(file.uri for file in inputs.files)):
-        logger.warning("%d files of the label file are not among the inputs, e.g. %s", len(unmatched), unmatched[0])
+    if lines := inputs.unmatched_lines:
+        logger.warning(
+            "%d recordings of the label file are not among the inputs, e.g. in line %d", len(lines), lines[0]
+        )
     return Run(
         inputs=inputs,
         output=args.output,
         profile=profile,
-        salt=resolve_salt(salt),
+        salt=salt,
+        site_from=args.site_from or "",
         shard_mb=args.shard_mb,
         max_quarantined=args.max_quarantined,
         autoencoder=args.autoencoder,
@@ -129,6 +137,11 @@ def command_parser() -> Parser:
     parser.add_argument("--reason", nargs="+", default=[], help="with --replay: only files left out for these reasons")
     parser.add_argument("--output", required=True, help="folder of the shard set, gs:// as well; must not exist yet")
     parser.add_argument("--labels", help="csv with a column file and site, subject, onset_s, label, votes")
+    parser.add_argument(
+        "--site-from",
+        metavar="RULE",
+        help="what names a site: folder, bids, label or constant:NAME; else a salted hash",
+    )
     parser.add_argument("--profile", choices=sorted(PROFILES), default="pretrain")
     parser.add_argument(
         "--set", action="append", default=[], metavar="OPTION=VALUE", help="change an option of the profile: hop_s=5"

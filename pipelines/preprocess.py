@@ -47,6 +47,7 @@ def preprocess(run: Run) -> Counts | None:
         max_quarantined=run.max_quarantined,
         salt_id=salt_id(run.salt),
         shard_mb=run.shard_mb,
+        site_from=run.site_from,
     )
     started = time.perf_counter()
     try:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from pipelines.report.report import run_facts, write_report
 from pipelines.report.traces import Example
@@ -43,6 +44,7 @@ class Finish:
     max_quarantined: float
     salt_id: str
     shard_mb: float
+    site_from: str = ""
 
     def __call__(
         self,
@@ -64,7 +66,8 @@ class Finish:
             self.output, accounts, subjects, profile=self.profile, salt_id=self.salt_id, n_side_files=self.n_side_files
         )
         why = complaint(counts, self.max_quarantined)
-        options = {"shard_mb": self.shard_mb, "max_quarantined": self.max_quarantined}
+        options: dict[str, Any] = {"shard_mb": self.shard_mb, "max_quarantined": self.max_quarantined}
+        options["site_from"] = self.site_from.partition(":")[0] or "hash"
         write_report(self.output, run_facts(self.output, complaint=why, options=options, examples=examples))
         if why is None:
             forget(self.output)

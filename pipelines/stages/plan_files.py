@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from traceback import format_tb
 
 from pipelines.intake.inputs import FileRef
@@ -13,7 +12,7 @@ from signals.readers.digests import source_sha256
 from signals.readers.disclosure import event_counts
 from signals.readers.registry import open_recording
 from signals.readers.remote import TransferError
-from signals.recording.identity import hash_file, hash_subject
+from signals.recording.identity import hash_file, hash_subject, names_somebody
 from signals.recording.recording import Recording, UnreadableError
 from signals.windows.blocks import Block, Placement, WindowStart, blocks, place_windows
 from signals.windows.labels import RefusedLabel
@@ -95,19 +94,17 @@ def plan_file(ref: FileRef, profile: Profile, salt: str) -> PlannedFile:
 
 
 def _plan(ref: FileRef, recording: Recording, profile: Profile, salt: str) -> RecordingPlan:
-    subject = ref.subject if ref.subject.lower() not in {"", "unknown"} else _named_patient(recording.patient)
-    # Without a known person every file counts as one of its own, and is marked so.
-    subject_id = (
-        hash_subject(ref.site_id, subject, salt=salt)
-        if subject
-        else UNKNOWN + hash_subject(ref.site_id, PurePosixPath(ref.uri).name, salt=salt)
-    )
+    sha256 = source_sha256(ref.uri)
+    of_header = recording.patient if names_somebody(recording.patient) else ""
+    subject = ref.subject if ref.subject.lower() not in {"", "unknown"} else of_header
+    # Where nobody is named, every recording counts as one of a subject of its own, and is marked so.
+    subject_id = ("" if subject else UNKNOWN) + hash_subject(ref.site_id, subject or sha256, salt=salt)
     return plan_recording(
         recording,
         profile,
         site_id=ref.site_id,
         subject_id=subject_id,
-        source_sha256=source_sha256(ref.uri),
+        source_sha256=sha256,
         mains_hz=ref.mains_hz,
     )
 
@@ -166,9 +163,3 @@ def covered_s(plan: RecordingPlan, starts: Sequence[WindowStart]) -> float:
         covered += start.start + n_window - max(start.start, reached)
         reached = start.start + n_window
     return covered / sfreq
-
-
-def _named_patient(text: str) -> str:
-    """Return the patient text of a header unless it is one of the fillers that anonymised files carry."""
-    words = {word.lower() for word in text.replace("_", " ").split()}
-    return "" if words <= {"x", "0", "anonymous", "anonymized", "unknown", "na"} else text

@@ -6,7 +6,7 @@ counts (`seizure_vote`, ...). A row without `onset_s` speaks of the whole record
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path, PurePosixPath
@@ -76,31 +76,62 @@ class LabelError(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """What the label file says of one recording."""
+    """What the label file holds of one recording."""
 
     site: str
+    file: str
+    """Its name, or the end of its path ("p1/eeg/rec.edf") where several recordings have the name."""
     subject: str
     labels: tuple[Label, ...]
+    line: int
+    """Number of its first row's line."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of where a recording comes from, to find its entry by."""
+
+    sites: tuple[str, ...]
+    """Names that its site has."""
+    is_declared: bool = False
+    """Whether its site has no other name."""
 
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Entries by (site, file name); the site is empty where the label file names none."""
+    """Entries by (site, file); the site is empty where the label file names none."""
 
     entries: dict[tuple[str, str], Entry]
 
-    def of(self, uri: str, site_id: str) -> Entry | None:
-        """Return the entry of a recording: by site and name, else by its name where only one entry has that name."""
-        name = PurePosixPath(uri).name
-        if (site_id, name) in self.entries:
-            return self.entries[site_id, name]
-        named = [entry for (_, other), entry in self.entries.items() if other == name]
-        return named[0] if len(named) == 1 else None
+    def match(self, recordings: Mapping[str, Origin]) -> dict[str, Entry]:
+        """Return the entries of recordings, by path.
 
-    def unmatched(self, uris: Iterable[str]) -> list[str]:
-        """Return the file names in the table that none of the recordings has, in order."""
-        seen = {PurePosixPath(uri).name for uri in uris}
-        return [name for _, name in self.entries if name not in seen]
+        An entry is of the recording whose path ends with its file; one that names a site is of that site's, or, where
+        sites are not declared, of the only recording of the name. Of several entries of a recording the one with the
+        longest file counts. Raises LabelError where an entry would be of several recordings: labels are never guessed.
+        """
+        by_name: dict[str, list[str]] = {}
+        for path in recordings:
+            by_name.setdefault(PurePosixPath(path).name, []).append(path)
+        matched: dict[str, Entry] = {}
+        for entry in sorted(self.entries.values(), key=lambda entry: (entry.file.count("/"), bool(entry.site))):
+            paths = by_name.get(PurePosixPath(entry.file).name, [])
+            fitting = [path for path in paths if f"/{path}".endswith(f"/{entry.file}")]
+            if entry.site:
+                of_site = [path for path in fitting if entry.site in recordings[path].sites]
+                undeclared = [] if self._elsewhere(entry) else [p for p in fitting if not recordings[p].is_declared]
+                fitting = of_site or undeclared
+            if len(fitting) > 1:
+                raise LabelError(
+                    f"label file, line {entry.line}: {len(fitting)} recordings are called so; write enough of the path "
+                    "in the column 'file' to tell them apart, or their site"
+                )
+            matched |= dict.fromkeys(fitting, entry)
+        return matched
+
+    def _elsewhere(self, entry: Entry) -> bool:
+        """Return whether another site has an entry of the same file."""
+        return sum(file == entry.file for _, file in self.entries) > 1
 
 
 def slug(name: str) -> str:
@@ -123,7 +154,7 @@ def read_labels(path: Path) -> LabelTable:
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise LabelError(f"{path} line {number}: not as many fields as the header")
-        name = row["file"].strip()
+        name = row["file"].strip().removeprefix("./").lstrip("/")
         site = slug(row["site"]) if row.get("site", "").strip() else ""
         if not name:
             raise LabelError(f"{path} line {number}: column 'file' is empty")
@@ -134,9 +165,10 @@ def read_labels(path: Path) -> LabelTable:
 def _entry(path: Path, key: tuple[str, str], rows: list[dict[str, str]]) -> Entry:
     subjects = {row.get("subject", "").strip() for row in rows}
     if len(subjects) > 1:
-        raise LabelError(f"{path}: {key[1]} is said to belong to several subjects: {sorted(subjects)}")
+        raise LabelError(f"{path} line {rows[0]['_line']}: the recording belongs to several subjects")
     labels = [_label(path, row) for row in rows]
-    return Entry(key[0], subjects.pop(), tuple(label for label in labels if label is not None))
+    placed = tuple(label for label in labels if label is not None)
+    return Entry(*key, subjects.pop(), placed, int(rows[0]["_line"]))
 
 
 def _label(path: Path, row: dict[str, str]) -> Label | None:

@@ -18,7 +18,7 @@ from signals.windows.plan import plan_recording
 from signals.windows.prepare import prepare_recording
 from signals.windows.profiles import PRETRAIN
 
-SALT = ("--salt", "secret")
+SALT = ("--salt", "secret", "--site-from", "folder")
 
 
 def preprocess(clinics, output, *args):

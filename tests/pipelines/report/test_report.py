@@ -108,7 +108,16 @@ def test_every_run_draws_the_same_examples(finished, facts, tmp_path):
     from pipelines.preprocess import main
 
     clinics = finished[0]
-    args = ["--input", str(clinics), "--labels", str(clinics / "labels.csv"), "--salt", "secret"]
+    args = [
+        "--input",
+        str(clinics),
+        "--labels",
+        str(clinics / "labels.csv"),
+        "--salt",
+        "secret",
+        "--site-from",
+        "folder",
+    ]
     assert main([*args, "--output", str(tmp_path / "again"), "--shard-mb", "0.2"]) == 0
     again = read_facts(str(tmp_path / "again"))
     # Other shards, the same examples, and numbers without a gap.

@@ -13,6 +13,7 @@ from signals.readers.registry import open_recording, reopen_recording
 from signals.recording.recording import UnreadableError
 
 SALT = ("--salt", "secret")
+BY_FOLDER = ("--site-from", "folder")
 
 
 def digests(files):
@@ -47,10 +48,10 @@ def few_pages(monkeypatch):
 
 def test_from_bucket_to_bucket_gives_the_bytes_of_a_local_run(clinics, bucket, tmp_path):
     local = ["--input", str(clinics), "--labels", str(clinics / "labels.csv"), "--output", str(tmp_path / "out")]
-    assert main([*local, *SALT]) == 0
+    assert main([*local, *SALT, *BY_FOLDER]) == 0
     uri = bucket.upload(clinics, "clinics")
     there = ["--input", uri, "--labels", f"{uri}/labels.csv", "--output", "gs://cerebeam/out"]
-    assert main([*there, *SALT]) == 0
+    assert main([*there, *SALT, *BY_FOLDER]) == 0
     here, remotely = local_tree(tmp_path / "out"), bucket.tree("out")
     for name in ("recordings.jsonl", "quarantine/files.jsonl"):
         assert taken(remotely, name) == taken(here, name) != []
@@ -66,7 +67,7 @@ def test_from_bucket_to_bucket_gives_the_bytes_of_a_local_run(clinics, bucket, t
 def test_what_a_remote_run_left_out_is_replayed(clinics, bucket):
     uri = bucket.upload(clinics, "clinics")
     first = ["--input", uri, "--labels", f"{uri}/labels.csv", "--output", "gs://cerebeam/out"]
-    assert main([*first, *SALT]) == 0
+    assert main([*first, *SALT, *BY_FOLDER]) == 0
     (clinics / "south" / "broken.edf").write_bytes((clinics / "south" / "south0.edf").read_bytes())
     bucket.upload(clinics, "clinics")
     remote._mirrors.clear()  # the replay is another process
@@ -92,7 +93,7 @@ def test_a_remote_run_that_must_not_count_keeps_its_report_beside_the_output(cli
 
 def test_a_glob_names_remote_files(clinics, bucket, tmp_path):
     uri = bucket.upload(clinics, "clinics")
-    assert main(["--input", f"{uri}/*/*0.edf", "--output", str(tmp_path / "out"), *SALT]) == 0
+    assert main(["--input", f"{uri}/*/*0.edf", "--output", str(tmp_path / "out"), *SALT, *BY_FOLDER]) == 0
     counts = json.loads((tmp_path / "out" / "manifest.json").read_text())["counts"]
     assert counts["files"]["accepted"] == 2
     assert sorted(counts["sites"]) == ["north", "south"]

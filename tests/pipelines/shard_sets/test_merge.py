@@ -20,7 +20,8 @@ def keys(folder):
 
 
 def run(*args):
-    return preprocess([*map(str, args), "--salt", "secret"])
+    rule = () if "--replay" in args else ("--site-from", "folder")
+    return preprocess([*map(str, args), "--salt", "secret", *rule])
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from signals.shards.tfrecord import read_shard
 from signals.window import MEASURED
 from signals.windows.profiles import PRETRAIN, SIX_CLASS
 
-SALT = ("--salt", "secret")
+SALT = ("--salt", "secret", "--site-from", "folder")
 
 
 def write_model(path, *, profile=PRETRAIN, version=1):

@@ -102,7 +102,7 @@ def test_labels_of_a_whole_recording_that_differ_leave_it_without():
 
 
 def test_a_label_at_the_end_of_a_file_that_is_a_sample_short():
-    # 49.99 s at 100 Hz, 12,797 samples of 12,800 at 256 Hz: the window begins three samples early, in the mirrored edge.
+    # 49.99 s at 100 Hz are 12,797 samples of 12,800 at 256 Hz: the window begins three early, in the mirrored edge.
     recording = recording_of([Segment(0.0, 49.99)])
     (start,) = plan_windows(
         recording,
