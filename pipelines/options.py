@@ -48,6 +48,8 @@ class Run:
     """Go on where a killed run of the same inputs, profile, salt and code ended."""
     n_workers: int = 1
     """Processes of this machine; 1 where a runner is named, which knows its own workers."""
+    is_here: bool = True
+    """Whether the run ends with this process: no runner is named that may go on without it."""
     beam_args: tuple[str, ...] = ()
     """Options for Beam."""
 
@@ -82,7 +84,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
     runner, n_workers = _runner(beam_args)
     try:
         set_beam_options(beam_args)
-        places = [*(args.input or []), args.replay, args.output, args.labels]
+        places = [*(args.input or []), args.replay, args.output, args.labels, args.autoencoder]
         _check_places([place for place in places if place], runner)
         _check_output(args.output, overwrite=args.overwrite)
         table = _read_labels(args.labels) if args.labels else None
@@ -117,6 +119,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         autoencoder=args.autoencoder,
         resume=args.resume,
         n_workers=n_workers,
+        is_here=not _names_runner(beam_args),
         beam_args=tuple(beam_args),
     )
 
@@ -150,7 +153,9 @@ def command_parser() -> Parser:
     parser.add_argument("--salt-file", help="file that holds the salt, gs:// as well")
     parser.add_argument("--shard-mb", type=float, default=128.0, help="target size of a shard, MB (default 128)")
     parser.add_argument("--max-quarantined", type=float, default=0.5, help="share of files above which the run fails")
-    parser.add_argument("--autoencoder", help="ONNX file of training.autoencoder: scores every channel and second")
+    parser.add_argument(
+        "--autoencoder", help="ONNX file of training.autoencoder, gs:// as well: scores every channel and second"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output when the run succeeds")
     parser.add_argument("--resume", action="store_true", help="keep the whole shards of a killed run with this output")
     parser.epilog = (

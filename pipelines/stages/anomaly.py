@@ -12,7 +12,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,14 +34,14 @@ class AutoencoderError(ValueError):
 def check_autoencoder(path: str, profile: Profile) -> dict[str, Any]:
     """Return an autoencoder's metadata; raises AutoencoderError unless it can score windows of this profile."""
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: F401
         from apache_beam.ml.inference import onnx_inference  # noqa: F401  it needs the package onnx too
     except ImportError as error:
         raise AutoencoderError(f"--autoencoder needs {error.name}: install cerebeam[anomaly]") from error
-    if not Path(path).is_file():
+    if not storage.exists(path):
         raise AutoencoderError(f"autoencoder {path} does not exist; make one with training.autoencoder")
     try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        session = load_session(path)
         about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
         version = about["schema_version"]
     except Exception as error:  # ONNX Runtime raises classes of its own for whatever is wrong with a file

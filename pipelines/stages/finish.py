@@ -45,6 +45,9 @@ class Finish:
     salt_id: str
     shard_mb: float
     site_from: str = ""
+    completes: bool = False
+    """Whether `_COMPLETED` is written here, as the last file of a set that nobody touches afterwards; else whoever
+    started the run writes it, behind the timings."""
 
     def __call__(
         self,
@@ -53,7 +56,7 @@ class Finish:
         refused: Sequence[Refused],
         examples: Sequence[Example],
     ) -> Counts:
-        """Return the run's accounting; `_COMPLETED` is written only if it allows that.
+        """Return the run's accounting; the set is complete only if that allows it.
 
         `accepted` are the files that are used, `refused` the files and labels that are not.
         """
@@ -71,7 +74,8 @@ class Finish:
         write_report(self.output, run_facts(self.output, complaint=why, options=options, examples=examples))
         if why is None:
             forget(self.output)
-            write_text(join(self.output, COMPLETED), "")
+            if self.completes:
+                write_text(join(self.output, COMPLETED), "")
         return counts
 
     def _join_rows(self, results: Sequence[ShardResult], refused: Sequence[Refused]) -> None:

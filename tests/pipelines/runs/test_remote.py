@@ -64,6 +64,24 @@ def test_from_bucket_to_bucket_gives_the_bytes_of_a_local_run(clinics, bucket, t
     assert not any(uri.encode() in octets for octets in bucket.tree("out").values())
 
 
+def test_completed_is_the_last_file_of_a_remote_set(clinics, bucket, monkeypatch):
+    from pipelines.runs import storage
+
+    written = []
+    real = storage.create
+
+    def create(path):
+        written.append(path.rsplit("/", 1)[1])
+        return real(path)
+
+    monkeypatch.setattr(storage, "create", create)
+    uri = bucket.upload(clinics, "clinics")
+    assert main(["--input", uri, "--output", "gs://cerebeam/out", *SALT]) == 0
+    assert written[-1] == "_COMPLETED"
+    assert written.count("_COMPLETED") == 1
+    assert json.loads(bucket.tree("out")["run.json"])["timings"]["wall_s"] > 0
+
+
 def test_what_a_remote_run_left_out_is_replayed(clinics, bucket):
     uri = bucket.upload(clinics, "clinics")
     first = ["--input", uri, "--labels", f"{uri}/labels.csv", "--output", "gs://cerebeam/out"]
