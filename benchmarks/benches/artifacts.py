@@ -262,7 +262,17 @@ def autoencoder(n_per_site: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         synthesize(root / "corpus", seed=11, subjects_per_site=12, segments_per_subject=3, sites=SITES[:3])
-        module("pipelines.preprocess", "--input", root / "corpus", "--output", root / "shards", "--salt", "bench")
+        module(
+            "pipelines.preprocess",
+            "--input",
+            root / "corpus",
+            "--output",
+            root / "shards",
+            "--salt",
+            "bench",
+            "--site-from",
+            "folder",
+        )
         seconds, _ = module(
             "training.autoencoder", "--shards", root / "shards", "--output", root / "a.onnx"
         )  # fmt: skip

@@ -16,13 +16,17 @@ ADVICE = {
     "too_short": "Shorter than one window: nothing to do, or choose a profile of shorter windows.",
     "too_few_channels": "Fewer measured channels than the profile asks for: use a profile that takes them.",
     "label_out_of_range": "A label’s window lies across a gap or outside: correct the onset in the label file.",
+    "contradicting_labels": "Rows of one window differ and have no votes: keep one of them in the label file.",
+    "duplicate_recording": "Nothing is lost: the same content came in under another name, which was used.",
+    "unreadable_samples": "The samples there are damaged or not finite; the private list names the file. Export it again.",
     "internal_error": "A fault of ours: the private list names it, the log has the place. Please report it.",
     "mostly_missing": "More than half of the window’s samples are missing in the source: nothing to do.",
     "flat": "Every measured channel is flat throughout: check whether the amplifier was connected.",
 }
-"""By reason code of a file (`signals.recording.recording.READ_REASONS`) or a window (`signals.windows.prepare.WINDOW_REASONS`)."""
+"""By reason code of a file, a label or a window (`pipelines.stages.outcome.REASONS`)."""
 
 NOTES = {
+    "copies_left_out": "the same recording came in several times; this file was used",
     "duplicate_labels": "two channels of one name; the first was used",
     "dropped_channels": "channels of no usable rate or size were left aside",
     "dc_offset": "the device adds a constant of thousands of µV; it was taken off",

@@ -21,9 +21,9 @@ from signals.recording.recording import Recording, RecordingHeader, UnreadableEr
 
 logger = logging.getLogger(__name__)
 
-_LFS_POINTER = b"version https://git-lfs"
+LFS_POINTER = b"version https://git-lfs"
 _SIDE_SUFFIXES = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set"}
-_ADVICE = {
+UNSUPPORTED = {
     ".raw": "EGI's simple binary form names no 10-20 electrodes; export as EDF or BrainVision",
     ".mff": "export as EDF or BrainVision",
     ".cnt": "export as EDF or BrainVision; readers of this form crash on real files",
@@ -35,6 +35,7 @@ _ADVICE = {
     ".xdf": "convert to EDF or BrainVision",
     ".hea": "WFDB records are not read yet; convert to EDF",
 }
+"""Endings that recordings have and no reader takes, with what to do."""
 _MATLAB_MAGICS = (b"MATLAB ", b"\x89HDF")
 
 
@@ -166,7 +167,7 @@ def find_reader(path: Path) -> Reader:
         head = file.read(256)
     name = path.name.lower()
     promised = next((reader for reader in _READERS if name.endswith(reader.suffixes)), None)
-    if head.startswith(_LFS_POINTER):
+    if head.startswith(LFS_POINTER):
         raise UnreadableError("not_what_it_says", "a git-lfs pointer; run 'git lfs pull' where it came from")
     for reader in _READERS:
         if (reader.by_content or reader is promised) and reader.has_signature(head):
@@ -176,7 +177,7 @@ def find_reader(path: Path) -> Reader:
         raise UnreadableError("not_what_it_says", f"named as {promised.name}, but {what}")
     if path.suffix.lower() in _SIDE_SUFFIXES:
         raise UnreadableError("unsupported_format", f"a side file; open its {_SIDE_SUFFIXES[path.suffix.lower()]}")
-    advice = _ADVICE.get(path.suffix.lower())
+    advice = UNSUPPORTED.get(path.suffix.lower())
     raise UnreadableError(
         "unsupported_format",
         f"no reader for {path.suffix or 'a file without suffix'}" + (f": {advice}" if advice else ""),

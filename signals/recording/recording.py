@@ -40,7 +40,8 @@ READ_REASONS = {
     "implausible_amplitude": "After unit conversion the signal is not of the size of EEG.",
     "too_short": "Shorter than one window.",
     "too_few_channels": "Fewer measured channels than the profile asks for.",
-    "label_out_of_range": "A label lies outside of the recording.",
+    "label_out_of_range": "Every label lies outside of the recording or across a gap.",
+    "contradicting_labels": "Every window's labels contradict each other.",
     "unusable_rate": "The sampling rate is none of EEG, or has no manageable ratio to the target rate.",
     "internal_error": "The pipeline itself failed on this file; the detail names the error.",
 }

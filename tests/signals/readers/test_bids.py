@@ -6,6 +6,7 @@ import pytest
 from scipy.io import savemat
 
 from pipelines.intake.inputs import find_inputs
+from pipelines.intake.sites import SiteRule
 from signals.readers.bids import bids_root, place_of
 from signals.readers.registry import open_recording
 from signals.recording.recording import Annotation
@@ -120,14 +121,14 @@ def test_rate_and_mains_of_the_sidecar(tree, about, sfreq_note, mains_hz):
 
 
 def test_site_and_subject_come_from_the_tree(tree):
-    (file,) = find_inputs([str(tree.parents[3])], None).files
+    (file,) = find_inputs([str(tree.parents[3])], None, sites=SiteRule(source="bids")).files
     assert (file.site_id, file.subject) == ("resting-eeg", "sub-01")
     root = tree.parents[3]
     (root / "participants.tsv").write_text("participant_id\tsite\nsub-01\tUlm West\n")
-    assert find_inputs([str(root)], None).files[0].site_id == "ulm-west"
+    assert find_inputs([str(root)], None, sites=SiteRule(source="bids")).files[0].site_id == "ulm-west"
     (root / "participants.tsv").unlink()
     (root / "dataset_description.json").unlink()
-    assert find_inputs([str(root)], None).files[0].site_id == "ds-resting"
+    assert find_inputs([str(root)], None, sites=SiteRule(source="bids")).files[0].site_id == "ds-resting"
 
 
 def test_a_file_elsewhere_has_no_place(tmp_path):

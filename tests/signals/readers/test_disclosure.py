@@ -168,7 +168,8 @@ def test_references_are_known_ones(text, kept):
 
 def test_every_usual_reference_is_kept_as_written():
     usual = ("common", "Average", "AVEREF", "avg", "CAR", "REST", "linked", "Linked_Ears", "linked-mastoids",
-             "mastoids", "earlobes", "nose", "REF", "CMS", "CMS/DRL", "LE", "lm", " A1 / A2 ", "M1 and M2", "Fz-Cz")  # fmt: skip
+             "mastoids", "earlobes", "nose", "REF", "CMS", "CMS/DRL", "LE", "lm", " A1 / A2 ", "M1 and M2",
+             "Fz-Cz")  # fmt: skip
     assert [known_reference(text) for text in usual] == [text.strip() for text in usual]
     for text in ("Average of Erika", "Cz of Erika", "linked ears 1961", "A1 or A2"):
         assert known_reference(text) == "other"

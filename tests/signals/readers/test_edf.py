@@ -380,8 +380,11 @@ def test_labels_are_utf8_or_latin1_and_duplicates_stay(tmp_path):
         ("X X X X", ""),
         ("X F 20-JAN-1998 X,X", ""),
         ("", ""),
-        ("MCH-1 F X Doe", "MCH-1 F X Doe"),
-        ("12 M 01-JAN-1993 X", "12 M 01-JAN-1993 X"),
+        ("MCH-1 F X Doe", "MCH-1"),
+        ("MCH-1 F 02-MAY-1951 Haagse_Harry", "MCH-1"),  # one patient, however the name is spelled
+        ("X F 02-MAY-1951 Haagse_Harry", "X F 02-MAY-1951 Haagse_Harry"),
+        ("Max Mustermann geb. 1961", "Max Mustermann geb. 1961"),  # no EDF+: nobody has the code "Max"
+        ("12 M 01-JAN-1993 X", "12"),
     ],
 )
 def test_patient_is_empty_where_nobody_is_named(tmp_path, text, patient):
