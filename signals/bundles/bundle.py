@@ -5,8 +5,8 @@ bundle/bundle.json   schema version, kind, precision, task, modality, profile, g
 bundle/README.md     model card
 bundle/*.onnx        one graph per member: inputs signal float32 (batch, n_chans, n_times), normalised, and ch_state
                      int64 (batch, n_chans), and/or spectrogram float32 as in `Window.spectrogram`; outputs logits
-                     (batch, n_classes), representation (batch, width). An encoder has no logits, but channels (batch, n_chans,
-                     width).
+                     (batch, n_classes), representation (batch, width). An encoder has no logits, but channels (batch,
+                     n_chans, width).
 bundle/combiner.onnx for a stacked ensemble: input probabilities (batch, n_members, n_classes), output logits
 """
 
