@@ -60,7 +60,7 @@ def stages(demo: Demo) -> list[Stage]:
     pretrain, task_shards = out / "shards" / "pretrain", out / "shards" / ("six-class" if six else "pretrain")
     checkpoints = out / "checkpoints"
     prepare = (*python, "pipelines.preprocess", "--input", *inputs, "--labels", str(demo.labels))
-    salt = ("--salt", "cerebeam-demo")
+    salt = ("--salt", "cerebeam-demo", "--site-from", "label" if demo.inputs else "folder")
     todo = []
     if not demo.inputs:
         todo.append(

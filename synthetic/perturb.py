@@ -14,7 +14,7 @@ import numpy as np
 from signals.conditioning.filters import antialias_taps, resampling_ratio
 from signals.conditioning.rate_filter import polyphase
 from signals.electrodes import POSITIONS, canonical_electrode, electrode_positions
-from signals.montage.montage import find_electrodes
+from signals.montage.labels import EAR_NAMES, find_electrodes
 from signals.recording.recording import Recording, Segment
 from synthetic.subject.artifacts import artifact
 
@@ -41,7 +41,7 @@ def remove_channels(recording: Recording, n: int, *, among: Sequence[str], seed:
     picks = {
         pick
         for pick, d in zip(electrodes.picks, electrodes.derivations, strict=True)
-        if d.anode in gone or d.cathode in gone
+        if d.anode in gone or d.against in gone
     }
     return _keep(recording, [pick for pick in range(len(recording.ch_names)) if pick not in picks])
 
@@ -80,15 +80,17 @@ def add_hum(recording: Recording, *, mains_hz: float, amplitude_uv: float, seed:
 def add_artifact(recording: Recording, kind: str, *, amplitude_uv: float, seed: Sequence[int]) -> Recording:
     """Return the recording with artifacts of one kind (`synthetic.subject.artifacts.ARTIFACT_KINDS`) on its electrodes.
 
-    A bipolar channel sees the difference of its electrodes.
+    A bipolar channel sees the difference of its electrodes, and so does one against a scalp electrode; ears are quiet.
     """
     electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
-    names = sorted({n for d in electrodes.derivations for n in (d.anode, d.cathode) if n in POSITIONS})
+    scalp = POSITIONS.keys() - EAR_NAMES
+    pairs = [(d.anode, d.against if d.against in scalp else "") for d in electrodes.derivations]
+    names = sorted({name for pair in pairs for name in pair} - {""})
     mixing = np.zeros((len(recording.ch_names), len(names)), np.float32)
-    for pick, d in zip(electrodes.picks, electrodes.derivations, strict=True):
-        mixing[pick, names.index(d.anode)] += 1.0
-        if d.cathode in names:
-            mixing[pick, names.index(d.cathode)] -= 1.0
+    for pick, (anode, cathode) in zip(electrodes.picks, pairs, strict=True):
+        mixing[pick, names.index(anode)] += 1.0
+        if cathode:
+            mixing[pick, names.index(cathode)] -= 1.0
 
     @lru_cache(maxsize=4)
     def stretch(segment: int, number: int, sfreq: float) -> np.ndarray:

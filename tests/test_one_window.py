@@ -32,7 +32,7 @@ def house(tmp_path_factory):
     root = tmp_path_factory.mktemp("house")
     labels = synthesize(root / "corpus", seed=3, subjects_per_site=1, segments_per_subject=2)
     args = ["--input", str(root / "corpus"), "--labels", str(labels), "--output", str(root / "shards")]
-    assert preprocess([*args, "--profile", "six-class", "--salt", "s"]) == 0
+    assert preprocess([*args, "--site-from", "folder", "--profile", "six-class", "--salt", "s"]) == 0
     torch.manual_seed(0)
     classifier = new_classifier(
         Encoder(sized("tiny", dim=32, depth=1, stem_dim=16)), SIX_CLASS, EEG_1020, Normaliser(kind="robust"),

@@ -21,7 +21,7 @@ from signals.description.artifacts import BIT, KINDS
 from signals.description.bad_channels import bad_channels
 from signals.electrodes import canonical_electrode, electrode_positions
 from signals.modality import EEG_1020
-from signals.montage.montage import find_electrodes
+from signals.montage.labels import find_electrodes
 from signals.readers.registry import open_recording
 from signals.window import MEASURED, Window
 from signals.windows.plan import RecordingPlan, look_at, plan_recording
@@ -262,7 +262,17 @@ def autoencoder(n_per_site: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         synthesize(root / "corpus", seed=11, subjects_per_site=12, segments_per_subject=3, sites=SITES[:3])
-        module("pipelines.preprocess", "--input", root / "corpus", "--output", root / "shards", "--salt", "bench")
+        module(
+            "pipelines.preprocess",
+            "--input",
+            root / "corpus",
+            "--output",
+            root / "shards",
+            "--salt",
+            "bench",
+            "--site-from",
+            "folder",
+        )
         seconds, _ = module(
             "training.autoencoder", "--shards", root / "shards", "--output", root / "a.onnx"
         )  # fmt: skip

@@ -2,7 +2,8 @@
 
     python -m benchmarks.benches.preprocess [--output DIR] [--only PART ...] [--rounds N]
 
-Parts: throughput (against MNE, and against reading alone), workers, memory, slope, shards, stages, filters, splines.
+Parts: throughput (against MNE, and against reading alone), workers, memory, slope, shards, opening, stages, filters,
+splines.
 Everything runs on one thread but `workers`. Recordings are generated, except for `splines`, which reads real ones.
 """
 
@@ -19,14 +20,15 @@ import numpy as np
 
 from benchmarks.benches.filters import filters
 from benchmarks.benches.shards import shards
-from benchmarks.benches.splines import splines
+from benchmarks.benches.splines import joined_errors, predicted_errors, splines
 from benchmarks.benches.stages import stages
 from benchmarks.harness import figure, machine, module
 from signals.conditioning.conditioning import Conditioner
 from signals.conditioning.filters import bandpass, effective_band
 from signals.modality import EEG_1020
-from signals.montage.montage import find_electrodes, harmoniser
-from signals.readers.registry import open_recording
+from signals.montage.labels import find_electrodes
+from signals.montage.montage import harmoniser
+from signals.readers.registry import open_recording, reopen_recording
 from signals.windows.native import read_native
 from signals.windows.plan import plan_recording
 from signals.windows.prepare import prepare_recording
@@ -37,6 +39,8 @@ FILES = ((64, 160), (21, 500), (32, 256))
 """(channels, Hz) of the recordings, 1 h each."""
 MAINS_HZ = 50.0
 BLOCK_S = PRETRAIN.block_s
+REOPENINGS = 2029
+"""How often recordings are opened while 50 of 24 h are written: shards draw their chunks at random, 8 stay open."""
 AGREE = 0.005
 """Largest RMS difference between two chains, over the signal's RMS, within 1-45 Hz: both filters ripple by 0.2%."""
 
@@ -223,6 +227,50 @@ def shards_part(output: Path, _: int) -> None:
     shards(recordings(output, 1, 19, 256), output)
 
 
+def day_of_records(path: Path) -> None:
+    """Write 24 h of EDF+ with records of 1 s, 19 channels at 128 Hz, an event every 50 s, unless it is there."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n_records, n_bytes = 24 * 3600, 114
+    labels, per_record = [*EEG_1020.ch_names, "EDF Annotations"], [128] * 19 + [n_bytes // 2]
+    columns = (
+        (labels, 16), ([""] * 20, 80), (["uV"] * 20, 8), ([-1000] * 20, 8), ([1000] * 20, 8), ([-32768] * 20, 8),
+        ([32767] * 20, 8), ([""] * 20, 80), (per_record, 8), ([""] * 20, 32),
+    )  # fmt: skip
+    fixed = (("0", 8), ("X X X X", 80), ("Startdate X X X X", 80), ("01.01.01", 8), ("00.00.00", 8), (256 * 21, 8),
+             ("EDF+C", 44), (n_records, 8), (1, 8), (20, 4))  # fmt: skip
+    header = "".join(f"{value:<{width}}" for value, width in fixed)
+    header += "".join(f"{value:<{width}}" for values, width in columns for value in values)
+    records = np.random.default_rng(0).integers(-1000, 1000, (60, 19 * 128)).astype("<i2")
+    with path.open("wb") as file:
+        file.write(header.encode())
+        for second in range(n_records):
+            event = b"+%d\x151.5\x14Eyes closed\x14\x00" % second if second % 50 == 7 else b""
+            file.write(records[second % 60].tobytes() + (b"+%d\x14\x14\x00" % second + event).ljust(n_bytes, b"\x00"))
+
+
+def opening(output: Path, rounds: int) -> None:
+    """Open 24 h of EDF+, and reopen it as often as writing 50 such recordings does (2,029 times), each with a block."""
+    path = output / "day-edf-plus.edf"
+    day_of_records(path)
+    seconds = interleaved({"open": lambda: open_recording(str(path))}, rounds)["open"]
+    recording = open_recording(str(path))
+    picks = list(range(19))
+    started = time.perf_counter()
+    for number in range(REOPENINGS):
+        start = 128 * 120 * (number % 720)
+        reopen_recording(str(path), recording.header).read(picks, start=start, stop=start + 128)
+    reopening_s = time.perf_counter() - started
+    path.unlink()
+    print(
+        f"  opened: {1000 * statistics.median(seconds):.0f} ms [{1000 * min(seconds):.0f}, {1000 * max(seconds):.0f}]"
+    )
+    print(f"  one file reopened {REOPENINGS} times, a second read each: {reopening_s:.1f} s")
+    figure("edf_open_ms_24h", 1000 * statistics.median(seconds), "ms")
+    figure("reopen_seconds_50x24h", reopening_s, "s")
+
+
 def stages_part(output: Path, _: int) -> None:
     """Where the time of the whole chain goes."""
     for n_chans, sfreq in FILES:
@@ -236,12 +284,15 @@ def filters_part(_: Path, __: int) -> None:
 
 def splines_part(_: Path, __: int) -> None:
     """Leave-one-electrode-out on real 64-channel files."""
-    splines(Path(os.environ.get("CEREBEAM_REAL_DATA", "")) / "real" / "albany-eegmmidb")
+    real = Path(os.environ.get("CEREBEAM_REAL_DATA", "")) / "real"
+    splines(real / "albany-eegmmidb")
+    predicted_errors(real)
+    joined_errors(real)
 
 
 PARTS: dict[str, Callable[[Path, int], None]] = {
     "throughput": throughput, "workers": workers, "memory": memory, "slope": slope, "shards": shards_part,
-    "stages": stages_part, "filters": filters_part, "splines": splines_part,
+    "opening": opening, "stages": stages_part, "filters": filters_part, "splines": splines_part,
 }  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def prepare(demo: Path, work: Path, subjects_per_site: int) -> None:
         module("synthetic.synthesize", "--output", corpus, "--seed", str(HELD_OUT_SEED),
                "--subjects-per-site", str(subjects_per_site))  # fmt: skip
         module("pipelines.preprocess", "--input", corpus, "--labels", corpus / "labels.csv", "--output",
-               work / "held-out", "--salt", "bench", "--profile", "six-class")  # fmt: skip
+               work / "held-out", "--salt", "bench", "--profile", "six-class", "--site-from", "folder")  # fmt: skip
     for name in ("onnx", "int8-static", "int8-dynamic"):
         shutil.rmtree(work / name, ignore_errors=True)
     shards = demo / "shards" / "six-class"

@@ -44,7 +44,8 @@ class Drill:
         """Make the shards and the uninterrupted run."""
         corpus = self.output / "corpus"
         module("synthetic.synthesize", "--output", corpus, "--subjects-per-site", "2", "--seed", "1")
-        module("pipelines.preprocess", "--input", corpus, "--labels", corpus / "labels.csv", "--output", self.shards)
+        module("pipelines.preprocess", "--input", corpus, "--labels", corpus / "labels.csv", "--output", self.shards,
+               "--site-from", "folder")  # fmt: skip
         code, seconds = self.run(self.whole)
         assert code == 0
         print(f"  uninterrupted: {STEPS} steps in {seconds:.1f} s")

@@ -33,7 +33,7 @@ def recordings(output: Path, real: Path | None) -> list[Path]:
         module("synthetic.synthesize", "--output", output / "corpus")
         module(
             "pipelines.preprocess", "--input", output / "corpus", "--profile", "pretrain", "--salt", "synthetic",
-            "--output", output / "shards",
+            "--output", output / "shards", "--site-from", "folder",
         )  # fmt: skip
     return [output / "shards"]
 

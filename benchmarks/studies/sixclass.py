@@ -64,7 +64,8 @@ def prepare(output: Path) -> None:
     for name, more in (("pretrain", ()), ("six-class", ("--profile", "six-class"))):
         if not (output / "shards" / name / "_COMPLETED").is_file():
             lanes.append([("pipelines.preprocess", "--input", corpus, "--labels", corpus / "labels.csv",
-                           "--output", output / "shards" / name, "--salt", "cerebeam-bench", *more)])  # fmt: skip
+                           "--output", output / "shards" / name, "--salt", "cerebeam-bench",
+                           "--site-from", "folder", *more)])  # fmt: skip
     if lanes:
         side_by_side(*lanes)
 

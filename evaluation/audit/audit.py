@@ -4,15 +4,19 @@ import numpy as np
 import pandas as pd
 
 from evaluation.audit.duplicates import duplicate_findings
+from evaluation.audit.exposure import exposure_findings
 from evaluation.audit.findings import SEVERITIES, Finding
-from evaluation.audit.leaks import fold_findings, pretraining_findings
-from evaluation.measures.bootstrap import draws, percentile_interval
+from evaluation.audit.leaks import fold_findings
+from evaluation.measures.bootstrap import draws
+from evaluation.measures.intervals import SHARE, t_interval
 from evaluation.measures.tallies import Tallies, evaluate, tally
 from evaluation.schemas.predictions import Predictions, probabilities
 
 BASELINES = ("prior", "chance")
 CONTROL = "shuffled"
 DOMINANT_SHARE = 0.5
+FEW_SUBJECTS = 5
+"""Subjects of a site below which its interval is remarked on."""
 CARRIED = 0.05
 """Balanced accuracy that a single subject may move."""
 SHORTCUT = 0.1
@@ -26,7 +30,7 @@ def audit(predictions: Predictions, *, model: str, n_boot: int = 1000, seed: int
     findings = [
         *fold_findings(predictions, frame),
         *duplicate_findings(frame),
-        *pretraining_findings(predictions, frame),
+        *exposure_findings(frame, predictions.origin),
         *data_findings(predictions, frame),
         *model_findings(frame, tallies, n_boot=n_boot, seed=seed),
         *control_findings(predictions, n_boot=n_boot, seed=seed),
@@ -48,8 +52,8 @@ def data_findings(predictions: Predictions, frame: pd.DataFrame) -> list[Finding
             findings.append(
                 Finding("warning", "one_subject_site", f"Site {site} has one subject: it gets no interval.")
             )
-        elif n_subjects < 5:
-            message = f"Site {site} has {n_subjects} subjects: its interval is rough and rather too narrow."
+        elif n_subjects < FEW_SUBJECTS:
+            message = f"Site {site} has {n_subjects} subjects: its interval is wide, and rests on a t distribution."
             findings.append(Finding("info", "few_subjects", message))
     nameless = unknown_subjects(predictions, frame)
     if nameless.any():
@@ -85,7 +89,7 @@ def model_findings(frame: pd.DataFrame, tallies: Tallies, *, n_boot: int, seed: 
     if not drawn or not np.isfinite(area):
         return []
     findings = []
-    low, high, _ = percentile_interval(drawn["auroc_macro"])
+    low, high, _ = t_interval(float(area), drawn["auroc_macro"], n_units=tallies.n_subjects, scale=SHARE)
     if low <= 0.5:
         message = (
             f"{model} is not shown to be better than guessing: macro AUROC {area:.2f}, interval {low:.2f} to "
@@ -101,9 +105,13 @@ def control_findings(predictions: Predictions, *, n_boot: int, seed: int) -> lis
     for model in predictions.models:
         if CONTROL not in model:
             continue
-        drawn = draws(tally(predictions.of(model), predictions.classes), n_boot=n_boot, seed=seed)
-        low = percentile_interval(drawn["auroc_macro"])[0] if drawn else float("nan")
-        if low > 0.5:
+        tallies = tally(predictions.of(model), predictions.classes)
+        drawn = draws(tallies, n_boot=n_boot, seed=seed)
+        area = float(evaluate(tallies, np.ones((1, tallies.n_subjects)))["auroc_macro"][0])
+        low = area
+        if drawn and area < 1:
+            low = t_interval(area, drawn["auroc_macro"], n_units=tallies.n_subjects, scale=SHARE)[0]
+        if drawn and low > 0.5:
             message = (
                 f"{model}, trained on shuffled labels, does better than guessing (macro AUROC at least {low:.2f}): "
                 "the true labels come in by another way."

@@ -25,7 +25,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluation.measures.bootstrap import ONE_SUBJECT, Estimate, percentile_interval, resamples
+from evaluation.measures.bootstrap import resamples
+from evaluation.measures.intervals import ONE_SUBJECT, POSITIVE, SIGNED, Estimate, Scale, t_interval
 from signals.files import atomic_file
 
 METHODS = ("model", "linear", "mean", "spline", "ar", "filling")
@@ -145,9 +146,9 @@ def score_gaps(
         SpanScore(
             band=band, low_ms=low, high_ms=high, method=method, n_windows=int(frame["window_key"].nunique()),
             n_subjects=n_subjects,
-            mse=_estimate(values[:, 0], "no samples"),
-            r=_estimate(values[:, 1], "truth or estimate is constant"),
-            **{f"ratio_to_{name}": _ratio(values, rows.get(name), name) for name in METHODS if name != "model"},
+            mse=_estimate(values[:, 0], "no samples", n_subjects),
+            r=_estimate(values[:, 1], "truth or estimate is constant", n_subjects, scale=SIGNED),
+            **{f"ratio_to_{name}": _ratio(values, rows.get(name), name, n_subjects) for name in METHODS[1:]},
         )
         for method, values in rows.items()
     ]  # fmt: skip
@@ -164,19 +165,20 @@ def _scores(weights: np.ndarray, table: pd.DataFrame) -> np.ndarray:
     return np.column_stack([error / n, r])
 
 
-def _ratio(values: np.ndarray, baseline: np.ndarray | None, name: str) -> Estimate:
+def _ratio(values: np.ndarray, baseline: np.ndarray | None, name: str, n_subjects: int) -> Estimate:
     if baseline is None:
-        return _estimate(np.full(1, np.nan), f"the file has no rows of {name}")
+        return _estimate(np.full(1, np.nan), f"the file has no rows of {name}", n_subjects)
     ratio = np.full(len(values), np.nan)
     np.divide(values[:, 0], baseline[:, 0], out=ratio, where=baseline[:, 0] > 0)
-    return _estimate(ratio, f"{name} makes no error")
+    return _estimate(ratio, f"{name} makes no error", n_subjects)
 
 
-def _estimate(values: np.ndarray, undefined: str) -> Estimate:
+def _estimate(values: np.ndarray, undefined: str, n_subjects: int, *, scale: Scale = POSITIVE) -> Estimate:
     """Return the estimate whose value stands first and whose resamples follow."""
     nan = float("nan")
     if not np.isfinite(values[0]):
         return Estimate(nan, nan, nan, undefined)
     if len(values) == 1:
         return Estimate(float(values[0]), nan, nan, ONE_SUBJECT)
-    return Estimate(float(values[0]), *percentile_interval(values[1:]))
+    value = float(values[0])
+    return Estimate(value, *t_interval(value, values[1:], n_units=n_subjects, scale=scale))

@@ -18,6 +18,7 @@ from pipelines.stages.finish import merge_into, write_accounting
 from signals.shards.manifest import (
     COMPLETED,
     FILES,
+    LABELS,
     RECORDINGS,
     WINDOWS,
     Manifest,
@@ -53,7 +54,8 @@ def merge(first: Path, second: Path, output: Path) -> Counts:
         counts = [Counts.from_dict(manifest.counts) for manifest in manifests]
         accounts = Accounts(
             accepted=rows[RECORDINGS],
-            quarantined=rows[FILES],
+            left_out=rows[FILES],
+            labels=rows[LABELS],
             rejected=Counter((row["site_id"], row["reason"]) for row in rows[WINDOWS]),
             shards=shards,
             sums=_sums(counts),
@@ -78,13 +80,14 @@ def merge(first: Path, second: Path, output: Path) -> Counts:
 
 
 def _rows(sets: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
-    rows = {name: [read_rows(path / name) for path in sets] for name in (RECORDINGS, FILES, WINDOWS)}
+    rows = {name: [read_rows(path / name) for path in sets] for name in (RECORDINGS, FILES, LABELS, WINDOWS)}
     # What a later run was given again is not lost by the earlier one.
     again = {row["file_id"] for name in (RECORDINGS, FILES) for row in rows[name][1]}
     left = [row for row in rows[FILES][0] if row["file_id"] not in again]
     return {
         RECORDINGS: rows[RECORDINGS][0] + rows[RECORDINGS][1],
         FILES: left + rows[FILES][1],
+        LABELS: rows[LABELS][0] + rows[LABELS][1],
         WINDOWS: rows[WINDOWS][0] + rows[WINDOWS][1],
     }
 

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pipelines.runs.accounting import Counts, sources_digest
+from pipelines.runs.accounting import COPY, Counts, sources_digest
 from pipelines.shard_sets.problem import Problem
 from signals.description.artifacts import KINDS
 from signals.description.features import FEATURES
@@ -14,6 +14,7 @@ from signals.shards.example import decode_example
 from signals.shards.manifest import (
     COMPLETED,
     FILES,
+    LABELS,
     MANIFEST,
     RECORDINGS,
     REPORT,
@@ -30,7 +31,7 @@ from signals.shards.tally import Sums, Tally
 from signals.shards.tfrecord import CorruptShardError, read_shard
 from signals.window import Window
 
-KNOWN_FILES = (MANIFEST, COMPLETED, RECORDINGS, FILES, WINDOWS, RUN, REPORT)
+KNOWN_FILES = (MANIFEST, COMPLETED, RECORDINGS, FILES, LABELS, WINDOWS, RUN, REPORT)
 
 
 def verify(shards_dir: Path) -> str:
@@ -68,7 +69,12 @@ def _counts(shards_dir: Path, manifest: Manifest) -> Counts:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a .jsonl file; raises Problem naming the line that is none."""
+    """Return the rows of a .jsonl file; raises Problem naming the line that is none.
+
+    Sets written before labels could be refused have no LABELS: none was.
+    """
+    if path.as_posix().endswith(LABELS) and not path.exists():
+        return []
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
@@ -86,6 +92,8 @@ def _check_files(shards_dir: Path, manifest: Manifest) -> None:
         *(shard.index.path for shard in manifest.shards if shard.index),
     }
     present = {path.relative_to(shards_dir).as_posix() for path in shards_dir.rglob("*") if not path.is_dir()}
+    if "labels" not in manifest.counts:  # of an older set
+        present |= {LABELS}
     for name in sorted(expected - present):
         raise Problem(f"{shards_dir / name} is missing")
     for name in sorted(present - expected):
@@ -194,12 +202,16 @@ def _check_subjects(manifest: Manifest, tallies: dict[str, Tally]) -> None:
 
 
 def _check_accounting(shards_dir: Path, manifest: Manifest, counts: Counts) -> None:
-    rows = {name: read_rows(shards_dir / name) for name in (RECORDINGS, FILES, WINDOWS)}
+    rows = {name: read_rows(shards_dir / name) for name in (RECORDINGS, FILES, LABELS, WINDOWS)}
     files, windows = counts.files, counts.windows
+    copies = [row for row in rows[FILES] if row["reason"] == COPY]
     planned, written = sum(row["n_windows"] for row in rows[RECORDINGS]), sum(s.n_windows for s in manifest.shards)
     pairs = {
         "files accepted": (files.accepted, len(rows[RECORDINGS])),
-        "files quarantined": (files.quarantined, len(rows[FILES])),
+        "files quarantined": (files.quarantined, len(rows[FILES]) - len(copies)),
+        "copies": (files.copies, len(copies)),
+        "labels refused": (counts.labels.refused, len(rows[LABELS])),
+        "labels": (counts.labels.n_in, counts.labels.placed + counts.labels.merged + counts.labels.refused),
         "files in": (files.n_in, len(rows[RECORDINGS]) + len(rows[FILES])),
         "windows rejected": (windows.rejected, len(rows[WINDOWS])),
         "windows written": (windows.written, written),

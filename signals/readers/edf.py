@@ -15,13 +15,26 @@ from pathlib import Path
 
 import numpy as np
 
-from signals.readers.edf_header import Channel, Header, decode, read_header
+from signals.readers.edf_annotations import parse_records
+from signals.readers.edf_header import Channel, Header, read_header
 from signals.readers.edf_tail import Tail, TailChannel, samples_left, with_tail
 from signals.readers.units import Scaling, channel_notes, scaling_of
-from signals.recording.recording import Annotation, ReadSamples, Recording, Segment, UnreadableError
+from signals.recording.recording import (
+    Annotation,
+    ReadSamples,
+    Recording,
+    RecordingHeader,
+    Segment,
+    UnreadableError,
+)
 
 ONSET_TOLERANCE_S = 1e-3
 """Record onsets are decimal text; a jump of at most this (or half a sample) is no gap."""
+DRIFT_TOLERANCE_S = 10e-3
+"""How far a segment's clock may drift from the nominal rate, in jumps too small to be gaps, before another begins.
+
+Finer than any label; a clock that is off by 50 parts in a million, as bad ones are, leaves segments of 200 s.
+"""
 
 
 @dataclass(frozen=True)
@@ -55,36 +68,59 @@ def open_edf(path: Path) -> Recording:
     Raises UnreadableError: "corrupt_header", "no_samples", "not_what_it_says" or "missing_file".
     """
     header = read_header(path)
+    channels = _usable(header)
+    record_onsets, annotations = _read_annotations(path, header)
+    first_records, segments = _find_segments(header, record_onsets, [ch.n_samples for ch in channels])
+    return _recording(path, header, first_records, segments, annotations)
+
+
+def reopen_edf(path: Path, known: RecordingHeader) -> Recording:
+    """Return the same as `open_edf` without annotations, from the header alone: no data record is looked at."""
+    header = read_header(path)
+    if not header.is_discontinuous:
+        return _recording(path, header, *_find_segments(header, np.zeros(0), []), [])
+    lengths = [round(segment.duration_s / header.record_s) for segment in known.segments]
+    first_records = [sum(lengths[:index]) for index in range(len(lengths))]
+    return _recording(path, header, first_records, list(known.segments), [])
+
+
+def _usable(header: Header) -> list[Channel]:
     channels = [ch for ch in header.channels if not ch.is_annotations]
-    usable = [ch for ch in channels if ch.is_usable]
     if not channels:
         raise UnreadableError("no_samples", "the file holds annotations only")
+    usable = [ch for ch in channels if ch.is_usable]
     if not usable:
         raise UnreadableError("corrupt_header", f"none of {len(channels)} channels has a usable range")
-    scalings = [scaling_of(ch.label, ch.unit) for ch in usable]
-    record_onsets, annotations = _read_annotations(path, header)
-    first_records, segments = _find_segments(header, record_onsets, [ch.n_samples for ch in usable])
+    return usable
+
+
+def _recording(
+    path: Path, header: Header, first_records: list[int], segments: list[Segment], annotations: list[Annotation]
+) -> Recording:
+    channels = _usable(header)
+    scalings = [scaling_of(ch.label, ch.unit) for ch in channels]
     layout = _Layout(
         str(path), header.header_bytes, header.sample_bytes, header.n_records, header.record_samples,
-        tuple(_calibrated(ch, scaling) for ch, scaling in zip(usable, scalings, strict=True)), tuple(first_records),
+        tuple(_calibrated(ch, scaling) for ch, scaling in zip(channels, scalings, strict=True)), tuple(first_records),
     )  # fmt: skip
     read_samples: ReadSamples = partial(_read_samples, layout)
     if header.tail_samples:
         segments, read_samples = _add_tail(header, layout, segments, read_samples)
-    labels = tuple(ch.label for ch in usable)
+    labels = tuple(ch.label for ch in channels)
+    n_dropped = sum(not ch.is_annotations for ch in header.channels) - len(channels)
     notes = [*header.notes, *channel_notes(labels, scalings)]
-    notes += ["dropped_channels"] * (len(usable) < len(channels)) + ["gaps"] * (len(segments) > 1)
+    notes += ["dropped_channels"] * (n_dropped > 0) + ["gaps"] * (len(segments) > 1)
     return Recording(
         uri=str(path),
         reader="bdf" if header.sample_bytes == 3 else "edf",
         ch_names=labels,
         sensor_types=tuple(scaling.sensor_type for scaling in scalings),
-        sfreqs=tuple(ch.n_samples / header.record_s for ch in usable),
+        sfreqs=tuple(ch.n_samples / header.record_s for ch in channels),
         segments=tuple(segments),
         read_samples=read_samples,
         annotations=tuple(annotations),
         patient=header.patient,
-        units=tuple(ch.unit for ch in usable),
+        units=tuple(ch.unit for ch in channels),
         notes=tuple(notes),
     )
 
@@ -149,72 +185,47 @@ def _integers(records: np.ndarray, channel: _Calibrated) -> np.ndarray:
     return np.asarray(low | (octets[..., 2].view(np.int8).astype(np.int32) << 16))
 
 
-def _read_annotations(path: Path, header: Header) -> tuple[list[float | None], list[Annotation]]:
-    """Return each record's onset (None where it says none) and the annotations, seconds from the first sample."""
+def _read_annotations(path: Path, header: Header) -> tuple[np.ndarray, list[Annotation]]:
+    """Return each record's onset (NaN where it has none) and the annotations, seconds from the first sample.
+
+    Both are empty for a file without annotation signals.
+    """
     columns = [ch for ch in header.channels if ch.is_annotations and ch.n_samples]
     if not columns or not header.n_records:
-        return [], []
+        return np.zeros(0), []
     records = _map_records(header, str(path)).view(np.uint8)
     width = header.sample_bytes
-    onsets: list[float | None] = [None] * header.n_records
-    annotations: list[Annotation] = []
-    for index_of_column, ch in enumerate(columns):
-        block = np.ascontiguousarray(records[:, ch.offset * width : (ch.offset + ch.n_samples) * width])
-        for index, row in enumerate(block):
-            record_onset, found = parse_tals(row.tobytes())
-            annotations += found
-            if index_of_column == 0:
-                onsets[index] = record_onset
-    zero = onsets[0] or 0.0
-    shifted = [Annotation(a.onset_s - zero, a.duration_s, a.description) for a in annotations]
-    return [None if o is None else o - zero for o in onsets], sorted(shifted, key=lambda a: a.onset_s)
+    onsets, annotations = parse_records(
+        [np.ascontiguousarray(records[:, ch.offset * width : (ch.offset + ch.n_samples) * width]) for ch in columns]
+    )
+    zero = 0.0 if np.isnan(onsets[0]) else float(onsets[0])
+    return onsets - zero, [Annotation(a.onset_s - zero, a.duration_s, a.description) for a in annotations]
 
 
-def parse_tals(octets: bytes) -> tuple[float | None, list[Annotation]]:
-    """Return (onset of the data record or None, annotations) from one record's time-stamped annotation lists.
-
-    The first list of a record has an empty first text and tells the record's onset (EDF+ specification, 2.2.4).
-    Lists that cannot be parsed are skipped.
-    """
-    record_onset: float | None = None
-    annotations = []
-    for index, tal in enumerate(octets.split(b"\x00")):
-        stamp, *texts = tal.split(b"\x14")
-        onset_text, _, duration_text = stamp.partition(b"\x15")
-        onset, duration = _seconds(onset_text), _seconds(duration_text) or 0.0
-        if onset is None or not texts:
-            continue
-        if index == 0 and texts[0] == b"":
-            record_onset = onset
-        annotations += [Annotation(onset, max(duration, 0.0), decode(text)) for text in texts if text.strip()]
-    return record_onset, annotations
-
-
-def _seconds(text: bytes) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if np.isfinite(value) else None
-
-
-def _find_segments(
-    header: Header, onsets: Sequence[float | None], n_samples: Sequence[int]
-) -> tuple[list[int], list[Segment]]:
+def _find_segments(header: Header, onsets: np.ndarray, n_samples: Sequence[int]) -> tuple[list[int], list[Segment]]:
     """Return the first record and the `Segment` of each stretch; only EDF+D and BDF+D can have more than one."""
     record_s, n_records = header.record_s, header.n_records
-    if not header.is_discontinuous or not onsets:
+    if not header.is_discontinuous or not onsets.size:
         return [0], [Segment(0.0, n_records * record_s)]
     tolerance = max(ONSET_TOLERANCE_S, 0.5 * record_s / max(n_samples))
-    times, first_records = [0.0], [0]
+    first_records, times = [0], _record_times(onsets, record_s)
     for index in range(1, n_records):
-        expected = times[-1] + record_s
-        onset = onsets[index]
-        time = expected if onset is None else onset  # a record without onset is taken to follow on
-        if time < expected - tolerance:
-            raise UnreadableError("corrupt_header", f"record {index} starts at {time:g} s, before the last one ends")
-        if time > expected + tolerance:
+        late_s = times[index] - times[index - 1] - record_s
+        if late_s < -tolerance:
+            raise UnreadableError(
+                "corrupt_header", f"record {index} starts at {times[index]:g} s, before the last one ends"
+            )
+        first = first_records[-1]
+        drift_s = times[index] - times[first] - (index - first) * record_s
+        if late_s > tolerance or abs(drift_s) > max(DRIFT_TOLERANCE_S, tolerance):
             first_records.append(index)
-        times.append(time)
     bounds = pairwise([*first_records, n_records])
     return first_records, [Segment(times[first], (last - first) * record_s) for first, last in bounds]
+
+
+def _record_times(onsets: np.ndarray, record_s: float) -> list[float]:
+    """Return the onsets with that of the first record as 0; a record without one is taken to follow on."""
+    times = np.where(np.arange(onsets.size) == 0, 0.0, onsets)
+    known = np.maximum.accumulate(np.where(np.isnan(times), 0, np.arange(times.size)))
+    following: list[float] = (times[known] + (np.arange(times.size) - known) * record_s).tolist()
+    return following

@@ -1,6 +1,7 @@
 """The header of EDF and BDF files, read with suspicion."""
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,12 +195,19 @@ def _integer(field: bytes) -> int | None:
     return int(value) if value.is_integer() else None
 
 
-def _patient(field: bytes) -> str:
-    """Return the patient field, empty where it names nobody.
+_SEX_AND_BIRTH = re.compile(r"[MFXmfx] (?:[Xx]|\d{1,2}-[A-Za-z]{3}-\d{4})")
 
-    EDF+ has the subfields code, sex, birth date, name, with X for what is unknown: sex and date alone name nobody.
+
+def _patient(field: bytes) -> str:
+    """Return who the patient field names, empty where it names nobody.
+
+    EDF+ has the subfields code, sex, birth date, name, with X for what is unknown: the code is the patient, however the
+    name beside it is spelled. Without a code it is the whole field; sex and date alone name nobody.
     """
     text = decode(field)
     code, *_ = subfields = text.split() or [""]
     named = [code, *subfields[3:]] if len(subfields) >= 4 else subfields
-    return "" if all(set(subfield) <= set("X,") for subfield in named) else text
+    if all(set(subfield) <= set("X,") for subfield in named):
+        return ""
+    is_plus = len(subfields) >= 4 and _SEX_AND_BIRTH.fullmatch(" ".join(subfields[1:3]))
+    return code if is_plus and set(code) - set("Xx,") else text

@@ -9,7 +9,7 @@ from signals.readers.bids import with_sidecars
 from signals.readers.brainvision import BRAINVISION_MAGIC, brainvision_files, open_brainvision
 from signals.readers.delimited import OPENBCI_MAGIC, open_delimited
 from signals.readers.disclosure import disclose, hide_names
-from signals.readers.edf import open_edf
+from signals.readers.edf import open_edf, reopen_edf
 from signals.readers.edf_header import BDF_MAGIC, EDF_MAGIC
 from signals.readers.eeglab import eeglab_files, open_eeglab
 from signals.readers.fif import FIF_MAGIC, fif_files, open_fif, reopen_fif
@@ -17,13 +17,13 @@ from signals.readers.isolation import as_unreadable
 from signals.readers.mat import open_mat
 from signals.readers.parquet import PARQUET_MAGIC, open_parquet
 from signals.readers.remote import TransferError, local_copy, through_mirror
-from signals.recording.recording import Recording, UnreadableError
+from signals.recording.recording import Recording, RecordingHeader, UnreadableError
 
 logger = logging.getLogger(__name__)
 
-_LFS_POINTER = b"version https://git-lfs"
+LFS_POINTER = b"version https://git-lfs"
 _SIDE_SUFFIXES = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set"}
-_ADVICE = {
+UNSUPPORTED = {
     ".raw": "EGI's simple binary form names no 10-20 electrodes; export as EDF or BrainVision",
     ".mff": "export as EDF or BrainVision",
     ".cnt": "export as EDF or BrainVision; readers of this form crash on real files",
@@ -35,6 +35,7 @@ _ADVICE = {
     ".xdf": "convert to EDF or BrainVision",
     ".hea": "WFDB records are not read yet; convert to EDF",
 }
+"""Endings that recordings have and no reader takes, with what to do."""
 _MATLAB_MAGICS = (b"MATLAB ", b"\x89HDF")
 
 
@@ -56,20 +57,22 @@ class Reader:
     """All files that a recording consists of."""
     by_content: bool = True
     """Whether the signature alone is enough, whatever the name says."""
-    reopen: Callable[[Path], Recording] | None = None
-    """A cheaper `open` for a file that was accepted before; None where there is none."""
+    reopen: Callable[[Path, RecordingHeader], Recording] | None = None
+    """A cheaper `open` for a file that was accepted before, without annotations; None where there is none."""
 
 
 _READERS = (
-    Reader(name="edf", suffixes=(".edf", ".rec"), has_signature=lambda b: b.startswith(EDF_MAGIC), open=open_edf),
-    Reader(name="bdf", suffixes=(".bdf",), has_signature=lambda b: b.startswith(BDF_MAGIC), open=open_edf),
+    Reader(name="edf", suffixes=(".edf", ".rec"), has_signature=lambda b: b.startswith(EDF_MAGIC), open=open_edf,
+           reopen=reopen_edf),
+    Reader(name="bdf", suffixes=(".bdf",), has_signature=lambda b: b.startswith(BDF_MAGIC), open=open_edf,
+           reopen=reopen_edf),
     Reader(
         name="brainvision", suffixes=(".vhdr", ".ahdr"), has_signature=lambda b: bool(BRAINVISION_MAGIC.match(b)),
         open=open_brainvision, files=brainvision_files,
     ),
     Reader(
         name="fif", suffixes=(".fif",), has_signature=lambda b: b.startswith(FIF_MAGIC), open=open_fif, files=fif_files,
-        reopen=reopen_fif,
+        reopen=lambda path, _: reopen_fif(path),
     ),
     Reader(
         name="eeglab", suffixes=(".set",), has_signature=lambda b: b.startswith(_MATLAB_MAGICS), open=open_eeglab,
@@ -99,30 +102,36 @@ def open_recording(uri: str) -> Recording:
     Raises only UnreadableError, with a code of READ_REASONS; what a library raises becomes "reader_crashed" with the
     error's type and message. A signature that contradicts the name is followed, with the note "name_disagrees".
     """
-    return _open(uri, again=False)
+    return _open(uri, None)
 
 
-def reopen_recording(uri: str) -> Recording:
-    """Return the same as `open_recording` for a recording that it has accepted before, without its safety net.
+def reopen_recording(uri: str, header: RecordingHeader) -> Recording:
+    """Return a recording that `open_recording` has accepted before, from what it learnt then.
 
-    Libraries that can crash are called in this process; raises as `open_recording`.
+    Samples are the same; annotations may be left out, since reading them takes a look at every data record. Libraries
+    that can crash are called in this process. Raises as `open_recording`, and UnreadableError "corrupt_header" for a
+    file whose size has changed.
     """
-    return _open(uri, again=True)
+    return _open(uri, header)
 
 
-def _open(uri: str, *, again: bool) -> Recording:
+def _open(uri: str, known: RecordingHeader | None) -> Recording:
     try:
-        with local_copy(uri, again=again) as path:
-            reader = find_reader(path)
-            opener = reader.reopen if again and reader.reopen else reader.open
-            recording = through_mirror(with_sidecars(opener(path), path), uri)
+        with local_copy(uri, again=known is not None) as path:
+            reader, n_bytes = find_reader(path), path.stat().st_size
+            if known is not None and known.n_bytes != n_bytes:
+                raise UnreadableError(
+                    "corrupt_header", f"the file had {known.n_bytes} bytes, now it has {n_bytes}: plan it again"
+                )
+            opened = reader.reopen(path, known) if known is not None and reader.reopen else reader.open(path)
+            recording = through_mirror(with_sidecars(opened, path), uri)
     except TransferError:
         raise
     except Exception as error:
         raise _as_refusal(error, uri) from None
     disagrees = not path.name.lower().endswith(reader.suffixes)
     notes = (*recording.notes, *(["name_disagrees"] * disagrees))
-    return disclose(replace(recording, uri=uri, notes=notes))
+    return disclose(replace(recording, uri=uri, n_bytes=n_bytes, notes=notes))
 
 
 def _as_refusal(error: Exception, uri: str) -> UnreadableError:
@@ -158,7 +167,7 @@ def find_reader(path: Path) -> Reader:
         head = file.read(256)
     name = path.name.lower()
     promised = next((reader for reader in _READERS if name.endswith(reader.suffixes)), None)
-    if head.startswith(_LFS_POINTER):
+    if head.startswith(LFS_POINTER):
         raise UnreadableError("not_what_it_says", "a git-lfs pointer; run 'git lfs pull' where it came from")
     for reader in _READERS:
         if (reader.by_content or reader is promised) and reader.has_signature(head):
@@ -168,7 +177,7 @@ def find_reader(path: Path) -> Reader:
         raise UnreadableError("not_what_it_says", f"named as {promised.name}, but {what}")
     if path.suffix.lower() in _SIDE_SUFFIXES:
         raise UnreadableError("unsupported_format", f"a side file; open its {_SIDE_SUFFIXES[path.suffix.lower()]}")
-    advice = _ADVICE.get(path.suffix.lower())
+    advice = UNSUPPORTED.get(path.suffix.lower())
     raise UnreadableError(
         "unsupported_format",
         f"no reader for {path.suffix or 'a file without suffix'}" + (f": {advice}" if advice else ""),

@@ -2,8 +2,8 @@
 
 Readers know local paths only. A remote recording gets a local file of the same length that is all hole; whatever a
 reader is about to touch is fetched first. EDF and BDF files tell where their samples lie, so that a block's data
-records are all that is ever fetched of them - except where every record must be looked at, for the annotations of EDF+
-at first opening and for the gaps of EDF+D. Any other format is copied whole, with the side files of its folder.
+records are all that is ever fetched of them - except at the first opening of EDF+, where every record is looked at for
+annotations and gaps. Any other format is copied whole, with the side files of its folder.
 
 Who may open remote files registers a `Store`: this module knows no protocol.
 """
@@ -129,7 +129,8 @@ def is_remote(uri: str) -> bool:
 def local_copy(uri: str, *, again: bool = False) -> Iterator[Path]:
     """Give a path at which a reader can open the recording; a remote one's stays valid within the block only.
 
-    `again` says that it was opened before: the annotations of an EDF+C file are not fetched another time.
+    `again` says that it was opened before and that its segments are known: annotation signals of EDF+ are not fetched
+    another time.
     Raises UnreadableError "missing_file", or "unsupported_format" where no store is registered, and TransferError.
     """
     if not is_remote(uri):
@@ -139,7 +140,7 @@ def local_copy(uri: str, *, again: bool = False) -> Iterator[Path]:
         mirror.fetch(0, _HEAD_BYTES)
         if not _is_ranged(mirror.path):
             _copy_whole(mirror)
-        elif _needs_every_record(mirror.path, again=again):
+        elif not again and _has_annotations(mirror.path):
             mirror.fetch(0, mirror.size)
         yield mirror.path
 
@@ -191,13 +192,12 @@ def _is_ranged(path: Path) -> bool:
         return file.read(8) in (EDF_MAGIC, BDF_MAGIC)
 
 
-def _needs_every_record(path: Path, *, again: bool) -> bool:
+def _has_annotations(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     n_signals = int(head[252:256].strip() or b"0") if head[252:256].strip().isdigit() else 0
     labels = head[256 : 256 + 16 * n_signals]
-    has_annotations = b"EDF Annotations" in labels or b"BDF Annotations" in labels
-    return has_annotations and (not again or head[192:197] in (b"EDF+D", b"BDF+D"))
+    return b"EDF Annotations" in labels or b"BDF Annotations" in labels
 
 
 def _copy_whole(mirror: _Mirror) -> None:

@@ -20,8 +20,8 @@ from signals.shards.moments import Moments
 SCHEMA_VERSION = 1
 MANIFEST, COMPLETED = "manifest.json", "_COMPLETED"
 RECORDINGS, RUN, REPORT = "recordings.jsonl", "run.json", "report.html"
-FILES, WINDOWS = "quarantine/files.jsonl", "quarantine/windows.jsonl"
-"""What was not used: a row per file, a row per window."""
+FILES, LABELS, WINDOWS = "quarantine/files.jsonl", "quarantine/labels.jsonl", "quarantine/windows.jsonl"
+"""What was not used: a row per file, per label, per window. Older sets have no LABELS."""
 
 
 def shard_name(site_id: str, index: int, total: int) -> str:

@@ -31,11 +31,12 @@ class WrittenShard:
 
 
 def write_windows(
-    file: BinaryIO, windows: Iterable[Window], *, path: str, site_id: str, tally: Tally
+    file: BinaryIO, windows: Iterable[tuple[Window, bytes]], *, path: str, site_id: str, tally: Tally
 ) -> WrittenShard | None:
     """Write windows to an open file, count them in `tally`, and return the shard's entry and the rows of its index.
 
-    `path` is the shard's name within its set. Returns None where there were no windows: the file is then of no use.
+    `windows` come with their records (`signals.shards.records.encode_window`); `path` is the shard's name within its
+    set. Returns None where there were no windows: the file is then of no use.
     """
     heads: list[Window] = []
     info = write_stream(file, _counted(windows, tally, heads))
@@ -45,10 +46,10 @@ def write_windows(
     return WrittenShard(shard, tuple(map(index_row, heads, info.places)))
 
 
-def _counted(windows: Iterable[Window], tally: Tally, heads: list[Window]) -> Iterator[bytes]:
-    for window in windows:
+def _counted(windows: Iterable[tuple[Window, bytes]], tally: Tally, heads: list[Window]) -> Iterator[bytes]:
+    for window, record in windows:
         tally.add(window)
-        yield encode_window(window)
+        yield record
         # An index needs no samples: a view of one value keeps the shape without the memory.
         heads.append(replace(window, data=np.broadcast_to(np.float32(0), window.data.shape), spectrogram=None))
 
@@ -70,7 +71,8 @@ def write_set(
         for index, windows in enumerate(parts):
             path = shard_name(site_id, index, len(parts))
             with atomic_file(folder / path) as file:
-                written = write_windows(file, windows, path=path, site_id=site_id, tally=tally)
+                encoded = ((window, encode_window(window)) for window in windows)
+                written = write_windows(file, encoded, path=path, site_id=site_id, tally=tally)
                 if written is None:
                     raise ValueError(f"{path} would hold no windows")
             shards.append(_indexed(folder, written) if indexed else written.shard)

@@ -16,6 +16,7 @@ from signals.description import artifacts, features, quality
 from signals.modality import microvolts
 from signals.montage.montage import Harmoniser
 from signals.recording.recording import Recording
+from signals.threads import one_thread
 from signals.version import code_version
 from signals.window import ABSENT, MEASURED, Provenance, Window
 from signals.windows.blocks import Block, WindowStart, blocks, plan_windows
@@ -76,6 +77,7 @@ def prepare_recording(recording: Recording, plan: RecordingPlan, labels: Sequenc
         yield from prepare_block(recording, block).windows
 
 
+@one_thread()
 def read_block(recording: Recording, block: Block) -> BlockSamples:
     """Return the samples of a block: one read for its EEG, and one per sensor."""
     plan, segment = block.plan, block.starts[0].segment
@@ -95,6 +97,7 @@ def read_block(recording: Recording, block: Block) -> BlockSamples:
     )
 
 
+@one_thread()
 def prepare_samples(block: Block, samples: BlockSamples) -> Prepared:
     """Return the windows of a block from its samples."""
     plan, conditioner = block.plan, block.plan.conditioner
@@ -182,9 +185,7 @@ def _scalp(plan: RecordingPlan, fit: Harmoniser, conditioned: Conditioned, fault
     if plan.removal is not None:
         x = plan.removal.apply(x)
     if profile.cleaning.by_window:
-        x = clean_window(
-            x, signal.sfreq, cleaning=profile.cleaning, ch_state=ch_state, modality=signal, h_freq=plan.band[1]
-        )
+        x = clean_window(x, signal.sfreq, cleaning=profile.cleaning, fit=fit, modality=signal, h_freq=plan.band[1])
     # A flat channel has no shape and no spectrum: its undefined features are stored as 0, the mask says why.
     values = np.nan_to_num(features.features(x, signal.sfreq))
     values[ch_state == ABSENT] = 0.0

@@ -18,7 +18,7 @@ from signals.windows.plan import plan_recording
 from signals.windows.prepare import prepare_recording
 from signals.windows.profiles import PRETRAIN
 
-SALT = ("--salt", "secret")
+SALT = ("--salt", "secret", "--site-from", "folder")
 
 
 def preprocess(clinics, output, *args):
@@ -52,7 +52,7 @@ def test_the_accounting_adds_up_and_the_broken_file_is_quarantined(shards):
     counts = read_manifest(shards).counts
     # 300 bytes are less than the header promises.
     assert counts["files"] == {
-        "in": 5, "accepted": 4, "quarantined": 1, "side_files": 2, "by_reason": {"corrupt_header": 1},
+        "in": 5, "accepted": 4, "quarantined": 1, "copies": 0, "side_files": 2, "by_reason": {"corrupt_header": 1},
     }  # fmt: skip
     assert counts["windows"] == {"planned": 24, "written": 24, "rejected": 0, "by_reason": {}}  # 4 x 65 s
     # 24 windows of 10 s of 4 x 65 s; nobody knows how long the broken file is.
@@ -179,6 +179,7 @@ def test_too_many_quarantined_fail_the_run(clinics, tmp_path, capsys):
         "report.html",
         "recordings.jsonl",
         "quarantine/files.jsonl",
+        "quarantine/labels.jsonl",
         "quarantine/windows.jsonl",
     }
     assert rows(tmp_path / "out.failed.private" / "quarantine.jsonl")[0]["file"].endswith("broken.edf")

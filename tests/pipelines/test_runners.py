@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from pipelines.preprocess import main
 
-SALT = ("--salt", "secret")
+SALT = ("--salt", "secret", "--site-from", "folder")
 TWO = ("--direct_num_workers=2",)
 SMALL = ("--shard-mb", "0.3")  # 44 s of EEG: a shard a recording
 

@@ -38,7 +38,7 @@ def ward(tmp_path_factory):
     labels = synthesize(root / "corpus", seed=3, subjects_per_site=1, segments_per_subject=2)
     inputs = [str(root / "corpus" / site) for site in ("northgate", "harbour")]
     args = ["--input", *inputs, "--labels", str(labels), "--output", str(root / "shards")]
-    assert preprocess([*args, "--profile", "six-class", "--salt", "s"]) == 0
+    assert preprocess([*args, "--site-from", "folder", "--profile", "six-class", "--salt", "s"]) == 0
     save_model(root / "model")
     return root
 
@@ -150,7 +150,7 @@ def test_shards_of_other_settings_are_refused(ward, tmp_path):
     shards = tmp_path / "shards"
     labels = str(ward / "corpus" / "labels.csv")
     args = ["--input", str(ward / "corpus" / "harbour"), "--labels", labels, "--output", str(shards)]
-    assert preprocess([*args, "--profile", "six-class", "--salt", "s"]) == 0
+    assert preprocess([*args, "--site-from", "folder", "--profile", "six-class", "--salt", "s"]) == 0
     manifest = json.loads((shards / "manifest.json").read_text())
     manifest["profile"]["h_freq"] = 40.0
     (shards / "manifest.json").write_text(json.dumps(manifest))

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import pearsonr
 
-from evaluation.measures.bootstrap import ONE_SUBJECT
+from evaluation.measures.intervals import ONE_SUBJECT
 from evaluation.measures.reconstruction import read_reconstruction, score_reconstruction, write_reconstruction
 
 

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from evaluation.measures.intervals import exact_interval
 from evaluation.report.drawing.wording import NAMES
 from evaluation.report.sections.registry import SECTIONS
 from signals.pages.svg import number
@@ -106,6 +107,22 @@ def test_site_rows_mean_worst_and_spread(six_class: Any) -> None:
         assert table.at("Spread (best − worst)", column(metric)).text == number(max(values) - min(values), 3)
 
 
+def test_intervals_over_sites_stand_in_their_rows(six_class: Any) -> None:
+    table, across = six_class.page.tables["over-sites"], six_class.facts["across_sites"]["encoder"]
+    for metric in ("balanced_accuracy", "kl", "kappa", "auroc_macro"):
+        shown(table.at("Mean over hospitals", column(metric)), across[metric]["mean_over_hospitals"])
+        shown(table.at("A new hospital", column(metric)), across[metric]["new_hospital"])
+        assert across[metric]["new_hospital"]["low"] <= across[metric]["mean_over_hospitals"]["low"]
+
+
+def test_abstention_rows(six_class: Any) -> None:
+    table = six_class.page.tables["abstention"]
+    for row in six_class.facts["selective"]["limited"]:
+        name = f"at most {row['allowed']:.0%}"
+        assert table.at(name, "Answered ↑").text == f"{row['answered']:.0%}"
+        shown(table.at(name, "Error rate ↓"), row["risk"])
+
+
 def test_lead_names_the_worst_site_first(six_class: Any) -> None:
     rows = {r["name"]: r["metrics"]["balanced_accuracy"]["value"] for r in six_class.facts["sites"]["encoder"]}
     name = min(rows, key=lambda site: rows[site])
@@ -165,6 +182,10 @@ def test_grave_confusions_have_their_own_shares(six_class: Any) -> None:
         name = f"{pair['true']} predicted as {pair['predicted']}"
         assert table.at(name, "Windows").text == f"{pair['n_windows']:,.0f}"
         shown(table.at(name, "Share of the label"), known[f"grave[{pair['true']} > {pair['predicted']}]"])
+        assert table.at(name, "Patients affected").text == f"{pair['n_affected']} of {pair['n_subjects']}"
+        low, high = exact_interval(pair["n_affected"], pair["n_subjects"])
+        assert table.at(name, "Share of patients").below == f"{low:.1%} to {high:.1%}"
+    assert any(pair["n_affected"] not in (0, pair["n_subjects"]) for pair in six_class.facts["confusion"]["grave"])
 
 
 def test_classes_have_their_own_rows(six_class: Any) -> None:
@@ -180,11 +201,15 @@ def test_classes_have_their_own_rows(six_class: Any) -> None:
 
 def test_alarm_rates_stand_under_their_headings(six_class: Any) -> None:
     table, rows = six_class.page.tables["alarms"], six_class.facts["alarms"]
-    by_rate = {}
+    assert {row["name"] for row in rows} == {"Seizure", "LPD", "GPD", "LRDA", "GRDA"}  # no alarm for Other
+    by_class: dict[str, list[float]] = {}
     for row in rows:
-        shown(table.at(row["name"], f"{row['allowed_per_h']:g} per hour"), row["sensitivity"], 2)
-        by_rate.setdefault(row["name"], []).append(row["sensitivity"]["value"])
-    assert any(len(set(values)) > 1 for values in by_rate.values())  # else reversed columns would not show
+        rate = f"{row['allowed']:.0%} of windows"  # the file has no onsets: no rate per hour
+        shown(table.at(row["name"], f"Sensitivity at {rate}"), row["sensitivity"], 2)
+        shown(table.at(row["name"], f"False alarms at {rate}"), row["false_rate"], 3)
+        by_class.setdefault(row["name"], []).append(row["sensitivity"]["value"])
+    assert any(len(set(values)) > 1 for values in by_class.values())  # else reversed columns would not show
+    assert "per hour" not in six_class.page.text["alarms"].replace("stated per hour", "")
 
 
 def test_conformal_rows(six_class: Any) -> None:

@@ -11,6 +11,7 @@ from signals.conditioning.filters import bandpass
 from signals.description.artifacts import KINDS
 from signals.modality import EEG_1020
 from signals.recording.recording import Annotation, Recording, Segment, UnreadableError
+from signals.shards.records import encode_window
 from signals.window import INTERPOLATED
 from signals.windows.blocks import Block, blocks, plan_windows
 from signals.windows.labels import Label
@@ -178,6 +179,37 @@ def test_a_window_without_signal_is_rejected_and_counted():
     assert [w.start_s for w in prepared.windows] == [0.0, 20.0]
     assert [(r.start_s, r.reason) for r in prepared.rejected] == [(10.0, "mostly_missing")]
     assert all(np.isfinite(w.data).all() for w in prepared.windows)
+
+
+def test_blocks_equal_the_whole_beside_a_loss():
+    # 10 s lost right behind a block's last window, on an electrode that comes back 2,000 µV higher.
+    x = eeg(300, 250.0)
+    x[5, 250 * 131 :] += 2000.0
+    x[5, 250 * 121 : 250 * 131] = np.nan
+    recording = recording_of(x, 250.0)
+    short, long = (
+        list(prepare_recording(recording, plan_of(recording, replace(PRETRAIN, block_s=s, repair_bad_channels=False))))
+        for s in (120.0, 600.0)
+    )
+    assert [w.key for w in short] == [w.key for w in long]
+    for a, b in zip(short, long, strict=True):
+        assert np.abs(a.data - b.data).max() < 1e-5 * np.nanmax(np.abs(x))  # it was 2.9 µV in the window at 110 s
+        assert np.array_equal(a.artifact_mask, b.artifact_mask)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 3e38])
+def test_what_is_no_measurement_counts_as_missing(value):
+    x = eeg(30, 256.0).astype(np.float32)
+    x[3, 256 * 15 + 7] = value
+    recording = recording_of(x, 256.0)
+    windows = list(prepare_recording(recording, plan_of(recording)))
+    assert [w.start_s for w in windows] == [0.0, 10.0, 20.0]
+    for window in windows:
+        encode_window(window)  # refuses samples that are not finite
+        assert np.abs(window.data).max() < 1000
+        assert np.isfinite(window.features).all()
+    gap = (windows[1].artifact_mask >> KINDS.index("gap")) & 1
+    assert np.argwhere(gap).tolist() == [[3, 5]]
 
 
 def test_a_flat_recording_is_rejected():

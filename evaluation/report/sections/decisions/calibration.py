@@ -9,6 +9,7 @@ from evaluation.report.drawing.blocks import Block, Text
 from evaluation.report.drawing.figures import reliability_plot
 from evaluation.report.drawing.wording import Facts, interval
 from evaluation.report.sections.section import Section
+from signals.pages.svg import number
 
 
 def facts(context: Context) -> Mapping[str, Any]:
@@ -22,16 +23,11 @@ def render(facts: Facts) -> Sequence[Block]:
     return [
         reliability_plot(facts["reliability"], name="reliability"),
         Text(
-            f"Expected calibration error {interval(known['ece'], 3)}, 15 bins; Brier score {interval(known['brier'], 3)}. "
+            f"Expected calibration error {interval(known['ece'], 3)}, debiased (counted: {number(known['ece_plugin']['value'], 3)}), 15 bins; Brier score {interval(known['brier'], 3)}. "
             "Bars are Wilson intervals over windows, too narrow where one patient gave many.",
             "note",
         ),
     ]
 
 
-def caveats(facts: Facts) -> Sequence[str]:
-    """Return what is wrong with the interval of the ECE."""
-    return ("ECE grows when data are drawn with replacement, so its interval may lie above its value.",)
-
-
-SECTION = Section(name="calibration", title="Calibration", facts=facts, render=render, caveats=caveats)
+SECTION = Section(name="calibration", title="Calibration", facts=facts, render=render)

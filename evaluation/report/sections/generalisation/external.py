@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.audit.audit import unknown_subjects
+from evaluation.audit.exposure import overlap
 from evaluation.measures.bootstrap import draws, estimates
 from evaluation.measures.tallies import tally
 from evaluation.report.context import Context, cohort, main_model, ordered, with_chance
@@ -24,6 +25,8 @@ def facts(context: Context) -> Mapping[str, Any]:
     if external is None:
         return {"external": None}
     scored = with_chance(external)
+    rows = external.of(external.models[0])
+    shared = overlap(rows, external.origin, context.rows, context.scored.origin)
     model = main_model(scored)
     tallied = {}
     for name in ordered(scored, model):
@@ -35,6 +38,7 @@ def facts(context: Context) -> Mapping[str, Any]:
     return {
         "external": {
             "main_model": model,
+            "overlap": shared,
             "data": cohort(scored.of(model), scored.classes),
             "n_unknown": int(unknown_subjects(scored, scored.of(model)).sum()),
             "n_clusters": tallied[model].n_subjects,
@@ -65,13 +69,25 @@ def render(facts: Facts) -> Sequence[Block]:
         )
     return [
         Text(
-            f"The model as it is, applied to {data['n_windows']:,} windows that took no part in training or choice: "
+            f"The model as it is, applied to {data['n_windows']:,} windows {_independence(external['overlap'])}: "
             f"balanced accuracy **{interval(known[external['main_model']]['metrics']['balanced_accuracy'])}**, "
             f"where guessing gives {1 / len(facts['task']['classes']):.2f}.{unknown}"
         ),
         Table(name="external", columns=("Model", *headings(_METRICS)), rows=rows),
         *matrix_blocks(external["confusion"], name="external-confusion-matrix"),
     ]
+
+
+def _independence(shared: Mapping[str, Any]) -> str:
+    """Return what the windows of the second data set have to do with training, in words."""
+    if shared["n_shared_windows"]:
+        return (
+            f"of which **{shared['n_shared_windows']:,} took part** in training, model choice or pretraining "
+            f"({shared['n_subjects']} subjects, {shared['n_recordings']} recordings), so this is no external validation"
+        )
+    if shared["complete"]:
+        return "that took no part in training, model choice or pretraining, by subject, recording and samples"
+    return "of which none is in the predictions above; the file does not list who its model was trained on, so an overlap cannot be excluded"
 
 
 SECTION = Section(name="external", title="External validation", facts=facts, render=render)

@@ -46,8 +46,8 @@ def render(facts: Facts) -> Sequence[Block]:
                 words(d["model"]),
                 words(NAMES[d["metric"]]),
                 estimate(d),
-                words(p_text(d["p_value"])),
-                words(p_text(d["p_holm"])),
+                words(p_text(d["p_value"], at_floor=d["at_floor"])),
+                words(p_text(d["p_holm"], at_floor=d["at_floor"])),
             )
         )
         for d in transfer["differences"]
