@@ -97,13 +97,13 @@ def from_tfdata(paths: list[Path], order: np.ndarray) -> Iterator[np.ndarray]:
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    wanted = {
+    features = {
         "signal": tf.io.FixedLenFeature([], tf.string),
         "step": tf.io.FixedLenFeature([1], tf.float32),
     }
 
     def decode(record: "tf.Tensor") -> "tf.Tensor":
-        fields = tf.io.parse_single_example(record, wanted)
+        fields = tf.io.parse_single_example(record, features)
         low, high = tf.split(tf.reshape(tf.io.decode_raw(fields["signal"], tf.uint8), [2, -1]), 2)
         values = tf.bitcast(tf.stack([low[0], high[0]], axis=-1), tf.int16)
         return tf.reshape(tf.cast(values, tf.float32) * fields["step"], SHAPE)

@@ -57,11 +57,12 @@ def recordings(output: Path, hours: float, n_chans: int, sfreq: int, *, seed: in
 def conditioned(path: Path) -> Iterator[np.ndarray]:
     """Read, notch, band-pass and resample the 19 channels; yields float32 µV block by block, as the pipeline does."""
     recording = open_recording(str(path))
-    found = find_electrodes(recording.ch_names, recording.sensor_types)
-    fit = harmoniser(found.derivations, EEG_1020, "source")
-    picks, sfreq = [found.picks[i] for i in fit.used], recording.sfreqs[found.picks[0]]
+    electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
+    fit = harmoniser(electrodes.derivations, EEG_1020, "source")
+    picks, sfreq = [electrodes.picks[i] for i in fit.used], recording.sfreqs[electrodes.picks[0]]
     chain = Conditioner(
-        harmoniser=fit, native_sfreq=sfreq, sfreq=EEG_1020.sfreq, mains_hz=MAINS_HZ, offsets=(0.0,) * len(found.picks),
+        harmoniser=fit, native_sfreq=sfreq, sfreq=EEG_1020.sfreq, mains_hz=MAINS_HZ,
+        offsets=(0.0,) * len(electrodes.picks),
         band=effective_band(0.5, PRETRAIN.h_freq, native_sfreq=sfreq, sfreq=EEG_1020.sfreq),
     )  # fmt: skip
     n_out, n_block = chain.n_times(recording.n_times(picks[0])), int(BLOCK_S * EEG_1020.sfreq)

@@ -144,8 +144,8 @@ def _left_out(x: np.ndarray, names: list[str], sources: list[str]) -> np.ndarray
     """Return (relative error, correlation) of each of the modality's electrodes, shape (n_chans, 2)."""
     rows = []
     for target in EEG_1020.ch_names:
-        kept = [name for name in sources if name != target]
-        weights = spline_matrix(electrode_positions(kept), electrode_positions([target]))
-        guess, truth = (weights @ x[[names.index(name) for name in kept]])[0], x[names.index(target)]
+        others = [name for name in sources if name != target]
+        weights = spline_matrix(electrode_positions(others), electrode_positions([target]))
+        guess, truth = (weights @ x[[names.index(name) for name in others]])[0], x[names.index(target)]
         rows.append((np.std(truth - guess) / np.std(truth), np.corrcoef(truth, guess)[0, 1]))
     return np.array(rows)

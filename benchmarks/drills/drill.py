@@ -103,10 +103,10 @@ def kill(drill: Drill) -> None:
         process.kill()
         process.wait()
         kills, in_save = kills + 1, in_save + wants_save
-    done = _step(folder)
+    step = _step(folder)
     code, _ = drill.run(folder)
     print(
-        f"  {kills} kills, {in_save} of them during a save; at step {done} of {STEPS} after the last one; exit {code}"
+        f"  {kills} kills, {in_save} of them during a save; at step {step} of {STEPS} after the last one; exit {code}"
     )
     figure("drill_kills", kills, "kills")
     figure("drill_bit_equal", float(code == 0 and drill.equal(folder)), "share")
@@ -147,15 +147,15 @@ def disk(drill: Drill) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
 
     code, _ = drill.run(folder, limit=small)
-    kept = checkpoints(folder / "checkpoints") == whole
-    told = [line for line in (folder / "terminal.log").read_text().splitlines() if "cannot save" in line]
-    print(f"  full disk: exit {code}, earlier checkpoints kept: {kept}, told: {told[-1] if told else 'nothing'}")
+    intact = checkpoints(folder / "checkpoints") == whole
+    lines = [line for line in (folder / "terminal.log").read_text().splitlines() if "cannot save" in line]
+    print(f"  full disk: exit {code}, earlier checkpoints kept: {intact}, logged: {lines[-1] if lines else 'nothing'}")
     raw = whole[-1].read_bytes()
     whole[-1].write_bytes(raw[: len(raw) // 2])
     again, _ = drill.run(folder)
-    told_damage = "falling back" in (folder / "terminal.log").read_text()
-    survived = code == SAVE_FAILED_EXIT and kept and bool(told) and again == 0 and told_damage and drill.equal(folder)
-    print(f"  newest checkpoint cut short: told and fell back: {told_damage}, equal in the end: {drill.equal(folder)}")
+    noticed = "falling back" in (folder / "terminal.log").read_text()
+    survived = code == SAVE_FAILED_EXIT and intact and bool(lines) and again == 0 and noticed and drill.equal(folder)
+    print(f"  newest checkpoint cut short: noticed: {noticed}, equal in the end: {drill.equal(folder)}")
     figure("disk_survived", float(survived), "share")
 
 

@@ -144,11 +144,11 @@ def _n_signals(data: bytearray) -> int:
 
 
 def _fields(data: bytearray) -> list[tuple[int, int]]:
-    n_signals, start, found = _n_signals(data), 256, list(_FIXED)
+    n_signals, start, fields = _n_signals(data), 256, list(_FIXED)
     for width in _WIDTHS:
-        found += [(start + width * i, width) for i in range(n_signals)]
+        fields += [(start + width * i, width) for i in range(n_signals)]
         start += width * n_signals
-    return found
+    return fields
 
 
 def verdict(path: Path) -> str:
@@ -192,8 +192,9 @@ class _Child:
             "--seed",
             str(seed),
         ]
-        found = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}  # benchmarks/ is not installed
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=found)
+        # benchmarks/ is not installed
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         if self._answer(START_S) is None:
             raise RuntimeError("a child process of the fuzz did not start")
 
@@ -229,13 +230,13 @@ def fuzz(bases: Sequence[Path], numbers: Sequence[int], *, seed: int) -> Iterato
     try:
         for number in numbers:
             began = time.perf_counter()
-            said = child.judge(number)
+            outcome = child.judge(number)
             seconds = time.perf_counter() - began
-            if said is None:
+            if outcome is None:
                 code = child.end()
-                said = "LOST hang" if code is None and seconds >= LIMIT_S else f"LOST crash with status {code}"
+                outcome = "LOST hang" if code is None and seconds >= LIMIT_S else f"LOST crash with status {code}"
                 child = _Child(bases, seed)
-            yield Outcome(number, bases[number % len(bases)].name, said, seconds)
+            yield Outcome(number, bases[number % len(bases)].name, outcome, seconds)
     finally:
         child.end()
 
@@ -278,8 +279,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         began = time.perf_counter()
         with ThreadPoolExecutor(args.jobs) as pool:
             parts = [range(job, args.n, args.jobs) for job in range(args.jobs)]
-            done = pool.map(lambda part: list(fuzz(bases, part, seed=args.seed)), parts)
-            outcomes = [outcome for part in done for outcome in part]
+            parts_done = pool.map(lambda part: list(fuzz(bases, part, seed=args.seed)), parts)
+            outcomes = [outcome for part in parts_done for outcome in part]
         _report(outcomes, bases, args, time.perf_counter() - began)
     return int(any(outcome.verdict.startswith("LOST") for outcome in outcomes))
 
@@ -287,8 +288,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _awkward() -> list[Path]:
     """Return the smaller odd files of CEREBEAM_REAL_DATA, if there are any."""
     folder = Path(os.environ.get("CEREBEAM_REAL_DATA", "/nonexistent")) / "awkward"
-    found = [path for suffix in ("edf", "bdf") for path in folder.glob(f"*/*.{suffix}")]
-    return sorted(path for path in found if 1000 < path.stat().st_size < 600_000)
+    paths = [path for suffix in ("edf", "bdf") for path in folder.glob(f"*/*.{suffix}")]
+    return sorted(path for path in paths if 1000 < path.stat().st_size < 600_000)
 
 
 def _report(outcomes: Sequence[Outcome], bases: Sequence[Path], args: argparse.Namespace, seconds: float) -> None:

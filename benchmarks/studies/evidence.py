@@ -21,7 +21,7 @@ SUBJECTS = (500, 2_500, 10_000)
 
 
 def planted(repeats: int) -> None:
-    """Every planted fault, and the clean control, on fresh corpora: one seed a repeat."""
+    """Every planted fault, and the clean control, on fresh corpora: one seed per repeat."""
     from studies.planted.corpus import make_corpus
     from studies.planted.faults import FAULTS, findings_of, is_told
 
@@ -30,11 +30,11 @@ def planted(repeats: int) -> None:
         corpus = make_corpus(seed=seed)
         for fault in FAULTS:
             findings = findings_of(fault, corpus, seed=seed)[1]
-            told = is_told(fault, findings)
-            flagged += told and bool(fault.code)
-            wrong += not told and not fault.code
+            right = is_told(fault, findings)
+            flagged += right and bool(fault.code)
+            wrong += not right and not fault.code
             codes = ", ".join(sorted({finding.code for finding in findings})) or "nothing"
-            print(f"  seed {seed}  {'ok' if told else 'MISSED':<7}{fault.name:<24}{codes}")
+            print(f"  seed {seed}  {'ok' if right else 'MISSED':<7}{fault.name:<24}{codes}")
     figure("planted_faults", repeats * (len(FAULTS) - 1), "faults")
     figure("planted_faults_flagged", flagged, "faults")
     figure("planted_clean_flagged", wrong, "files")
@@ -44,14 +44,14 @@ def gap(repeats: int) -> None:
     """Rank correlation of planted and measured gaps, the median over seeds."""
     from studies.planted.gap import recover
 
-    found = [recover(seed=seed) for seed in range(repeats)]
-    for one in found:
+    recovered = [recover(seed=seed) for seed in range(repeats)]
+    for one in recovered:
         for name, rho in one.rho.items():
             measured = " ".join(f"{value:7.3f}" for value in getattr(one, name))
             sizes = " ".join(f"{size:7g}" for size in one.planted)
             print(f"  {name:<11}planted  {sizes}\n  {'':<11}measured {measured}  rho {rho:.2f}")
     for name, words in (("mmd2", ""), ("a_distance", "_a_distance"), ("coral", "_coral")):
-        figure(f"domain_gap_recovered{words}", statistics.median(one.rho[name] for one in found), "spearman_rho")
+        figure(f"domain_gap_recovered{words}", statistics.median(one.rho[name] for one in recovered), "spearman_rho")
 
 
 def intervals(repeats: int) -> None:

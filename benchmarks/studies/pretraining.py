@@ -45,8 +45,8 @@ def pretrain(shards: list[Path], output: Path, *, recipe: str, processes: int, m
     start = ["-m", "training.pretrain"]
     if processes > 1:
         start = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone", *start]
-    told = [*start, "--recipe", recipe, "--shards", *shards, *excluded, "--output", output, *more]
-    return run(sys.executable, *told)[0]
+    command = [*start, "--recipe", recipe, "--shards", *shards, *excluded, "--output", output, *more]
+    return run(sys.executable, *command)[0]
 
 
 def long_gaps(scores: list[SpanScore]) -> dict[str, SpanScore]:
