@@ -24,7 +24,8 @@ from signals.modality import EEG_1020
 from signals.montage.labels import find_electrodes
 from signals.readers.registry import open_recording
 from signals.window import MEASURED, Window
-from signals.windows.plan import RecordingPlan, look_at, plan_recording
+from signals.windows.look import look_at
+from signals.windows.plan import RecordingPlan, plan_recording
 from signals.windows.prepare import prepare_recording
 from signals.windows.profiles import PRETRAIN, Profile
 from synthetic.recordings.planted import SIZES, Planted, clean_recording, in_memory, plant

@@ -10,7 +10,7 @@ from pipelines.report.traces import COLOURS, row_distance, traces
 from pipelines.runs.accounting import Counts, SiteCounts
 from signals.description.artifacts import KINDS
 from signals.pages.page import document, flatten, key_values, table
-from signals.windows.plan import PLAUSIBLE_UV
+from signals.windows.look import PLAUSIBLE_UV
 
 CSS = """
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:10px 24px;margin:22px 0 6px;border-top:1px solid var(--rule);border-bottom:1px solid var(--rule);padding:14px 0}

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import fft
 
+from signals.conditioning.gaps import bridge
 from signals.spectrograms import stft_power
 
 TRANSITION_HZ = 0.5
@@ -151,14 +152,22 @@ def _filter_reflected(x: np.ndarray, taps: np.ndarray) -> np.ndarray:
     return filter_zero_phase(reflect(x, reach, reach), taps)[..., reach : reach + x.shape[-1]]
 
 
-def detect_mains(x: np.ndarray, sfreq: float, *, candidates: tuple[float, ...] = (50.0, 60.0)) -> float | None:
+def detect_mains(
+    stretches: Sequence[np.ndarray], sfreq: float, *, candidates: tuple[float, ...] = (50.0, 60.0)
+) -> float | None:
     """Return the mains frequency whose line stands out most from its neighbourhood, or None if none does by 6 dB.
 
-    x has shape (n_chans, n_times) and any unit; candidates at or above the Nyquist frequency are not looked for.
+    `stretches` are parts of a recording, each (n_chans, n_times), NaN where missing, in any unit; what counts is the
+    median over channels, then over stretches. Candidates at or above the Nyquist frequency are not looked for.
     """
-    window_s = min(x.shape[-1] / sfreq, 4.0)
-    freqs, _, power = stft_power(x, sfreq, window_s=window_s, step_s=window_s / 2)
-    level = np.log10(np.median(power.mean(axis=-1), axis=0) + np.finfo(np.float64).tiny)
+    window_s = min(4.0, *(x.shape[-1] / sfreq for x in stretches))
+    levels = []
+    for x in stretches:
+        missing = np.isnan(x)
+        x = bridge(x, missing) if missing.any() else x
+        freqs, _, power = stft_power(x, sfreq, window_s=window_s, step_s=window_s / 2)
+        levels.append(np.log10(np.median(power.mean(axis=-1), axis=0) + np.finfo(np.float64).tiny))
+    level = np.median(levels, axis=0)
     best, best_db = None, 6.0
     for mains_hz in candidates:
         if mains_hz + 5 >= sfreq / 2:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from signals.conditioning.filters import GUARD, bandpass
+from signals.conditioning.gaps import bridge
 from signals.description.robust import robust_z
 from signals.montage.splines import spline_matrix
 from signals.spectrograms import welch
@@ -77,7 +78,7 @@ def bad_channels(
     The result depends on nothing but the arguments.
     """
     n_chans = len(positions)
-    parts = [np.nan_to_num(x) for x in stretches if x.shape[1] >= 4 * sfreq]
+    parts = [bridge(x, np.isnan(x)) for x in stretches if x.shape[1] >= 4 * sfreq]
     if n_chans < 6 or not parts:
         return {}
     flat = flat_electrodes(parts, sfreq, criteria=criteria)

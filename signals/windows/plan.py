@@ -5,13 +5,13 @@ profile is refused here, with a reason code.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from signals.conditioning.conditioning import Conditioner
-from signals.conditioning.filters import GUARD, bandpass, detect_mains, effective_band, resampling_ratio
+from signals.conditioning.filters import GUARD, detect_mains, effective_band, resampling_ratio
 from signals.description.bad_channels import bad_channels, flat_electrodes
 from signals.electrodes import electrode_positions
 from signals.montage.labels import Derivation, find_electrodes, recorded_references, reference_groups
@@ -22,23 +22,16 @@ from signals.recording.recording import Recording, RecordingHeader, UnreadableEr
 from signals.threads import one_thread
 from signals.window import MEASURED
 from signals.windows.ica import FIT_BAND, Removal, find_removal
+from signals.windows.look import channel_offsets, look_at, look_over, plausible_amplitude, spread
 from signals.windows.native import read_native
 from signals.windows.profiles import Profile
 from signals.windows.sensors import SensorPlan, choose_channels, sensor_band
 
-PLAUSIBLE_UV = (0.2, 1000.0)
-"""Robust standard deviation of scalp EEG within 1-35 Hz, µV, median over channels: outside of it the unit is wrong.
-
-EEG of 1 to 200 µV that is off by 1000 either way falls outside.
-"""
-_TYPICAL_UV = 15.0
 USABLE_HZ = (30.0, 100_000.0)
 """Sampling rates of EEG: below, not even the alpha rhythm is in the signal; above, the header is wrong."""
 _LARGEST_RATIO = 100_000
 """Of the whole numbers of a change of rate: the filter between two rates is as long as they are large."""
-_LOOK_S = 60.0
 _EXCERPT = (6, 20.0)  # pieces and their seconds: what components are fitted on, all of it if a recording is shorter
-_STRETCH_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +125,9 @@ def plan_recording(
     electrodes = _with_live_reference(recording, electrodes, profile)
     picks, derivations, bad, noted = _without_bad(recording, electrodes, profile)
     notes = (*recording.notes, *electrodes.notes, *noted)
-    look = _look(recording, picks)
+    look = look_over(recording, picks)
     mains_hz = mains_hz if mains_hz is not None else recording.mains_hz
-    amplitude_uv = _check_plausible(look, native_sfreq)
+    amplitude_uv = plausible_amplitude(look, native_sfreq)
     sensors, unusable = _sensors(recording, profile)
     plan = RecordingPlan(
         uri=recording.uri,
@@ -148,7 +141,7 @@ def plan_recording(
         native_sfreq=native_sfreq,
         band=effective_band(profile.l_freq, profile.h_freq, native_sfreq=native_sfreq, sfreq=profile.signal.sfreq),
         mains_hz=mains_hz if mains_hz is not None else detect_mains(look, native_sfreq),
-        offsets=tuple(float(offset) for offset in np.median(look, axis=1)),
+        offsets=channel_offsets(look),
         notes=(*notes, *unusable),
         source_reference=recording.reference or "/".join(sorted(recorded_references(electrodes.derivations))),
         amplitude_uv=amplitude_uv,
@@ -170,7 +163,7 @@ def _sensors(recording: Recording, profile: Profile) -> tuple[tuple[SensorPlan, 
         plans.append(
             SensorPlan(
                 row=row, pick=pick, sensor_type=signal.sensor_types[row], native_sfreq=rate, band=band,
-                offset=float(np.median(_look(recording, (pick,)))),
+                offset=channel_offsets(look_over(recording, (pick,)))[0],
             )
         )  # fmt: skip
     return tuple(plans), tuple(notes)
@@ -300,51 +293,12 @@ def _excerpt(recording: Recording, plan: RecordingPlan) -> np.ndarray:
     if sum(lengths) <= n_pieces * n_piece:
         ranges = [(segment, 0, length) for segment, length in enumerate(lengths) if length > 0]
     else:
-        ranges = [_piece(lengths, (i + 0.5) / n_pieces, n_piece) for i in range(n_pieces)]
+        ranges = spread(lengths, n_pieces, n_piece)
     pieces = []
     for segment, start, stop in ranges:
         native = read_native(recording, plan.used_picks, conditioner, segment=segment, start=start, stop=stop)
         pieces.append(conditioner.condition(native, start, stop).x)
     return np.concatenate(pieces, axis=1)
-
-
-def _piece(lengths: Sequence[int], share: float, n_piece: int) -> tuple[int, int, int]:
-    """Return (segment, start, stop) of the piece around a share of the whole, cut to its segment."""
-    ends = np.cumsum(lengths)
-    middle = int(share * ends[-1])
-    segment = int(np.searchsorted(ends, middle, side="right"))
-    length = lengths[segment]
-    centred = middle - int(ends[segment] - length) - n_piece // 2
-    start = min(max(centred, 0), max(length - n_piece, 0))
-    return segment, start, min(start + n_piece, length)
-
-
-def _look(recording: Recording, picks: Sequence[int]) -> np.ndarray:
-    """Return up to a minute from the middle of the longest segment, shape (n_picks, n_times)."""
-    lengths = [recording.n_times(picks[0], segment) for segment in range(len(recording.segments))]
-    segment = int(np.argmax(lengths))
-    n_look = min(lengths[segment], int(_LOOK_S * recording.sfreqs[picks[0]]))
-    start = (lengths[segment] - n_look) // 2
-    return np.nan_to_num(recording.read(picks, segment=segment, start=start, stop=start + n_look))
-
-
-def look_at(recording: Recording, picks: Sequence[int]) -> list[np.ndarray]:
-    """Return up to four stretches of `_STRETCH_S` spread over a recording, each (n_picks, n_times), NaN where missing.
-
-    They lie around 1/8, 3/8, 5/8 and 7/8 of its time, within gap-free segments.
-    """
-    sfreq = recording.sfreqs[picks[0]]
-    lengths = np.array([recording.n_times(picks[0], segment) for segment in range(len(recording.segments))])
-    n_stretch = int(min(_STRETCH_S * sfreq, max(lengths.sum() // 4, 1)))
-    ends, stretches = np.cumsum(lengths), []
-    for eighth in (1, 3, 5, 7):
-        at = int(lengths.sum() * eighth // 8)
-        segment = int(np.searchsorted(ends, at, side="right"))
-        centre = at - int(ends[segment] - lengths[segment])
-        n_look = min(n_stretch, int(lengths[segment]))
-        start = min(max(centre - n_look // 2, 0), int(lengths[segment]) - n_look)
-        stretches.append(recording.read(picks, segment=segment, start=start, stop=start + n_look))
-    return stretches
 
 
 def too_short(longest_s: float, profile: Profile) -> UnreadableError:
@@ -361,15 +315,3 @@ def _check_rate(native_sfreq: float, profile: Profile) -> None:
             "unusable_rate",
             f"{native_sfreq:.9g} Hz to {profile.signal.sfreq:g} Hz is no ratio of whole numbers below {_LARGEST_RATIO}",
         )
-
-
-def _check_plausible(look: np.ndarray, sfreq: float) -> float:
-    # Within 1-35 Hz: neither offset, drift nor mains hum of millivolts says anything about the unit.
-    low, high = PLAUSIBLE_UV
-    band = bandpass(look, sfreq, l_freq=1.0, h_freq=min(35.0, GUARD * sfreq)) if look.shape[1] > 4 * sfreq else look
-    size = float(np.median(1.4826 * np.median(np.abs(band), axis=1)))
-    if size > high or 0 < size < low:
-        factor = min((1e-6, 1e-3, 1e3, 1e6), key=lambda factor: abs(np.log10(size * factor / _TYPICAL_UV)))
-        off = f"{1 / factor:.0f} times too large" if factor < 1 else f"{factor:.0f} times too small"
-        raise UnreadableError("implausible_amplitude", f"{size:.3g} µV within 1-35 Hz: looks {off}, check the unit")
-    return size

@@ -12,7 +12,7 @@ from signals.description.artifacts import KINDS
 from signals.modality import EEG_1020
 from signals.recording.recording import Annotation, Recording, Segment, UnreadableError
 from signals.shards.records import encode_window
-from signals.window import INTERPOLATED
+from signals.window import ABSENT, INTERPOLATED
 from signals.windows.blocks import Block, blocks, plan_windows
 from signals.windows.labels import Label
 from signals.windows.plan import plan_recording
@@ -210,6 +210,49 @@ def test_what_is_no_measurement_counts_as_missing(value):
         assert np.isfinite(window.features).all()
     gap = (windows[1].artifact_mask >> KINDS.index("gap")) & 1
     assert np.argwhere(gap).tolist() == [[3, 5]]
+
+
+@pytest.mark.parametrize(("lost_s", "is_kept"), [(4.9, True), (5.1, False)])
+def test_half_of_a_window_may_be_missing(lost_s, is_kept):
+    x = eeg(30, 128.0)
+    x[:, 128 * 10 : 128 * 10 + round(128 * lost_s)] = np.nan
+    recording = recording_of(x, 128.0)
+    assert (10.0 in [w.start_s for w in prepare_recording(recording, plan_of(recording))]) == is_kept
+
+
+def test_only_measured_channels_count_as_missing():
+    # 9 of 19 electrodes lost throughout: 47% of what was measured.
+    x = eeg(30, 128.0)
+    x[:9] = np.nan
+    recording = recording_of(x, 128.0)
+    plan = plan_of(recording, replace(PRETRAIN, repair_bad_channels=False))
+    assert len(list(prepare_recording(recording, plan))) == 3
+
+
+def test_an_absent_channel_is_zero_everywhere():
+    # Four electrodes are too few to interpolate from; a flat row would have powers of -6 and the flag "flat".
+    recording = recording_of(eeg(12, 128.0, 4), 128.0, ch_names=["Fp1", "Fp2", "T3", "T4"])
+    (window,) = prepare_recording(recording, plan_of(recording, replace(PRETRAIN, min_measured=4)))
+    absent = window.ch_state == ABSENT
+    assert absent.sum() == 15
+    for name in ("data", "artifact_mask", "quality", "features"):
+        assert not getattr(window, name)[absent].any(), name
+
+
+@pytest.mark.parametrize(("n_fast", "sfreq", "n_picks"), [(12, 256.0, 12), (7, 128.0, 12)])
+def test_of_mixed_rates_the_commonest_is_taken(n_fast, sfreq, n_picks):
+    fast, slow = eeg(12, 256.0), eeg(12, 128.0, seed=1)
+    recording = Recording(
+        uri="memory", reader="memory", ch_names=NAMES, sensor_types=("eeg",) * 19,
+        sfreqs=tuple(256.0 if i < n_fast else 128.0 for i in range(19)), segments=(Segment(0.0, 12.0),),
+        read_samples=lambda picks, _, a, b: np.stack(
+            [(fast if pick < n_fast else slow)[pick, a:b] for pick in picks]
+        ).astype(np.float32),
+    )  # fmt: skip
+    plan = plan_of(recording)
+    assert (plan.native_sfreq, len(plan.picks)) == (sfreq, n_picks)
+    assert "mixed_rates" in plan.notes
+    assert len(list(prepare_recording(recording, plan))) == 1
 
 
 def test_a_flat_recording_is_rejected():
