@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from evaluation.audit.confounds import confound_findings
 from evaluation.audit.duplicates import duplicate_findings
 from evaluation.audit.exposure import exposure_findings
-from evaluation.audit.findings import SEVERITIES, Finding
+from evaluation.audit.findings import SEVERITIES, Finding, some
 from evaluation.audit.leaks import fold_findings
 from evaluation.measures.bootstrap import draws
 from evaluation.measures.intervals import SHARE, t_interval
@@ -32,6 +33,7 @@ def audit(predictions: Predictions, *, model: str, n_boot: int = 1000, seed: int
         *duplicate_findings(frame),
         *exposure_findings(frame, predictions.origin),
         *data_findings(predictions, frame),
+        *confound_findings(frame, seed=seed),
         *model_findings(frame, tallies, n_boot=n_boot, seed=seed),
         *control_findings(predictions, n_boot=n_boot, seed=seed),
     ]
@@ -77,11 +79,9 @@ def unknown_subjects(predictions: Predictions, frame: pd.DataFrame) -> np.ndarra
 
 def model_findings(frame: pd.DataFrame, tallies: Tallies, *, n_boot: int, seed: int) -> list[Finding]:
     """Return signs that the scores are not what they seem: constant, chance, a site shortcut, a single patient."""
-    prob = probabilities(frame, tallies.classes)
     model = str(frame["model"].iloc[0])
-    if len(frame) > 1 and all(
-        np.ptp(prob[rows], axis=0).max() < 1e-9 for rows in frame.groupby("fold").indices.values()
-    ):
+    collapsed = collapsed_folds(frame, tallies.classes)
+    if len(frame) > 1 and len(collapsed) == frame["fold"].nunique():
         severity = "info" if model in BASELINES else "error"
         return [Finding(severity, "constant_model", f"{model} gives every window of a fold the same probabilities.")]
     area = evaluate(tallies, np.ones((1, tallies.n_subjects)))["auroc_macro"][0]
@@ -89,6 +89,9 @@ def model_findings(frame: pd.DataFrame, tallies: Tallies, *, n_boot: int, seed: 
     if not drawn or not np.isfinite(area):
         return []
     findings = []
+    if collapsed:
+        message = f"{model} gives every window of {some(collapsed)} the same probabilities: its training failed there."
+        findings.append(Finding("error", "collapsed_fold", message))
     low, high, _ = t_interval(float(area), drawn["auroc_macro"], n_units=tallies.n_subjects, scale=SHARE)
     if low <= 0.5:
         message = (
@@ -97,6 +100,18 @@ def model_findings(frame: pd.DataFrame, tallies: Tallies, *, n_boot: int, seed: 
         )
         findings.append(Finding("warning", "no_better_than_chance", message))
     return findings + _site_shortcut(frame, tallies, float(area)) + _carried_by_one(tallies)
+
+
+def collapsed_folds(frame: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
+    """Return the folds whose probabilities hardly change: less than a hundredth of what they do in the median fold."""
+    prob = probabilities(frame, classes)
+    spread = {
+        str(name): float(prob[rows].std(axis=0).max())
+        for name, rows in frame.groupby("fold").indices.items()
+        if len(rows) > 1
+    }
+    limit = max(1e-9, 0.01 * float(np.median(list(spread.values())))) if spread else 0.0
+    return [name for name, value in spread.items() if value < limit]
 
 
 def control_findings(predictions: Predictions, *, n_boot: int, seed: int) -> list[Finding]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from evaluation.audit.duplicates import copies_of
 from evaluation.audit.findings import Finding, some
 from evaluation.schemas.origin import RANDOM, Origin
 
@@ -96,7 +97,7 @@ class Overlap:
     n_windows: int
     """Windows of the second data set."""
     n_same_windows: int
-    """Windows with the key or the samples of a window of the first file."""
+    """Windows with the key, the samples or the fingerprint of a window of the first file."""
     n_subjects: int
     n_recordings: int
     n_shared_windows: int
@@ -118,6 +119,7 @@ def overlap(second: pd.DataFrame, second_origin: Origin, first: pd.DataFrame, fi
     same = second["window_key"].isin(set(first["window_key"]))
     if "content_hash" in second.columns and "content_hash" in first.columns:
         same |= second["content_hash"].isin(set(first["content_hash"]) - {""})
+    same |= copies_of(second, first)
     by_subject, by_recording = second["subject_id"].isin(subjects), second["recording_id"].isin(recordings)
     return Overlap(
         n_windows=len(second),

@@ -1,7 +1,7 @@
 """The evaluation evaluated: faults planted on purpose, each of which the audit must flag by name.
 
 `python -m studies.planted.faults --output DIR` makes synthetic recordings of three sites, prepares them as the pipeline
-does, fits small models to their features, and writes one predictions file a fault, and a clean one, for
+does, fits small models to their features, and writes one predictions file per fault, and a clean one, for
 `python -m evaluation.report`. It fails if a fault is not flagged, or if the clean file is.
 """
 
@@ -14,12 +14,24 @@ import numpy as np
 import pandas as pd
 
 from evaluation.audit.audit import audit
+from evaluation.audit.companions import Companions, companion_findings
+from evaluation.audit.confounds import SIGNAL_PROBES
 from evaluation.audit.findings import Finding
-from evaluation.schemas.predictions import Predictions, write_predictions
+from evaluation.measures.metrics import kl_rows
+from evaluation.schemas.predictions import Predictions, probabilities, targets, write_predictions
 from signals.command_line import Parser
 from studies.planted.corpus import CLASSES, Corpus, folds_by, learn, make_corpus, prediction_frame, recopied
 
-Plant = Callable[[Corpus, np.random.Generator], Predictions]
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Predictions and the files beside them."""
+
+    predictions: Predictions
+    companions: Companions
+
+
+Plant = Callable[[Corpus, np.random.Generator], Predictions | Case]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +68,7 @@ def shuffled_labels(corpus: Corpus, rng: np.random.Generator) -> Predictions:
 
 
 def learning_control(corpus: Corpus, rng: np.random.Generator) -> Predictions:
-    """The control that is said to have learnt from shuffled labels was given the true ones."""
+    """The control that should have learnt from shuffled labels was given the true ones."""
     honest = clean(corpus, rng)
     control = honest.frame.assign(model="encoder-shuffled")
     return replace(honest, frame=pd.concat([honest.frame, control], ignore_index=True))
@@ -83,7 +95,7 @@ def perfect_on_one_patient(corpus: Corpus, rng: np.random.Generator) -> Predicti
 
 
 def seen_in_pretraining(corpus: Corpus, rng: np.random.Generator) -> Predictions:
-    """The encoder had met test patients."""
+    """The encoder had seen test patients."""
     made = clean(corpus, rng)
     made.meta["pretrain_subjects"] = [*sorted(set(corpus.subjects))[:4], "somebody-else"]
     return made
@@ -116,10 +128,106 @@ def recording_in_both(corpus: Corpus, rng: np.random.Generator) -> Predictions:
 
 
 def constant_model(corpus: Corpus, rng: np.random.Generator) -> Predictions:
-    """The model always says the same."""
+    """The model always answers the same."""
     folds = folds_by(corpus, "site")
     prob = np.full((len(folds), 2), 0.5)
     return prediction_frame(corpus, folds, prob, grouping="site")
+
+
+def shifted_copy(corpus: Corpus, rng: np.random.Generator) -> Predictions:
+    """As copied_recording, cut 1 to 50 samples later."""
+    more = recopied(corpus, rng, shift=int(rng.integers(1, 51)))
+    made = learn(more, folds_by(more, "site"), more.features, more.labels)
+    # Equal samples are another fault, and have another name.
+    made.frame["content_hash"] = [f"{i:016x}" for i in range(len(made.frame))]
+    return made
+
+
+def pretrained_under_another_salt(corpus: Corpus, rng: np.random.Generator) -> Predictions:
+    """The encoder had met test patients, whose ids were made with another salt: only digests of files tell."""
+    made = clean(corpus, rng)
+    made.meta.update(
+        encoder="pretrained", salt_id="one", pretrain_salt_id="two", pretrain_subjects=["a", "b"],
+        pretrain_recordings=[*sorted(set(corpus.recordings))[:4], "somewhere-else"],
+    )  # fmt: skip
+    return made
+
+
+def another_salt_without_digests(corpus: Corpus, rng: np.random.Generator) -> Predictions:
+    """Pretraining used another salt and kept no digests: whether test patients were met cannot be known."""
+    made = clean(corpus, rng)
+    made.meta.update(encoder="pretrained", salt_id="one", pretrain_salt_id="two", pretrain_subjects=["a", "b"])
+    return made
+
+
+def transductive_encoder(corpus: Corpus, rng: np.random.Generator) -> Predictions:
+    """The encoder was pretrained on other patients of the very sites that are left out."""
+    made = clean(corpus, rng)
+    made.meta.update(
+        encoder="pretrained", salt_id="one", pretrain_salt_id="one", pretrain_subjects=["a", "b"],
+        pretrain_recordings=["c"], pretrain_sites=[str(corpus.sites[0])],
+    )  # fmt: skip
+    return made
+
+
+def person_at_two_sites(corpus: Corpus, rng: np.random.Generator) -> Predictions:
+    """A patient was seen in two hospitals; the ids hold the site, so they differ, but the person is known."""
+    made = clean(corpus, rng)
+    first, last = corpus.subjects[0], corpus.subjects[-1]
+    made.frame["person_id"] = [f"person of {name if name != last else first}" for name in made.frame["subject_id"]]
+    return made
+
+
+def collapsed_fold(corpus: Corpus, rng: np.random.Generator) -> Predictions:
+    """Training failed in one fold: it gives the same probabilities to every window but for rounding."""
+    made = clean(corpus, rng)
+    inside = (made.frame["fold"] == made.frame["fold"].iloc[0]).to_numpy()
+    prob = 0.5 + rng.normal(0, 1e-4, int(inside.sum()))
+    made.frame.loc[inside, [f"prob_{name}" for name in CLASSES]] = np.column_stack([1 - prob, prob])
+    return made
+
+
+def confounded_device(corpus: Corpus, rng: np.random.Generator) -> Predictions:
+    """Patients are ill or well for good, and the ill ones were recorded with a noisier amplifier (20 dB)."""
+    people = sorted(set(corpus.subjects))
+    ill = set(rng.permutation(people)[: len(people) // 2].tolist())
+    of_ill = np.array([name in ill for name in corpus.subjects])
+    some = corpus.take(np.flatnonzero(corpus.labels == of_ill))
+    noise = some.confounds.copy()
+    noise[:, SIGNAL_PROBES.index("noise_db")] += np.where(some.labels == 1, 20.0, 0.0) + rng.normal(0, 1.0, len(noise))
+    noisy = replace(some, confounds=noise)
+    return learn(noisy, folds_by(noisy, "site"), noisy.features, noisy.labels)
+
+
+def external_is_training(corpus: Corpus, rng: np.random.Generator) -> Case:
+    """The external data are windows of the training data under new names of windows, recordings and people."""
+    made = clean(corpus, rng)
+    rows = made.frame.iloc[rng.permutation(len(made.frame))[:20]].copy()
+    for column in ("window_key", "recording_id", "subject_id", "site_id"):
+        rows[column] = "x" + rows[column]
+    rows["content_hash"] = ""  # as after another export: only the fingerprint is left
+    fold = {"name": "test", "train_subjects": ["somebody"], "test_subjects": sorted(set(rows["subject_id"]))}
+    external = replace(made, frame=rows, meta={"folds": [fold], "pretrain_subjects": []})
+    return Case(predictions=made, companions=Companions(external=external))
+
+
+def stale_calibration(corpus: Corpus, rng: np.random.Generator) -> Case:
+    """The calibration that is shipped was fitted on an earlier run of the same split."""
+    made = clean(corpus, rng)
+    former = clean(corpus.take(rng.permutation(len(corpus.labels))[: len(corpus.labels) * 3 // 4]), rng)
+    kl = float(kl_rows(targets(former.frame, CLASSES), probabilities(former.frame, CLASSES)).mean())
+    calibration = {"classes": list(CLASSES), "before": {"kl": kl},
+                   "fitted_on": {"model": "encoder", "n_windows": len(former.frame)}}  # fmt: skip
+    return Case(predictions=made, companions=Companions(calibration=calibration))
+
+
+def stress_of_another_model(corpus: Corpus, rng: np.random.Generator) -> Case:
+    """The stress run is of a model that was trained anew."""
+    made = clean(corpus, rng)
+    folds = folds_by(corpus, "site")
+    anew = learn(corpus, folds, corpus.features[:, ::2], corpus.labels)
+    level = anew.frame.assign(stress="gain error", level=0.0, unit="%", level_name="")
+    return Case(predictions=made, companions=Companions(stress=replace(anew, frame=level)))
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -136,16 +244,28 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="one_subject_site", code="one_subject_site", plant=one_subject_site),
     Fault(name="subject_at_two_sites", code="subject_at_two_sites", plant=subject_at_two_sites),
     Fault(name="constant_model", code="constant_model", plant=constant_model),
+    Fault(name="other_salt", code="pretrained_recordings", plant=pretrained_under_another_salt),
+    Fault(name="other_salt_unknown", code="pretraining_of_another_salt", plant=another_salt_without_digests),
+    Fault(name="transductive_encoder", code="transductive_site", plant=transductive_encoder),
+    Fault(name="shifted_copy", code="near_duplicate_windows", plant=shifted_copy),
+    Fault(name="person_at_two_sites", code="person_on_two_sides", plant=person_at_two_sites),
+    Fault(name="collapsed_fold", code="collapsed_fold", plant=collapsed_fold),
+    Fault(name="confounded_device", code="confounded_labels", plant=confounded_device),
+    Fault(name="external_is_training", code="external_overlap", plant=external_is_training),
+    Fault(name="stale_calibration", code="stale_calibration", plant=stale_calibration),
+    Fault(name="other_stress_model", code="stress_of_another_model", plant=stress_of_another_model),
 )
 
 
 def findings_of(fault: Fault, corpus: Corpus, *, seed: int = 0) -> tuple[Predictions, list[Finding]]:
-    """Return the predictions with the fault planted, and what the audit says of them."""
-    predictions = fault.plant(corpus, np.random.default_rng(seed))
-    return predictions, audit(predictions, model="encoder", n_boot=500, seed=seed)
+    """Return the predictions with the fault planted, and the findings of the audit of all files."""
+    made = fault.plant(corpus, np.random.default_rng(seed))
+    case = made if isinstance(made, Case) else Case(predictions=made, companions=Companions())
+    findings = audit(case.predictions, model="encoder", n_boot=500, seed=seed)
+    return case.predictions, findings + companion_findings(case.companions, case.predictions, model="encoder")
 
 
-def is_told(fault: Fault, findings: Sequence[Finding]) -> bool:
+def is_flagged(fault: Fault, findings: Sequence[Finding]) -> bool:
     """Return whether the audit did its part: the fault is named, or the clean file has nothing worse than a note."""
     if not fault.code:
         return all(finding.severity == "info" for finding in findings)
@@ -155,18 +275,18 @@ def is_told(fault: Fault, findings: Sequence[Finding]) -> bool:
 def main(argv: Sequence[str] | None = None) -> int:
     """Plant every fault; returns 0 if each was flagged and the clean file was not, else 1."""
     parser = Parser(prog="python -m studies.planted.faults", description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="folder for one predictions file a fault")
+    parser.add_argument("--output", type=Path, required=True, help="folder for one predictions file per fault")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(argv)
     corpus, missed = make_corpus(seed=given.seed), 0
     for fault in FAULTS:
         predictions, findings = findings_of(fault, corpus, seed=given.seed)
         write_predictions(given.output / f"{fault.name}.parquet", predictions)
-        told = is_told(fault, findings)
-        missed += not told
+        flagged = is_flagged(fault, findings)
+        missed += not flagged
         codes = ", ".join(sorted({finding.code for finding in findings})) or "nothing"
         wanted = fault.code or "nothing"
-        sys.stdout.write(f"{'ok' if told else 'MISSED':<7}{fault.name:<24}wanted {wanted}; found {codes}\n")
+        sys.stdout.write(f"{'ok' if flagged else 'MISSED':<7}{fault.name:<24}wanted {wanted}; found {codes}\n")
     return 1 if missed else 0
 
 

@@ -134,6 +134,22 @@ def constant(p: Predictions) -> None:
     set_prob(p.frame, slice(None), 0.3)
 
 
+def collapsed(p: Predictions) -> None:
+    set_prob(p.frame, p.frame["fold"] == "b", 0.3)
+
+
+def same_person(p: Predictions) -> None:
+    p.frame["person_id"] = p.frame["subject_id"].replace("b0", "a0")
+
+
+def noisy_amplifier(p: Predictions) -> None:
+    """Labels go with the subject, and the noise with the label."""
+    ill = (p.frame["subject_id"].str[1].astype(int) % 2).to_numpy()
+    p.frame["label"] = np.where(ill, "Epilepsy", "Control")
+    p.frame["target_Epilepsy"], p.frame["target_Control"] = ill.astype(float), 1.0 - ill
+    p.frame["noise_db"] = 6.0 * ill + np.random.default_rng(0).normal(size=len(ill))
+
+
 def shuffled_labels(p: Predictions) -> None:
     order = np.random.default_rng(2).permutation(len(p.frame))
     p.frame["prob_Epilepsy"] = p.frame["prob_Epilepsy"].to_numpy()[order]
@@ -182,6 +198,9 @@ def perfect_on_one_patient(p: Predictions) -> None:
         (nameless, "unknown_subjects"),
         (dominant, "dominant_subject"),
         (constant, "constant_model"),
+        (collapsed, "collapsed_fold"),
+        (same_person, "person_on_two_sides"),
+        (noisy_amplifier, "confounded_labels"),
         (shuffled_labels, "no_better_than_chance"),
         (reads_the_mains_hum, "site_shortcut"),
         (perfect_on_one_patient, "single_patient"),
