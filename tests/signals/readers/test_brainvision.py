@@ -45,7 +45,7 @@ def write(folder, *, data_file="x.eeg", orientation="MULTIPLEXED", binary="INT_1
     folder.joinpath("x.vhdr").write_text(
         HEADER.format(data_file=data_file, orientation=orientation, binary=binary), encoding="utf-8"
     )
-    folder.joinpath("x.vmrk").write_text(markers)
+    folder.joinpath("x.vmrk").write_text(markers, encoding="utf-8")
     if data is not None:
         folder.joinpath("x.eeg").write_bytes(data)
     return str(folder / "x.vhdr")
@@ -84,6 +84,11 @@ def test_a_header_may_be_indented_and_hold_brackets(tmp_path):
     assert path.read_bytes().startswith(b"\xef\xbb\xbf  Brain")
     recording = open_recording(str(path))
     assert replace(recording, read_samples=plain.read_samples) == plain
+
+
+def test_a_byte_order_mark_does_not_hide_the_first_section(tmp_path):
+    path = write(tmp_path, data=bytes(600), markers="\ufeff[Marker Infos]\nMk1=Stimulus,S  2,26,1,0\n")
+    assert [annotation.description for annotation in open_recording(path).annotations] == ["S2"]
 
 
 def test_time_is_lost_only_between_two_dates(tmp_path):

@@ -110,6 +110,9 @@ def test_json_round_trip():
     for name in ("count", "mean", "m2", "sizes"):
         np.testing.assert_array_equal(getattr(again, name), getattr(moments, name))
     assert again.sizes.dtype == np.int64
+    # A program that writes 0 for 0.0 gives the same.
+    whole = Moments.from_dict({"count": [2], "mean": [0], "m2": [3], "sizes": [{"first_bin": 0, "counts": [2]}]})
+    assert (whole.mean.dtype, whole.m2.dtype, whole.count.dtype) == (np.float64, np.float64, np.int64)
     empty = Moments.of(np.zeros((2, 0)))
     np.testing.assert_array_equal(Moments.from_dict(empty.to_dict()).sizes, empty.sizes)
 
