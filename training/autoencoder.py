@@ -29,8 +29,8 @@ from training.corpus.prefetch import prefetch
 from training.corpus.shards import Shards
 from training.corpus.splits import hold_out
 from training.recipes.autoencoding import RECIPES, AutoencoderRecipe
-from training.trainer.loop import NonFiniteLossError
 from training.trainer.optim import make_optimizer, make_scheduler
+from training.trainer.train import NonFiniteLossError
 
 logger = logging.getLogger(__name__)
 _NOT_LEARNT = SPOILT | BIT["blink"] | BIT["line"]
@@ -131,12 +131,13 @@ def _batches(
         chosen,
         [shards.entries[i].shard for i in chosen],
         [n_times] * len(chosen),
+        batch=recipe.batch,
         budget_times=recipe.batch * n_times,
         seed=recipe.seed,
     )
 
     def make(step: int) -> tuple[Tensor, ...]:
-        micro = order.micro_batch(step)
+        (micro,) = order.step(step)
         rows = [
             _sample(np.random.default_rng((recipe.seed, 3, sample)), shards.window(window), model, recipe)
             for window, sample in zip(micro.windows, micro.samples, strict=True)

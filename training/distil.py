@@ -185,7 +185,8 @@ def teach(
     student = _trained(replace(data, teaching=teaching), train, command, processes)
     if student is None:
         return None
-    own = [data.subjects[row] not in voice.trained[row] for voice in voices for row in train]
+    subjects = data.subjects
+    own = [subjects[row] not in voice.trained[row] for voice in voices for row in train]
     out_of_fold = float(np.mean(np.reshape(own, (len(voices), -1)).all(axis=0)))
     student.config.provenance = {
         **student.config.provenance,

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from model.pretraining.pretraining import PretrainModel
 from signals.shards.normalise import Normaliser
 from signals.version import code_version
 from training.command import parse_command, run_main
-from training.corpus.order import check_batches
+from training.corpus.order import check_batch
 from training.corpus.pretrain_batches import make_order, pretrain_batch, step_batches
 from training.corpus.shards import Shards
 from training.corpus.splits import evenly, hold_out
@@ -30,13 +30,13 @@ from training.objectives.reconstruction import evaluate_reconstruction
 from training.objectives.validation import validate
 from training.recipes.pretraining import RECIPES, PretrainRecipe
 from training.trainer.distributed import Backend, Processes, start_processes
-from training.trainer.loop import Trainer, run_steps
 from training.trainer.optim import make_optimizer, make_scheduler
 from training.trainer.run_page import write_run_page
 from training.trainer.saving import Saver, resume
 from training.trainer.stopping import RESUME_EXIT, Stopped, StopRequest
 from training.trainer.throughput import Monitor, forward_backward_flops
 from training.trainer.tracking import TrackerName, open_trackers
+from training.trainer.train import Trainer, run_steps
 
 SUBJECTS_FILE = "pretrain_subjects.json"
 
@@ -66,7 +66,7 @@ class PretrainCommand:
 def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) -> bool:
     """Run, or go on with, a pretraining; returns False if a signal stopped it (it can be started again)."""
     recipe = command.config
-    check_batches(batch=recipe.batch, micro_batch=recipe.micro_batch, world_size=processes.world_size)
+    check_batch(batch=recipe.batch, world_size=processes.world_size)
     shards = Shards(
         command.shards, exclude_sites=command.exclude_sites, max_corrupt=recipe.max_corrupt, on_shard=stop.check
     )
@@ -81,7 +81,8 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     }
     trainer = _trainer(shards, recipe, processes, stop)
     saver = Saver(command.output / "checkpoints", processes, keep=recipe.keep, in_background=recipe.save_in_background)
-    resume(trainer, saver.folder, {name: about[name] for name in ("config", "manifest_digest", "exclude_sites")})
+    decides = {name: about[name] for name in ("config", "manifest_digest", "exclude_sites")}
+    resume(trainer, saver.folder, decides, defaults=asdict(PretrainRecipe()))
     finished = _train(command, trainer, saver, shards, normaliser, train, held_out, about)
     if finished and processes.is_main:
         with trainer.average.applied(trainer.module) if trainer.average is not None else nullcontext():
@@ -154,34 +155,18 @@ def _train(
     looked = evenly(held_out, recipe.validate_windows)
     model = trainer.module
     assert isinstance(model, PretrainModel)
-    sample = pretrain_batch(shards, order.micro_batch(0), normaliser, recipe, step=0)
+    sample = pretrain_batch(shards, order.step(0)[0], normaliser, recipe, step=0)
     monitor = Monitor(
         tracker,
         step_flops=forward_backward_flops(model, sample, processes.device) * recipe.batch / recipe.micro_batch,
         world_size=processes.world_size,
         device=processes.device,
     )
-    scores: dict[int, float] = {}
-
-    def look(t: Trainer) -> dict[str, float]:
-        with t.average.applied(model) if t.average is not None else nullcontext():
-            values = validate(
-                model,
-                shards,
-                looked,
-                normaliser,
-                processes,
-                masks=recipe.masks,
-                crop_s=recipe.crop_s,
-                filling=recipe.filling,
-                seed=recipe.seed,
-            )
-        scores[t.step] = values["valid_error"]
-        return values
+    validation = HeldOutValidation(shards, looked, normaliser, recipe)
 
     def save(t: Trainer) -> None:
         state = lambda: {**t.state(), **about, "loader": {"step": t.step, "windows_per_epoch": len(order)}}  # noqa: E731
-        saver.save(state, step=t.step, score=scores.get(t.step), wait=t.stop.asked)
+        saver.save(state, step=t.step, score=validation.scores.get(t.step), wait=t.stop.asked)
 
     try:
         finished = run_steps(
@@ -192,8 +177,7 @@ def _train(
             tracker=monitor,
             save=save,
             save_every=recipe.save_every,
-            validate=look,
-            validate_every=recipe.validate_every,
+            validation=validation,
         )
         saver.close()
     finally:
@@ -202,6 +186,43 @@ def _train(
         if processes.is_main:
             write_run_page(command.output)
     return finished
+
+
+@dataclass
+class HeldOutValidation:
+    """The error at hidden samples of held-out windows, of the averaged weights where there are any."""
+
+    shards: Shards
+    windows: Sequence[int]
+    normaliser: Normaliser
+    recipe: PretrainRecipe
+    scores: dict[int, float] = field(default_factory=dict)
+    """Error by step: what chooses the best checkpoint."""
+    is_over: bool = False
+
+    @property
+    def every(self) -> int:
+        """Steps between looks."""
+        return self.recipe.validate_every
+
+    def __call__(self, trainer: Trainer) -> dict[str, float]:
+        """Return the values of `training.objectives.validation.validate`."""
+        model = trainer.module
+        assert isinstance(model, PretrainModel)
+        with trainer.average.applied(model) if trainer.average is not None else nullcontext():
+            values = validate(
+                model,
+                self.shards,
+                self.windows,
+                self.normaliser,
+                trainer.processes,
+                masks=self.recipe.masks,
+                crop_s=self.recipe.crop_s,
+                filling=self.recipe.filling,
+                seed=self.recipe.seed,
+            )
+        self.scores[trainer.step] = values["valid_error"]
+        return values
 
 
 def _finish(

@@ -1,4 +1,4 @@
-"""The encoder with its pretraining heads, and one loss from their weighted terms."""
+"""The encoder with its pretraining heads: sums of losses and what they are divided by (`model.heads`)."""
 
 from collections.abc import Mapping
 
@@ -47,13 +47,15 @@ class PretrainModel(nn.Module):
         return self.heads["reconstruction"](self.encode(batch), batch)["reconstruction_BCT"]
 
     def forward(self, batch: Tensors) -> dict[str, Tensor]:
-        """Return "loss" and each head's own term, scalars; batch also holds the truth, "x_BCT"."""
+        """Return each head's sum of losses, scalars; batch also holds the truth, "x_BCT"."""
         batch = dict(batch)
         out = self.encode(batch)
         if "contrastive" in self.heads:
             batch["true_merged_BCND"] = self.encoder.embed(batch["x_BCT"])
         if "spectral" in self.heads:
             batch["true_spectra_BCNF"] = self.encoder.spectra(batch["x_BCT"])
-        terms = {name: head.loss(head(out, batch), batch) for name, head in self.heads.items()}
-        total = torch.stack([self.weights[name] * term.float() for name, term in terms.items()]).sum()
-        return {"loss": total, **terms}
+        return {name: head.total(head(out, batch), batch) for name, head in self.heads.items()}
+
+    def counts(self, batch: Tensors) -> dict[str, Tensor]:
+        """Return what each head's sum is to be divided by, scalars."""
+        return {name: head.count(batch) for name, head in self.heads.items()}

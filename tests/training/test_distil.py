@@ -44,10 +44,10 @@ def test_the_loss_is_hintons() -> None:
     taught = torch.from_numpy(teaching.softened(np.arange(5)))
     # softmax(log p / T) is what a teacher with logits log p would say at temperature T
     torch.testing.assert_close(taught, (torch.from_numpy(said).log() / 2.5).softmax(-1).float())
-    loss = teaching.blend(torch.tensor(2.0), logits, taught)
+    total = teaching.total(logits, taught)
     kl = torch.nn.functional.kl_div((logits / 2.5).log_softmax(-1), taught, reduction="batchmean")
     entropy = -(taught * taught.log()).sum(-1).mean()
-    assert loss.item() == pytest.approx(0.7 * 2.0 + 0.3 * 2.5**2 * (kl + entropy).item(), rel=1e-5)
+    assert total.item() == pytest.approx(5 * 2.5**2 * (kl + entropy).item(), rel=1e-5)
     with pytest.raises(ValueError, match="not asked about all windows"):
         Teaching(probabilities=np.full((2, 3), np.nan)).softened([0])
 

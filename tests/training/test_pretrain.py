@@ -22,8 +22,8 @@ from training.corpus.order import MicroBatch
 from training.corpus.shards import Shards
 from training.corpus.splits import hold_out
 from training.recipes.pretraining import RECIPES, PretrainRecipe
-from training.trainer.loop import NonFiniteLossError
 from training.trainer.stopping import RESUME_EXIT
+from training.trainer.train import NonFiniteLossError
 
 Metrics = Callable[[Path], list[dict[str, float]]]
 SHORT = ["--tiny", "--steps", "6", "--save-every", "3", "--dim", "32", "--depth", "1", "--stem-dim", "32"]
@@ -198,7 +198,7 @@ def test_held_out_subjects_are_whole() -> None:
     [
         (["--bogus", "1"], "unknown option '--bogus'"),
         (["--recipe", "eeg_huge"], "unknown recipe 'eeg_huge'"),
-        (["--batch", "5"], "batch=5 is no multiple of micro_batch=2"),
+        (["--micro-batch", "0"], "micro_batch=0 must be positive"),
         (["--steps", "many"], "invalid literal"),
         (["--shards", "/nowhere"], "/nowhere is no shard set"),
         (["--exclude-sites", "site9"], "'site9'"),
@@ -222,7 +222,7 @@ def test_other_configuration_in_the_same_folder_is_refused(
     with pytest.raises(SystemExit) as raised:
         pretrain.main(options(toy_shards, whole_run, "--seed", "1"))
     assert raised.value.code == 2
-    assert "belongs to another run (config differ)" in capfd.readouterr().err
+    assert "belongs to another run (config: seed differ)" in capfd.readouterr().err
 
 
 def test_sleep_stages_of_some_windows_help_and_have_their_own_curve(

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -28,12 +29,12 @@ class Labelled:
     teaching: Teaching | None = None
     """What a teacher says of the same windows, where a student learns from one."""
 
-    @property
+    @cached_property
     def subjects(self) -> np.ndarray:
         """Subject of each window, shape (n,)."""
         return np.array([self.shards.entries[i].subject_id for i in self.windows])
 
-    @property
+    @cached_property
     def n_votes(self) -> np.ndarray:
         """Number of votes on each window, shape (n,); 0 where its label is hard."""
         return np.array([sum(self.shards.entries[i].votes) for i in self.windows], dtype=np.float64)

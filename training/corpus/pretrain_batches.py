@@ -15,7 +15,7 @@ from training.corpus.prefetch import prefetch
 from training.corpus.shards import Shards
 from training.objectives.gap_filling import Filling, fill_to_start
 from training.recipes.pretraining import PretrainRecipe
-from training.trainer.loop import StepBatches
+from training.trainer.train import StepBatches
 
 
 def masked_batch(
@@ -82,6 +82,7 @@ def make_order(shards: Shards, chosen: Sequence[int], recipe: PretrainRecipe) ->
         chosen,
         [entry.shard for entry in entries],
         [min(entry.n_times, n_crop) for entry in entries],
+        batch=recipe.batch,
         budget_times=recipe.micro_batch * n_crop,
         seed=recipe.seed,
     )
@@ -98,17 +99,14 @@ def step_batches(
     steps: range,
 ) -> Generator[StepBatches]:
     """Yield what each step trains on, on this rank, made ahead of time."""
-    n_micro, sfreq = recipe.batch // recipe.micro_batch, shards.manifest.modality.sfreq
+    sfreq = shards.manifest.modality.sfreq
 
     def make(step: int) -> StepBatches:
-        all_ranks = order.step(step, n_micro=n_micro)
-        total = sum(len(micro.windows) * micro.n_times for micro in all_ranks)
-        mine = all_ranks[rank::world_size]
+        mine = order.step(step, world_size=world_size)[rank::world_size]
         return StepBatches(
             micro_batches=[pretrain_batch(shards, micro, normaliser, recipe, step=step) for micro in mine],
-            shares=[len(micro.windows) * micro.n_times / total for micro in mine],
-            eeg_hours=total / sfreq / 3600,
-            order_crc=order_crc(all_ranks),
+            eeg_hours=sum(len(micro.windows) * micro.n_times for micro in mine) / sfreq / 3600,
+            order_crc=order_crc(mine),
         )
 
     return prefetch(make, steps, workers=recipe.loader_threads)

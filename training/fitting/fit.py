@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from model.classifier import Classifier, new_classifier
-from model.encoder import Encoder
+from model.encoder import Encoder, EncoderConfig
 from model.freezing import freeze
 from model.layers.adapters import add_adapters
 from model.saved import TaskModel
@@ -32,11 +32,16 @@ from training.recipes.pretraining import eeg_tiny
 from training.trainer.distributed import Processes
 
 
+def random_encoder(config: EncoderConfig, *, seed: int) -> tuple[Encoder, dict[str, Any]]:
+    """Return an encoder of random weights, and that it was not pretrained."""
+    torch.manual_seed(seed)
+    return Encoder(config), {"train": [], "recipe": None}
+
+
 def start_encoder(folder: Path | None, *, seed: int) -> tuple[Encoder, dict[str, Any]]:
-    """Return an encoder and what is told about its pretraining; random weights of the demo's size without a folder."""
+    """Return an encoder and the facts of its pretraining; random weights of the demo's size without a folder."""
     if folder is None:
-        torch.manual_seed(seed)
-        return Encoder(eeg_tiny().encoder), {"train": [], "recipe": None}
+        return random_encoder(eeg_tiny().encoder, seed=seed)
     encoder, loading = Encoder.from_pretrained(
         check_model_dir(Path(folder)), local_files_only=True, output_loading_info=True
     )

@@ -8,7 +8,7 @@ from model.layers.fusion import SOURCES
 from model.pretraining.masking import SPAN_MS, MaskPlan, MaskUnit
 from signals.shards.normalise import Normalisation
 from training.objectives.gap_filling import Filling
-from training.trainer.loop import Precision
+from training.trainer.train import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class PretrainRecipe:
     batch: int = 16
     """Windows of a step over all processes."""
     micro_batch: int = 8
-    """Windows of one forward pass; divides `batch` evenly over the processes."""
+    """Most windows of one forward pass; memory depends on it, the step does not."""
     learning_rate: float = 3e-3
     """Peak rate of AdamW."""
     weight_decay: float = 0.05
@@ -104,8 +104,6 @@ class PretrainRecipe:
     def __post_init__(self) -> None:
         if self.size not in SIZES:
             raise ValueError(f"size={self.size!r} is none of {sorted(SIZES)}")
-        if self.batch % self.micro_batch:
-            raise ValueError(f"batch={self.batch} is no multiple of micro_batch={self.micro_batch}")
         if self.line_steps < 0:
             raise ValueError(f"line_steps={self.line_steps} must not be below 0")
         if not 0 < self.held_out_share < 1:
@@ -119,6 +117,7 @@ class PretrainRecipe:
             raise ValueError(f"choose_share={self.choose_share} must be at least 0 and below 1")
         for name in (
             "steps", "save_every", "keep", "crop_s", "learning_rate", "reconstruction_weight", "evaluate_windows",
+            "batch", "micro_batch",
         ):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be positive")

@@ -6,6 +6,7 @@ memory there leaves the others waiting in a collective. What is given up is the 
 with the communication; what is gained is that any failure is agreed on, and that both backends do the same sums.
 """
 
+import hashlib
 import logging
 import os
 from abc import ABC, abstractmethod
@@ -67,11 +68,36 @@ class Processes(ABC):
                 gradient.copy_(part.view_as(gradient))
 
     def check_same(self, module: nn.Module) -> None:
-        """Raise RuntimeError unless all processes hold the same parameters: seeds must have given the same weights."""
-        squares = torch.stack([p.detach().double().pow(2).sum() for p in module.parameters()]).sum()
-        total = self.sum(squares.reshape(1)).item()
-        if total != squares.item() * self.world_size:
+        """Raise RuntimeError unless all processes hold the same parameters: seeds must have given the same weights.
+
+        Every process compares its own digest with the main process's: equal numbers need not add up to a multiple of
+        themselves in floating point.
+        """
+        digest = hashlib.sha256()
+        for parameter in module.parameters():
+            digest.update(parameter.detach().float().cpu().numpy().tobytes())
+        mine = torch.tensor(list(digest.digest()), dtype=torch.float32)
+        differs = not torch.equal(self.from_main(mine).cpu(), mine)
+        if self.sum(torch.tensor([float(differs)])).item():
             raise RuntimeError("the processes do not hold the same parameters")
+
+    def from_main(self, values: Tensor) -> Tensor:
+        """Return the main process's values, on each process's device; all give values of one shape."""
+        return self.sum(values if self.is_main else torch.zeros_like(values))
+
+    def average_buffers(self, module: nn.Module) -> None:
+        """Replace the buffers of batch normalisation by their mean over processes, counts by the main process's."""
+        if self.world_size == 1:
+            return
+        norms = [m for m in module.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))]
+        for norm in norms:
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.copy_(self.from_main(norm.num_batches_tracked))
+        buffers = [b for m in norms for b in (m.running_mean, m.running_var) if b is not None]
+        if buffers:
+            total = self.sum(torch.cat([b.detach().reshape(-1).double() for b in buffers])) / self.world_size
+            for buffer, part in zip(buffers, total.split([b.numel() for b in buffers]), strict=True):
+                buffer.copy_(part.view_as(buffer))
 
 
 class Single(Processes):

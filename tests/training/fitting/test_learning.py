@@ -17,7 +17,7 @@ from training.corpus.shards import Shards
 from training.corpus.spectra import Spectrograms, own_spectrogram, surrounded
 from training.corpus.task_batches import TaskBatches
 from training.fitting.fit import Fitting, fit, listening, start_encoder
-from training.fitting.learning import TaskLoss, balance, firm_rows, second_stage, vote_loss
+from training.fitting.learning import TaskObjective, balance, firm_rows, second_stage, vote_loss
 from training.objectives.losses import VoteLoss
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
 from training.trainer.distributed import Single
@@ -78,7 +78,7 @@ def test_classes_weigh_alike_only_where_asked(data: Labelled) -> None:
 def test_stages_open_from_the_last_and_shut_ones_keep_their_averages(data: Labelled) -> None:
     model = network(data)
     unfreezing = Unfreezing(stages_of(model), every=2)
-    loss = TaskLoss(model, VoteLoss(), unfreezing)
+    loss = TaskObjective(model, VoteLoss(), unfreezing)
     n_stages = len(stages_of(model))
     assert [unfreezing.n_open(epoch) for epoch in (0, 1, 2, 5, 100)] == [0, 0, 1, 2, n_stages]
     unfreezing.apply(0)

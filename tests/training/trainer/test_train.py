@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from training.trainer.distributed import Single
-from training.trainer.loop import (
+from training.trainer.optim import make_scheduler
+from training.trainer.tracking import Trackers
+from training.trainer.train import (
     NonFiniteLossError,
     StepBatches,
     Trainer,
@@ -17,8 +19,6 @@ from training.trainer.loop import (
     run_steps,
     set_rng_state,
 )
-from training.trainer.optim import make_scheduler
-from training.trainer.tracking import Trackers
 
 ALONE = Single(rank=0, world_size=1, device=torch.device("cpu"))
 
@@ -29,6 +29,7 @@ class Line(nn.Module):
     def __init__(self, fails: Mapping[int, Exception] | None = None) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.tensor([0.0]))
+        self.weights = {"error": 1.0}
         self.fails, self.rows = dict(fails or {}), []
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -36,7 +37,10 @@ class Line(nn.Module):
         self.rows.append(len(batch["x"]))
         if number in self.fails:
             raise self.fails[number]
-        return {"loss": ((batch["x"] * self.weight - batch["y"]) ** 2).mean()}
+        return {"error": ((batch["x"] * self.weight - batch["y"]) ** 2).sum()}
+
+    def counts(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"error": torch.tensor(float(len(batch["x"])))}
 
 
 def trainer(module: nn.Module, **more: object) -> Trainer:
@@ -54,7 +58,7 @@ def test_a_step_averages_over_windows_whatever_the_micro_batches() -> None:
     # clipped to 1, so the weight becomes 0.1.
     whole, parts = trainer(Line()), trainer(Line())
     values = whole.take_step([batch([1, 1, 1, 1], [1, 2, 3, 4])])
-    shared = parts.take_step([batch([1], [1]), batch([1, 1, 1], [2, 3, 4])], [0.25, 0.75])
+    shared = parts.take_step([batch([1], [1]), batch([1, 1, 1], [2, 3, 4])])
     assert values is not None
     assert shared is not None
     assert values["loss"] == shared["loss"] == pytest.approx(7.5)
@@ -182,9 +186,13 @@ def test_a_compiled_module_takes_the_same_step() -> None:
             super().__init__()
             torch.manual_seed(0)
             self.layers = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 1))
+            self.weights = {"size": 1.0}
 
         def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {"loss": (self.layers(batch["x"]) ** 2).mean()}
+            return {"size": (self.layers(batch["x"]) ** 2).sum()}
+
+        def counts(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {"size": torch.tensor(float(len(batch["x"])))}
 
     x = {"x": torch.randn(4, 8)}
     plain, compiled = trainer(Wide()), trainer(Wide(), compile=True)

@@ -1,11 +1,17 @@
-"""The training loop that pretraining and fine-tuning share."""
+"""One trainer for pretraining, fine-tuning, distillation and the autoencoder; read it from top to bottom.
+
+A step: every process counts what its micro-batches hold and all add up the counts (1); runs them forward and backward,
+each term's sum divided by its count over the whole step (2); all agree on how it went (3); gradients are added up over
+processes, clipped, and the optimizer steps (4). Sums and counts add up in any order, so any split of a batch into
+micro-batches and over processes gives the same step.
+"""
 
 import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +32,24 @@ Batch = Mapping[str, Tensor]
 _STOPPED, _OUT_OF_MEMORY = 0, 1
 
 
+class Objective(Protocol):
+    """What is minimised: an `nn.Module` that gives sums, with what they are divided by. `weights` may leave terms out.
+
+    The loss is the sum over terms of weight x total / count.
+    """
+
+    weights: Mapping[str, float]
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the total of each term over a batch, scalars with gradients."""
+
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what each total is divided by, scalars of at least 0 that the batch alone decides."""
+
+
+_LEAST_COUNT = 1e-12
+
+
 class NonFiniteLossError(ArithmeticError):
     """A loss or gradient that is not finite on some rank; raised on every rank, before the optimizer steps."""
 
@@ -42,7 +66,7 @@ class Trainer:
     """What a run changes as it goes, and how it takes a step."""
 
     module: nn.Module
-    """Takes a batch of tensors, returns "loss" and further terms, all scalars: means over its windows."""
+    """An `Objective`."""
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler
     processes: Processes
@@ -71,65 +95,80 @@ class Trainer:
         self._forward = torch.compile(self.module) if self.compile else self.module
         self.processes.check_same(self.module)
 
-    def take_step(
-        self, micro_batches: Sequence[Batch], shares: Sequence[float] | None = None
-    ) -> dict[str, float] | None:
-        """Take one optimizer step over this rank's micro-batches; returns terms averaged over all ranks.
+    def take_step(self, micro_batches: Sequence[Batch]) -> dict[str, float] | None:
+        """Take one optimizer step over this process's micro-batches; returns the step's means over all processes.
 
-        `shares` are the micro-batches' weights in the step's mean; over all ranks they add up to 1. By default all
-        count the same. Returns None, with nothing changed, where a signal asked any rank to stop before the end of the
-        step. Raises NonFiniteLossError on every rank, naming the step, if any rank's loss or the gradient is not
-        finite.
+        Processes may have different numbers of micro-batches, of different sizes, or none. Returns None, with nothing
+        changed, where a signal asked any process to stop before the end of the step. Raises NonFiniteLossError on every
+        process, naming the step, if any loss or the gradient is not finite.
         """
-        if shares is None:
-            shares = [1 / (len(micro_batches) * self.processes.world_size)] * len(micro_batches)
+        batches = [self._on_device(batch) for batch in micro_batches]
+        counts = self._counts(batches)
         while True:
-            sums, trouble = self._accumulate(micro_batches, shares)
+            totals, trouble = self._accumulate(batches, counts)
             stopped, out_of_memory = self._agree(trouble)
             if stopped:
                 self.optimizer.zero_grad(set_to_none=True)
                 self.stop.asked = True
                 return None
             if not out_of_memory:
-                return self._update(sums)
+                return self._update(totals, counts)
             self._halve()
 
-    def _accumulate(self, micro_batches: Sequence[Batch], shares: Sequence[float]) -> tuple[dict[str, Tensor], Tensor]:
-        """Return summed terms and what went wrong on this rank, counts of (stop asked, out of memory)."""
+    def _on_device(self, batch: Batch) -> dict[str, Tensor]:
+        device = self.processes.device
+        return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+    def _counts(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """Return what each term's total is divided by in this step, over all processes, float64."""
+        with self.watch.part("communicate"), torch.no_grad():
+            counts = torch.zeros(len(self.module.weights), dtype=torch.float64, device=self.processes.device)
+            for batch in batches:
+                found = self.module.counts(batch)
+                counts += torch.stack([found[name].double() for name in self.module.weights])
+            return dict(zip(self.module.weights, self.processes.sum(counts), strict=True))
+
+    def _accumulate(self, batches: Sequence[Batch], counts: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """Return totals, and what went wrong on this process: counts of (stop asked, out of memory)."""
         trouble = torch.zeros(2)
-        sums: dict[str, Tensor] = {}
+        totals = {name: torch.zeros((), device=self.processes.device) for name in self.module.weights}
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
         try:
-            for number, (batch, share) in enumerate(zip(micro_batches, shares, strict=True)):
+            for number, batch in enumerate(batches):
                 # Dropout depends on the step and the place in it, so that a resumed run, or one of another world size,
                 # draws what the uninterrupted one would have.
                 place = self.processes.rank + number * self.processes.world_size
                 torch.manual_seed(int(np.random.SeedSequence((self.seed, self.step, place)).generate_state(1)[0]))
-                n_rows = len(next(iter(batch.values())))
                 for part in split(batch, self.halvings):
                     if self.stop.asked:
                         trouble[_STOPPED] = 1
-                        return sums, trouble
-                    weight = share * len(next(iter(part.values()))) / n_rows
-                    for name, term in self._backward(part, weight).items():
-                        sums[name] = sums.get(name, 0.0) + weight * term
+                        return totals, trouble
+                    for name, total in self._backward(part, counts).items():
+                        totals[name] += total
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             trouble[_OUT_OF_MEMORY] = 1
-        return sums, trouble
+        return totals, trouble
 
-    def _backward(self, batch: Batch, weight: float) -> dict[str, Tensor]:
+    def _backward(self, batch: Batch, counts: Mapping[str, Tensor]) -> dict[str, Tensor]:
         device = self.processes.device
         with self.watch.part("forward"):
-            on_device = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
             low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
             with torch.autocast(device.type, low, enabled=low is not None):
-                terms = self._forward(on_device)
+                totals = self._forward(batch)
         with self.watch.part("backward"):
-            self.scaler.scale(terms["loss"] * weight).backward()
-        return {name: term.detach().float() for name, term in terms.items()}
+            self.scaler.scale(self._loss(totals, counts)).backward()
+        return {name: total.detach().float() for name, total in totals.items()}
+
+    def _loss(self, totals: Mapping[str, Tensor], counts: Mapping[str, Tensor]) -> Tensor:
+        """Return the weighted sum of totals over counts; a term of which there is nothing in the step is 0."""
+        terms = [
+            weight * torch.where(counts[name] > 0, totals[name] / counts[name].clamp(min=_LEAST_COUNT), 0.0).float()
+            for name, weight in self.module.weights.items()
+        ]
+        return torch.stack(terms).sum()
 
     def _agree(self, trouble: Tensor) -> tuple[bool, bool]:
         with self.watch.part("communicate"):
@@ -150,13 +189,15 @@ class Trainer:
             2**self.halvings,
         )
 
-    def _update(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
+    def _update(self, totals: Mapping[str, Tensor], counts: Mapping[str, Tensor]) -> dict[str, float]:
         with self.watch.part("communicate"):
-            agreed = self.processes.sum(torch.stack(list(sums.values())))
-            values = dict(zip(sums, agreed.tolist(), strict=True))
-            if not torch.isfinite(agreed).all():
+            agreed = dict(zip(totals, self.processes.sum(torch.stack(list(totals.values()))), strict=True))
+            terms = {name: (agreed[name] / counts[name].clamp(min=_LEAST_COUNT)).item() for name in totals}
+            values = {"loss": self._loss(agreed, counts).item(), **terms}
+            if not np.isfinite(list(values.values())).all():
                 raise NonFiniteLossError(f"step {self.step + 1}: a loss is not finite: {values}")
             self.processes.sum_gradients(self.module)
+            self.processes.average_buffers(self.module)
         with self.watch.part("update"):
             self.scaler.unscale_(self.optimizer)
             norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.clip_norm).item()
@@ -229,15 +270,27 @@ def set_rng_state(state: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class StepBatches:
-    """What one step trains on, on this rank."""
+    """What one step trains on, on this process."""
 
     micro_batches: Sequence[Batch]
     eeg_hours: float
-    """Of the whole step, over all ranks."""
     order_crc: int = 0
-    """CRC-32 of the numbers of all windows of the step, in order: equal runs log equal ones."""
-    shares: Sequence[float] | None = None
-    """Weight of each micro-batch in the step's mean; None for equal ones."""
+    """`training.corpus.order.order_crc` of this process's windows; those of all add up, modulo 2^32."""
+
+
+class Validation(Protocol):
+    """Looks at a model between steps, on all processes, and may end the run."""
+
+    @property
+    def every(self) -> int:
+        """Steps between looks; 0 for none."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run should end; the same on every process."""
+
+    def __call__(self, trainer: "Trainer") -> Mapping[str, float]:
+        """Return values to log, the same on every process."""
 
 
 def run_steps(
@@ -249,12 +302,13 @@ def run_steps(
     tracker: Tracker,
     save: Callable[[Trainer], None],
     save_every: int,
-    validate: Callable[[Trainer], Mapping[str, float]] | None = None,
-    validate_every: int = 0,
+    validation: Validation | None = None,
+    before_step: Callable[[int], None] = lambda step: None,
 ) -> bool:
-    """Take steps until `n_steps` are taken; returns False if a signal stopped the run (it is saved then).
+    """Take steps until `n_steps` are taken or validation ends the run; returns False if a signal stopped it.
 
-    `validate` is called every `validate_every` steps, before the step's save; its values are logged with the step's.
+    A run that a signal stopped is saved. Validation comes after its step and before the step's save, so that a run that
+    goes on does not validate the same weights again. `before_step` is called with the number of steps taken.
     """
     bar = tqdm(
         total=n_steps,
@@ -266,13 +320,18 @@ def run_steps(
     saved = trainer.step
     with bar:
         for batch, load_s, began in _timed(batches):
-            values = trainer.take_step(batch.micro_batches, batch.shares)
+            if validation is not None and validation.is_over:
+                break
+            before_step(trainer.step)
+            values = trainer.take_step(batch.micro_batches)
             if values is not None:
                 values |= {"load_s": load_s, **trainer.watch.read(), "step_s": time.perf_counter() - began}
-                values["eeg_hours_per_s"] = batch.eeg_hours / values["step_s"]
-                values["order_crc"] = batch.order_crc
-                if validate is not None and validate_every and trainer.step % validate_every == 0:
-                    values |= validate(trainer)
+                # Sums of whole numbers below 2^53: exact.
+                sums = torch.tensor([batch.eeg_hours, batch.order_crc], dtype=torch.float64)
+                hours, crc = trainer.processes.sum(sums).tolist()
+                values |= {"eeg_hours_per_s": hours / values["step_s"], "order_crc": int(crc) % 2**32}
+                if validation is not None and validation.every and trainer.step % validation.every == 0:
+                    values |= validation(trainer)
                 tracker.log(trainer.step, values)
                 bar.update()
                 bar.set_postfix(loss=f"{values['loss']:.4f}")
