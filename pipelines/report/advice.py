@@ -2,11 +2,12 @@
 
 ADVICE = {
     "missing_file": "A side file (.eeg, .fdt) is gone: copy it beside its header.",
-    "unsupported_format": "Convert to EDF, or declare the form (signals/readers/mat.py, delimited.py).",
+    "unsupported_format": "Convert to EDF, or declare its layout (docs/readers.md).",
     "not_what_it_says": "A git-lfs pointer or a text file under a recording’s name: fetch the real file.",
     "corrupt_header": "Header and file size contradict each other: export it again.",
     "no_samples": "A header without a whole data record: export it again.",
     "reader_crashed": "The reading library failed; the private list says how. Export it again or convert to EDF.",
+    "missing_library": "Install what the private list names: pip install 'cerebeam[formats]'.",
     "reader_timeout": "The reading library did not finish. Export it again or convert to EDF.",
     "no_eeg_channels": "No label names a 10-20 electrode: rename the channels.",
     "bipolar_montage": "The pairs connect too few electrodes: export it referential.",

@@ -48,7 +48,7 @@ def test_boundaries_are_gaps(tmp_path):
 @pytest.mark.parametrize(
     ("data", "fdt", "changes", "reason"),
     [
-        (VALUES, None, {"trials": 2}, "unsupported_format"),
+        (VALUES, None, {"trials": 2}, "corrupt_header"),
         (VALUES, None, {"nbchan": 3}, "corrupt_header"),
         (VALUES, None, {"pnts": 90}, "corrupt_header"),
         (VALUES, None, {"srate": 0}, "corrupt_header"),

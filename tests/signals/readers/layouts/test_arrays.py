@@ -6,7 +6,7 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from signals.modality import EEG_1020
-from signals.readers.mat import MAT_FORMS
+from signals.readers.layouts.known import LAYOUTS
 from signals.readers.registry import open_recording
 from signals.recording.recording import UnreadableError
 
@@ -56,12 +56,13 @@ def test_other_content_is_refused(tmp_path):
         open_recording(write(tmp_path, "e.mat", seg=np.ones((20, 0))))
 
 
-def test_every_form_can_be_recognised(tmp_path):
-    for form in MAT_FORMS:
-        shape = (len(form.ch_names), 300) if form.time_axis == 1 else (300, len(form.ch_names))
-        variable = form.variable.split("|")[0].replace("{stem}", "file")
-        path = write(tmp_path, "some_file.mat", **{variable: np.zeros(shape)})
-        assert open_recording(path).reader == f"mat/{form.name}"
+def test_every_known_layout_of_arrays_can_be_recognised(tmp_path):
+    for layout in LAYOUTS:
+        if "mat" in layout.formats:
+            shape = (len(layout.ch_names), 300) if layout.time_axis == 1 else (300, len(layout.ch_names))
+            variable = {"iiic-sparcnet": "seg_10sec", "tehran-adhd": "file"}[layout.name]
+            path = write(tmp_path, "some_file.mat", **{variable: np.zeros(shape)})
+            assert open_recording(path).reader == f"mat/{layout.name}"
 
 
 @needs_real_data

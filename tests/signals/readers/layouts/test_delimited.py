@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from signals.readers.delimited import CsvForm, declare, openbci_form
+from signals.readers.layouts.known import openbci_layout
+from signals.readers.layouts.layout import Layout, declare
 from signals.readers.registry import open_recording
 from signals.recording.recording import Segment, UnreadableError
 
@@ -68,7 +69,7 @@ Sample Index, EXG Channel 0, EXG Channel 1, EXG Channel 2, EXG Channel 3, Accel 
 @pytest.fixture
 def declared(monkeypatch):
     """Forms declared in a test stay in it."""
-    monkeypatch.setattr("signals.readers.delimited._declared", {})
+    monkeypatch.setattr("signals.readers.layouts.layout._declared", {})
 
 
 def write_openbci(path, *, rate=250, indices=(254, 255, 0, 3)):
@@ -81,31 +82,31 @@ def write_openbci(path, *, rate=250, indices=(254, 255, 0, 3)):
 @pytest.mark.parametrize("name", ["x.txt", "x.csv"])
 def test_a_declared_wiring_makes_openbci_readable(tmp_path, declared, name):
     path = write_openbci(tmp_path / "lab" / name)
-    with pytest.raises(UnreadableError, match="no declared form fits its 7 columns"):
+    with pytest.raises(UnreadableError, match="no declared layout fits its 7 columns"):
         open_recording(path)
-    declare(openbci_form("lab-cyton", ("Fp1", "Fp2", "C3", "C4"), pattern="*/lab/*"))
+    declare(openbci_layout("lab-cyton", ("Fp1", "Fp2", "C3", "C4"), pattern="*/lab/*"))
     recording = open_recording(path)
     assert recording.reader == "csv/lab-cyton"
     assert recording.ch_names == ("Fp1", "Fp2", "C3", "C4")
     # indices 1 and 2 of 0-255 are missing: two samples at 250 Hz
     assert recording.segments == (Segment(0.0, 3 / 250), Segment(5 / 250, 1 / 250))
     assert recording.read([0, 3]).tolist() == [[0.5, 1.5, 2.5], [40.0, 40.0, 40.0]]
-    with pytest.raises(UnreadableError, match="no declared form"):
+    with pytest.raises(UnreadableError, match="no declared layout"):
         open_recording(write_openbci(tmp_path / "another-lab" / name))
-    with pytest.raises(UnreadableError, match="it says 125 Hz, the form lab-cyton 250 Hz"):
+    with pytest.raises(UnreadableError, match="it says 125 Hz, the layout lab-cyton 250 Hz"):
         open_recording(write_openbci(tmp_path / "lab" / name, rate=125))
 
 
-def test_two_forms_cannot_share_a_name(declared):
-    form = openbci_form("a", ("Fp1",), pattern="*/a/*")
-    declare(form)
-    declare(form)
-    with pytest.raises(ValueError, match="another csv form is called 'a'"):
-        declare(openbci_form("a", ("Fp2",), pattern="*/a/*"))
+def test_two_layouts_cannot_share_a_name(declared):
+    layout = openbci_layout("a", ("Fp1",), pattern="*/a/*")
+    declare(layout)
+    declare(layout)
+    with pytest.raises(ValueError, match="another layout is called 'a'"):
+        declare(openbci_layout("a", ("Fp2",), pattern="*/a/*"))
     with pytest.raises(ValueError, match="'emotiv-epoc'"):
-        declare(openbci_form("emotiv-epoc", ("Fp2",), pattern="*"))
-    with pytest.raises(ValueError, match="needs columns"):
-        CsvForm(name="b", columns=(), sfreq=1.0, unit="", signature=())
+        declare(openbci_layout("emotiv-epoc", ("Fp2",), pattern="*"))
+    with pytest.raises(ValueError, match="needs channels"):
+        Layout(name="b", formats=("csv",), sfreq=1.0)
 
 
 def test_other_text_files_are_refused(tmp_path):
