@@ -26,6 +26,12 @@ ADVICE = {
 NOTES = {
     "duplicate_labels": "two channels of one name; the first was used",
     "dropped_channels": "channels of no usable rate or size were left aside",
+    "channel_map": "labels were taken for electrodes by a declared map",
+    "epochs": "cut into epochs; windows never reach across two",
+    "rate_disagrees": "samples come at another rate than the stream declares; the declared one was believed",
+    "sample_width_guessed": "the header leaves open how wide samples are; it was judged by the samples",
+    "several_eeg_streams": "several streams of EEG; the largest was used",
+    "standard_electrode_table": "the file with the electrodes’ names is gone; the maker’s standard table was used",
     "dc_offset": "the device adds a constant of thousands of µV; it was taken off",
     "gaps": "interrupted; windows never reach across a gap",
     "mixed_references": "channels were recorded against several references; all were brought to the profile’s",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from signals.readers.bids import with_sidecars
 from signals.readers.brainvision import BRAINVISION_MAGIC, brainvision_files, open_brainvision
+from signals.readers.channel_maps import declared_map, rename_channels
 from signals.readers.disclosure import disclose, hide_names
 from signals.readers.edf import open_edf
 from signals.readers.edf_header import BDF_MAGIC, EDF_MAGIC
@@ -166,6 +167,8 @@ def _open(uri: str, *, again: bool) -> Recording:
             reader = find_reader(path)
             opener = reader.reopen if again and reader.reopen else reader.open
             recording = through_mirror(with_sidecars(opener(path), path), uri)
+        if (channel_map := declared_map(uri)) is not None:
+            recording = rename_channels(recording, channel_map)
     except TransferError:
         raise
     except Exception as error:

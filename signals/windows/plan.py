@@ -23,6 +23,7 @@ from signals.montage.montage import (
     recorded_references,
 )
 from signals.montage.references import UndefinedReferenceError
+from signals.readers.channel_maps import hint
 from signals.recording.recording import Recording, UnreadableError
 from signals.window import ABSENT, MEASURED
 from signals.windows.ica import FIT_BAND, Removal, find_removal
@@ -172,7 +173,9 @@ def _electrodes(recording: Recording, profile: Profile) -> _Electrodes:
     """Return the electrodes at the rate that most of them have; raises UnreadableError where they do not do."""
     found = find_electrodes(recording.ch_names, recording.sensor_types)
     if not found.picks:
-        raise UnreadableError("no_eeg_channels", f"no 10-20 electrode among {list(recording.ch_names)[:8]}")
+        raise UnreadableError(
+            "no_eeg_channels", f"no 10-20 electrode among {list(recording.ch_names)[:8]}{hint(recording.ch_names)}"
+        )
     rates = Counter(recording.sfreqs[pick] for pick in found.picks)
     native_sfreq = max(rates, key=lambda rate: (rates[rate], rate))
     _check_rate(native_sfreq, profile)
