@@ -97,11 +97,11 @@ def _open_hdf5(path: Path) -> Recording:
             raise UnreadableError("not_what_it_says", "a MATLAB file without EEGLAB's fields")
         eeg = {key: value(file, root[key]) for key in _SCALARS if key in root}
         eeg |= {key: entries(file, root[key]) for key in ("chanlocs", "event") if key in root}
-        node = root["data"]
+        node, name = root["data"], str(root["data"].name)
         is_name = node.attrs.get("MATLAB_class", b"") == b"char"
         eeg["data"] = value(file, node) if is_name else None
         shape = None if is_name else tuple(int(n) for n in node.shape[::-1])
-    return _recording(path, eeg, shape, partial(_Hdf5Samples, str(path), node.name))
+    return _recording(path, eeg, shape, partial(_Hdf5Samples, str(path), name))
 
 
 def _hdf5_data_name(path: str) -> str | None:

@@ -54,7 +54,7 @@ def arrays(file: Any) -> Iterator[Array]:
     found: list[Array] = []
 
     def visit(name: str, node: Any) -> None:
-        numeric = getattr(getattr(node, "dtype", None), "kind", "") in "iuf"
+        numeric = getattr(getattr(node, "dtype", None), "kind", "") in ("i", "u", "f")
         if numeric and node.shape is not None and not name.startswith("#"):
             reverse = "MATLAB_class" in node.attrs
             found.append(Array(name, node.shape[::-1] if reverse else node.shape, reverse, node.dtype.str))

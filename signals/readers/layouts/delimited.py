@@ -8,7 +8,7 @@ import gzip
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -193,7 +193,7 @@ def _cells(path: Path, columns: list[int], n_numbers: int, has_header: bool) -> 
         try:
             cells = _fields(line)
             row = [_cell(cells[column]) for column in columns[:n_numbers]]
-            rows.append(row + [_seconds(cells[column]) for column in columns[n_numbers:]])
+            rows.append(row + [_stamp(cells[column]) for column in columns[n_numbers:]])
         except (ValueError, IndexError):
             broken_at = number
     if broken_at is not None and not rows:
@@ -205,12 +205,12 @@ def _cell(text: str) -> float:
     return np.nan if text.strip().lower() in _MISSING else float(text)
 
 
-def _seconds(text: str) -> float:
-    """Return a time stamp in seconds, or in whatever unit its number has (`_clock_s` finds that)."""
+def _stamp(text: str) -> float:
+    """Return a time stamp in the unit that its number has; of a date, in seconds."""
     try:
         return float(text)
     except ValueError:
-        return datetime.fromisoformat(text).timestamp()
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
 def _jumps(table: np.ndarray, layout: Layout) -> list[tuple[int, float]]:
@@ -229,10 +229,10 @@ def _clock_jumps(stamps: np.ndarray, sfreq: float) -> list[tuple[int, float]]:
     """Return the pauses by the clock. Raises UnreadableError where samples between them come at another rate."""
     if len(stamps) < 2 or not np.isfinite(stamps).all():
         return []
-    median = float(stamps[-1] - stamps[0]) / (len(stamps) - 1)
-    seconds = stamps / (1000.0 if median * sfreq > 100 else 1.0)  # milliseconds are a thousand times too long
-    steps = np.diff(seconds)
-    pauses = np.flatnonzero(steps - 1 / sfreq > _PAUSE_S)
+    usual = float(np.mean(np.sort(np.diff(stamps))[: -(len(stamps) // 100) or None]))  # pauses aside
+    per_second = 1000.0 if 500 < usual * sfreq < 2000 else 1.0
+    steps = np.diff(stamps) / per_second
+    pauses = np.flatnonzero(steps > max(_PAUSE_S, 8 * usual / per_second))
     measured_s = float(steps.sum() - steps[pauses].sum()) / max(len(steps) - len(pauses), 1)
     if not 1 - _RATE_TOLERANCE < measured_s * sfreq < 1 + _RATE_TOLERANCE:
         raise UnreadableError(

@@ -129,7 +129,7 @@ def layout_of(section: Mapping[str, object], *, name: str) -> Layout:
         target = _SPELLINGS.get(key, key)
         if key == "rate" and isinstance(given, str):
             target = "sfreq_from"
-        if target not in types:
+        if target not in types or target == "name":
             close = get_close_matches(key, [*types, *_SPELLINGS, "channels"], n=1)
             hint = f"; is {close[0]!r} meant?" if close else ""
             raise ValueError(f"layout {name!r}: unknown key {key!r}{hint}")

@@ -11,7 +11,8 @@ from signals.windows.plan import plan_recording
 from signals.windows.profiles import PRETRAIN
 from synthetic.recordings.files import write_edf
 
-TWENTY = ["Fp1", "Fp2", "F7", "F3", "Fz", "F4", "F8", "T7", "C3", "Cz", "C4", "T8", "P7", "P3", "Pz", "P4", "P8", "O1", "Oz", "O2", "Fpz"]
+TWENTY = ["Fp1", "Fp2", "F7", "F3", "Fz", "F4", "F8", "T7", "C3", "Cz", "C4", "T8", "P7", "P3", "Pz", "P4", "P8", "O1",
+          "Oz", "O2", "Fpz"]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
