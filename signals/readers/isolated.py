@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from signals.readers.isolation import as_unreadable, run_isolated
+from signals.readers.matrix import measured
 from signals.recording.recording import Recording, UnreadableError
 
 Opener = Callable[[Path], Recording]
@@ -86,7 +87,7 @@ def _checked(recording: Recording, picks: Sequence[int], segment: int, start: in
     samples = recording.read_samples(picks, segment, start, stop)
     if samples.shape != (len(picks), stop - start):
         raise UnreadableError("corrupt_header", "the file ends before the samples that its header promises")
-    return samples
+    return measured(samples)
 
 
 def _read_child(

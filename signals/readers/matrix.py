@@ -9,6 +9,9 @@ import numpy as np
 
 from signals.recording.recording import ReadSamples, Segment
 
+LARGEST = 1e9
+"""µV (ECG: mV) beyond which a number is no sample."""
+
 
 class Sliceable(Protocol):
     """An array of channels by times, or what gives a range of one as an array: `x[:, start:stop]`."""
@@ -48,7 +51,19 @@ def _read_matrix(matrix: Matrix, picks: Sequence[int], segment: int, start: int,
     factors = np.array([matrix.factors[pick] for pick in picks], dtype=np.float64)[:, None]
     values = block[rows].astype(np.float64) - matrix.offset if matrix.offset else block[rows]
     # Scaled in float64 and rounded once.
-    return (values * factors).astype(np.float32)
+    return measured(values * factors)
+
+
+def measured(values: np.ndarray) -> np.ndarray:
+    """Return samples as float32; what cannot be a measurement, beyond 1000 V or not finite, is NaN.
+
+    Files of floating-point numbers hold such values where they are damaged, and no filter survives them.
+    """
+    with np.errstate(over="ignore"):
+        x = values.astype(np.float32)
+    if not np.abs(x).max(initial=0.0) <= LARGEST:
+        x[~(np.abs(x) <= LARGEST)] = np.nan
+    return x
 
 
 def cut_segments(n_times: int, sfreq: float, gaps: Sequence[tuple[int, float]]) -> tuple[list[int], list[Segment]]:

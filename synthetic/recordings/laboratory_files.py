@@ -113,7 +113,7 @@ def write_eeglab(
         data = path.with_suffix(".fdt").name
     scalars: dict[str, Any] = {
         "nbchan": float(len(ch_names)), "pnts": float(x.shape[1]), "trials": float(n_trials), "srate": float(sfreq),
-        "subject": subject, "ref": "common",
+        "xmin": 0.0, "xmax": (x.shape[1] - 1) / sfreq, "subject": subject, "ref": "common",
     }  # fmt: skip
     marks = [(kind, sample + 1.0, float(duration)) for kind, sample, duration in events]
     if hdf5:

@@ -238,7 +238,10 @@ def _decoded(
 @lru_cache(maxsize=2)
 def _decode(read: Callable[[str, str], np.ndarray], path: str, mtime_ns: int, name: str, time_axis: int) -> np.ndarray:
     """Return the array, shape (n_chans, n_times); `mtime_ns` keeps the cache honest."""
-    array = read(path, name)
+    try:
+        array = read(path, name)
+    except Exception as error:  # whatever zlib, zipfile and SciPy make of damaged bytes
+        raise UnreadableError("corrupt_header", f"a damaged array: {type(error).__name__}") from error
     return array if time_axis == 1 else array.T
 
 
@@ -246,6 +249,11 @@ def _npy_contents(path: Path) -> Contents:
     with path.open("rb") as file:
         shape, dtype = _npy_header(file)
     found = (Array("array", shape, False, dtype.str),) if dtype.kind in "iuf" else ()
+    if found:
+        try:
+            _npy_map(str(path), 1)
+        except ValueError as error:
+            raise UnreadableError("corrupt_header", "fewer bytes than the header promises") from error
     return Contents("npy", found, _no_value, partial(_npy_load, str(path)))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from signals.readers.hms import is_spectrogram
 from signals.readers.layouts.layout import Layout, layouts_of
+from signals.readers.matrix import measured
 from signals.readers.units import channel_notes, scaling_of
 from signals.recording.recording import Recording, Segment, UnreadableError
 
@@ -104,7 +105,7 @@ def _read_samples(source: _Source, picks: Sequence[int], segment: int, start: in
         group += 1
     factors = np.array([source.factors[pick] for pick in picks])[:, None]
     values = samples.astype(np.float64) - source.offset if source.offset else samples
-    return (values * factors).astype(np.float32)
+    return measured(values * factors)
 
 
 @lru_cache(maxsize=2)
