@@ -2,56 +2,77 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from signals.readers.mat import refuse_hdf5
-from signals.readers.matrix import Matrix, cut_segments, matrix_reader, onset_of_sample
+from signals.readers.hdf5 import entries, is_hdf5, open_hdf5, value
+from signals.readers.isolated import TIMEOUT_S, open_isolated
+from signals.readers.isolation import run_isolated
+from signals.readers.matrix import Matrix, Sliceable, cut_segments, matrix_reader, onset_of_sample
 from signals.readers.units import channel_notes, scaling_of
 from signals.recording.recording import Annotation, Recording, UnreadableError
 
+_SCALARS = ("nbchan", "pnts", "trials", "srate", "subject", "ref")
+
 
 def open_eeglab(path: Path) -> Recording:
-    """Return the continuous recording in a .set file; "boundary" events cut it into segments.
+    """Return the recording in a .set file; "boundary" events cut it into segments, and so do epochs.
 
-    Raises UnreadableError: "unsupported_format" for MATLAB 7.3 files and epoched data, "missing_file" for a missing
-    .fdt, "corrupt_header".
+    MATLAB 7.3 files are opened and read by h5py in a process of its own. Raises UnreadableError: "missing_file" for a
+    missing .fdt, "missing_library", "corrupt_header".
     """
-    refuse_hdf5(path)
+    if is_hdf5(path):
+        return open_isolated(_open_hdf5, path)
     eeg = _load_struct(str(path), path.stat().st_mtime_ns)
-    n_chans, n_times, sfreq = _sizes(eeg)
-    ch_names, kinds = _channels(eeg, n_chans)
-    load = _samples(path, eeg, n_chans, n_times)
+    shape = None if isinstance(eeg["data"], str) else np.shape(np.atleast_2d(eeg["data"]))
+    return _recording(path, eeg, shape, partial(_inline, str(path), path.stat().st_mtime_ns))
+
+
+def _recording(
+    path: Path, eeg: dict[str, Any], shape: tuple[int, ...] | None, inline: Callable[[], Sliceable]
+) -> Recording:
+    """Return the recording of a struct whose samples are `inline`, or in an .fdt file where `shape` is None."""
+    sizes = _sizes(eeg)
+    ch_names, kinds = _channels(eeg, sizes.n_chans)
+    load = _samples(path, eeg, sizes, shape, inline)
     scalings = [scaling_of(name, "µV", sensor_type=kind) for name, kind in zip(ch_names, kinds, strict=True)]
     events = _events(eeg)
-    starts, segments = cut_segments(n_times, sfreq, _boundaries(events, sfreq))
+    cuts = _boundaries(events, sizes.sfreq) + [(k * sizes.n_times, 0.0) for k in range(1, sizes.n_trials)]
+    starts, segments = cut_segments(sizes.n_times * sizes.n_trials, sizes.sfreq, cuts)
     factors = tuple(scaling.factor for scaling in scalings)
     return Recording(
         uri=str(path),
         reader="eeglab",
         ch_names=ch_names,
         sensor_types=tuple(scaling.sensor_type for scaling in scalings),
-        sfreqs=(sfreq,) * n_chans,
+        sfreqs=(sizes.sfreq,) * sizes.n_chans,
         segments=tuple(segments),
         read_samples=matrix_reader(Matrix(load, factors, tuple(starts))),
         annotations=tuple(
-            Annotation(onset_of_sample(latency, sfreq, starts, segments), duration / sfreq, kind)
+            Annotation(onset_of_sample(latency, sizes.sfreq, starts, segments), duration / sizes.sfreq, kind)
             for kind, latency, duration in events
             if kind != "boundary"
         ),
         patient=_text(eeg.get("subject")),
         reference=_text(eeg.get("ref")),
-        notes=(*channel_notes(ch_names, scalings), *(["gaps"] * (len(segments) > 1))),
+        notes=(
+            *channel_notes(ch_names, scalings),
+            *(["epochs"] * (sizes.n_trials > 1)),
+            *(["gaps"] * (len(segments) > 1)),
+        ),
     )
 
 
 def eeglab_files(path: Path) -> tuple[Path, ...]:
     """Return the .set file and its .fdt, if it has one."""
-    refuse_hdf5(path)
-    data = _load_struct(str(path), path.stat().st_mtime_ns).get("data")
+    if is_hdf5(path):
+        data: Any = run_isolated(_hdf5_data_name, str(path), timeout_s=TIMEOUT_S)
+    else:
+        data = _load_struct(str(path), path.stat().st_mtime_ns).get("data")
     side = _side_file(path, data) if isinstance(data, str) else None
     return (path,) if side is None else (path, side)
 
@@ -68,18 +89,49 @@ def _load_struct(path: str, mtime_ns: int) -> dict[str, Any]:
     return eeg
 
 
-def _sizes(eeg: dict[str, Any]) -> tuple[int, int, float]:
+def _open_hdf5(path: Path) -> Recording:
+    """Return the recording in a MATLAB 7.3 file; samples inside of it are read by range."""
+    with open_hdf5(path) as file:
+        root = file.get("EEG", file)
+        if not {"nbchan", "pnts", "srate", "data"} <= set(root):
+            raise UnreadableError("not_what_it_says", "a MATLAB file without EEGLAB's fields")
+        eeg = {key: value(file, root[key]) for key in _SCALARS if key in root}
+        eeg |= {key: entries(file, root[key]) for key in ("chanlocs", "event") if key in root}
+        node, name = root["data"], str(root["data"].name)
+        is_name = node.attrs.get("MATLAB_class", b"") == b"char"
+        eeg["data"] = value(file, node) if is_name else None
+        shape = None if is_name else tuple(int(n) for n in node.shape[::-1])
+    return _recording(path, eeg, shape, partial(_Hdf5Samples, str(path), name))
+
+
+def _hdf5_data_name(path: str) -> str | None:
+    """Return the name of the .fdt file that a MATLAB 7.3 file gives, None where samples are inside."""
+    with open_hdf5(Path(path)) as file:
+        node = (file.get("EEG", file)).get("data")
+        is_name = node is not None and node.attrs.get("MATLAB_class", b"") == b"char"
+        return str(value(file, node)) if is_name else None
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    n_chans: int
+    n_times: int
+    """Per epoch."""
+    n_trials: int
+    sfreq: float
+
+
+def _sizes(eeg: dict[str, Any]) -> _Sizes:
     try:
         n_chans, n_times, n_trials, sfreq = (float(eeg.get(key, 1)) for key in ("nbchan", "pnts", "trials", "srate"))
     except (TypeError, ValueError) as error:
         raise UnreadableError("corrupt_header", "nbchan, pnts, trials and srate are not numbers") from error
-    if n_trials > 1:
-        raise UnreadableError("unsupported_format", f"epoched data ({n_trials:g} trials); a continuous file is needed")
-    if not (0 < n_chans < 1e5 and n_chans.is_integer() and n_times.is_integer() and 0 < sfreq < 1e7):
+    counts = (n_chans, n_times, n_trials)
+    if not (0 < n_chans < 1e5 and all(n.is_integer() and abs(n) < 1e12 for n in counts) and 0 < sfreq < 1e7):
         raise UnreadableError("corrupt_header", f"nbchan={n_chans:g} pnts={n_times:g} srate={sfreq:g}")
     if n_times < 1:
         raise UnreadableError("no_samples", f"pnts={n_times:g}")
-    return int(n_chans), int(n_times), sfreq
+    return _Sizes(int(n_chans), int(n_times), max(int(n_trials), 1), sfreq)
 
 
 def _channels(eeg: dict[str, Any], n_chans: int) -> tuple[tuple[str, ...], list[str | None]]:
@@ -103,19 +155,23 @@ def _text(value: Any) -> str:
     return str(value).strip() if isinstance(value, str | int | float) else ""
 
 
-def _samples(path: Path, eeg: dict[str, Any], n_chans: int, n_times: int) -> Callable[[], np.ndarray]:
-    data = eeg["data"]
-    if not isinstance(data, str):
-        shape = np.shape(np.atleast_2d(data))
-        if shape != (n_chans, n_times):
-            raise UnreadableError("corrupt_header", f"data of shape {shape} for {n_chans} channels, {n_times} times")
-        return partial(_inline, str(path), path.stat().st_mtime_ns)
-    side = _side_file(path, data)
+def _samples(
+    path: Path, eeg: dict[str, Any], sizes: _Sizes, shape: tuple[int, ...] | None, inline: Callable[[], Sliceable]
+) -> Callable[[], Sliceable]:
+    """Return what loads the samples, shape (n_chans, n_times x n_trials), after comparing sizes."""
+    n_times = sizes.n_times * sizes.n_trials
+    if shape is not None:
+        if shape not in ((sizes.n_chans, n_times), (sizes.n_chans, sizes.n_times, sizes.n_trials)):
+            raise UnreadableError(
+                "corrupt_header", f"data of shape {shape} for {sizes.n_chans} channels, {n_times} times"
+            )
+        return inline
+    side = _side_file(path, eeg["data"])
     if side is None:
         raise UnreadableError("missing_file", "the .fdt that the .set file names is not beside it")
-    if side.stat().st_size != 4 * n_chans * n_times:
-        raise UnreadableError("corrupt_header", f"{side.stat().st_size} bytes for {n_chans} x {n_times} float32")
-    return partial(_map, str(side), n_chans, n_times)
+    if side.stat().st_size != 4 * sizes.n_chans * n_times:
+        raise UnreadableError("corrupt_header", f"{side.stat().st_size} bytes for {sizes.n_chans} x {n_times} float32")
+    return partial(_map, str(side), sizes.n_chans, n_times)
 
 
 def _side_file(path: Path, name: str) -> Path | None:
@@ -129,7 +185,24 @@ def _map(path: str, n_chans: int, n_times: int) -> np.ndarray:
 
 
 def _inline(path: str, mtime_ns: int) -> np.ndarray:
-    return np.atleast_2d(_load_struct(path, mtime_ns)["data"])
+    data = np.atleast_2d(_load_struct(path, mtime_ns)["data"])
+    return data.reshape(len(data), -1, order="F")
+
+
+class _Hdf5Samples:
+    """Samples in a MATLAB 7.3 file, as an array of channels by times of which a range of times can be taken."""
+
+    def __init__(self, path: str, name: str) -> None:
+        self._path, self._name = path, name
+
+    def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
+        _, times = key
+        with open_hdf5(Path(self._path)) as file:
+            dataset = file[self._name]  # shape (n_times, n_chans) or (n_trials, n_times, n_chans)
+            if dataset.ndim == 2:
+                return dataset[times].T
+            trial, start = divmod(times.start, dataset.shape[1])
+            return dataset[trial, start : start + times.stop - times.start].T
 
 
 def _events(eeg: dict[str, Any]) -> list[tuple[str, float, float]]:

@@ -1,7 +1,7 @@
 """The tables and spectrograms of the HMS competition (Harmful Brain Activity Classification, Kaggle 2024).
 
     train.csv                                     a row a label: where it lies in EEG and spectrogram, votes, patient
-    train_eegs/<eeg_id>.parquet                   200 Hz, read by `signals.readers.parquet`
+    train_eegs/<eeg_id>.parquet                   200 Hz, read by `signals.readers.layouts.parquet`
     train_spectrograms/<spectrogram_id>.parquet   `time` and {LL,RL,LP,RP}_<Hz> columns, a row every 2 s
     test.csv, test_eegs/, test_spectrograms/      the same without labels
 

@@ -33,6 +33,7 @@ READ_REASONS = {
     "corrupt_header": "The header contradicts itself or the file's size.",
     "no_samples": "The header is readable, but no whole data record follows.",
     "reader_crashed": "The reading library died or raised; the detail names the error.",
+    "missing_library": "The format's optional library is not installed; the detail names it.",
     "reader_timeout": "The reading library did not finish in time.",
     "no_eeg_channels": "No channel could be mapped to a 10-20 electrode.",
     "bipolar_montage": "Channels are bipolar or source derivations that cannot be turned into potentials.",

@@ -18,6 +18,7 @@ from signals.montage.labels import Derivation, find_electrodes, recorded_referen
 from signals.montage.montage import Harmoniser, harmoniser, has_no_potential, shortfall
 from signals.montage.references import REFERENCE_ELECTRODES, UndefinedReferenceError
 from signals.montage.splines import MIN_FOR_SPLINES
+from signals.readers.channel_maps import hint
 from signals.recording.recording import Recording, RecordingHeader, UnreadableError
 from signals.threads import one_thread
 from signals.window import MEASURED
@@ -185,7 +186,9 @@ def _electrodes(recording: Recording, profile: Profile) -> _Electrodes:
     """Return the electrodes at the rate that most of them have; raises UnreadableError where they do not do."""
     found = find_electrodes(recording.ch_names, recording.sensor_types)
     if not found.picks:
-        raise UnreadableError("no_eeg_channels", f"no 10-20 electrode among {list(recording.ch_names)[:8]}")
+        raise UnreadableError(
+            "no_eeg_channels", f"no 10-20 electrode among {list(recording.ch_names)[:8]}{hint(recording.ch_names)}"
+        )
     rates = Counter(recording.sfreqs[pick] for pick in found.picks)
     native_sfreq = max(rates, key=lambda rate: (rates[rate], rate))
     _check_rate(native_sfreq, profile)

@@ -1,4 +1,6 @@
+import dataclasses
 import os
+import pickle
 from pathlib import Path
 
 import mne
@@ -9,6 +11,7 @@ from scipy.io import savemat
 from signals.readers.registry import open_recording, source_files
 from signals.recording.events import event_word
 from signals.recording.recording import Annotation, Segment, UnreadableError
+from synthetic.recordings.laboratory_files import write_eeglab, write_mat73
 
 REAL_DATA = os.environ.get("CEREBEAM_REAL_DATA", "")
 VALUES = np.arange(200, dtype=np.float32).reshape(2, 100)
@@ -48,7 +51,7 @@ def test_boundaries_are_gaps(tmp_path):
 @pytest.mark.parametrize(
     ("data", "fdt", "changes", "reason"),
     [
-        (VALUES, None, {"trials": 2}, "unsupported_format"),
+        (VALUES, None, {"trials": 2}, "corrupt_header"),
         (VALUES, None, {"nbchan": 3}, "corrupt_header"),
         (VALUES, None, {"pnts": 90}, "corrupt_header"),
         (VALUES, None, {"srate": 0}, "corrupt_header"),
@@ -100,6 +103,69 @@ def test_a_renamed_pair_is_found_and_types_are_taken(tmp_path):
         assert recording.sensor_types == (sensor_type, "eeg")
         # The file's µV are mV for the heart.
         np.testing.assert_allclose(recording.read([0]), VALUES[:1] * (1e-3 if sensor_type == "ecg" else 1), rtol=1e-6)
+NAMES = ("Fp1", "C3", "O2")
+EVENTS = [("square", 10.0, 0.0), ("rt", 130.0, 5.0), ("Mrs. Doe", 260.0, 0.0)]
+
+
+@pytest.fixture
+def epochs():
+    """Three channels, 100 times, three epochs, µV."""
+    return np.random.default_rng(0).normal(0, 30, (3, 100, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("in_fdt", [False, True])
+@pytest.mark.parametrize("hdf5", [False, True])
+def test_epochs_are_segments(tmp_path, epochs, hdf5, in_fdt):
+    path = tmp_path / "x.set"
+    write_eeglab(path, epochs, ch_names=NAMES, sfreq=50, events=EVENTS, hdf5=hdf5, in_fdt=in_fdt, subject="S-7")
+    recording = open_recording(str(path))
+    assert recording.ch_names == NAMES
+    assert recording.segments == (Segment(0.0, 2.0), Segment(2.0, 2.0), Segment(4.0, 2.0))
+    assert recording.notes == ("epochs", "gaps")
+    for k in range(3):
+        np.testing.assert_array_equal(recording.read([2, 0], segment=k, start=7), epochs[[2, 0], 7:, k])
+    # events count from the first sample of the first epoch: 130 / 50 Hz is 0.6 s into the second one
+    assert [(a.onset_s, a.duration_s, a.description) for a in recording.annotations] == [
+        (0.2, 0.0, "stimulus"), (2.6, 0.1, "response"), (5.2, 0.0, "other"),
+    ]  # fmt: skip
+    assert (recording.patient, recording.reference) == ("S-7", "common")
+    assert len(source_files(path)) == (2 if in_fdt else 1)
+    again = pickle.loads(pickle.dumps(recording))
+    np.testing.assert_array_equal(again.read([1], segment=2), epochs[1:2, :, 2])
+
+
+@pytest.mark.parametrize("in_fdt", [False, True])
+def test_matlab_73_equals_matlab_5_and_mne(tmp_path, epochs, in_fdt):
+    pytest.importorskip("pymatreader")
+    x, events = epochs.reshape(3, 300), [("boundary", 149.5, 25.0), *EVENTS]
+    for name, hdf5 in (("old", False), ("new", True)):
+        write_eeglab(tmp_path / f"{name}.set", x, ch_names=NAMES, sfreq=50, events=events, hdf5=hdf5, in_fdt=in_fdt)
+    old, new = (open_recording(str(tmp_path / f"{name}.set")) for name in ("old", "new"))
+    assert dataclasses.replace(new, uri=old.uri) == old
+    # the boundary, half a sample before the 150th, stands for 25 samples that were cut out
+    assert new.segments == (Segment(0.0, 3.0), Segment(3.5, 3.0))
+    ours = np.concatenate([new.read(range(3), segment=k) for k in (0, 1)], axis=1)
+    raw = mne.io.read_raw_eeglab(tmp_path / "new.set", verbose="ERROR")
+    np.testing.assert_allclose(ours, raw.get_data() * 1e6, rtol=1e-6)
+
+
+def test_a_file_of_one_channel_and_one_event(tmp_path, epochs):
+    write_eeglab(tmp_path / "x.set", epochs[:1, :, 0], ch_names=("Cz",), sfreq=50, events=EVENTS[:1], hdf5=True)
+    recording = open_recording(str(tmp_path / "x.set"))
+    assert (recording.ch_names, len(recording.annotations)) == (("Cz",), 1)
+
+
+def test_damaged_matlab_73_files_have_their_reason(tmp_path, epochs):
+    path = tmp_path / "x.set"
+    write_eeglab(path, epochs[:, :, 0], ch_names=NAMES[:2], sfreq=50, hdf5=True)
+    with pytest.raises(UnreadableError, match="corrupt_header"):
+        open_recording(str(path))
+    write_mat73(path, {"other": 1.0})
+    with pytest.raises(UnreadableError, match="not_what_it_says"):
+        open_recording(str(path))
+    path.write_bytes(path.read_bytes()[:1500])
+    with pytest.raises(UnreadableError, match="corrupt_header"):
+        open_recording(str(path))
 
 
 @pytest.mark.skipif(not Path(REAL_DATA, "real").is_dir(), reason="CEREBEAM_REAL_DATA is not set")

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import signals.readers.parquet as parquet
+import signals.readers.layouts.parquet as parquet
 from signals.modality import EEG_1020
 from signals.readers.registry import open_recording
 from signals.recording.recording import UnreadableError

@@ -1,4 +1,4 @@
-"""EEG in parquet files, one column a channel, by row groups. Each layout is declared in PARQUET_FORMS."""
+"""EEG in parquet files of a known or declared layout, one column a channel, by row groups."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from signals.modality import EEG_1020
 from signals.readers.hms import is_spectrogram
+from signals.readers.layouts.layout import Layout, layouts_of
+from signals.readers.matrix import measured
 from signals.readers.units import channel_notes, scaling_of
 from signals.recording.recording import Recording, Segment, UnreadableError
 
@@ -21,46 +22,32 @@ _LARGEST_KEPT = 1_500_000
 _BATCH_ROWS = 65_536
 
 
-@dataclass(frozen=True, kw_only=True)
-class ParquetForm:
-    """How one source lays a recording into columns; a file is of this form if it has all `ch_names`."""
-
-    name: str
-    ch_names: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    """Further channels, read where they are there."""
-    sfreq: float
-    unit: str
-
-
-PARQUET_FORMS: tuple[ParquetForm, ...] = (
-    # HMS - Harmful Brain Activity Classification, Kaggle 2024 (Jing et al.): train_eegs/ and test_eegs/.
-    ParquetForm(name="hms", ch_names=EEG_1020.ch_names, optional=("EKG",), sfreq=200.0, unit="µV"),
-)
-
-
 def open_parquet(path: Path) -> Recording:
-    """Return the recording in a parquet file of a declared form; columns are found by name, nulls are NaN.
+    """Return the recording in a parquet file of a known layout; columns are found by name, nulls are NaN.
 
-    Raises UnreadableError: "corrupt_header" for a file that is cut or damaged, "unsupported_format" where no form fits
-    its columns, "no_samples".
+    Raises UnreadableError: "corrupt_header" for a file that is cut or damaged, "unsupported_format" where no layout
+    fits its columns, "no_samples".
     """
-    form, ch_names, group_rows = _recognise(path)
-    scalings = [scaling_of(name, form.unit) for name in ch_names]
+    layout, ch_names, group_rows = _recognise(path)
+    if layout.sfreq is None:
+        raise UnreadableError("unsupported_format", f"layout {layout.name} gives no rate, and a table holds none")
+    scalings = [scaling_of(name, layout.unit) for name in ch_names]
     n_times = sum(group_rows)
+    columns = (*layout.channel_columns, *ch_names[len(layout.ch_names) :])
     source = _Source(
-        str(path), path.stat().st_mtime_ns, ch_names, tuple(accumulate(group_rows, initial=0)),
-        tuple(scaling.factor for scaling in scalings),
+        str(path), path.stat().st_mtime_ns, columns, tuple(accumulate(group_rows, initial=0)),
+        tuple(scaling.factor for scaling in scalings), layout.offset,
     )  # fmt: skip
     return Recording(
         uri=str(path),
-        reader=f"parquet/{form.name}",
+        reader=f"parquet/{layout.name}",
         ch_names=ch_names,
         sensor_types=tuple(scaling.sensor_type for scaling in scalings),
-        sfreqs=(form.sfreq,) * len(ch_names),
-        segments=(Segment(0.0, n_times / form.sfreq),),
+        sfreqs=(layout.sfreq,) * len(ch_names),
+        segments=(Segment(0.0, n_times / layout.sfreq),),
         read_samples=partial(_read_samples, source),
-        notes=channel_notes(ch_names, scalings),
+        reference=layout.reference,
+        notes=(*layout.notes, *channel_notes(ch_names, scalings)),
     )
 
 
@@ -70,13 +57,14 @@ class _Source:
 
     path: str
     mtime_ns: int
-    ch_names: tuple[str, ...]
+    columns: tuple[str, ...]
     group_starts: tuple[int, ...]
     """First row of each row group, and the number of rows."""
     factors: tuple[float, ...]
+    offset: float
 
 
-def _recognise(path: Path) -> tuple[ParquetForm, tuple[str, ...], list[int]]:
+def _recognise(path: Path) -> tuple[Layout, tuple[str, ...], list[int]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -89,12 +77,12 @@ def _recognise(path: Path) -> tuple[ParquetForm, tuple[str, ...], list[int]]:
         raise UnreadableError("corrupt_header", f"no readable parquet footer: {type(error).__name__}") from error
     if is_spectrogram(names):
         raise UnreadableError("unsupported_format", "a spectrogram of the HMS layout, no recording")
-    for form in PARQUET_FORMS:
-        if set(form.ch_names) <= numeric:
+    for layout in layouts_of(path, "parquet"):
+        if {*layout.channel_columns, *layout.signature} <= numeric:
             if not sum(group_rows):
                 raise UnreadableError("no_samples", "a parquet file without rows")
-            return form, (*form.ch_names, *(name for name in form.optional if name in numeric)), group_rows
-    raise UnreadableError("unsupported_format", f"no declared form fits its {len(names)} columns")
+            return layout, (*layout.ch_names, *(name for name in layout.optional if name in numeric)), group_rows
+    raise UnreadableError("unsupported_format", f"no declared layout fits its {len(names)} columns")
 
 
 def _is_number(kind: Any) -> bool:
@@ -112,17 +100,18 @@ def _read_samples(source: _Source, picks: Sequence[int], segment: int, start: in
         if last - first <= _LARGEST_KEPT:
             part = _group(source, group)[list(picks), begin - first : end - first]
         else:
-            part = _stream(source, group, [source.ch_names[pick] for pick in picks], begin - first, end - first)
+            part = _stream(source, group, [source.columns[pick] for pick in picks], begin - first, end - first)
         samples[:, begin - start : end - start] = part
         group += 1
     factors = np.array([source.factors[pick] for pick in picks])[:, None]
-    return (samples * factors).astype(np.float32)
+    values = samples.astype(np.float64) - source.offset if source.offset else samples
+    return measured(values * factors)
 
 
 @lru_cache(maxsize=2)
 def _group(source: _Source, group: int) -> np.ndarray:
     """Return a row group's channels, float32, shape (n_chans, n_rows)."""
-    return _stream(source, group, source.ch_names, 0, source.group_starts[group + 1] - source.group_starts[group])
+    return _stream(source, group, source.columns, 0, source.group_starts[group + 1] - source.group_starts[group])
 
 
 def _stream(source: _Source, group: int, names: Sequence[str], start: int, stop: int) -> np.ndarray:
