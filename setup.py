@@ -72,6 +72,7 @@ setup(
             "ruff>=0.17",
             "tensorflow-cpu>=2.21",
             "tensorrt-rtx>=1.7",
+            "timescoring>=0.0.7",
             "torchmetrics>=1.9",
         ],
     },

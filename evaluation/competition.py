@@ -1,11 +1,11 @@
-"""The score of the HMS competition (Harmful Brain Activity Classification, Kaggle 2024), and out-of-fold answers by it.
+"""The score of the HMS competition (Harmful Brain Activity Classification, Kaggle 2024) of submissions and predictions.
 
     python -m evaluation.competition PREDICTIONS.parquet [--output FILE.json]
     python -m evaluation.competition --submission CSV --solution CSV
 
 The score is the mean over rows of KL(votes || answer), the competition's `kullback_leibler_divergence`: answers are
-clipped to [1e-15, 1 - 1e-15] and not rescaled; a table whose rows do not sum to 1 is refused. The competition asks once
-an EEG, so a recording's windows are one row here: their votes added, their answers averaged.
+clipped to [1e-15, 1 - 1e-15] and not rescaled; a table whose rows do not sum to 1 is refused. The competition has one
+row per EEG, so a recording's windows are one row here: their votes added, their answers averaged.
 """
 
 import argparse
@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from evaluation.measures.bootstrap import ONE_SUBJECT, percentile_interval, resamples
+from evaluation.measures.bootstrap import resamples
+from evaluation.measures.intervals import ONE_SUBJECT, POSITIVE, t_interval
 from evaluation.measures.metrics import kl_rows
 from evaluation.schemas.predictions import Predictions, probabilities, read_predictions, targets
 from signals.command_line import Parser
@@ -39,22 +40,22 @@ def score(solution: pd.DataFrame, submission: pd.DataFrame, *, row_id: str = ROW
     """Return the competition's score of a submission in nats, lower is better.
 
     Both tables have a column `row_id` and the task's vote columns, in any order; rows are matched by `row_id`. Raises
-    SubmissionError for what the competition refuses: lacking columns, rows that are lacking, unknown or there twice,
+    SubmissionError for what the competition refuses: missing columns, rows that are missing, unknown or repeated,
     values outside of [0, 1], rows that do not sum to 1.
     """
     target, prob = _checked(solution, "solution", row_id), _checked(submission, "submission", row_id)
-    if lacking := sorted(set(target.index) - set(prob.index)):
-        raise SubmissionError(f"submission lacks {row_id} {lacking[0]}, and {len(lacking) - 1} more")
+    if missing := sorted(set(target.index) - set(prob.index)):
+        raise SubmissionError(f"submission is missing {row_id} {missing[0]}, and {len(missing) - 1} more")
     if unknown := sorted(set(prob.index) - set(target.index)):
-        raise SubmissionError(f"submission has {row_id} {unknown[0]}, which the solution has not")
+        raise SubmissionError(f"submission has {row_id} {unknown[0]}, which is not in the solution")
     return float(kl_rows(target.to_numpy(), prob.loc[target.index].to_numpy()).mean())
 
 
 def _checked(table: pd.DataFrame, name: str, row_id: str) -> pd.DataFrame:
     """Return the vote columns in class order, indexed by row id as text."""
     columns = [row_id, *SIX_CLASS.vote_columns]
-    if lacking := [column for column in columns if column not in table.columns]:
-        raise SubmissionError(f"{name} lacks the columns {', '.join(lacking)}")
+    if missing := [column for column in columns if column not in table.columns]:
+        raise SubmissionError(f"{name} is missing the columns {', '.join(missing)}")
     ids = table[row_id].astype(str)
     if ids.duplicated().any():
         raise SubmissionError(f"{name} has {row_id} {ids[ids.duplicated()].iloc[0]} more than once")
@@ -87,8 +88,8 @@ def by_recording(frame: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
     )
     how = {column: "sum" if column.startswith("target_") else "mean" for column in rows.columns[3:]}
     joined = rows.groupby("recording_id", sort=True).agg({"subject_id": "first", "most_votes": "max", **how})
-    said = [f"target_{name}" for name in classes]
-    joined[said] = joined[said].div(joined[said].sum(axis=1), axis=0)
+    shares = [f"target_{name}" for name in classes]
+    joined[shares] = joined[shares].div(joined[shares].sum(axis=1), axis=0)
     return joined.reset_index()
 
 
@@ -129,7 +130,7 @@ def _score_of(model: str, group: str, rows: pd.DataFrame, classes: tuple[str, ..
     low, high, remark = float("nan"), float("nan"), ONE_SUBJECT
     if len(patients) > 1:
         parts = [(w @ sums) / (w @ counts) for w in resamples(len(patients), n_boot=_N_BOOT, seed=seed)]
-        low, high, remark = percentile_interval(np.concatenate(parts))
+        low, high, remark = t_interval(float(kl.mean()), np.concatenate(parts), n_units=len(patients), scale=POSITIVE)
     return CompetitionScore(
         model=model, group=group, n_recordings=len(rows), n_patients=len(patients), kl=float(kl.mean()), low=low,
         high=high, remark=remark,

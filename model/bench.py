@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from model.bundling.graphs import Exportable, load_exportable
-from signals.bundles.answers import softmax
 from signals.bundles.bundle import SPECTROGRAM, BundleError
+from signals.bundles.calibration import softmax
 from signals.bundles.inputs import model_input, windows_of_file
 from signals.bundles.timing import answer_timings
 from signals.command_line import Parser

@@ -24,8 +24,8 @@ from model.bundling.card import model_card
 from model.bundling.graphs import Exportable, load_encoder, load_exportable, write_combiner, write_graph
 from model.bundling.parity import N_WINDOWS, Parity, compare, probes
 from model.stacking import Stacker, load_stacker
-from signals.bundles.answers import Calibration
 from signals.bundles.bundle import CARD, COMBINER, FP32, BundleError, Graph, graph_fields, write_bundle
+from signals.bundles.calibration import Calibration
 from signals.command_line import Parser
 from signals.shards.manifest import ManifestError, read_manifest
 from signals.version import code_version, source_digest
@@ -123,27 +123,27 @@ def export(what: Export, shards: Sequence[Path], output: Path, *, n_windows: int
     for folder in shards:
         if read_manifest(folder).modality != what.models[0].modality:
             raise BundleError(f"{folder} holds windows of another modality than the model takes")
-    kept: list[Parity] = []
+    agreements: list[Parity] = []
 
     def fill(folder: Path) -> dict[str, Any]:
         for model, file in zip(what.models, what.files, strict=True):
             write_graph(model, folder / file)
-        looked_at = probes(what.models, shards, n_windows=n_windows)
+        windows = probes(what.models, shards, n_windows=n_windows)
         graphs = [folder / file for file in what.files]
         combiner = None if what.stacker is None else (what.stacker, folder / COMBINER)
         if combiner is not None:
             write_combiner(combiner[0], len(what.models), combiner[0].n_classes, combiner[1])
         temperature = what.calibration.temperature
-        agreement = compare(what.models, graphs, looked_at, temperature=temperature, combiner=combiner)
+        agreement = compare(what.models, graphs, windows, temperature=temperature, combiner=combiner)
         if not agreement.ok:
             raise BundleError(f"the ONNX graph disagrees with torch: {asdict(agreement)}; no bundle was written")
-        kept.append(agreement)
+        agreements.append(agreement)
         card = model_card(what.models, what.calibration, agreement)
         (folder / CARD).write_text(card, encoding="utf-8")
         return about_bundle(what, agreement)
 
     write_bundle(output, fill)
-    return kept[0]
+    return agreements[0]
 
 
 def about_bundle(what: Export, agreement: Parity) -> dict[str, Any]:

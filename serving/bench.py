@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.runtime import PROVIDER_EXIT, ProviderError, check_provider, verdicts, windows_of_file
+from serving.runtime import PROVIDER_EXIT, ProviderError, answer_batch, check_provider, windows_of_file
 from signals.bundles.bundle import BundleError, load_bundle
 from signals.bundles.timing import answer_timings
 from signals.command_line import Parser
@@ -102,25 +102,25 @@ def measure(forms: dict[str, Sequence[str]], *, rounds: int, repeats: int, batch
     """Return the figures of forms, given as the commands of their processes; raises BundleError where one dies."""
     with ExitStack() as stack:
         children = [stack.enter_context(Child(form, command)) for form, command in forms.items()]
-        kept: dict[str, dict[str, list[float]]] = {
+        timings: dict[str, dict[str, list[float]]] = {
             child.form: {"one": [], "file": [], "many": []} for child in children
         }
         for _ in range(rounds):
             for child in children:
-                found = kept[child.form]
+                of_form = timings[child.form]
                 child.ask("batch")  # whoever ran in between has taken the caches
-                found["one"] += child.ask("batch", repeats=repeats)["seconds"]
-                found["file"] += child.ask("segment")["seconds"]
-                found["many"] += child.ask("batch", size=batch_size)["seconds"]
+                of_form["one"] += child.ask("batch", repeats=repeats)["seconds"]
+                of_form["file"] += child.ask("segment")["seconds"]
+                of_form["many"] += child.ask("batch", size=batch_size)["seconds"]
         return [
             Measured(
                 form=child.form,
                 n_bytes=child.n_bytes,
                 first_answer_s=child.first_answer_s,
                 peak_mb=child.ask("memory")["peak_mb"],
-                latency_ms=tuple(1e3 * s for s in kept[child.form]["one"]),
-                segment_ms=tuple(1e3 * s for s in kept[child.form]["file"]),
-                batch_s=tuple(kept[child.form]["many"]),
+                latency_ms=tuple(1e3 * s for s in timings[child.form]["one"]),
+                segment_ms=tuple(1e3 * s for s in timings[child.form]["file"]),
+                batch_s=tuple(timings[child.form]["many"]),
                 batch_size=batch_size,
             )
             for child in children
@@ -133,9 +133,9 @@ def run_bundle(path: Path, file: str) -> None:
     (window, *_) = windows_of_file(bundle, file)
 
     def one_file(_: int) -> None:
-        verdicts(bundle, list(windows_of_file(bundle, file)))
+        answer_batch(bundle, list(windows_of_file(bundle, file)))
 
-    answer_timings({"batch": lambda n: verdicts(bundle, [window] * n), "segment": one_file}, n_bytes=bundle.n_bytes)
+    answer_timings({"batch": lambda n: answer_batch(bundle, [window] * n), "segment": one_file}, n_bytes=bundle.n_bytes)
 
 
 def table(measured: Sequence[Measured]) -> str:

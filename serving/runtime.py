@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from signals.bundles import inputs as served
-from signals.bundles.answers import Uncertainty, mean_of_members, prediction_set, softmax, tempered, uncertainty
+from signals.bundles.answers import Answers, answers, prediction_set
 from signals.bundles.bundle import Bundle, BundleError, Graph
 from signals.window import Window
 
@@ -37,7 +37,7 @@ class Answer:
     confidence: float
     """Probability of the predicted class."""
     uncertainty: dict[str, float | None]
-    """total, aleatoric, epistemic: entropies in nats (`signals.bundles.answers`); the last two of ensembles only."""
+    """total, aleatoric, epistemic, nats (`signals.bundles.calibration`); the last two only of ensembles."""
     prediction_set: tuple[str, ...] | None
     """Classes that hold the label with the promised probability; None where the bundle was not calibrated for it."""
     clinical_recommendation: str
@@ -53,15 +53,6 @@ class Embedding:
     representation: tuple[float, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdicts:
-    """Answers as arrays, one row a window."""
-
-    probabilities: np.ndarray
-    """Calibrated, float64, shape (n_windows, n_classes)."""
-    uncertainty: Uncertainty
-
-
 def windows_of_file(bundle: Bundle, uri: str, *, mains_hz: float | None = None) -> Iterator[Window]:
     """Yield the windows of a recording under the bundle's profile; raises as
     `signals.bundles.inputs.windows_of_file`."""
@@ -69,9 +60,9 @@ def windows_of_file(bundle: Bundle, uri: str, *, mains_hz: float | None = None) 
 
 
 def run(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> Iterator[Answer]:
-    """Yield one answer a window, in order; `batch_size` bounds the memory. Raises as `verdicts`."""
+    """Yield one answer per window, in order; `batch_size` bounds the memory. Raises as `answer_batch`."""
     for batch in _batches(windows, batch_size):
-        yield from _answers(bundle, batch, verdicts(bundle, batch))
+        yield from _described(bundle, batch, answer_batch(bundle, batch))
 
 
 def embed(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> Iterator[Embedding]:
@@ -83,27 +74,26 @@ def embed(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> 
 
 
 def probabilities(bundle: Bundle, windows: Sequence[Window]) -> np.ndarray:
-    """Return calibrated class probabilities, float64, shape (n_windows, n_classes); raises as `verdicts`."""
-    return verdicts(bundle, windows).probabilities
+    """Return calibrated class probabilities, float64, shape (n_windows, n_classes); raises as `answer_batch`."""
+    return answer_batch(bundle, windows).probabilities
 
 
-def verdicts(bundle: Bundle, windows: Sequence[Window]) -> Verdicts:
-    """Return calibrated probabilities and how unsure they are.
+def answer_batch(bundle: Bundle, windows: Sequence[Window]) -> Answers:
+    """Return calibrated probabilities and their uncertainty.
 
     Raises BundleError for an encoder, and for windows of other channels or another rate or length than the bundle
     takes.
     """
     _ = bundle.classes  # an encoder is refused before anything is computed
     logits = np.stack([_run_graph(bundle, graph, windows, "logits") for graph in bundle.graphs])
-    if bundle.combiner is None:
-        combined = mean_of_members(logits)
-    else:
-        said = softmax(logits).swapaxes(0, 1).astype(np.float32)
-        (stacked,) = onnx_session(bundle.path / bundle.combiner).run(["logits"], {"probabilities": said})
-        combined = softmax(stacked)
-    temperature = bundle.calibration.temperature
-    calibrated = tempered(combined, temperature)
-    return Verdicts(probabilities=calibrated, uncertainty=uncertainty(logits, calibrated, temperature))
+    combiner = None if bundle.combiner is None else partial(_run_combiner, bundle.path / bundle.combiner)
+    return answers(logits, temperature=bundle.calibration.temperature, combiner=combiner)
+
+
+def _run_combiner(path: Path, probabilities: np.ndarray) -> np.ndarray:
+    """Return the meta-learner's logits, (n_windows, n_classes), of members' probabilities (as in its graph)."""
+    (logits,) = onnx_session(path).run(["logits"], {"probabilities": probabilities})
+    return np.asarray(logits)
 
 
 def check_windows(bundle: Bundle, graph: Graph, windows: Sequence[Window]) -> None:
@@ -134,11 +124,12 @@ def _batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
         yield batch
 
 
-def _answers(bundle: Bundle, windows: Sequence[Window], said: Verdicts) -> Iterator[Answer]:
-    for row, (window, probs) in enumerate(zip(windows, said.probabilities, strict=True)):
-        conformal = bundle.calibration.conformal
-        held = None if conformal is None else prediction_set(probs, conformal, bundle.classes)
-        parts = {name: getattr(said.uncertainty, name) for name in ("total", "aleatoric", "epistemic")}
+def _described(bundle: Bundle, windows: Sequence[Window], batch: Answers) -> Iterator[Answer]:
+    doubt = batch.uncertainty
+    parts = {"total": doubt.total, "aleatoric": doubt.aleatoric, "epistemic": doubt.epistemic}
+    conformal = bundle.calibration.conformal
+    for row, (window, probs) in enumerate(zip(windows, batch.probabilities, strict=True)):
+        inside = None if conformal is None else prediction_set(probs, conformal, bundle.classes)
         yield Answer(
             start_s=window.start_s,
             stop_s=_stop_s(window),
@@ -146,26 +137,26 @@ def _answers(bundle: Bundle, windows: Sequence[Window], said: Verdicts) -> Itera
             class_probabilities=dict(zip(bundle.classes, probs.tolist(), strict=True)),
             confidence=float(probs.max()),
             uncertainty={name: None if part is None else float(part[row]) for name, part in parts.items()},
-            prediction_set=held,
-            clinical_recommendation=recommendation(bundle, probs, held),
+            prediction_set=inside,
+            clinical_recommendation=recommendation(bundle, probs, inside),
         )
 
 
-def recommendation(bundle: Bundle, probs: np.ndarray, held: Sequence[str] | None) -> str:
+def recommendation(bundle: Bundle, probs: np.ndarray, inside: Sequence[str] | None) -> str:
     """Return who should look at a window, and why; it never says what to do with a patient.
 
     Flagged is what the model abstains from, what it cannot tell apart, a finding of the task, and a window whose grave
     alternative is not unlikely.
     """
     below, task = bundle.calibration.abstain_below, bundle.task
-    found = dict(zip(bundle.classes, probs.tolist(), strict=True))
-    predicted = max(found, key=found.__getitem__)
+    by_class = dict(zip(bundle.classes, probs.tolist(), strict=True))
+    predicted = max(by_class, key=by_class.__getitem__)
     graver = [true for true, taken_for in task.grave if taken_for == predicted] if task is not None else []
-    likely = [name for name in graver if found[name] >= GRAVE_FROM]
-    if below is not None and found[predicted] < below:
+    likely = [name for name in graver if by_class[name] >= GRAVE_FROM]
+    if below is not None and by_class[predicted] < below:
         why = f"the model abstains, its confidence is below {below:.2f}"
-    elif held is not None and len(held) != 1:
-        why = f"cannot tell apart {', '.join(held)}" if held else "unlike what the model was calibrated on"
+    elif inside is not None and len(inside) != 1:
+        why = f"cannot tell apart {', '.join(inside)}" if inside else "unlike what the model was calibrated on"
     elif task is not None and predicted in task.findings:
         why = f"possible {predicted}"
     elif likely:
@@ -186,13 +177,13 @@ def check_provider() -> str:
     """
     import onnxruntime  # 0.2 s, and only those who ask for an answer need it
 
-    wanted = f"{os.environ.get('CEREBEAM_PROVIDER', 'CPU')}ExecutionProvider"
-    there = onnxruntime.get_available_providers()
-    if wanted not in there:
+    provider = f"{os.environ.get('CEREBEAM_PROVIDER', 'CPU')}ExecutionProvider"
+    available = onnxruntime.get_available_providers()
+    if provider not in available:
         raise ProviderError(
-            f"this ONNX Runtime has no {wanted}, only {', '.join(there)}: pip install onnxruntime-gpu and what it needs"
+            f"this ONNX Runtime has no {provider}, only {', '.join(available)}: install onnxruntime-gpu and CUDA"
         )
-    return wanted
+    return provider
 
 
 def onnx_session(path: Path) -> Any:
@@ -209,10 +200,10 @@ def kept_session(path: Path, inode: int, mtime_ns: int) -> Any:
     options = onnxruntime.SessionOptions()
     # The variable that torch and BLAS obey; 0 lets ONNX Runtime take every core.
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
-    wanted = check_provider()
+    provider = check_provider()
     session = onnxruntime.InferenceSession(
-        path, options, providers=list(dict.fromkeys([wanted, "CPUExecutionProvider"]))
+        path, options, providers=list(dict.fromkeys([provider, "CPUExecutionProvider"]))
     )
-    if session.get_providers()[0] != wanted:
-        raise ProviderError(f"{wanted} did not start: its libraries or a GPU are missing")
+    if session.get_providers()[0] != provider:
+        raise ProviderError(f"{provider} did not start: its libraries or a GPU are missing")
     return session

@@ -87,7 +87,9 @@ def regional_blocks(
     """
     total = n_regional_columns(n_times, sfreq)
     for first in range(0, total, n_columns):
-        yield regional_columns(read, n_times, ch_names, sfreq, first=first, last=min(first + n_columns, total))
+        last = min(first + n_columns, total)
+        x = read(*regional_span(n_times, sfreq, first=first, last=last))
+        yield regional_columns(x, n_times, ch_names, sfreq, first=first, last=last)
 
 
 def n_regional_columns(n_times: int, sfreq: float) -> int:
@@ -98,28 +100,27 @@ def n_regional_columns(n_times: int, sfreq: float) -> int:
     return (n_times + 2 * n_pad - n_window) // n_step + 1
 
 
-def regional_columns(
-    read: Callable[[int, int], np.ndarray],
-    n_times: int,
-    ch_names: Sequence[str],
-    sfreq: float,
-    *,
-    first: int,
-    last: int,
-) -> np.ndarray:
-    """Return columns [first, last) of `regional` of a recording, shape (4, 100, last - first), µV²/Hz.
+def regional_span(n_times: int, sfreq: float, *, first: int, last: int) -> tuple[int, int]:
+    """Return the samples [start, stop) of a recording of `n_times` that columns [first, last) are made of."""
+    n_window, n_step, n_pad = _regional_samples(sfreq)
+    start, stop = first * n_step - n_pad, (last - 1) * n_step + n_window - n_pad
+    # At least a whole window, or there would be nothing to mirror.
+    return max(min(start, n_times - n_window), 0), min(max(stop, n_window), n_times)
 
-    `read` as in `regional_blocks`; only the samples that these columns are made of are read. A sample that is NaN makes
-    the columns that look at it NaN, in the chains of its electrode.
+
+def regional_columns(
+    x: np.ndarray, n_times: int, ch_names: Sequence[str], sfreq: float, *, first: int, last: int
+) -> np.ndarray:
+    """Return columns [first, last) of `regional` of a recording of `n_times`, shape (4, 100, last - first), µV²/Hz.
+
+    x holds the samples of `regional_span`, shape (n_chans, n). A sample that is NaN makes the columns that look at it
+    NaN, in the chains of its electrode.
     """
     n_window, n_step, n_pad = _regional_samples(sfreq)
     start, stop = first * n_step - n_pad, (last - 1) * n_step + n_window - n_pad
     before, after = max(-start, 0), max(stop - n_times, 0)
-    # At least a whole window, or there would be nothing to mirror.
-    from_read, to_read = max(min(start, n_times - n_window), 0), min(max(stop, n_window), n_times)
-    x = _mirrored(read(from_read, to_read), before, after)
-    skip = start - (from_read - before)
-    return _chain_power(x[..., skip : skip + stop - start], ch_names, sfreq)
+    skip = start - (regional_span(n_times, sfreq, first=first, last=last)[0] - before)
+    return _chain_power(_mirrored(x, before, after)[..., skip : skip + stop - start], ch_names, sfreq)
 
 
 def _regional_samples(sfreq: float) -> tuple[int, int, int]:

@@ -24,13 +24,14 @@ import numpy as np
 import pandas as pd
 
 from evaluation.audit.leaks import fold_findings
-from evaluation.measures.calibration import cross_tempered, fit_temperature, tempered
+from evaluation.measures.calibration import cross_tempered, fit_temperature
 from evaluation.measures.conformal import ALPHA, METHODS, thresholds
 from evaluation.measures.metrics import expected_calibration_error, kl_rows
 from evaluation.measures.selective import mistakes
 from evaluation.measures.tallies import tally
 from evaluation.measures.uncertainty import abstention
 from evaluation.schemas.predictions import Predictions, probabilities, read_predictions, targets
+from signals.bundles.calibration import tempered
 from signals.command_line import Parser
 from signals.files import atomic_file, file_sha256
 from training.command import check_model_dir, run_main

@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 
 from evaluation.measures.transfer import SEED_MARK
-from evaluation.measures.uncertainty import decompose
 from evaluation.schemas.predictions import Predictions, write_predictions
+from signals.bundles.calibration import decompose
 from signals.command_line import Parser
 from signals.files import atomic_file
 from studies.loso import make_folds, prediction_rows, run_config, split_meta, window_rows

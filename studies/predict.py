@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluation.measures.uncertainty import Uncertainty, decompose
 from evaluation.schemas.predictions import Predictions, write_predictions
 from model.saved import TaskModel, load_task_model, model_name
+from signals.bundles.calibration import Uncertainty, decompose
 from signals.command_line import Parser
 from studies.loso import prediction_rows, window_rows
 from training.command import run_main

@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from evaluation.measures.uncertainty import Uncertainty, decompose, entropy
 from evaluation.schemas.predictions import (
     Predictions,
     probabilities,
@@ -27,6 +26,7 @@ from evaluation.schemas.predictions import (
     write_predictions,
 )
 from model.stacking import Stacker
+from signals.bundles.calibration import Uncertainty, decompose, entropy
 from signals.command_line import Parser
 from studies.calibrate import check_held_out
 from training.command import run_main

@@ -22,16 +22,18 @@ import pandas as pd
 from evaluation.measures.metrics import balanced_accuracy, confusion_matrix, kl_rows, predicted_shares
 from evaluation.schemas.predictions import Predictions, write_predictions
 from model.patterns.forest import Forest, forest_of
-from model.patterns.logistic import Straight
-from model.patterns.reader import PatternReader, tempered
+from model.patterns.logistic import LogisticModel
+from model.patterns.reader import FLOOR as READER_FLOOR
+from model.patterns.reader import PatternReader
+from signals.bundles.calibration import tempered
 from signals.command_line import Parser
 from signals.tasks import SIX_CLASS
 from signals.version import code_version
 from studies.baselines.candidates import CONTENDERS, Bench, Predict
 from studies.baselines.classical import FLOOR, probabilities
-from studies.baselines.patterns import fit_extra_trees, fit_straight, pattern_table
+from studies.baselines.patterns import fit_extra_trees, fit_pattern_logistic, pattern_table
 from studies.loso import prediction_rows, window_rows
-from synthetic.segments.critical_care import HELD_OUT, TRAINED
+from synthetic.segments.families import HELD_OUT, TRAINED
 from training.command import run_main
 from training.corpus.labelled import labelled
 from training.corpus.shards import Shards
@@ -85,7 +87,7 @@ def _trees(x: Callable[[Study, int], np.ndarray]) -> Callable[[Study, np.ndarray
 
 
 def _logistic(study: Study, rows: np.ndarray, seed: int) -> Predict:
-    model = fit_straight(*study.patterns, study.data, rows)
+    model = fit_pattern_logistic(*study.patterns, study.data, rows)
     return lambda asked: model.predict(study.patterns[1][asked])
 
 
@@ -146,7 +148,9 @@ def family_accuracy(study: Study, said: np.ndarray) -> dict[str, float]:
 
 def best_temperature(study: Study, said: np.ndarray) -> float:
     """Return the temperature of least mean loss over held-out families, each of which counts alike."""
-    losses = [np.mean(list(family_loss(study, tempered(said, t)).values())) for t in TEMPERATURES]
+    losses = [
+        np.mean(list(family_loss(study, tempered(np.maximum(said, READER_FLOOR), t)).values())) for t in TEMPERATURES
+    ]
     return float(TEMPERATURES[int(np.argmin(losses))])
 
 
@@ -181,7 +185,7 @@ def run(study: Study, names: Sequence[str], seed: int) -> tuple[dict[str, np.nda
         _tell(study, name, answers[name])
     chosen = greedy_average(study, answers)
     average = np.mean([answers[name] for name in chosen], axis=0)
-    answers["average"] = tempered(average, best_temperature(study, average))
+    answers["average"] = tempered(np.maximum(average, READER_FLOOR), best_temperature(study, average))
     _tell(study, f"average of {', '.join(chosen)}", answers["average"])
     kept = [name for name in chosen if MEMBERS[name].saved] or ["patterns/extra-trees"]
     temperature = best_temperature(study, np.mean([answers[name] for name in kept], axis=0))
@@ -201,12 +205,12 @@ def fit_reader(
         "families": {name: int((study.families[rows] == name).sum()) for name in np.unique(study.families[rows])},
         "manifest_digest": study.data.shards.manifest.digest, "code_version": code_version(), "seed": seed,
     }  # fmt: skip
-    members: dict[str, Forest | Straight] = {}
+    members: dict[str, Forest | LogisticModel] = {}
     if "patterns/extra-trees" in kept:
         trees = fit_extra_trees(values, study.data, rows, seed=seed)
         members["extra-trees"] = forest_of(trees, names=names, classes=SIX_CLASS.classes)
     if "patterns/logistic" in kept:
-        members["logistic"] = fit_straight(names, values, study.data, rows)
+        members["logistic"] = fit_pattern_logistic(names, values, study.data, rows)
     return PatternReader(members=members, temperature=temperature, about=told)
 
 

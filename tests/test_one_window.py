@@ -119,7 +119,7 @@ def test_a_faulty_bundle_is_refused_in_one_line(house, tmp_path, capsys, fault):
     shutil.copytree(root / "bundle", tmp_path / "bundle")
     model, about = tmp_path / "bundle" / "model.onnx", tmp_path / "bundle" / "bundle.json"
     says = {
-        "changed byte": "was changed after the export", "missing file": "lacks the file model.onnx",
+        "changed byte": "was changed after the export", "missing file": "model.onnx is missing",
         "newer schema": "schema version 99", "no bundle": "is no bundle", "damaged": "is damaged",
     }[fault]  # fmt: skip
     if fault == "changed byte":

@@ -1,7 +1,9 @@
 """A small shard set: windows of a few sites and subjects, written by the real record and manifest code."""
 
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,7 @@ import pytest
 
 from signals.description.features import features
 from signals.modality import EEG_1020
-from signals.shards.manifest import COMPLETED, MANIFEST, Manifest, Shard, SubjectEntry, manifest_json
-from signals.shards.moments import Moments
-from signals.shards.records import encode_window
-from signals.shards.tfrecord import write_shard
+from signals.shards.writer import write_set
 from signals.spectrograms import regional
 from signals.tasks import SIX_CLASS
 from signals.window import INTERPOLATED, MEASURED, Provenance, Window
@@ -54,7 +53,7 @@ def toy_window(
         sfreq=256.0, band=(0.5, 50.0), site_id=site, subject_id=subject, recording_id=f"rec-{subject}",
         start_s=float(number * window_s), label=label, votes=tuple(votes), label_span_s=None,
         provenance=Provenance(source_sha256="0" * 64, segment=0, start_sample=0, stop_sample=n_times, reader="toy",
-                              config_hash="toy", code_version="toy"),
+                              config_hash=PROFILE.config_hash, code_version="toy"),
         spectrogram=_surroundings(x) if spectrogram else None,
     )  # fmt: skip
 
@@ -77,36 +76,26 @@ def write_toy_shards(
     window_s: float = 10.0,
     votes: bool = True,
     spectrogram: bool = False,
+    indexed: bool = True,
 ) -> Path:
-    """Write n_sites x n_subjects x n_windows windows, one shard a subject, and return the folder."""
-    shards, subjects, count = [], {}, 0
-    for site_number in range(n_sites):
+    """Write n_sites x n_subjects x n_windows windows, one shard per subject, and return the folder.
+
+    Without `indexed`, the set is as those were that knew no indexes.
+    """
+    labels = itertools.cycle(SIX_CLASS.classes)
+
+    def windows(site_number: int, subject_number: int) -> Iterator[Window]:
+        rng = np.random.default_rng((site_number, subject_number))
         site = f"site{site_number}"
-        for subject_number in range(n_subjects):
-            subject = f"{site}-s{subject_number}"
-            rng = np.random.default_rng((site_number, subject_number))
-            windows = []
-            for number in range(n_windows):
-                label = SIX_CLASS.classes[count % 6]
-                window = toy_window(
-                    rng, site=site, subject=subject, number=number, label=label, window_s=window_s,
-                    spectrogram=spectrogram,
-                )  # fmt: skip
-                windows.append(window if votes else Window(**{**vars(window), "votes": ()}))
-                count += 1
-            path = f"site={site}/{subject}.tfrecord.snappy"
-            info = write_shard(folder / path, [encode_window(w) for w in windows])
-            shards.append(Shard(path=path, site_id=site, n_windows=n_windows, n_bytes=info.n_bytes, sha256=info.sha256))
-            subjects[subject] = SubjectEntry(
-                site_id=site, n_windows=n_windows, recording_ids=(f"rec-{subject}",),
-                moments=Moments.of(np.concatenate([w.data for w in windows], axis=1)),
+        for number in range(n_windows):
+            window = toy_window(
+                rng, site=site, subject=f"{site}-s{subject_number}", number=number, label=next(labels),
+                window_s=window_s, spectrogram=spectrogram,
             )  # fmt: skip
-    manifest = Manifest(
-        modality=EEG_1020, profile=PROFILE.to_dict(), config_hash="toy", code_version="toy", shards=tuple(shards),
-        subjects=subjects, counts={},
-    )  # fmt: skip
-    (folder / MANIFEST).write_text(manifest_json(manifest))
-    (folder / COMPLETED).write_text("")
+            yield window if votes else replace(window, votes=())
+
+    sites = {f"site{site}": [windows(site, subject) for subject in range(n_subjects)] for site in range(n_sites)}
+    write_set(folder, sites, profile=PROFILE, indexed=indexed)
     return folder
 
 

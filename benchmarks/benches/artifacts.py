@@ -21,7 +21,7 @@ from signals.description.artifacts import BIT, KINDS
 from signals.description.bad_channels import bad_channels
 from signals.electrodes import canonical_electrode, electrode_positions
 from signals.modality import EEG_1020
-from signals.montage.montage import find_electrodes
+from signals.montage.labels import find_electrodes
 from signals.readers.registry import open_recording
 from signals.window import MEASURED, Window
 from signals.windows.plan import RecordingPlan, look_at, plan_recording

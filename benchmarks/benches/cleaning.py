@@ -23,9 +23,10 @@ from signals.recording.recording import Recording, Segment
 from signals.windows.plan import RecordingPlan, plan_recording
 from signals.windows.prepare import prepare_recording
 from signals.windows.profiles import SIX_CLASS, Profile
-from synthetic.patterns.patterns import draw_pattern
+from synthetic.patterns.clinical import Clinical
 from synthetic.subject.artifacts import physiological
 from synthetic.subject.background import alpha, ongoing
+from synthetic.subject.grid import Grid
 from synthetic.subject.subjects import Subject, draw_subject
 
 NAMES, SFREQ, SECONDS = EEG_1020.ch_names, 256.0, 100
@@ -92,7 +93,7 @@ def make_case(seed: int, pattern_name: str, artifact_name: str) -> Case:
     if pattern_name == "alpha":
         pattern = waves
     else:
-        drawn = draw_pattern(rng, pattern_name, subject=subject, **grid)
+        drawn = Clinical(subject).draw(rng, pattern_name, Grid(POSITIONS, int(SECONDS * SFREQ), SFREQ))
         pattern = drawn.data * min(subject.prominence * subject.background_uv, 400.0)
     noise = np.random.default_rng([seed, 99])
     events = []

@@ -25,8 +25,10 @@ from benchmarks.harness import figure, machine, module
 from signals.conditioning.conditioning import Conditioner
 from signals.conditioning.filters import bandpass, effective_band
 from signals.modality import EEG_1020
-from signals.montage.montage import find_electrodes, harmoniser
+from signals.montage.labels import find_electrodes
+from signals.montage.montage import harmoniser
 from signals.readers.registry import open_recording
+from signals.windows.native import read_native
 from signals.windows.plan import plan_recording
 from signals.windows.prepare import prepare_recording
 from signals.windows.profiles import PRETRAIN
@@ -59,12 +61,10 @@ def conditioned(path: Path) -> Iterator[np.ndarray]:
         harmoniser=fit, native_sfreq=sfreq, sfreq=EEG_1020.sfreq, mains_hz=MAINS_HZ, offsets=(0.0,) * len(found.picks),
         band=effective_band(0.5, PRETRAIN.h_freq, native_sfreq=sfreq, sfreq=EEG_1020.sfreq),
     )  # fmt: skip
-    n_native = recording.n_times(picks[0])
-    n_out, n_block = chain.n_times(n_native), int(BLOCK_S * EEG_1020.sfreq)
+    n_out, n_block = chain.n_times(recording.n_times(picks[0])), int(BLOCK_S * EEG_1020.sfreq)
     for start in range(0, n_out, n_block):
-        yield chain.block(
-            lambda a, b: recording.read(picks, start=a, stop=b), n_native, start, min(start + n_block, n_out)
-        )[0]
+        stop = min(start + n_block, n_out)
+        yield chain.condition(read_native(recording, picks, chain, segment=0, start=start, stop=stop), start, stop).x
 
 
 def ours(path: Path) -> int:

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import figure, machine, module
-from signals.bundles.answers import tempered
 from signals.bundles.bundle import load_bundle
+from signals.bundles.calibration import tempered
 from signals.bundles.inputs import windows_of_shards
 from signals.tasks import SIX_CLASS
 from signals.window import Window

@@ -8,7 +8,8 @@ from benchmarks.harness import figure
 from signals.conditioning.filters import bandpass
 from signals.electrodes import electrode_positions
 from signals.modality import EEG_1020
-from signals.montage.montage import find_electrodes, spline_matrix
+from signals.montage.labels import find_electrodes
+from signals.montage.splines import spline_matrix
 from signals.readers.registry import open_recording
 
 

@@ -37,7 +37,6 @@ def stages(path: Path, output: Path) -> None:
     profiler.disable()
     total = time.perf_counter() - started
     seconds = {stage: _entered(profiler, files) for stage, files in STAGES.items()}
-    seconds["condition"] -= _entered(profiler, STAGES["read"], within=("signals/windows/prepare.py",))
     seconds["rest"] = total - sum(seconds.values())
     for stage, job in (
         ("moments", lambda: [Moments.of(window.data) for window in windows]),
@@ -53,13 +52,13 @@ def stages(path: Path, output: Path) -> None:
     figure(f"preprocess_ms_per_window_{path.stem.split('-')[0]}", 1000 * total / len(windows), "ms")
 
 
-def _entered(profiler: cProfile.Profile, files: tuple[str, ...], *, within: tuple[str, ...] = ()) -> float:
-    """Return the seconds spent in calls into `files` from other files, or from `within`."""
+def _entered(profiler: cProfile.Profile, files: tuple[str, ...]) -> float:
+    """Return the seconds spent in calls into `files` from other files."""
     total = 0.0
     for (filename, _, _), (*_, callers) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
         if not filename.endswith(files):
             continue
         for (caller, _, _), (_, _, _, cumulative) in callers.items():
-            if not caller.endswith(files) and (not within or caller.endswith(within)):
+            if not caller.endswith(files):
                 total += cumulative
     return total

@@ -31,6 +31,7 @@ from signals.modality import EEG_1020, Modality
 from signals.montage.montage import harmoniser
 from signals.readers.registry import open_recording
 from signals.shards.normalise import normalise, window_scale
+from signals.windows.native import read_native
 from signals.windows.plan import plan_recording
 from signals.windows.profiles import PROFILES
 from training.fitting.fit import start_encoder
@@ -73,9 +74,8 @@ def recording_windows(path: Path, montages: dict[str, Modality]) -> dict[str, li
         conditioner = replace(plan.conditioner, harmoniser=harmoniser(plan.derivations, modality, "average"))
         used = [plan.picks[i] for i in conditioner.harmoniser.used]
         n_times = conditioner.n_times(n_native)
-        x, _ = conditioner.block(
-            lambda a, b, used=used: recording.read(used, segment=0, start=a, stop=b), n_native, 0, n_times
-        )
+        native = read_native(recording, used, conditioner, segment=0, start=0, stop=n_times)
+        x = conditioner.condition(native, 0, n_times).x
         state, n_window = conditioner.harmoniser.ch_state, round(WINDOW_S * modality.sfreq)
         cut = (x[:, start : start + n_window] for start in range(0, n_times - n_window + 1, n_window))
         found[name] = [(normalise(part, window_scale(part, state)), state) for part in cut]

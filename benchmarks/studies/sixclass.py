@@ -25,12 +25,13 @@ import pandas as pd
 
 from benchmarks.harness import figure, machine, module
 from evaluation.measures.bootstrap import differences, draws
-from evaluation.measures.calibration import fit_temperature, tempered
+from evaluation.measures.calibration import fit_temperature
 from evaluation.measures.metrics import balanced_accuracy, expected_calibration_error, weighted_f1
 from evaluation.measures.selective import mistakes
 from evaluation.measures.tallies import Tallies, tally
-from evaluation.measures.uncertainty import COLUMNS, half_errors
+from evaluation.measures.uncertainty import half_errors
 from evaluation.schemas.predictions import Predictions, probabilities, read_predictions
+from signals.bundles.calibration import UNCERTAINTY_COLUMNS, tempered
 from studies.calibrate import FitTo, temperature_targets
 
 RECIPES = {"encoder": "probe", "resnet_gru": "resnet_gru", "efficientnet": "efficientnet_scalogram"}
@@ -162,10 +163,10 @@ def sure(frame: pd.DataFrame, classes: tuple[str, ...]) -> None:
     """Print the error rates of the ensemble's surer and less sure half, by each kind of uncertainty."""
     true_index = frame["label"].map({name: k for k, name in enumerate(classes)}).to_numpy(dtype=np.int64)
     _, wrong = mistakes(probabilities(frame, classes), true_index)
-    for column in COLUMNS:
+    for column in UNCERTAINTY_COLUMNS:
         certain, uncertain = half_errors(frame[column].to_numpy(), wrong)
         print(f"  errors by {column:<24} surer half {certain:.3f}, other half {uncertain:.3f}")
-        if column == COLUMNS[0]:
+        if column == UNCERTAINTY_COLUMNS[0]:
             figure("certain_half_error", certain, "share")
             figure("uncertain_half_error", uncertain, "share")
 

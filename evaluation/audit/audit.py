@@ -4,15 +4,19 @@ import numpy as np
 import pandas as pd
 
 from evaluation.audit.duplicates import duplicate_findings
+from evaluation.audit.exposure import exposure_findings
 from evaluation.audit.findings import SEVERITIES, Finding
-from evaluation.audit.leaks import fold_findings, pretraining_findings
-from evaluation.measures.bootstrap import draws, percentile_interval
+from evaluation.audit.leaks import fold_findings
+from evaluation.measures.bootstrap import draws
+from evaluation.measures.intervals import SHARE, t_interval
 from evaluation.measures.tallies import Tallies, evaluate, tally
 from evaluation.schemas.predictions import Predictions, probabilities
 
 BASELINES = ("prior", "chance")
 CONTROL = "shuffled"
 DOMINANT_SHARE = 0.5
+FEW_SUBJECTS = 5
+"""Subjects of a site below which its interval is remarked on."""
 CARRIED = 0.05
 """Balanced accuracy that a single subject may move."""
 SHORTCUT = 0.1
@@ -20,46 +24,48 @@ SHORTCUT = 0.1
 
 
 def audit(predictions: Predictions, *, model: str, n_boot: int = 1000, seed: int = 0) -> list[Finding]:
-    """Return everything found in the file for one model, errors first."""
+    """Return every finding in the file for one model, errors first."""
     frame = predictions.of(model)
     tallies = tally(frame, predictions.classes)
-    found = [
+    findings = [
         *fold_findings(predictions, frame),
         *duplicate_findings(frame),
-        *pretraining_findings(predictions, frame),
+        *exposure_findings(frame, predictions.origin),
         *data_findings(predictions, frame),
         *model_findings(frame, tallies, n_boot=n_boot, seed=seed),
         *control_findings(predictions, n_boot=n_boot, seed=seed),
     ]
-    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def data_findings(predictions: Predictions, frame: pd.DataFrame) -> list[Finding]:
-    """Return what the data cannot tell: one-class sites, single or unknown subjects, one who dominates."""
-    found = []
+    """Return what weakens the data: one-class sites, single or unknown subjects, one who dominates."""
+    findings = []
     for site, rows in frame.groupby("site_id"):
         if rows["label"].nunique() == 1:
             message = (
                 f"Site {site} holds only {rows['label'].iloc[0]}: balanced accuracy and AUROC are undefined there."
             )
-            found.append(Finding("warning", "one_class_site", message))
+            findings.append(Finding("warning", "one_class_site", message))
         n_subjects = rows["subject_id"].nunique()
         if n_subjects == 1:
-            found.append(Finding("warning", "one_subject_site", f"Site {site} has one subject: it gets no interval."))
-        elif n_subjects < 5:
-            message = f"Site {site} has {n_subjects} subjects: its interval is rough and rather too narrow."
-            found.append(Finding("info", "few_subjects", message))
+            findings.append(
+                Finding("warning", "one_subject_site", f"Site {site} has one subject: it gets no interval.")
+            )
+        elif n_subjects < FEW_SUBJECTS:
+            message = f"Site {site} has {n_subjects} subjects: its interval is wide, and rests on a t distribution."
+            findings.append(Finding("info", "few_subjects", message))
     nameless = unknown_subjects(predictions, frame)
     if nameless.any():
         message = f"{int(nameless.sum())} windows come from subjects that are not known: a patient may occur twice."
-        found.append(Finding("warning", "unknown_subjects", message))
+        findings.append(Finding("warning", "unknown_subjects", message))
     share = frame["subject_id"].value_counts(normalize=True)
     if len(share) > 1 and share.iloc[0] > DOMINANT_SHARE:
         message = (
             f"Subject {share.index[0]} holds {share.iloc[0]:.0%} of all windows: figures are mostly this one person's."
         )
-        found.append(Finding("warning", "dominant_subject", message))
-    return found
+        findings.append(Finding("warning", "dominant_subject", message))
+    return findings
 
 
 def unknown_subjects(predictions: Predictions, frame: pd.DataFrame) -> np.ndarray:
@@ -70,7 +76,7 @@ def unknown_subjects(predictions: Predictions, frame: pd.DataFrame) -> np.ndarra
 
 
 def model_findings(frame: pd.DataFrame, tallies: Tallies, *, n_boot: int, seed: int) -> list[Finding]:
-    """Return signs that the scores are not what they seem: constant, chance, a site's trick, a single patient."""
+    """Return signs that the scores are not what they seem: constant, chance, a site shortcut, a single patient."""
     prob = probabilities(frame, tallies.classes)
     model = str(frame["model"].iloc[0])
     if len(frame) > 1 and all(
@@ -82,36 +88,40 @@ def model_findings(frame: pd.DataFrame, tallies: Tallies, *, n_boot: int, seed: 
     drawn = draws(tallies, n_boot=n_boot, seed=seed)
     if not drawn or not np.isfinite(area):
         return []
-    found = []
-    low, high, _ = percentile_interval(drawn["auroc_macro"])
+    findings = []
+    low, high, _ = t_interval(float(area), drawn["auroc_macro"], n_units=tallies.n_subjects, scale=SHARE)
     if low <= 0.5:
         message = (
             f"{model} is not shown to be better than guessing: macro AUROC {area:.2f}, interval {low:.2f} to "
             f"{high:.2f} (as after training on shuffled labels)."
         )
-        found.append(Finding("warning", "no_better_than_chance", message))
-    return found + _site_shortcut(frame, tallies, float(area)) + _carried_by_one(tallies)
+        findings.append(Finding("warning", "no_better_than_chance", message))
+    return findings + _site_shortcut(frame, tallies, float(area)) + _carried_by_one(tallies)
 
 
 def control_findings(predictions: Predictions, *, n_boot: int, seed: int) -> list[Finding]:
     """Return whether a control of shuffled labels, with "shuffled" in its name, does better than guessing."""
-    found = []
+    findings = []
     for model in predictions.models:
         if CONTROL not in model:
             continue
-        drawn = draws(tally(predictions.of(model), predictions.classes), n_boot=n_boot, seed=seed)
-        low = percentile_interval(drawn["auroc_macro"])[0] if drawn else float("nan")
-        if low > 0.5:
+        tallies = tally(predictions.of(model), predictions.classes)
+        drawn = draws(tallies, n_boot=n_boot, seed=seed)
+        area = float(evaluate(tallies, np.ones((1, tallies.n_subjects)))["auroc_macro"][0])
+        low = area
+        if drawn and area < 1:
+            low = t_interval(area, drawn["auroc_macro"], n_units=tallies.n_subjects, scale=SHARE)[0]
+        if drawn and low > 0.5:
             message = (
                 f"{model}, trained on shuffled labels, does better than guessing (macro AUROC at least {low:.2f}): "
                 "the true labels come in by another way."
             )
-            found.append(Finding("error", "shuffled_control_learns", message))
-    return found
+            findings.append(Finding("error", "shuffled_control_learns", message))
+    return findings
 
 
 def _site_shortcut(frame: pd.DataFrame, tallies: Tallies, area: float) -> list[Finding]:
-    """Flag a model that tells sites apart rather than classes: it ranks well over all sites but not within them."""
+    """Flag a model that recognises sites rather than classes: it ranks well over all sites but not within them."""
     within, sizes = [], []
     for _, rows in frame.groupby("site_id"):
         local = tally(rows, tallies.classes)
@@ -126,7 +136,7 @@ def _site_shortcut(frame: pd.DataFrame, tallies: Tallies, area: float) -> list[F
         return []
     message = (
         f"Macro AUROC is {area:.2f} over all sites but {mean:.2f} within sites: the model may read the site "
-        "(its mains hum, its amplifier) rather than the brain."
+        "(mains interference, the amplifier) rather than the brain."
     )
     return [Finding("warning", "site_shortcut", message)]
 

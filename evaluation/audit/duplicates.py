@@ -1,7 +1,7 @@
-"""Copies of a window on two sides of a split: the same samples by hash, the same signal by correlation.
+"""Copies of windows on two sides of a split: the same samples by hash, the same signal by correlation.
 
 Rows may carry `content_hash` (text, "" for a flat window) and `fingerprint` (bytes), both of
-`evaluation.audit.fingerprint`. Every row was predicted by a model that trained on the other folds, so two rows of
+`evaluation.audit.fingerprint`. Every row was predicted by a model that trained on all other folds, so two rows of
 different folds stand on two sides.
 """
 
@@ -29,15 +29,15 @@ class Copies:
 
 def duplicate_findings(frame: pd.DataFrame) -> list[Finding]:
     """Return copies between folds, or between subjects, as errors, and what could not be looked for."""
-    found = []
+    findings = []
     if "content_hash" in frame.columns:
-        found += _same_samples(frame)
+        findings += _same_samples(frame)
     if "fingerprint" not in frame.columns:
         message = "The file has no fingerprints of its windows: copies under other names cannot be excluded."
-        return [*found, Finding("warning", "no_fingerprints", message)]
+        return [*findings, Finding("warning", "no_fingerprints", message)]
     if frame["fold"].nunique() < 2:
         message = "Training windows are not in the file: copies of them among these windows cannot be looked for."
-        found.append(Finding("info", "one_side_only", message))
+        findings.append(Finding("info", "one_side_only", message))
     vectors = unpack(list(frame["fingerprint"]))
     subjects, folds = (pd.factorize(frame[name])[0] for name in ("subject_id", "fold"))
     # A site with a flaw of its files may hold many: one sentence names them all.
@@ -51,8 +51,8 @@ def duplicate_findings(frame: pd.DataFrame) -> list[Finding]:
             keys = frame["window_key"].to_numpy()
             named = some(f"{keys[i]} = {keys[j]}" for i, j in copies.rows[:4])
             message = f"{copies.n_pairs:,} pair(s) of windows with the same signal (|r| > {ALIKE}) {words}: {named}."
-            found.append(Finding("error", code, message))
-    return found
+            findings.append(Finding("error", code, message))
+    return findings
 
 
 def _same_samples(frame: pd.DataFrame) -> list[Finding]:
@@ -67,8 +67,8 @@ def _same_samples(frame: pd.DataFrame) -> list[Finding]:
 def alike(vectors: np.ndarray, *, apart: np.ndarray, within: np.ndarray, r: float = ALIKE) -> Copies:
     """Return pairs of rows with |correlation| above r that differ in `apart` and agree in `within`.
 
-    `vectors` has shape (n, n_dims), one of length 1 a row; `apart` and `within` are integers of shape (n,). It is one
-    product of matrices a block, so that memory is bounded; time grows with n squared (see docs/evaluation.md).
+    `vectors` has shape (n, n_dims), one unit vector per row; `apart` and `within` are integers of shape (n,). It is one
+    matrix product per block, so that memory is bounded; time grows with n squared (see docs/evaluation.md).
     """
     n_pairs, listed = 0, list[tuple[int, int]]()
     for i in range(0, len(vectors), _BLOCK):

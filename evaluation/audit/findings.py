@@ -1,4 +1,4 @@
-"""What the audit says: a finding has a name, a severity and a sentence."""
+"""Findings of the audit: a name, a severity and a sentence each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ class Finding:
     severity: str
     code: str
     message: str
+    file: str = "predictions"
+    """Which of the report's files it is about."""
 
 
 def verdict(findings: Iterable[Finding]) -> str:

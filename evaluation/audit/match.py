@@ -8,14 +8,14 @@ from signals.shards.manifest import read_manifest
 from signals.tasks import TASKS
 
 
-def check_same_task(other: Predictions, predictions: Predictions, path: Path) -> None:
-    """Raise ValueError if another file is of another task, or of other classes, than the predictions."""
-    if (other.task, other.classes) != (predictions.task, predictions.classes):
-        raise ValueError(f"{path} is of task {other.task!r}, the predictions are of {predictions.task!r}")
+def check_same_task(second: Predictions, predictions: Predictions, path: Path) -> None:
+    """Raise ValueError if a second file has a different task, or different classes, from the predictions."""
+    if (second.task, second.classes) != (predictions.task, predictions.classes):
+        raise ValueError(f"{path} is of task {second.task!r}, the predictions are of {predictions.task!r}")
 
 
 def check_classes(predictions: Predictions) -> None:
-    """Raise ValueError if the predictions name a known task but have other classes than it."""
+    """Raise ValueError if the predictions name a known task but have different classes."""
     known_task = TASKS.get(predictions.task)
     if known_task is not None and known_task.classes != predictions.classes:
         raise ValueError(
@@ -31,10 +31,10 @@ def check_manifest(predictions: Predictions, shards: Path) -> None:
     and recordings.
     """
     manifest = read_manifest(shards if shards.is_dir() else shards.parent)
-    said = predictions.meta.get("manifest_digest")
-    if said is not None and said != manifest.digest:
+    digest = predictions.meta.get("manifest_digest")
+    if digest is not None and digest != manifest.digest:
         raise ValueError(
-            f"predictions were made from the shard set {said[:12]}, {shards} is {manifest.digest[:12]}: give the one "
+            f"predictions were made from the shard set {digest[:12]}, {shards} is {manifest.digest[:12]}: give the one "
             "they were made from, or predict again"
         )
     seen = predictions.frame[["subject_id", "site_id", "recording_id"]].drop_duplicates()

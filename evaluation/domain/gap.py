@@ -17,7 +17,7 @@ from evaluation.schemas.embeddings import Embeddings
 
 MAX_WINDOWS = 500
 MAX_SUBJECTS = 20
-"""People of a site that the subject probe tells apart."""
+"""People of a site in the subject probe."""
 N_PERMUTATIONS = 999
 FEW_PEOPLE = "fewer than two subjects on a side"
 
@@ -31,7 +31,7 @@ class Gap:
     n_windows: int
     n_subjects: int
     a_distance: float
-    """0: not told apart by a straight cut; 2: told apart without a mistake."""
+    """0: not separable by a linear classifier; 2: separated without a mistake."""
     mmd2: float
     """Around 0 without a gap, may be negative."""
     mmd_p: float
@@ -79,8 +79,8 @@ def standardised(values: np.ndarray) -> np.ndarray:
 def a_distance(first: np.ndarray, second: np.ndarray, people: np.ndarray, *, seed: int) -> float:
     """Return the proxy A-distance in [0, 2] of two sides; `people` names the subject of each row, first side first."""
     side = np.repeat([0, 1], [len(first), len(second)])
-    found = probe(np.vstack([first, second]), side, people, seed=seed)
-    return float("nan") if found.reason else max(0.0, 2 * (2 * found.accuracy - 1))
+    result = probe(np.vstack([first, second]), side, people, seed=seed)
+    return float("nan") if result.reason else max(0.0, 2 * (2 * result.accuracy - 1))
 
 
 def coral(first: np.ndarray, second: np.ndarray) -> float:
@@ -134,14 +134,16 @@ def domain_gap(embeddings: Embeddings, *, seed: int = 0) -> DomainGap:
         [np.flatnonzero(sites == site)[evenly(subjects[sites == site], MAX_WINDOWS, seed=seed)] for site in names]
     )
     some_x, some_sites, some_people = values[chosen], sites[chosen], subjects[chosen]
-    told = chosen[labels[chosen] != ""]
+    labelled = chosen[labels[chosen] != ""]
     return DomainGap(
         model=embeddings.model,
         gaps=tuple(_gap(values, sites, subjects, str(site), seed=seed) for site in names),
         site_probe=probe(some_x, some_sites, some_people, seed=seed),
         site_probe_erased=probe(some_x, some_sites, some_people, seed=seed, erase=some_sites),
-        label_probe=probe(values[told], labels[told], subjects[told], seed=seed),
-        label_probe_erased=probe(values[told], labels[told], subjects[told], seed=seed, erase=sites[told]),
+        label_probe=probe(values[labelled], labels[labelled], subjects[labelled], seed=seed),
+        label_probe_erased=probe(
+            values[labelled], labels[labelled], subjects[labelled], seed=seed, erase=sites[labelled]
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""How embeddings lie: whether classes keep together, neighbours of other people agree, and a map to look at."""
+"""Geometry of embeddings: whether classes cluster, neighbours of other people agree, and a map to look at."""
 
 from dataclasses import dataclass, field
 
@@ -52,24 +52,24 @@ def geometry(embeddings: Embeddings, *, seed: int = 0) -> Geometry:
     chosen = evenly(subjects, MAX_POINTS, seed=seed)
     x, people = standardised(embeddings.values)[chosen], subjects[chosen]
     labels, sites = (embeddings.frame[name].to_numpy(dtype=str)[chosen] for name in ("label", "site_id"))
-    told = labels != ""
+    labelled = labels != ""
     sizes = np.linalg.svd(x - x.mean(axis=0), compute_uv=False) ** 2
     return Geometry(
         model=embeddings.model,
         n_windows=len(x),
         n_dims=x.shape[1],
         effective_dims=float(sizes.sum() ** 2 / (sizes**2).sum()) if sizes.sum() > 0 else float("nan"),
-        silhouette_label=silhouette(x[told], labels[told]),
+        silhouette_label=silhouette(x[labelled], labels[labelled]),
         silhouette_site=silhouette(x, sites),
-        separability=separability(x[told], labels[told]),
-        knn_label=knn_accuracy(x[told], labels[told], people[told]),
+        separability=separability(x[labelled], labels[labelled]),
+        knn_label=knn_accuracy(x[labelled], labels[labelled], people[labelled]),
         knn_site=knn_accuracy(x, sites, people),
         map=_map(x, labels, sites, seed=seed),
     )
 
 
 def silhouette(x: np.ndarray, names: np.ndarray) -> float:
-    """Return the mean silhouette of named groups; nan for fewer than two groups, or one a window."""
+    """Return the mean silhouette of named groups; nan for fewer than two groups, or one per window."""
     from sklearn.metrics import silhouette_score
 
     n_groups = len(np.unique(names))

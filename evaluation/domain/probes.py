@@ -1,4 +1,4 @@
-"""Linear probes: what can be read from embeddings with one straight cut, on people whom the probe has not met."""
+"""Linear probes: what can be read from embeddings by a linear classifier, on people that it was not fitted on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ def probe(
     """Return how well a concept is read from vectors, cross-validated with whole groups (people) held out.
 
     `values` has shape (n, n_dims), the others (n,). `groups` None: rows are held out one by one. `erase` is another
-    concept, which is erased (`evaluation.domain.erasure`) by what the training side of each fold tells.
+    concept, which is erased (`evaluation.domain.erasure`) as fitted on the training side of each fold.
     """
     from sklearn.metrics import balanced_accuracy_score
 
@@ -40,17 +40,17 @@ def probe(
     folds = _folds(codes, groups, seed=seed)
     if folds is None:
         return _undefined("a class has too few groups to hold one out", len(values))
-    said, asked = np.full(len(codes), -1), np.zeros(len(codes), dtype=bool)
+    predicted, tested = np.full(len(codes), -1), np.zeros(len(codes), dtype=bool)
     for train, test in folds:
         if len(np.unique(codes[train])) < len(names):
             continue
         fit_x, test_x = _scaled(values, train, test, erase)
-        said[test] = _classifier(fit_x, codes[train])(test_x)
-        asked[test] = True
-    if not asked.any() or len(np.unique(codes[asked])) < len(names):
+        predicted[test] = _classifier(fit_x, codes[train])(test_x)
+        tested[test] = True
+    if not tested.any() or len(np.unique(codes[tested])) < len(names):
         return _undefined("a class could not be held out", len(values))
-    score = balanced_accuracy_score(codes[asked], said[asked])
-    return Probe(float(score), 1 / len(names), int(asked.sum()))
+    score = balanced_accuracy_score(codes[tested], predicted[tested])
+    return Probe(float(score), 1 / len(names), int(tested.sum()))
 
 
 def _folds(codes: np.ndarray, groups: np.ndarray | None, *, seed: int) -> list[tuple[np.ndarray, np.ndarray]] | None:

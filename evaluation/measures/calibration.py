@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.measures.metrics import EPSILON, N_BINS, kl_rows
+from evaluation.measures.metrics import N_BINS, kl_rows
 from evaluation.measures.tallies import Tallies
+from signals.bundles.calibration import tempered
 
 Z = 1.959963984540054
 """97.5% point of the normal distribution."""
@@ -63,18 +64,6 @@ def fit_temperature(prob: np.ndarray, target: np.ndarray) -> float:
 
     found = minimize_scalar(distance, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
     return float(np.exp(found.x))
-
-
-def tempered(prob: np.ndarray, temperature: float) -> np.ndarray:
-    """Return probabilities whose logarithms are divided by a temperature, same shape; above 1 they are less sure.
-
-    Raises ValueError for a temperature that is not above 0.
-    """
-    if not 0 < temperature < np.inf:
-        raise ValueError(f"temperature={temperature} must be a number above 0")
-    logits = np.log(np.clip(prob, EPSILON, 1.0)) / temperature
-    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
 
 
 def cross_tempered(prob: np.ndarray, target: np.ndarray, groups: np.ndarray, *, n_folds: int, seed: int) -> np.ndarray:

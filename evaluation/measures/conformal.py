@@ -1,6 +1,6 @@
 """Sets of classes that promise to hold the label, and how often they do: site by site, patient by patient.
 
-Split conformal prediction (Vovk 2005; Angelopoulos & Bates 2021) with one threshold for all classes, or with one a
+Split conformal prediction (Vovk 2005; Angelopoulos & Bates 2021) with one threshold for all classes, or with one per
 class (class-conditional, Vovk 2012; Sadinle 2019), so that rare classes are covered too. Calibration and test never
 share a patient. Two ways to calibrate are compared: on the other folds, as for a new hospital; and on the other
 patients of the same fold, as a hospital could do with its own data. The promise holds for exchangeable windows only;
@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluation.measures.bootstrap import ONE_SUBJECT, Estimate, percentile_interval, resamples
+from evaluation.measures.bootstrap import resamples
+from evaluation.measures.intervals import ONE_SUBJECT, Estimate, share_interval
 from evaluation.schemas.predictions import probabilities
+from signals.bundles.calibration import in_set
 
 ALPHA = 0.1
 """Share of labels that the sets may miss."""
@@ -43,6 +45,8 @@ class Coverage:
     """Lowest coverage of a subject."""
     short_subjects: float
     """Share of subjects who are covered less than promised."""
+    short_expected: float
+    """That share if every window were covered as promised and independently: single misses make a patient short."""
     set_size: float
     """Mean number of classes in a set."""
     subjects: tuple[float, ...] = field(repr=False)
@@ -67,14 +71,14 @@ def thresholds(prob: np.ndarray, true_index: np.ndarray, *, method: str, alpha: 
     true_prob = prob[np.arange(len(prob)), true_index]
     if method == "split":
         return np.full(prob.shape[1], least_probability(true_prob, alpha=alpha))
-    found = [least_probability(true_prob[true_index == k], alpha=alpha) for k in range(prob.shape[1])]
-    return np.nan_to_num(np.array(found), nan=0.0)
+    levels = [least_probability(true_prob[true_index == k], alpha=alpha) for k in range(prob.shape[1])]
+    return np.nan_to_num(np.array(levels), nan=0.0)
 
 
 def coverage(
     frame: pd.DataFrame, classes: tuple[str, ...], *, n_boot: int, seed: int, alpha: float = ALPHA
 ) -> list[Coverage]:
-    """Return one row a fold, method and calibration of one model's rows, folds in sorted order."""
+    """Return one row per fold, method and calibration of one model's rows, folds in sorted order."""
     prob = probabilities(frame, classes)
     true_index = frame["label"].map({name: k for k, name in enumerate(classes)}).to_numpy(dtype=np.int64)
     folds, subjects = (frame[name].to_numpy(dtype=str) for name in ("fold", "subject_id"))
@@ -84,7 +88,7 @@ def coverage(
             sets = np.full(prob.shape, np.nan)
             for test, calibrate in _splits(folds, subjects, calibration):
                 level = thresholds(prob[calibrate], true_index[calibrate], method=method, alpha=alpha)
-                sets[test] = np.where(np.isfinite(level), prob[test] >= level, np.nan)
+                sets[test] = np.where(np.isfinite(level), in_set(prob[test], level), np.nan)
             for name in np.unique(folds):
                 inside = folds == name
                 rows.append(
@@ -116,14 +120,15 @@ def _summary(
     if np.isnan(held).any():
         return {
             "n_subjects": len(names), "coverage": Estimate(nan, nan, nan, TOO_FEW), "worst_subject": nan,
-            "by_class": dict.fromkeys(classes, nan), "short_subjects": nan, "set_size": nan, "subjects": (),
+            "by_class": dict.fromkeys(classes, nan), "short_subjects": nan, "short_expected": nan, "set_size": nan,
+            "subjects": (),
         }  # fmt: skip
     counts, kept = np.bincount(codes), np.bincount(codes, weights=held)
     each = np.sort(kept / counts)
     low, high, remark = nan, nan, ONE_SUBJECT
     if len(names) > 1:
         drawn = [(w @ kept) / (w @ counts) for w in resamples(len(names), n_boot=n_boot, seed=seed)]
-        low, high, remark = percentile_interval(np.concatenate(drawn))
+        low, high, remark = share_interval(float(held.mean()), np.concatenate(drawn), n_units=len(names))
     of_class = {
         c: float(held[true_index == k].mean()) if (true_index == k).any() else nan for k, c in enumerate(classes)
     }
@@ -133,6 +138,15 @@ def _summary(
         "by_class": of_class,
         "worst_subject": float(each[0]),
         "short_subjects": float((each < 1 - alpha).mean()),
+        "short_expected": short_expected(counts, alpha),
         "set_size": float(sets.sum(axis=1).mean()),
         "subjects": tuple(float(value) for value in each),
     }
+
+
+def short_expected(counts: np.ndarray, alpha: float) -> float:
+    """Return the mean probability that a subject with so many windows falls short by chance: binomial misses."""
+    from scipy.stats import binom
+
+    # Short means covered < (1 - alpha) n, so more than alpha n misses.
+    return float(np.mean(binom.sf(np.floor(alpha * counts + 1e-9), counts, alpha)))

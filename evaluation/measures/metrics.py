@@ -1,11 +1,11 @@
 """Metrics of a classification, from rows of probabilities or from (weighted) counts.
 
-Functions that end in `_rows` give one number a window, so that sums over subjects can be resampled. Those that take
+Functions that end in `_rows` give one number per window, so that sums over subjects can be resampled. Those that take
 `confusion` work on any leading axes, so that thousands of resampled matrices are one call. What is undefined is nan,
-never 0.0; `REASONS` says why.
+never 0.0; `REASONS` states why.
 
 The predicted class is the one of the highest probability; where several tie, the window counts for each of them in
-equal shares, so that a model without an opinion scores exactly as chance does.
+equal shares, so that a model of equal probabilities scores exactly as chance does.
 """
 
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def recall(confusion: np.ndarray) -> np.ndarray:
-    """Return the share of each class's windows that were found, shape (..., n_classes); nan where none occur."""
+    """Return the share of each class's windows that were recognised, shape (..., n_classes); nan where none occur."""
     return _ratio(np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-1))
 
 
@@ -144,7 +144,7 @@ def weighted_f1(confusion: np.ndarray) -> np.ndarray:
 
 
 def expected_calibration_error(bins: np.ndarray) -> np.ndarray:
-    """Return the ECE, shape (...,), from (count, sum of confidence, right ones) a bin, shape (..., n_bins, 3)."""
+    """Return the ECE, shape (...,), from (count, sum of confidence, number right) per bin, shape (..., n_bins, 3)."""
     gaps = np.abs(bins[..., 1] - bins[..., 2]).sum(axis=-1)
     return _ratio(gaps, bins[..., 0].sum(axis=-1))
 
@@ -155,8 +155,8 @@ def auroc(
     """Return the area under the ROC curve by weighted ranks, shape (n_boot,), or () without weights.
 
     `scores` and bool `positive` have shape (n_windows,). `weights` has shape (n_boot, n_windows), or (n_boot,
-    n_subjects) where `codes`, shape (n_windows,), says whose weight a window has. Ties count half. nan where there are
-    no positives or no negatives.
+    n_subjects) where `codes`, shape (n_windows,), gives the subject of each window. Ties count half. nan where there
+    are no positives or no negatives.
     """
     rows = np.ones((1, len(scores))) if weights is None else weights
     owner = np.arange(len(scores)) if codes is None else codes

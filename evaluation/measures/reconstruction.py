@@ -1,6 +1,6 @@
-"""How well masked signal was filled in, against what needs no training: a line, the mean, splines, autoregression.
+"""How well masked signal was reconstructed, against methods that need no training.
 
-Training writes a reconstruction file: Parquet, one row a held-out window, length of gap and method, with sums over
+Training writes a reconstruction file: Parquet, one row per held-out window, length of gap and method, with sums over
 the masked samples only, so that any grouping can be scored without the samples:
 
     window_key, subject_id, site_id        text
@@ -13,7 +13,7 @@ the masked samples only, so that any grouping can be scored without the samples:
     sum_x, sum_y, sum_xy, sum_xx, sum_yy   float: x is the truth, y the estimate, both normalised alike
     band                                   text, may be missing: "all", or the band that both were filtered to
 
-Every window and gap has one row a method, so that methods are compared on the same samples.
+Every window and gap has one row per method, so that methods are compared on the same samples.
 """
 
 from collections.abc import Iterator
@@ -25,16 +25,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluation.measures.bootstrap import ONE_SUBJECT, Estimate, percentile_interval, resamples
+from evaluation.measures.bootstrap import resamples
+from evaluation.measures.intervals import ONE_SUBJECT, POSITIVE, SIGNED, Estimate, Scale, t_interval
 from signals.files import atomic_file
 
 METHODS = ("model", "linear", "mean", "spline", "ar", "filling")
 _SUMS = ("n_samples", "sum_squared_error", "sum_x", "sum_y", "sum_xy", "sum_xx", "sum_yy")
 _TEXT = ("window_key", "subject_id", "site_id", "method")
 RECONSTRUCTION_COLUMNS = ("window_key", "subject_id", "site_id", "span_ms_low", "span_ms_high", "method", *_SUMS)
-"""Columns of a reconstruction file, as told in this module's docstring."""
+"""Columns of a reconstruction file, as described in this module's docstring."""
 LONG_MS = 60.0
-"""Gaps of this length and more are scored together too: a line or an autoregression nearly fills shorter ones."""
+"""Gaps of this length and more are scored together too: interpolation nearly fills shorter ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class SpanScore:
     r: Estimate
     """Pearson correlation of estimate and truth over all masked samples."""
     ratio_to_linear: Estimate
-    """Squared error over that of the line across the gap: below 1 is better than it."""
+    """Squared error over that of linear interpolation across the gap: below 1 is better."""
     ratio_to_mean: Estimate
     ratio_to_spline: Estimate
     ratio_to_ar: Estimate
@@ -63,7 +64,7 @@ def check_reconstruction(frame: pd.DataFrame) -> None:
     """Raise ValueError where a frame contradicts the contract of this module."""
     missing = [column for column in RECONSTRUCTION_COLUMNS if column not in frame.columns]
     if missing:
-        raise ValueError(f"reconstruction lacks the columns {missing}")
+        raise ValueError(f"reconstruction is missing the columns {missing}")
     if frame.empty:
         raise ValueError("reconstruction holds no rows")
     if unknown := sorted(set(frame["method"]) - set(METHODS)):
@@ -79,7 +80,7 @@ def check_reconstruction(frame: pd.DataFrame) -> None:
         raise ValueError(f"reconstruction holds a window twice: {frame[frame.duplicated(key)].iloc[0][key].to_dict()}")
     per_gap = frame.groupby(["window_key", "span_ms_low", *bands])["method"].size()
     if per_gap.nunique() != 1 or per_gap.iloc[0] != frame["method"].nunique():
-        raise ValueError("reconstruction lacks a method for some window: methods are compared on the same samples")
+        raise ValueError("a method is missing for some window: methods are compared on the same samples")
     if "model" not in set(frame["method"]):
         raise ValueError("reconstruction holds no rows of the method 'model'")
 
@@ -145,16 +146,16 @@ def score_gaps(
         SpanScore(
             band=band, low_ms=low, high_ms=high, method=method, n_windows=int(frame["window_key"].nunique()),
             n_subjects=n_subjects,
-            mse=_estimate(values[:, 0], "no samples"),
-            r=_estimate(values[:, 1], "truth or estimate is constant"),
-            **{f"ratio_to_{other}": _ratio(values, rows.get(other), other) for other in METHODS if other != "model"},
+            mse=_estimate(values[:, 0], "no samples", n_subjects),
+            r=_estimate(values[:, 1], "truth or estimate is constant", n_subjects, scale=SIGNED),
+            **{f"ratio_to_{name}": _ratio(values, rows.get(name), name, n_subjects) for name in METHODS[1:]},
         )
         for method, values in rows.items()
     ]  # fmt: skip
 
 
 def _scores(weights: np.ndarray, table: pd.DataFrame) -> np.ndarray:
-    """Return (mse, r) a row of subject weights, shape (n_boot, 2)."""
+    """Return (mse, r) per row of subject weights, shape (n_boot, 2)."""
     n, error, x, y, xy, xx, yy = (weights @ table.to_numpy(dtype=np.float64)).T
     var_x, var_y = xx / n - (x / n) ** 2, yy / n - (y / n) ** 2
     # A constant leaves rounding noise of about 1e-16 of its square, no variance.
@@ -164,19 +165,20 @@ def _scores(weights: np.ndarray, table: pd.DataFrame) -> np.ndarray:
     return np.column_stack([error / n, r])
 
 
-def _ratio(values: np.ndarray, baseline: np.ndarray | None, name: str) -> Estimate:
+def _ratio(values: np.ndarray, baseline: np.ndarray | None, name: str, n_subjects: int) -> Estimate:
     if baseline is None:
-        return _estimate(np.full(1, np.nan), f"the file has no rows of {name}")
+        return _estimate(np.full(1, np.nan), f"the file has no rows of {name}", n_subjects)
     ratio = np.full(len(values), np.nan)
     np.divide(values[:, 0], baseline[:, 0], out=ratio, where=baseline[:, 0] > 0)
-    return _estimate(ratio, f"{name} makes no error")
+    return _estimate(ratio, f"{name} makes no error", n_subjects)
 
 
-def _estimate(values: np.ndarray, undefined: str) -> Estimate:
+def _estimate(values: np.ndarray, undefined: str, n_subjects: int, *, scale: Scale = POSITIVE) -> Estimate:
     """Return the estimate whose value stands first and whose resamples follow."""
     nan = float("nan")
     if not np.isfinite(values[0]):
         return Estimate(nan, nan, nan, undefined)
     if len(values) == 1:
         return Estimate(float(values[0]), nan, nan, ONE_SUBJECT)
-    return Estimate(float(values[0]), *percentile_interval(values[1:]))
+    value = float(values[0])
+    return Estimate(value, *t_interval(value, values[1:], n_units=n_subjects, scale=scale))

@@ -1,4 +1,4 @@
-"""Results hospital by hospital: a mean over sites hides the one where a model fails."""
+"""Results by site: a mean over sites hides the one where a model fails."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,10 +6,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from evaluation.measures.bootstrap import Estimate, draws, estimates
+from evaluation.measures.bootstrap import draws, estimates
+from evaluation.measures.intervals import Estimate, over_sites
 from evaluation.measures.metrics import HIGHER_IS_BETTER
 from evaluation.measures.tallies import tally
 
+BOUNDS = {
+    "kl": (0.0, float("inf")), "balanced_accuracy": (0.0, 1.0), "kappa": (-1.0, 1.0), "auroc_macro": (0.0, 1.0),
+    "weighted_f1": (0.0, 1.0), "ece": (0.0, 1.0),
+}  # fmt: skip
+"""Range of each metric."""
 SITE_METRICS = ("kl", "balanced_accuracy", "kappa", "auroc_macro", "weighted_f1", "ece")
 
 
@@ -38,6 +44,10 @@ class AcrossSites:
     """Standard deviation over sites (n - 1); nan for fewer than two."""
     n_sites: int
     """Sites where the metric is defined."""
+    mean_over_hospitals: Estimate
+    """The mean, with an interval for the mean over all hospitals that these are a sample of."""
+    new_hospital: Estimate
+    """The mean, with a prediction interval for one more hospital."""
     reason: str = ""
 
 
@@ -65,11 +75,13 @@ def site_rows(
 def across_sites(rows: Sequence[SiteRow], metric: str) -> AcrossSites:
     """Return mean, worst site and spread of a metric over the sites where it is defined."""
     known = [(row.metrics[metric].value, row.name) for row in rows if np.isfinite(row.metrics[metric].value)]
+    values = np.array([value for value, _ in known])
+    intervals = over_sites(values, bounds=BOUNDS[metric])
     if not known:
         nan = float("nan")
         return AcrossSites(mean=nan, worst=nan, worst_site="", best=nan, spread=nan, sd=nan, n_sites=0,
+                           mean_over_hospitals=intervals.mean, new_hospital=intervals.new_site,
                            reason="undefined at every site")  # fmt: skip
-    values = np.array([value for value, _ in known])
     ordered = sorted(known, reverse=not HIGHER_IS_BETTER[metric])
     return AcrossSites(
         mean=float(values.mean()),
@@ -79,5 +91,7 @@ def across_sites(rows: Sequence[SiteRow], metric: str) -> AcrossSites:
         spread=float(values.max() - values.min()),
         sd=float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
         n_sites=len(values),
+        mean_over_hospitals=intervals.mean,
+        new_hospital=intervals.new_site,
         reason="" if len(values) > 1 else "defined at one site only: no spread",
     )

@@ -1,4 +1,4 @@
-"""Per-subject tallies of a model's predictions: all that resampling subjects needs.
+"""Per-subject tallies of a model's predictions: sufficient statistics for resampling subjects.
 
 Every additive metric is a weighted sum of subjects' tallies, and AUROC is a quadratic form in the weights: with
 `pairs[s, t]` the number of (positive of s, negative of t) that are ranked rightly, its numerator is w' pairs w.
@@ -147,7 +147,7 @@ def evaluate(tallies: Tallies, weights: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _graves(tallies: Tallies, confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the rate of grave confusions, the cost with them weighed, and the share of each pair, a resample each."""
+    """Return the rate of grave confusions, the weighted cost, and the share of each pair, one value per resample."""
     n_windows, totals = confusion.sum(axis=(1, 2)), confusion.sum(axis=-1)
     rate = cost = np.full(len(confusion), np.nan)
     if tallies.grave.any():

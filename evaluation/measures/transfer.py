@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from evaluation.measures.bootstrap import ONE_SUBJECT, Estimate, draws, holm, percentile_interval, two_sided_p
+from evaluation.measures.bootstrap import draws, holm, interval_of, p_floor, two_sided_p
+from evaluation.measures.intervals import ONE_SUBJECT, Estimate, t_interval
 from evaluation.measures.tallies import point, tally
 from evaluation.schemas.predictions import Predictions
 
@@ -42,6 +43,8 @@ class TransferDifference:
     p_value: float
     p_holm: float
     reason: str = ""
+    at_floor: bool = False
+    """Whether the p-values are at most what is given: no resample lies on the far side."""
 
 
 def seeds_of(models: Sequence[str]) -> dict[str, list[str]]:
@@ -55,7 +58,7 @@ def seeds_of(models: Sequence[str]) -> dict[str, list[str]]:
 def transfer_table(
     predictions: Predictions, *, reference: str, n_boot: int, seed: int
 ) -> tuple[list[TransferRow], list[TransferDifference]]:
-    """Return a row a way, and each way's paired difference to the reference, p-values corrected together (Holm).
+    """Return one row per way, and each way's paired difference from the reference, p-values corrected together (Holm).
 
     Raises ValueError where the reference is not among the ways, or where models predicted different windows.
     """
@@ -63,9 +66,9 @@ def transfer_table(
     if reference not in ways:
         raise ValueError(f"reference {reference!r} is not in the transfer file, which has {', '.join(ways)}")
     values = _values(predictions, ways, n_boot=n_boot, seed=seed)
-    one_subject = predictions.frame["subject_id"].nunique() < 2
-    rows = [_row(way, table, one_subject=one_subject) for way, table in values.items()]
-    return rows, _differences(values, reference)
+    n_subjects = predictions.frame["subject_id"].nunique()
+    rows = [_row(way, table, n_subjects=n_subjects) for way, table in values.items()]
+    return rows, _differences(values, reference, n_subjects=n_subjects)
 
 
 def _values(
@@ -75,43 +78,49 @@ def _values(
     values: dict[str, dict[str, np.ndarray]] = {}
     windows: tuple[str, ...] | None = None
     for way, models in ways.items():
-        found: dict[str, list[np.ndarray]] = {metric: [] for metric in TRANSFER_METRICS}
+        collected: dict[str, list[np.ndarray]] = {metric: [] for metric in TRANSFER_METRICS}
         for model in models:
             tallies = tally(predictions.of(model), predictions.classes)
             if windows is not None and tallies.window_keys != windows:
-                raise ValueError(f"{model} predicted other windows than {predictions.models[0]}: nothing can be paired")
+                raise ValueError(
+                    f"{model} predicted different windows from {predictions.models[0]}: nothing can be paired"
+                )
             windows = tallies.window_keys
             known, drawn = point(tallies), draws(tallies, n_boot=n_boot, seed=seed)
             for metric in TRANSFER_METRICS:
-                found[metric].append(np.r_[known[metric].value, drawn.get(metric, np.zeros(0))])
-        values[way] = {metric: np.stack(parts) for metric, parts in found.items()}
+                collected[metric].append(np.r_[known[metric].value, drawn.get(metric, np.zeros(0))])
+        values[way] = {metric: np.stack(parts) for metric, parts in collected.items()}
     return values
 
 
-def _row(way: str, table: Mapping[str, np.ndarray], *, one_subject: bool) -> TransferRow:
+def _row(way: str, table: Mapping[str, np.ndarray], *, n_subjects: int) -> TransferRow:
     metrics, spread = {}, {}
     for metric, values in table.items():
         value, drawn = float(values[:, 0].mean()), values[:, 1:].mean(axis=0)
-        low, high, remark = percentile_interval(drawn)
-        if not np.isfinite(value):
-            low, high, remark = float("nan"), float("nan"), "undefined on these labels"
-        metrics[metric] = Estimate(value, low, high, ONE_SUBJECT if one_subject else remark)
+        nan = float("nan")
+        if not np.isfinite(value) or n_subjects < 2:
+            metrics[metric] = Estimate(value, nan, nan, ONE_SUBJECT if n_subjects < 2 else "undefined on these labels")
+        else:
+            metrics[metric] = interval_of(metric, value, drawn, n_units=n_subjects)
         spread[metric] = float(values[:, 0].std(ddof=1)) if len(values) > 1 else float("nan")
     return TransferRow(model=way, n_seeds=len(next(iter(table.values()))), metrics=metrics, seed_sd=spread)
 
 
-def _differences(values: Mapping[str, Mapping[str, np.ndarray]], reference: str) -> list[TransferDifference]:
-    found = []
+def _differences(
+    values: Mapping[str, Mapping[str, np.ndarray]], reference: str, *, n_subjects: int
+) -> list[TransferDifference]:
+    rows = []
     for way, table in values.items():
         if way == reference:
             continue
         for metric in TRANSFER_METRICS:
             gap = table[metric].mean(axis=0) - values[reference][metric].mean(axis=0)
-            low, high, remark = percentile_interval(gap[1:])
-            found.append((way, metric, float(gap[0]), low, high, two_sided_p(gap[1:]), remark))
-    corrected = holm(np.array([row[5] for row in found], dtype=np.float64))
+            low, high, remark = t_interval(float(gap[0]), gap[1:], n_units=n_subjects)
+            p = two_sided_p(gap[1:])
+            rows.append((way, metric, float(gap[0]), low, high, p, remark, p <= p_floor(gap[1:]) + 1e-12))
+    corrected = holm(np.array([row[5] for row in rows], dtype=np.float64))
     return [
         TransferDifference(model=way, reference=reference, metric=metric, value=value, low=low, high=high,
-                           p_value=p, p_holm=float(p_holm), reason=remark)
-        for (way, metric, value, low, high, p, remark), p_holm in zip(found, corrected, strict=True)
+                           p_value=p, p_holm=float(p_holm), reason=remark, at_floor=at_floor)
+        for (way, metric, value, low, high, p, remark, at_floor), p_holm in zip(rows, corrected, strict=True)
     ]  # fmt: skip

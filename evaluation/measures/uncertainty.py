@@ -1,31 +1,10 @@
-"""How unsure an answer is, and why: what the model doubts of the window, and what its members doubt of each other.
+"""What an uncertainty (`signals.bundles.calibration.Uncertainty`) is worth: mistakes by half, and when to abstain."""
 
-Entropies in nats. Total is that of the mean distribution, aleatoric the members' mean entropy, epistemic the
-difference: the mutual information of answer and member (Depeweg et al. 2018, doi:10.48550/arXiv.1710.07283). Members
-are models of an ensemble, or one model's draws with dropout left on.
-"""
-
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from evaluation.measures.calibration import wilson
-
-COLUMNS = ("uncertainty_total", "uncertainty_aleatoric", "uncertainty_epistemic")
-"""Columns that predictions files may carry, nats."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Uncertainty:
-    """Entropies of each window, nats, shape (n_windows,)."""
-
-    total: np.ndarray = field(repr=False)
-    aleatoric: np.ndarray = field(repr=False)
-    epistemic: np.ndarray = field(repr=False)
-
-    def columns(self) -> dict[str, np.ndarray]:
-        """Return the entropies by the names of `COLUMNS`."""
-        return dict(zip(COLUMNS, (self.total, self.aleatoric, self.epistemic), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,23 +19,6 @@ class Abstention:
     """Share of mistakes among them; nan where none are."""
     risk_high: float
     """Upper end of its 95% Wilson interval, which takes windows for independent."""
-
-
-def entropy(prob: np.ndarray) -> np.ndarray:
-    """Return the entropy of distributions over the last axis, nats; 0 log 0 is 0."""
-    return -np.where(prob > 0, prob * np.log(np.where(prob > 0, prob, 1.0)), 0.0).sum(axis=-1)
-
-
-def decompose(members: np.ndarray) -> Uncertainty:
-    """Return the uncertainty of members' distributions, shape (n_members, n_windows, n_classes).
-
-    Raises ValueError for a single member, which has no one to disagree with.
-    """
-    if members.ndim != 3 or len(members) < 2:
-        raise ValueError(f"members of shape {members.shape} must be at least 2 by windows by classes")
-    total, aleatoric = entropy(members.mean(axis=0)), entropy(members).mean(axis=0)
-    # Rounding alone can take the difference of equal members below 0.
-    return Uncertainty(total=total, aleatoric=aleatoric, epistemic=np.maximum(total - aleatoric, 0.0))
 
 
 def half_errors(uncertainty: np.ndarray, wrong: np.ndarray) -> tuple[float, float]:

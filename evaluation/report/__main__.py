@@ -1,10 +1,9 @@
-"""Predictions in; a page, its facts.json and a model card out.
+"""Evaluate predictions: a page, its facts.json and a model card.
 
 `python -m evaluation.report PREDICTIONS --output DIR`. Embeddings, stress and transfer files of `training` add their
 sections. Exit code 1 where the leak audit fails: the page is written, and marked on top.
 """
 
-import hashlib
 import json
 import shlex
 import sys
@@ -17,32 +16,15 @@ import pyarrow as pa
 from evaluation.audit.match import check_classes, check_manifest, check_same_task
 from evaluation.measures.reconstruction import read_reconstruction
 from evaluation.measures.stress import read_stress
-from evaluation.report.card import model_card
-from evaluation.report.facts import Sources, facts_from
-from evaluation.report.page import page
+from evaluation.report.context import Sources
+from evaluation.report.facts import facts_from
+from evaluation.report.files import CARD, FACTS, PAGE, write_report
 from evaluation.schemas.embeddings import read_embeddings
 from evaluation.schemas.predictions import Predictions, read_predictions
 from signals.command_line import Parser
+from signals.files import file_sha256
 
 AUDIT_FAILED_EXIT = 1
-
-
-def write_report(facts: dict[str, Any], output: Path, *, title: str) -> tuple[Path, ...]:
-    """Write facts.json, report.html and MODEL_CARD.md into a folder, each atomically; returns their paths."""
-    # All are made before any is written, page and card from what a reader of facts.json would get.
-    as_json = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
-    read = json.loads(as_json)
-    made = {
-        "facts.json": as_json,
-        "report.html": page(read, title=title),
-        "MODEL_CARD.md": model_card(read, title=title),
-    }
-    output.mkdir(parents=True, exist_ok=True)
-    for name, content in made.items():
-        partial = output / (name + ".partial")
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(output / name)
-    return tuple(output / name for name in made)
 
 
 def report(
@@ -53,11 +35,13 @@ def report(
     history: Path | None = None,
     pipeline: Path | None = None,
     external: Path | None = None,
+    calibration: Path | None = None,
     embeddings: Sequence[Path] = (),
     stress: Path | None = None,
     transfer: Path | None = None,
     manifest: Path | None = None,
     reference: str = "",
+    main_model: str = "",
     title: str = "",
     n_boot: int = 2000,
     seed: int = 0,
@@ -69,15 +53,17 @@ def report(
     """
     main_predictions = read_predictions(predictions)
     check_classes(main_predictions)
+    if external is not None and file_sha256(external) == file_sha256(predictions):
+        raise ValueError(f"{external} is the predictions file itself: external validation needs data of its own")
     if manifest is not None:
         check_manifest(main_predictions, manifest)
-    one = {"reconstruction": reconstruction, "history": history, "pipeline": pipeline, "external": external,
+    one = {"reconstruction": reconstruction, "history": history, "pipeline": pipeline, "external": external, "calibration": calibration,
            "stress": stress, "transfer": transfer, "manifest": manifest}  # fmt: skip
     files: dict[str, list[Path]] = {"predictions": [predictions], "embeddings": list(embeddings)}
     files |= {name: [path] for name, path in one.items() if path is not None}
     provenance: dict[str, Any] = {
         "sha256": _digests(files),
-        "command": _command(files, reference=reference, n_boot=n_boot, seed=seed),
+        "command": _command(files, reference=reference, main_model=main_model, n_boot=n_boot, seed=seed),
     }
     if pipeline is not None:
         provenance["pipeline"] = pipeline_facts(pipeline)
@@ -86,33 +72,33 @@ def report(
         reconstruction=None if reconstruction is None else read_reconstruction(reconstruction),
         history=None if history is None else read_history(history),
         external=None if external is None else _of_task(read_predictions(external), main_predictions, external),
+        calibration=None if calibration is None else read_json(calibration, "calibration file"),
         embeddings=[read_embeddings(path) for path in embeddings],
         stress=None if stress is None else _of_task(read_stress(stress), main_predictions, stress),
         transfer=None if transfer is None else _of_task(read_predictions(transfer), main_predictions, transfer),
         reference=reference,
         provenance=provenance,
     )
-    facts = facts_from(sources, n_boot=n_boot, seed=seed)
+    facts = facts_from(sources, n_boot=n_boot, seed=seed, main_model=main_model)
     write_report(facts, output, title=title or f"Cerebeam evaluation: {main_predictions.task}")
     return facts
 
 
-def _of_task(other: Predictions, predictions: Predictions, path: Path) -> Predictions:
-    check_same_task(other, predictions, path)
-    return other
+def _of_task(second: Predictions, predictions: Predictions, path: Path) -> Predictions:
+    check_same_task(second, predictions, path)
+    return second
 
 
 def _digests(files: Mapping[str, Sequence[Path]]) -> dict[str, str]:
-    found = {}
+    digests = {}
     for name, paths in files.items():
         for path in paths:
             key = name if len(paths) == 1 else f"{name} {path.name}"
-            real = path / "manifest.json" if path.is_dir() else path
-            found[key] = hashlib.sha256(real.read_bytes()).hexdigest()
-    return found
+            digests[key] = file_sha256(path / "manifest.json" if path.is_dir() else path)
+    return digests
 
 
-def _command(files: Mapping[str, Sequence[Path]], *, reference: str, n_boot: int, seed: int) -> str:
+def _command(files: Mapping[str, Sequence[Path]], *, reference: str, main_model: str, n_boot: int, seed: int) -> str:
     """Return the command without folders: where files lie on a machine is nobody's business."""
     options = [
         f"--{name} {' '.join(shlex.quote(path.name) for path in paths)}"
@@ -120,29 +106,39 @@ def _command(files: Mapping[str, Sequence[Path]], *, reference: str, n_boot: int
         if name != "predictions" and paths
     ]
     options += [f"--reference {shlex.quote(reference)}"] if reference else []
+    options += [f"--main-model {shlex.quote(main_model)}"] if main_model else []
     first = shlex.quote(files["predictions"][0].name)
     return f"python -m evaluation.report {first} --output DIR {' '.join([*options, f'--n-boot {n_boot}', f'--seed {seed}'])}"
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """Read a training log, one JSON object a line; raises ValueError naming the line that is none."""
+    """Read a training log, one JSON object per line; raises ValueError naming a line that is not one."""
     lines = []
     for i, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             line = json.loads(raw)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {i} is no JSON: {error}") from None
+            raise ValueError(f"{path}, line {i} is not JSON: {error}") from None
         if not isinstance(line, dict):
-            raise ValueError(f"{path}, line {i} is no JSON object")
+            raise ValueError(f"{path}, line {i} is not a JSON object")
         lines.append(line)
     return lines
 
 
+def read_json(path: Path, noun: str) -> dict[str, Any]:
+    """Read a JSON object; raises ValueError, in one line, for a file that holds none."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not a {noun}: {error}") from None
+    if not isinstance(entries, dict):
+        raise ValueError(f"{path} is not a {noun}: it holds no JSON object")
+    return entries
+
+
 def pipeline_facts(path: Path) -> dict[str, Any]:
     """Return the plain entries of a pipeline's manifest, and the lengths of its lists and tables."""
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(manifest, dict):
-        raise ValueError(f"{path} is no manifest: it holds no JSON object")
+    manifest = read_json(path, "manifest")
     return {k: f"{len(v)} entries" if isinstance(v, (list, dict)) else v for k, v in manifest.items()}
 
 
@@ -152,14 +148,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("predictions", type=Path, help="predictions.parquet")
     parser.add_argument("--output", type=Path, required=True, help="folder for report.html and facts.json")
     parser.add_argument("--reconstruction", type=Path, help="reconstruction.parquet of pretraining")
-    parser.add_argument("--history", type=Path, help="training log of pretraining, one JSON object a line")
+    parser.add_argument("--history", type=Path, help="training log of pretraining, one JSON object per line")
     parser.add_argument("--pipeline", type=Path, help="manifest.json of the pipeline")
-    parser.add_argument("--external", type=Path, help="predictions of the same task on real intensive-care segments")
-    parser.add_argument("--embeddings", type=Path, nargs="+", default=[], help="embeddings files, one a model")
+    parser.add_argument("--external", type=Path, help="predictions of the same task on a second data set")
+    parser.add_argument("--calibration", type=Path, help="calibration.json of the model that is shipped")
+    parser.add_argument("--embeddings", type=Path, nargs="+", default=[], help="embeddings files, one per model")
     parser.add_argument("--stress", type=Path, help="predictions of disturbed windows")
     parser.add_argument("--transfer", type=Path, help="predictions of several ways of using an encoder")
-    parser.add_argument("--reference", default="", help="model of --transfer to compare with; its first one without")
+    parser.add_argument("--reference", default="", help="model of --transfer to compare with; its first one by default")
     parser.add_argument("--manifest", type=Path, help="shard set that the predictions must belong to")
+    parser.add_argument(
+        "--main-model", default="", help="model that the page is about; encoder, or the first trained one, by default"
+    )
     parser.add_argument("--title", default="", help="heading of the page")
     parser.add_argument("--n-boot", type=int, default=2000, help="resamples of subjects")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
@@ -175,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             detail = f"{error.filename or error} does not exist"
         sys.stderr.write(f"evaluation.report: {detail}\n")
         return 2
-    for name in ("report.html", "facts.json", "MODEL_CARD.md"):
+    for name in (PAGE, FACTS, CARD):
         sys.stdout.write(f"{given.output / name}\n")
     codes = sorted({f["code"] for f in facts["audit"]["findings"] if f["severity"] == "error"})
     if codes:

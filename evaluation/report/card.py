@@ -1,13 +1,9 @@
 """A model card in the form of the Hugging Face hub, from facts alone: intended use, data, evidence, limits."""
 
-from collections.abc import Mapping
-from typing import Any
+from evaluation.report.drawing.wording import NAMES, Facts, interval, plural
+from evaluation.report.sections.overview.summary import how_split
+from evaluation.report.sections.registry import limitations
 
-from evaluation.report.limits import limits
-from evaluation.report.summary import how_split
-from evaluation.report.text import NAMES, interval
-
-Facts = Mapping[str, Any]
 CARD_METRICS = ("balanced_accuracy", "auroc_macro", "kl", "kappa", "ece")
 
 
@@ -15,7 +11,7 @@ def model_card(facts: Facts, *, title: str) -> str:
     """Return MODEL_CARD.md: a YAML header, then Markdown. The same facts give the same card."""
     parts = [
         _header(facts), f"# {title}\n", _use(facts), _data(facts), _evidence(facts), _audit(facts),
-        "## Limits\n\n" + "".join(f"- {limit}\n" for limit in limits(facts)), _repeat(facts),
+        _limitations(facts), _reproduce(facts),
     ]  # fmt: skip
     return "\n".join(parts)
 
@@ -40,13 +36,13 @@ def _quoted(words: str) -> str:
 
 
 def _use(facts: Facts) -> str:
-    described = facts["task"]["description"] or facts["task"]["name"]
+    description = facts["task"]["description"] or facts["task"]["name"]
     classes = ", ".join(facts["task"]["classes"])
     return (
         "## Intended use\n\n"
-        f"{described} Classes: {classes}.\n\n"
-        "Research use only: no medical device, and no evidence for treating anyone. Do not use it to decide about patients, "
-        "nor on recordings of other equipment, montage or population than those below without measuring there first.\n"
+        f"{description} Classes: {classes}.\n\n"
+        "Research use only: this is not a medical device, and the figures are no evidence for treating anyone. Do not use it to decide "
+        "about patients, nor on recordings of different equipment, montage or population without measuring there first.\n"
     )
 
 
@@ -59,7 +55,7 @@ def _data(facts: Facts) -> str:
     return (
         "## Data\n\n"
         f"{data['n_windows']:,} windows of {data['n_recordings']:,} recordings, {data['n_subjects']:,} subjects, "
-        f"{data['n_sites']:,} site(s); {how_split(facts)}. Pretraining knew {facts['n_pretrain_subjects']:,} subject(s).\n\n"
+        f"{plural(data['n_sites'], 'site')}; {how_split(facts)}. Pretraining used {plural(facts['n_pretrain_subjects'], 'subject')}.\n\n"
         f"| Class | Windows | Subjects |\n|---|---|---|\n{rows}"
     )
 
@@ -82,14 +78,18 @@ def _evidence(facts: Facts) -> str:
 
 
 def _audit(facts: Facts) -> str:
-    told = facts["audit"]
-    found = "".join(f"- {f['severity']}, `{f['code']}`: {f['message']}\n" for f in told["findings"])
-    warning = " **The figures of this card must not be used.**" if told["verdict"] == "failed" else ""
-    return f"## Leak audit\n\nThe audit {told['verdict']}.{warning}\n\n{found or '- Nothing was found.' + chr(10)}"
+    audit = facts["audit"]
+    findings = "".join(f"- {f['severity']}, `{f['code']}`: {f['message']}\n" for f in audit["findings"])
+    warning = " **The figures of this card must not be used.**" if audit["verdict"] == "failed" else ""
+    return f"## Leak audit\n\nThe audit {audit['verdict']}.{warning}\n\n{findings or '- Nothing was found.' + chr(10)}"
 
 
-def _repeat(facts: Facts) -> str:
-    made = facts["provenance"]
-    digests = "".join(f"- {name}: `{digest}`\n" for name, digest in made.get("sha256", {}).items())
-    command = f"```\n{made['command']}\n```\n\n" if made.get("command") else ""
-    return f"## How to repeat\n\n{command}{digests}Every number stands in facts.json, and in report.html beside it.\n"
+def _limitations(facts: Facts) -> str:
+    return "## Limitations\n\n" + "".join(f"- {sentence}\n" for sentence in limitations(facts))
+
+
+def _reproduce(facts: Facts) -> str:
+    provenance = facts["provenance"]
+    digests = "".join(f"- {name}: `{digest}`\n" for name, digest in provenance.get("sha256", {}).items())
+    command = f"```\n{provenance['command']}\n```\n\n" if provenance.get("command") else ""
+    return f"## Reproducibility\n\n{command}{digests}Every number is in facts.json, and in report.html beside it.\n"

@@ -1,6 +1,6 @@
-"""Embeddings on disk: one vector a window, and who the window is.
+"""Embeddings on disk: one vector per window, with the window's identity.
 
-An embeddings file is Parquet with one row a window of one model, and `meta` in its metadata:
+An embeddings file is Parquet with one row per window of one model, and `meta` in its metadata:
 
     window_key, recording_id, subject_id, site_id   text
     label                                            text: "" where the window has none
@@ -29,11 +29,11 @@ class Embeddings:
     """Vectors of one model, in the order of `frame`."""
 
     frame: pd.DataFrame = field(repr=False)
-    """`EMBEDDING_COLUMNS`, one row a window."""
+    """`EMBEDDING_COLUMNS`, one row per window."""
     values: np.ndarray = field(repr=False)
     """float32, shape (n_windows, n_dims)."""
     meta: dict[str, Any] = field(default_factory=dict)
-    """model, encoder, manifest_digest, command and what else its writer tells."""
+    """model, encoder, manifest_digest, command and whatever else its writer recorded."""
 
     @property
     def model(self) -> str:
@@ -45,7 +45,7 @@ def check_embeddings(embeddings: Embeddings) -> None:
     """Raise ValueError where rows contradict the contract: columns, shape, finite numbers, repeated windows."""
     frame, values, meta = embeddings.frame, embeddings.values, embeddings.meta
     if missing := [column for column in EMBEDDING_COLUMNS if column not in frame.columns]:
-        raise ValueError(f"embeddings lack the columns {missing}")
+        raise ValueError(f"embeddings are missing the columns {missing}")
     if values.ndim != 2 or len(values) != len(frame) or values.size == 0:
         raise ValueError(f"embeddings of shape {values.shape} do not fit {len(frame)} windows")
     if not np.isfinite(values).all():
@@ -54,7 +54,9 @@ def check_embeddings(embeddings: Embeddings) -> None:
     if (repeated := frame["window_key"].duplicated()).any():
         raise ValueError(f"window {frame['window_key'][repeated].iloc[0]} has more than one embedding")
     if not meta.get("model") or meta.get("encoder") not in ENCODERS:
-        raise ValueError(f"embeddings must say their model and their encoder, one of {list(ENCODERS)}; found {meta}")
+        raise ValueError(
+            f"embeddings must name their model and their encoder, one of {list(ENCODERS)}; their metadata is {meta}"
+        )
 
 
 def write_embeddings(path: Path, embeddings: Embeddings) -> None:

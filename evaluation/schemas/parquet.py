@@ -1,4 +1,4 @@
-"""Parquet files that say what they are: a table, and one JSON entry in its metadata with kind and schema version."""
+"""Parquet files that name their kind: a table, and one JSON entry in its metadata with kind and schema version."""
 
 import json
 from pathlib import Path
@@ -26,11 +26,11 @@ def read_parquet(path: Path, *, kind: str) -> tuple[pa.Table, dict[str, Any]]:
     table = pq.read_table(path)
     raw = (table.schema.metadata or {}).get(_META_KEY)
     if raw is None:
-        raise ValueError(f"{path} is no {kind} file: its metadata has no {_META_KEY.decode()!r} entry")
+        raise ValueError(f"{path} is not a {kind} file: its metadata has no {_META_KEY.decode()!r} entry")
     meta = json.loads(raw)
-    found = meta.get("kind", "predictions")  # the first predictions files did not say
-    if found != kind:
-        raise ValueError(f"{path} holds {found}, not {kind}")
+    stated = meta.get("kind", "predictions")  # the first predictions files had no kind
+    if stated != kind:
+        raise ValueError(f"{path} holds {stated}, not {kind}")
     if meta["schema_version"] != SCHEMA_VERSION:
         raise ValueError(f"{path} has schema version {meta['schema_version']}, this code reads {SCHEMA_VERSION}")
     return table, meta

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from model.bundling.graphs import OPSET, Exportable
 from model.bundling.parity import Parity
-from signals.bundles.answers import Calibration
+from signals.bundles.calibration import Calibration
 
 RESEARCH_ONLY = "Research use only. Not a medical device: no output may guide care without an expert reading the EEG."
 

@@ -13,12 +13,13 @@ import numpy as np
 
 from model.patterns.features import pattern_features
 from model.patterns.forest import Forest
-from model.patterns.logistic import Straight
+from model.patterns.logistic import LogisticModel
+from signals.bundles.calibration import tempered
 from signals.files import atomic_file
 
 READER = "reader.json"
-KINDS: dict[str, type[Forest] | type[Straight]] = {"forest": Forest, "straight": Straight}
-"""Members by kind."""
+KINDS: dict[str, type[Forest] | type[LogisticModel]] = {"forest": Forest, "straight": LogisticModel}
+"""Members by kind, as reader.json names them."""
 FLOOR = 1e-3
 """Least probability of a class before the temperature: what no training window showed cannot be ruled out."""
 
@@ -27,7 +28,7 @@ FLOOR = 1e-3
 class PatternReader:
     """Members whose probabilities are averaged, and a temperature."""
 
-    members: Mapping[str, Forest | Straight] = field(repr=False)
+    members: Mapping[str, Forest | LogisticModel] = field(repr=False)
     """By name; all of the same inputs and classes."""
     temperature: float = 1.0
     """Probabilities are raised to its inverse: above 1 less sure, below 1 surer."""
@@ -52,26 +53,26 @@ class PatternReader:
     def of_features(self, rows: np.ndarray) -> np.ndarray:
         """Return probabilities, float64, shape (n, n_classes), of rows of features (n, n_features)."""
         mean = np.mean([member.predict(rows) for member in self.members.values()], axis=0)
-        return tempered(mean, self.temperature)
+        return tempered(np.maximum(mean, FLOOR), self.temperature)
 
     def read(self, x: np.ndarray, sfreq: float) -> np.ndarray:
         """Return probabilities, float64, shape (n_classes,), of a window (n_chans, n_times) of EEG_1020, µV.
 
         Prepared as the six-class profile does. Raises ValueError where this code's features are not the reader's.
         """
-        said = pattern_features(x, sfreq)
-        if tuple(said) != self.names:
+        values = pattern_features(x, sfreq)
+        if tuple(values) != self.names:
             raise ValueError("the reader was made with other features than this code has: fit it again")
-        return np.asarray(self.of_features(np.array([list(said.values())], dtype=np.float32))[0])
+        return np.asarray(self.of_features(np.array([list(values.values())], dtype=np.float32))[0])
 
     def save(self, folder: Path) -> None:
         """Write the reader into a folder, reader.json last."""
         for name, member in self.members.items():
             member.to_npz(folder / f"{name}.npz")
         kinds = {name: next(k for k, kind in KINDS.items() if isinstance(m, kind)) for name, m in self.members.items()}
-        told = {"members": kinds, "temperature": self.temperature, "about": dict(self.about)}
+        fields = {"members": kinds, "temperature": self.temperature, "about": dict(self.about)}
         with atomic_file(folder / READER) as file:
-            file.write((json.dumps(told, indent=1) + "\n").encode())
+            file.write((json.dumps(fields, indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, folder: Path) -> "PatternReader":
@@ -79,12 +80,6 @@ class PatternReader:
         path = folder / READER
         if not path.is_file():
             raise FileNotFoundError(f"{folder} is no pattern reader: it has no {READER}")
-        told = json.loads(path.read_text())
-        members = {name: KINDS[kind].from_npz(folder / f"{name}.npz") for name, kind in told["members"].items()}
-        return cls(members=members, temperature=float(told["temperature"]), about=told["about"])
-
-
-def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return probabilities, none below about FLOOR, raised to 1 / temperature and made to sum to 1, same shape."""
-    raised = np.maximum(probabilities, FLOOR) ** (1.0 / temperature)
-    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+        fields = json.loads(path.read_text())
+        members = {name: KINDS[kind].from_npz(folder / f"{name}.npz") for name, kind in fields["members"].items()}
+        return cls(members=members, temperature=float(fields["temperature"]), about=fields["about"])

@@ -134,9 +134,9 @@ class Autoencoder(nn.Module):
         """Set the quantiles from log errors of training windows, shape (N_ERRORS, n)."""
         shares = np.concatenate([1 - np.linspace(0.0, 0.9, 32), np.logspace(-1, -4, 33)[1:]])
         self.levels.copy_(torch.from_numpy(-np.log10(shares)))
-        found = np.quantile(errors, 1 - shares, axis=1).T
+        quantiles = np.quantile(errors, 1 - shares, axis=1).T
         # Equal quantiles would divide by zero.
-        self.quantiles.copy_(torch.from_numpy(np.maximum.accumulate(found + 1e-6 * np.arange(shares.size), axis=1)))
+        self.quantiles.copy_(torch.from_numpy(np.maximum.accumulate(quantiles + 1e-6 * np.arange(shares.size), axis=1)))
 
 
 N_ERRORS = 3

@@ -3,7 +3,6 @@
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +93,9 @@ def _rows(sets: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
 
 def _check(manifests: Sequence[Manifest], sets: Sequence[Path]) -> None:
     a, b = manifests
+    for manifest, path in zip(manifests, sets, strict=True):
+        if not manifest.has_accounting:
+            raise Problem(f"{path} was made by a generator: it has no accounting of recordings to merge")
     for name in ("config_hash", "code_version", "salt_id"):
         if (mine := getattr(a, name)) != (theirs := getattr(b, name)):
             raise Problem(
@@ -111,16 +113,17 @@ def _copy(sets: Sequence[Path], manifests: Sequence[Manifest], partial: Path) ->
     copied = []
     for site in sites:
         mine = [
-            (root / shard.path, shard)
+            (root, shard)
             for root, manifest in zip(sets, manifests, strict=True)
             for shard in manifest.shards
             if shard.site_id == site
         ]
-        for index, (source, shard) in enumerate(mine):
-            path = shard_name(site, index, len(mine))
-            (partial / path).parent.mkdir(exist_ok=True)
-            shutil.copyfile(source, partial / path)
-            copied.append(replace(shard, path=path))
+        for index, (root, shard) in enumerate(mine):
+            new = shard.renamed(shard_name(site, index, len(mine)))
+            for source, path in zip(shard.files, new.files, strict=True):
+                (partial / path).parent.mkdir(exist_ok=True)
+                shutil.copyfile(root / source, partial / path)
+            copied.append(new)
     return copied
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.runs.accounting import Counts, SiteCounts
+from pipelines.shard_sets.problem import Problem
 from signals.description.artifacts import KINDS
 from signals.shards.manifest import read_manifest
 
@@ -11,6 +12,8 @@ from signals.shards.manifest import read_manifest
 def stats(shards_dir: Path) -> str:
     """Return a table of windows, hours, subjects, bytes, quality and artifacts by site, then of labels."""
     manifest = read_manifest(shards_dir)
+    if not manifest.has_accounting:
+        raise Problem(f"{shards_dir} was made by a generator: it has no accounting of files and hours to show")
     counts = Counts.from_dict(manifest.counts)
     sites = {site: entry for site, entry in counts.sites.items() if entry.windows}
     head = ["site", "files", "subjects", "windows", "hours", "MB", "shards", "quality", *KINDS]

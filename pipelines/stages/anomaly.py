@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from pipelines.runs import storage
-from pipelines.stages.one_thread import one_thread
 from pipelines.stages.outcome import Refused
 from pipelines.stages.prepare import prepared
 from signals.bundles.anomaly import SCHEMA_VERSION, model_input
+from signals.threads import one_thread
 from signals.windows.blocks import Block
 from signals.windows.profiles import Profile
 

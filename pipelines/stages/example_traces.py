@@ -12,12 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from pipelines.report.traces import Example, Row, extremes
-from pipelines.stages.one_thread import one_thread
 from pipelines.stages.outcome import Refused
 from pipelines.stages.prepare import prepared, reopened
 from signals.modality import microvolts
 from signals.recording.recording import Recording
 from signals.shards.records import as_stored
+from signals.threads import one_thread
 from signals.window import MEASURED, Window
 from signals.windows.blocks import Block
 from signals.windows.plan import RecordingPlan

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from traceback import format_tb
 
 from pipelines.intake.inputs import FileRef
-from pipelines.stages.one_thread import one_thread
 from pipelines.stages.outcome import Refused
 from signals.readers.digests import source_sha256
 from signals.readers.disclosure import event_counts
@@ -14,6 +13,7 @@ from signals.readers.registry import open_recording
 from signals.readers.remote import TransferError
 from signals.recording.identity import hash_file, hash_subject, names_somebody
 from signals.recording.recording import Recording, UnreadableError
+from signals.threads import one_thread
 from signals.windows.blocks import Block, Placement, WindowStart, blocks, place_windows
 from signals.windows.labels import RefusedLabel
 from signals.windows.plan import RecordingPlan, plan_recording

@@ -34,14 +34,14 @@ def find_gpu() -> Gpu | None:
     major, minor = ctypes.c_int(), ctypes.c_int()
     if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
         return None
-    asked = (
+    errors = (
         cuda.cuDeviceGet(ctypes.byref(device), 0),
         cuda.cuDeviceGetName(name, len(name), device),
         cuda.cuDeviceGetAttribute(ctypes.byref(major), _CC_MAJOR, device),
         cuda.cuDeviceGetAttribute(ctypes.byref(minor), _CC_MINOR, device),
     )
-    if any(asked):
-        raise MissingError(f"the CUDA driver does not tell its device: error codes {asked}")
+    if any(errors):
+        raise MissingError(f"the CUDA driver does not tell its device: error codes {errors}")
     return Gpu(name=name.value.decode(), compute_capability=f"{major.value}.{minor.value}")
 
 

@@ -72,13 +72,13 @@ def feeds_of(bundle: Bundle, graph: Graph, shards: Path | None, n_windows: int) 
     return [feed([window], graph) for window in windows]
 
 
-def targets(library: str, asked: Sequence[str], gpu: Gpu | None) -> list[str]:
+def targets(library: str, names: Sequence[str], gpu: Gpu | None) -> list[str]:
     """Return the compute capabilities to build for; raises MissingError where classic TensorRT finds no GPU."""
     if library == RTX:
-        return list(asked) or list(COMPUTE_CAPABILITIES)
+        return list(names) or list(COMPUTE_CAPABILITIES)
     if gpu is None:
         raise MissingError(f"classic TensorRT builds on the GPU that it is for, and there is none here: {INSTALL}")
-    if asked and list(asked) != [gpu.compute_capability]:
+    if names and list(names) != [gpu.compute_capability]:
         raise BundleError(f"classic TensorRT builds for this GPU only, compute capability {gpu.compute_capability}")
     return [gpu.compute_capability]
 
@@ -144,10 +144,10 @@ def _write_one(
     )
     if not args.check or gpu is None or gpu.compute_capability != place:
         return built
-    found = agreement(trt, path, bundle, graph, feeds_of(bundle, graph, args.check, args.check_windows), precision)
-    if not found.ok:
-        raise BundleError(f"{path.name} disagrees with ONNX Runtime: {asdict(found)}; nothing was written")
-    return replace(built, parity=found)
+    agreed = agreement(trt, path, bundle, graph, feeds_of(bundle, graph, args.check, args.check_windows), precision)
+    if not agreed.ok:
+        raise BundleError(f"{path.name} disagrees with ONNX Runtime: {asdict(agreed)}; nothing was written")
+    return replace(built, parity=agreed)
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

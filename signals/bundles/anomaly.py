@@ -28,6 +28,6 @@ def window_score(anomaly: np.ndarray) -> float:
 
     `anomaly` has shape (n_chans, n_seconds), NaN where a channel was not measured.
     """
-    known = np.sort(anomaly[np.isfinite(anomaly)])
-    n_top = max(1, int(np.ceil(TOP_SHARE * known.size)))
-    return float(known[-n_top:].mean()) if known.size else float("nan")
+    scores = np.sort(anomaly[np.isfinite(anomaly)])
+    n_top = max(1, int(np.ceil(TOP_SHARE * scores.size)))
+    return float(scores[-n_top:].mean()) if scores.size else float("nan")

@@ -12,14 +12,13 @@ bundle/combiner.onnx for a stacked ensemble: input probabilities (batch, n_membe
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from signals.bundles.answers import Calibration
-from signals.files import PARTIAL
+from signals.bundles.calibration import Calibration
+from signals.files import atomic_folder, file_sha256
 from signals.modality import Modality
 from signals.shards.normalise import Normaliser
 from signals.tasks import TASKS, Task
@@ -100,8 +99,8 @@ def load_bundle(path: Path | str) -> Bundle:
     for name, digest in about["files"].items():
         file = path / name
         if not file.is_file():
-            raise BundleError(f"{path} lacks the file {name}: export it again")
-        if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            raise BundleError(f"{path / name} is missing: export it again")
+        if file_sha256(file) != digest:
             raise BundleError(f"{file} was changed after the export: its sha256 is not the one in {ABOUT}")
     task = about["task"]
     if task is not None and task["name"] not in TASKS:
@@ -158,18 +157,12 @@ def write_bundle(output: Path, fill: Callable[[Path], dict[str, Any]]) -> dict[s
     """
     if output.exists():
         raise BundleError(f"output {output} exists already; choose another")
-    partial = output.with_name(output.name + PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        files_of = fill(partial)
-        files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(partial.iterdir())}
-        about = {**files_of, "schema_version": SCHEMA_VERSION, "files": files}
+    with atomic_folder(output) as partial:
+        fields = fill(partial)
+        files = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
+        about = {**fields, "schema_version": SCHEMA_VERSION, "files": files}
         about["digest"] = _digest(json.loads(json.dumps(about)))
         (partial / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return about
 
 

@@ -45,11 +45,11 @@ def windows_of_shards(shards: Sequence[Path], *, n_windows: int | None = None) -
     files = [(folder / shard.path, shard.n_windows) for folder, manifest in manifests for shard in manifest.shards]
     total = sum(n for _, n in files)
     numbers = np.arange(total) if n_windows is None else np.linspace(0, total - 1, min(n_windows, total)).astype(int)
-    wanted, number = set(numbers.tolist()), 0
+    chosen, number = set(numbers.tolist()), 0
     for path, n in files:
-        if not wanted.isdisjoint(range(number, number + n)):
+        if not chosen.isdisjoint(range(number, number + n)):
             for at, record in enumerate(read_shard(path), start=number):
-                if at in wanted:
+                if at in chosen:
                     yield decode_window(record)
         number += n
 

@@ -22,14 +22,14 @@ def answer_timings(work: Mapping[str, Callable[[int], object]], *, n_bytes: int)
     work["segment"](1)
     _say({"n_bytes": n_bytes, "ready": time.clock_gettime(time.CLOCK_MONOTONIC)})
     for line in sys.stdin:
-        asked = json.loads(line)
-        if asked["what"] == "memory":
+        request = json.loads(line)
+        if request["what"] == "memory":
             _say({"peak_mb": _peak_mb()})
             continue
         seconds = []
-        for _ in range(asked["repeats"]):
+        for _ in range(request["repeats"]):
             started = time.perf_counter()
-            work[asked["what"]](asked["size"])
+            work[request["what"]](request["size"])
             seconds.append(time.perf_counter() - started)
         _say({"seconds": seconds})
 

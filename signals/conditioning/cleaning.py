@@ -12,8 +12,9 @@ import numpy as np
 
 from signals.conditioning.wavelets import denoise
 from signals.modality import Modality
-from signals.montage.montage import MIN_FOR_SPLINES, spline_matrix
-from signals.window import ABSENT, MEASURED
+from signals.montage.montage import Harmoniser
+from signals.montage.splines import MIN_FOR_SPLINES, spline_matrix
+from signals.window import MEASURED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +55,14 @@ _REACH_S = 0.06  # cross-fade at both ends of a mended stretch
 
 
 def clean_window(
-    x: np.ndarray, sfreq: float, *, cleaning: Cleaning, ch_state: np.ndarray, modality: Modality, h_freq: float
+    x: np.ndarray, sfreq: float, *, cleaning: Cleaning, fit: Harmoniser, modality: Modality, h_freq: float
 ) -> np.ndarray:
     """Return a window after the steps that look at single windows, same dtype, shape (n_chans, n_times), µV.
 
-    `h_freq` is the upper edge of the pass band, Hz.
+    `fit` is the map that made its channels, `h_freq` the upper edge of the pass band, Hz.
     """
     if cleaning.transients:
-        x = mend_transients(x, sfreq, ch_state=ch_state, modality=modality)
+        x = mend_transients(x, sfreq, fit=fit, modality=modality)
     if cleaning.baseline:
         x = correct_baseline(x, sfreq)
     if cleaning.wavelets:
@@ -87,29 +88,34 @@ def _slow_basis(n_times: int, duration_s: float, h_freq: float) -> np.ndarray:
     return np.asarray(np.linalg.qr(np.stack([*cosines, t - 0.5], axis=1))[0])
 
 
-def mend_transients(x: np.ndarray, sfreq: float, *, ch_state: np.ndarray, modality: Modality) -> np.ndarray:
+def mend_transients(x: np.ndarray, sfreq: float, *, fit: Harmoniser, modality: Modality) -> np.ndarray:
     """Return x with the jumps of single electrodes taken out, float32, shape (n_chans, n_times), µV.
 
     What an electrode shows beyond the spherical spline of its neighbours (leave one out) is its own. Where that passes
-    `TRANSIENT_UV` and `TRANSIENT_Z`, and the neighbours show less than `FIELD_SHARE` of it, it is subtracted from
-    the electrode, and so is the share of it that the average reference spread over the others. An epileptiform spike
-    has a field, so it is spared; the window keeps its length and no stretch is blanked. Only measured channels are
-    looked at, and only with `MIN_FOR_SPLINES` of them.
+    `TRANSIENT_UV` and `TRANSIENT_Z`, and the neighbours show less than `FIELD_SHARE` of it against the average, it is
+    subtracted from the electrode, and so is the share of it that reference and interpolation brought to the others
+    (`signals.montage.montage.Harmoniser.spread`): 1/n under the average reference, nothing under the recorded one. An
+    epileptiform spike has a field, so it is spared; the window keeps its length and no stretch is blanked. Only
+    measured channels are looked at, and only with `MIN_FOR_SPLINES` of them.
     """
-    measured = np.flatnonzero(ch_state == MEASURED)
+    measured = np.flatnonzero(fit.ch_state == MEASURED)
     if measured.size < MIN_FOR_SPLINES:
         return x
     predict = _leave_one_out(modality, tuple(int(i) for i in measured))
-    y, spread = x.astype(np.float32, copy=True), 1.0 / np.count_nonzero(ch_state != ABSENT)
+    y = x.astype(np.float32, copy=True)
     for _ in range(3):  # a jump moves its neighbours' prediction: the largest goes first, then they are looked at anew
-        own = y[measured] - predict @ y[measured]
-        stretches = _own_stretches(own, y[measured] - own, sfreq)
+        seen = y[measured]
+        if fit.reference != "average":
+            seen = seen - seen.mean(axis=0)
+        own = seen - predict @ seen
+        stretches = _own_stretches(own, seen - own, sfreq)
         if not stretches:
             return y
         for channel, start, stop in stretches:
+            row = measured[channel]
             jump = own[channel, start:stop] * _fade(stop - start, sfreq)
-            y[:, start:stop] += np.where(ch_state != ABSENT, np.float32(spread), 0.0)[:, None] * jump
-            y[measured[channel], start:stop] -= jump
+            y[:, start:stop] -= fit.spread[:, row, None] * jump
+            y[row, start:stop] -= jump
     return y
 
 

@@ -9,7 +9,7 @@ FIRs instead.
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 from scipy import fft
@@ -26,10 +26,6 @@ MAX_PERIOD_S = 4.0
 """Longest common period of the two rates for the FFT way; every rate of whole Hz has 1 s or less, halves 2 s."""
 _MAX_FFT = 1 << 17  # samples: longer transforms leave the cache
 _GROUP = 4  # channels at a time: their spectra stay in the cache
-
-# glibc gives the memory of large arrays back to the kernel at each free, and faults it in anew page by page, until an
-# array of that size has been freed once. Freeing one here, never touched, nearly halves the time of the first hours.
-np.empty(31 << 20, dtype=np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +90,7 @@ class RateFilter:
         offsets = np.zeros(len(x)) if offsets is None else offsets
         offsets = offsets.astype(np.float32)[:, None]
         up = self.ratio[0]
+        _keep_freed_memory()
         if self.is_periodic:
             skip = start % up
             return self._transform(x, offsets, self.ratio, self._halo, n_out=skip + stop - start)[:, skip:]
@@ -132,6 +129,16 @@ class RateFilter:
     def _response(self, up: int, down: int, k: int) -> np.ndarray:
         antialias_db = self.antialias_db if up != down else None
         return _response(self.sfreq, self.band, self.mains_hz, up, down, k, antialias_db)
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Let this process keep the memory of large arrays that it frees.
+
+    glibc gives it back to the kernel at each free, and faults it in anew page by page, until an array of that size has
+    been freed once. This one is never touched. At 500 Hz the chain takes a quarter less time with it.
+    """
+    np.empty(31 << 20, dtype=np.uint8)
 
 
 @lru_cache(maxsize=256)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
+from signals.conditioning.gaps import bridge
+
 KINDS: tuple[str, ...] = ("flat", "clipped", "drift", "muscle", "line", "pop", "blink", "gap", "amplitude")
 """Kind of the bit at each position, lowest first."""
 
@@ -159,11 +161,7 @@ def _bridge_gaps(x: np.ndarray, missing: np.ndarray | None) -> tuple[np.ndarray,
         gap |= missing
     if not gap.any():
         return x, None
-    x, at = x.copy(), np.arange(x.shape[-1])
-    for index in zip(*np.nonzero(gap.any(axis=-1)), strict=True):
-        holes = gap[index]
-        x[index][holes] = 0.0 if holes.all() else np.interp(at[holes], at[~holes], x[index][~holes])
-    return x, gap
+    return bridge(x, gap), gap
 
 
 def _any_in_second(flags: np.ndarray, n_second: int) -> np.ndarray:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from signals.conditioning.filters import GUARD, bandpass
-from signals.montage.montage import spline_matrix
+from signals.description.robust import robust_z
+from signals.montage.splines import spline_matrix
 from signals.spectrograms import welch
 
 REASONS: dict[str, str] = {
@@ -79,8 +80,7 @@ def bad_channels(
     parts = [np.nan_to_num(x) for x in stretches if x.shape[1] >= 4 * sfreq]
     if n_chans < 6 or not parts:
         return {}
-    n_second = int(round(sfreq))
-    flat = _share([_flat(x, n_second, criteria.flat_uv) for x in parts]) >= criteria.bad_share
+    flat = flat_electrodes(parts, sfreq, criteria=criteria)
     alive = np.flatnonzero(~flat)
     found: dict[str, np.ndarray] = {"flat": flat}
     if alive.size >= 6:
@@ -94,6 +94,12 @@ def bad_channels(
         for row in range(n_chans)
         if (reasons := tuple(name for name in REASONS if name in found and found[name][row]))
     }
+
+
+def flat_electrodes(stretches: Sequence[np.ndarray], sfreq: float, *, criteria: Criteria = Criteria()) -> np.ndarray:
+    """Return the electrodes that are flat in most seconds of the stretches, bool, shape (n_electrodes,)."""
+    n_second = int(round(sfreq))
+    return _share([_flat(np.nan_to_num(x), n_second, criteria.flat_uv) for x in stretches]) >= criteria.bad_share
 
 
 def _criteria(
@@ -185,12 +191,6 @@ def _share(flags: Sequence[np.ndarray]) -> np.ndarray:
 
 def _mad(x: np.ndarray) -> np.ndarray:
     return 1.4826 * np.median(np.abs(x), axis=-1)
-
-
-def robust_z(values: np.ndarray, *, least: float) -> np.ndarray:
-    """Return (value - median) / max(1.4826 MAD, least), shape (n_chans,)."""
-    centred = values - np.median(values)
-    return np.asarray(centred / max(float(1.4826 * np.median(np.abs(centred))), least))
 
 
 def noise_share(x: np.ndarray, sfreq: float) -> np.ndarray:

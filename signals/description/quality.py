@@ -6,6 +6,7 @@ import numpy as np
 
 from signals.description.artifacts import BIT
 from signals.description.bad_channels import bad_channels
+from signals.description.robust import robust_z
 from signals.modality import MODALITIES
 from signals.spectrograms import welch
 from signals.window import INTERPOLATED, MEASURED, Window
@@ -103,7 +104,7 @@ def deviation_z(x: np.ndarray, ch_state: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         size = np.sqrt(np.square(present).sum(axis=-1) / n_present)
     size = np.log(np.maximum(size, 1e-3))
-    return _robust_z(size, (ch_state == MEASURED) & (n_present > 0), least=_LEAST_SPREAD)
+    return robust_z(size, among=(ch_state == MEASURED) & (n_present > 0), least=_LEAST_SPREAD)
 
 
 def snr_db(x: np.ndarray, sfreq: float, ch_state: np.ndarray, *, h_freq: float | None = None) -> float:
@@ -171,20 +172,3 @@ def window_verdict(window: Window, *, limits: Limits = Limits()) -> WindowVerdic
         window.data, window.sfreq, artifact_mask=window.artifact_mask, ch_state=ch_state, bad=bad,
         h_freq=window.band[1], limits=limits,
     )  # fmt: skip
-
-
-def _robust_z(values: np.ndarray, among: np.ndarray, *, least: float) -> np.ndarray:
-    """Return (value - median) / max(1.4826 MAD, least), both over the channels `among`; 0 where there are none."""
-    among = np.broadcast_to(among, values.shape)
-    centre = _masked_median(values, among)
-    spread = 1.4826 * _masked_median(np.abs(values - centre), among)
-    return (values - centre) / np.maximum(spread, least)
-
-
-def _masked_median(values: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Return the median over channels of those `among`, shape (..., 1); 0 where there are none."""
-    ordered = np.sort(np.where(among, values, np.inf), axis=-1)
-    count = among.sum(axis=-1, keepdims=True)
-    low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
-    high = np.take_along_axis(ordered, np.minimum(count // 2, values.shape[-1] - 1), axis=-1)
-    return np.where(count > 0, 0.5 * (low + high), 0.0)

@@ -35,8 +35,8 @@ READ_REASONS = {
     "reader_crashed": "The reading library died or raised; the detail names the error.",
     "reader_timeout": "The reading library did not finish in time.",
     "no_eeg_channels": "No channel could be mapped to a 10-20 electrode.",
-    "bipolar_montage": "Channels are bipolar derivations that cannot be turned into referential ones.",
-    "undefined_reference": "The profile's reference cannot be made from the channels that were recorded.",
+    "bipolar_montage": "Channels are bipolar or source derivations that cannot be turned into potentials.",
+    "undefined_reference": "The profile's reference was not recorded, or its electrode is flat or bad.",
     "implausible_amplitude": "After unit conversion the signal is not of the size of EEG.",
     "too_short": "Shorter than one window.",
     "too_few_channels": "Fewer measured channels than the profile asks for.",
@@ -63,6 +63,9 @@ class Segment:
     onset_s: float
     duration_s: float
 
+
+LARGEST = 1e9
+"""Largest size of a sample, in its channel's unit: a kilovolt on the scalp. Fourth powers of it still fit a float32."""
 
 ReadSamples = Callable[[Sequence[int], int, int, int], np.ndarray]
 
@@ -116,7 +119,8 @@ class Recording:
     def read(self, picks: Sequence[int], *, segment: int = 0, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Return samples of channels of one rate, float32, shape (n_picks, stop - start), µV (ECG: mV).
 
-        `start` and `stop` count samples of the picked channels from the segment's first. Missing samples are NaN.
+        `start` and `stop` count samples of the picked channels from the segment's first. Missing samples are NaN, and
+        so is whatever a float file holds that is no measurement: infinities, and sizes above `LARGEST`.
         Raises ValueError for a range outside of the segment or for picks of several rates.
         """
         rates = {self.sfreqs[pick] for pick in picks}
@@ -126,4 +130,11 @@ class Recording:
         stop = n_times if stop is None else stop
         if not 0 <= start <= stop <= n_times:
             raise ValueError(f"range [{start}, {stop}) lies outside of the segment's {n_times} samples")
-        return self.read_samples(list(picks), segment, start, stop)
+        return _measurements(self.read_samples(list(picks), segment, start, stop))
+
+
+def _measurements(x: np.ndarray) -> np.ndarray:
+    if x.size == 0 or (x.min() >= -LARGEST and x.max() <= LARGEST):
+        return x
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(x) <= LARGEST, x, np.float32(np.nan))

@@ -1,18 +1,20 @@
 """The manifest of a shard set: what is in it, where it came from, and the statistics that loaders normalise with.
 
-Layout of a shard set: DIR/site=<id>/*.tfrecord.snappy, DIR/manifest.json, DIR/recordings.jsonl, DIR/quarantine/*.jsonl,
-DIR/run.json and DIR/report.html for people and, last, DIR/_COMPLETED. Paths of files stand in none of them.
+Layout of a shard set: DIR/site=<id>/*.tfrecord.snappy with an *.index.parquet beside each, DIR/manifest.json,
+DIR/recordings.jsonl, DIR/quarantine/*.jsonl, DIR/run.json and DIR/report.html for people and, last, DIR/_COMPLETED.
+Paths of files stand in none of them.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from signals.description.features import FEATURES
 from signals.modality import Modality
+from signals.shards.index import ShardIndex, index_name
 from signals.shards.moments import Moments
 
 SCHEMA_VERSION = 1
@@ -41,6 +43,24 @@ class Shard:
     n_windows: int
     n_bytes: int
     sha256: str
+    index: ShardIndex | None = None
+    """A row per window (`signals.shards.index`); None in sets that were written without."""
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Shard":
+        """Build an entry from its JSON; older ones have no index."""
+        index = fields.get("index")
+        return cls(**{**fields, "index": None if index is None else ShardIndex(**index)})
+
+    def renamed(self, path: str) -> "Shard":
+        """Return the entry under another name, with its index under that name's."""
+        index = None if self.index is None else replace(self.index, path=index_name(path))
+        return replace(self, path=path, index=index)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Paths and sha256 of the shard and of its index."""
+        return {self.path: self.sha256} | ({self.index.path: self.index.sha256} if self.index else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +104,7 @@ class Manifest:
     shards: tuple[Shard, ...]
     subjects: dict[str, SubjectEntry]
     counts: dict[str, Any]
-    """files, windows, hours and rejects; see pipelines.runs.accounting."""
+    """files, windows, hours and rejects; see pipelines.runs.accounting, and `signals.shards.writer` for generators."""
     features: tuple[str, ...] = FEATURES
     """Columns of each window's features, in order: choose by name, later versions may have others."""
     salt_id: str = ""
@@ -92,6 +112,11 @@ class Manifest:
     sets."""
     digest: str = field(default="", compare=False)
     """sha256 of manifest.json as read."""
+
+    @property
+    def has_accounting(self) -> bool:
+        """Whether recordings went in and are accounted for; False of windows that a generator made."""
+        return "files" in self.counts
 
 
 def manifest_json(manifest: Manifest) -> str:
@@ -102,7 +127,7 @@ def manifest_json(manifest: Manifest) -> str:
         "profile": manifest.profile,
         "config_hash": manifest.config_hash,
         "code_version": manifest.code_version,
-        "shards": [asdict(shard) for shard in manifest.shards],
+        "shards": [_shard_to_dict(shard) for shard in manifest.shards],
         "subjects": {name: entry.to_dict() for name, entry in sorted(manifest.subjects.items())},
         "counts": manifest.counts,
         "features": list(manifest.features),
@@ -133,7 +158,7 @@ def read_manifest(shards_dir: Path) -> Manifest:
         profile=fields["profile"],
         config_hash=fields["config_hash"],
         code_version=fields["code_version"],
-        shards=tuple(Shard(**shard) for shard in fields["shards"]),
+        shards=tuple(Shard.from_dict(shard) for shard in fields["shards"]),
         subjects={name: SubjectEntry.from_dict(entry) for name, entry in fields["subjects"].items()},
         counts=fields["counts"],
         # Shard sets written before the names were have these columns.
@@ -141,3 +166,10 @@ def read_manifest(shards_dir: Path) -> Manifest:
         salt_id=fields.get("salt_id", ""),
         digest=hashlib.sha256(raw).hexdigest(),
     )
+
+
+def _shard_to_dict(shard: Shard) -> dict[str, Any]:
+    written = asdict(shard)
+    if shard.index is None:
+        del written["index"]  # a set without indexes keeps the bytes of its manifest
+    return written

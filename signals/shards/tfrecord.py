@@ -8,8 +8,9 @@ Records may span blocks. Source: tensorflow/core/lib/io/{record_writer,snappy}.
 
 import hashlib
 import struct
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,12 +27,23 @@ class CorruptShardError(ValueError):
 
 
 @dataclass(frozen=True)
+class RecordPlace:
+    """Where a record starts: whoever seeks there decodes nothing before it but the rest of one block."""
+
+    block_offset: int
+    """First byte of the compressed block, its length field included, in the file."""
+    inside: int
+    """First byte of the record in the decompressed block."""
+
+
+@dataclass(frozen=True)
 class ShardInfo:
-    """What was written: number of records, bytes on disk, sha256 of the file."""
+    """What was written: number of records, bytes on disk, sha256 of the file, where each record starts."""
 
     n_records: int
     n_bytes: int
     sha256: str
+    places: tuple[RecordPlace, ...] = field(default=(), repr=False)
 
 
 def write_shard(path: Path, records: Iterable[bytes]) -> ShardInfo:
@@ -43,89 +55,159 @@ def write_shard(path: Path, records: Iterable[bytes]) -> ShardInfo:
 def read_shard(path: Path, *, on_corrupt: Callable[[str], None] | None = None) -> Iterator[bytes]:
     """Yield the records of a shard in order; raises CorruptShardError where a length or checksum does not hold.
 
-    With `on_corrupt`, it is told what is wrong instead: a record whose checksum does not hold is left out; where the
+    With `on_corrupt`, it is given the message instead: a record whose checksum does not hold is left out; where the
     framing itself is broken, so is all that follows.
     """
     with path.open("rb") as file:
-        try:
-            yield from _records(_blocks(file, path), path, on_corrupt)
-        except CorruptShardError as error:
-            if on_corrupt is None:
-                raise
-            on_corrupt(str(error))
+        for _, record in scan_records(file, str(path), on_corrupt=on_corrupt):
+            yield record
+
+
+def scan_records(
+    file: BinaryIO, name: str, *, on_corrupt: Callable[[str], None] | None = None
+) -> Iterator[tuple[RecordPlace, bytes]]:
+    """Yield each record of an open shard with its place, in order; `name` stands in messages, see `read_shard`."""
+    stream = _Stream(file, name)
+    try:
+        while not stream.is_at_end():
+            place, record = stream.place(), stream.record()
+            if record is not None:
+                yield place, record
+            elif on_corrupt is None:
+                raise CorruptShardError(_BAD_RECORD.format(name))
+            else:
+                on_corrupt(_BAD_RECORD.format(name))
+    except CorruptShardError as error:
+        if on_corrupt is None:
+            raise
+        on_corrupt(str(error))
+
+
+def read_records(file: BinaryIO, places: Iterable[RecordPlace], name: str) -> Iterator[bytes]:
+    """Yield the records that start at `places`, in their order; only the blocks that hold them are decompressed.
+
+    Neighbours share their blocks where `places` ascend. The file must be seekable. Raises CorruptShardError where no
+    record starts at a place or its checksum does not hold.
+    """
+    stream = _Stream(file, name)
+    for place in places:
+        stream.seek(place)
+        record = stream.record()
+        if record is None:
+            raise CorruptShardError(_BAD_RECORD.format(name))
+        yield record
 
 
 def write_stream(file: BinaryIO, records: Iterable[bytes]) -> ShardInfo:
     """Write records to an open file, wherever it lies; the file is neither flushed nor closed."""
     digest = hashlib.sha256()
     pending = bytearray()
-    n_records = n_bytes = 0
+    starts: list[int] = []
+    blocks = [0]  # where each block starts in the file; the last entry is the file's length
 
-    def flush(n: int) -> int:
+    def flush(n: int) -> None:
         compressed = bytes(cramjam.snappy.compress_raw(bytes(pending[:n])))
         del pending[:n]
         block = struct.pack(">I", len(compressed)) + compressed
         digest.update(block)
         file.write(block)
-        return len(block)
+        blocks.append(blocks[-1] + len(block))
 
     for record in records:
+        starts.append((len(blocks) - 1) * BLOCK_BYTES + len(pending))
         length = struct.pack("<Q", len(record))
         pending += length + _masked_crc(length) + record + _masked_crc(record)
-        n_records += 1
         while len(pending) >= BLOCK_BYTES:
-            n_bytes += flush(BLOCK_BYTES)
+            flush(BLOCK_BYTES)
     if pending:
-        n_bytes += flush(len(pending))
-    return ShardInfo(n_records, n_bytes, digest.hexdigest())
+        flush(len(pending))
+    places = tuple(RecordPlace(blocks[start // BLOCK_BYTES], start % BLOCK_BYTES) for start in starts)
+    return ShardInfo(len(starts), blocks[-1], digest.hexdigest(), places)
 
 
-def _blocks(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    while header := file.read(4):
-        if len(header) < 4:
-            raise CorruptShardError(f"{path}: the file ends within a block's length")
-        (length,) = struct.unpack(">I", header)
-        compressed = file.read(length)
-        if len(compressed) < length:
-            raise CorruptShardError(f"{path}: the file ends within a block")
-        try:
-            yield bytes(cramjam.snappy.decompress_raw(compressed))
-        except cramjam.DecompressionError as error:
-            raise CorruptShardError(f"{path}: a block is no snappy data ({error})") from error
+_BAD_RECORD = "{}: the checksum of a record does not match"
 
 
-def _records(blocks: Iterator[bytes], path: Path, on_corrupt: Callable[[str], None] | None) -> Iterator[bytes]:
-    buffer = b""
-    position = 0
+class _Stream:
+    """The decompressed bytes of an open shard, and where in the file they lie."""
 
-    def take(n: int, *, may_end: bool = False) -> bytes:
-        nonlocal buffer, position
-        if len(buffer) - position < n:
-            parts = [buffer[position:]]
-            have = len(parts[0])
-            while have < n:
-                block = next(blocks, None)
-                if block is None:
-                    if may_end and have == 0:
-                        return b""
-                    raise CorruptShardError(f"{path}: the stream ends within a record")
-                parts.append(block)
-                have += len(block)
-            buffer, position = b"".join(parts), 0
-        position += n
-        return buffer[position - n : position]
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file, self._name = file, name
+        self._buffer, self._at = b"", 0  # bytes from the first block of `_blocks` on, and where reading goes on
+        self._blocks: list[RecordPlace] = []  # of each block: its place in the file, and in the buffer
+        self._next = 0  # where the block after the buffer starts in the file
 
-    while header := take(12, may_end=True):
-        if _masked_crc(header[:8]) != header[8:]:
-            raise CorruptShardError(f"{path}: the checksum of a record's length does not match")
-        (length,) = struct.unpack("<Q", header[:8])
-        record = take(length)
-        if _masked_crc(record) == take(4):
-            yield record
-        elif on_corrupt is None:
-            raise CorruptShardError(f"{path}: the checksum of a record does not match")
+    def seek(self, place: RecordPlace) -> None:
+        """Go to a place; blocks that are in memory already are not decompressed again."""
+        for offset, start in ((block.block_offset, block.inside) for block in self._blocks):
+            if offset == place.block_offset:
+                self._at = start + place.inside
+                break
         else:
-            on_corrupt(f"{path}: the checksum of a record does not match")
+            self._file.seek(place.block_offset)
+            self._buffer, self._at, self._blocks, self._next = b"", place.inside, [], place.block_offset
+        self._drop_blocks()
+
+    def place(self) -> RecordPlace:
+        """Return where the next byte lies; there must be one."""
+        block = self._blocks[bisect_right(self._blocks, self._at, key=lambda block: block.inside) - 1]
+        return RecordPlace(block.block_offset, self._at - block.inside)
+
+    def is_at_end(self) -> bool:
+        """Return whether no byte follows."""
+        return not self._fill(1)
+
+    def record(self) -> bytes | None:
+        """Return the next record, None where its checksum does not hold; raises CorruptShardError for the framing."""
+        header = self._take(12)
+        if _masked_crc(header[:8]) != header[8:]:
+            raise CorruptShardError(f"{self._name}: the checksum of a record's length does not match")
+        (length,) = struct.unpack("<Q", header[:8])
+        record = self._take(length)
+        return record if _masked_crc(record) == self._take(4) else None
+
+    def _take(self, n: int) -> bytes:
+        if not self._fill(n):
+            raise CorruptShardError(f"{self._name}: the stream ends within a record")
+        self._at += n
+        return self._buffer[self._at - n : self._at]
+
+    def _fill(self, n: int) -> bool:
+        """Decompress until n bytes follow; return whether they do."""
+        if len(self._buffer) - self._at >= n:
+            return True
+        self._drop_blocks()
+        parts, have = [self._buffer], len(self._buffer)
+        while have - self._at < n and (block := self._read_block()) is not None:
+            self._blocks.append(RecordPlace(block[0], have))
+            parts.append(block[1])
+            have += len(block[1])
+        self._buffer = b"".join(parts)
+        return have - self._at >= n
+
+    def _drop_blocks(self) -> None:
+        """Forget the blocks that lie wholly before the next byte."""
+        while len(self._blocks) > 1 and self._blocks[1].inside <= self._at:
+            cut = self._blocks[1].inside
+            self._buffer, self._at = self._buffer[cut:], self._at - cut
+            self._blocks = [RecordPlace(block.block_offset, block.inside - cut) for block in self._blocks[1:]]
+
+    def _read_block(self) -> tuple[int, bytes] | None:
+        """Return (offset, decompressed bytes) of the next block, None at the end of the file."""
+        offset, header = self._next, self._file.read(4)
+        if not header:
+            return None
+        if len(header) < 4:
+            raise CorruptShardError(f"{self._name}: the file ends within a block's length")
+        (length,) = struct.unpack(">I", header)
+        compressed = self._file.read(length)
+        if len(compressed) < length:
+            raise CorruptShardError(f"{self._name}: the file ends within a block")
+        self._next += 4 + length
+        try:
+            return offset, bytes(cramjam.snappy.decompress_raw(compressed))
+        except cramjam.DecompressionError as error:
+            raise CorruptShardError(f"{self._name}: a block is no snappy data ({error})") from error
 
 
 def _masked_crc(data: bytes) -> bytes:

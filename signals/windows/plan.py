@@ -5,27 +5,24 @@ profile is refused here, with a reason code.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 
 from signals.conditioning.conditioning import Conditioner
 from signals.conditioning.filters import GUARD, bandpass, detect_mains, effective_band, resampling_ratio
-from signals.description.bad_channels import bad_channels
+from signals.description.bad_channels import bad_channels, flat_electrodes
 from signals.electrodes import electrode_positions
-from signals.montage.montage import (
-    MIN_FOR_SPLINES,
-    Derivation,
-    find_electrodes,
-    harmoniser,
-    recorded_references,
-)
-from signals.montage.references import UndefinedReferenceError
+from signals.montage.labels import Derivation, find_electrodes, recorded_references, reference_groups
+from signals.montage.montage import Harmoniser, harmoniser, has_no_potential, shortfall
+from signals.montage.references import REFERENCE_ELECTRODES, UndefinedReferenceError
+from signals.montage.splines import MIN_FOR_SPLINES
 from signals.recording.recording import Recording, UnreadableError
-from signals.window import ABSENT, MEASURED
+from signals.threads import one_thread
+from signals.window import MEASURED
 from signals.windows.ica import FIT_BAND, Removal, find_removal
+from signals.windows.native import read_native
 from signals.windows.profiles import Profile
 from signals.windows.sensors import SensorPlan, choose_channels, sensor_band
 
@@ -78,6 +75,16 @@ class RecordingPlan:
         return self.source_sha256[:16]
 
     @property
+    def n_window(self) -> int:
+        """Samples of a window at the modality's rate."""
+        return round(self.profile.window_s * self.profile.signal.sfreq)
+
+    @property
+    def used_picks(self) -> tuple[int, ...]:
+        """The channels that the chain reads, in the harmoniser's order."""
+        return tuple(self.picks[i] for i in self.conditioner.harmoniser.used)
+
+    @property
     def conditioner(self) -> Conditioner:
         """The chain for this recording."""
         return Conditioner(
@@ -90,7 +97,18 @@ class RecordingPlan:
             antialias_db=self.profile.antialias_db,
         )
 
+    @property
+    def sensor_conditioners(self) -> tuple[Conditioner, ...]:
+        """The chain of each of `sensors`."""
+        return tuple(
+            sensor.conditioner(
+                sfreq=self.profile.signal.sfreq, mains_hz=self.mains_hz, antialias_db=self.profile.antialias_db
+            )
+            for sensor in self.sensors
+        )
 
+
+@one_thread()
 def plan_recording(
     recording: Recording,
     profile: Profile,
@@ -105,13 +123,13 @@ def plan_recording(
     Raises UnreadableError with a reason code for a recording that cannot be used under this profile.
     """
     electrodes = _electrodes(recording, profile)
-    recorded = recorded_references(electrodes.derivations)
     native_sfreq = electrodes.native_sfreq
     longest_s = max(segment.duration_s for segment in recording.segments)
     if longest_s < profile.window_s - 2 / native_sfreq:  # a file may fall short of its last sample
         raise too_short(longest_s, profile)
+    electrodes = _with_live_reference(recording, electrodes, profile)
     picks, derivations, bad, noted = _without_bad(recording, electrodes, profile)
-    notes = (*recording.notes, *electrodes.notes, *["mixed_references"] * (len(recorded) > 1), *noted)
+    notes = (*recording.notes, *electrodes.notes, *noted)
     look = _look(recording, picks)
     mains_hz = mains_hz if mains_hz is not None else recording.mains_hz
     amplitude_uv = _check_plausible(look, native_sfreq)
@@ -129,7 +147,7 @@ def plan_recording(
         mains_hz=mains_hz if mains_hz is not None else detect_mains(look, native_sfreq),
         offsets=tuple(float(offset) for offset in np.median(look, axis=1)),
         notes=(*notes, *unusable),
-        source_reference=recording.reference or "/".join(sorted(recorded)),
+        source_reference=recording.reference or "/".join(sorted(recorded_references(electrodes.derivations))),
         amplitude_uv=amplitude_uv,
         bad_channels=bad,
         sensors=sensors,
@@ -162,7 +180,6 @@ class _Electrodes:
     picks: tuple[int, ...]
     derivations: tuple[Derivation, ...]
     native_sfreq: float
-    is_bipolar: bool
     ch_state: np.ndarray
     """States of the modality's channels that these electrodes would give."""
     notes: tuple[str, ...]
@@ -178,22 +195,24 @@ def _electrodes(recording: Recording, profile: Profile) -> _Electrodes:
     _check_rate(native_sfreq, profile)
     kept = [i for i, pick in enumerate(found.picks) if recording.sfreqs[pick] == native_sfreq]
     derivations = tuple(found.derivations[i] for i in kept)
-    try:
-        fit = harmoniser(derivations, profile.signal.scalp, profile.reference)
-    except UndefinedReferenceError as error:
-        raise UnreadableError("undefined_reference", f"{profile.reference}: {error}") from error
+    fit = _harmoniser(derivations, profile, {})
     n_measured = int((fit.ch_state == MEASURED).sum())
-    if found.is_bipolar and n_measured < MIN_FOR_SPLINES:
-        raise UnreadableError("bipolar_montage", f"the pairs connect only {n_measured} electrodes of the montage")
     if n_measured < profile.min_measured:
-        raise UnreadableError("too_few_channels", f"{n_measured} measured, the profile asks for {profile.min_measured}")
+        reason = (
+            "bipolar_montage" if fit.apart or (not n_measured and has_no_potential(derivations)) else "too_few_channels"
+        )
+        raise UnreadableError(
+            reason,
+            f"{n_measured} measured, the profile needs {profile.min_measured}; "
+            + shortfall(derivations, fit, profile.signal.scalp),
+        )
+    references = recorded_references(derivations)
     return _Electrodes(
         picks=tuple(found.picks[i] for i in kept),
         derivations=derivations,
         native_sfreq=native_sfreq,
-        is_bipolar=found.is_bipolar,
         ch_state=fit.ch_state,
-        notes=("mixed_rates",) if len(rates) > 1 else (),
+        notes=("mixed_rates",) * (len(rates) > 1) + ("mixed_references",) * (len(references) > 1) + fit.notes,
     )
 
 
@@ -205,29 +224,60 @@ def _without_bad(
     They stay where the recording would not be one without them.
     """
     picks, derivations = electrodes.picks, electrodes.derivations
-    if electrodes.is_bipolar or not profile.repair_bad_channels:
-        return picks, derivations, (), ()
-    positions = electrode_positions([derivation.anode for derivation in derivations])
-    bad = bad_channels(look_at(recording, picks), electrodes.native_sfreq, positions=positions)
+    groups = reference_groups(derivations) if profile.repair_bad_channels else []
+    bad: dict[str, str] = {}
+    for rows in groups:
+        names = [derivations[row].anode for row in rows]
+        found = bad_channels(
+            look_at(recording, [picks[row] for row in rows]),
+            electrodes.native_sfreq,
+            positions=electrode_positions(names),
+        )
+        bad |= {names[i]: "+".join(reasons) for i, reasons in found.items()}
     if not bad:
         return picks, derivations, (), ()
-    named = tuple((derivations[row].anode, "+".join(reasons)) for row, reasons in bad.items())
-    good = [i for i in range(len(picks)) if i not in bad]
-    fewer = harmoniser(tuple(derivations[i] for i in good), profile.signal.scalp, profile.reference)
-    if not _repairable(fewer.ch_state, electrodes.ch_state, len(good), profile):
-        return picks, derivations, named, ("bad_channels_kept",)
+    good = [i for i, derivation in enumerate(derivations) if not {derivation.anode, derivation.against} & bad.keys()]
+    fewer = _harmoniser(tuple(derivations[i] for i in good), profile, bad)
+    if not _repairable(fewer.ch_state, electrodes.ch_state, sum(map(len, groups)) - len(bad), profile):
+        return picks, derivations, tuple(bad.items()), ("bad_channels_kept",)
     picks, derivations = tuple(picks[i] for i in good), tuple(derivations[i] for i in good)
-    return picks, derivations, named, ("bad_channels_repaired",)
+    return picks, derivations, tuple(bad.items()), ("bad_channels_repaired",)
+
+
+def _harmoniser(derivations: tuple[Derivation, ...], profile: Profile, bad: Mapping[str, str]) -> Harmoniser:
+    """Return the map of these channels; raises UnreadableError where `bad` electrodes leave the reference undefined."""
+    try:
+        return harmoniser(derivations, profile.signal.scalp, profile.reference)
+    except UndefinedReferenceError as error:
+        named = ", ".join(f"{name} is {reasons}" for name, reasons in bad.items())
+        raise UnreadableError("undefined_reference", f"{profile.reference}: {named or error}") from error
+
+
+def _with_live_reference(recording: Recording, electrodes: _Electrodes, profile: Profile) -> _Electrodes:
+    """Return the electrodes without flat ones of the profile's reference, which would pass for a perfect reference."""
+    names = {name for names in REFERENCE_ELECTRODES.get(profile.reference, ()) for name in names}
+    groups = reference_groups(electrodes.derivations)
+    rows = [i for group in groups for i in group if electrodes.derivations[i].anode in names]
+    if not rows:
+        return electrodes
+    flat = flat_electrodes(look_at(recording, [electrodes.picks[i] for i in rows]), electrodes.native_sfreq)
+    bad = {electrodes.derivations[i].anode: "flat" for i, is_flat in zip(rows, flat, strict=True) if is_flat}
+    if not bad:
+        return electrodes
+    good = [i for i, derivation in enumerate(electrodes.derivations) if derivation.anode not in bad]
+    derivations = tuple(electrodes.derivations[i] for i in good)
+    _harmoniser(derivations, profile, bad)
+    return replace(electrodes, picks=tuple(electrodes.picks[i] for i in good), derivations=derivations)
 
 
 def _repairable(after: np.ndarray, before: np.ndarray, n_good: int, profile: Profile) -> bool:
     """Return whether the recording is still one without its bad electrodes.
 
-    Every channel that was measured must be measured or interpolated, from at least `MIN_FOR_SPLINES` electrodes, and
-    enough must be measured for the profile.
+    At least `MIN_FOR_SPLINES` electrodes must be left, and enough of the channels measured for the profile. A bad
+    channel that the others cannot predict (`signals.montage.splines.LARGEST_ERROR`) is then absent.
     """
     enough = int((after == MEASURED).sum()) >= max(profile.min_measured, int((before == MEASURED).sum()) // 2)
-    return n_good >= MIN_FOR_SPLINES and enough and not (after[before == MEASURED] == ABSENT).any()
+    return n_good >= MIN_FOR_SPLINES and enough
 
 
 def _with_removal(recording: Recording, plan: RecordingPlan) -> RecordingPlan:
@@ -242,23 +292,17 @@ def _with_removal(recording: Recording, plan: RecordingPlan) -> RecordingPlan:
 def _excerpt(recording: Recording, plan: RecordingPlan) -> np.ndarray:
     """Return pieces spread evenly over a recording, conditioned, joined, shape (n_chans, n_times)."""
     conditioner, sfreq = plan.conditioner, plan.profile.signal.sfreq
-    picks = [plan.picks[i] for i in conditioner.harmoniser.used]
-    natives = [recording.n_times(plan.picks[0], segment) for segment in range(len(recording.segments))]
-    lengths = [conditioner.n_times(native) for native in natives]
+    lengths = [conditioner.n_times(recording.n_times(plan.picks[0], s)) for s in range(len(recording.segments))]
     n_pieces, n_piece = _EXCERPT[0], round(_EXCERPT[1] * sfreq)
     if sum(lengths) <= n_pieces * n_piece:
-        wanted = [(segment, 0, length) for segment, length in enumerate(lengths) if length > 0]
+        ranges = [(segment, 0, length) for segment, length in enumerate(lengths) if length > 0]
     else:
-        wanted = [_piece(lengths, (i + 0.5) / n_pieces, n_piece) for i in range(n_pieces)]
+        ranges = [_piece(lengths, (i + 0.5) / n_pieces, n_piece) for i in range(n_pieces)]
     pieces = []
-    for segment, start, stop in wanted:
-        read = partial(_read_range, recording, picks, segment)
-        pieces.append(conditioner.block(read, natives[segment], start, stop)[0])
+    for segment, start, stop in ranges:
+        native = read_native(recording, plan.used_picks, conditioner, segment=segment, start=start, stop=stop)
+        pieces.append(conditioner.condition(native, start, stop).x)
     return np.concatenate(pieces, axis=1)
-
-
-def _read_range(recording: Recording, picks: Sequence[int], segment: int, start: int, stop: int) -> np.ndarray:
-    return recording.read(picks, segment=segment, start=start, stop=stop)
 
 
 def _piece(lengths: Sequence[int], share: float, n_piece: int) -> tuple[int, int, int]:

@@ -12,13 +12,11 @@ from functools import cached_property
 
 import numpy as np
 
-from signals.conditioning.conditioning import Conditioner
+from signals.conditioning.conditioning import Conditioned, Conditioner, Native
 from signals.conditioning.filters import effective_band
 from signals.description.artifacts import BIT, electrode_faults
 from signals.modality import Modality, microvolts
-from signals.montage.montage import Harmoniser
-from signals.recording.recording import Recording
-from signals.window import MEASURED
+from signals.montage.montage import identity
 
 BANDS: dict[str, tuple[float, float]] = {"eog": (0.5, 35.0), "emg": (10.0, 100.0), "ecg": (0.5, 70.0)}
 """Pass band by sensor type, Hz, whatever band the EEG has: the filter settings of the AASM's scoring manual but for
@@ -92,6 +90,9 @@ def sensor_band(sensor_type: str, *, native_sfreq: float, sfreq: float) -> tuple
     return band if band[1] >= LEAST_EDGE_HZ[sensor_type] else None
 
 
+_ALONE = identity(1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SensorPlan:
     """What is done to the channel of one sensor row."""
@@ -106,66 +107,34 @@ class SensorPlan:
     offset: float
     """Median of a look at the channel, taken off before the filters."""
 
+    def conditioner(self, *, sfreq: float, mains_hz: float | None, antialias_db: float) -> Conditioner:
+        """Return the chain of this row: that of the EEG with one channel and nothing to harmonise."""
+        return Conditioner(
+            harmoniser=_ALONE, native_sfreq=self.native_sfreq, sfreq=sfreq, band=self.band, mains_hz=mains_hz,
+            offsets=(self.offset,), antialias_db=antialias_db,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class SensorSignal:
     """One sensor row over a block, and the native samples that it was made of."""
 
     plan: SensorPlan
-    x: np.ndarray
-    """float32, shape (n_times,), in the unit of the sensor type."""
-    missing: np.ndarray
-    """bool, shape (n_times,): where the source had no samples."""
-    raw: np.ndarray
-    """float32, shape (1, n_native)."""
-    raw_first: int
-    """Number of the first native sample in the segment."""
+    native: Native
+    signal: Conditioned
+    """One channel, in the unit of the sensor type."""
 
-    def mask(self, onsets_s: np.ndarray, cut: slice) -> np.ndarray:
-        """Return the flags of a window's seconds, uint16, shape (n_seconds,): "gap", "flat" and "clipped", no other.
+    def mask(self, onsets_s: np.ndarray, missing: np.ndarray) -> np.ndarray:
+        """Return the flags of a window's seconds, uint16, shape (n_seconds,): "gap", "flat" and "clipped", no others.
 
-        `onsets_s` are the seconds' onsets in the segment, `cut` the window's samples in the block. What else is an
-        artifact in EEG is what these sensors are there for.
+        `onsets_s` are the seconds' onsets in the segment, `missing` the window's missing samples, shape (n_times,).
+        What else is an artifact in EEG is what these sensors are there for.
         """
-        gap = self.missing[cut].reshape(onsets_s.size, -1).any(axis=1)
-        first_s = self.raw_first / self.plan.native_sfreq
-        faults = electrode_faults(self._raw_uv, self.plan.native_sfreq, first_s=first_s, onsets_s=onsets_s)[0]
+        gap = missing.reshape(onsets_s.size, -1).any(axis=1)
+        first_s = self.native.first / self.plan.native_sfreq
+        faults = electrode_faults(self._native_uv, self.plan.native_sfreq, first_s=first_s, onsets_s=onsets_s)[0]
         return np.where(gap, np.uint16(BIT["gap"]), faults)
 
     @cached_property
-    def _raw_uv(self) -> np.ndarray:
-        return microvolts(self.raw, (self.plan.sensor_type,))
-
-
-_ALONE = Harmoniser(np.ones((1, 1), np.float32), np.full(1, MEASURED, np.uint8), np.ones((1, 1), dtype=bool))
-
-
-def condition_sensor(
-    recording: Recording,
-    plan: SensorPlan,
-    *,
-    segment: int,
-    start: int,
-    stop: int,
-    sfreq: float,
-    mains_hz: float | None,
-    antialias_db: float,
-) -> SensorSignal:
-    """Return samples [start, stop) of a sensor row, counted at the modality's rate from the segment's first.
-
-    The same chain as for EEG (`signals.conditioning.conditioning`), with one channel and nothing to harmonise:
-    blocks equal whole.
-    """
-    conditioner = Conditioner(
-        harmoniser=_ALONE, native_sfreq=plan.native_sfreq, sfreq=sfreq, band=plan.band, mains_hz=mains_hz,
-        offsets=(plan.offset,), antialias_db=antialias_db,
-    )  # fmt: skip
-    parts: list[tuple[int, np.ndarray]] = []
-
-    def read(a: int, b: int) -> np.ndarray:
-        parts.append((a, recording.read([plan.pick], segment=segment, start=a, stop=b)))
-        return parts[-1][1]
-
-    x, missing = conditioner.block(read, recording.n_times(plan.pick, segment), start, stop)
-    [(first, raw)] = parts
-    return SensorSignal(plan=plan, x=x[0], missing=missing[0], raw=raw, raw_first=first)
+    def _native_uv(self) -> np.ndarray:
+        return microvolts(self.native.x, (self.plan.sensor_type,))

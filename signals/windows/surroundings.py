@@ -9,7 +9,6 @@ takes out of windows is not taken out here.
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +24,11 @@ from signals.spectrograms import (
     REGIONAL_WINDOW_S,
     n_regional_columns,
     regional_columns,
+    regional_span,
 )
 from signals.window import ABSENT
 from signals.windows.blocks import WindowStart
+from signals.windows.native import read_native
 from signals.windows.plan import RecordingPlan
 
 logger = logging.getLogger(__name__)
@@ -132,22 +133,13 @@ def _columns(
     recording: Recording, plan: RecordingPlan, conditioner: Conditioner, segment: int, first: int, last: int
 ) -> np.ndarray:
     """Return columns [first, last) of a segment, float32, shape (4, 100, last - first), log10 µV²/Hz."""
-    n_native = recording.n_times(plan.picks[0], segment)
-    picks = [plan.picks[i] for i in conditioner.harmoniser.used]
-    read_native = partial(_read_native, recording, picks, segment)
-
-    def read(a: int, b: int) -> np.ndarray:
-        x, missing = conditioner.block(read_native, n_native, a, b)
-        x[missing] = np.nan
-        x[conditioner.harmoniser.ch_state == ABSENT] = np.nan
-        return x
-
-    n_times = conditioner.n_times(n_native)
-    ch_names = plan.profile.signal.ch_names
-    columns = log_power(regional_columns(read, n_times, ch_names, _SFREQ, first=first, last=last))
+    n_times = conditioner.n_times(recording.n_times(plan.picks[0], segment))
+    start, stop = regional_span(n_times, _SFREQ, first=first, last=last)
+    native = read_native(recording, plan.used_picks, conditioner, segment=segment, start=start, stop=stop)
+    signal = conditioner.condition(native, start, stop)
+    x = np.where(signal.missing, np.float32(np.nan), signal.x)
+    x[conditioner.harmoniser.ch_state == ABSENT] = np.nan
+    power = regional_columns(x, n_times, plan.profile.signal.ch_names, _SFREQ, first=first, last=last)
+    columns = log_power(power)
     columns[:, conditioner.band[1] < REGIONAL_FREQS] = np.nan
     return columns
-
-
-def _read_native(recording: Recording, picks: Sequence[int], segment: int, start: int, stop: int) -> np.ndarray:
-    return recording.read(picks, segment=segment, start=start, stop=stop)

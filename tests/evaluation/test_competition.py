@@ -74,8 +74,8 @@ def broken(change: str) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("column", "submission lacks the columns gpd_vote"),
-        ("missing", "submission lacks eeg_id 1004"),
+        ("column", "submission is missing the columns gpd_vote"),
+        ("missing", "submission is missing eeg_id 1004"),
         ("unknown", "submission has eeg_id 7,"),
         ("twice", "eeg_id 1000 more than once"),
         ("text", "no number: .*much"),
@@ -136,9 +136,11 @@ def test_scores_by_recording_with_patients_drawn() -> None:
     columns = [[f"{kind}_{c}" for c in given.classes] for kind in ("target", "prob")]
     kl = rel_entr(joined[columns[0]].to_numpy(), joined[columns[1]].to_numpy()).sum(axis=1)
     assert scores[0].kl == pytest.approx(kl.mean())
-    # Two patients of two recordings: either one twice, or both.
-    assert scores[0].low == pytest.approx(min(kl[:2].mean(), kl[2:].mean()))
-    assert scores[0].high == pytest.approx(max(kl[:2].mean(), kl[2:].mean()))
+    # Two patients a and b of two recordings: the standard error of their mean is |a - b| / 2, Student's t of one degree
+    # of freedom 12.706, and the interval is that of the logarithm.
+    reach = 12.706 * abs(kl[:2].mean() - kl[2:].mean()) / 2 / kl.mean()
+    assert np.log(scores[0].high / scores[0].kl) == pytest.approx(reach, rel=0.05)
+    assert np.log(scores[0].kl / scores[0].low) == pytest.approx(reach, rel=0.05)
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,6 +157,6 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"KL {expected:.6f}\n"
     csv_table(answers(4, 1)).to_csv(tmp_path / "submission.csv", index=False)
     assert main(both) == 2
-    assert capsys.readouterr().err == "evaluation.competition: submission lacks eeg_id 1004, and 0 more\n"
+    assert capsys.readouterr().err == "evaluation.competition: submission is missing eeg_id 1004, and 0 more\n"
     with pytest.raises(SystemExit, match="2"):
         main([])

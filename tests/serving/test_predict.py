@@ -8,7 +8,7 @@ import torch
 from model.export import export, load_models
 from model.saved import load_task_model
 from serving.predict import main
-from serving.runtime import kept_session, probabilities, recommendation, run, verdicts, windows_of_file
+from serving.runtime import answer_batch, kept_session, probabilities, recommendation, run, windows_of_file
 from signals.bundles.bundle import BundleError, load_bundle, write_bundle
 from signals.bundles.inputs import model_input, windows_of_shards
 from synthetic.recordings.files import write_edf
@@ -42,7 +42,7 @@ def test_an_ensemble_is_the_mean_of_its_members(served, second_model, tmp_path):
     bundle, windows = load_bundle(tmp_path / "b"), list(windows_of_shards([served.shards], n_windows=5))
     assert (bundle.kind, len(bundle.graphs)) == ("ensemble", 2)
     members = [torch_logits(folder, windows).softmax(-1).numpy() for folder in (served.model, second_model)]
-    said = verdicts(bundle, windows)
+    said = answer_batch(bundle, windows)
     np.testing.assert_allclose(said.probabilities, np.mean(members, axis=0), atol=1e-4)
     np.testing.assert_allclose(said.uncertainty.total, said.uncertainty.aleatoric + said.uncertainty.epistemic)
     assert said.uncertainty.epistemic.max() > 0.01
@@ -60,10 +60,10 @@ def test_an_ensemble_is_the_mean_of_its_members(served, second_model, tmp_path):
     ],
 )
 def test_who_should_look(served, probs, held, says):
-    told = recommendation(load_bundle(served.bundle), np.array(probs), held)
-    assert says in told
-    assert told.endswith("(research use only)")
-    assert told.startswith("flag for expert review") == (says != "no flag")
+    answer = recommendation(load_bundle(served.bundle), np.array(probs), held)
+    assert says in answer
+    assert answer.endswith("(research use only)")
+    assert answer.startswith("flag for expert review") == (says != "no flag")
 
 
 def edf(path, names, seconds):

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.measures.uncertainty import COLUMNS, decompose
 from evaluation.schemas.predictions import probabilities, read_predictions
 from model.saved import load_task_model
+from signals.bundles.calibration import UNCERTAINTY_COLUMNS, decompose
 from signals.tasks import SIX_CLASS
 from studies import crossval, predict
 from training.corpus.shards import Shards
@@ -48,7 +48,9 @@ def test_all_models_speak_of_the_same_patients_out_of_fold(run: Path) -> None:
     members = np.stack([probabilities(predictions.of(f"probe#seed{s}"), CLASSES) for s in (0, 1)])
     mean = predictions.of("probe/mean")
     np.testing.assert_allclose(probabilities(mean, CLASSES), members.mean(0))
-    np.testing.assert_allclose(mean[list(COLUMNS)].to_numpy().T, list(decompose(members).columns().values()))
+    np.testing.assert_allclose(
+        mean[list(UNCERTAINTY_COLUMNS)].to_numpy().T, list(decompose(members).columns().values())
+    )
 
 
 def test_the_split_stands_beside_the_predictions_with_its_hash(run: Path) -> None:
@@ -130,7 +132,7 @@ def test_saved_models_are_asked_together_or_with_dropout(shards: Path, run: Path
 
     predict.main(["--model", str(folders[0]), "--shards", str(shards), "--output", str(tmp_path / "d.parquet"),
                   "--dropout-samples", "5"])  # fmt: skip
-    doubts = read_predictions(tmp_path / "d.parquet").of("encoder")[list(COLUMNS)].to_numpy()
+    doubts = read_predictions(tmp_path / "d.parquet").of("encoder")[list(UNCERTAINTY_COLUMNS)].to_numpy()
     assert (doubts[:, 2] > 0).all()
     np.testing.assert_allclose(doubts[:, 0], doubts[:, 1] + doubts[:, 2])
 

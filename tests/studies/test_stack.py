@@ -6,9 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from evaluation.measures.calibration import tempered
 from evaluation.measures.metrics import kl_rows
-from evaluation.measures.uncertainty import COLUMNS
 from evaluation.schemas.predictions import (
     Predictions,
     probabilities,
@@ -17,6 +15,7 @@ from evaluation.schemas.predictions import (
     write_predictions,
 )
 from model.stacking import Stacker, load_stacker
+from signals.bundles.calibration import UNCERTAINTY_COLUMNS, tempered
 from studies import calibrate, stack
 from studies.calibrate import calibration_of, check_held_out
 from studies.stack import check_stackable, joined, stacked
@@ -87,7 +86,7 @@ def test_the_stack_believes_whom_the_window_tells_it_to(members: Predictions) ->
     weight = rows["weight_sees-a"].to_numpy()
     assert weight[knows_a & ~knows_b].mean() > 0.8
     assert weight[knows_b & ~knows_a].mean() < 0.2
-    doubts = rows[list(COLUMNS)].to_numpy()
+    doubts = rows[list(UNCERTAINTY_COLUMNS)].to_numpy()
     np.testing.assert_allclose(doubts[:, 0], doubts[:, 1] + doubts[:, 2], atol=1e-6)
     assert (doubts >= 0).all()
 

@@ -27,7 +27,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Segments of another seed under another site's name, in the place of real ones."""
     from synthetic import critical_corpus
-    from synthetic.segments.critical_care import Family
+    from synthetic.segments.families import Family
 
     folder = tmp_path_factory.mktemp("study") / "asked"
     with pytest.MonkeyPatch.context() as patch:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.linalg import solveh_banded
 
 from model.pretraining.masking import fill_hidden
-from signals.montage.montage import spline_kernel
+from signals.montage.splines import spline_kernel
 from signals.window import MEASURED
 
 AR_ORDER = 24
@@ -94,7 +94,7 @@ def _kernel(positions: tuple[tuple[float, ...], ...]) -> np.ndarray:
 def _spline_weights(visible_UC: np.ndarray, kernel_CC: np.ndarray) -> np.ndarray:
     """Return for U sets of visible channels the matrices to all channels from them, shape (U, C, C).
 
-    The linear system of `signals.montage.montage.spline_matrix`, with the rows and columns of hidden channels made the
+    The linear system of `signals.montage.splines.spline_matrix`, with the rows and columns of hidden channels made the
     identity's, so that systems of all sizes fit one batch. A set of none gives 0.
     """
     n_sets, n_chans = visible_UC.shape

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.report.figures import curves_plot
+from evaluation.report.drawing.figures import curves_plot
 from model.heads import HEADS
 from signals.files import atomic_file
 from signals.pages.page import document, key_values
@@ -40,11 +40,11 @@ def write_run_page(folder: Path) -> None:
 
 def run_page(lines: list[dict[str, float]]) -> str:
     """Return the page of a run's metrics."""
-    plots = []
+    plots: list[str] = []
     for title, names in PANELS.items():
         curves = {name: _points(lines, name) for name in names}
         if shown := {name: points for name, points in curves.items() if points}:
-            plots.append(curves_plot(shown, title=title))
+            plots.append(curves_plot(shown, name=f"run-{len(plots)}", title=title).html())
     last = lines[-1]
     told = {name: f"{value:.5g}" for name, value in last.items() if isinstance(value, (int, float))}
     body = (

@@ -53,3 +53,11 @@ def test_equal_hashes_and_what_was_not_looked_for() -> None:
     assert duplicate_findings(frame) == []
     assert [f.code for f in duplicate_findings(frame.drop(columns="fingerprint"))] == ["no_fingerprints"]
     assert [f.code for f in duplicate_findings(frame.assign(fold="a"))] == ["one_side_only"]
+
+
+@pytest.mark.parametrize(("r", "copies"), [(0.95, 0), (0.985, 0), (0.995, 1)])
+def test_windows_that_merely_resemble_each_other_are_not_copies(r: float, copies: int) -> None:
+    vectors = unit(6)
+    rest = vectors[4] - (vectors[4] @ vectors[0]) * vectors[0]
+    vectors[3] = r * vectors[0] + np.sqrt(1 - r**2) * rest / np.linalg.norm(rest)
+    assert len(duplicate_findings(frame_of(vectors, "aaabbb", "112334"))) == copies

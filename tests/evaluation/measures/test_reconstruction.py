@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import pearsonr
 
-from evaluation.measures.bootstrap import ONE_SUBJECT
+from evaluation.measures.intervals import ONE_SUBJECT
 from evaluation.measures.reconstruction import read_reconstruction, score_reconstruction, write_reconstruction
 
 
@@ -69,7 +69,7 @@ def test_file_comes_back(tmp_path: Path) -> None:
         (lambda f: f.assign(method="guess"), "guess"),
         (lambda f: f.assign(n_samples=0), "without samples"),
         (lambda f: pd.concat([f, f]), "twice"),
-        (lambda f: f.iloc[1:], "lacks a method"),
+        (lambda f: f.iloc[1:], "a method is missing"),
         (lambda f: f[f["method"] != "model"], "'model'"),
     ],
 )

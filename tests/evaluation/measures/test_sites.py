@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.measures.bootstrap import Estimate
 from evaluation.measures.calibration import reliability, wilson
+from evaluation.measures.intervals import Estimate
 from evaluation.measures.sites import SITE_METRICS, SiteRow, across_sites, site_rows
 from evaluation.measures.tallies import tally
 

@@ -65,24 +65,87 @@ def test_no_loss_is_one_and_chance_has_no_area() -> None:
     assert chance_score("auroc_macro", 6) == 0.5
 
 
-def test_refused_windows_are_counted_and_resamples_stay_paired() -> None:
-    stress = make_stress()
-    gone = (stress.frame["level"] == 4) & (stress.frame["subject_id"] == "s5")
+def drop(stress: Predictions, *, level: float, subjects: tuple[str, ...]) -> None:
+    gone = (stress.frame["level"] == level) & stress.frame["subject_id"].isin(subjects)
     stress.frame.drop(stress.frame[gone].index, inplace=True)
+
+
+def test_a_refused_window_counts_as_a_guess_and_resamples_stay_paired() -> None:
+    stress = make_stress()
+    drop(stress, level=4.0, subjects=("s5",))
     [curve] = stress_curves(stress, n_boot=20, seed=0)
     assert [level.n_refused for level in curve.levels] == [0, 0, 10]
-    assert curve.retained["balanced_accuracy"].value == pytest.approx(0.6)
+    # At level 4, 50 windows at 0.6 and 10 guesses at 0.5: 0.5833, a share of 1/6 above chance 0.5. Answered ones: 0.6.
+    assert curve.levels[2].metrics["balanced_accuracy"].value == pytest.approx((50 * 0.6 + 10 * 0.5) / 60)
+    assert curve.levels[2].answered["balanced_accuracy"].value == pytest.approx(0.6)
+    # Trapezoids over 0, 2, 4: (1 + 0.6) / 2 and (0.6 + 1/6) / 2, their mean 0.5917; answered throughout: as without.
+    assert curve.retained["balanced_accuracy"].value == pytest.approx((0.8 + 0.3 + 1 / 12) / 2)
+    assert curve.retained_common["balanced_accuracy"].value == pytest.approx(0.6)
+    assert curve.n_common == 50
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"levels": {"channels removed": [[0, ""], [2, ""], [4, ""]]}},
+        {"refused": {"channels removed": {"4 channels": {"too_few_channels": 60}}}},
+    ],
+)
+def test_a_level_that_was_refused_altogether_stays_and_keeps_nothing(meta: dict[str, object]) -> None:
+    stress = make_stress()
+    drop(stress, level=4.0, subjects=tuple(f"s{k}" for k in range(6)))
+    stress.meta.update(meta)
+    [curve] = stress_curves(stress, n_boot=20, seed=0)
+    last = curve.levels[-1]
+    assert (last.level, last.name, last.n_windows, last.n_refused) == (4.0, "4 channels", 0, 60)
+    assert last.metrics["balanced_accuracy"].value == pytest.approx(0.5)
+    assert np.isnan(last.answered["balanced_accuracy"].value)
+    assert last.answered["balanced_accuracy"].reason == "the preparation refused every window"
+    # (1 + 0.6) / 2 and (0.6 + 0) / 2
+    assert curve.retained["balanced_accuracy"].value == pytest.approx(0.55)
+    assert np.isnan(curve.retained_common["balanced_accuracy"].value)
+
+
+def test_a_kind_that_was_refused_altogether_is_one_of_the_kinds() -> None:
+    stress = make_stress({0.0: 1.0, 1.0: 0.8})
+    stress.frame["unit"], stress.frame["level_name"] = "", "Cz"
+    stress.meta["refused"] = {"channels removed": {"average": {"not_possible": 60}}}
+    [curve] = stress_curves(stress, n_boot=5, seed=0)
+    assert [(level.name, level.n_refused) for level in curve.levels[1:]] == [("Cz", 0), ("average", 60)]
+    assert curve.retained["balanced_accuracy"].value == pytest.approx(0.3)  # the mean of 0.6 and 0
+    stress.frame["unit"] = "µV"
+    with pytest.raises(ValueError, match="'average', which is no amount in µV"):
+        stress_curves(stress, n_boot=5, seed=0)
+
+
+def test_to_refuse_the_windows_that_were_wrong_is_no_gain() -> None:
+    # Two of six patients are all wrong: 4/6 undisturbed. With those refused and guessed it is (40 + 20 / 2) / 60 = 5/6,
+    # twice as far above chance, and over the answered windows 1: neither is a gain of the model.
+    stress = make_stress({0.0: 1.0, 1.0: 1.0})
+    wrong = stress.frame["subject_id"].isin(["s0", "s1"])
+    flipped = 1 - stress.frame.loc[wrong, "prob_rest"]
+    stress.frame.loc[wrong, "prob_rest"], stress.frame.loc[wrong, "prob_task"] = flipped, 1 - flipped
+    drop(stress, level=1.0, subjects=("s0", "s1"))
+    [curve] = stress_curves(stress, n_boot=50, seed=0)
+    kept = curve.retained["balanced_accuracy"]
+    assert kept.value == pytest.approx(1.0)
+    assert kept.high <= 1.0
+    assert curve.retained_common["balanced_accuracy"].value == pytest.approx(1.0)
+    assert curve.levels[1].answered["balanced_accuracy"].value == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (lambda f: f.drop(f[f["level"] == 0].index, inplace=True), "lacks level 0"),
+        (lambda f: f.drop(f[f["level"] == 0].index, inplace=True), "has no level 0"),
         (lambda f: f.__setitem__("level", f["level"] - 1), "at least 0"),
-        (lambda f: f.loc.__setitem__((f["level"] == 2, "window_key"), f["window_key"] + "x"), "windows that level 0"),
+        (
+            lambda f: f.loc.__setitem__((f["level"] == 2, "window_key"), f["window_key"] + "x"),
+            "windows that are missing at level 0",
+        ),
         (lambda f: f.loc.__setitem__((f["level"] == 2, "unit"), "µV"), "mixes units"),
-        (lambda f: f.drop(columns="stress", inplace=True), "lack the columns"),
-        (lambda f: f.__setitem__("prob_rest", 0.7), "no distribution"),
+        (lambda f: f.drop(columns="stress", inplace=True), "are missing the columns"),
+        (lambda f: f.__setitem__("prob_rest", 0.7), "not a distribution"),
     ],
 )
 def test_what_breaks_the_contract_is_refused(fault: Callable[[pd.DataFrame], None], words: str, tmp_path: Path) -> None:

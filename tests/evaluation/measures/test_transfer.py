@@ -80,5 +80,5 @@ def test_mistakes_are_told() -> None:
     with pytest.raises(ValueError, match="is not in the transfer file, which has probe/pretrained, majority"):
         transfer_table(predictions, reference="encoder", n_boot=10, seed=0)
     predictions.frame.drop(index=0, inplace=True)
-    with pytest.raises(ValueError, match="predicted other windows"):
+    with pytest.raises(ValueError, match="predicted different windows"):
         transfer_table(predictions, reference="majority", n_boot=10, seed=0)

@@ -1,28 +1,8 @@
 import numpy as np
 import pytest
-from scipy import stats
 
 from evaluation.measures.calibration import wilson
-from evaluation.measures.uncertainty import abstention, decompose, entropy, half_errors
-
-
-def test_entropy_is_scipy_s():
-    prob = np.random.default_rng(0).dirichlet(np.ones(6), size=10)
-    np.testing.assert_allclose(entropy(prob), stats.entropy(prob, axis=1))
-    assert entropy(np.array([1.0, 0.0])) == 0.0
-
-
-def test_members_who_agree_leave_only_the_window_s_own_doubt():
-    one = np.random.default_rng(0).dirichlet(np.ones(3), size=5)
-    agreed = decompose(np.stack([one, one, one]))
-    np.testing.assert_allclose(agreed.epistemic, 0, atol=1e-12)
-    np.testing.assert_allclose(agreed.total, agreed.aleatoric)
-    # two members, each sure of another class: ln 2 of doubt, none of it the window's
-    apart = decompose(np.array([[[1.0, 0.0]], [[0.0, 1.0]]]))
-    assert apart.total[0] == pytest.approx(np.log(2))
-    assert (apart.aleatoric[0], apart.epistemic[0]) == pytest.approx((0, np.log(2)))
-    with pytest.raises(ValueError, match="at least 2"):
-        decompose(one[None])
+from evaluation.measures.uncertainty import abstention, half_errors
 
 
 def test_halves_are_told_apart():

@@ -1,12 +1,13 @@
-"""The report says how gaps were filled in, by length and band, against what the file has; old files are still read."""
+"""Masked signal is scored by length of gap and band, against the baselines of the file; older files are still read."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from evaluation.measures.reconstruction import score_reconstruction
+from evaluation.report.drawing.blocks import render
 from evaluation.report.facts import plain
-from evaluation.report.pretraining import pretraining_section
+from evaluation.report.sections.representation import pretraining
 
 ERRORS = {"model": 0.5, "linear": 1.0, "mean": 2.0, "spline": 1.5, "ar": 0.8, "filling": 0.6}
 
@@ -28,12 +29,12 @@ def section(methods: tuple[str, ...], bands: tuple[str, ...]) -> str:
     if bands == ("all",):
         frame = frame.drop(columns="band")
     scores = plain(score_reconstruction(frame, n_boot=50, seed=0))
-    return pretraining_section({"reconstruction": scores, "history": None})
+    return render(pretraining.render({"reconstruction": scores, "history": None}))
 
 
 def test_every_baseline_length_and_band_is_shown() -> None:
     page = section(tuple(ERRORS), ("all", "alpha"))
-    assert "<b>0.50 (0.50 to 0.50)</b> times that of a straight line" in page
+    assert "<b>0.50 (0.50 to 0.50)</b> times that of linear interpolation" in page
     assert "<b>0.62 (0.62 to 0.62)</b> times that of an autoregressive model" in page
     for words in ("15–60 ms", "60–200 ms", "200–500 ms", "60–500 ms", "all gaps", "alpha", "spherical splines"):
         assert words in page
@@ -45,5 +46,5 @@ def test_files_with_fewer_methods_and_without_bands_are_read(methods: tuple[str,
     page = section(methods, ("all",))
     assert "By band" not in page
     assert ("spherical splines" in page) is False
-    assert ("a straight line" in page) is ("linear" in methods)
+    assert ("linear interpolation" in page) is ("linear" in methods)
     assert page.count("<tr class=main>") == 5

@@ -36,7 +36,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     [
         (lambda e: e.values.__setitem__((2, 3), np.nan), "window w2 is not finite"),
         (lambda e: e.frame.__setitem__("window_key", "w"), "more than one embedding"),
-        (lambda e: e.frame.drop(columns="site_id", inplace=True), "lack the columns"),
+        (lambda e: e.frame.drop(columns="site_id", inplace=True), "are missing the columns"),
         (lambda e: e.frame.drop(index=0, inplace=True), "do not fit 4 windows"),
         (lambda e: e.meta.__setitem__("encoder", "oracle"), "one of"),
     ],

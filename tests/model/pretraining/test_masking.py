@@ -15,7 +15,7 @@ from model.pretraining.masking import (
 )
 from signals.electrodes import electrode_positions
 from signals.modality import EEG_1020
-from signals.montage.montage import spline_matrix
+from signals.montage.splines import spline_matrix
 from signals.window import ABSENT, INTERPOLATED, MEASURED
 
 SFREQ = 256.0

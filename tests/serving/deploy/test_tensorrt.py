@@ -10,8 +10,8 @@ import pytest
 from serving.deploy.engines import Agreement, graph_of, load_tensorrt
 from serving.deploy.gpu import MissingError, find_gpu
 from serving.deploy.tensorrt import main
-from signals.bundles.answers import softmax
 from signals.bundles.bundle import load_bundle
+from signals.bundles.calibration import softmax
 from signals.bundles.inputs import feed, windows_of_shards
 
 

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import find_peaks, resample_poly
 
-from signals.conditioning.conditioning import Conditioner
+from signals.conditioning.conditioning import Conditioner, Native
 from signals.conditioning.filters import antialias_taps, bandpass, reflect
 from signals.modality import EEG_1020
-from signals.montage.montage import Derivation, harmoniser
+from signals.montage.labels import Derivation
+from signals.montage.montage import harmoniser
 from signals.readers.registry import open_recording
 from signals.windows.plan import plan_recording
 from signals.windows.prepare import prepare_recording
@@ -31,9 +32,18 @@ def conditioner(sfreq, *, reference="source", mains_hz=None, offset=0.0):
     )
 
 
+def stretch(chain, x, start, stop):
+    """Samples [start, stop) and where they are missing, of a segment x."""
+    first, last = chain.span(start, stop, x.shape[1])
+    if np.isnan(x[:, [first, last - 1]]).any():
+        first, last = chain.wide_span(start, stop, x.shape[1])
+    signal = chain.condition(Native(x=x[:, first:last], first=first, n_segment=x.shape[1]), start, stop)
+    assert signal.start == start
+    return signal.x, signal.missing
+
+
 def whole(chain, x):
-    n_native = x.shape[1]
-    return chain.block(lambda a, b: x[:, a:b], n_native, 0, chain.n_times(n_native))
+    return stretch(chain, x, 0, chain.n_times(x.shape[1]))
 
 
 @given(
@@ -51,23 +61,90 @@ def test_blocks_equal_the_whole(sfreq, seconds, cuts, offset):
     chain = conditioner(sfreq, reference="average", mains_hz=50.0, offset=offset)
     at_once, _ = whole(chain, x)
     edges = [0, *sorted(round(cut * at_once.shape[1]) for cut in cuts), at_once.shape[1]]
-    read = lambda a, b: x[:, a:b]  # noqa: E731
-    pieces = [chain.block(read, x.shape[1], a, b)[0] for a, b in itertools.pairwise(edges) if b > a]
+    pieces = [stretch(chain, x, a, b)[0] for a, b in itertools.pairwise(edges) if b > a]
     assert np.abs(np.concatenate(pieces, axis=1) - at_once).max() < 1e-5 * np.abs(x).max()
 
 
-def test_a_block_reads_only_its_halo():
-    ranges = []
+@st.composite
+def losses(draw, n_chans=19, seconds=150):
+    """Lost stretches of single samples to most of a minute: (channel or None for all, onset s, length s, jump µV)."""
+    channel = st.one_of(st.none(), st.integers(0, n_chans - 1))
+    length = st.one_of(st.just(0.0), st.floats(0.01, 3.0), st.floats(15.0, 25.0), st.floats(25.0, 80.0))
+    onset, jump = st.floats(0.0, float(seconds)), st.sampled_from([0.0, 300.0, -2000.0])
+    return draw(st.lists(st.tuples(channel, onset, length, jump), min_size=1, max_size=5))
 
-    def read(a, b):
-        ranges.append((a, b))
-        return np.zeros((19, b - a), dtype=np.float32)
 
-    conditioner(250.0).block(read, 250 * 3600, 256 * 600, 256 * 660)
-    ((first, last),) = ranges
+@given(
+    sfreq=st.sampled_from([128.0, 200.0, 250.0]),
+    lost=losses(),
+    cuts=st.lists(st.floats(0.02, 0.98), min_size=1, max_size=4, unique=True),
+)
+@settings(max_examples=12, deadline=None)
+def test_blocks_equal_the_whole_where_samples_are_missing(sfreq, lost, cuts):
+    # Drift, and electrodes that come back at another level: what fills a loss must not depend on how far a block reads.
+    rng = np.random.default_rng(8)
+    noise = rng.standard_normal((19, round(150 * sfreq)))
+    x = (30 * noise + np.cumsum(noise, axis=1)).astype(np.float32)
+    for channel, onset_s, length_s, jump in lost:
+        rows = slice(None) if channel is None else channel
+        start = min(round(onset_s * sfreq), x.shape[1] - 1)
+        stop = start + max(1, round(length_s * sfreq))
+        x[rows, stop:] += np.float32(jump)
+        x[rows, start:stop] = np.nan
+    chain = conditioner(sfreq, reference="average")
+    at_once, missing = whole(chain, x)
+    assert np.isfinite(at_once).all()
+    edges = [0, *sorted(round(cut * at_once.shape[1]) for cut in cuts), at_once.shape[1]]
+    pieces = [stretch(chain, x, a, b) for a, b in itertools.pairwise(edges) if b > a]
+    largest = np.nanmax(np.abs(x), initial=1.0)
+    assert np.abs(np.concatenate([y for y, _ in pieces], axis=1) - at_once).max() < 1e-5 * largest
+    assert np.array_equal(np.concatenate([m for _, m in pieces], axis=1), missing)
+
+
+def test_what_a_loss_needs_beyond_the_span_must_be_brought():
+    chain, x = conditioner(250.0), np.zeros((19, 250 * 300), dtype=np.float32)
+    first, last = chain.span(256 * 100, 256 * 160, x.shape[1])
+    x[4, last - 100 : last + 100] = np.nan
+    with pytest.raises(ValueError, match="missing at an end"):
+        chain.condition(Native(x=x[:, first:last], first=first, n_segment=x.shape[1]), 256 * 100, 256 * 160)
+
+
+@pytest.mark.parametrize("n_lost", [1, 125, 250 * 15])
+def test_a_short_loss_is_bridged_by_a_line(n_lost):
+    # On a ramp a line is the signal itself: nothing may be left of the loss. Zeros in its place would leave 400 µV.
+    x = np.repeat(np.linspace(300.0, 500.0, 250 * 90, dtype=np.float32)[None], 19, axis=0)
+    without, _ = whole(conditioner(250.0), x)
+    x[5, 250 * 40 : 250 * 40 + n_lost] = np.nan
+    y, missing = whole(conditioner(250.0), x)
+    assert missing[5].any()
+    assert np.abs(y - without).max() < 0.01
+
+
+@pytest.mark.parametrize("sfreq", [128.0, 200.0, 250.0, 500.0, 1000.0, 2000.0, 173.61])
+def test_every_lost_sample_is_marked(sfreq):
+    # Every 500th sample lost, one at a time: at 1 kHz an output sample stands for four native ones.
+    n_times = round(30 * sfreq)
+    lost = np.random.default_rng(1).random(n_times) < 0.002
+    x = np.random.default_rng(2).standard_normal((19, n_times)).astype(np.float32)
+    x[:, lost] = np.nan
+    _, missing = whole(conditioner(sfreq), x)
+    at_s = np.flatnonzero(lost) / sfreq  # each stands for [n, n + 1) / sfreq
+    marked = np.zeros_like(missing[0])
+    for onset_s in at_s:
+        first, last = int(np.floor(onset_s * 256 + 1e-6)), int(np.ceil((onset_s + 1 / sfreq) * 256 - 1e-6))
+        marked[first : min(last, marked.size)] = True
+    assert (missing == marked).all()
+
+
+def test_a_stretch_needs_only_its_halo():
+    chain = conditioner(250.0)
+    first, last = chain.span(256 * 600, 256 * 660, 250 * 3600)
     # 60 s and, on either side, half of a 6.6-s FIR, 0.26 s of anti-alias filter and less than a step of 0.5 s.
     assert last - first < 250 * (60 + 2 * 4.06)
     assert first < 250 * 600 < 250 * 660 < last
+    short = Native(x=np.zeros((19, last - first - 1), np.float32), first=first, n_segment=250 * 3600)
+    with pytest.raises(ValueError, match="do not hold the span"):
+        chain.condition(short, 256 * 600, 256 * 660)
 
 
 def test_chain_is_resampling_then_band_pass():
@@ -94,7 +171,7 @@ def test_channels_are_combined_before_or_after_alike(n_extra):
     chain = Conditioner(
         harmoniser=fit, native_sfreq=250.0, sfreq=256.0, band=(0.5, 50.0), mains_hz=None, offsets=offsets
     )
-    y, _ = chain.block(lambda a, b: x[fit.used][:, a:b], x.shape[1], 0, chain.n_times(x.shape[1]))
+    y, _ = whole(chain, x[fit.used])
     mixed = (fit.matrix.astype(np.float64) @ (x - np.array(offsets)[:, None])).astype(np.float32)
     reference, _ = whole(conditioner(250.0), mixed)
     assert np.abs(y - reference).max() < 1e-5 * np.abs(x).max()

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import mne
@@ -59,6 +60,7 @@ def test_every_binary_form_gives_the_same_samples(tmp_path, binary, dtype, orien
     assert recording.ch_names == ("Fp1", "a,b", "ECG")
     assert recording.sensor_types == ("eeg", "eeg", "ecg")
     assert recording.reference == "Cz"
+    assert recording.units == ("µV", "mV", "µV")
     # resolution 0.5 µV; no resolution is 1, and mV are 1000 µV; ECG stays mV: 2 µV are 0.002 mV
     wanted = values[:, 50:] * np.array([[0.5], [1000.0], [0.002]])
     np.testing.assert_allclose(recording.read([0, 1, 2], segment=1), wanted, rtol=1e-6)
@@ -72,6 +74,34 @@ def test_pauses_are_gaps_of_the_length_that_the_dates_tell(tmp_path):
     # sample 25 is at 0.1 s and lasts 5 / 250 s; sample 60 is ten samples into the second part
     assert recording.annotations == (Annotation(0.1, 0.02, "S1"), Annotation(10.04, 0.004, "R1"))
     assert recording.notes == ("gaps",)
+
+
+def test_a_header_may_be_indented_and_hold_brackets(tmp_path):
+    path = Path(write(tmp_path, data=bytes(600)))
+    plain = open_recording(str(path))
+    lines = path.read_text(encoding="utf-8").replace("Codepage=UTF-8", "Note=every [4 ms]\n[Note=none\n;[Comment]")
+    path.write_text("".join(f"  {line} \n" for line in lines.splitlines()), encoding="utf-8-sig")
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf  Brain")
+    recording = open_recording(str(path))
+    assert replace(recording, read_samples=plain.read_samples) == plain
+
+
+def test_time_is_lost_only_between_two_dates(tmp_path):
+    markers = """Brain Vision Data Exchange Marker File, Version 1.0
+[Marker Infos]
+Mk1=New Segment,,76,1,0,20200101100015000000
+Mk2=New Segment,,51,1,0,20200101100010000000
+Mk3=New Segment,,1,1,0
+Mk4=Stimulus,S  1,0,1,0
+Mk5=Stimulus,S  2,1
+"""
+    recording = open_recording(write(tmp_path, data=bytes(600), markers=markers))
+    # The second part follows a part without a date. The third began 5 s after the second, which lasted 25 / 250 s.
+    assert recording.segments == (Segment(0.0, 0.2), Segment(0.2, 0.1), Segment(pytest.approx(5.2), 0.1))
+    # Positions count from 1, so the first marker has none; a marker without a size has no duration.
+    assert recording.annotations == (Annotation(0.0, 0.0, "S2"),)
+    undated = markers.replace("20200101100010000000", "sometime")
+    assert [s.onset_s for s in open_recording(write(tmp_path, markers=undated)).segments] == [0.0, 0.2, 0.3]
 
 
 def test_side_files_are_found_after_a_renaming_and_missed_otherwise(tmp_path):
@@ -88,6 +118,11 @@ def test_side_files_are_found_after_a_renaming_and_missed_otherwise(tmp_path):
     [
         ("NumberOfChannels=3", "NumberOfChannels=4", "corrupt_header"),
         ("NumberOfChannels=3", "NumberOfChannels=-3", "corrupt_header"),
+        ("NumberOfChannels=3", "NumberOfChannels=2.5", "corrupt_header"),
+        ("NumberOfChannels=3", "NumberOfChannels=three", "corrupt_header"),
+        ("NumberOfChannels=3", "NumberOfChannels=1000000000", "corrupt_header"),
+        ("Ch2=", "Ch4=", "corrupt_header"),
+        ("BinaryFormat=INT_16", "", "unsupported_format"),
         ("SamplingInterval=4000", "SamplingInterval=0", "corrupt_header"),
         ("SamplingInterval=4000", "", "corrupt_header"),
         ("0.5", "half", "corrupt_header"),
@@ -101,6 +136,18 @@ def test_contradictions_have_their_reason(tmp_path, old, new, reason):
     with pytest.raises(UnreadableError) as caught:
         open_recording(str(path))
     assert caught.value.reason == reason
+
+
+def test_a_data_file_below_one_sample_is_empty(tmp_path):
+    with pytest.raises(UnreadableError, match="no_samples"):
+        open_recording(write(tmp_path, data=bytes(5)))
+    assert open_recording(write(tmp_path, data=bytes(6), markers="")).duration_s == 1 / 250
+
+
+def test_references_are_one_or_unknown(tmp_path):
+    path = Path(write(tmp_path, data=bytes(600)))
+    path.write_text(path.read_text(encoding="utf-8").replace("ECG,Cz", "ECG,A1"), encoding="utf-8")
+    assert open_recording(str(path)).reference == ""
 
 
 @needs_real_data

@@ -96,6 +96,40 @@ def test_a_declared_wiring_makes_openbci_readable(tmp_path, declared, name):
         open_recording(write_openbci(tmp_path / "lab" / name, rate=125))
 
 
+def test_a_file_with_exactly_the_columns_of_a_form(tmp_path, declared):
+    declare(CsvForm(name="bare", columns=(("a", "Cz"), ("b", "ECG")), sfreq=10.0, unit="mV", signature=("t",)))
+    path = tmp_path / "x.csv"
+    path.write_text('\ufeff"t", "b" ,a\n0,2,1\n1,4,3\n', encoding="utf-8")
+    recording = open_recording(str(path))
+    assert (recording.ch_names, recording.sensor_types, recording.notes) == (("Cz", "ECG"), ("eeg", "ecg"), ())
+    # mV are 1000 µV; the ECG stays in mV. Without a counter nothing is known to be missing.
+    assert recording.read([0, 1]).tolist() == [[1000.0, 3000.0], [2.0, 4.0]]
+    assert recording.segments == (Segment(0.0, 0.2),)
+    path.write_text("b,a\n2,1\n")
+    with pytest.raises(UnreadableError, match="no declared form fits its 2 columns"):
+        open_recording(str(path))
+
+
+def test_a_rate_is_read_from_comments_only(tmp_path, declared):
+    declare(openbci_form("lab-cyton", ("Fp1", "Fp2", "C3", "C4"), pattern="*/lab/*"))
+    path = Path(write_openbci(tmp_path / "lab" / "x.csv"))
+    text = path.read_text()
+    path.write_text(text.replace("%Sample Rate = 250 Hz\n", ""))
+    assert open_recording(str(path)).sfreqs[0] == 250.0
+    path.write_text(text.replace("Accel Channel 0", "% sample rate = 125").partition("\n%Board")[2].partition("\n")[2])
+    assert open_recording(str(path)).sfreqs[0] == 250.0
+
+
+@pytest.mark.parametrize(
+    ("lost", "counters"), [(0, (127, 128, 0)), (1, (127, 0, 1)), (128, (5, 5, 6)), (2, (7, 10, 11))]
+)
+def test_a_counter_runs_from_0_to_128(tmp_path, lost, counters):
+    recording = open_recording(write(tmp_path / "x.csv", [[t] * 14 for t in range(3)], counters))
+    # A counter that stands still has gone once round, as far as the file tells.
+    expected = [Segment(0.0, 3 / 128)] if not lost else [Segment(0.0, 1 / 128), Segment((1 + lost) / 128, 2 / 128)]
+    assert list(recording.segments) == expected
+
+
 def test_two_forms_cannot_share_a_name(declared):
     form = openbci_form("a", ("Fp1",), pattern="*/a/*")
     declare(form)

@@ -52,6 +52,11 @@ def test_boundaries_are_gaps(tmp_path):
         (VALUES, None, {"nbchan": 3}, "corrupt_header"),
         (VALUES, None, {"pnts": 90}, "corrupt_header"),
         (VALUES, None, {"srate": 0}, "corrupt_header"),
+        (VALUES, None, {"srate": 1e7}, "corrupt_header"),
+        (VALUES, None, {"srate": "fast"}, "corrupt_header"),
+        (VALUES, None, {"nbchan": 2.5}, "corrupt_header"),
+        (VALUES[:1], None, {"nbchan": 1}, "corrupt_header"),  # one channel, two labels
+        (VALUES[:, :0], None, {"pnts": 0}, "no_samples"),
         ("x.fdt", None, {}, "missing_file"),
         ("x.fdt", bytes(796), {}, "corrupt_header"),
     ],
@@ -60,6 +65,41 @@ def test_contradictions_have_their_reason(tmp_path, data, fdt, changes, reason):
     with pytest.raises(UnreadableError) as caught:
         open_recording(write(tmp_path, data, fdt=fdt, **changes))
     assert caught.value.reason == reason
+
+
+def test_newer_files_hold_the_fields_as_variables(tmp_path):
+    locations = np.array([("Cz", "")], dtype=[("labels", object), ("type", object)])
+    eeg = {"nbchan": 1, "pnts": 100, "srate": 50, "data": VALUES[:1], "chanlocs": locations}
+    savemat(tmp_path / "x.set", eeg)
+    recording = open_recording(str(tmp_path / "x.set"))
+    # No field "trials" is a continuous file; without subject, reference and events it has none.
+    assert (recording.ch_names, recording.segments) == (("Cz",), (Segment(0.0, 2.0),))
+    assert (recording.patient, recording.reference, recording.annotations) == ("", "", ())
+    assert np.array_equal(recording.read([0]), VALUES[:1])
+    savemat(tmp_path / "y.set", {key: value for key, value in eeg.items() if key != "srate"})
+    with pytest.raises(UnreadableError, match="not_what_it_says"):
+        open_recording(str(tmp_path / "y.set"))
+
+
+def test_events_without_a_time_are_left_out(tmp_path):
+    events = [("rt", np.nan, 1), ("rt", "late", 1), (7, 26, -3), ("rt", 51, np.nan)]
+    recording = open_recording(write(tmp_path, VALUES, events=events))
+    # Sample 26 is the 25th from 0, at 0.5 s; a negative or missing duration is none.
+    assert recording.annotations == (Annotation(0.5, 0.0, "7"), Annotation(1.0, 0.0, "response"))
+    assert recording.notes == ()
+
+
+def test_a_renamed_pair_is_found_and_types_are_taken(tmp_path):
+    path = Path(write(tmp_path, "C:\\lab\\session 1.fdt", fdt=VALUES.T.tobytes()))
+    assert open_recording(str(path)).read([0], stop=3).tolist() == [[0.0, 1.0, 2.0]]
+    path.with_name("x.fdt").rename(path.with_name("session 1.fdt"))
+    assert [side.name for side in source_files(path)] == ["x.set", "session 1.fdt"]
+    for kind, sensor_type in {"EKG": "ecg", "ECG": "ecg", "eog": "eog", "EEG": "eeg"}.items():
+        locations = np.array([("Fp1", kind), ("Fp2", "")], dtype=[("labels", object), ("type", object)])
+        recording = open_recording(write(tmp_path, VALUES, chanlocs=locations))
+        assert recording.sensor_types == (sensor_type, "eeg")
+        # The file's µV are mV for the heart.
+        np.testing.assert_allclose(recording.read([0]), VALUES[:1] * (1e-3 if sensor_type == "ecg" else 1), rtol=1e-6)
 
 
 @pytest.mark.skipif(not Path(REAL_DATA, "real").is_dir(), reason="CEREBEAM_REAL_DATA is not set")

@@ -1,8 +1,13 @@
+from dataclasses import replace
+from pathlib import Path
+
 import mne
 import numpy as np
 import pytest
 
-from signals.readers.registry import open_recording
+from signals.readers import fif
+from signals.readers.fif import open_fif, reopen_fif
+from signals.readers.registry import open_recording, source_files
 from signals.recording.recording import Annotation, Segment, UnreadableError
 
 KINDS = ["eeg", "eeg", "ecg", "emg", "stim", "mag"]
@@ -50,6 +55,47 @@ def test_a_file_without_date(raw, tmp_path):
     raw.set_meas_date(None)
     raw.set_annotations(mne.Annotations([1.0], [0.5], ["spike"]))
     assert open_recording(save(raw, tmp_path)).annotations[0].onset_s == pytest.approx(1.0)
+
+
+def probe(*skips, n_times=1000):
+    events = [(onset, duration, "BAD_ACQ_SKIP") for onset, duration in skips]
+    return fif._Probe(ch_names=("Fp1",), ch_types=("eeg",), sfreq=100.0, n_times=n_times, patient="",
+                      events=((4.5, 0.1, "spike"), *events))  # fmt: skip
+
+
+def test_skips_may_overlap_repeat_and_pass_the_end():
+    # MNE writes no such file. Of 10 s, the skips at 0-1, 3-5 (twice), 4-6 and 9-11 s leave 1-3 and 6-9.
+    assert fif._stretches(probe((9.0, 2.0), (0.0, 1.0), (3.0, 2.0), (3.0, 2.0), (4.0, 2.0))) == [(100, 300), (600, 900)]
+    assert fif._stretches(probe((3.0, 5.0), (4.0, 1.0))) == [(0, 300), (800, 1000)]
+    assert fif._stretches(probe()) == [(0, 1000)]
+    with pytest.raises(UnreadableError, match="nothing but acquisition skips"):
+        fif._stretches(probe((0.0, 10.0)))
+
+
+def test_a_file_without_its_last_samples_is_refused(raw, tmp_path):
+    # The header and the first samples are whole; the last second of 6 x 100 doubles is not.
+    path = Path(save(raw, tmp_path))
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(UnreadableError) as caught:
+        open_recording(str(path))
+    assert caught.value.reason == "reader_crashed"
+
+
+def test_parts_of_a_split_file_belong_to_it(raw, tmp_path):
+    path = Path(save(raw, tmp_path))
+    assert source_files(path) == (path,)
+    for name in ("x_raw-1.fif", "x_raw-2.fif", "x_raw-4.fif", "y_raw-1.fif"):  # the third is missing
+        (tmp_path / name).write_bytes(b"part")
+    assert [part.name for part in source_files(path)] == ["x_raw.fif", "x_raw-1.fif", "x_raw-2.fif"]
+
+
+def test_reopening_gives_the_same(raw, tmp_path):
+    path = Path(save(raw, tmp_path))
+    first, second = open_fif(path), reopen_fif(path)
+    assert replace(second, read_samples=first.read_samples) == first
+    assert np.array_equal(second.read([0, 4], start=3, stop=9), first.read([0, 4], start=3, stop=9))
+    assert first.segments == (Segment(0.0, 10.0),)
+    assert (first.reader, first.notes) == ("fif", ())
 
 
 def test_files_without_continuous_data_are_refused(raw, tmp_path):

@@ -6,9 +6,9 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from signals.modality import EEG_1020
-from signals.readers.mat import MAT_FORMS
+from signals.readers.mat import MAT_FORMS, refuse_hdf5
 from signals.readers.registry import open_recording
-from signals.recording.recording import UnreadableError
+from signals.recording.recording import Segment, UnreadableError
 
 REAL_DATA = os.environ.get("CEREBEAM_REAL_DATA", "")
 needs_real_data = pytest.mark.skipif(not Path(REAL_DATA, "real").is_dir(), reason="CEREBEAM_REAL_DATA is not set")
@@ -24,7 +24,9 @@ def test_iiic_form(tmp_path, variable):
     values = np.arange(20 * 400.0).reshape(20, 400)
     recording = open_recording(write(tmp_path, "a.mat", **{variable: values}, Fs=200))
     assert recording.ch_names == (*EEG_1020.ch_names, "EKG")
-    assert recording.duration_s == 2.0
+    assert recording.segments == (Segment(0.0, 2.0),)
+    assert (recording.sfreqs, recording.notes) == ((200.0,) * 20, ())
+    assert recording.sensor_types == ("eeg",) * 19 + ("ecg",)
     assert np.array_equal(recording.read([3], start=1, stop=5), values[3:4, 1:5].astype(np.float32))
     np.testing.assert_allclose(recording.read([19]), values[19:] / 1000, rtol=1e-6)  # the ECG becomes mV
 
@@ -47,6 +49,10 @@ def test_other_content_is_refused(tmp_path):
             {"seg": np.ones((19, 400))},
             {"seg": np.ones((20, 400)), "Fs": 256},
             {"seg": "text"},
+            {"seg": np.ones((20, 400)), "srate": np.array([200, 200])},
+            {"seg": np.ones((20, 4, 100))},
+            {"seg": np.ones((20, 400)) > 0},
+            {"segment": np.ones((20, 400))},
         ]
     ):
         with pytest.raises(UnreadableError) as caught:
@@ -54,6 +60,30 @@ def test_other_content_is_refused(tmp_path):
         assert caught.value.reason == "unsupported_format"
     with pytest.raises(UnreadableError, match="no_samples"):
         open_recording(write(tmp_path, "e.mat", seg=np.ones((20, 0))))
+
+
+@pytest.mark.parametrize("dtype", ["<f8", "<f4", "<i2", "<i4"])
+def test_every_kind_of_number_is_read(tmp_path, dtype):
+    values = np.arange(20 * 30).reshape(20, 30).astype(dtype)
+    recording = open_recording(write(tmp_path, "a.mat", seg=values, fs=200.0))
+    assert np.array_equal(recording.read([1]), values[1:2].astype(np.float32))
+
+
+@pytest.mark.parametrize("head", [b"MATLAB 7.3 MAT-file".ljust(512), b"MATLAB 5.0".ljust(512) + b"\x89HDF\r\n\x1a\n",
+                                  b"\x89HDF\r\n\x1a\n".ljust(512)])  # fmt: skip
+def test_hdf5_is_refused_with_what_to_do(tmp_path, head):
+    (tmp_path / "x.mat").write_bytes(head.ljust(2000))
+    with pytest.raises(UnreadableError, match="save it again with '-v7'"):
+        refuse_hdf5(tmp_path / "x.mat")
+    (tmp_path / "x.mat").write_bytes(b"MATLAB 5.0 MAT-file".ljust(2000))
+    refuse_hdf5(tmp_path / "x.mat")
+
+
+def test_a_file_that_was_written_anew_is_read_anew(tmp_path):
+    for number in range(2):
+        path = write(tmp_path, "a.mat", seg=np.full((20, 10), float(number)))
+        os.utime(path, (number, number))
+        assert open_recording(path).read([0])[0, 0] == number
 
 
 def test_every_form_can_be_recognised(tmp_path):

@@ -6,15 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from signals.conditioning.conditioning import Native
 from signals.conditioning.filters import bandpass
 from signals.description.artifacts import KINDS
 from signals.modality import EEG_1020
 from signals.recording.recording import Annotation, Recording, Segment, UnreadableError
+from signals.shards.records import encode_window
 from signals.window import INTERPOLATED
 from signals.windows.blocks import Block, blocks, plan_windows
 from signals.windows.labels import Label
 from signals.windows.plan import plan_recording
-from signals.windows.prepare import prepare_block, prepare_recording
+from signals.windows.prepare import BlockSamples, prepare_block, prepare_recording, prepare_samples
 from signals.windows.profiles import PRETRAIN, SIX_CLASS, SLEEP, Profile
 
 NAMES = EEG_1020.ch_names
@@ -71,6 +73,48 @@ def test_block_length_does_not_change_a_window():
         assert np.abs(a.data - b.data).max() < 1e-5 * np.abs(x).max()
         assert np.array_equal(a.artifact_mask, b.artifact_mask)
         assert a.provenance == b.provenance
+
+
+def assert_same_windows(ours, theirs):
+    assert [w.key for w in ours] == [w.key for w in theirs]
+    for a, b in zip(ours, theirs, strict=True):
+        assert a == b
+        for name in ("data", "ch_state", "artifact_mask", "quality", "features"):
+            assert np.array_equal(getattr(a, name), getattr(b, name)), name
+
+
+def test_a_block_is_read_once():
+    recording, reads = recording_of(eeg(120, 250.0), 250.0), []
+
+    def read(picks, segment, start, stop):
+        reads.append((start, stop))
+        return recording.read_samples(picks, segment, start, stop)
+
+    plan = plan_of(recording)
+    parts = list(blocks(plan, plan_windows(recording, plan)))
+    for block in parts:
+        prepare_block(replace(recording, read_samples=read), block)
+    assert len(reads) == len(parts)
+
+
+def test_a_stream_gives_the_windows_of_the_file():
+    # Samples arrive; each window is made as soon as those it depends on are there, without any recording.
+    sfreq, seconds = 250.0, 60
+    x = eeg(seconds, sfreq).astype(np.float32)
+    recording = recording_of(x, sfreq)
+    plan = plan_of(recording, replace(PRETRAIN, block_s=10.0))
+    from_file = list(prepare_recording(recording, plan))
+    windows = []
+    for block in blocks(plan, plan_windows(recording, plan)):
+        start = block.starts[0].start
+        first, last = plan.conditioner.span(start, start + plan.n_window, x.shape[1])
+        # The stream has not ended yet: all that is known is how much has come so far.
+        native = Native(x=x[:, first:last], first=first, n_segment=last)
+        samples = BlockSamples(
+            reader="memory", onset_s=0.0, eeg=native, sensors=(), spectrograms=(None,) * len(block.starts)
+        )
+        windows += prepare_samples(block, samples).windows
+    assert_same_windows(windows, from_file)
 
 
 def test_gaps_stay_gaps():
@@ -135,6 +179,37 @@ def test_a_window_without_signal_is_rejected_and_counted():
     assert [w.start_s for w in prepared.windows] == [0.0, 20.0]
     assert [(r.start_s, r.reason) for r in prepared.rejected] == [(10.0, "mostly_missing")]
     assert all(np.isfinite(w.data).all() for w in prepared.windows)
+
+
+def test_blocks_equal_the_whole_beside_a_loss():
+    # 10 s lost right behind a block's last window, on an electrode that comes back 2,000 µV higher.
+    x = eeg(300, 250.0)
+    x[5, 250 * 131 :] += 2000.0
+    x[5, 250 * 121 : 250 * 131] = np.nan
+    recording = recording_of(x, 250.0)
+    short, long = (
+        list(prepare_recording(recording, plan_of(recording, replace(PRETRAIN, block_s=s, repair_bad_channels=False))))
+        for s in (120.0, 600.0)
+    )
+    assert [w.key for w in short] == [w.key for w in long]
+    for a, b in zip(short, long, strict=True):
+        assert np.abs(a.data - b.data).max() < 1e-5 * np.nanmax(np.abs(x))  # it was 2.9 µV in the window at 110 s
+        assert np.array_equal(a.artifact_mask, b.artifact_mask)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 3e38])
+def test_what_is_no_measurement_counts_as_missing(value):
+    x = eeg(30, 256.0).astype(np.float32)
+    x[3, 256 * 15 + 7] = value
+    recording = recording_of(x, 256.0)
+    windows = list(prepare_recording(recording, plan_of(recording)))
+    assert [w.start_s for w in windows] == [0.0, 10.0, 20.0]
+    for window in windows:
+        encode_window(window)  # refuses samples that are not finite
+        assert np.abs(window.data).max() < 1000
+        assert np.isfinite(window.features).all()
+    gap = (windows[1].artifact_mask >> KINDS.index("gap")) & 1
+    assert np.argwhere(gap).tolist() == [[3, 5]]
 
 
 def test_a_flat_recording_is_rejected():

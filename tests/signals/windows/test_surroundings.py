@@ -13,6 +13,7 @@ from signals.recording.recording import Recording, Segment
 from signals.spectrograms import REGIONAL_FREQS, regional
 from signals.windows.blocks import blocks, plan_windows
 from signals.windows.labels import Label
+from signals.windows.native import read_native
 from signals.windows.plan import plan_recording
 from signals.windows.prepare import prepare_block, prepare_recording
 from signals.windows.profiles import PROFILES, SIX_CLASS
@@ -60,7 +61,8 @@ def test_a_window_carries_the_spectrogram_around_its_middle():
     assert window.spectrogram.shape == SPECTROGRAM_SHAPE == (4, 100, N_STEPS)
     assert window.spectrogram.dtype == np.float32
     # Reference: the window's own chain at 256 Hz, band 0.5 to 50 Hz, over the whole recording.
-    whole, _ = plan.conditioner.block(lambda a, b: x[:, a:b], x.shape[1], 0, 900 * 256)
+    native = read_native(recording, plan.used_picks, plan.conditioner, segment=0, start=0, stop=900 * 256)
+    whole = plan.conditioner.condition(native, 0, 900 * 256).x
     expected = np.log10(regional(whole, NAMES, 256.0))[:, :, 51 : 51 + N_STEPS]
     # Tapers of 256 and of 1024 samples sample the same 4 s at other moments, which shows where noise cancels itself.
     off = np.abs(window.spectrogram - expected)

@@ -88,7 +88,7 @@ def flip_a_byte(path: Path, place: int) -> None:
 def test_corrupt_records_are_counted_and_left_out_up_to_a_limit(make_toy_shards: Callable[..., Path]) -> None:
     folder = make_toy_shards(n_sites=1, n_subjects=2)
     # A flipped byte near the end: in the last of three records, behind two whole blocks of 262,144 bytes.
-    flip_a_byte(folder / "site=site0" / "site0-s1.tfrecord.snappy", -40)
+    flip_a_byte(folder / "site=site0" / "windows-00001-of-00002.tfrecord.snappy", -40)
     with pytest.raises(ValueError, match="1 of 6 windows cannot be read"):
         Shards(folder)
     shards = Shards(folder, max_corrupt=0.2)

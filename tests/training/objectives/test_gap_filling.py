@@ -6,7 +6,7 @@ from scipy.signal import lfilter
 
 from model.pretraining.masking import fill_hidden
 from signals.modality import EEG_1020
-from signals.montage.montage import spline_matrix
+from signals.montage.splines import spline_matrix
 from signals.window import INTERPOLATED, MEASURED
 from training.objectives.gap_filling import (
     ar_coefficients,

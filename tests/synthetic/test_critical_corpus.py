@@ -1,0 +1,76 @@
+"""The shard set of the wide generator is one that every command on shard sets takes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines.shards import main as shards
+from signals.shards.manifest import read_manifest
+from signals.shards.records import decode_window
+from signals.shards.tfrecord import read_shard
+from signals.tasks import SIX_CLASS
+from synthetic import critical_corpus
+from synthetic.critical_corpus import CorpusPlan, write_corpus
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("critical") / "set", CorpusPlan(segments=6, held_out=6, seed=3))
+
+
+def test_verify_takes_the_set_and_counts_agree(corpus, capsys):
+    assert shards(["verify", str(corpus)]) == 0
+    assert "12 windows in 2 shards of 2 sites" in capsys.readouterr().out
+    counts = read_manifest(corpus).counts
+    assert counts["windows"] == {"written": 12}
+    # One window per class and family: classes come in turn.
+    assert {site: entry["classes"] for site, entry in counts["sites"].items()} == {
+        site: dict.fromkeys(sorted(SIX_CLASS.classes), 1) for site in ("simulated", "original")
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda m: m["counts"]["sites"]["simulated"].update(windows=7), "counts 7 windows of simulated"),
+        (lambda m: m["counts"]["sites"].pop("simulated"), "shards of simulated, but no counts"),
+        (lambda m: m["counts"]["sites"]["original"]["classes"].update(LPD=2), "classes of original"),
+        (lambda m: m["counts"].update(files={"in": 1}), "files.jsonl is missing"),
+    ],
+)
+def test_verify_notices_a_changed_manifest(corpus, capsys, change, problem):
+    path = corpus / "manifest.json"
+    whole = path.read_text()
+    fields = json.loads(whole)
+    change(fields)
+    try:
+        path.write_text(json.dumps(fields))
+        assert shards(["verify", str(corpus)]) == 1
+    finally:
+        path.write_text(whole)
+    assert problem in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("command", [["stats"], ["merge", "--output", "x"]])
+def test_what_needs_recordings_refuses_in_one_line(corpus, capsys, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    name, *options = command
+    folders = [str(corpus)] * (2 if name == "merge" else 1)
+    assert shards([name, *folders, *options]) == 1
+    assert "made by a generator" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_seed_gives_one_set_and_a_longer_plan_begins_with_the_same_windows(corpus, tmp_path):
+    again = write_corpus(tmp_path / "again", CorpusPlan(segments=7, held_out=0, seed=3))
+    (first,) = [list(read_shard(path)) for path in corpus.glob("site=simulated/*")]
+    (second,) = [list(read_shard(path)) for path in again.glob("site=simulated/*")]
+    assert second[:6] == first
+    assert decode_window(second[6]).key not in {decode_window(record).key for record in first}
+
+
+def test_bad_options_leave_nothing(tmp_path, capsys):
+    assert critical_corpus.main(["--output", str(tmp_path / "x"), "--segments", "5"]) == 2
+    assert "segments=5 must be at least 6" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
