@@ -122,5 +122,6 @@ def masked(text: str) -> str:
 def _is_known_file(name: str) -> bool:
     return (
         name in KNOWN_FILES
-        or re.fullmatch(r"site=[a-z0-9-]+/windows-\d{5}-of-\d{5}\.tfrecord\.snappy", name) is not None
+        or re.fullmatch(r"site=[a-z0-9-]+/windows-\d{5}-of-\d{5}\.(?:tfrecord\.snappy|index\.parquet)", name)
+        is not None
     )

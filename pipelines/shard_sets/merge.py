@@ -3,7 +3,6 @@
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,16 +113,17 @@ def _copy(sets: Sequence[Path], manifests: Sequence[Manifest], partial: Path) ->
     copied = []
     for site in sites:
         mine = [
-            (root / shard.path, shard)
+            (root, shard)
             for root, manifest in zip(sets, manifests, strict=True)
             for shard in manifest.shards
             if shard.site_id == site
         ]
-        for index, (source, shard) in enumerate(mine):
-            path = shard_name(site, index, len(mine))
-            (partial / path).parent.mkdir(exist_ok=True)
-            shutil.copyfile(source, partial / path)
-            copied.append(replace(shard, path=path))
+        for index, (root, shard) in enumerate(mine):
+            new = shard.renamed(shard_name(site, index, len(mine)))
+            for source, path in zip(shard.files, new.files, strict=True):
+                (partial / path).parent.mkdir(exist_ok=True)
+                shutil.copyfile(root / source, partial / path)
+            copied.append(new)
     return copied
 
 

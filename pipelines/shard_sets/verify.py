@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from signals.description.artifacts import KINDS
 from signals.description.features import FEATURES
 from signals.files import file_sha256
 from signals.shards.example import decode_example
+from signals.shards.index import IndexRow, index_row, read_index, write_index
 from signals.shards.manifest import (
     COMPLETED,
     FILES,
@@ -28,7 +31,7 @@ from signals.shards.manifest import (
 )
 from signals.shards.records import decode_window, encode_window
 from signals.shards.tally import Sums, Tally
-from signals.shards.tfrecord import CorruptShardError, read_shard
+from signals.shards.tfrecord import CorruptShardError, RecordPlace, scan_records
 from signals.window import Window
 
 KNOWN_FILES = (MANIFEST, COMPLETED, RECORDINGS, FILES, LABELS, WINDOWS, RUN, REPORT)
@@ -112,16 +115,19 @@ def _check_digest(shards_dir: Path, shard: Shard) -> None:
     path = shards_dir / shard.path
     if path.stat().st_size != shard.n_bytes:
         raise Problem(f"{path} has {path.stat().st_size} bytes, the manifest states {shard.n_bytes}")
-    digest = file_sha256(path)
-    if digest != shard.sha256:
-        raise Problem(f"{path} has changed: its sha256 begins {digest[:12]}, the manifest states {shard.sha256[:12]}")
+    for name, stated in shard.files.items():
+        if (digest := file_sha256(shards_dir / name)) != stated:
+            raise Problem(
+                f"{shards_dir / name} has changed: its sha256 begins {digest[:12]}, the manifest states {stated[:12]}"
+            )
 
 
 def _check_records(shards_dir: Path, shard: Shard, manifest: Manifest, tally: Tally, keys: set[str]) -> None:
     path = shards_dir / shard.path
     n_records, names = 0, frozenset[str]()
+    rows = list[IndexRow]()
     try:
-        for record in read_shard(path):
+        for place, record in _scanned(path):
             where = f"{path} record {n_records}"
             window, fields = _decoded(record, where)
             names = names or frozenset(decode_example(encode_window(window)))
@@ -132,11 +138,32 @@ def _check_records(shards_dir: Path, shard: Shard, manifest: Manifest, tally: Ta
                 raise Problem(f"{where}: window {window.key} occurs twice; was a file given twice?")
             keys.add(window.key)
             tally.add(window)
+            rows.append(index_row(window, place))
             n_records += 1
     except CorruptShardError as error:
         raise Problem(str(error)) from error
     if n_records != shard.n_windows:
         raise Problem(f"{path} holds {n_records} records, the manifest states {shard.n_windows}")
+    if shard.index:
+        _check_index(shards_dir / shard.index.path, rows)
+
+
+def _scanned(path: Path) -> Iterator[tuple[RecordPlace, bytes]]:
+    with path.open("rb") as file:
+        yield from scan_records(file, str(path))
+
+
+def _check_index(path: Path, rows: Sequence[IndexRow]) -> None:
+    """Compare an index with one made anew of the shard's records."""
+    anew = BytesIO()
+    write_index(anew, rows)
+    anew.seek(0)
+    try:
+        stored = read_index(path)
+    except ValueError as error:
+        raise Problem(str(error)) from error
+    if not stored.equals(read_index(anew)):
+        raise Problem(f"{path} is not the index of its shard's records")
 
 
 def _decoded(record: bytes, where: str) -> tuple[Window, frozenset[str]]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipelines.report.report import run_facts, write_report
@@ -154,10 +154,11 @@ def renumber(root: str, shards: Sequence[Shard]) -> list[Shard]:
     for site in sorted({shard.site_id for shard in shards}):
         mine = sorted((shard for shard in shards if shard.site_id == site), key=lambda shard: shard.path)
         for index, shard in enumerate(mine):
-            path = shard_name(site, index, len(mine))
-            if path != shard.path and storage.exists(join(root, shard.path)):
-                storage.rename(join(root, shard.path), join(root, path))
-            renamed.append(replace(shard, path=path))
+            new = shard.renamed(shard_name(site, index, len(mine)))
+            for old_path, path in zip(shard.files, new.files, strict=True):
+                if path != old_path and storage.exists(join(root, old_path)):
+                    storage.rename(join(root, old_path), join(root, path))
+            renamed.append(new)
     return renamed
 
 

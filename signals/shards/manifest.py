@@ -8,13 +8,13 @@ Paths of files stand in none of them.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from signals.description.features import FEATURES
 from signals.modality import Modality
-from signals.shards.index import ShardIndex
+from signals.shards.index import ShardIndex, index_name
 from signals.shards.moments import Moments
 
 SCHEMA_VERSION = 1
@@ -45,6 +45,22 @@ class Shard:
     sha256: str
     index: ShardIndex | None = None
     """A row per window (`signals.shards.index`); None in sets that were written without."""
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Shard":
+        """Build an entry from its JSON; older ones have no index."""
+        index = fields.get("index")
+        return cls(**{**fields, "index": None if index is None else ShardIndex(**index)})
+
+    def renamed(self, path: str) -> "Shard":
+        """Return the entry under another name, with its index under that name's."""
+        index = None if self.index is None else replace(self.index, path=index_name(path))
+        return replace(self, path=path, index=index)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Paths and sha256 of the shard and of its index."""
+        return {self.path: self.sha256} | ({self.index.path: self.index.sha256} if self.index else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +158,7 @@ def read_manifest(shards_dir: Path) -> Manifest:
         profile=fields["profile"],
         config_hash=fields["config_hash"],
         code_version=fields["code_version"],
-        shards=tuple(_shard_from_dict(shard) for shard in fields["shards"]),
+        shards=tuple(Shard.from_dict(shard) for shard in fields["shards"]),
         subjects={name: SubjectEntry.from_dict(entry) for name, entry in fields["subjects"].items()},
         counts=fields["counts"],
         # Shard sets written before the names were have these columns.
@@ -157,8 +173,3 @@ def _shard_to_dict(shard: Shard) -> dict[str, Any]:
     if shard.index is None:
         del written["index"]  # a set without indexes keeps the bytes of its manifest
     return written
-
-
-def _shard_from_dict(fields: Mapping[str, Any]) -> Shard:
-    index = fields.get("index")
-    return Shard(**{**fields, "index": None if index is None else ShardIndex(**index)})

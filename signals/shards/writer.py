@@ -31,23 +31,30 @@ class WrittenShard:
 
 
 def write_windows(
-    file: BinaryIO, windows: Iterable[tuple[Window, bytes]], *, path: str, site_id: str, tally: Tally
+    file: BinaryIO, windows: Iterable[Window], *, path: str, site_id: str, tally: Tally
 ) -> WrittenShard | None:
     """Write windows to an open file, count them in `tally`, and return the shard's entry and the rows of its index.
 
-    `windows` come with their records (`signals.shards.records.encode_window`); `path` is the shard's name within its
-    set. Returns None where there were no windows: the file is then of no use.
+    `path` is the shard's name within its set. Returns None where there were no windows: the file is then of no use.
     """
+    encoded = ((window, encode_window(window)) for window in windows)
+    return write_encoded(file, encoded, path=path, site_id=site_id, tally=tally)
+
+
+def write_encoded(
+    file: BinaryIO, encoded: Iterable[tuple[Window, bytes]], *, path: str, site_id: str, tally: Tally
+) -> WrittenShard | None:
+    """Write windows whose records there are already; otherwise as `write_windows`."""
     heads: list[Window] = []
-    info = write_stream(file, _counted(windows, tally, heads))
+    info = write_stream(file, _counted(encoded, tally, heads))
     if not info.n_records:
         return None
     shard = Shard(path=path, site_id=site_id, n_windows=info.n_records, n_bytes=info.n_bytes, sha256=info.sha256)
     return WrittenShard(shard, tuple(map(index_row, heads, info.places)))
 
 
-def _counted(windows: Iterable[tuple[Window, bytes]], tally: Tally, heads: list[Window]) -> Iterator[bytes]:
-    for window, record in windows:
+def _counted(encoded: Iterable[tuple[Window, bytes]], tally: Tally, heads: list[Window]) -> Iterator[bytes]:
+    for window, record in encoded:
         tally.add(window)
         yield record
         # An index needs no samples: a view of one value keeps the shape without the memory.
@@ -71,8 +78,7 @@ def write_set(
         for index, windows in enumerate(parts):
             path = shard_name(site_id, index, len(parts))
             with atomic_file(folder / path) as file:
-                encoded = ((window, encode_window(window)) for window in windows)
-                written = write_windows(file, encoded, path=path, site_id=site_id, tally=tally)
+                written = write_windows(file, windows, path=path, site_id=site_id, tally=tally)
                 if written is None:
                     raise ValueError(f"{path} would hold no windows")
             shards.append(_indexed(folder, written) if indexed else written.shard)

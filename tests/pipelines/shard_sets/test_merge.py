@@ -54,7 +54,7 @@ def test_a_replayed_file_is_lost_no_more(mended, tmp_path, capsys):
     assert counts["hours"]["quarantined_files_of_unknown_length"] == 0
     assert keys(tmp_path / "c") == sorted(keys(a) + keys(b))
     assert sorted(p.name for p in (tmp_path / "c" / "site=south").iterdir()) == [
-        f"windows-0000{i}-of-00002.tfrecord.snappy" for i in (0, 1)
+        f"windows-0000{i}-of-00002.{ending}" for i in (0, 1) for ending in ("index.parquet", "tfrecord.snappy")
     ]
     # Nothing is left to replay.
     assert not (tmp_path / "c.private").exists()
