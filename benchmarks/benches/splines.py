@@ -87,8 +87,12 @@ def _relative(missed: np.ndarray, truth: np.ndarray) -> float:
 def _potentials(path: Path) -> tuple[np.ndarray, list[str]]:
     """Return up to a minute of the scalp electrodes against their average, 1-40 Hz, and their names."""
     recording = open_recording(str(path))
-    found = find_electrodes(recording.ch_names, recording.sensor_types)
-    kept = [(pick, d.anode) for pick, d in zip(found.picks, found.derivations, strict=True) if d.anode not in EAR_NAMES]
+    electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
+    kept = [
+        (pick, d.anode)
+        for pick, d in zip(electrodes.picks, electrodes.derivations, strict=True)
+        if d.anode not in EAR_NAMES
+    ]
     sfreq = recording.sfreqs[kept[0][0]]
     stop = int(min(60.0, recording.duration_s) * sfreq)
     x = np.nan_to_num(recording.read([pick for pick, _ in kept], stop=stop).astype(np.float64))

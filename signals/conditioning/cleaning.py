@@ -1,6 +1,6 @@
 """Cleaning of windows: what may be taken out of a signal before a task sees it, each step off unless a profile asks.
 
-`ica` is one matrix a recording, decided when it is planned (`signals.windows.ica`). The other steps look at one
+`ica` is one matrix per recording, decided when it is planned (`signals.windows.ica`). The other steps look at one
 window and nothing else, so that neither blocks nor runners change them. Their order is fixed: components,
 transients, baseline, wavelets.
 """
@@ -45,7 +45,7 @@ BASELINE_HZ = 0.3
 """Fastest cosine of the baseline; rhythmic delta begins at 0.5 Hz."""
 
 TRANSIENT_UV = 60.0
-"""Least deflection of one electrode from what its neighbours say, µV."""
+"""Least deflection of one electrode from what its neighbours predict, µV."""
 TRANSIENT_Z = 8.0
 """Least deflection over 1.4826 MAD of the same channel's deflections in the window."""
 FIELD_SHARE = 0.2
@@ -71,7 +71,7 @@ def clean_window(
 
 
 def correct_baseline(x: np.ndarray, sfreq: float, *, h_freq: float = BASELINE_HZ) -> np.ndarray:
-    """Return x without its straight line and its cosines up to `h_freq`, same shape and dtype.
+    """Return x without its linear trend and its cosines up to `h_freq`, same shape and dtype.
 
     A least-squares fit of the discrete cosine basis and a line to the whole window. The band-pass
     (`signals.conditioning.filters.band_taps`) halves only what lies at 0.25 Hz: sweat and cables pass it in part.
@@ -135,7 +135,7 @@ def _own_stretches(own: np.ndarray, predicted: np.ndarray, sfreq: float) -> list
     spread = 1.4826 * np.median(np.abs(own), axis=-1, keepdims=True)
     limit = np.maximum(TRANSIENT_UV, TRANSIENT_Z * spread)
     size = np.abs(own) / limit
-    found: list[tuple[float, int, int, int]] = []
+    candidates: list[tuple[float, int, int, int]] = []
     for channel in np.flatnonzero(size.max(axis=-1) > 1.0).tolist():
         for start, stop in _runs(size[channel] > 0.25, int(0.1 * sfreq)):
             if size[channel, start:stop].max() <= 1.0:
@@ -144,9 +144,9 @@ def _own_stretches(own: np.ndarray, predicted: np.ndarray, sfreq: float) -> list
             # Far below zero, the jump is in the prediction: it is a neighbour's.
             if -0.5 < share < FIELD_SHARE:
                 # Largest in µV, not over its limit: the electrode that jumped deviates most, its neighbours less.
-                found.append((float(np.abs(own[channel, start:stop]).max()), channel, start, stop))
+                candidates.append((float(np.abs(own[channel, start:stop]).max()), channel, start, stop))
     kept: list[tuple[int, int, int]] = []
-    for _, owner, start, stop in sorted(found, reverse=True):
+    for _, owner, start, stop in sorted(candidates, reverse=True):
         if all(stop <= a or b <= start for _, a, b in kept):
             kept.append((owner, start, stop))
     return kept

@@ -227,12 +227,12 @@ def _without_bad(
     bad: dict[str, str] = {}
     for rows in groups:
         names = [derivations[row].anode for row in rows]
-        found = bad_channels(
+        judged = bad_channels(
             look_at(recording, [picks[row] for row in rows]),
             electrodes.native_sfreq,
             positions=electrode_positions(names),
         )
-        bad |= {names[i]: "+".join(reasons) for i, reasons in found.items()}
+        bad |= {names[i]: "+".join(reasons) for i, reasons in judged.items()}
     if not bad:
         return picks, derivations, (), ()
     good = [i for i, derivation in enumerate(derivations) if not {derivation.anode, derivation.against} & bad.keys()]

@@ -236,8 +236,8 @@ def test_all_ten_real_sites_are_read(tmp_path, real):
     counts = read_manifest(tmp_path / "out").counts
     assert len(counts["sites"]) == 10
     assert all(site["files_accepted"] > 0 for site in counts["sites"].values())
-    # two files of yasa-sleep have no declared form, the preterm's 8 pairs connect 4 electrodes on each side
-    assert counts["files"]["by_reason"] == {"bipolar_montage": 1, "unsupported_format": 2}
+    # two files of yasa-sleep have no declared form
+    assert counts["files"]["by_reason"] == {"unsupported_format": 2}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from scipy import signal
 
 from signals.conditioning.cleaning import BASELINE_HZ, Cleaning, clean_window, correct_baseline, mend_transients
 from signals.conditioning.filters import bandpass
+from signals.conditioning.wavelets import denoise
 from signals.electrodes import electrode_positions
 from signals.modality import EEG_1020
 from signals.montage.labels import Derivation
@@ -144,6 +145,37 @@ def test_interpolated_and_absent_channels_are_no_witnesses():
     state[7] = INTERPOLATED  # seven are left: too few for a spline
     seven = dataclasses.replace(fit, ch_state=state)
     np.testing.assert_array_equal(mend_transients(x + pop, SFREQ, fit=seven, modality=EEG_1020), x + pop)
+
+
+def test_what_is_mended_fades_in_and_out():
+    x = brain(5)
+    pop = on_one_electrode(np.full(256, 300.0), NAMES.index("C3"), 1000, 2560)
+    taken = (x + pop - mend_transients(x + pop, SFREQ, fit=FIT, modality=EEG_1020))[NAMES.index("C3")]
+    touched = np.flatnonzero(taken)
+    first, last = int(touched[0]), int(touched[-1])
+    plateau = np.median(taken[first:last])
+    assert plateau == pytest.approx(300 * 18 / 19, rel=0.15)
+    # Each of three passes fades at both ends, so the outermost samples keep most of the jump.
+    for edge in (taken[first : first + 3], taken[last : last - 3 : -1]):
+        assert abs(edge[0]) < 0.2 * plateau < edge[1] < edge[2]
+
+
+def test_each_step_is_its_function():
+    x, t = brain(4), np.arange(768) / SFREQ
+    x += on_one_electrode(300 * np.exp(-t / 0.3), NAMES.index("C3"), 1000, 2560)
+    x += 50 * np.linspace(-1, 1, 2560, dtype=np.float32)
+    steps = {
+        "transients": mend_transients(x, SFREQ, fit=FIT, modality=EEG_1020),
+        "baseline": correct_baseline(x, SFREQ),
+        "wavelets": denoise(x, SFREQ, h_freq=50.0),
+    }
+    for name, wanted in steps.items():
+        assert not np.array_equal(wanted, x), name
+        cleaning = Cleaning(**{name: True})
+        assert (cleaning.any, cleaning.by_window) == (True, True)
+        out = clean_window(x, SFREQ, cleaning=cleaning, fit=FIT, modality=EEG_1020, h_freq=50.0)
+        np.testing.assert_array_equal(out, wanted, err_msg=name)
+    assert (Cleaning(ica=True).any, Cleaning(ica=True).by_window) == (True, False)
 
 
 def test_steps_are_off_by_default():

@@ -62,8 +62,8 @@ def test_order_of_channels_does_not_matter():
     x = rng.standard_normal((19, 100)).astype(np.float32)
     order = rng.permutation(19)
     shuffled = referential([EEG_1020.ch_names[i] for i in order])
-    straight = harmoniser(referential(EEG_1020.ch_names), EEG_1020, "average").matrix @ x
-    assert np.allclose(harmoniser(shuffled, EEG_1020, "average").matrix @ x[order], straight, atol=1e-5)
+    in_order = harmoniser(referential(EEG_1020.ch_names), EEG_1020, "average").matrix @ x
+    assert np.allclose(harmoniser(shuffled, EEG_1020, "average").matrix @ x[order], in_order, atol=1e-5)
 
 
 def test_average_reference_sums_to_zero_and_forgets_the_old_reference():
@@ -258,6 +258,10 @@ def test_pairs_have_no_recorded_reference():
 def test_the_identity_changes_nothing():
     fit = identity(2)
     assert np.array_equal(fit.matrix, np.eye(2))
+    # Samples are float32, and stay so.
+    assert {a.dtype for a in (fit.matrix, fit.spread)} == {np.dtype(np.float32)}
+    averaged = harmoniser(referential(NAMES), EEG_1020, "average")
+    assert {a.dtype for a in (averaged.matrix, averaged.spread)} == {np.dtype(np.float32)}
     assert fit.used.tolist() == [0, 1]
     assert (fit.ch_state == MEASURED).all()
     assert (fit.reference, fit.notes) == ("source", ())

@@ -119,8 +119,8 @@ def head(names, seed=0):
 
 
 def test_a_plan_says_what_was_recorded_and_refuses_what_cannot_be_made():
-    said = plan([f"EEG {name}-LE" for name in EEG_1020.ch_names], "linked-ears")
-    assert (said.source_reference, said.profile.reference, said.notes) == ("le", "linked-ears", ())
+    linked = plan([f"EEG {name}-LE" for name in EEG_1020.ch_names], "linked-ears")
+    assert (linked.source_reference, linked.profile.reference, linked.notes) == ("le", "linked-ears", ())
     mixed = plan(["Fp1-A2", "F3-A2", "C4-A1", "F4-A1"], "average")
     assert (mixed.source_reference, mixed.notes) == ("a1/a2", ("mixed_references", "parts_joined"))
     with pytest.raises(UnreadableError, match="undefined_reference: cz: Cz was not recorded"):
