@@ -11,8 +11,11 @@ from evaluation.audit.leaks import fold_findings
 from evaluation.measures.bootstrap import draws
 from evaluation.measures.intervals import SHARE, t_interval
 from evaluation.measures.tallies import Tallies, evaluate, tally
+from evaluation.measures.uncertainty import COLUMNS as UNCERTAINTY
+from evaluation.measures.uncertainty import entropy
 from evaluation.schemas.predictions import Predictions, probabilities
 
+TOTAL = UNCERTAINTY[0]
 BASELINES = ("prior", "chance")
 CONTROL = "shuffled"
 DOMINANT_SHARE = 0.5
@@ -20,6 +23,8 @@ FEW_SUBJECTS = 5
 """Subjects of a site below which its interval is remarked on."""
 CARRIED = 0.05
 """Balanced accuracy that a single subject may move."""
+ENTROPY_GAP = 0.01
+"""Nats by which a stated uncertainty may differ from the entropy of the answer."""
 SHORTCUT = 0.1
 """AUROC that may be lost between all sites together and within sites."""
 
@@ -34,6 +39,7 @@ def audit(predictions: Predictions, *, model: str, n_boot: int = 1000, seed: int
         *exposure_findings(frame, predictions.origin),
         *data_findings(predictions, frame),
         *confound_findings(frame, seed=seed),
+        *uncertainty_findings(frame, predictions.classes),
         *model_findings(frame, tallies, n_boot=n_boot, seed=seed),
         *control_findings(predictions, n_boot=n_boot, seed=seed),
     ]
@@ -68,6 +74,23 @@ def data_findings(predictions: Predictions, frame: pd.DataFrame) -> list[Finding
         )
         findings.append(Finding("warning", "dominant_subject", message))
     return findings
+
+
+def uncertainty_findings(frame: pd.DataFrame, classes: tuple[str, ...]) -> list[Finding]:
+    """Return whether the stated total uncertainty is the entropy of the answer that stands beside it."""
+    if TOTAL not in frame.columns:
+        return []
+    prob, stated = probabilities(frame, classes), frame[TOTAL].to_numpy(dtype=np.float64)
+    gap = np.abs(entropy(prob) - stated)
+    wrong = np.isfinite(gap) & (gap > ENTROPY_GAP)
+    if not wrong.any():
+        return []
+    i = int(np.nanargmax(gap))
+    message = (
+        f"The stated uncertainty of {int(wrong.sum()):,} of {len(frame):,} windows is not that of their probabilities "
+        f"(at worst {stated[i]:.2f} nats stated, entropy {entropy(prob)[i]:.2f}): it is of another answer."
+    )
+    return [Finding("warning", "uncertainty_of_another_answer", message)]
 
 
 def unknown_subjects(predictions: Predictions, frame: pd.DataFrame) -> np.ndarray:

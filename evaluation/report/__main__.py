@@ -8,6 +8,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,13 @@ def report(
     }
     if pipeline is not None:
         provenance["pipeline"] = pipeline_facts(pipeline)
+    provenance["date"] = datetime.fromtimestamp(predictions.stat().st_mtime, UTC).date().isoformat()
     sources = Sources(
         predictions=main_predictions,
         reconstruction=None if reconstruction is None else read_reconstruction(reconstruction),
         history=None if history is None else read_history(history),
         external=None if external is None else _of_task(read_predictions(external), main_predictions, external),
+        manifest=None if pipeline is None else read_json(pipeline, "manifest"),
         calibration=None if calibration is None else read_json(calibration, "calibration file"),
         embeddings=[read_embeddings(path) for path in embeddings],
         stress=None if stress is None else _of_task(read_stress(stress), main_predictions, stress),

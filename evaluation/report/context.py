@@ -30,6 +30,8 @@ class Sources:
     embeddings: Sequence[Embeddings] = ()
     stress: Predictions | None = None
     transfer: Predictions | None = None
+    manifest: Mapping[str, Any] | None = None
+    """Manifest of the pipeline that made the windows."""
     calibration: Mapping[str, Any] | None = None
     """Content of calibration.json."""
     reference: str = ""

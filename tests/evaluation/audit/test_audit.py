@@ -150,6 +150,14 @@ def noisy_amplifier(p: Predictions) -> None:
     p.frame["noise_db"] = 6.0 * ill + np.random.default_rng(0).normal(size=len(ill))
 
 
+def anothers_uncertainty(p: Predictions) -> None:
+    """An ensemble whose answer is a meta-learner's reports the entropy of its members' mean."""
+    prob = p.frame[["prob_Control", "prob_Epilepsy"]].to_numpy()
+    p.frame["uncertainty_total"] = -(prob * np.log(prob)).sum(axis=1)
+    assert "uncertainty_of_another_answer" not in codes(p)
+    p.frame.loc[3, "uncertainty_total"] += 0.2
+
+
 def shuffled_labels(p: Predictions) -> None:
     order = np.random.default_rng(2).permutation(len(p.frame))
     p.frame["prob_Epilepsy"] = p.frame["prob_Epilepsy"].to_numpy()[order]
@@ -199,6 +207,7 @@ def perfect_on_one_patient(p: Predictions) -> None:
         (dominant, "dominant_subject"),
         (constant, "constant_model"),
         (collapsed, "collapsed_fold"),
+        (anothers_uncertainty, "uncertainty_of_another_answer"),
         (same_person, "person_on_two_sides"),
         (noisy_amplifier, "confounded_labels"),
         (shuffled_labels, "no_better_than_chance"),

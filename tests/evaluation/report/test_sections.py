@@ -62,7 +62,7 @@ def test_headings_are_what_a_reader_searches_for(six_class: Any, with_files: Any
     for heading in ("Confusion matrix", "Sensitivity at a fixed false-alarm rate", "Selective prediction", "Calibration",
                     "Conformal prediction sets", "Robustness to degraded input", "Embeddings", "Limitations",
                     "External validation", "Leak audit", "Reproducibility"):  # fmt: skip
-        assert f">{heading}</h2>" in html
+        assert f">{heading}</h3>" in html
 
 
 def test_models_table_has_each_metric_under_its_heading(six_class: Any) -> None:
@@ -290,3 +290,93 @@ def test_site_distances_and_geometry(with_files: Any) -> None:
                           "separability": "Separability", "knn_label": "Neighbours, label",
                           "knn_site": "Neighbours, site"}.items():  # fmt: skip
             assert table.at(shape["model"], name).text == number(shape[key], 2)
+
+
+def test_operating_point_stands_under_its_headings(six_class: Any) -> None:
+    table, curves = six_class.page.tables["operating-point"], six_class.facts["curves"]["classes"]
+    assert [row["name"] for row in curves] == ["Seizure", "LPD", "GPD", "LRDA", "GRDA"]
+    for row in curves:
+        assert table.at(row["name"], "Share of windows").text == f"{row['prevalence']:.1%}"
+        values = []
+        for key, name in (
+            ("sensitivity", "Sensitivity ↑"),
+            ("specificity", "Specificity ↑"),
+            ("ppv", "PPV ↑"),
+            ("npv", "NPV ↑"),
+        ):
+            shown(table.at(row["name"], name), row[key], 2)
+            values.append(number(row[key]["value"], 2))
+        assert len(set(values)) > 2  # else swapped columns would not show
+
+
+@pytest.mark.parametrize(("figure", "key"), [("roc", "roc"), ("precision-recall", "pr")])
+def test_curves_are_drawn_at_their_points(six_class: Any, figure: str, key: str) -> None:
+    drawn = six_class.page.figures[figure]
+    across, up = axis(drawn, anchor="middle"), axis(drawn, anchor="end")
+    for row in six_class.facts["curves"]["classes"]:
+        [line] = [el for el in drawn.iter("polyline") if el.findtext("title") == row["name"]]
+        points = [tuple(map(float, pair.split(","))) for pair in (line.get("points") or "").split()]
+        assert len(points) == len(row[key])
+        for (x, y), (share, value) in zip(points, row[key], strict=True):
+            assert x == pytest.approx(across[0] + across[1] * share, abs=0.2)
+            assert y == pytest.approx(up[0] + up[1] * value, abs=0.2)
+
+
+def test_each_patient_is_one_dot_at_its_share(six_class: Any) -> None:
+    drawn, each = six_class.page.figures["patients"], six_class.facts["subjects"]["each"]
+    up = axis(drawn, anchor="end")
+    dots = [(d.findtext("title"), float(d.get("cy", "nan"))) for d in drawn.iter("circle")]
+    assert sorted(t for t, _ in dots) == sorted(f"{row['site']}: {row['accuracy']:.2f}" for row in each)
+    assert len(dots) == 8
+    for title, y in dots:
+        assert y == pytest.approx(up[0] + up[1] * float((title or "").split(": ")[1]), abs=1.2)
+    poor = sum(row["accuracy"] < 0.5 for row in each)
+    assert f"Of 8 patients, {poor} had fewer than half" in six_class.page.text["patients"]
+    assert f"the poorest had {min(row['accuracy'] for row in each):.0%} of 12" in six_class.page.text["patients"]
+
+
+def test_cohort_has_each_site_and_class(six_class: Any) -> None:
+    table = six_class.page.tables["cohort"]
+    for site in six_class.facts["cohort"]["sites"]:
+        assert table.at(site["name"], "Patients").text == "4"
+        assert table.at(site["name"], "Windows").text == "48"
+        for name in six_class.facts["task"]["classes"]:
+            assert table.at(site["name"], name).text == f"{site['classes'][name]}"
+    flow = six_class.page.tables["flow"]
+    assert flow.at("Windows with a label and a prediction", "Number").text == "96"
+    assert flow.at("Patients with a prediction", "Number").text == "8"
+    assert "no manifest" in flow.at("Files found", "Number").below
+
+
+def test_contents_lead_to_every_section_in_order(six_class: Any) -> None:
+    html = six_class.page.html
+    nav = html.split("<nav")[1].split("</nav>")[0]
+    links = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', nav)
+    sections = re.findall(r'<section id="([^"]+)"><h3>([^<]+)</h3>', html)
+    assert links == sections
+    assert len(links) > 12
+    assert html.index('id="summary"') < html.index("<nav") < html.index('id="clinical"') < html.index('id="appendix"')
+    for name in (
+        "sites",
+        "cohort",
+        "confusion-matrix",
+        "operating-point",
+        "alarms",
+        "calibration",
+        "selective",
+        "external",
+    ):
+        assert html.index('id="clinical"') < html.index(f'<section id="{name}"') < html.index('id="appendix"')
+    for name in ("audit", "model", "models", "conformal", "limitations", "reproducibility"):
+        assert html.index('id="appendix"') < html.index(f'<section id="{name}"')
+
+
+def test_wide_tables_say_that_they_go_on(six_class: Any) -> None:
+    frames = re.findall(
+        r'<div class="(wide|narrow)"><p class="hint">Scroll sideways[^<]*</p><div class="scroll"><table id="table-([^"]+)"',
+        six_class.page.html,
+    )
+    kinds = {name: kind for kind, name in frames}
+    assert set(kinds) == set(six_class.page.tables)
+    assert kinds["cohort"] == kinds["models"] == "wide"
+    assert kinds["flow"] == kinds["confusion-matrix"] == "narrow"

@@ -1,6 +1,7 @@
 """Every claim of the page is derived from a fact: change the fact, and the sentence changes."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +173,92 @@ def test_a_choice_on_the_same_windows_is_stated(with_files: Any) -> None:
     for row in facts["selective"]["limited"]:
         row["nested"] = False
     assert "chosen on these very windows" in page(facts, title="t")
+
+
+def test_the_first_screen_says_what_a_new_hospital_may_expect(six_class: Any) -> None:
+    new = six_class.facts["across_sites"]["encoder"]["balanced_accuracy"]["new_hospital"]
+    words = f"At a new hospital {new['low']:.2f} to {new['high']:.2f} is to be expected (95% prediction interval from 2 sites)"
+    assert words in six_class.page.text["summary"]
+    facts = json.loads(json.dumps(six_class.facts))
+    facts["data"]["n_sites"] = 1
+    text = page(facts, title="t")
+    assert "prediction interval" not in text.split("<nav")[0]
+    assert "nothing here shows how the model does at another one" in text
+
+
+@pytest.mark.parametrize(
+    ("mean", "accuracy", "words"),
+    [(0.46, 0.68, "under-confident"), (0.9, 0.7, "over-confident"), (0.71, 0.7, "well calibrated on average")],
+)
+def test_confidence_is_compared_with_accuracy(six_class: Any, mean: float, accuracy: float, words: str) -> None:
+    facts = json.loads(json.dumps(six_class.facts))
+    facts["confidence"] = {"mean": mean, "accuracy": accuracy}
+    text = page(facts, title="t")
+    assert f"The model is <b>{words}</b>: its mean confidence is {mean:.2f}" in text
+
+
+def test_what_calibration_is_shipped_is_stated(six_class: Any) -> None:
+    assert "uncalibrated; no calibration file was given" in six_class.page.text["calibration"]
+    facts = json.loads(json.dumps(six_class.facts))
+    shipped = {"temperature": 0.77, "fitted_to": "votes", "after": {"ece": 0.149}, "abstain_below": 0.4}
+    facts["calibration"] = shipped
+    text = page(facts, title="t")
+    assert "temperature of 0.77, which on patients that it was not fitted on gives an ECE of 0.149 (counted)" in text
+    assert "abstains below a confidence of 0.40" in text
+    facts["calibration"] = {**shipped, "abstain_below": None, "after": {}}
+    text = page(facts, title="t")
+    assert "has no threshold for abstention" in text
+    assert "not fitted on" not in text
+
+
+@pytest.mark.parametrize(
+    ("meta", "words"),
+    [
+        ({"encoder": "random"}, "trained from random weights"),
+        ({"encoder": "pretrained", "pretrain_subjects": ["a", "b"]}, "pretrained without labels on 2 subjects"),
+        ({"pretrain_subjects": []}, "without pretraining"),
+        ({}, "does not state whether it was pretrained"),
+    ],
+)
+def test_the_model_is_described_as_the_file_has_it(report: Any, meta: dict[str, Any], words: str) -> None:
+    made = report(recipe={"name": "probe", "epochs": 40, "secret": 1}, **meta)
+    assert words in made.page.text["model"]
+    assert "40" in made.page.text["model"]
+    assert "secret" not in made.page.text["model"]
+    assert re.search(r"Predictions of \d{4}-\d\d-\d\d", made.page.text["model"])
+
+
+def test_the_pipelines_counts_are_the_flow(report: Any, tmp_path: Path) -> None:
+    site = {
+        "windows": 50,
+        "windows_rejected": 3,
+        "hours": {"written": 1.5},
+        "readers": {"edf": 4},
+        "native_sfreqs": {"256": 4},
+    }
+    counts = {
+        "files": {"in": 20, "quarantined": 2, "by_reason": {"truncated": 2}},
+        "sites": {"north": site, "south": site},
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps({"counts": counts}))
+    made = report(options=["--pipeline", str(tmp_path / "manifest.json")])
+    flow, cohort = made.page.tables["flow"], made.page.tables["cohort"]
+    assert [flow.at(step, "Number").text for step in ("Files found", "Files quarantined", "Windows written", "Windows rejected")] == [
+        "20", "2", "100", "6",
+    ]  # fmt: skip
+    assert flow.at("Files quarantined", "Step").below == "truncated 2"
+    assert cohort.at("north", "Site").below == "edf; 256 Hz"
+    assert cohort.at("north", "Hours").text == "1.5"
+
+
+def test_folds_that_are_sites_are_shown_once(report: Any) -> None:
+    assert "folds" not in report(grouping="site").page.text
+
+
+def test_folds_of_subjects_are_shown(tmp_path: Path, make_predictions: Any, read_report: Any) -> None:
+    predictions = make_predictions("six-class", n_subjects=4, sites=("a", "b"))
+    predictions.frame["fold"] = "f" + predictions.frame["subject_id"].str[-1]
+    write_predictions(tmp_path / "p.parquet", predictions)
+    assert main([str(tmp_path / "p.parquet"), "--output", str(tmp_path / "o"), "--n-boot", "10"]) == 0
+    table = read_report(tmp_path / "o").page.tables["folds"]
+    assert [row[0].text for row in table.rows] == ["f0", "f1", "f2", "f3"]

@@ -10,7 +10,7 @@ from evaluation.report.drawing.blocks import Block, Text
 from evaluation.report.drawing.tables import Cell, Row, Table, words
 from evaluation.report.drawing.tables import estimate as estimate_cell
 from evaluation.report.drawing.wording import Facts
-from evaluation.report.sections.section import Section
+from evaluation.report.sections.section import CLINICAL, Section
 from signals.pages.svg import number
 
 
@@ -76,4 +76,6 @@ def _note(in_time: bool) -> str:
     )
 
 
-SECTION = Section(name="alarms", title="Sensitivity at a fixed false-alarm rate", facts=facts, render=render)
+SECTION = Section(
+    name="alarms", title="Sensitivity at a fixed false-alarm rate", part=CLINICAL, facts=facts, render=render
+)

@@ -9,7 +9,7 @@ from evaluation.report.drawing.blocks import Block, Heading, Pair, Text
 from evaluation.report.drawing.plots import band_plot
 from evaluation.report.drawing.tables import Row, Table, estimate, share, words
 from evaluation.report.drawing.wording import Facts, interval
-from evaluation.report.sections.section import Section
+from evaluation.report.sections.section import CLINICAL, Section
 from signals.pages.svg import number
 
 
@@ -55,4 +55,4 @@ def render(facts: Facts) -> Sequence[Block]:
     ]
 
 
-SECTION = Section(name="selective", title="Selective prediction", facts=facts, render=render)
+SECTION = Section(name="selective", title="Selective prediction", part=CLINICAL, facts=facts, render=render)

@@ -14,7 +14,7 @@ from evaluation.report.drawing.blocks import Block, Text
 from evaluation.report.drawing.tables import Row, Table, estimate, words
 from evaluation.report.drawing.wording import Facts, headings, interval
 from evaluation.report.sections.performance.confusion import confusion_facts, matrix_blocks
-from evaluation.report.sections.section import Section
+from evaluation.report.sections.section import CLINICAL, Section
 
 _METRICS = ("balanced_accuracy", "kl", "kappa", "auroc_macro", "accuracy")
 
@@ -90,4 +90,4 @@ def _independence(shared: Mapping[str, Any]) -> str:
     return "of which none is in the predictions above; the file does not list who its model was trained on, so an overlap cannot be excluded"
 
 
-SECTION = Section(name="external", title="External validation", facts=facts, render=render)
+SECTION = Section(name="external", title="External validation", part=CLINICAL, facts=facts, render=render)

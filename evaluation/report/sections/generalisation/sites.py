@@ -9,7 +9,7 @@ from evaluation.report.drawing.blocks import Block, Pair, Text
 from evaluation.report.drawing.figures import dot_plot
 from evaluation.report.drawing.tables import Row, Table, estimate, value, words
 from evaluation.report.drawing.wording import Facts, headings, plural, size
-from evaluation.report.sections.section import Section
+from evaluation.report.sections.section import CLINICAL, Section
 
 _METRICS = ("balanced_accuracy", "kl", "kappa", "auroc_macro")
 _SUMMARIES = (("Mean of sites", "mean"), ("Worst site", "worst"), ("Spread (best − worst)", "spread"))
@@ -87,4 +87,4 @@ def _figures(facts: Facts) -> list[Block]:
     return [Pair((accuracy, kl)), Text("Hollow dots have no interval.", "note")]
 
 
-SECTION = Section(name="sites", title="Performance by site", facts=facts, render=render)
+SECTION = Section(name="sites", title="Performance by site", part=CLINICAL, facts=facts, render=render)

@@ -7,7 +7,7 @@ from evaluation.audit.exposure import TRANSDUCTIVE, exposure
 from evaluation.report.context import Context, cohort
 from evaluation.report.drawing.blocks import Block, Text
 from evaluation.report.drawing.wording import Facts, interval, label_noun, p_text, plural
-from evaluation.report.sections.section import Section
+from evaluation.report.sections.section import TOP, Section
 from evaluation.schemas.predictions import targets
 
 
@@ -30,9 +30,10 @@ def render(facts: Facts) -> Sequence[Block]:
     description = facts["task"]["description"] or f"{facts['task']['name']}."
     return [
         *_transductive(facts),
-        Text(f"{description} In brackets: {level:.0%} intervals, patients resampled.", "sub"),
+        Text(description, "sub"),
         _verdict(facts),
-        Text(f"{_score(facts)} {_second_score(facts)} {_across(facts)}", "lead"),
+        Text(f"{_score(facts)} {_across(facts)} {_second_score(facts)}", "lead"),
+        Text(f"In brackets: {level:.0%} intervals over patients of these sites.", "note"),
         Text(
             "**Research use only.** This is not a medical device, and these figures are no evidence for treating anyone. "
             "They say nothing about patients, hospitals or equipment other than those counted here.",
@@ -92,8 +93,10 @@ def _across(facts: Facts) -> str:
         return "All data come from one site: nothing here shows how the model does at another one."
     if across["n_sites"] < 2:
         return f"Balanced accuracy is defined at {across['n_sites']} of {n_sites} sites, so sites cannot be compared by it."
+    new = across["new_hospital"]
     return (
-        f"Across sites, balanced accuracy ranged from {across['worst']:.2f} ({across['worst_site']}) to {across['best']:.2f}, "
+        f"**At a new hospital {new['low']:.2f} to {new['high']:.2f} is to be expected** ({facts['bootstrap']['level']:.0%} prediction interval from "
+        f"{n_sites} sites). Across sites, balanced accuracy ranged from {across['worst']:.2f} ({across['worst_site']}) to {across['best']:.2f}, "
         f"{across['mean']:.2f} on average."
     )
 
@@ -141,4 +144,4 @@ def _about_labels(facts: Facts) -> str:
     return source if facts["labels"]["votes"] else f"{source} They are single classes, so KL equals log loss."
 
 
-SECTION = Section(name="summary", title="", facts=facts, render=render, caveats=caveats)
+SECTION = Section(name="summary", title="", part=TOP, facts=facts, render=render, caveats=caveats)

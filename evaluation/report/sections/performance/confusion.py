@@ -11,7 +11,7 @@ from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Heading, Text
 from evaluation.report.drawing.tables import Cell, Row, Table, count, estimate, words
 from evaluation.report.drawing.wording import Facts, interval
-from evaluation.report.sections.section import Section
+from evaluation.report.sections.section import CLINICAL, Section
 
 _GRAVE = ("Confusion", "Windows", "Share of the label", "Patients affected", "Share of patients")
 
@@ -117,4 +117,4 @@ def _cell(confusion: Mapping[str, Any], i: int, j: int, grave: set[tuple[str, st
     )
 
 
-SECTION = Section(name="confusion-matrix", title="Confusion matrix", facts=facts, render=render)
+SECTION = Section(name="confusion-matrix", title="Confusion matrix", part=CLINICAL, facts=facts, render=render)

@@ -21,7 +21,10 @@ def facts(context: Context) -> Mapping[str, Any]:
 
 
 def render(facts: Facts) -> Sequence[Block]:
-    """Return the table of folds."""
+    """Return the table of folds; nothing where each fold is a site, as that table is there already."""
+    names = [row["name"] for row in facts["folds"]]
+    if names == [row["name"] for row in facts["sites"][facts["main_model"]]]:
+        return []
     rows = tuple(
         Row(cells=(words(row["name"], size(row)), *(estimate(row["metrics"][m]) for m in _METRICS)))
         for row in facts["folds"]
