@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.drills.fuzz import PARTS, READ, fuzz
 from benchmarks.harness import figure, machine, run
+from signals.readers.channel_maps import ChannelMap, declare_map
 from signals.readers.layouts.layout import declare, layout_of
 from signals.readers.registry import open_recording
 from signals.recording.recording import READ_REASONS, Recording, UnreadableError
@@ -268,7 +269,10 @@ def _signal() -> np.ndarray:
 
 
 def declare_layouts() -> None:
-    """Declare how this bench's own arrays and tables are laid out; children of the fuzz do it too."""
+    """Declare how this bench's own arrays and tables are laid out, and its nets; children of the fuzz do it too."""
+    net = tuple((f"E{number + 1}", label) for number, label in enumerate(NAMES))
+    for pattern in ("*.raw", "*.mff"):
+        declare_map(ChannelMap(name="net", pattern=pattern, labels=net))
     for n_chans, sfreq in ((len(NAMES), SFREQ), (HOUR_CHANNELS, HOUR_HZ)):
         labels = [*NAMES, *(f"X{k}" for k in range(n_chans - len(NAMES)))]
         common = {"channels": labels, "rate": sfreq, "unit": "µV"}
@@ -310,10 +314,10 @@ def equals_reference(form: Format, path: Path) -> bool:
     return bool(np.abs(ours[electric] - theirs[electric]).max() <= form.tolerance_uv)
 
 
-def try_formats(bases: dict[str, Path]) -> tuple[int, int]:
+def try_formats(chosen: Sequence[Format], bases: dict[str, Path]) -> tuple[int, int]:
     """Print what is read and what equals its reference; returns both counts."""
     n_read = n_equal = 0
-    for form in FORMATS:
+    for form in chosen:
         if form.name not in bases:
             print(f"{form.name:14s} no file: nothing writes it, and CEREBEAM_REAL_DATA is not set")
             continue
@@ -333,10 +337,10 @@ def try_formats(bases: dict[str, Path]) -> tuple[int, int]:
     return n_read, n_equal
 
 
-def fuzz_formats(bases: dict[str, Path], n: int) -> int:
+def fuzz_formats(chosen: Sequence[Format], bases: dict[str, Path], n: int) -> int:
     """Damage each new format `n` times and print what became of it; returns how many files were lost."""
     n_lost = 0
-    for form in FORMATS:
+    for form in chosen:
         if not form.is_new or form.name not in bases:
             continue
         began = time.perf_counter()
@@ -367,12 +371,12 @@ def awkward_share() -> float | None:
     return 1 - len(refused) / len(files)
 
 
-def memory_of_an_hour(folder: Path) -> None:
+def memory_of_an_hour(chosen: Sequence[Format], folder: Path) -> None:
     """Print the peak memory of reading an hour of 64 channels in blocks of 10 s, our process and the library's."""
     labels = [*NAMES, *(f"X{k}" for k in range(HOUR_CHANNELS - len(NAMES)))]
     rng = np.random.default_rng(0)
     x = np.round(rng.normal(0, 3, (HOUR_CHANNELS, 3600 * HOUR_HZ)).cumsum(axis=1) % 400 - 200, 1)
-    for form in FORMATS:
+    for form in chosen:
         if form.write is None or form.name == "csv":  # a text of 300 MB tells nothing new
             continue
         place = folder / f"hour-{form.name}"
@@ -422,6 +426,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the table and the figures; returns 1 where a damaged file was lost or a format differs."""
     parser = argparse.ArgumentParser(prog="benchmarks.benches.formats", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--n", type=int, default=200, help="damages per new format; 0 for none")
+    parser.add_argument("--formats", nargs="+", choices=[form.name for form in FORMATS], help="only these")
     parser.add_argument("--no_memory", action="store_true", help="leave the hour of 64 channels out")
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--name", default="", help=argparse.SUPPRESS)
@@ -432,13 +437,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
-        written = {form.name: base_of(form, Path(folder)) for form in FORMATS}
+        chosen = [form for form in FORMATS if args.formats is None or form.name in args.formats]
+        written = {form.name: base_of(form, Path(folder)) for form in chosen}
         bases = {name: path for name, path in written.items() if path is not None}
-        n_read, n_equal = try_formats(bases)
+        n_read, n_equal = try_formats(chosen, bases)
         share = awkward_share()
-        n_lost = fuzz_formats(bases, args.n) if args.n else 0
+        n_lost = fuzz_formats(chosen, bases, args.n) if args.n else 0
         if not args.no_memory:
-            memory_of_an_hour(Path(folder))
+            memory_of_an_hour(chosen, Path(folder))
     figure("formats_read", n_read, "formats")
     figure("formats_checked_against_reference", n_equal, "formats")
     if args.n:
