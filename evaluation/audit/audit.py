@@ -11,11 +11,10 @@ from evaluation.audit.leaks import fold_findings
 from evaluation.measures.bootstrap import draws
 from evaluation.measures.intervals import SHARE, t_interval
 from evaluation.measures.tallies import Tallies, evaluate, tally
-from evaluation.measures.uncertainty import COLUMNS as UNCERTAINTY
-from evaluation.measures.uncertainty import entropy
 from evaluation.schemas.predictions import Predictions, probabilities
+from signals.bundles.calibration import UNCERTAINTY_COLUMNS, entropy
 
-TOTAL = UNCERTAINTY[0]
+TOTAL = UNCERTAINTY_COLUMNS[0]
 BASELINES = ("prior", "chance")
 CONTROL = "shuffled"
 DOMINANT_SHARE = 0.5

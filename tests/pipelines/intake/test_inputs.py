@@ -58,8 +58,8 @@ def test_a_folder_of_tuh_as_downloaded(tmp_path):
         ("a.csv", b"Fp1,Fp2\n" + b"1.5,2.5\n" * 9, True),
         ("a.csv", b"\xef\xbb\xbfCOUNTER;AF3\n" + b"1;4200.5\n" * 9, True),
         ("a.csv", b"file,onset_s,label\na.edf,5,LPD\n" * 9, False),
-        ("a.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 90), True),
-        ("a.csv.gz", gzip.compress(b"a,b\n" + b"1,x\n" * 90), False),
+        ("a.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 90, mtime=0), True),
+        ("a.csv.gz", gzip.compress(b"a,b\n" + b"1,x\n" * 90, mtime=0), False),
         ("a.txt", b"%OpenBCI Raw EEG Data\n", True),
         ("a.txt", b"0.25\n" * 900, True),  # one channel
         ("hypnogram.txt", b"0\n1\n2\n2\n" * 90, False),  # a list of stages

@@ -103,6 +103,8 @@ def test_a_renamed_pair_is_found_and_types_are_taken(tmp_path):
         assert recording.sensor_types == (sensor_type, "eeg")
         # The file's µV are mV for the heart.
         np.testing.assert_allclose(recording.read([0]), VALUES[:1] * (1e-3 if sensor_type == "ecg" else 1), rtol=1e-6)
+
+
 NAMES = ("Fp1", "C3", "O2")
 EVENTS = [("square", 10.0, 0.0), ("rt", 130.0, 5.0), ("Mrs. Doe", 260.0, 0.0)]
 
