@@ -16,8 +16,8 @@ from typing import Any
 
 from cerebeam.demo import DemoError, Stage, run_stage
 from signals.command_line import Parser
-from signals.readers.hms import HmsError
-from signals.readers.hms_folder import AskedPart, TrainPart, check_test, check_train
+from signals.readers.layouts.hms import HmsError
+from signals.readers.layouts.hms_folder import AskedPart, TrainPart, check_test, check_train
 from signals.shards.manifest import COMPLETED
 from signals.tasks import SIX_CLASS
 from signals.windows.profiles import PROFILES, Profile

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluation.measures.transfer import SEED_MARK
+from evaluation.scenarios.transfer import SEED_MARK
 from evaluation.schemas.predictions import Predictions, write_predictions
 from signals.bundles.calibration import decompose
 from signals.command_line import Parser

@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from evaluation.measures.stress import write_stress
+from evaluation.scenarios.stress import write_stress
 from evaluation.schemas.predictions import Predictions
 from model.saved import TaskModel, load_task_model, model_name
 from signals.command_line import Parser

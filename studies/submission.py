@@ -17,7 +17,7 @@ from model.saved import load_task_model
 from signals.command_line import Parser
 from signals.files import atomic_file
 from signals.readers.digests import source_sha256
-from signals.readers.hms_folder import check_test, eeg_path
+from signals.readers.layouts.hms_folder import check_test, eeg_path
 from signals.tasks import SIX_CLASS
 from training.command import check_model_dir, run_main
 from training.corpus.shards import Shards

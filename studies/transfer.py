@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 import transformers
 
-from evaluation.measures.transfer import SEED_MARK, TRANSFER_METRICS, seeds_of, transfer_table
+from evaluation.scenarios.transfer import SEED_MARK, TRANSFER_METRICS, seeds_of, transfer_table
 from evaluation.schemas.predictions import Predictions, write_predictions
 from signals.command_line import Parser
 from studies.baselines.candidates import CONTENDERS, DEFAULT, N_CANDIDATES, Bench, Contender, Params

@@ -3,7 +3,7 @@
     python -m benchmarks.benches.encoder [--only speed|memory] [--rounds N] [--batch N]
 
 `speed`: EEG-hours a second on 19 channels of 30 s, against LaBraM's and CBraMod's shapes
-(`benchmarks.benches.encoder_peers`), each beside an encoder of ours with as many parameters (within 3 %): passes
+(`benchmarks.benches.parts.encoder_peers`), each beside an encoder of ours with as many parameters (within 3 %): passes
 take turns, medians count. With FLOPs, and on a GPU, in bf16, the share of its peak. Also what tokens of 0.25 s cost.
 `memory`: peak of a pass over window lengths from 10 to 300 s, with gradient checkpointing and without; on a CPU each
 in a process of its own.
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.benches.encoder_peers import SFREQ, CbramodShape, LabramShape
+from benchmarks.benches.parts.encoder_peers import SFREQ, CbramodShape, LabramShape
 from benchmarks.harness import figure, machine
 from model.encoder import Encoder, EncoderConfig, electrode_ids, sized
 from signals.modality import EEG_1020

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.drills.fuzz import PARTS, READ, fuzz
 from benchmarks.harness import figure, machine, run
-from signals.readers.channel_maps import ChannelMap, declare_map
+from signals.readers.channels.channel_maps import ChannelMap, declare_map
 from signals.readers.layouts.layout import declare, layout_of
 from signals.readers.registry import open_recording
 from signals.recording.recording import READ_REASONS, Recording, UnreadableError

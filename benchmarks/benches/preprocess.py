@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.benches.filters import filters
-from benchmarks.benches.shards import shards
-from benchmarks.benches.splines import joined_errors, predicted_errors, splines
-from benchmarks.benches.stages import stages
+from benchmarks.benches.parts.filters import filters
+from benchmarks.benches.parts.shards import shards
+from benchmarks.benches.parts.splines import joined_errors, predicted_errors, splines
+from benchmarks.benches.parts.stages import stages
 from benchmarks.harness import figure, machine, module
 from signals.conditioning.conditioning import Conditioner
 from signals.conditioning.filters import bandpass, effective_band

@@ -22,7 +22,7 @@ from benchmarks.studies.pretraining import long_gaps
 from benchmarks.studies.probes import N_BOOT, PENALTY, across_people, eyes
 from benchmarks.studies.real import UNSEEN_SITE, prepared, real_folder
 from evaluation.measures.metrics import auroc
-from evaluation.measures.reconstruction import read_reconstruction, score_reconstruction
+from evaluation.scenarios.reconstruction import read_reconstruction, score_reconstruction
 from studies.baselines import classical as baselines
 from training.corpus.frozen import pooled
 from training.corpus.shards import Shards

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.harness import figure, machine, module, run
 from benchmarks.studies.model_card import write_card
 from benchmarks.studies.real import UNSEEN_SITE, prepared, real_folder
-from evaluation.measures.reconstruction import LONG_MS, SpanScore, read_reconstruction, score_reconstruction
+from evaluation.scenarios.reconstruction import LONG_MS, SpanScore, read_reconstruction, score_reconstruction
 from signals.shards.manifest import read_manifest
 from training.recipes.pretraining import RECIPES
 

@@ -27,7 +27,7 @@ import torch
 
 from benchmarks.harness import figure, machine
 from benchmarks.studies.real import UNSEEN_SITE, prepared, real_folder
-from evaluation.measures.transfer import SEED_MARK, transfer_table
+from evaluation.scenarios.transfer import SEED_MARK, transfer_table
 from evaluation.schemas.predictions import Predictions
 from model.encoder import Encoder
 from signals.files import file_sha256

@@ -15,11 +15,11 @@ from typing import Any
 import pyarrow as pa
 
 from evaluation.audit.match import check_classes, check_manifest, check_same_task
-from evaluation.measures.reconstruction import read_reconstruction
-from evaluation.measures.stress import read_stress
 from evaluation.report.context import Sources
 from evaluation.report.facts import facts_from
 from evaluation.report.files import CARD, FACTS, PAGE, write_report
+from evaluation.scenarios.reconstruction import read_reconstruction
+from evaluation.scenarios.stress import read_stress
 from evaluation.schemas.embeddings import read_embeddings
 from evaluation.schemas.predictions import Predictions, read_predictions
 from signals.command_line import Parser

@@ -13,7 +13,14 @@ import numpy as np
 
 from signals.electrodes import electrode_positions
 from signals.modality import Modality
-from signals.montage.derivations import MIN_FOR_PAIRS, NO_POTENTIAL, Potentials, as_recorded, joined, largest_part
+from signals.montage.derivations import (
+    MIN_FOR_PAIRS,
+    NO_POTENTIAL,
+    Potentials,
+    as_recorded,
+    joined,
+    largest_part,
+)
 from signals.montage.labels import EAR_NAMES, Derivation, recorded_references
 from signals.montage.references import REFERENCE_ELECTRODES, Reference, UndefinedReferenceError, reference_row
 from signals.montage.splines import LARGEST_ERROR, MIN_FOR_SPLINES, interpolation_error, spline_matrix

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from signals.readers.channels.units import channel_notes, scaling_of
 from signals.readers.disclosure import disclose
 from signals.readers.matrix import Matrix, matrix_reader
 from signals.readers.mne_raw import VOLTS_TO_UNIT, recording_of_raw
-from signals.readers.units import channel_notes, scaling_of
 from signals.recording.recording import Annotation, Recording, Segment
 
 _SKIP = "BAD_ACQ_SKIP"

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from signals.readers.channels.sensor_types import sensor_type_of
+from signals.readers.channels.units import Scaling, channel_notes
 from signals.readers.matrix import onset_of_sample
-from signals.readers.sensor_types import sensor_type_of
-from signals.readers.units import Scaling, channel_notes
 from signals.recording.recording import SENSOR_TYPES, Annotation, Recording, Segment, UnreadableError
 
 VOLTS_TO_UNIT = {"eeg": 1e6, "eog": 1e6, "emg": 1e6, "ecg": 1e3}

@@ -7,13 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from signals.readers.bids import with_sidecars
-from signals.readers.brainvision import BRAINVISION_MAGIC, brainvision_files, open_brainvision
-from signals.readers.channel_maps import declared_map, rename_channels
+from signals.readers.channels.channel_maps import declared_map, rename_channels
 from signals.readers.disclosure import disclose, hide_names
-from signals.readers.edf import open_edf, reopen_edf
-from signals.readers.edf_header import BDF_MAGIC, EDF_MAGIC
-from signals.readers.eeglab import eeglab_files, open_eeglab
-from signals.readers.fif import FIF_MAGIC, fif_files, open_fif, reopen_fif
+from signals.readers.edf.edf import open_edf, reopen_edf
+from signals.readers.edf.edf_header import BDF_MAGIC, EDF_MAGIC
 from signals.readers.formats.egi_raw import is_egi_raw, open_egi_raw
 from signals.readers.formats.micromed import MICROMED_MAGIC, open_micromed
 from signals.readers.formats.mne_formats import (
@@ -39,6 +36,9 @@ from signals.readers.layouts.arrays import open_arrays
 from signals.readers.layouts.delimited import OPENBCI_MAGIC, open_delimited
 from signals.readers.layouts.parquet import PARQUET_MAGIC, open_parquet
 from signals.readers.remote import TransferError, local_copy, through_mirror
+from signals.readers.research.brainvision import BRAINVISION_MAGIC, brainvision_files, open_brainvision
+from signals.readers.research.eeglab import eeglab_files, open_eeglab
+from signals.readers.research.fif import FIF_MAGIC, fif_files, open_fif, reopen_fif
 from signals.recording.recording import Recording, RecordingHeader, UnreadableError
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,15 @@ import numpy as np
 
 from signals.files import atomic_file
 from signals.shards.index import IndexRow, ShardIndex, index_name, index_row, write_index
-from signals.shards.manifest import COMPLETED, MANIFEST, Manifest, Shard, SubjectEntry, manifest_json, shard_name
+from signals.shards.manifest import (
+    COMPLETED,
+    MANIFEST,
+    Manifest,
+    Shard,
+    SubjectEntry,
+    manifest_json,
+    shard_name,
+)
 from signals.shards.records import encode_window
 from signals.shards.tally import Tally
 from signals.shards.tfrecord import write_stream

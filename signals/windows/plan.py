@@ -18,7 +18,7 @@ from signals.montage.labels import Derivation, find_electrodes, recorded_referen
 from signals.montage.montage import Harmoniser, harmoniser, has_no_potential, shortfall
 from signals.montage.references import REFERENCE_ELECTRODES, UndefinedReferenceError
 from signals.montage.splines import MIN_FOR_SPLINES
-from signals.readers.channel_maps import hint
+from signals.readers.channels.channel_maps import hint
 from signals.recording.recording import Recording, RecordingHeader, UnreadableError
 from signals.threads import one_thread
 from signals.window import MEASURED

@@ -13,7 +13,7 @@ import numpy as np
 
 from signals.electrodes import CHAINS
 from signals.modality import EEG_1020
-from signals.readers.hms import SPECTROGRAM_S
+from signals.readers.layouts.hms import SPECTROGRAM_S
 from signals.spectrograms import REGIONAL_FREQS, regional
 from signals.tasks import SIX_CLASS
 from synthetic.recordings.recordings import SEGMENT_S, SyntheticRecording, record

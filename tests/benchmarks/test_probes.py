@@ -22,7 +22,7 @@ from benchmarks.studies.probes import (
     with_both,
     within_person,
 )
-from evaluation.measures.transfer import transfer_table
+from evaluation.scenarios.transfer import transfer_table
 from model.encoder import Encoder, EncoderConfig
 from signals.files import file_sha256
 from signals.tasks import Task

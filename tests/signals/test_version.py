@@ -75,7 +75,7 @@ def test_the_digest_is_that_of_the_installed_tree(copy: Path):
         ("pages/page.py", False),
         ("pages/svg.py", False),
         ("bundles/bundle.py", False),
-        ("readers/hms_folder.py", False),
+        ("readers/layouts/hms_folder.py", False),
         ("command_line.py", False),
     ],
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.measures.stress import read_stress, stress_curves
+from evaluation.scenarios.stress import read_stress, stress_curves
 from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder, sized
 from model.supervised.supervised import new_network

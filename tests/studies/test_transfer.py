@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.measures.transfer import seeds_of, transfer_table
+from evaluation.scenarios.transfer import seeds_of, transfer_table
 from evaluation.schemas.predictions import read_predictions
 from model.encoder import Encoder, sized
 from signals.tasks import SIX_CLASS

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.measures.reconstruction import read_reconstruction
+from evaluation.scenarios.reconstruction import read_reconstruction
 from model.checkpoint import checkpoints, load_checkpoint, load_newest
 from model.encoder import Encoder
 from signals.window import MEASURED

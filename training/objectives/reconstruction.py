@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from evaluation.measures.reconstruction import write_reconstruction
+from evaluation.scenarios.reconstruction import write_reconstruction
 from model.pretraining.masking import MIN_GROUP, MaskPlan, draw_mask, hide
 from model.pretraining.pretraining import PretrainModel
 from signals.description.features import BANDS

@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from benchmarks.drills.mutation.exclusions import Place, excluded, is_commutative, is_default_keyword, is_measured
+from benchmarks.drills.mutation.exclusions import (
+    Place,
+    excluded,
+    is_commutative,
+    is_default_keyword,
+    is_measured,
+)
 
 LARGE = 1000
 """An integer from here on is doubled, not raised by one: a limit of 262,144 bytes may as well be 262,145."""

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from signals.readers.channels.units import channel_notes, scaling_of
 from signals.readers.isolated import require
-from signals.readers.units import channel_notes, scaling_of
 from signals.recording.recording import Annotation, Recording, Segment, UnreadableError
 
 MICROMED_MAGIC = b"* MICROMED"
 _UNITS = {"1": "V", "1.0": "V", "dimensionless": "%", "percent": "%"}
-"""neo's words for units that `signals.readers.units` spells otherwise."""
+"""neo's words for units that `signals.readers.channels.units` spells otherwise."""
 
 
 def open_micromed(path: Path) -> Recording:

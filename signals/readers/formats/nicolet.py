@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from signals.readers.edf_header import decode
+from signals.readers.channels.units import channel_notes, scaling_of
+from signals.readers.edf.edf_header import decode
 from signals.readers.matrix import Matrix, matrix_reader
 from signals.readers.numbers import finite, whole
-from signals.readers.units import channel_notes, scaling_of
 from signals.recording.recording import Recording, Segment, UnreadableError
 
 NICOLET_MAGIC = re.compile(rb"\A(\w+=.*\r?\n)*?(elec_names|num_channels|sample_freq|conversion_factor|start_ts)=")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from signals.readers.channels.units import channel_notes, scaling_of
 from signals.readers.matrix import Matrix, cut_segments, matrix_reader
-from signals.readers.units import channel_notes, scaling_of
 from signals.recording.recording import Annotation, Recording, UnreadableError
 
 OPENVIBE_MAGIC = b"\x1a\x45\xdf\xa3"

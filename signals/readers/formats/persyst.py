@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from signals.readers.edf_header import decode
+from signals.readers.channels.units import channel_notes, scaling_of
+from signals.readers.edf.edf_header import decode
 from signals.readers.matrix import Matrix, cut_segments, matrix_reader
 from signals.readers.numbers import finite
-from signals.readers.units import channel_notes, scaling_of
 from signals.recording.recording import Annotation, Recording, UnreadableError
 
 PERSYST_MAGIC = re.compile(rb"\A(\xef\xbb\xbf)?\s*\[FileInfo\]", re.IGNORECASE)

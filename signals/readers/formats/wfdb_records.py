@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from signals.readers.channels.units import Scaling, channel_notes, scaling_of
 from signals.readers.isolated import require
 from signals.readers.numbers import finite, whole
-from signals.readers.units import Scaling, channel_notes, scaling_of
 from signals.recording.recording import Recording, Segment, UnreadableError
 
 WFDB_MAGIC = re.compile(rb"\A(#.*\r?\n|\s*\r?\n)*[\w.~-]+(/\d+)?[ \t]+\d+([ \t]|\r?\n|\Z)")

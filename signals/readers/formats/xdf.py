@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from signals.readers.channels.units import channel_notes, scaling_of
 from signals.readers.isolated import require
 from signals.readers.matrix import Matrix, matrix_reader
 from signals.readers.numbers import finite
-from signals.readers.units import channel_notes, scaling_of
 from signals.recording.recording import Annotation, Recording, Segment, UnreadableError
 
 XDF_MAGIC = b"XDF:"

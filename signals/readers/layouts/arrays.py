@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from signals.readers.hdf5 import Array, arrays, is_hdf5, open_hdf5, read_range, value
+from signals.readers.channels.units import channel_notes, scaling_of
 from signals.readers.isolated import open_isolated
+from signals.readers.layouts.hdf5 import Array, arrays, is_hdf5, open_hdf5, read_range, value
 from signals.readers.layouts.layout import Layout, layouts_of
 from signals.readers.matrix import Matrix, matrix_reader
 from signals.readers.numbers import finite
-from signals.readers.units import channel_notes, scaling_of
 from signals.recording.recording import Recording, Segment, UnreadableError
 
 _NUMERIC = {"double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",

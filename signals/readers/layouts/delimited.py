@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from signals.readers.channels.units import channel_notes, scaling_of
 from signals.readers.layouts.layout import Layout, layouts_of
 from signals.readers.matrix import Matrix, cut_segments, matrix_reader
-from signals.readers.units import channel_notes, scaling_of
 from signals.recording.recording import Recording, UnreadableError
 
 OPENBCI_MAGIC = (b"%OpenBCI", b"%OBCI")

@@ -40,7 +40,7 @@ class Layout:
     sfreq_from: str = ""
     """Regular expression of the name of the number that holds the rate; compared where `sfreq` is given too."""
     unit: str = ""
-    """As in `signals.readers.units`; empty where nobody says it."""
+    """As in `signals.readers.channels.units`; empty where nobody says it."""
     offset: float = 0.0
     """What the samples of no voltage read, in the file's unit; subtracted."""
     reference: str = ""

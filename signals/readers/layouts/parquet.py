@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from signals.readers.hms import is_spectrogram
+from signals.readers.channels.units import channel_notes, scaling_of
+from signals.readers.layouts.hms import is_spectrogram
 from signals.readers.layouts.layout import Layout, layouts_of
 from signals.readers.matrix import measured
-from signals.readers.units import channel_notes, scaling_of
 from signals.recording.recording import Recording, Segment, UnreadableError
 
 PARQUET_MAGIC = b"PAR1"

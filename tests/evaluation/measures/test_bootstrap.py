@@ -8,14 +8,7 @@ import pytest
 from sklearn import metrics as reference
 
 from evaluation.measures import tallies as tallies_module
-from evaluation.measures.bootstrap import (
-    differences,
-    draws,
-    estimates,
-    holm,
-    n_units,
-    resamples,
-)
+from evaluation.measures.bootstrap import differences, draws, estimates, holm, n_units, resamples
 from evaluation.measures.intervals import ONE_SUBJECT
 from evaluation.measures.tallies import evaluate, point, tally
 

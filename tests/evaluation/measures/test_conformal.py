@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.measures.conformal import TOO_FEW, Coverage, coverage, least_probability, short_expected, thresholds
+from evaluation.measures.conformal import (
+    TOO_FEW,
+    Coverage,
+    coverage,
+    least_probability,
+    short_expected,
+    thresholds,
+)
 
 CLASSES = ("rest", "task")
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.measures.stress import write_stress
 from evaluation.report.__main__ import main
+from evaluation.scenarios.stress import write_stress
 from evaluation.schemas.embeddings import Embeddings, write_embeddings
 from evaluation.schemas.predictions import Predictions, write_predictions
 from signals.tasks import TASKS

@@ -11,7 +11,7 @@ from signals.montage.labels import (
     reference_groups,
     spelled,
 )
-from signals.readers.sensor_types import sensor_type_of
+from signals.readers.channels.sensor_types import sensor_type_of
 
 
 def named(labels):

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.measures.sites import SITE_METRICS, across_sites, site_rows
 from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Pair, Text
 from evaluation.report.drawing.figures import dot_plot
 from evaluation.report.drawing.tables import Row, Table, estimate, value, words
 from evaluation.report.drawing.wording import Facts, headings, plural, size
 from evaluation.report.sections.section import CLINICAL, Section
+from evaluation.scenarios.sites import SITE_METRICS, across_sites, site_rows
 
 _METRICS = ("balanced_accuracy", "kl", "kappa", "auroc_macro")
 _SUMMARIES = (("Mean of sites", "mean"), ("Worst site", "worst"), ("Spread (best − worst)", "spread"))

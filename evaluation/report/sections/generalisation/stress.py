@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.measures.stress import stress_curves
 from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Pair, Text
 from evaluation.report.drawing.figures import Figure
@@ -11,6 +10,7 @@ from evaluation.report.drawing.plots import band_plot
 from evaluation.report.drawing.tables import Cell, Row, Table, estimate, value, words
 from evaluation.report.drawing.wording import Facts
 from evaluation.report.sections.section import Section
+from evaluation.scenarios.stress import stress_curves
 
 _COLUMNS = (
     "Disturbance",

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.measures.sites import site_rows
 from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Text
 from evaluation.report.drawing.tables import Row, Table, estimate, words
 from evaluation.report.drawing.wording import Facts, headings, size
 from evaluation.report.sections.section import Section
+from evaluation.scenarios.sites import site_rows
 
 _METRICS = ("balanced_accuracy", "kl", "auroc_macro")
 

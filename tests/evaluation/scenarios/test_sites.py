@@ -8,8 +8,8 @@ import pytest
 
 from evaluation.measures.calibration import reliability, wilson
 from evaluation.measures.intervals import Estimate
-from evaluation.measures.sites import SITE_METRICS, SiteRow, across_sites, site_rows
 from evaluation.measures.tallies import tally
+from evaluation.scenarios.sites import SITE_METRICS, SiteRow, across_sites, site_rows
 
 CLASSES = ("rest", "task")
 

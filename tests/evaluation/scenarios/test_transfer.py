@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from evaluation.measures.bootstrap import holm
-from evaluation.measures.transfer import TRANSFER_METRICS, seeds_of, transfer_table
+from evaluation.scenarios.transfer import TRANSFER_METRICS, seeds_of, transfer_table
 from evaluation.schemas.predictions import Predictions
 
 CLASSES = ("rest", "task")

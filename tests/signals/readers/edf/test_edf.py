@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signals.readers.edf_annotations import parse_records, parse_tals
-from signals.readers.edf_header import read_header
+from signals.readers.channels.units import scaling_of
+from signals.readers.edf.edf_annotations import parse_records, parse_tals
+from signals.readers.edf.edf_header import read_header
 from signals.readers.registry import open_recording, reopen_recording
-from signals.readers.units import scaling_of
 from signals.recording.recording import Annotation, Recording, Segment, UnreadableError
 from synthetic.recordings.long_recording import long_recording
 

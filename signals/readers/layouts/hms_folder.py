@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from signals.readers.hms import HmsError, HmsLabel, HmsTest, read_test, read_train
+from signals.readers.layouts.hms import HmsError, HmsLabel, HmsTest, read_test, read_train
 from signals.readers.layouts.parquet import open_parquet
 from signals.recording.recording import UnreadableError
 from signals.tasks import SIX_CLASS

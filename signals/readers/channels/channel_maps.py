@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 
-from signals.readers.sensor_types import sensor_type_of
+from signals.readers.channels.sensor_types import sensor_type_of
 from signals.recording.recording import Recording, UnreadableError
 
 _ABC = re.compile(r"A(\d|[12]\d|3[0-2])")
@@ -76,8 +76,10 @@ def hint(ch_names: Sequence[str]) -> str:
     if n_abc >= _FEWEST:
         return (
             "; these are BioSemi's ABC names, which say nothing without the cap: declare it, "
-            "signals.readers.caps.cap_map('biosemi32', pattern=...) or 16, 64, 128"
+            "signals.readers.channels.caps.cap_map('biosemi32', pattern=...) or 16, 64, 128"
         )
     if sum(_NET.fullmatch(name) is not None for name in ch_names) >= _FEWEST:
-        return "; the labels are a net's numbers: declare a ChannelMap (signals.readers.channel_maps) of the net"
+        return (
+            "; the labels are a net's numbers: declare a ChannelMap of the net (docs/readers.md)"
+        )
     return ""

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from signals.readers.hms import HmsError, read_spectrogram, read_test, read_train
+from signals.readers.layouts.hms import HmsError, read_spectrogram, read_test, read_train
 
 HEADER = (
     "eeg_id,eeg_sub_id,eeg_label_offset_seconds,spectrogram_id,spectrogram_sub_id,spectrogram_label_offset_seconds,"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.measures.stress import chance_score, read_stress, retained_area, stress_curves, write_stress
+from evaluation.scenarios.stress import chance_score, read_stress, retained_area, stress_curves, write_stress
 from evaluation.schemas.predictions import Predictions
 
 CLASSES = ("rest", "task")

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from signals.readers.edf_annotations import parse_records
-from signals.readers.edf_header import Channel, Header, read_header
-from signals.readers.edf_tail import Tail, TailChannel, samples_left, with_tail
-from signals.readers.units import Scaling, channel_notes, scaling_of
+from signals.readers.channels.units import Scaling, channel_notes, scaling_of
+from signals.readers.edf.edf_annotations import parse_records
+from signals.readers.edf.edf_header import Channel, Header, read_header
+from signals.readers.edf.edf_tail import Tail, TailChannel, samples_left, with_tail
 from signals.recording.recording import (
     Annotation,
     ReadSamples,

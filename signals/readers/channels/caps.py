@@ -6,7 +6,7 @@
 
 import math
 
-from signals.readers.channel_maps import ChannelMap
+from signals.readers.channels.channel_maps import ChannelMap
 
 CAPS: dict[str, tuple[str, ...]] = {
     "biosemi16": ("Fp1", "Fp2", "F4", "Fz", "F3", "T7", "C3", "Cz", "C4", "T8", "P4", "Pz", "P3", "O1", "Oz", "O2"),

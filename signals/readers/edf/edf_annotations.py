@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from signals.readers.edf_header import decode
+from signals.readers.edf.edf_header import decode
 from signals.recording.recording import Annotation
 
 _ONSET_CHARACTERS = np.isin(np.arange(256), list(b"+-.0123456789"))

@@ -5,9 +5,9 @@ import mne
 import numpy as np
 import pytest
 
-from signals.readers import fif
-from signals.readers.fif import open_fif, reopen_fif
 from signals.readers.registry import open_recording, source_files
+from signals.readers.research import fif
+from signals.readers.research.fif import open_fif, reopen_fif
 from signals.recording.recording import Annotation, Segment, UnreadableError
 
 KINDS = ["eeg", "eeg", "ecg", "emg", "stim", "mag"]

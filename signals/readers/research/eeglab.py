@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from signals.readers.hdf5 import entries, is_hdf5, open_hdf5, value
+from signals.readers.channels.units import channel_notes, scaling_of
 from signals.readers.isolated import TIMEOUT_S, open_isolated
 from signals.readers.isolation import run_isolated
+from signals.readers.layouts.hdf5 import entries, is_hdf5, open_hdf5, value
 from signals.readers.matrix import Matrix, Sliceable, cut_segments, matrix_reader, onset_of_sample
-from signals.readers.units import channel_notes, scaling_of
 from signals.recording.recording import Annotation, Recording, UnreadableError
 
 _SCALARS = ("nbchan", "pnts", "trials", "srate", "subject", "ref")

@@ -3,8 +3,8 @@ import csv
 import pyarrow.parquet as pq
 import pytest
 
-from signals.readers.hms import HmsError
-from signals.readers.hms_folder import check_test, check_train
+from signals.readers.layouts.hms import HmsError
+from signals.readers.layouts.hms_folder import check_test, check_train
 from synthetic.recordings.hms import write_hms
 
 

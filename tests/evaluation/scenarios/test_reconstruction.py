@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import pearsonr
 
 from evaluation.measures.intervals import ONE_SUBJECT
-from evaluation.measures.reconstruction import read_reconstruction, score_reconstruction, write_reconstruction
+from evaluation.scenarios.reconstruction import read_reconstruction, score_reconstruction, write_reconstruction
 
 
 def make_frame(n_subjects: int = 5) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from signals.readers.units import Scaling, channel_notes, is_unsaid, scaling_of
+from signals.readers.channels.units import Scaling, channel_notes, is_unsaid, scaling_of
 
 SPELLINGS = {
     1e6: ("V", "v", "Volt", "volts"),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from signals.readers.sensor_types import sensor_type_of
+from signals.readers.channels.sensor_types import sensor_type_of
 
 _MICROVOLTS = {"v": 1e6, "mv": 1e3, "uv": 1.0, "µv": 1.0, "μv": 1.0, "nv": 1e-3}
 _WORDS = {"volt": "v", "millivolt": "mv", "microvolt": "uv", "nanovolt": "nv", "mvolt": "mv", "uvolt": "uv",

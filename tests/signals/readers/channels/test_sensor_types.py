@@ -1,6 +1,6 @@
 import pytest
 
-from signals.readers.sensor_types import sensor_type_of
+from signals.readers.channels.sensor_types import sensor_type_of
 from signals.recording.recording import SENSOR_TYPES
 
 # Labels of real files: Siena, SeizeIT1, CHB-MIT, Sleep-EDF, BioSemi, PhysioNet, MNE, Emotiv; and of polysomnography as

@@ -2,8 +2,8 @@ import mne
 import numpy as np
 import pytest
 
-from signals.readers.caps import CAPS, NEAREST_128, abc_names, cap_map, positions_128
-from signals.readers.channel_maps import ChannelMap, declare_map, hint, rename_channels
+from signals.readers.channels.caps import CAPS, NEAREST_128, abc_names, cap_map, positions_128
+from signals.readers.channels.channel_maps import ChannelMap, declare_map, hint, rename_channels
 from signals.readers.memory import recording_of_array
 from signals.readers.registry import open_recording
 from signals.recording.recording import UnreadableError
@@ -18,7 +18,7 @@ TWENTY = ["Fp1", "Fp2", "F7", "F3", "Fz", "F4", "F8", "T7", "C3", "Cz", "C4", "T
 @pytest.fixture(autouse=True)
 def declared(monkeypatch):
     """Maps declared in a test stay in it."""
-    monkeypatch.setattr("signals.readers.channel_maps._declared", {})
+    monkeypatch.setattr("signals.readers.channels.channel_maps._declared", {})
 
 
 def recording(ch_names):

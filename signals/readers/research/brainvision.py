@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from signals.readers.edf_header import decode
+from signals.readers.channels.units import channel_notes, scaling_of
+from signals.readers.edf.edf_header import decode
 from signals.readers.matrix import Matrix, cut_segments, matrix_reader, onset_of_sample
-from signals.readers.units import channel_notes, scaling_of
 from signals.recording.recording import Annotation, Recording, Segment, UnreadableError
 
 BRAINVISION_MAGIC = re.compile(rb"(\xef\xbb\xbf)?\s*Brain ?Vision( Data Exchange)? Header File")
