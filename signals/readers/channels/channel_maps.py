@@ -79,7 +79,5 @@ def hint(ch_names: Sequence[str]) -> str:
             "signals.readers.channels.caps.cap_map('biosemi32', pattern=...) or 16, 64, 128"
         )
     if sum(_NET.fullmatch(name) is not None for name in ch_names) >= _FEWEST:
-        return (
-            "; the labels are a net's numbers: declare a ChannelMap of the net (docs/readers.md)"
-        )
+        return "; the labels are a net's numbers: declare a ChannelMap of the net (docs/readers.md)"
     return ""
