@@ -38,6 +38,14 @@ class Window:
     second."""
     quality: np.ndarray = field(repr=False, compare=False)
     """float32 in [0, 1], shape (n_chans,): 1 is clean."""
+    snr_db: np.ndarray | None = field(default=None, repr=False, compare=False)
+    """Signal-to-noise ratio per channel, dB, float32, shape (n_chans,), NaN where it cannot be measured
+    (`signals.description.quality.channel_snr_db`); None in records written before it was stored."""
+    artifact_ratio: np.ndarray | None = field(default=None, repr=False, compare=False)
+    """Share of seconds with an artifact per channel, float32, shape (n_chans,), NaN for absent ones; None likewise."""
+    quality_verdict: str = ""
+    """"good", or what speaks against the window's EEG, joined by "+" (`signals.description.quality.REASONS`); empty in
+    records written before it was stored."""
     features: np.ndarray = field(repr=False, compare=False)
     """float32, shape (n_chans, n_features), columns as in `signals.description.features.FEATURES`."""
     anomaly: np.ndarray | None = field(default=None, repr=False, compare=False)

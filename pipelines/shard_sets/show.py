@@ -9,7 +9,6 @@ from pipelines.report.page import CSS, at_left
 from pipelines.report.traces import COLOURS, Row, courses, extremes, row_distance
 from pipelines.shard_sets.problem import Problem
 from signals.description.artifacts import kinds_of
-from signals.description.quality import window_verdict
 from signals.modality import MODALITIES, microvolts
 from signals.pages.page import document, key_values, table
 from signals.shards.manifest import read_manifest
@@ -42,7 +41,7 @@ def about(window: Window) -> dict[str, str]:
         "onset": f"{window.start_s:g} s, {window.data.shape[1] / window.sfreq:g} s long",
         "signal": f"{window.modality}, {window.sfreq:g} Hz, {window.band[0]:g} to {window.band[1]:g} Hz",
         "label": window.label + (f" (seconds {span[0]:g} to {span[1]:g})" if span else "") if window.label else "none",
-        "quality": ", ".join(window_verdict(window).reasons) or "good",
+        "quality": window.quality_verdict.replace("+", ", ") or "not stored",
         "source": f"segment {window.provenance.segment}, samples {window.provenance.start_sample} to "
         f"{window.provenance.stop_sample}, read by {window.provenance.reader}",
         "code": f"{window.provenance.code_version}, config {window.provenance.config_hash}",

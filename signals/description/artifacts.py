@@ -127,7 +127,10 @@ def electrode_faults(
     n_second, n_run = int(sfreq), max(3, int(round(thresholds.clip_s * sfreq)))
     starts = np.floor((onsets_s - first_s) * sfreq + 1e-6).astype(np.int64)
     starts = np.clip(starts, 0, max(x.shape[-1] - n_second, 0))
-    seconds = x[:, starts[:, None] + np.arange(min(n_second, x.shape[-1]))]
+    if x.shape[-1] >= n_second and (np.diff(starts) == n_second).all():  # a view is three times faster
+        seconds = x[:, starts[0] : starts[0] + starts.size * n_second].reshape(len(x), -1, n_second)
+    else:
+        seconds = x[:, starts[:, None] + np.arange(min(n_second, x.shape[-1]))]
     high, low = seconds.max(axis=-1), seconds.min(axis=-1)  # NaN where a sample is missing, which flags nothing
     span = high - low
     bits = np.where(span < thresholds.flat_uv, BIT["flat"], 0).astype(np.uint16)
@@ -233,8 +236,7 @@ def _spectral(
     top = int(min(100.0, h_freq))
     limit = thresholds.muscle_uv**2 / 80.0
     if top > 25:
-        # The median of a periodogram's bins is ln 2 of their mean.
-        broad = np.median(density[..., 20 : top + 1], axis=-1) / np.log(2.0) > limit
+        broad = _broad(density[..., 20 : top + 1], limit)
         muscle = broad & _lasting(x, n_second, top, limit) if broad.any() else nothing
     for mains in (50.0, 60.0) if mains_hz is None else (mains_hz,):
         if mains <= h_freq:
@@ -242,11 +244,23 @@ def _spectral(
     return muscle, line
 
 
+def _broad(density: np.ndarray, limit: float) -> np.ndarray:
+    """Return seconds whose density passes the limit over most of its bins."""
+    broad = np.zeros(density.shape[:-1], dtype=bool)
+    # The median of a periodogram's bins is ln 2 of their mean. Where half of that is nowhere reached, it is not taken.
+    possible = density.max(axis=-1) > 0.5 * limit * np.log(2.0)
+    broad[possible] = np.median(density[possible], axis=-1) / np.log(2.0) > limit
+    return broad
+
+
 def _line(density: np.ndarray, tone: int, h_freq: float, thresholds: Thresholds) -> np.ndarray:
     beside = [f for d in range(3, 7) for f in (tone - d, tone + d) if 1 < f <= h_freq]
-    noise = np.median(density[..., beside], axis=-1)
     power = density[..., tone - 1 : tone + 2].sum(axis=-1)
-    return (power > thresholds.line_uv**2) & (power > 3 * thresholds.line_ratio * noise)
+    line = power > thresholds.line_uv**2
+    if line.any():
+        noise = np.median(density[line][:, beside], axis=-1)
+        line[line] = power[line] > 3 * thresholds.line_ratio * noise
+    return np.asarray(line)
 
 
 def _lasting(x: np.ndarray, n_second: int, top: int, limit: float) -> np.ndarray:
@@ -266,39 +280,58 @@ def _pops(x: np.ndarray, n_second: int, thresholds: Thresholds) -> np.ndarray:
     """
     n_side, n_gap = max(2, int(round(0.1 * n_second))), max(1, int(round(0.008 * n_second)))
     found = np.zeros(x.shape, dtype=bool)
-    pad = [(0, 0)] * (x.ndim - 1) + [(1, 0)]
-    sums = np.cumsum(np.pad(x, pad), axis=-1, dtype=np.float64)
+    sums = np.zeros((*x.shape[:-1], x.shape[-1] + 1))
+    np.cumsum(x, axis=-1, dtype=np.float64, out=sums[..., 1:])
     level = ((sums[..., n_side:] - sums[..., :-n_side]) / n_side).astype(np.float32)
-    reach = n_side + 2 * n_gap
-    jump = np.abs(level[..., reach:] - level[..., :-reach])
-    large = jump > thresholds.pop_uv
-    if not large.any():
+    reach, n_step = n_side + 2 * n_gap, 2 * n_gap + 1
+    jump = level[..., reach:] - level[..., :-reach]
+    np.abs(jump, out=jump)
+    where = np.nonzero(jump > thresholds.pop_uv)
+    before, after = (*where[:-1], where[-1] + n_side - 1), (*where[:-1], where[-1] + n_side - 1 + n_step)
+    where = _select(where, np.abs(x[after] - x[before]) > 0.5 * jump[where])
+    if not where[-1].size:
         return _any_in_second(found, n_second)
-    n_step = 2 * n_gap + 1
-    step = np.abs(x[..., n_step:] - x[..., :-n_step])[..., n_side - 1 : n_side - 1 + jump.shape[-1]]
-    where = np.nonzero(large & (step > 0.5 * jump))
-    # Steep jumps are few: what else speaks for a pop is asked at them only, and of their channels.
+    # Steep jumps are few. What else speaks for a pop is looked at there only, the costliest criterion last.
+    where = _select(where, _quiet_beside(x, level, where, jump[where], n_side, reach, thresholds))
+    others = np.moveaxis(jump, -2, -1)[(*where[:-2], where[-1])]
+    where = _select(where, np.count_nonzero(others > 0.5 * jump[where][:, None], axis=1) <= 2)
+    where = _select(where, jump[where] > thresholds.pop_usual * _usual_deviation(x, where[:-1], n_second))
+    found[(*where[:-1], where[-1] + n_side + n_gap)] = True
+    return _any_in_second(found, n_second)
+
+
+def _select(where: tuple[np.ndarray, ...], kept: np.ndarray) -> tuple[np.ndarray, ...]:
+    return tuple(axis[kept] for axis in where)
+
+
+def _quiet_beside(
+    x: np.ndarray,
+    level: np.ndarray,
+    where: tuple[np.ndarray, ...],
+    size: np.ndarray,
+    n_side: int,
+    reach: int,
+    thresholds: Thresholds,
+) -> np.ndarray:
+    """Return whether each jump is large against the deviation inside of the stretches before and after it."""
     rows, row = np.unique(np.ravel_multi_index(where[:-1], x.shape[:-1]), return_inverse=True)
-    alike, at, size = x.reshape(-1, x.shape[-1])[rows], where[-1], jump[where]
-    squares = np.cumsum(np.pad(alike.astype(np.float64) ** 2, [(0, 0), (1, 0)]), axis=-1)
-    levels = level.reshape(-1, level.shape[-1])[rows]
+    squares = np.cumsum(np.pad(x.reshape(-1, x.shape[-1])[rows].astype(np.float64) ** 2, [(0, 0), (1, 0)]), axis=-1)
+    levels, at = level.reshape(-1, level.shape[-1])[rows], where[-1]
 
     def spread(begin: np.ndarray) -> np.ndarray:
         power = (squares[row, begin + n_side] - squares[row, begin]) / n_side
         return np.asarray(power - levels[row, begin].astype(np.float64) ** 2)
 
     inside = np.maximum(spread(at + reach) + spread(at), 0.0)
-    seconds = alike.reshape(len(alike), alike.shape[-1] // n_second, n_second)
+    return np.asarray(size.astype(np.float64) ** 2 > thresholds.pop_ratio**2 * inside)
+
+
+def _usual_deviation(x: np.ndarray, channels: tuple[np.ndarray, ...], n_second: int) -> np.ndarray:
+    """Return the robust deviation of channels, one value per entry of `channels`: the median over their seconds."""
+    rows, row = np.unique(np.ravel_multi_index(channels, x.shape[:-1]), return_inverse=True)
+    seconds = x.reshape(-1, x.shape[-1] // n_second, n_second)[rows]
     inner = np.median(np.abs(seconds - np.median(seconds, axis=-1, keepdims=True)), axis=-1)
-    usual = 1.4826 * np.median(inner, axis=-1)
-    steep = (size > thresholds.pop_usual * usual[row]) & (
-        size.astype(np.float64) ** 2 > thresholds.pop_ratio**2 * inside
-    )
-    where, size = tuple(axis[steep] for axis in where), size[steep]
-    others = np.moveaxis(jump, -2, -1)[(*where[:-2], where[-1])]
-    alone = np.count_nonzero(others > 0.5 * size[:, None], axis=1) <= 2
-    found[(*(axis[alone] for axis in where[:-1]), where[-1][alone] + n_side + n_gap)] = True
-    return _any_in_second(found, n_second)
+    return np.asarray((1.4826 * np.median(inner, axis=-1))[row])
 
 
 def _blinks(blocks: np.ndarray, ch_names: Sequence[str], thresholds: Thresholds) -> np.ndarray:
@@ -312,6 +345,8 @@ def _blinks(blocks: np.ndarray, ch_names: Sequence[str], thresholds: Thresholds)
     left, right = train[..., ch_names.index("Fp1"), :], train[..., ch_names.index("Fp2"), :]
     frontal = np.where(left * right > 0, np.minimum(np.abs(left), np.abs(right)), 0.0)
     high = frontal > thresholds.blink_uv
+    if not high.any():
+        return np.zeros(blocks.shape[:-1], dtype=bool)
     for region, share in ((_FRONTAL, thresholds.blink_near_fade), (_POSTERIOR, thresholds.blink_fade)):
         picks = [i for i, name in enumerate(ch_names) if name in region]
         if picks:

@@ -30,12 +30,22 @@ FEATURES: tuple[str, ...] = (
 _POWER_FLOOR_UV2 = 1e-6  # 1 nV RMS: keeps the logarithm of a flat channel finite
 
 
-def features(x: np.ndarray, sfreq: float) -> np.ndarray:
-    """Return one row of `FEATURES` a channel, float32, shape (..., n_chans, n_features).
+Spectrum = tuple[np.ndarray, np.ndarray]
+"""Hz, shape (n_freqs,), and power density, shape (..., n_chans, n_freqs), µV²/Hz."""
+
+
+def spectrum(x: np.ndarray, sfreq: float) -> Spectrum:
+    """Return the spectrum that the features of a window are read off: Welch's, of what `features` takes."""
+    x = _filled(np.asarray(x, dtype=np.float32))
+    return welch(x - x.mean(axis=-1, keepdims=True), sfreq)
+
+
+def features(x: np.ndarray, sfreq: float, *, of: Spectrum | None = None) -> np.ndarray:
+    """Return one row of `FEATURES` per channel, float32, shape (..., n_chans, n_features).
 
     x has shape (..., n_chans, n_times), µV, at least 2 s long. NaN samples count as the channel's mean. What is not
     defined on a flat or empty channel (shape, ratios, places in the spectrum) is nan there; powers end at 1e-6 µV².
-    Raises ValueError for a window shorter than 2 s.
+    `of` is the window's `spectrum`, for who has it already. Raises ValueError for a window shorter than 2 s.
     """
     if x.shape[-1] < 2 * sfreq:
         raise ValueError(f"n_times={x.shape[-1]} is shorter than 2 s at sfreq={sfreq}")
@@ -43,7 +53,7 @@ def features(x: np.ndarray, sfreq: float) -> np.ndarray:
     mean = x.mean(axis=-1, keepdims=True)
     centred = x - mean
     with np.errstate(divide="ignore", invalid="ignore"):
-        columns = [mean[..., 0], *_shape(centred, sfreq), *_spectral(centred, sfreq)]
+        columns = [mean[..., 0], *_shape(centred, sfreq), *_spectral(*(of or welch(centred, sfreq)))]
     columns += [*_wavelet_powers(centred), sharp_waves(centred, sfreq) * (sfreq / x.shape[-1])]
     return np.stack(columns, axis=-1).astype(np.float32)
 
@@ -136,9 +146,8 @@ def _shape(centred: np.ndarray, sfreq: float) -> list[np.ndarray]:
     ]
 
 
-def _spectral(centred: np.ndarray, sfreq: float) -> list[np.ndarray]:
-    """Return log and relative band powers, entropy, 95% edge and peak of the spectrum, from one Welch pass."""
-    freqs, density = welch(centred, sfreq)
+def _spectral(freqs: np.ndarray, density: np.ndarray) -> list[np.ndarray]:
+    """Return log and relative band powers, entropy, 95% edge and peak of a spectrum."""
     low, high = BANDS["delta"][0], BANDS["gamma"][1]
     inside = (freqs >= low) & (freqs < high)
     freqs, density = freqs[inside], density[..., inside]

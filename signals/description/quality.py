@@ -1,15 +1,12 @@
-"""Scores and verdicts: how much of a channel and of a window can be trusted, and why not."""
+"""How much of a channel and of a window can be trusted, and why not."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from signals.description.artifacts import BIT
-from signals.description.bad_channels import bad_channels
 from signals.description.robust import robust_z
-from signals.modality import MODALITIES
-from signals.spectrograms import welch
-from signals.window import INTERPOLATED, MEASURED, Window
+from signals.window import INTERPOLATED, MEASURED
 
 WEIGHTS: dict[str, float] = {
     "flat": 1.0,
@@ -36,38 +33,29 @@ REASONS: dict[str, str] = {
     "no_measured_channels": "Not one channel was recorded.",
     "signal_lost": "Too many seconds are flat, clipped or missing.",
     "artifacts": "Too many seconds hold artifacts.",
-    "bad_channels": "Too many channels are bad.",
+    "bad_channels": "Too many channels are of poor quality.",
     "noise": "The signal-to-noise ratio is too low.",
 }
-"""Why a verdict is not ok."""
+"""What speaks against a window."""
+
+GOOD = "good"
+"""The verdict on a window that nothing speaks against."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a window may have and still be ok."""
+    """What a window may have and still be good."""
 
     lost_share: float = 0.3
     """Largest share of measured channel-seconds that is flat, clipped or missing."""
     artifact_ratio: float = 0.7
     """Largest share of measured channel-seconds with any artifact."""
+    least_quality: float = 0.3
+    """Least quality of a channel (`channel_quality`); below it the channel is bad."""
     bad_share: float = 0.5
     """Largest share of measured channels that are bad."""
     snr_db: float = 0.0
     """Least signal-to-noise ratio; noise as dense as the signal reads 0 or less."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WindowVerdict:
-    """What is said of one window. It informs; nothing is dropped here."""
-
-    ok: bool
-    """No reason against it."""
-    reasons: tuple[str, ...]
-    """Keys of `REASONS`."""
-    snr_db: float
-    """See `snr_db`; nan if no channel can be measured."""
-    artifact_ratio: float
-    """Share of measured channel-seconds with an artifact; nan if no channel is measured."""
 
 
 def channel_quality(x: np.ndarray, artifact_mask: np.ndarray, ch_state: np.ndarray) -> np.ndarray:
@@ -107,68 +95,62 @@ def deviation_z(x: np.ndarray, ch_state: np.ndarray) -> np.ndarray:
     return robust_z(size, among=(ch_state == MEASURED) & (n_present > 0), least=_LEAST_SPREAD)
 
 
-def snr_db(x: np.ndarray, sfreq: float, ch_state: np.ndarray, *, h_freq: float | None = None) -> float:
-    """Return the window's signal-to-noise ratio in dB, the median over measured channels; nan without any.
+def channel_snr_db(freqs: np.ndarray, density: np.ndarray, *, h_freq: float) -> np.ndarray:
+    """Return each channel's signal-to-noise ratio in dB, float32, shape (n_chans,); nan where it cannot be measured.
 
     Signal is the power density of 1-30 Hz above the noise density, noise the median density from 35 Hz to `h_freq`
-    (effective low-pass edge, by default 0.45 sfreq), taken as white, which mains tones do not move. Hence 0 dB means
-    that the signal band holds twice the noise floor; where no signal stands out it is cut off at -20 dB.
-    x has shape (n_chans, n_times), µV.
+    (effective low-pass edge), taken as white, which mains tones do not move. Hence 0 dB means that the signal band
+    holds twice the noise floor; where no signal stands out it is cut off at -20 dB. `density` is Welch's
+    (`signals.spectrograms.welch`), shape (n_chans, n_freqs); a channel without any, or a band that ends below 35 Hz,
+    cannot be measured.
     """
-    h_freq = 0.45 * sfreq if h_freq is None else min(h_freq, 0.45 * sfreq)
-    usable = np.nan_to_num(x[ch_state == MEASURED])
-    usable = usable[usable.std(axis=-1) > 0] if usable.size else usable
-    if not len(usable) or h_freq <= 35.0:
-        return float("nan")
-    freqs, density = welch(usable, sfreq)
     signal = density[:, (freqs >= 1) & (freqs < 30)].mean(axis=-1)
-    noise = np.median(density[:, (freqs >= 35) & (freqs <= h_freq)], axis=-1) + 1e-12
-    return float(np.median(10 * np.log10(np.maximum(signal / noise - 1.0, 1e-2))))
+    above = (freqs >= 35) & (freqs <= h_freq)
+    if not above.any():
+        return np.full(len(density), np.nan, dtype=np.float32)
+    noise = np.median(density[:, above], axis=-1) + 1e-12
+    ratio = 10 * np.log10(np.maximum(signal / noise - 1.0, 1e-2))
+    return np.where(signal > 0, ratio, np.nan).astype(np.float32)
 
 
-def verdict(
-    x: np.ndarray,
-    sfreq: float,
+def artifact_ratio(artifact_mask: np.ndarray) -> np.ndarray:
+    """Return each channel's share of seconds with an artifact (`SPOILT`), float32, shape (n_chans,)."""
+    return ((artifact_mask & SPOILT) != 0).mean(axis=-1).astype(np.float32)
+
+
+def quality_verdict(
     *,
     artifact_mask: np.ndarray,
     ch_state: np.ndarray,
-    bad: np.ndarray,
-    h_freq: float | None = None,
+    quality: np.ndarray,
+    snr_db: np.ndarray,
     limits: Limits = Limits(),
-) -> WindowVerdict:
-    """Return the verdict on one window from its samples (n_chans, n_times), flags, channel states and bad channels.
+) -> str:
+    """Return `GOOD` for a window, or the reasons against it (keys of `REASONS`), joined by "+".
 
-    Only measured channels count. A nan signal-to-noise ratio is no reason against a window.
+    All arguments are a window's own, by channel; only measured channels count. A signal-to-noise ratio of nan is no
+    reason against a window.
     """
     measured = ch_state == MEASURED
     if not measured.any():
-        return WindowVerdict(
-            ok=False, reasons=("no_measured_channels",), snr_db=float("nan"), artifact_ratio=float("nan")
-        )
+        return "no_measured_channels"
     flags = artifact_mask[measured]
-    ratio, snr = float(((flags & SPOILT) != 0).mean()), snr_db(x, sfreq, ch_state, h_freq=h_freq)
     against = {
         "signal_lost": ((flags & LOST) != 0).mean() > limits.lost_share,
-        "artifacts": ratio > limits.artifact_ratio,
-        "bad_channels": bad[measured].mean() > limits.bad_share,
-        "noise": snr < limits.snr_db,
+        "artifacts": window_artifact_ratio(artifact_ratio(artifact_mask), ch_state) > limits.artifact_ratio,
+        "bad_channels": (quality[measured] < limits.least_quality).mean() > limits.bad_share,
+        "noise": window_snr_db(snr_db, ch_state) < limits.snr_db,
     }
-    reasons = tuple(reason for reason, holds in against.items() if holds)
-    return WindowVerdict(ok=not reasons, reasons=reasons, snr_db=snr, artifact_ratio=ratio)
+    return "+".join(reason for reason, holds in against.items() if holds) or GOOD
 
 
-def window_verdict(window: Window, *, limits: Limits = Limits()) -> WindowVerdict:
-    """Return the verdict on a window's EEG, also of one that comes out of a shard.
+def window_artifact_ratio(ratio: np.ndarray, ch_state: np.ndarray) -> float:
+    """Return a window's share of channel-seconds with an artifact: the mean over measured channels, nan without any."""
+    measured = ch_state == MEASURED
+    return float(ratio[measured].mean(dtype=np.float64)) if measured.any() else float("nan")
 
-    Bad channels are those that `signals.description.bad_channels` finds in the window alone; a window of less than 4
-    s, or with fewer than 6 measured channels, has none.
-    """
-    ch_state = window.eeg_state
-    measured = np.flatnonzero(ch_state == MEASURED)
-    positions = np.asarray(MODALITIES[window.modality].positions)[measured]
-    bad = np.zeros(ch_state.shape, dtype=bool)
-    bad[measured[list(bad_channels([window.data[measured]], window.sfreq, positions=positions))]] = True
-    return verdict(
-        window.data, window.sfreq, artifact_mask=window.artifact_mask, ch_state=ch_state, bad=bad,
-        h_freq=window.band[1], limits=limits,
-    )  # fmt: skip
+
+def window_snr_db(snr_db: np.ndarray, ch_state: np.ndarray) -> float:
+    """Return a window's signal-to-noise ratio, dB: the median over measured channels, nan without any."""
+    known = snr_db[(ch_state == MEASURED) & ~np.isnan(snr_db)]
+    return float(np.median(known)) if known.size else float("nan")

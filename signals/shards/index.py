@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from signals.description.quality import window_artifact_ratio, window_snr_db
 from signals.files import atomic_file
 from signals.shards.records import decode_window
 from signals.shards.tfrecord import RecordPlace, scan_records
@@ -72,9 +73,11 @@ class IndexRow:
     quality: float | None
     """Mean over the measured channels; None without any."""
     snr_db: float | None = None
+    """Median over the measured EEG channels, dB."""
     artifact_ratio: float | None = None
+    """Share of the measured EEG channels' seconds with an artifact."""
     quality_verdict: str | None = None
-    """The last three are None where the pipeline did not measure them."""
+    """`Window.quality_verdict`. The last three are None in shards written before they were stored."""
     block_offset: int
     inside: int
     """Where the record starts (`signals.shards.tfrecord.RecordPlace`)."""
@@ -118,9 +121,18 @@ def index_row(window: Window, place: RecordPlace) -> IndexRow:
         label_span_s=window.label_span_s,
         ch_state=window.ch_state.astype(np.uint8).tobytes(),
         quality=float(measured.mean(dtype=np.float64)) if measured.size else None,
+        snr_db=None if window.snr_db is None else _known(window_snr_db(window.snr_db, window.eeg_state)),
+        artifact_ratio=None
+        if window.artifact_ratio is None
+        else _known(window_artifact_ratio(window.artifact_ratio, window.eeg_state)),
+        quality_verdict=window.quality_verdict or None,
         block_offset=place.block_offset,
         inside=place.inside,
     )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 def write_index(file: BinaryIO, rows: Iterable[IndexRow]) -> str:

@@ -99,6 +99,12 @@ def encode_window(window: Window) -> bytes:
     span = window.label_span_s or ()
     # Only where they were asked: a record without has the same bytes as before there were any.
     scores = {} if window.anomaly is None else {"anomaly": window.anomaly.astype("<f4").tobytes()}
+    if window.snr_db is not None:
+        scores["snr_db"] = window.snr_db.astype("<f4").tobytes()
+    if window.artifact_ratio is not None:
+        scores["artifact_ratio"] = window.artifact_ratio.astype("<f4").tobytes()
+    if window.quality_verdict:
+        scores["quality_verdict"] = window.quality_verdict.encode()
     if window.spectrogram is not None:
         scores["spectrogram"] = shuffle_bytes(window.spectrogram.astype("<f2").view("<i2"))
     return encode_example(
@@ -145,10 +151,11 @@ def decode_window(record: bytes) -> Window:
         ch_state=np.frombuffer(_raw(fields, "ch_state"), dtype=np.uint8),
         artifact_mask=np.frombuffer(_raw(fields, "artifact_mask"), dtype="<u2").reshape(n_chans, -1),
         quality=np.frombuffer(_raw(fields, "quality"), dtype="<f4"),
+        snr_db=_optional(fields, "snr_db"),
+        artifact_ratio=_optional(fields, "artifact_ratio"),
+        quality_verdict=_raw(fields, "quality_verdict").decode() if "quality_verdict" in fields else "",
         features=np.frombuffer(_raw(fields, "features"), dtype="<f4").reshape(n_chans, -1),
-        anomaly=np.frombuffer(_raw(fields, "anomaly"), dtype="<f4").reshape(n_chans, -1)
-        if "anomaly" in fields
-        else None,
+        anomaly=None if (anomaly := _optional(fields, "anomaly")) is None else anomaly.reshape(n_chans, -1),
         spectrogram=_spectrogram(_raw(fields, "spectrogram")) if "spectrogram" in fields else None,
         modality=about["modality"],
         sfreq=float(_numbers(fields, "sfreq")[0]),
@@ -162,6 +169,11 @@ def decode_window(record: bytes) -> Window:
         label_span_s=(float(span[0]), float(span[1])) if len(span) else None,
         provenance=Provenance(**about["provenance"]),
     )
+
+
+def _optional(fields: Features, name: str) -> np.ndarray | None:
+    """Return the float32 values of a field, None where the record has none."""
+    return np.frombuffer(_raw(fields, name), dtype="<f4") if name in fields else None
 
 
 def _spectrogram(raw: bytes) -> np.ndarray:

@@ -153,6 +153,8 @@ class _Rows:
     ch_state: np.ndarray
     artifact_mask: np.ndarray
     quality: np.ndarray
+    snr_db: np.ndarray
+    artifact_ratio: np.ndarray
     features: np.ndarray
 
     def with_absent(self, n: int) -> "_Rows":
@@ -162,6 +164,8 @@ class _Rows:
             ch_state=_with_zeros(self.ch_state, n),
             artifact_mask=_with_zeros(self.artifact_mask, n),
             quality=_with_zeros(self.quality, n),
+            snr_db=np.append(self.snr_db, np.full(n, np.nan, dtype=np.float32)),
+            artifact_ratio=np.append(self.artifact_ratio, np.full(n, np.nan, dtype=np.float32)),
             features=_with_zeros(self.features, n),
         )
 
@@ -187,13 +191,17 @@ def _scalp(plan: RecordingPlan, fit: Harmoniser, conditioned: Conditioned, fault
     if profile.cleaning.by_window:
         x = clean_window(x, signal.sfreq, cleaning=profile.cleaning, fit=fit, modality=signal, h_freq=plan.band[1])
     # A flat channel has no shape and no spectrum: its undefined features are stored as 0, the mask says why.
-    values = np.nan_to_num(features.features(x, signal.sfreq))
+    spectrum = features.spectrum(x, signal.sfreq)
+    values = np.nan_to_num(features.features(x, signal.sfreq, of=spectrum))
     values[ch_state == ABSENT] = 0.0
+    absent = np.where(ch_state == ABSENT, np.float32(np.nan), np.float32(0.0))
     return _Rows(
         data=np.ascontiguousarray(x, dtype=np.float32),
         ch_state=ch_state,
         artifact_mask=mask,
         quality=quality.channel_quality(x, mask, ch_state),
+        snr_db=quality.channel_snr_db(*spectrum, h_freq=plan.band[1]) + absent,
+        artifact_ratio=quality.artifact_ratio(mask) + absent,
         features=values,
     )
 
@@ -211,6 +219,7 @@ def _with_sensors(scalp: _Rows, plan: RecordingPlan, sensors: Sequence[SensorSig
         rows.ch_state[row] = MEASURED
         rows.artifact_mask[row] = mask
         rows.quality[row] = quality.trust(mask)
+        rows.artifact_ratio[row] = quality.artifact_ratio(mask)
         in_uv = microvolts(conditioned.x, (sensor.plan.sensor_type,))
         rows.features[row] = np.nan_to_num(features.features(in_uv, signal.sfreq)[0])
     return rows
@@ -225,12 +234,20 @@ def _window(
     spectrogram: np.ndarray | None,
 ) -> Window:
     signal, profile = plan.profile.signal, plan.profile
-    native_per_sample = plan.native_sfreq / signal.sfreq
+    native_per_sample, eeg = plan.native_sfreq / signal.sfreq, slice(signal.n_eeg)
     return Window(
         data=rows.data,
         ch_state=rows.ch_state,
         artifact_mask=rows.artifact_mask,
         quality=rows.quality,
+        snr_db=rows.snr_db,
+        artifact_ratio=rows.artifact_ratio,
+        quality_verdict=quality.quality_verdict(
+            artifact_mask=rows.artifact_mask[eeg],
+            ch_state=rows.ch_state[eeg],
+            quality=rows.quality[eeg],
+            snr_db=rows.snr_db[eeg],
+        ),
         features=rows.features,
         anomaly=anomaly,
         spectrogram=spectrogram,

@@ -5,17 +5,20 @@ import pytest
 
 from signals.description.artifacts import BIT, KINDS
 from signals.description.quality import (
+    GOOD,
     REASONS,
     WEIGHTS,
     Limits,
+    artifact_ratio,
     channel_quality,
+    channel_snr_db,
     deviation_z,
-    snr_db,
-    verdict,
-    window_verdict,
+    quality_verdict,
+    window_artifact_ratio,
+    window_snr_db,
 )
-from signals.shards.records import decode_window, encode_window
-from signals.window import ABSENT, INTERPOLATED, MEASURED, Provenance, Window
+from signals.spectrograms import welch
+from signals.window import ABSENT, INTERPOLATED, MEASURED
 
 SFREQ, N_CHANS, N_SECONDS = 256, 19, 10
 STATE = np.full(N_CHANS, MEASURED, dtype=np.uint8)
@@ -64,15 +67,27 @@ def test_quality_falls_with_deviation_and_takes_batches():
     assert ((quality >= 0) & (quality <= 1)).all()
 
 
+def snr_db(x, *, h_freq=115.0):
+    """Of all channels of a window."""
+    return channel_snr_db(*welch(x, SFREQ), h_freq=h_freq)
+
+
+def judged(x, mask, state=STATE, limits=None):
+    quality = channel_quality(x, mask, state)
+    return quality_verdict(
+        artifact_mask=mask, ch_state=state, quality=quality, snr_db=snr_db(x), limits=limits or Limits()
+    )
+
+
 def test_every_kind_has_a_weight_and_most_are_artifacts():
     assert set(WEIGHTS) == set(KINDS)
     for kind in KINDS:
         mask = clean_mask()
         mask[:] = BIT[kind]
-        found = verdict(montage(), SFREQ, artifact_mask=mask, ch_state=STATE, bad=np.zeros(N_CHANS, dtype=bool))
         # Flag, never hide: a whole window of large, blinking or humming seconds stays.
-        assert found.ok == (kind in ("amplitude", "blink", "line"))
-        assert found.artifact_ratio == (0.0 if found.ok else 1.0)
+        spared = kind in ("amplitude", "blink", "line")
+        assert (judged(montage(), mask) == GOOD) == spared
+        np.testing.assert_array_equal(artifact_ratio(mask), np.zeros(N_CHANS) if spared else np.ones(N_CHANS))
 
 
 def test_snr_follows_the_ratio_of_densities():
@@ -83,64 +98,56 @@ def test_snr_follows_the_ratio_of_densities():
     # The median of a Welch density over ~400 half-overlapping segments is within 1% of its mean.
     for amplitude_uv in (10.0, 40.0, 100.0):
         expected = 10 * np.log10(amplitude_uv**2 / 2 / 29 / (25 / 128))
-        measured = snr_db(white + amplitude_uv * np.sin(2 * np.pi * 10 * at), SFREQ, STATE)
-        assert measured == pytest.approx(expected, abs=0.3)
-    assert snr_db(white, SFREQ, STATE) < -10
+        measured = snr_db(white + amplitude_uv * np.sin(2 * np.pi * 10 * at))
+        assert measured.dtype == np.float32
+        np.testing.assert_allclose(measured, np.full(N_CHANS, expected), atol=0.5)
+    assert (snr_db(white) < -10).all()
     hum = white + 300 * np.sin(2 * np.pi * 50 * at) + 40 * np.sin(2 * np.pi * 10 * at)
-    clean = snr_db(white + 40 * np.sin(2 * np.pi * 10 * at), SFREQ, STATE)
-    assert snr_db(hum, SFREQ, STATE) == pytest.approx(clean, abs=0.5)
-    assert math.isnan(snr_db(white, SFREQ, np.zeros(N_CHANS, dtype=np.uint8)))
-    assert math.isnan(snr_db(white, SFREQ, STATE, h_freq=30.0))
+    clean = snr_db(white + 40 * np.sin(2 * np.pi * 10 * at))
+    np.testing.assert_allclose(snr_db(hum), clean, atol=0.5)
+    assert np.isnan(snr_db(white, h_freq=30.0)).all()
+    white[3] = 0.0
+    assert np.isnan(snr_db(white)).tolist() == [row == 3 for row in range(N_CHANS)]
 
 
-def test_verdicts_name_their_reasons():
-    x, none_bad = montage(), np.zeros(N_CHANS, dtype=bool)
-    good = verdict(x, SFREQ, artifact_mask=clean_mask(), ch_state=STATE, bad=none_bad)
-    assert good.ok
-    assert good.reasons == ()
-    assert good.snr_db > 5
+def test_what_speaks_against_a_window():
+    x = montage()
+    assert judged(x, clean_mask()) == GOOD
+    assert (snr_db(x) > 5).all()
     mask = clean_mask()
     mask[:10] = BIT["gap"]
-    assert verdict(x, SFREQ, artifact_mask=mask, ch_state=STATE, bad=none_bad).reasons == ("signal_lost",)
-    mask[:] = BIT["muscle"]
-    found = verdict(x, SFREQ, artifact_mask=mask, ch_state=STATE, bad=~none_bad)
-    assert found.reasons == ("artifacts", "bad_channels")
+    assert judged(x, mask) == "signal_lost+bad_channels"
+    mask[:] = BIT["muscle"] | BIT["line"]  # a quality of 0.4 x 0.6
+    assert judged(x, mask) == "artifacts+bad_channels"
     noise = np.random.default_rng(5).normal(scale=30, size=x.shape)
-    assert verdict(noise, SFREQ, artifact_mask=clean_mask(), ch_state=STATE, bad=none_bad).reasons == ("noise",)
-    nothing = verdict(x, SFREQ, artifact_mask=mask, ch_state=np.zeros(N_CHANS, dtype=np.uint8), bad=none_bad)
-    assert nothing.reasons == ("no_measured_channels",)
-    strict = verdict(x, SFREQ, artifact_mask=clean_mask(), ch_state=STATE, bad=none_bad, limits=Limits(snr_db=90.0))
-    assert strict.reasons == ("noise",)
+    assert judged(noise, clean_mask()) == "noise"
+    assert judged(x, mask, np.zeros(N_CHANS, dtype=np.uint8)) == "no_measured_channels"
+    assert judged(x, clean_mask(), limits=Limits(snr_db=90.0)) == "noise"
     assert {"signal_lost", "artifacts", "bad_channels", "noise", "no_measured_channels"} == set(REASONS)
 
 
-def window_of(x, mask=None, state=STATE):
-    provenance = Provenance(
-        source_sha256="0" * 64, segment=0, start_sample=0, stop_sample=1, reader="r", config_hash="c", code_version="1"
-    )
-    mask = clean_mask() if mask is None else mask
-    return Window(
-        data=x.astype(np.float32), ch_state=state, artifact_mask=mask, quality=channel_quality(x, mask, state),
-        features=np.zeros((N_CHANS, 1), dtype=np.float32), modality="eeg_1020", sfreq=float(SFREQ), band=(0.5, 115.0),
-        site_id="s", subject_id="p", recording_id="r", start_s=0.0, provenance=provenance,
-    )  # fmt: skip
-
-
-def test_a_verdict_can_be_had_of_a_window_from_a_shard():
-    for x, mask in ((montage(), None), (montage(1), np.full((N_CHANS, N_SECONDS), BIT["muscle"], dtype=np.uint16))):
-        window = window_of(x, mask)
-        stored = window_verdict(decode_window(encode_window(window)))
-        assert stored.ok == window_verdict(window).ok
-        assert stored.snr_db == pytest.approx(window_verdict(window).snr_db, abs=0.2)  # steps of 0.1 µV
-        assert ("artifacts" in stored.reasons) == (mask is not None)
+def test_only_measured_channels_are_judged():
+    x, mask, state = montage(), clean_mask(), STATE.copy()
+    mask[:10], state[:10] = BIT["flat"], INTERPOLATED
+    state[18] = ABSENT
+    assert judged(x, mask, state) == GOOD
+    assert window_artifact_ratio(artifact_ratio(mask), state) == 0.0
+    mask[10, :4] = BIT["pop"]  # 4 of 8 x 10 measured channel-seconds
+    assert window_artifact_ratio(artifact_ratio(mask), state) == pytest.approx(0.05)
+    ratios = np.arange(19.0)
+    assert window_snr_db(ratios, state) == 13.5  # the median of 10 ... 17
+    ratios[10:14] = np.nan
+    assert window_snr_db(ratios, state) == 15.5
+    assert math.isnan(window_snr_db(ratios, np.zeros(N_CHANS, dtype=np.uint8)))
+    assert math.isnan(window_artifact_ratio(ratios, np.zeros(N_CHANS, dtype=np.uint8)))
 
 
 def test_snr_and_verdict_follow_the_planted_noise():
     # Twice the noise is 6 dB less, as long as signal and noise both stand out.
     levels = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0]
-    found = [snr_db(montage(6, noise_uv=level), SFREQ, STATE) for level in levels]
+    found = [window_snr_db(snr_db(montage(6, noise_uv=level)), STATE) for level in levels]
     assert found == sorted(found, reverse=True)
     assert found[0] - found[2] == pytest.approx(12.0, abs=1.5)
-    verdicts = [window_verdict(window_of(montage(6, noise_uv=level))) for level in levels]
-    assert "noise" not in verdicts[0].reasons
-    assert "noise" in verdicts[-1].reasons
+    verdicts = [judged(montage(6, noise_uv=level), clean_mask()) for level in levels]
+    assert verdicts[0] == GOOD
+    assert verdicts[-1] == "noise"

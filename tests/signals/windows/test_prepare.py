@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 from signals.conditioning.conditioning import Native
 from signals.conditioning.filters import bandpass
 from signals.description.artifacts import KINDS
+from signals.description.quality import channel_snr_db
 from signals.modality import EEG_1020
 from signals.recording.recording import Annotation, Recording, Segment, UnreadableError
-from signals.shards.records import encode_window
+from signals.shards.index import index_row
+from signals.shards.records import decode_window, encode_window
+from signals.shards.tfrecord import RecordPlace
+from signals.spectrograms import welch
 from signals.window import ABSENT, INTERPOLATED
 from signals.windows.blocks import Block, blocks, plan_windows
 from signals.windows.labels import Label
@@ -79,8 +83,8 @@ def assert_same_windows(ours, theirs):
     assert [w.key for w in ours] == [w.key for w in theirs]
     for a, b in zip(ours, theirs, strict=True):
         assert a == b
-        for name in ("data", "ch_state", "artifact_mask", "quality", "features"):
-            assert np.array_equal(getattr(a, name), getattr(b, name)), name
+        for name in ("data", "ch_state", "artifact_mask", "quality", "snr_db", "artifact_ratio", "features"):
+            assert np.array_equal(getattr(a, name), getattr(b, name), equal_nan=True), name
 
 
 def test_a_block_is_read_once():
@@ -253,6 +257,41 @@ def test_of_mixed_rates_the_commonest_is_taken(n_fast, sfreq, n_picks):
     assert (plan.native_sfreq, len(plan.picks)) == (sfreq, n_picks)
     assert "mixed_rates" in plan.notes
     assert len(list(prepare_recording(recording, plan))) == 1
+
+
+def test_quality_is_stored_with_each_window_and_in_its_record():
+    # White noise from 20 s on, and a lost second on one electrode at 13 s.
+    x = eeg(30, 256.0)
+    x[:, 256 * 20 :] = 30 * np.random.default_rng(1).standard_normal((19, 256 * 10))
+    x[4, 256 * 13 : 256 * 14] = np.nan
+    recording = recording_of(x, 256.0)
+    windows = list(prepare_recording(recording, plan_of(recording)))
+    assert [w.quality_verdict for w in windows] == ["good", "good", "artifacts+noise"]
+    for window in windows:
+        assert window.snr_db.dtype == window.artifact_ratio.dtype == np.float32
+        # What the record holds is what the window has, and follows from its own samples.
+        np.testing.assert_allclose(
+            window.snr_db, channel_snr_db(*welch(window.data, 256.0), h_freq=window.band[1]), atol=1e-3
+        )
+        stored = decode_window(encode_window(window))
+        assert np.array_equal(stored.snr_db, window.snr_db, equal_nan=True)
+        assert np.array_equal(stored.artifact_ratio, window.artifact_ratio, equal_nan=True)
+        assert stored.quality_verdict == window.quality_verdict
+    assert windows[0].snr_db.min() > 5 > 0 > np.median(windows[2].snr_db)
+    assert windows[1].artifact_ratio[4] == np.float32(0.1)
+    row = index_row(windows[1], RecordPlace(0, 0))
+    assert row.artifact_ratio == pytest.approx(0.1 / 19)
+    assert row.snr_db == np.median(windows[1].snr_db)
+    assert row.quality_verdict == "good"
+
+
+def test_records_without_quality_are_read():
+    recording = recording_of(eeg(12, 256.0), 256.0)
+    (window,) = prepare_recording(recording, plan_of(recording))
+    old = decode_window(encode_window(replace(window, snr_db=None, artifact_ratio=None, quality_verdict="")))
+    assert (old.snr_db, old.artifact_ratio, old.quality_verdict) == (None, None, "")
+    row = index_row(old, RecordPlace(0, 0))
+    assert (row.snr_db, row.artifact_ratio, row.quality_verdict) == (None, None, None)
 
 
 def test_a_flat_recording_is_rejected():

@@ -7,7 +7,6 @@ from scipy.signal import find_peaks, resample_poly
 
 from signals.conditioning.filters import bandpass
 from signals.description.artifacts import BIT
-from signals.description.quality import window_verdict
 from signals.modality import EEG_1020, EEG_PSG, Modality, microvolts
 from signals.readers.registry import open_recording
 from signals.recording.recording import Recording, Segment
@@ -108,10 +107,10 @@ def test_bands_are_their_own_and_guarded_by_the_rate():
 def same_eeg(with_sensors, without):
     assert len(with_sensors) == len(without) > 0
     for a, b in zip(with_sensors, without, strict=True):
-        for name in ("data", "ch_state", "artifact_mask", "quality", "features"):
+        for name in ("data", "ch_state", "artifact_mask", "quality", "snr_db", "artifact_ratio", "features"):
             assert np.array_equal(getattr(a, name)[:19], getattr(b, name)), name
         assert a.key == b.key
-        assert window_verdict(a) == window_verdict(b)
+        assert a.quality_verdict == b.quality_verdict
 
 
 def test_sensors_do_not_change_the_eeg_by_a_bit(night):
@@ -152,6 +151,8 @@ def test_rows_come_from_channels_of_any_rate():
         assert (window.artifact_mask[ECG] == BIT["flat"]).all()
         assert window.quality[ECG] == 0
         assert window.quality[EOG1] == 1
+        assert np.isnan(window.snr_db[19:]).all()
+        np.testing.assert_array_equal(window.artifact_ratio[19:], [0, np.nan, np.nan, 1])
         assert np.isfinite(window.features).all()
 
 
