@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,8 +117,8 @@ def write_toy_shards(
                 moments=Moments.of(np.concatenate([w.data for w in windows], axis=1)),
             )  # fmt: skip
     manifest = Manifest(
-        modality=EEG_1020, profile=PROFILE.to_dict(), config_hash="toy", code_version="toy", shards=tuple(shards),
-        subjects=subjects, counts={},
+        modality=EEG_1020, profile=replace(PROFILE, spectrogram=spectrogram).to_dict(), config_hash="toy",
+        code_version="toy", shards=tuple(shards), subjects=subjects, counts={},
     )  # fmt: skip
     (folder / MANIFEST).write_text(manifest_json(manifest))
     (folder / COMPLETED).write_text("")
