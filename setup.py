@@ -37,6 +37,7 @@ setup(
     ],
     extras_require={
         "train": [
+            "fsspec>=2026.9",
             "onnx>=1.23",
             "onnxruntime>=1.31",
             "onnxscript>=0.7",
@@ -73,6 +74,7 @@ setup(
             "pyprep>=0.9",
             "pytest>=9.2",
             "pytest-xdist>=3.8",
+            "pyyaml>=6.0",
             "ruff>=0.17",
             "tensorflow-cpu>=2.21",
             "tensorrt-rtx>=1.7",

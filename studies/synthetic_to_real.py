@@ -35,8 +35,8 @@ from studies.baselines.patterns import fit_extra_trees, fit_pattern_logistic, pa
 from studies.loso import prediction_rows, window_rows
 from synthetic.segments.families import HELD_OUT, TRAINED
 from training.command import run_main
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
-from training.corpus.shards import Shards
 
 PROG = "studies.synthetic_to_real"
 ASKED = "asked"
@@ -49,7 +49,7 @@ class Study:
 
     def __init__(self, corpus: Path, ask: Path | None, encoder: Path | None, output: Path) -> None:
         self.encoder_dir, self.output = encoder, output
-        self.data = labelled(Shards([corpus] if ask is None else [corpus, ask]), SIX_CLASS)
+        self.data = labelled(Corpus.open([corpus] if ask is None else [corpus, ask]), SIX_CLASS)
         entries = [self.data.shards.entries[i] for i in self.data.windows]
         self.families = np.array([entry.site_id for entry in entries])
         self.learn = np.flatnonzero(np.isin(self.families, [family.name for family in TRAINED]))

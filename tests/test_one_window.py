@@ -23,7 +23,7 @@ from signals.shards.tfrecord import read_shard
 from signals.tasks import SIX_CLASS
 from signals.windows.profiles import SIX_CLASS as PROFILE
 from synthetic.synthesize import synthesize
-from training.corpus.shards import Shards
+from training.corpus.corpus import Corpus
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_serving_prepares_the_pipelines_windows_bit_for_bit(house):
 def test_the_answer_is_the_trained_models(house):
     root, classifier = house
     bundle = load_bundle(root / "bundle")
-    shards = Shards(root / "shards")
+    shards = Corpus.open(root / "shards")
     (path, *_) = recordings(root)
     (window, *_) = windows_of_file(bundle, str(path))
     (index,) = [i for i, entry in enumerate(shards.entries) if entry.key == window.key]

@@ -147,11 +147,15 @@ def read_manifest(shards_dir: Path) -> Manifest:
         raise ManifestError(f"{shards_dir} is no shard set: it has no {MANIFEST}; make one with pipelines.preprocess")
     if not (path.parent / COMPLETED).is_file():
         raise ManifestError(f"{shards_dir} is unfinished: it has no {COMPLETED}; run pipelines.preprocess again")
-    raw = path.read_bytes()
+    return parse_manifest(path.read_bytes(), str(path))
+
+
+def parse_manifest(raw: bytes, name: str) -> Manifest:
+    """Return the manifest that a file's bytes hold; raises ManifestError for another schema version."""
     fields = json.loads(raw)
     if fields["schema_version"] != SCHEMA_VERSION:
         raise ManifestError(
-            f"{path} has schema version {fields['schema_version']}, this code reads {SCHEMA_VERSION}: write it again"
+            f"{name} has schema version {fields['schema_version']}, this code reads {SCHEMA_VERSION}: write it again"
         )
     return Manifest(
         modality=Modality.from_dict(fields["modality"]),

@@ -14,14 +14,14 @@ from model.patterns import periodicity
 from model.patterns.logistic import LogisticModel, logistic_of
 from signals.files import atomic_file
 from studies.baselines.classical import expanded, fit_logistic
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled
-from training.corpus.shards import Shards
 
 N_TREES = 300
 
 
 def pattern_table(
-    shards: Shards, windows: Sequence[int] | np.ndarray, *, keep: Path | None = None
+    shards: Corpus, windows: Sequence[int] | np.ndarray, *, keep: Path | None = None
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """Return names and values of the features of windows by number, float32, shape (n, n_features).
 

@@ -8,7 +8,9 @@ from model.encoder import Encoder, EncoderConfig
 from model.freezing import GROUPS, freeze, group_of
 from model.heads import HEADS, ClassifierHead, Head, ReconstructionHead, Tensors, register_head
 from model.layers.adapters import KINDS, add_adapters
-from model.pretraining.masking import MaskPlan, draw_mask, hide
+from model.montage import Montage
+from model.pretraining.draws import Draws
+from model.pretraining.masking import MaskPlan, draw_masks, hide
 from model.pretraining.pretraining import PretrainModel
 from signals.modality import EEG_1020
 from signals.window import ABSENT, MEASURED
@@ -19,18 +21,12 @@ CONFIG = EncoderConfig(dim=32, depth=1, n_heads=4, stem_dim=16)
 def make_batch(n_times: int = 1024) -> dict[str, Tensor]:
     rng = np.random.default_rng(0)
     x = np.cumsum(rng.normal(size=(4, 19, n_times)), axis=-1).astype(np.float32)
-    x = (x - x.mean(-1, keepdims=True)) / x.std()
-    state = np.full((4, 19), MEASURED)
+    x = torch.from_numpy((x - x.mean(-1, keepdims=True)) / x.std())
+    state = torch.full((4, 19), MEASURED)
     plan = MaskPlan(schedule_weights=(0.5, 0.0, 0.5))
-    masks = np.stack([draw_mask(rng, row, n_times, sfreq=256.0, plan=plan) for row in state])
-    truth, seen = (np.stack(a) for a in zip(*map(hide, x, masks, state), strict=True))
-    arrays = {
-        "x_BCT": truth,
-        "mask_BCT": masks,
-        "filled_BCT": seen,
-        "ch_state_BC": state,
-    }
-    return {name: torch.from_numpy(value) for name, value in arrays.items()}
+    masks = draw_masks(Draws(0, torch.arange(4)), state, n_times, sfreq=256.0, plan=plan)
+    truth, seen = hide(x, masks, state)
+    return {**Montage.of(EEG_1020, state).tensors(), "x_BCT": truth, "mask_BCT": masks, "filled_BCT": seen}
 
 
 def mean_loss(head: Head, results: Tensors, batch: Tensors) -> Tensor:
@@ -109,13 +105,13 @@ def test_unknown_group_and_taken_name_are_refused() -> None:
 
 def test_untrained_reconstruction_equals_linear_interpolation() -> None:
     batch = make_batch(n_times=1000)  # no multiple of a token either
-    model = PretrainModel(Encoder(CONFIG), EEG_1020, {"reconstruction": 1.0}).eval()
+    model = PretrainModel(Encoder(CONFIG), {"reconstruction": 1.0}).eval()
     with torch.no_grad():
         assert torch.equal(model.reconstruct(batch), batch["filled_BCT"])
 
 
 def test_reconstruction_leaves_visible_samples_and_counts_hidden_measured_ones_only() -> None:
-    model = PretrainModel(Encoder(CONFIG), EEG_1020, {"reconstruction": 1.0})
+    model = PretrainModel(Encoder(CONFIG), {"reconstruction": 1.0})
     torch.nn.init.normal_(model.heads["reconstruction"].samples.weight)
     batch = make_batch()
     reconstruction = model.reconstruct(batch)

@@ -15,7 +15,7 @@ from signals.tasks import SIX_CLASS
 from signals.windows.profiles import SIX_CLASS as PROFILE
 from studies import stress
 from synthetic.synthesize import synthesize
-from training.corpus.shards import Shards
+from training.corpus.corpus import Corpus
 from training.fitting.inference import predict
 
 
@@ -51,7 +51,7 @@ def run(ward, *more, model="model", output="stress.parquet"):
 
 def test_level_0_is_the_plain_prediction_and_higher_levels_are_not(ward):
     made = run(ward, "--stress", "channels removed", "gain error", "window shortened")
-    shards = Shards(ward / "shards")
+    shards = Corpus.open(ward / "shards")
     plain, _ = predict(Classifier.from_pretrained(ward / "model"), shards, range(len(shards.entries)), batch=2)
     by_key = {entry.key: row for row, entry in enumerate(shards.entries)}
     columns = [f"prob_{name}" for name in SIX_CLASS.classes]
@@ -82,7 +82,7 @@ def test_networks_are_disturbed_too(ward, capfd, name):
         return
     made = run(ward, "--stress", "channels removed", model=name, output=f"{name}.parquet")
     assert set(made.frame["model"]) == {name}
-    shards = Shards(ward / "shards")
+    shards = Corpus.open(ward / "shards")
     plain, _ = predict(network, shards, range(len(shards.entries)), batch=2)
     by_key = {entry.key: row for row, entry in enumerate(shards.entries)}
     whole = made.frame[made.frame["level"] == 0]
@@ -120,7 +120,7 @@ def test_every_stress_runs_on_one_recording(ward):
 
 
 def test_mistakes_are_told_in_one_line(ward, capfd):
-    subjects = sorted({entry.subject_id for entry in Shards(ward / "shards").entries})
+    subjects = sorted({entry.subject_id for entry in Corpus.open(ward / "shards").entries})
     save_model(ward / "knows-all", seen=subjects)
     other = ward / "elsewhere"
     other.mkdir()
@@ -139,7 +139,7 @@ def test_mistakes_are_told_in_one_line(ward, capfd):
 
 
 def test_a_model_is_asked_about_strangers_only(ward):
-    shards = Shards(ward / "shards")
+    shards = Corpus.open(ward / "shards")
     of_site = {entry.site_id: entry.subject_id for entry in shards.entries}
     save_model(ward / "knows-north", seen=[of_site["northgate"]])
     made = run(ward, "--stress", "gain error", model="knows-north")

@@ -12,14 +12,15 @@ from torch import nn
 
 from model.encoder import Encoder, EncoderConfig
 from model.pretraining.pretraining import PretrainModel
-from signals.modality import EEG_1020
 from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS
 from tests.training.ranks import in_ranks
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled
-from training.corpus.pretrain_batches import masked_batch
-from training.corpus.shards import Shards
+from training.corpus.order import MicroBatch
+from training.corpus.source import Source
 from training.fitting.fit import Fitting
+from training.objectives.preparation import Preparation
 from training.recipes.finetuning import RECIPES
 from training.recipes.pretraining import eeg_tiny
 from training.trainer.distributed import Processes, Single, TorchGroup
@@ -63,11 +64,10 @@ WEIGHTS = {"reconstruction": 1.0, "spectral": 1.0, "sleep": 0.1}
 """All pretraining heads but the one that compares windows of a forward pass with each other."""
 
 
-def step_of(processes: Processes, shards: Shards, n_parts: int) -> tuple[float, dict[str, torch.Tensor]]:
+def step_of(processes: Processes, shards: Corpus, n_parts: int) -> tuple[float, dict[str, torch.Tensor]]:
     """Return the loss and the gradients of one step over 8 windows, cut into parts that processes share."""
-    recipe = eeg_tiny(tiny=True)
     torch.manual_seed(0)
-    model = PretrainModel(Encoder(EncoderConfig(dim=32, depth=1, n_heads=4, stem_dim=16)), EEG_1020, WEIGHTS)
+    model = PretrainModel(Encoder(EncoderConfig(dim=32, depth=1, n_heads=4, stem_dim=16)), WEIGHTS)
     nn.init.normal_(model.heads["reconstruction"].samples.weight, std=0.1)
     gradients: dict[str, torch.Tensor] = {}
 
@@ -78,12 +78,12 @@ def step_of(processes: Processes, shards: Shards, n_parts: int) -> tuple[float, 
     optimizer = Keep(model.parameters(), lr=0.0)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     run = Trainer(module=model, optimizer=optimizer, scheduler=scheduler, processes=processes, seed=0, clip_norm=1e9)
+    source = Source(corpus=shards, normaliser=Normaliser(kind="window"), crop_times=512, seed=(0, 1))
+    prepare = Preparation(sfreq=256.0, masks=eeg_tiny(tiny=True).masks, seed=(0, 1))
     parts = [
-        masked_batch(
-            shards, windows, windows, Normaliser(kind="window"), masks=recipe.masks, crop_s=2.0, seed=(0, 1)
-        )
-        for windows in np.array_split(np.arange(8), n_parts)
-    ]  # fmt: skip
+        prepare(source.raw(MicroBatch(windows=tuple(part), samples=tuple(part), n_times=512)))
+        for part in np.array_split(np.arange(8), n_parts)
+    ]
     values = run.take_step(parts[processes.rank :: processes.world_size])
     assert values is not None
     return values["loss"], gradients
@@ -91,7 +91,7 @@ def step_of(processes: Processes, shards: Shards, n_parts: int) -> tuple[float, 
 
 @pytest.mark.parametrize(("world_size", "cuts"), [(1, (2, 4, 8)), (2, (1, 8)), (4, (2, 8))])
 def test_any_split_of_a_batch_gives_the_same_step(toy_shards: Path, world_size: int, cuts: tuple[int, ...]) -> None:
-    shards = Shards(toy_shards)
+    shards = Corpus.open(toy_shards)
     windows = shards.entries  # everything is read before the processes part
     assert len(windows) == 36
 
@@ -108,7 +108,7 @@ def test_any_split_of_a_batch_gives_the_same_step(toy_shards: Path, world_size: 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, write_shards: Callable[..., Path]) -> Labelled:
     folder = write_shards(tmp_path_factory.mktemp("ranks"), n_sites=2, n_subjects=4, n_windows=3, window_s=50.0)
-    found = labelled(Shards(folder), SIX_CLASS)
+    found = labelled(Corpus.open(folder), SIX_CLASS)
     found.shards.batch(found.windows, Normaliser(kind="window"))
     return found
 

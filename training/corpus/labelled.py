@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from signals.tasks import TASKS, Task
-from training.corpus.shards import Shards
+from training.corpus.corpus import Corpus
 from training.objectives.teaching import Teaching
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class Labelled:
     """The windows of a shard set that say something about a task."""
 
-    shards: Shards
+    shards: Corpus
     task: Task
     windows: np.ndarray
     """Numbers in `shards.entries`, int64, shape (n,)."""
@@ -52,7 +52,7 @@ def task_named(name: str) -> Task:
     return TASKS[name]
 
 
-def labelled(shards: Shards, task: Task) -> Labelled:
+def labelled(shards: Corpus, task: Task) -> Labelled:
     """Return the windows of a task, votes first, else hard labels.
 
     Raises ValueError where no window has a label of the task, or windows are not of the task's length.

@@ -72,20 +72,9 @@ class Order:
         """
         samples = np.arange(step * self.batch, (step + 1) * self.batch)
         rows = np.array([self._row(sample) for sample in samples.tolist()])
-        micro_batches = []
-        for n_times in np.unique(self._n_times_of[rows]):
-            of_length = np.flatnonzero(self._n_times_of[rows] == n_times)
-            size = max(1, min(self.budget_times // int(n_times), self.batch // world_size))
-            for start in range(0, len(of_length), size):
-                part = of_length[start : start + size]
-                micro_batches.append(
-                    MicroBatch(
-                        windows=tuple(self.chosen[rows[part]].tolist()),
-                        samples=tuple(samples[part].tolist()),
-                        n_times=int(n_times),
-                    )
-                )
-        return micro_batches
+        most = max(1, self.batch // world_size)
+        lengths = self._n_times_of[rows]
+        return group_by_length(self.chosen[rows], samples, lengths, most=most, budget_times=self.budget_times)
 
     def _row(self, sample: int) -> int:
         epoch, place = divmod(sample, len(self.chosen))
@@ -94,6 +83,22 @@ class Order:
             order = epoch_order(self._shard_of, seed=self.seed, epoch=epoch)
             self._epochs = {e: known for e, known in self._epochs.items() if e >= epoch - 1} | {epoch: order}
         return int(order[place])
+
+
+def group_by_length(
+    windows: np.ndarray, samples: np.ndarray, n_times: np.ndarray, *, most: int, budget_times: int
+) -> list[MicroBatch]:
+    """Return micro-batches of windows of one length, of at most `most` windows and `budget_times` samples each."""
+    micro_batches = []
+    for length in np.unique(n_times).tolist():
+        rows = np.flatnonzero(n_times == length)
+        size = max(1, min(budget_times // length, most))
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            micro_batches.append(
+                MicroBatch(windows=tuple(windows[part].tolist()), samples=tuple(samples[part].tolist()), n_times=length)
+            )
+    return micro_batches
 
 
 def order_crc(micro_batches: Sequence[MicroBatch]) -> int:

@@ -53,6 +53,11 @@ class TaskBatches:
         self._normaliser = model.normaliser
         self._row_of = {int(window): row for row, window in enumerate(data.windows)}
 
+    def sample(self, rows: np.ndarray) -> dict[str, Tensor]:
+        """Return a micro-batch like the run's, of the first of these rows."""
+        windows = tuple(self.data.windows[rows[: self.recipe.micro_batch]].tolist())
+        return self.tensors(MicroBatch(windows, tuple(range(len(windows))), self.data.shards.n_times))
+
     def tensors(self, micro: MicroBatch) -> dict[str, Tensor]:
         """Return "x_BCT" or "tokens_BCND", "ch_state_BC", "target_BK", and what else model and recipe want."""
         rows = [self._row_of[window] for window in micro.windows]
@@ -107,10 +112,10 @@ def step_batches(batches: TaskBatches, train: np.ndarray, trainer: Trainer, *, n
     `train` are rows of the labelled windows.
     """
     data, recipe = batches.data, batches.recipe
-    entries, n_times = data.shards.entries, data.shards.n_times
+    n_times = data.shards.n_times
     order = Order(
         data.windows[train],
-        [entries[i].shard for i in data.windows[train]],
+        [data.shards.place(i)[0] for i in data.windows[train].tolist()],
         [n_times] * len(train),
         batch=recipe.batch,
         budget_times=recipe.micro_batch * n_times,

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import asdict, replace
@@ -28,9 +28,10 @@ from training.objectives.losses import VoteLoss
 from training.objectives.teaching import Teaching
 from training.recipes.finetuning import FinetuneRecipe
 from training.trainer.distributed import Processes
+from training.trainer.monitoring import monitored
 from training.trainer.optim import make_optimizer, make_scheduler
 from training.trainer.saving import Saver, resume
-from training.trainer.tracking import JsonLines, Trackers
+from training.trainer.tracking import TrackerName
 from training.trainer.train import Trainer, run_steps
 from training.trainer.unfreezing import Unfreezing, stages_of
 
@@ -89,26 +90,27 @@ def learn(
     frozen: FrozenTokens | None = None,
     spectra: Spectrograms | None = None,
     checkpoints: Path | None = None,
+    track: Sequence[TrackerName] = (),
 ) -> M | None:
     """Return the model after training what requires gradients, at its best epoch; None if a signal stopped the run.
 
-    rows: those to train on and those that choose the epoch. frozen, spectra: kept tokens and spectrograms to use. With
-    `second_stage_votes`, all this happens again on windows of so many votes. checkpoints: folder that a stopped run
-    saves its state in, and the same run goes on from; it is gone in the end. Raises ValueError where too few windows
-    are left for the second stage, and for checkpoints of another run.
+    rows: those to train on and those that choose the epoch. frozen, spectra: kept tokens and spectrograms to use.
+    track: where numbers go besides `metrics`. With `second_stage_votes`, all this happens again on windows of so many
+    votes. checkpoints: folder that a stopped run saves its state in, and the same run goes on from; it is gone in the
+    end. Raises ValueError where too few windows are left for the second stage, and for checkpoints of another run.
     """
     if spectra is None and reads_spectrogram(model):
         spectra = Spectrograms(data.shards)
-    told: dict[str, Any] = {"processes": processes, "frozen": frozen, "spectra": spectra}
+    shared: dict[str, Any] = {"processes": processes, "frozen": frozen, "spectra": spectra, "track": track}
     folders = [None, None] if checkpoints is None else [checkpoints / "all", checkpoints / "firm"]
-    learnt = _stage(model, data, rows, recipe, metrics=metrics, name=name, folder=folders[0], **told)
+    learnt = _stage(model, data, rows, recipe, metrics=metrics, name=name, folder=folders[0], **shared)
     if learnt is not None and recipe.second_stage_votes:
         firm = firm_rows(data, rows, n_votes=recipe.second_stage_votes)
         log = metrics.with_name(f"{metrics.stem}-firm{metrics.suffix}")
-        told |= {"metrics": log, "name": f"{name}, firm", "folder": folders[1]}
+        shared |= {"metrics": log, "name": f"{name}, firm", "folder": folders[1]}
         if recipe.unfreeze_every:
             Unfreezing(stages_of(learnt), every=0).apply(0)
-        learnt = _stage(learnt, data, firm, second_stage(recipe), **told)
+        learnt = _stage(learnt, data, firm, second_stage(recipe), **shared)
     if learnt is not None and checkpoints is not None and processes.is_main:
         shutil.rmtree(checkpoints, ignore_errors=True)
     return learnt
@@ -151,6 +153,7 @@ def _stage(
     frozen: FrozenTokens | None,
     spectra: Spectrograms | None,
     folder: Path | None,
+    track: Sequence[TrackerName],
 ) -> M | None:
     train, valid = rows
     n_epoch_steps = max(1, len(train) // recipe.batch)
@@ -179,10 +182,11 @@ def _stage(
         if unfreezing is not None and (step % n_epoch_steps == 0 or step == first_step):
             unfreezing.apply(step // n_epoch_steps)
 
-    tracker = Trackers([JsonLines(metrics, after_step=first_step)] if processes.is_main else [])
     made = TaskBatches(data, recipe, model, frozen=frozen, spectra=spectra)
+    sample = {name: values.to(processes.device) for name, values in made.sample(train).items()}
     batches = step_batches(made, train, trainer, n_steps=n_steps)
-    with trainer.stop.listening(), closing(batches), closing(tracker):
+    page = monitored(metrics, trainer, sample, batch=recipe.batch, config=asdict(recipe), also=track)
+    with trainer.stop.listening(), closing(batches), page as tracker:
         finished = run_steps(
             trainer,
             batches,

@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+import torch
 from scipy.linalg import solveh_banded
 
-from model.pretraining.masking import fill_hidden
+from model.pretraining import masking
 from signals.montage.splines import spline_kernel
 from signals.window import MEASURED
 
@@ -60,6 +61,12 @@ def window_fill(x: np.ndarray, mask: np.ndarray, ch_state: np.ndarray) -> np.nda
     filled = fill_hidden(x, mask)
     filled[partly] = np.where(mask[partly], guess + ar_fill(rest, mask, ch_state)[partly], x[partly])
     return filled
+
+
+def fill_hidden(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the window with the line across each gap, float32, shape of `x` (`model.pretraining.masking`)."""
+    line = masking.fill_hidden(torch.from_numpy(np.asarray(x, dtype=np.float32))[None], torch.from_numpy(mask)[None])
+    return np.asarray(line[0].numpy())
 
 
 def visible_mean(x: np.ndarray, mask: np.ndarray) -> np.ndarray:

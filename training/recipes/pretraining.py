@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from model.encoder import SIZES, EncoderConfig, sized
 from model.layers.fusion import SOURCES
@@ -9,6 +10,8 @@ from model.pretraining.masking import SPAN_MS, MaskPlan, MaskUnit
 from signals.shards.normalise import Normalisation
 from training.objectives.gap_filling import Filling
 from training.trainer.train import Precision
+
+Resident = Literal["no", "device"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +83,18 @@ class PretrainRecipe:
     """Of the moving average of the weights, which is what is kept in the end; 0 keeps the weights themselves."""
     compile: bool = False
     """Let torch compile the model: slow to begin, then faster."""
-    loader_threads: int = 1
-    """Threads that make batches ahead of time; they do not change what is trained on."""
+    loader_processes: int = 0
+    """Processes that read ahead; 0 for a thread. They do not change what is trained on."""
+    lanes: int = 8
+    """Lanes that read corpora of more than a million windows: at least as many as processes, at most `batch`."""
+    resident: Resident = "no"
+    """Keep all windows as int16, decoded once: on the "device", or "no"."""
+    min_quality: float = 0.0
+    """Windows whose mean quality is lower are left out."""
+    gain_sd: float = 0.0
+    """Spread of a window's random gain, in log units."""
+    drop_channels: float = 0.0
+    """Chance of each channel to be taken for absent."""
     max_corrupt: float = 0.001
     """Share of records that may be unreadable; beyond it the run does not begin."""
     save_every: int = 500
@@ -111,6 +124,11 @@ class PretrainRecipe:
         for name in ("contrastive_weight", "spectral_weight", "sleep_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 0")
+        for name in ("drop_channels", "min_quality"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 0 and below 1")
+        if self.resident not in get_args(Resident):
+            raise ValueError(f"resident={self.resident!r} is none of {', '.join(get_args(Resident))}")
         if unknown := set(self.fusion) - set(SOURCES):
             raise ValueError(f"fusion names {sorted(unknown)}; sources are {list(SOURCES)}")
         if not 0 <= self.choose_share < 1:

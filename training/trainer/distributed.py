@@ -9,11 +9,13 @@ with the communication; what is gained is that any failure is agreed on, and tha
 import hashlib
 import logging
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -167,10 +169,43 @@ def start_processes(backend: Backend = "auto") -> Processes:
     device = _device(local_rank, local_size)
     if world_size == 1:
         return Single(rank=0, world_size=1, device=device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    store = None
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        shared = dist.TCPStore(address, port, world_size, is_master=False, timeout=TIMEOUT)
+        store = fresh_store(shared, rank, world_size)
+    backend_name = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend_name, store=store, rank=rank, world_size=world_size, timeout=TIMEOUT)
     return TorchGroup(rank=rank, world_size=world_size, device=device)
 
 
+def fresh_store(store: dist.Store, rank: int, world_size: int) -> dist.Store:
+    """Return a part of the store that only the processes of this start know.
+
+    torchrun's agent keeps its store over restarts: a new process would find the address that a dead peer had published
+    and connect to nobody. So every process leaves a token of its own; the main process answers each token with a name
+    for this start, until all have confirmed it. Tokens of the dead are answered too, and nobody reads that.
+    """
+    token, deadline = uuid4().hex, time.monotonic() + TIMEOUT.total_seconds()
+    if rank:
+        store.set(f"token/{rank}", token)
+        start = store.get(f"start/{token}").decode()
+        store.set(f"confirmed/{start}/{rank}", "")
+        return dist.PrefixStore(f"start/{start}", store)
+    waiting = set(range(1, world_size))
+    while waiting:
+        for peer in sorted(waiting):
+            if store.check([f"token/{peer}"]):
+                store.set(f"start/{store.get(f'token/{peer}').decode()}", token)
+            if store.check([f"confirmed/{token}/{peer}"]):
+                waiting.discard(peer)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes {sorted(waiting)} did not come within {TIMEOUT}")
+        time.sleep(_LOOK_S)
+    return dist.PrefixStore(f"start/{token}", store)
+
+
+_LOOK_S = 0.02
 _TORCHRUN = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
 
 

@@ -78,8 +78,12 @@ class Saver:
             raise SaveError(f"cannot save {what} in {self.folder}: {why}; earlier checkpoints are whole: start again")
 
 
-FREE = frozenset({"steps", "epochs", "patience", "save_every", "keep", "save_in_background", "validate_every",
-                  "validate_windows", "evaluate_windows", "micro_batch", "loader_threads", "compile"})  # fmt: skip
+FREE = frozenset(
+    {
+        "steps", "epochs", "patience", "save_every", "keep", "save_in_background", "validate_every", "validate_windows",
+        "evaluate_windows", "micro_batch", "loader_processes", "resident", "compile",
+    }
+)  # fmt: skip
 """Settings that may change when a run goes on: it may be prolonged, saved or looked at more often, or cut otherwise."""
 
 

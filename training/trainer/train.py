@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -79,6 +79,8 @@ class Trainer:
     """Whether torch compiles the module."""
     step: int = 0
     """Steps taken so far."""
+    place: Tensor | None = None
+    """Where the reading of this process stands (`StepBatches.place`)."""
     halvings: int = 0
     """How often micro-batches were halved for want of memory."""
     stop: StopRequest = field(default_factory=StopRequest)
@@ -98,14 +100,13 @@ class Trainer:
     def take_step(self, micro_batches: Sequence[Batch]) -> dict[str, float] | None:
         """Take one optimizer step over this process's micro-batches; returns the step's means over all processes.
 
-        Processes may have different numbers of micro-batches, of different sizes, or none. Returns None, with nothing
-        changed, where a signal asked any process to stop before the end of the step. Raises NonFiniteLossError on every
-        process, naming the step, if any loss or the gradient is not finite.
+        Micro-batches lie on this process's device. Processes may have different numbers of them, of different sizes, or
+        none. Returns None, with nothing changed, where a signal asked any process to stop before the end of the step.
+        Raises NonFiniteLossError on every process, naming the step, if any loss or the gradient is not finite.
         """
-        batches = [self._on_device(batch) for batch in micro_batches]
-        counts = self._counts(batches)
+        counts = self._counts(micro_batches)
         while True:
-            totals, trouble = self._accumulate(batches, counts)
+            totals, trouble = self._accumulate(micro_batches, counts)
             stopped, out_of_memory = self._agree(trouble)
             if stopped:
                 self.optimizer.zero_grad(set_to_none=True)
@@ -114,10 +115,6 @@ class Trainer:
             if not out_of_memory:
                 return self._update(totals, counts)
             self._halve()
-
-    def _on_device(self, batch: Batch) -> dict[str, Tensor]:
-        device = self.processes.device
-        return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 
     def _counts(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """Return what each term's total is divided by in this step, over all processes, float64."""
@@ -276,6 +273,16 @@ class StepBatches:
     eeg_hours: float
     order_crc: int = 0
     """`training.corpus.order.order_crc` of this process's windows; those of all add up, modulo 2^32."""
+    step: int = 0
+    sources: tuple[int, ...] = ()
+    """Number of the corpus that each micro-batch comes from, where there may be several."""
+    place: Tensor | None = None
+    """Where the reading stands after this step (`training.corpus.lanes`)."""
+
+    def to(self, device: torch.device) -> "StepBatches":
+        """Return the step with its tensors on a device."""
+        moved = [{name: t.to(device, non_blocking=True) for name, t in batch.items()} for batch in self.micro_batches]
+        return replace(self, micro_batches=moved)
 
 
 class Validation(Protocol):
@@ -304,11 +311,13 @@ def run_steps(
     save_every: int,
     validation: Validation | None = None,
     before_step: Callable[[int], None] = lambda step: None,
+    prepare: Callable[[StepBatches], StepBatches] | None = None,
 ) -> bool:
     """Take steps until `n_steps` are taken or validation ends the run; returns False if a signal stopped it.
 
     A run that a signal stopped is saved. Validation comes after its step and before the step's save, so that a run that
     goes on does not validate the same weights again. `before_step` is called with the number of steps taken.
+    `prepare` makes a step of raw samples one to train on, on the device.
     """
     bar = tqdm(
         total=n_steps,
@@ -323,8 +332,12 @@ def run_steps(
             if validation is not None and validation.is_over:
                 break
             before_step(trainer.step)
+            with trainer.watch.part("prepare"):
+                batch = batch.to(trainer.processes.device)
+                batch = batch if prepare is None else prepare(batch)
             values = trainer.take_step(batch.micro_batches)
             if values is not None:
+                trainer.place = batch.place
                 values |= {"load_s": load_s, **trainer.watch.read(), "step_s": time.perf_counter() - began}
                 # Sums of whole numbers below 2^53: exact.
                 sums = torch.tensor([batch.eeg_hours, batch.order_crc], dtype=torch.float64)

@@ -11,9 +11,9 @@ from model.supervised.supervised import new_network
 from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS
 from signals.window import ABSENT, MEASURED
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled
 from training.corpus.order import MicroBatch
-from training.corpus.shards import Shards
 from training.corpus.spectra import Spectrograms, own_spectrogram, surrounded
 from training.corpus.task_batches import TaskBatches
 from training.fitting.fit import Fitting, fit, listening, start_encoder
@@ -28,7 +28,7 @@ ALONE = Single(rank=0, world_size=1, device=torch.device("cpu"))
 
 @pytest.fixture
 def data(make_toy_shards: Callable[..., Path]) -> Labelled:
-    return labelled(Shards(make_toy_shards(n_sites=1, n_subjects=4, n_windows=3, window_s=50.0)), SIX_CLASS)
+    return labelled(Corpus.open(make_toy_shards(n_sites=1, n_subjects=4, n_windows=3, window_s=50.0)), SIX_CLASS)
 
 
 def network(data: Labelled, name: str = "efficientnet_small"):
