@@ -11,6 +11,7 @@ from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
 from pipelines.runs import storage
+from signals.electrodes import canonical_electrode
 from signals.readers.registry import LFS_POINTER, READERS, UNSUPPORTED
 
 SIDE_FILES = (
@@ -23,6 +24,7 @@ _BY_CONTENT = (".csv", ".txt", ".csv.gz", ".rec")
 _HEAD_BYTES = 65_536
 _MISSING = {"", "na", "nan", "null", "n/a"}
 _FEWEST_ROWS = 3
+_TIME = re.compile(r"[\d/T-]*\s?\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?Z?")
 
 
 def could_be_recording(uri: str) -> bool:
@@ -42,7 +44,8 @@ def could_be_recording(uri: str) -> bool:
         return True
     if not name.endswith((".csv", ".txt", ".csv.gz")):
         return False
-    return READERS["openbci"].has_signature(head[:256]) or holds_samples(_text(head))
+    text = _text(head)
+    return READERS["openbci"].has_signature(head[:256]) or names_electrodes(text) or holds_samples(text)
 
 
 def _promising() -> tuple[str, ...]:
@@ -50,23 +53,38 @@ def _promising() -> tuple[str, ...]:
     return (*UNSUPPORTED, *(suffix for reader in READERS.values() for suffix in reader.suffixes))
 
 
-def holds_samples(text: str) -> bool:
-    """Return whether the beginning of a text is a table of numbers below at most one line of names.
+def names_electrodes(text: str) -> bool:
+    """Return whether the first line of a text names several electrodes: the columns of a recording, whatever else."""
+    first = next((line for line in text.splitlines() if line.strip() and not line.startswith(("%", "#"))), "")
+    return sum(canonical_electrode(cell) is not None for cell in _cells(first)) > 1
 
-    A single column of whole numbers is a list (of stages, of onsets) rather than a channel.
+
+def holds_samples(text: str) -> bool:
+    """Return whether the beginning of a text is a table of samples: numbers below at most one line of names.
+
+    A column of times may stand among them, and cells may be quoted. A single column of whole numbers is a list (of
+    stages, of onsets) rather than a channel.
     """
     lines = [line for line in text.splitlines()[:-1] if line.strip() and not line.startswith(("%", "#"))]
-    rows = [_numbers(line) for line in lines[1:]]
-    if len(rows) < _FEWEST_ROWS or any(row is None or len(row) != len(rows[0] or ()) for row in rows):
+    rows = [_cells(line) for line in lines[1:]]
+    if len(rows) < _FEWEST_ROWS or len({len(row) for row in rows}) > 1:
         return False
-    values = [value for row in rows if row for value in row if not math.isnan(value)]
-    return len(rows[0] or ()) > 1 or any(value != int(value) for value in values if math.isfinite(value))
+    numbers = [[_number(cell) for cell in row if not _TIME.fullmatch(cell)] for row in rows]
+    if not all(row and None not in row for row in numbers):
+        return False
+    values = [value for row in numbers for value in row if value is not None and math.isfinite(value)]
+    return len(numbers[0]) > 1 or any(value != int(value) for value in values)
 
 
-def _numbers(line: str) -> list[float] | None:
+def _cells(line: str) -> list[str]:
     cells = re.split(r"[,;\t]", line.strip()) if re.search(r"[,;\t]", line) else line.split()
+    return [cell.strip().strip('"').strip() for cell in cells]
+
+
+def _number(cell: str) -> float | None:
+    """Return a cell's number, NaN for a missing one, None for a text."""
     try:
-        return [math.nan if cell.strip().lower() in _MISSING else float(cell) for cell in cells]
+        return math.nan if cell.lower() in _MISSING else float(cell)
     except ValueError:
         return None
 
