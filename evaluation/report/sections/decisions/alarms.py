@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.measures.alarms import HOUR, alarms
+from evaluation.operating.alarms import HOUR, alarms
 from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Text
 from evaluation.report.drawing.tables import Cell, Row, Table, words
