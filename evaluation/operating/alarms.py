@@ -1,8 +1,8 @@
 """Sensitivity that is left when only so many false alarms are allowed: in real time, or per window without times.
 
 With onsets (`start_s`, `hop_s`) windows above a threshold are merged into alarms and windows of the class into events,
-recording by recording, and rates are per hour of recording (`evaluation.operating.events`, the rules of SzCORE). Without
-them windows are counted one by one, and rates are per window of different classes: no rate per hour is claimed.
+recording by recording, and rates are per hour of recording (the rules of SzCORE, `evaluation.operating.events`).
+Without them windows are counted one by one, and rates are per window of different classes: no rate per hour is claimed.
 
 The threshold is the lowest one that keeps the rate on the other folds, so it is scored on data that did not choose it.
 """
