@@ -28,7 +28,7 @@ TOO_FEW = "too few windows to calibrate on"
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """Sets on one fold; what is undefined is nan, and a reason says why."""
+    """Sets on one fold; what is undefined is nan, and a reason states why."""
 
     name: str
     method: str

@@ -12,7 +12,7 @@ import pandas as pd
 from evaluation.measures.bootstrap import resamples
 from evaluation.measures.intervals import ONE_SUBJECT, SHARE, Estimate, share_interval, t_interval
 from evaluation.measures.metrics import predicted_shares
-from evaluation.measures.nesting import outer_groups
+from evaluation.operating.nesting import outer_groups
 from evaluation.schemas.predictions import probabilities
 
 COVERAGES = (0.5, 0.8, 0.9, 1.0)

@@ -77,8 +77,8 @@ def make_corpus(
         for number in range(n_subjects):
             rng = np.random.default_rng([seed, site_index, number])
             person = draw_subject(np.random.default_rng([seed, number]) if travelling else rng)
-            made = record(rng, site=site, subject=person, labels=list(classes))
-            [signal] = made.stretches
+            simulated = record(rng, site=site, subject=person, labels=list(classes))
+            [signal] = simulated.stretches
             subject = hash_subject(site.site_id, str(number), salt="planted")
             parts.append(_described(site, signal, subject, tuple(classes), name=f"{site.site_id}-{number}"))
     return _joined(parts)

@@ -86,19 +86,19 @@ def perfect_on_one_patient(corpus: Corpus, rng: np.random.Generator) -> Predicti
     """The model guesses, except for one patient of many windows, whom it knows."""
     hero = corpus.subjects == corpus.subjects[0]
     some = corpus.take(np.flatnonzero(hero | (rng.random(len(hero)) < 0.25)))
-    made = shuffled_labels(some, rng)
-    known = (made.frame["subject_id"] == corpus.subjects[0]).to_numpy()
-    right = np.where(made.frame["label"] == CLASSES[1], 0.99, 0.01)
+    result = shuffled_labels(some, rng)
+    known = (result.frame["subject_id"] == corpus.subjects[0]).to_numpy()
+    right = np.where(result.frame["label"] == CLASSES[1], 0.99, 0.01)
     prob = np.where(known, right, rng.uniform(0.3, 0.7, len(right)))
-    made.frame[[f"prob_{name}" for name in CLASSES]] = np.column_stack([1 - prob, prob])
-    return made
+    result.frame[[f"prob_{name}" for name in CLASSES]] = np.column_stack([1 - prob, prob])
+    return result
 
 
 def seen_in_pretraining(corpus: Corpus, rng: np.random.Generator) -> Predictions:
     """The encoder had seen test patients."""
-    made = clean(corpus, rng)
-    made.meta["pretrain_subjects"] = [*sorted(set(corpus.subjects))[:4], "somebody-else"]
-    return made
+    result = clean(corpus, rng)
+    result.meta["pretrain_subjects"] = [*sorted(set(corpus.subjects))[:4], "somebody-else"]
+    return result
 
 
 def one_class_site(corpus: Corpus, rng: np.random.Generator) -> Predictions:
@@ -122,9 +122,9 @@ def subject_at_two_sites(corpus: Corpus, rng: np.random.Generator) -> Prediction
 
 def recording_in_both(corpus: Corpus, rng: np.random.Generator) -> Predictions:
     """A recording of the left-out site was trained on under another patient's name."""
-    made = clean(corpus, rng)
-    made.meta["folds"][0]["train_recordings"].append(made.meta["folds"][0]["test_recordings"][0])
-    return made
+    result = clean(corpus, rng)
+    result.meta["folds"][0]["train_recordings"].append(result.meta["folds"][0]["test_recordings"][0])
+    return result
 
 
 def constant_model(corpus: Corpus, rng: np.random.Generator) -> Predictions:
@@ -137,54 +137,54 @@ def constant_model(corpus: Corpus, rng: np.random.Generator) -> Predictions:
 def shifted_copy(corpus: Corpus, rng: np.random.Generator) -> Predictions:
     """As copied_recording, cut 1 to 50 samples later."""
     more = recopied(corpus, rng, shift=int(rng.integers(1, 51)))
-    made = learn(more, folds_by(more, "site"), more.features, more.labels)
+    result = learn(more, folds_by(more, "site"), more.features, more.labels)
     # Equal samples are another fault, and have another name.
-    made.frame["content_hash"] = [f"{i:016x}" for i in range(len(made.frame))]
-    return made
+    result.frame["content_hash"] = [f"{i:016x}" for i in range(len(result.frame))]
+    return result
 
 
 def pretrained_under_another_salt(corpus: Corpus, rng: np.random.Generator) -> Predictions:
-    """The encoder had met test patients, whose ids were made with another salt: only digests of files tell."""
-    made = clean(corpus, rng)
-    made.meta.update(
+    """The encoder had seen test patients, whose ids have another salt: only digests of files can show it."""
+    result = clean(corpus, rng)
+    result.meta.update(
         encoder="pretrained", salt_id="one", pretrain_salt_id="two", pretrain_subjects=["a", "b"],
         pretrain_recordings=[*sorted(set(corpus.recordings))[:4], "somewhere-else"],
     )  # fmt: skip
-    return made
+    return result
 
 
 def another_salt_without_digests(corpus: Corpus, rng: np.random.Generator) -> Predictions:
-    """Pretraining used another salt and kept no digests: whether test patients were met cannot be known."""
-    made = clean(corpus, rng)
-    made.meta.update(encoder="pretrained", salt_id="one", pretrain_salt_id="two", pretrain_subjects=["a", "b"])
-    return made
+    """Pretraining used another salt and kept no digests: whether test patients were seen cannot be known."""
+    result = clean(corpus, rng)
+    result.meta.update(encoder="pretrained", salt_id="one", pretrain_salt_id="two", pretrain_subjects=["a", "b"])
+    return result
 
 
 def transductive_encoder(corpus: Corpus, rng: np.random.Generator) -> Predictions:
     """The encoder was pretrained on other patients of the very sites that are left out."""
-    made = clean(corpus, rng)
-    made.meta.update(
+    result = clean(corpus, rng)
+    result.meta.update(
         encoder="pretrained", salt_id="one", pretrain_salt_id="one", pretrain_subjects=["a", "b"],
         pretrain_recordings=["c"], pretrain_sites=[str(corpus.sites[0])],
     )  # fmt: skip
-    return made
+    return result
 
 
 def person_at_two_sites(corpus: Corpus, rng: np.random.Generator) -> Predictions:
     """A patient was seen in two hospitals; the ids hold the site, so they differ, but the person is known."""
-    made = clean(corpus, rng)
+    result = clean(corpus, rng)
     first, last = corpus.subjects[0], corpus.subjects[-1]
-    made.frame["person_id"] = [f"person of {name if name != last else first}" for name in made.frame["subject_id"]]
-    return made
+    result.frame["person_id"] = [f"person of {name if name != last else first}" for name in result.frame["subject_id"]]
+    return result
 
 
 def collapsed_fold(corpus: Corpus, rng: np.random.Generator) -> Predictions:
     """Training failed in one fold: it gives the same probabilities to every window but for rounding."""
-    made = clean(corpus, rng)
-    inside = (made.frame["fold"] == made.frame["fold"].iloc[0]).to_numpy()
+    result = clean(corpus, rng)
+    inside = (result.frame["fold"] == result.frame["fold"].iloc[0]).to_numpy()
     prob = 0.5 + rng.normal(0, 1e-4, int(inside.sum()))
-    made.frame.loc[inside, [f"prob_{name}" for name in CLASSES]] = np.column_stack([1 - prob, prob])
-    return made
+    result.frame.loc[inside, [f"prob_{name}" for name in CLASSES]] = np.column_stack([1 - prob, prob])
+    return result
 
 
 def confounded_device(corpus: Corpus, rng: np.random.Generator) -> Predictions:
@@ -201,33 +201,33 @@ def confounded_device(corpus: Corpus, rng: np.random.Generator) -> Predictions:
 
 def external_is_training(corpus: Corpus, rng: np.random.Generator) -> Case:
     """The external data are windows of the training data under new names of windows, recordings and people."""
-    made = clean(corpus, rng)
-    rows = made.frame.iloc[rng.permutation(len(made.frame))[:20]].copy()
+    result = clean(corpus, rng)
+    rows = result.frame.iloc[rng.permutation(len(result.frame))[:20]].copy()
     for column in ("window_key", "recording_id", "subject_id", "site_id"):
         rows[column] = "x" + rows[column]
     rows["content_hash"] = ""  # as after another export: only the fingerprint is left
     fold = {"name": "test", "train_subjects": ["somebody"], "test_subjects": sorted(set(rows["subject_id"]))}
-    external = replace(made, frame=rows, meta={"folds": [fold], "pretrain_subjects": []})
-    return Case(predictions=made, companions=Companions(external=external))
+    external = replace(result, frame=rows, meta={"folds": [fold], "pretrain_subjects": []})
+    return Case(predictions=result, companions=Companions(external=external))
 
 
 def stale_calibration(corpus: Corpus, rng: np.random.Generator) -> Case:
     """The calibration that is shipped was fitted on an earlier run of the same split."""
-    made = clean(corpus, rng)
+    result = clean(corpus, rng)
     former = clean(corpus.take(rng.permutation(len(corpus.labels))[: len(corpus.labels) * 3 // 4]), rng)
     kl = float(kl_rows(targets(former.frame, CLASSES), probabilities(former.frame, CLASSES)).mean())
     calibration = {"classes": list(CLASSES), "before": {"kl": kl},
                    "fitted_on": {"model": "encoder", "n_windows": len(former.frame)}}  # fmt: skip
-    return Case(predictions=made, companions=Companions(calibration=calibration))
+    return Case(predictions=result, companions=Companions(calibration=calibration))
 
 
 def stress_of_another_model(corpus: Corpus, rng: np.random.Generator) -> Case:
     """The stress run is of a model that was trained anew."""
-    made = clean(corpus, rng)
+    result = clean(corpus, rng)
     folds = folds_by(corpus, "site")
     anew = learn(corpus, folds, corpus.features[:, ::2], corpus.labels)
     level = anew.frame.assign(stress="gain error", level=0.0, unit="%", level_name="")
-    return Case(predictions=made, companions=Companions(stress=replace(anew, frame=level)))
+    return Case(predictions=result, companions=Companions(stress=replace(anew, frame=level)))
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -259,8 +259,8 @@ FAULTS: tuple[Fault, ...] = (
 
 def findings_of(fault: Fault, corpus: Corpus, *, seed: int = 0) -> tuple[Predictions, list[Finding]]:
     """Return the predictions with the fault planted, and the findings of the audit of all files."""
-    made = fault.plant(corpus, np.random.default_rng(seed))
-    case = made if isinstance(made, Case) else Case(predictions=made, companions=Companions())
+    result = fault.plant(corpus, np.random.default_rng(seed))
+    case = result if isinstance(result, Case) else Case(predictions=result, companions=Companions())
     findings = audit(case.predictions, model="encoder", n_boot=500, seed=seed)
     return case.predictions, findings + companion_findings(case.companions, case.predictions, model="encoder")
 

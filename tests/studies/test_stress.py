@@ -96,7 +96,9 @@ def test_windows_without_an_answer_are_counted(ward):
     assert made.meta["refused"] == {"channels removed": {"12 channels": {"too_few_channels": 4}}}
     assert 12.0 not in set(made.frame["level"])
     (curve,) = stress_curves(made, n_boot=10, seed=0)
-    assert [level.level for level in curve.levels] == [0, 1, 2, 4, 8]
+    # The level stays on the page, without an answer.
+    assert [(level.level, level.n_windows) for level in curve.levels][-2:] == [(8, 4), (12, 0)]
+    assert curve.levels[-1].n_refused == 4
 
 
 def test_the_undisturbed_chain_gives_the_same_answer(ward):

@@ -242,3 +242,12 @@ def test_a_constant_baseline_is_no_error() -> None:
     constant(predictions)
     prior = dataclasses.replace(predictions, frame=predictions.frame.assign(model="prior"))
     assert verdict(audit(prior, model="prior", n_boot=50)) == "passed"
+
+
+def test_a_finding_counts_and_names_whom_it_is_about() -> None:
+    predictions = make_predictions()
+    wanderer(predictions)
+    same_person(predictions)
+    messages = {f.code: f.message for f in audit(predictions, model="encoder", n_boot=50)}
+    assert messages["subject_at_two_sites"].startswith("1 subject(s) were seen at several sites: b0.")
+    assert messages["person_on_two_sides"].startswith("1 person(s) were recorded under several subject ids")

@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evaluation.operating.alarms import HOUR, alarms
 from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Text
 from evaluation.report.drawing.tables import Cell, Row, Table, words
 from evaluation.report.drawing.tables import estimate as estimate_cell
 from evaluation.report.drawing.wording import Facts
 from evaluation.report.sections.section import CLINICAL, Section
-from evaluation.scenarios.alarms import HOUR, alarms
 from signals.pages.svg import number
 
 

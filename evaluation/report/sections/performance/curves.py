@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.measures.curves import SENSITIVITY, class_curves
+from evaluation.operating.curves import SENSITIVITY, class_curves
 from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Pair, Text
 from evaluation.report.drawing.plots import square_plot

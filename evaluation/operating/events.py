@@ -76,9 +76,9 @@ def score_events(
     """Return the counts of one recording of length `end_s`; stretches are ordered and do not overlap."""
     true_events, alarm_events = merged(truth, rules), merged(alarms, rules)
     reached = [(max(0.0, start - rules.before_s), min(end_s, end + rules.after_s)) for start, end in true_events]
-    found = [stretch for stretch in reached if any(_touch(stretch, alarm) for alarm in alarm_events)]
-    n_false = sum(not any(_touch(alarm, stretch) for stretch in found) for alarm in alarm_events)
-    return EventCounts(n_events=len(true_events), n_detected=len(found), n_false=n_false)
+    detected = [stretch for stretch in reached if any(_touch(stretch, alarm) for alarm in alarm_events)]
+    n_false = sum(not any(_touch(alarm, stretch) for stretch in detected) for alarm in alarm_events)
+    return EventCounts(n_events=len(true_events), n_detected=len(detected), n_false=n_false)
 
 
 def _touch(a: Stretch, b: Stretch) -> bool:

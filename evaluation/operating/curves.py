@@ -13,7 +13,7 @@ import pandas as pd
 
 from evaluation.measures.bootstrap import resamples
 from evaluation.measures.intervals import ONE_SUBJECT, Estimate, share_interval
-from evaluation.measures.nesting import outer_groups
+from evaluation.operating.nesting import outer_groups
 from evaluation.schemas.predictions import probabilities
 
 SENSITIVITY = 0.9

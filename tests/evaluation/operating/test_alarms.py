@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_curve
 
-from evaluation.scenarios.alarms import HOUR, WINDOW, Alarm, alarms, candidates
+from evaluation.operating.alarms import HOUR, WINDOW, Alarm, alarms, candidates
 
 CLASSES = ("Seizure", "Other")
 SPAN = (20.0, 30.0)

@@ -1,7 +1,7 @@
 """Sensitivity that is left when only so many false alarms are allowed: in real time, or per window without times.
 
 With onsets (`start_s`, `hop_s`) windows above a threshold are merged into alarms and windows of the class into events,
-recording by recording, and rates are per hour of recording (`evaluation.scenarios.events`, the rules of SzCORE).
+recording by recording, and rates are per hour of recording (the rules of SzCORE, `evaluation.operating.events`).
 Without them windows are counted one by one, and rates are per window of different classes: no rate per hour is claimed.
 
 The threshold is the lowest one that keeps the rate on the other folds, so it is scored on data that did not choose it.
@@ -15,8 +15,8 @@ import pandas as pd
 
 from evaluation.measures.bootstrap import resamples
 from evaluation.measures.intervals import ONE_SUBJECT, POSITIVE, Estimate, share_interval, t_interval
-from evaluation.measures.nesting import outer_groups
-from evaluation.scenarios.events import length_s, score_events, union
+from evaluation.operating.events import length_s, score_events, union
+from evaluation.operating.nesting import outer_groups
 from evaluation.schemas.predictions import TIME_COLUMNS, probabilities
 
 HOUR, WINDOW = "hour", "window"

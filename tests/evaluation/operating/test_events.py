@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.scenarios.events import EventRules, Stretch, length_s, merged, score_events, union
+from evaluation.operating.events import EventRules, Stretch, length_s, merged, score_events, union
 
 TOUCHING = EventRules(before_s=0.0, after_s=0.0, merge_s=0.0, longest_s=1e9)
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
-from evaluation.measures.curves import class_curves, lowest_for
+from evaluation.operating.curves import class_curves, lowest_for
 
 CLASSES = ("Seizure", "Other")
 
