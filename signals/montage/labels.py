@@ -17,21 +17,21 @@ EAR_NAMES = frozenset(name for pair in EARS for name in pair)
 MIN_FOR_REFERENCE = 3
 """Fewest channels against one scalp electrode that make it a reference; with fewer they are pairs."""
 
-REFERENCE_WORDS: Mapping[str, tuple[str, ...]] = {
-    "ref": ("ref", "ref1", "ref2", "refs", "reference", "vref", "org", "g2", "com", "common", "cms"),
-    "avg": ("avg", "av", "ave", "ar", "aver", "average", "avgref", "averef", "avref", "car", "avr", "caref"),
-    "le": ("le", "ler", "cle", "lel", "a12", "a1a2", "a2a1", "a1a22", "linkedears"),
-    "lm": ("lm", "m12", "m1m2", "m2m1", "m1m22", "linkedmastoids"),
-    "re": ("re",),
-    "nose": ("nose",),
-    "spine": ("cs2",),
-    "laplacian": ("lap", "laplace", "laplacian", "hjorth", "sd", "csd", "sourcederivation"),
+REFERENCE_WORDS: Mapping[str, str] = {
+    "ref": "ref ref1 ref2 reference vref org g2 com common cms",
+    "avg": "avg av ave ar aver avr average avgref averef avref car",
+    "le": "le ler cle a12 a1a2 a2a1 a1a22 linkedears",
+    "lm": "lm m12 m1m2 m2m1 m1m22 linkedmastoids",
+    "re": "re",
+    "nose": "nose",
+    "spine": "cs2",
+    "laplacian": "lap laplace laplacian hjorth sd csd sourcederivation",
 }
 """Words that stand behind an electrode for what it was measured against, without case and punctuation. "ref" is the
 amplifier's own reference, which a bare label leaves unnamed; "le" linked ears, also computed ones or through resistors
-(CLE, LER), "lm" linked mastoids, "spine" the second vertebra. "laplacian" is
-each electrode against its neighbours, which is no common reference."""
-_REFERENCES = {word: name for name, words in REFERENCE_WORDS.items() for word in words}
+(CLE, LER), "lm" linked mastoids, "spine" the second vertebra. "laplacian" is each electrode against its neighbours,
+which is no common reference."""
+_REFERENCES = {word: name for name, words in REFERENCE_WORDS.items() for word in words.split()}
 
 # "EEG Fp1", "EEG-Fp1", "EEG(Fp1)", "POL Fp1" of Nihon Kohden, "EEG1 C3-A2" of sleep systems; "EEGFp1" without a gap.
 _PREFIX = re.compile(r"^(?:(?:eeg ?\d{0,2}|pol|seeg)[\s_:.(\-]+|eeg(?=[a-z]))", re.IGNORECASE)

@@ -17,7 +17,7 @@ Reference = Literal["average", "source", "linked-ears", "cz"]
 
 REFERENCE_ELECTRODES: dict[str, tuple[tuple[str, ...], ...]] = {"cz": (("Cz",),), "linked-ears": EARS}
 """Electrodes whose mean is the reference, by choice; the first set that was recorded is taken."""
-_LINKED = ("<le>", "<lm>")
+_LINKED = frozenset({"<le>", "<lm>"})
 _NOT_RECORDED = {
     "cz": "Cz was not recorded together with the others",
     "linked-ears": "neither both ears nor both mastoids were recorded together with the others",

@@ -4,6 +4,7 @@ import pytest
 
 from signals.modality import EEG_1020
 from signals.montage.labels import (
+    REFERENCE_WORDS,
     Derivation,
     find_electrodes,
     parse_label,
@@ -20,22 +21,36 @@ def named(labels):
     return {labels[pick]: f"{d.anode}-{d.against}" for pick, d in zip(found.picks, found.derivations, strict=True)}
 
 
-@pytest.mark.parametrize(
-    ("reference", "labels"),
-    [
-        ("", "Fp1|FP1|fp1|Fp1.|EEG Fp1|EEG-Fp1|EEG(Fp1)|EEG_Fp1|EEG:FP1|EEGFp1|POL Fp1|SEEG FP1|Fp1-0| Fp1 |EEG 1 Fp1"),
-        ("ref", "Fp1-REF|EEG FP1-Ref|EEG Fp1-Ref1|Fp1-Reference|Fp1 Ref|Fp1_Ref|EEG Fp1-Vref|Fp1-G2|Fp1-Org|Fp1 - Ref"),
-        ("ref", "EEG Fp1-Ref-0|Fp1/REF|Fp1:Ref|EEG(Fp1-Ref)|FP1–REF"),
-        ("avg", "Fp1-AVE|Fp1-Average|Fp1-CAR|EEG FP1-AvgRef|Fp1-Avg|Fp1_AV|Fp1-AR|Fp1-avr"),
-        ("le", "EEG Fp1-LE|EEG FP1-A1A2|FP1-LER|EEG Fp1-CLE|Fp1-(A1+A2)|EEG Fp1-(A1+A2)/2|Fp1-A1+A2|Fp1 - A1 + A2"),
-        ("le", "Fp1-Linked Ears|Fp1-A1/A2"),
-        ("lm", "Fp1-M1M2|Fp1-M1+M2"),
-        ("spine", "FP1-CS2"),
-        ("laplacian", "Fp1-SD|Fp1-LAP|EEG Fp1-Laplacian"),
-        ("A2", "FP1-A2|Fp1A2|EEG Fp1-A2|Fp1:A2|EEG1 Fp1-A2|FP1_A2"),
-        ("M2", "Fp1-M2|Fp1/M2|Fp1M2"),
-    ],
-)
+FP1 = [
+    ("", "Fp1|FP1|fp1|Fp1.|EEG Fp1|EEG-Fp1|EEG(Fp1)|EEG_Fp1|EEG:FP1|EEGFp1|POL Fp1|SEEG FP1|Fp1-0| Fp1 |EEG 1 Fp1"),
+    ("ref", "Fp1-REF|EEG FP1-Ref|EEG Fp1-Ref1|Fp1-Reference|Fp1 Ref|Fp1_Ref|EEG Fp1-Vref|Fp1-G2|Fp1-Org|Fp1 - Ref"),
+    ("ref", "EEG Fp1-Ref-0|Fp1/REF|Fp1:Ref|EEG(Fp1-Ref)|FP1–REF"),
+    ("avg", "Fp1-AVE|Fp1-Average|Fp1-CAR|EEG FP1-AvgRef|Fp1-Avg|Fp1_AV|Fp1-AR|Fp1-avr"),
+    ("le", "EEG Fp1-LE|EEG FP1-A1A2|FP1-LER|EEG Fp1-CLE|Fp1-(A1+A2)|EEG Fp1-(A1+A2)/2|Fp1-A1+A2|Fp1 - A1 + A2"),
+    ("le", "Fp1-Linked Ears|Fp1-A1/A2"),
+    ("lm", "Fp1-M1M2|Fp1-M1+M2"),
+    ("spine", "FP1-CS2"),
+    ("laplacian", "Fp1-SD|Fp1-LAP|EEG Fp1-Laplacian"),
+    ("A2", "FP1-A2|Fp1A2|EEG Fp1-A2|Fp1:A2|EEG1 Fp1-A2|FP1_A2"),
+    ("M2", "Fp1-M2|Fp1/M2|Fp1M2"),
+    ("ref", "Fp1-Ref2|Fp1-COM|Fp1-Common|Fp1-CMS"),
+    ("avg", "Fp1-Aver|Fp1-AvRef|Fp1-AveRef"),
+    ("le", "Fp1-A12|Fp1-A2A1"),
+    ("lm", "Fp1-M12|Fp1-M2M1|Fp1-(M1+M2)/2|Fp1-Linked Mastoids|Fp1-LM"),
+    ("re", "EEG Fp1-RE"),
+    ("nose", "Fp1-Nose"),
+    ("laplacian", "Fp1-Laplace|Fp1-Hjorth|Fp1-CSD|Fp1-Source Derivation"),
+]  # fmt: skip
+"""One electrode in many spellings, by its reference."""
+
+
+def test_every_word_of_the_table_has_a_label():
+    labels = [label for _, labels in FP1 for label in labels.split("|")]
+    tails = {spelled(label.lower().split("fp1", 1)[1]) for label in labels}
+    assert {word for words in REFERENCE_WORDS.values() for word in words.split()} <= tails
+
+
+@pytest.mark.parametrize(("reference", "labels"), FP1)
 def test_one_electrode_in_many_spellings(reference, labels):
     wanted = Derivation("Fp1", None, reference)
     assert {label: parse_label(label) for label in labels.split("|")} == dict.fromkeys(labels.split("|"), wanted)

@@ -86,6 +86,13 @@ def test_an_undefined_reference_is_refused(labels, reference, why):
         harmoniser(found.derivations, EEG_1020, reference)
 
 
+def test_the_double_banana_runs_from_front_to_back():
+    y = dict(zip(EEG_1020.ch_names, np.asarray(EEG_1020.positions)[:, 1], strict=True))
+    assert all(y[anode] > y[cathode] for anode, cathode in DOUBLE_BANANA)
+    assert len({frozenset(pair) for pair in DOUBLE_BANANA}) == 18
+    assert {name for pair in DOUBLE_BANANA for name in pair} == set(EEG_1020.ch_names)
+
+
 def test_bipolar_pairs_are_mnes():
     raw = raw_of(EEG_1020.ch_names)
     anodes, cathodes = zip(*DOUBLE_BANANA, strict=True)
