@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from evaluation.measures.reconstruction import write_reconstruction
+from evaluation.scenarios.reconstruction import write_reconstruction
 from model.checkpoint import load_newest
 from model.encoder import Encoder
 from model.pretraining.pretraining import PretrainModel

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.measures.reconstruction import read_reconstruction
+from evaluation.scenarios.reconstruction import read_reconstruction
 from training import pretrain
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "eeg_tiny_50.json"
