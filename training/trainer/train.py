@@ -107,9 +107,14 @@ class Trainer:
         Raises NonFiniteLossError on every process, naming the step, if any loss or the gradient is not finite.
         """
         counts = self._counts(micro_batches)
+        buffers = list(self.module.buffers())
+        before = [buffer.clone() for buffer in buffers]
         while True:
             totals, trouble = self._accumulate(micro_batches, counts)
             stopped, out_of_memory = self._agree(trouble)
+            if stopped or out_of_memory:  # averages of batch normalisation have moved in the forward passes
+                for buffer, value in zip(buffers, before, strict=True):
+                    buffer.copy_(value)
             if stopped:
                 self.optimizer.zero_grad(set_to_none=True)
                 self.stop.requested = True
