@@ -241,9 +241,10 @@ class Encoder(PreTrainedModel):
         "channels_BCD" means over time, "window_BD" mean over EEG channels. Raises ValueError as `check_input`,
         `check_sources` and `check_places` do.
         """
-        if not torch.compiler.is_exporting():
+        if not torch.compiler.is_compiling():  # questions to the values would break the graph
             check_input(x_BCT, position, ch_state_BC)
             check_sources(x_BCT, sensor_type, spectrogram_BRFS, self.config.fusion)
+        if not torch.compiler.is_exporting():
             x_BCT, mask_BCT = pad_to_multiple(x_BCT, mask_BCT, self.config.token_times)
         present_BC = ch_state_BC != ABSENT
         is_eeg_BC = None if sensor_type is None else (sensor_type == EEG).expand_as(present_BC)
@@ -252,7 +253,7 @@ class Encoder(PreTrainedModel):
         eeg_BC = present_BC if is_eeg_BC is None else present_BC & is_eeg_BC
         x_BCT = torch.where(present_BC[..., None], x_BCT, torch.zeros_like(x_BCT))
         position_BC3 = position.to(x_BCT).expand(x_BCT.shape[0], -1, -1)
-        if not torch.compiler.is_exporting():
+        if not torch.compiler.is_compiling():
             check_places(position_BC3, eeg_BC)
         position_BC3 = torch.where(eeg_BC[..., None], position_BC3, torch.zeros_like(position_BC3))
         stem_BCPE, merged_BCND = self.stem(x_BCT, mask_BCT)

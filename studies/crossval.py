@@ -8,7 +8,7 @@ stands in OUT/predictions.split.json, its sha256 in the predictions' metadata. A
 several seeds by recipe#seed0, ..., and recipe/mean is their mean, with its uncertainty. Fitted models stay in
 OUT/folds/<model>/<fold>. A recipe's fields are set for all models by `--set epochs=3`.
 
-Exit code 75: it was asked to stop; the same command goes on from there.
+Exit code 75: a signal stopped it; the same command goes on from there.
 """
 
 import json
@@ -79,8 +79,8 @@ class CrossvalCommand:
         }
 
 
-def crossval(command: CrossvalCommand, processes: Processes, *, told: str) -> bool:
-    """Fit and ask every model on every fold and write the predictions; returns False if a signal stopped it."""
+def crossval(command: CrossvalCommand, processes: Processes, *, command_line: str) -> bool:
+    """Fit every model and predict on every fold and write the predictions; returns False if a signal stopped it."""
     data = with_contrast(labelled(Corpus.open(command.shards), task_named(command.task)))
     folds = folds_of(command, data)
     fitting = Fitting(data, command.encoder, seed=command.seed, processes=processes)
@@ -88,7 +88,7 @@ def crossval(command: CrossvalCommand, processes: Processes, *, told: str) -> bo
     for name, recipe in command.models.items():
         for fold in folds:
             if parts.read(_part(name, fold)) is None:
-                made = _ask(command, data, fitting, fold, name, recipe)
+                made = _fit_and_predict(command, data, fitting, fold, name, recipe)
                 if made is None:
                     return False
                 parts.write(_part(name, fold), made)
@@ -98,7 +98,7 @@ def crossval(command: CrossvalCommand, processes: Processes, *, told: str) -> bo
         **split_meta(data, folds, command.group, fitting.pretraining),
         "encoder": "random" if command.encoder is None else "pretrained",
         "models": {name: _about(recipe, folds, parts, name) for name, recipe in command.models.items()},
-        "command": told,
+        "command": command_line,
         "seed": command.seed,
     }
     write_predictions(
@@ -122,7 +122,7 @@ def folds_of(command: CrossvalCommand, data: Labelled) -> list[Fold]:
     return folds
 
 
-def _ask(
+def _fit_and_predict(
     command: CrossvalCommand, data: Labelled, fitting: Fitting, fold: Fold, name: str, recipe: FinetuneRecipe
 ) -> dict[str, Any] | None:
     kept = command.output.parent / "folds" / name / fold.name
@@ -132,12 +132,12 @@ def _ask(
         return None
     fitted = time.process_time()
     model.save_pretrained(kept)
-    asked = time.process_time()
+    began = time.process_time()
     probabilities, _ = predict(model, data.shards, data.windows[fold.test])
     return {
         "probabilities": probabilities.tolist(),
         "fit_cpu_s": fitted - began,
-        "ask_cpu_s": time.process_time() - asked,
+        "predict_cpu_s": time.process_time() - began,
     }
 
 
@@ -159,11 +159,11 @@ def _rows(command: CrossvalCommand, data: Labelled, fold: Fold, parts: Parts) ->
     windows, classes = window_rows(data, fold.test), data.task.classes
     for recipe in command.recipes:
         names = [name for name in command.models if name.split(SEED_MARK)[0] == recipe]
-        said = [np.array(_finished(parts, name, fold)["probabilities"]) for name in names]
-        for name, probabilities in zip(names, said, strict=True):
+        predicted = [np.array(_finished(parts, name, fold)["probabilities"]) for name in names]
+        for name, probabilities in zip(names, predicted, strict=True):
             yield prediction_rows(windows, probabilities, classes, model=name, fold=fold.name)
-        if len(said) > 1:
-            members = np.stack(said)
+        if len(predicted) > 1:
+            members = np.stack(predicted)
             yield prediction_rows(windows, members.mean(axis=0), classes, model=f"{recipe}/mean", fold=fold.name,
                                   **decompose(members).columns())  # fmt: skip
     prior = data.targets[fold.train].astype(np.float64).mean(axis=0)
@@ -177,7 +177,7 @@ def _about(recipe: FinetuneRecipe, folds: Sequence[Fold], parts: Parts, name: st
     return {
         "recipe": asdict(recipe),
         "fit_cpu_s": sum(one["fit_cpu_s"] for one in found),
-        "ask_cpu_ms_per_window": 1e3 * sum(one["ask_cpu_s"] for one in found) / n_windows,
+        "predict_cpu_ms_per_window": 1e3 * sum(one["predict_cpu_s"] for one in found) / n_windows,
     }
 
 
@@ -224,8 +224,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = parse_args(arguments)
-    told = f"python -m {PROG} {shlex.join(arguments)}"
-    run_alone(PROG, lambda processes: crossval(command, processes, told=told))
+    command_line = f"python -m {PROG} {shlex.join(arguments)}"
+    run_alone(PROG, lambda processes: crossval(command, processes, command_line=command_line))
 
 
 if __name__ == "__main__":

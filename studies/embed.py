@@ -50,7 +50,9 @@ def representations(encoder: Encoder, shards: Corpus, *, batch: int = 16) -> np.
     return np.concatenate(rows)
 
 
-def embed(shards_dir: Path, encoder_dir: Path | None, output: Path, *, features: bool, seed: int, told: str) -> None:
+def embed(
+    shards_dir: Path, encoder_dir: Path | None, output: Path, *, features: bool, seed: int, command_line: str
+) -> None:
     """Write the embeddings file of a shard set."""
     shards = Corpus.open(shards_dir)
     about: dict[str, Any] = {"train": []}
@@ -69,7 +71,7 @@ def embed(shards_dir: Path, encoder_dir: Path | None, output: Path, *, features:
         "manifest_digest": shards.manifest.digest,
         "pretrain_subjects": list(about["train"]),
         "seed": seed,
-        "command": told,
+        "command": command_line,
     }
     write_embeddings(output, Embeddings(frame=frame, values=values.astype(np.float32), meta=meta))
 
@@ -86,10 +88,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="embeddings file to write")
     parser.add_argument("--seed", type=int, default=0, help="of random weights")
     given = parser.parse_args(arguments)
-    told = f"python -m {PROG} {shlex.join(arguments)}"
+    command_line = f"python -m {PROG} {shlex.join(arguments)}"
     run_main(
         PROG,
-        lambda: embed(given.shards, given.encoder, given.output, features=given.features, seed=given.seed, told=told),
+        lambda: embed(
+            given.shards,
+            given.encoder,
+            given.output,
+            features=given.features,
+            seed=given.seed,
+            command_line=command_line,
+        ),
     )
 
 

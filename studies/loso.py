@@ -1,4 +1,4 @@
-"""Honest evidence: train without a site (or without a group of subjects), then ask there; once for every site.
+"""Honest evidence: train without a site (or without a group of subjects), then predict it; once for every site.
 
 `python -m studies.loso --shards DIR --task six-class --encoder DIR --group site --output OUT/predictions.parquet`
 writes rows of the recipe's model ("encoder", or a network by name) and of "prior" (the training fold's mean target),
@@ -6,7 +6,7 @@ and the model trained on all sites into OUT/final or `--final DIR`, for export, 
 that the predictions say (`studies.calibrate`). The model of each fold stays in OUT/folds/<fold>, for
 `studies.stress`.
 
-Exit code 75: it was asked to stop; the same command goes on from there (OUT/<name>.parts, OUT/folds/*.checkpoints).
+Exit code 75: a signal stopped it; the same command goes on from there (OUT/<name>.parts, OUT/folds/*.checkpoints).
 """
 
 import logging
@@ -64,10 +64,10 @@ class LosoCommand:
     """The recipe, with overrides."""
 
 
-def leave_out(command: LosoCommand, processes: Processes, *, told: str) -> bool:
+def leave_out(command: LosoCommand, processes: Processes, *, command_line: str) -> bool:
     """Train and predict every fold, then train the final model; returns False if a signal stopped it.
 
-    `told` is the command line, for the metadata. The final model is trained only after all predictions are written.
+    `command_line` goes into the metadata. The final model is trained only after all predictions are written.
     """
     task, recipe = task_named(command.task), command.config
     data = with_contrast(labelled(Corpus.open(command.shards), task))
@@ -89,7 +89,7 @@ def leave_out(command: LosoCommand, processes: Processes, *, told: str) -> bool:
         **split_meta(data, folds, command.group, fitting.pretraining),
         "encoder": "random" if command.encoder is None else "pretrained",
         "recipe": {"name": command.recipe, **asdict(command.config)},
-        "command": told,
+        "command": command_line,
         "seed": command.config.seed,
     }
     frame = pd.concat([rows for fold in folds for rows in _fold_rows(data, fold, parts, recipe.model)])
@@ -127,8 +127,8 @@ def _fold_rows(data: Labelled, fold: Fold, parts: Parts, model_name: str) -> Ite
     assert finished is not None
     windows, classes = window_rows(data, fold.test), data.task.classes
     prior = data.targets[fold.train].astype(np.float64).mean(axis=0)
-    said = {model_name: np.array(finished["probabilities"]), "prior": np.tile(prior, (len(windows), 1))}
-    for model, probabilities in said.items():
+    predicted = {model_name: np.array(finished["probabilities"]), "prior": np.tile(prior, (len(windows), 1))}
+    for model, probabilities in predicted.items():
         yield prediction_rows(windows, probabilities, classes, model=model, fold=fold.name)
 
 
@@ -163,18 +163,18 @@ def window_rows(data: Labelled, rows: np.ndarray) -> pd.DataFrame:
 
 
 def prediction_rows(
-    windows: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str], *, model: str, **told: Any
+    windows: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str], *, model: str, **columns: Any
 ) -> pd.DataFrame:
-    """Return rows of a predictions file: `window_rows`, what a model said, and further columns, such as `fold`."""
-    said = {f"prob_{name}": probabilities[:, k] for k, name in enumerate(classes)}
-    return windows.assign(model=model, **told, **said)
+    """Return rows of a predictions file: `window_rows`, probabilities, and further columns, such as `fold`."""
+    predicted = {f"prob_{name}": probabilities[:, k] for k, name in enumerate(classes)}
+    return windows.assign(model=model, **columns, **predicted)
 
 
 def split_meta(data: Labelled, folds: Sequence[Fold], group: str, pretraining: Mapping[str, Any]) -> dict[str, Any]:
     """Return who stood on which side, for a predictions file's metadata."""
     recordings = np.array([data.shards.entries[i].recording_id for i in data.windows])
     described = describe(folds, data.subjects, recordings)
-    asked = set(data.subjects.tolist())
+    subjects = set(data.subjects.tolist())
     return {
         "grouping": group,
         "folds": described,
@@ -182,7 +182,7 @@ def split_meta(data: Labelled, folds: Sequence[Fold], group: str, pretraining: M
         "manifest_digest": data.shards.manifest.digest,
         "pretrain_subjects": list(pretraining["train"]),
         "pretrain_manifest_digest": pretraining.get("manifest_digest"),
-        "pretrain_overlap": len(asked & set(pretraining["train"])),
+        "pretrain_overlap": len(subjects & set(pretraining["train"])),
     }
 
 
@@ -191,8 +191,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     prog = "studies.loso"
     arguments = without_encoder(sys.argv[1:] if argv is None else argv)
     command = parse_command(LosoCommand, RECIPES, arguments, default_recipe="probe", prog=prog)
-    told = f"python -m {prog} {shlex.join(arguments)}"
-    run_alone(prog, lambda processes: leave_out(command, processes, told=told))
+    command_line = f"python -m {prog} {shlex.join(arguments)}"
+    run_alone(prog, lambda processes: leave_out(command, processes, command_line=command_line))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from training.corpus.labelled import labelled
 PROG = "studies.pattern_predict"
 
 
-def predict_shards(reader_dir: Path, shards: Path, output: Path, *, told: str) -> None:
+def predict_shards(reader_dir: Path, shards: Path, output: Path, *, command_line: str) -> None:
     """Write the reader's predictions on every labelled window; raises ValueError where channels or features differ."""
     reader, opened = PatternReader.load(reader_dir), Corpus.open(shards)
     if opened.manifest.modality.ch_names != EEG_1020.ch_names:
@@ -43,7 +43,7 @@ def predict_shards(reader_dir: Path, shards: Path, output: Path, *, told: str) -
     }  # fmt: skip
     meta = {
         "grouping": "apart", "folds": [fold], "manifest_digest": opened.manifest.digest, "pretrain_subjects": [],
-        "train_overlap": 0, "recipe": dict(reader.about), "command": told,
+        "train_overlap": 0, "recipe": dict(reader.about), "command": command_line,
     }  # fmt: skip
     write_predictions(output, Predictions(frame=rows, task=SIX_CLASS.name, classes=SIX_CLASS.classes, meta=meta))
 
@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--shards", type=Path, required=True, help="shard set with labels, profile six-class")
     parser.add_argument("--output", type=Path, required=True, help="predictions file to write")
     given = parser.parse_args(arguments)
-    told = f"python -m {PROG} {shlex.join(arguments)}"
-    run_main(PROG, lambda: predict_shards(given.reader, given.shards, given.output, told=told))
+    command_line = f"python -m {PROG} {shlex.join(arguments)}"
+    run_main(PROG, lambda: predict_shards(given.reader, given.shards, given.output, command_line=command_line))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ PROG = "studies.predict"
 MEAN = "mean"
 
 
-def predict_shards(folders: Sequence[Path], shards: Path, output: Path, *, dropout_samples: int = 0, told: str) -> None:
+def predict_shards(
+    folders: Sequence[Path], shards: Path, output: Path, *, dropout_samples: int = 0, command_line: str
+) -> None:
     """Write predictions on every labelled window.
 
     Raises ValueError where channels, labels or the models' tasks do not fit each other.
@@ -39,21 +41,21 @@ def predict_shards(folders: Sequence[Path], shards: Path, output: Path, *, dropo
     if dropout_samples and len(models) > 1:
         raise ValueError(f"dropout_samples={dropout_samples} is for one model; {len(models)} are an ensemble already")
     windows = window_rows(data, np.arange(len(data.windows)))
-    said = {name: predict(model, opened, data.windows)[0] for name, model in _named(models).items()}
+    predicted = {name: predict(model, opened, data.windows)[0] for name, model in _named(models).items()}
     doubts: dict[str, Uncertainty] = {}
     if len(models) > 1:
-        doubts[MEAN] = decompose(np.stack(list(said.values())))
-        said[MEAN] = np.mean(list(said.values()), axis=0)
+        doubts[MEAN] = decompose(np.stack(list(predicted.values())))
+        predicted[MEAN] = np.mean(list(predicted.values()), axis=0)
     elif dropout_samples:
-        name = next(iter(said))
+        name = next(iter(predicted))
         drawn = predict_samples(models[0], opened, data.windows, n_samples=dropout_samples, seed=0)
-        doubts[name], said[name] = decompose(drawn), drawn.mean(axis=0)
+        doubts[name], predicted[name] = decompose(drawn), drawn.mean(axis=0)
     rows = [
         prediction_rows(windows, probabilities, data.task.classes, model=name, fold="test",
                         **(doubts[name].columns() if name in doubts else {}))
-        for name, probabilities in said.items()
+        for name, probabilities in predicted.items()
     ]  # fmt: skip
-    meta = {**_meta(models, data, told), "dropout_samples": dropout_samples}
+    meta = {**_meta(models, data, command_line), "dropout_samples": dropout_samples}
     frame = pd.concat(rows, ignore_index=True)
     write_predictions(output, Predictions(frame=frame, task=data.task.name, classes=data.task.classes, meta=meta))
 
@@ -82,15 +84,15 @@ def _named(models: Sequence[TaskModel]) -> dict[str, TaskModel]:
     return named
 
 
-def _meta(models: Sequence[TaskModel], data: Labelled, told: str) -> dict[str, Any]:
+def _meta(models: Sequence[TaskModel], data: Labelled, command_line: str) -> dict[str, Any]:
     provenances = [model.config.provenance for model in models]
     trained = sorted({subject for one in provenances for subject in one["train_subjects"]})
-    asked = sorted(set(data.subjects.tolist()))
+    subjects = sorted(set(data.subjects.tolist()))
     entries = data.shards.entries
     fold = {
         "name": "test",
         "train_subjects": trained,
-        "test_subjects": asked,
+        "test_subjects": subjects,
         "train_recordings": [],
         "test_recordings": sorted({entries[i].recording_id for i in data.windows}),
     }
@@ -99,9 +101,9 @@ def _meta(models: Sequence[TaskModel], data: Labelled, told: str) -> dict[str, A
         "folds": [fold],
         "manifest_digest": data.shards.manifest.digest,
         "pretrain_subjects": sorted({subject for one in provenances for subject in one["pretrain_subjects"]}),
-        "train_overlap": len({*trained} & {*asked}),
+        "train_overlap": len({*trained} & {*subjects}),
         "recipe": provenances[0]["recipe"] if len(models) == 1 else [one["recipe"] for one in provenances],
-        "command": told,
+        "command": command_line,
     }
 
 
@@ -114,11 +116,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="predictions file to write")
     parser.add_argument("--dropout-samples", type=int, default=0, help="answers of one model with dropout left on")
     given = parser.parse_args(arguments)
-    told = f"python -m {PROG} {shlex.join(arguments)}"
+    command_line = f"python -m {PROG} {shlex.join(arguments)}"
     run_main(
         PROG,
         lambda: predict_shards(
-            given.model, given.shards, given.output, dropout_samples=given.dropout_samples, told=told
+            given.model, given.shards, given.output, dropout_samples=given.dropout_samples, command_line=command_line
         ),
     )
 

@@ -1,4 +1,4 @@
-"""The stacking ensemble: a meta-learner fitted on members' out-of-fold predictions, and asked on another fold's.
+"""The stacking ensemble: a meta-learner fitted on members' out-of-fold predictions, and applied to another fold's.
 
     python -m studies.stack --predictions F.parquet [G.parquet ...] --output H.parquet [--models A B C] [--save DIR]
 
@@ -76,7 +76,7 @@ def check_stackable(predictions: Predictions, members: Sequence[str]) -> None:
     folds = first.groupby("subject_id")["fold"].nunique()
     if (folds > 1).any():
         raise ValueError(
-            f"subject {folds[folds > 1].index[0]} is in {int(folds.max())} folds: the meta-learner would be asked of "
+            f"subject {folds[folds > 1].index[0]} is in {int(folds.max())} folds: the meta-learner would be applied to "
             "a patient that it was fitted on"
         )
     if first["fold"].nunique() < 2:
@@ -119,35 +119,35 @@ def _train(
 
     What all windows share is fitted before the first step.
     """
-    said, wanted = (torch.from_numpy(np.asarray(values, dtype=np.float32)) for values in (prob, target))
+    predicted, wanted = (torch.from_numpy(np.asarray(values, dtype=np.float32)) for values in (prob, target))
     curve = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         stacker, loss = Stacker(tuple(members), prob.shape[2]), VoteLoss()
-        stacker.standardise(said[rows])
-        _fit_pool(stacker, loss, said[rows], wanted[rows])
+        stacker.standardise(predicted[rows])
+        _fit_pool(stacker, loss, predicted[rows], wanted[rows])
         optimizer = torch.optim.AdamW(stacker.parameters(), lr=3e-2, weight_decay=0.05)
         for step in range(n_steps + 1):
             if look_at is not None and step % LOOK_EVERY == 0:
                 with torch.no_grad():
-                    curve.append(float(loss.mean(stacker.eval()(said[look_at])[0], wanted[look_at])))
+                    curve.append(float(loss.mean(stacker.eval()(predicted[look_at])[0], wanted[look_at])))
             if step == n_steps:
                 break
-            value = loss.mean(stacker.train()(said[rows])[0], wanted[rows])
+            value = loss.mean(stacker.train()(predicted[rows])[0], wanted[rows])
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
     return stacker.eval(), curve
 
 
-def _fit_pool(stacker: Stacker, loss: VoteLoss, said: torch.Tensor, wanted: torch.Tensor) -> None:
+def _fit_pool(stacker: Stacker, loss: VoteLoss, predicted: torch.Tensor, wanted: torch.Tensor) -> None:
     """Fit the handful of numbers that every window shares to the end, before the gate learns anything."""
     shared = stacker.eval().pool()
     optimizer = torch.optim.LBFGS(shared, max_iter=_POOL_STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        value = loss.mean(stacker(said)[0], wanted) + _POOL_PENALTY * sum(p.square().sum() for p in shared)
+        value = loss.mean(stacker(predicted)[0], wanted) + _POOL_PENALTY * sum(p.square().sum() for p in shared)
         value.backward()
         return value
 
@@ -155,7 +155,7 @@ def _fit_pool(stacker: Stacker, loss: VoteLoss, said: torch.Tensor, wanted: torc
 
 
 @torch.no_grad()
-def ask_stacker(stacker: Stacker, prob: np.ndarray) -> tuple[np.ndarray, Uncertainty, np.ndarray]:
+def apply_stacker(stacker: Stacker, prob: np.ndarray) -> tuple[np.ndarray, Uncertainty, np.ndarray]:
     """Return probabilities, float64, (n, n_classes), their uncertainty, and the weights of members, (n, n_members)."""
     log_prob, weight, tempered = (part.double().numpy() for part in stacker(torch.from_numpy(prob.astype(np.float32))))
     mixed = np.exp(log_prob)
@@ -179,15 +179,15 @@ def stacked(predictions: Predictions, members: Sequence[str], *, seed: int = 0) 
     mixed, weights = np.empty((len(first), len(classes))), np.empty((len(first), len(members)))
     doubts = {name: np.empty(len(first)) for name in decompose(np.swapaxes(prob, 0, 1)).columns()}
     for fold in np.unique(folds):
-        asked = folds == fold
-        assert not set(subjects[asked]) & set(subjects[~asked])
-        stacker = fit_stacker(prob[~asked], target[~asked], subjects[~asked], members, seed=seed)
-        mixed[asked], of_fold, weights[asked] = ask_stacker(stacker, prob[asked])
+        held_out = folds == fold
+        assert not set(subjects[held_out]) & set(subjects[~held_out])
+        stacker = fit_stacker(prob[~held_out], target[~held_out], subjects[~held_out], members, seed=seed)
+        mixed[held_out], of_fold, weights[held_out] = apply_stacker(stacker, prob[held_out])
         for name, values in of_fold.columns().items():
-            doubts[name][asked] = values
+            doubts[name][held_out] = values
     mean = _rows(first, classes, MEAN, prob.mean(axis=1), decompose(np.swapaxes(prob, 0, 1)).columns())
-    told = {**doubts, **{f"weight_{name}": weights[:, m] for m, name in enumerate(members)}}
-    frame = pd.concat([predictions.frame, mean, _rows(first, classes, STACK, mixed, told)], ignore_index=True)
+    columns = {**doubts, **{f"weight_{name}": weights[:, m] for m, name in enumerate(members)}}
+    frame = pd.concat([predictions.frame, mean, _rows(first, classes, STACK, mixed, columns)], ignore_index=True)
     meta = {**predictions.meta, "stack": {"members": list(members), "seed": seed}}
     return Predictions(frame=frame, task=predictions.task, classes=classes, meta=meta)
 
@@ -199,7 +199,7 @@ def _rows(
 
 
 def stack_files(
-    paths: Sequence[Path], output: Path, *, models: Sequence[str], save: Path | None, seed: int, told: str
+    paths: Sequence[Path], output: Path, *, models: Sequence[str], save: Path | None, seed: int, command_line: str
 ) -> None:
     """Stack the members of predictions files and write the result."""
     predictions = joined([read_predictions(path) for path in paths])
@@ -211,7 +211,7 @@ def stack_files(
         first = predictions.of(members[0])
         prob, target = member_array(predictions, members), targets(first, predictions.classes)
         fit_stacker(prob, target, first["subject_id"].to_numpy(dtype=str), members, seed=seed).save(save)
-    meta = {**result.meta, "command": told}
+    meta = {**result.meta, "command": command_line}
     write_predictions(output, Predictions(frame=result.frame, task=result.task, classes=result.classes, meta=meta))
 
 
@@ -225,11 +225,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--save", type=Path, help="folder for a meta-learner fitted on all rows")
     parser.add_argument("--seed", type=int, default=0, help="of the meta-learner's weights and folds")
     given = parser.parse_args(arguments)
-    told = f"python -m {PROG} {shlex.join(arguments)}"
+    command_line = f"python -m {PROG} {shlex.join(arguments)}"
     run_main(
         PROG,
         lambda: stack_files(
-            given.predictions, given.output, models=given.models, save=given.save, seed=given.seed, told=told
+            given.predictions,
+            given.output,
+            models=given.models,
+            save=given.save,
+            seed=given.seed,
+            command_line=command_line,
         ),
     )
 

@@ -3,8 +3,8 @@
     python -m studies.stress --model OUT/folds/* --shards DIR --input FOLDER --output stress.parquet
 
 Recordings of the shard set are found again by their sha256, disturbed (`synthetic.perturb`), planned and prepared anew,
-and asked about. Level 0 is the shard set itself; the command refuses to start where the undisturbed recording does not
-give its windows bit for bit. A model is asked only about subjects that it was not trained on: give the models of
+and predicted. Level 0 is the shard set itself; the command refuses to start where the undisturbed recording does not
+give its windows bit for bit. A model predicts only subjects that it was not trained on: give the models of
 studies.loso's folds.
 
 This is a program of training/ since it needs a model and writes evidence: serving/ may import neither.
@@ -130,14 +130,14 @@ def _shortest(profile: Profile) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A recording of the shard set, found again, and the model that may be asked about it."""
+    """A recording of the shard set, found again, and the model that may predict it."""
 
     path: Path
     rows: np.ndarray
     """Rows of the labelled windows, in order of time."""
     model: int
     mains_hz: float | None
-    """As the pipeline was told; None where it looked itself."""
+    """As the pipeline was given; None where it looked itself."""
 
 
 class Ward:
@@ -161,8 +161,8 @@ class Ward:
                 )
         self.recordings = np.array([self.data.shards.entries[i].recording_id for i in self.data.windows])
         self.sources = self._find(inputs, per_site)
-        asked = np.concatenate([source.rows for source in self.sources])
-        self.about = window_rows(self.data, asked).set_index(asked)
+        rows = np.concatenate([source.rows for source in self.sources])
+        self.about = window_rows(self.data, rows).set_index(rows)
 
     def _find(self, inputs: Sequence[Path], per_site: int | None) -> list[Source]:
         wanted = {name: model for name in np.unique(self.recordings) if (model := self._stranger(name)) is not None}
@@ -183,7 +183,7 @@ class Ward:
             rows = rows[np.argsort([self._window(int(row)).start_s for row in rows])]
             found.append(self._checked(path, digest, rows, wanted[name]))
         if not found:
-            raise ValueError(f"none of the {len(wanted)} recordings to ask about is among the files of the inputs")
+            raise ValueError(f"none of the {len(wanted)} recordings to predict is among the files of the inputs")
         return found
 
     def _stranger(self, recording_id: str) -> int | None:
@@ -194,8 +194,8 @@ class Ward:
 
     def _checked(self, path: Path, digest: str, rows: np.ndarray, model: int) -> Source:
         """Return the source under the mains frequency that gives the shard set's own windows, exactly."""
-        told = self.data.shards.manifest.counts.get("sites", {}).get(self._entry(rows[0]).site_id, {})
-        given = [float(text.split()[0]) for text in told.get("mains_hz", ()) if text.endswith("given")]
+        site = self.data.shards.manifest.counts.get("sites", {}).get(self._entry(rows[0]).site_id, {})
+        given = [float(text.split()[0]) for text in site.get("mains_hz", ()) if text.endswith("given")]
         for mains_hz in (None, *given):
             source = Source(path=path, rows=rows, model=model, mains_hz=mains_hz)
             made = dict(self.windows(source, lambda recording: recording))
@@ -257,7 +257,7 @@ def _digests(inputs: Sequence[Path]) -> Iterator[tuple[Path, str]]:
                 continue  # a side file, or no recording: only digests that the shards have are looked for
 
 
-def ask(model: TaskModel, windows: Sequence[Window]) -> np.ndarray:
+def predict_windows(model: TaskModel, windows: Sequence[Window]) -> np.ndarray:
     """Return class probabilities of windows in µV, float64, shape (n, n_classes): as from a shard."""
     scale = model.normaliser.apply
     types = model.modality.sensor_types
@@ -307,15 +307,15 @@ def _disturbed(
     lost = Counter({"window_rejected": len(source.rows) - len(made)} if len(made) < len(source.rows) else {})
     if not made:
         return np.zeros(0, int), np.zeros((0, 0)), lost
-    return np.array(list(made)), ask(ward.models[source.model], list(made.values())), lost
+    return np.array(list(made)), predict_windows(ward.models[source.model], list(made.values())), lost
 
 
 def _rows(ward: Ward, rows: np.ndarray, probs: np.ndarray, name: str, stress: Stress, level: float) -> pd.DataFrame:
-    told = {"stress": name, "level": level, "unit": stress.unit, "level_name": stress.name_of(level)}
-    return prediction_rows(ward.about.loc[rows], probs, ward.data.task.classes, model=ward.model_name, **told)
+    columns = {"stress": name, "level": level, "unit": stress.unit, "level_name": stress.name_of(level)}
+    return prediction_rows(ward.about.loc[rows], probs, ward.data.task.classes, model=ward.model_name, **columns)
 
 
-def run_stress(given: argparse.Namespace, *, told: str) -> None:
+def run_stress(given: argparse.Namespace, *, command_line: str) -> None:
     """Write the stress file that a command line asks for."""
     ward = Ward(given.model, given.shards, given.input, per_site=given.recordings_per_site)
     known = stresses(ward.profile)
@@ -336,7 +336,7 @@ def run_stress(given: argparse.Namespace, *, told: str) -> None:
         "n_recordings": len(ward.sources),
         "refused": refused,
         "seed": given.seed,
-        "command": told,
+        "command": command_line,
     }
     write_stress(given.output, Predictions(frame=pd.concat(frames), task=task.name, classes=task.classes, meta=meta))
 
@@ -353,7 +353,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--recordings-per-site", type=int, help="at most so many recordings of a site; all by default")
     parser.add_argument("--seed", type=int, default=0, help="of what is random in a stress")
     given = parser.parse_args(arguments)
-    run_main(PROG, lambda: run_stress(given, told=f"python -m {PROG} {shlex.join(arguments)}"))
+    run_main(PROG, lambda: run_stress(given, command_line=f"python -m {PROG} {shlex.join(arguments)}"))
 
 
 if __name__ == "__main__":

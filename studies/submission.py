@@ -43,15 +43,15 @@ def submit(model: Path, shards: Path, hms_test: Path, out: Path) -> tuple[int, l
         )
     rows = check_test(hms_test).rows
     probabilities, _ = predict(task_model, opened, np.arange(len(opened.entries)))
-    told: dict[str, list[np.ndarray]] = {}
+    answers_of: dict[str, list[np.ndarray]] = {}
     for entry, answer in zip(opened.entries, probabilities, strict=True):
-        told.setdefault(entry.recording_id, []).append(answer)
+        answers_of.setdefault(entry.recording_id, []).append(answer)
     answers, unasked = [], []
     for row in rows:
-        said = told.get(source_sha256(eeg_path(hms_test, "test", row.eeg_id))[:16])
-        if said is None:
+        found = answers_of.get(source_sha256(eeg_path(hms_test, "test", row.eeg_id))[:16])
+        if found is None:
             unasked.append(f"test.csv line {row.line}: eeg_id {row.eeg_id}")
-        answers.append(np.full(len(SIX_CLASS.classes), 1 / len(SIX_CLASS.classes)) if said is None else _mean(said))
+        answers.append(np.full(len(SIX_CLASS.classes), 1 / len(SIX_CLASS.classes)) if found is None else _mean(found))
     write_submission(out, [row.eeg_id for row in rows], np.stack(answers))
     return len(rows), unasked
 
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--shards", type=Path, required=True, help="shard set made from the test EEGs")
     parser.add_argument("--hms-test", type=Path, required=True, help="folder with test.csv and test_eegs/")
     parser.add_argument("--out", type=Path, required=True, help="csv to write")
-    parser.add_argument("--notes", type=Path, help="JSON file for the rows that the model was not asked about")
+    parser.add_argument("--notes", type=Path, help="JSON file for the rows that the model has no answer to")
     given = parser.parse_args(argv)
 
     def work() -> None:

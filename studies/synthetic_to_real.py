@@ -5,7 +5,7 @@
 `--corpus` is what `synthetic.critical_corpus` wrote. Models learn from its families `TRAINED` and are chosen by
 their mean loss over its families `HELD_OUT`: another generator, real backgrounds of other sites, other wave forms. What
 of the chosen average can be saved learns once more from all families and is written as a `model.patterns.reader` into
-OUT/reader. Windows of `--ask` are asked at the end and choose nothing. OUT/predictions.parquet: what every model said.
+OUT/reader. Windows of `--ask` are predicted at the end and choose nothing. OUT/predictions.parquet: all predictions.
 """
 
 import shlex
@@ -29,7 +29,7 @@ from signals.bundles.calibration import tempered
 from signals.command_line import Parser
 from signals.tasks import SIX_CLASS
 from signals.version import code_version
-from studies.baselines.candidates import CONTENDERS, Bench, Predict
+from studies.baselines.candidates import METHODS, Bench, Predict
 from studies.baselines.classical import FLOOR, probabilities
 from studies.baselines.patterns import fit_extra_trees, fit_pattern_logistic, pattern_table
 from studies.loso import prediction_rows, window_rows
@@ -92,8 +92,8 @@ def _logistic(study: Study, rows: np.ndarray, seed: int) -> Predict:
 
 
 def _contender(name: str) -> Callable[[Study, np.ndarray, int], Predict]:
-    params = CONTENDERS[name].candidates[len(CONTENDERS[name].candidates) // 2]
-    return lambda study, rows, seed: CONTENDERS[name].fit(study.bench, rows, params, seed)
+    params = METHODS[name].candidates[len(METHODS[name].candidates) // 2]
+    return lambda study, rows, seed: METHODS[name].fit(study.bench, rows, params, seed)
 
 
 def _stored(study: Study, seed: int) -> np.ndarray:
@@ -131,26 +131,25 @@ MEMBERS: dict[str, Member] = {
 QUICK = tuple(name for name in MEMBERS if name != "resnet-gru")
 
 
-def family_loss(study: Study, said: np.ndarray) -> dict[str, float]:
-    """Return the mean KL to the votes on each held-out family; `said` has a row for every row of the study."""
+def family_loss(study: Study, predicted: np.ndarray) -> dict[str, float]:
+    """Return the mean KL to the votes on each held-out family; `predicted` has a row for every row of the study."""
     targets = study.data.targets.astype(np.float64)
     targets /= targets.sum(axis=1, keepdims=True)
-    return {name: float(kl_rows(targets[rows], said[rows]).mean()) for name, rows in study.held_out.items()}
+    return {name: float(kl_rows(targets[rows], predicted[rows]).mean()) for name, rows in study.held_out.items()}
 
 
-def family_accuracy(study: Study, said: np.ndarray) -> dict[str, float]:
+def family_accuracy(study: Study, predicted: np.ndarray) -> dict[str, float]:
     """Return the balanced accuracy on each held-out family."""
     return {
-        name: float(balanced_accuracy(confusion_matrix(study.data.labels[rows], predicted_shares(said[rows]))))
+        name: float(balanced_accuracy(confusion_matrix(study.data.labels[rows], predicted_shares(predicted[rows]))))
         for name, rows in study.held_out.items()
     }
 
 
-def best_temperature(study: Study, said: np.ndarray) -> float:
+def best_temperature(study: Study, predicted: np.ndarray) -> float:
     """Return the temperature of least mean loss over held-out families, each of which counts alike."""
-    losses = [
-        np.mean(list(family_loss(study, tempered(np.maximum(said, READER_FLOOR), t)).values())) for t in TEMPERATURES
-    ]
+    floored = np.maximum(predicted, READER_FLOOR)
+    losses = [np.mean(list(family_loss(study, tempered(floored, t)).values())) for t in TEMPERATURES]
     return float(TEMPERATURES[int(np.argmin(losses))])
 
 
@@ -178,10 +177,10 @@ def run(study: Study, names: Sequence[str], seed: int) -> tuple[dict[str, np.nda
     answers = {}
     for name in names:
         ask = MEMBERS[name].fit(study, study.learn, seed)
-        said = np.full((len(study.families), len(SIX_CLASS.classes)), 1 / len(SIX_CLASS.classes))
+        predicted = np.full((len(study.families), len(SIX_CLASS.classes)), 1 / len(SIX_CLASS.classes))
         rows = np.concatenate([study.choose, study.asked])
-        said[rows] = np.maximum(ask(rows), FLOOR)
-        answers[name] = said / said.sum(axis=1, keepdims=True)
+        predicted[rows] = np.maximum(ask(rows), FLOOR)
+        answers[name] = predicted / predicted.sum(axis=1, keepdims=True)
         _tell(study, name, answers[name])
     chosen = greedy_average(study, answers)
     average = np.mean([answers[name] for name in chosen], axis=0)
@@ -200,7 +199,7 @@ def fit_reader(
     """Return members on the pattern features of every row of the corpus, held-out families too."""
     names, values = study.patterns
     rows = np.concatenate([study.learn, study.choose])
-    told = {
+    about = {
         **about,
         "families": {name: int((study.families[rows] == name).sum()) for name in np.unique(study.families[rows])},
         "manifest_digest": study.data.shards.manifest.digest, "code_version": code_version(), "seed": seed,
@@ -211,17 +210,17 @@ def fit_reader(
         members["extra-trees"] = forest_of(trees, names=names, classes=SIX_CLASS.classes)
     if "patterns/logistic" in kept:
         members["logistic"] = fit_pattern_logistic(names, values, study.data, rows)
-    return PatternReader(members=members, temperature=temperature, about=told)
+    return PatternReader(members=members, temperature=temperature, about=about)
 
 
-def _tell(study: Study, name: str, said: np.ndarray) -> None:
-    loss, accuracy = family_loss(study, said), family_accuracy(study, said)
+def _tell(study: Study, name: str, predicted: np.ndarray) -> None:
+    loss, accuracy = family_loss(study, predicted), family_accuracy(study, predicted)
     cells = "  ".join(f"{family} {accuracy[family]:.3f} / {loss[family]:.3f}" for family in loss)
     mean = f"mean {np.mean(list(accuracy.values())):.3f} / {np.mean(list(loss.values())):.3f}"
     print(f"{name:<28} {cells}  {mean}", flush=True)  # noqa: T201
 
 
-def predictions_of(study: Study, answers: dict[str, np.ndarray], *, told: str) -> Predictions:
+def predictions_of(study: Study, answers: dict[str, np.ndarray], *, command_line: str) -> Predictions:
     """Return all answers on held-out families, fold "choose", and on the windows asked, fold `ASKED`.
 
     The reader learnt from the held-out families, so it speaks of the windows asked only.
@@ -231,11 +230,11 @@ def predictions_of(study: Study, answers: dict[str, np.ndarray], *, told: str) -
         if rows.size:
             windows = window_rows(study.data, rows)
             frames += [
-                prediction_rows(windows, said[rows], SIX_CLASS.classes, model=name, fold=fold)
-                for name, said in answers.items()
+                prediction_rows(windows, predicted[rows], SIX_CLASS.classes, model=name, fold=fold)
+                for name, predicted in answers.items()
                 if fold == ASKED or name != "reader"
             ]
-    meta = {"grouping": "apart", "manifest_digest": study.data.shards.manifest.digest, "command": told}
+    meta = {"grouping": "apart", "manifest_digest": study.data.shards.manifest.digest, "command": command_line}
     return Predictions(
         frame=pd.concat(frames, ignore_index=True), task=SIX_CLASS.name, classes=SIX_CLASS.classes, meta=meta
     )  # fmt: skip
@@ -264,8 +263,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         study = Study(given.corpus, given.ask, given.encoder, given.output)
         print("balanced accuracy / KL to the votes on families that nothing was learnt from")  # noqa: T201
         answers, reader = run(study, names, given.seed)
-        told = f"python -m {PROG} {shlex.join(arguments)}"
-        write_predictions(given.output / "predictions.parquet", predictions_of(study, answers, told=told))
+        command_line = f"python -m {PROG} {shlex.join(arguments)}"
+        write_predictions(
+            given.output / "predictions.parquet", predictions_of(study, answers, command_line=command_line)
+        )
         reader.save(given.output / "reader")
 
     run_main(PROG, work)

@@ -5,7 +5,7 @@
 Hyper-parameters are chosen in each fold from `N_CANDIDATES` settings by cross-validation over whole subjects of the
 training side; test subjects have no say. Each fold's choice serves all seeds.
 
-Exit code 75: it was asked to stop; the same command goes on after the last finished model, fold and seed, which stand
+Exit code 75: a signal stopped it; the same command goes on after the last finished model, fold and seed, which stand
 beside the output until it is written.
 """
 
@@ -30,7 +30,7 @@ import transformers
 from evaluation.scenarios.transfer import SEED_MARK, TRANSFER_METRICS, seeds_of, transfer_table
 from evaluation.schemas.predictions import Predictions, write_predictions
 from signals.command_line import Parser
-from studies.baselines.candidates import CONTENDERS, DEFAULT, N_CANDIDATES, Bench, Contender, Params
+from studies.baselines.candidates import DEFAULT, METHODS, N_CANDIDATES, Bench, Method, Params
 from studies.loso import make_folds, prediction_rows, run_config, split_meta, window_rows
 from studies.parts import Parts, parts_folder
 from training.command import check_model_dir, run_main
@@ -58,17 +58,17 @@ class TransferCommand:
     seeds: int
     inner_folds: int
     inner_rounds: int
-    """How many of the inner folds are asked."""
+    """How many of the inner folds are used."""
     jobs: int
 
     def __post_init__(self) -> None:
-        if unknown := sorted(set(self.models) - set(CONTENDERS)):
-            raise ValueError(f"unknown models {unknown}; models are {', '.join(CONTENDERS)}")
+        if unknown := sorted(set(self.models) - set(METHODS)):
+            raise ValueError(f"unknown models {unknown}; models are {', '.join(METHODS)}")
         if min(self.seeds, self.inner_rounds, self.jobs, self.folds) < 1 or self.inner_folds < 2:
             raise ValueError("seeds, folds, inner rounds and jobs must be at least 1, inner folds at least 2")
         if self.inner_rounds > self.inner_folds:
             raise ValueError(f"inner_rounds={self.inner_rounds} must be at most inner_folds={self.inner_folds}")
-        needy = [name for name in self.models if CONTENDERS[name].needs_encoder]
+        needy = [name for name in self.models if METHODS[name].needs_encoder]
         if self.encoder is None and needy:
             raise ValueError(f"without --encoder there is nothing to make {needy[0]!r} of: leave it out of --models")
 
@@ -92,16 +92,16 @@ class Table:
         """All labelled windows."""
         return self.bench.data
 
-    def seeds(self, contender: Contender) -> range:
-        """Return the seeds of a contender: one where they change nothing."""
-        return range(self.command.seeds if contender.seeded else 1)
+    def seeds(self, method: Method) -> range:
+        """Return the seeds of a method: one where they change nothing."""
+        return range(self.command.seeds if method.seeded else 1)
 
     def finish(self, name: str, fold_number: int) -> None:
         """Tune and fit a model for one fold, with every seed, as far as that was not done before."""
-        contender, fold = CONTENDERS[name], self.folds[fold_number]
-        tuned = self._part(name, fold, "tuned", lambda: self._tune(contender, fold))
-        for seed in self.seeds(contender):
-            self._part(name, fold, f"seed{seed}", lambda s=seed: self._ask(contender, fold, tuned["params"], s))
+        method, fold = METHODS[name], self.folds[fold_number]
+        tuned = self._part(name, fold, "tuned", lambda: self._tune(method, fold))
+        for seed in self.seeds(method):
+            self._part(name, fold, f"seed{seed}", lambda s=seed: self._predict(method, fold, tuned["params"], s))
 
     def part(self, name: str, fold: Fold, what: str) -> dict[str, Any] | None:
         """Return a finished part, or None."""
@@ -115,21 +115,19 @@ class Table:
             self.parts.write(f"{name.replace('/', '--')}/{fold.name}/{what}", found)
         return found
 
-    def _ask(self, contender: Contender, fold: Fold, params: Params, seed: int) -> dict[str, Any]:
-        return {"probabilities": contender.fit(self.bench, fold.train, params, seed)(fold.test).tolist()}
+    def _predict(self, method: Method, fold: Fold, params: Params, seed: int) -> dict[str, Any]:
+        return {"probabilities": method.fit(self.bench, fold.train, params, seed)(fold.test).tolist()}
 
-    def _tune(self, contender: Contender, fold: Fold) -> dict[str, Any]:
+    def _tune(self, method: Method, fold: Fold) -> dict[str, Any]:
         """Return the params with the least mean loss over inner folds of training subjects."""
-        if len(contender.candidates) == 1:
-            return {"params": dict(contender.candidates[0]), "losses": []}
+        if len(method.candidates) == 1:
+            return {"params": dict(method.candidates[0]), "losses": []}
         inner = inner_folds(self.data, fold.train, n_folds=self.command.inner_folds)[: self.command.inner_rounds]
         losses = [
-            float(
-                np.mean([loss(self.data, i.test, contender.fit(self.bench, i.train, params, 0)(i.test)) for i in inner])
-            )
-            for params in contender.candidates
+            float(np.mean([loss(self.data, i.test, method.fit(self.bench, i.train, params, 0)(i.test)) for i in inner]))
+            for params in method.candidates
         ]
-        return {"params": dict(contender.candidates[int(np.argmin(losses))]), "losses": losses}
+        return {"params": dict(method.candidates[int(np.argmin(losses))]), "losses": losses}
 
 
 def inner_folds(data: Labelled, train: np.ndarray, *, n_folds: int) -> list[Fold]:
@@ -151,7 +149,7 @@ _TABLE: list[Table] = []
 def _open_table(command: TransferCommand) -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
-    logging.getLogger("training").setLevel(logging.ERROR)  # the first process has said it
+    logging.getLogger("training").setLevel(logging.ERROR)  # the first process has logged it
     transformers.utils.logging.disable_progress_bar()
     _TABLE[:] = [Table(command)]
 
@@ -174,8 +172,8 @@ def _finished(table: Table) -> Iterator[tuple[str, int]]:
         yield from pool.imap_unordered(_finish, units)
 
 
-def make_table(command: TransferCommand, *, told: str) -> None:
-    """Fit everything and write the predictions; `told` is the command line, for the metadata."""
+def make_table(command: TransferCommand, *, command_line: str) -> None:
+    """Fit everything and write the predictions; `command_line` goes into the metadata."""
     table = Table(command)
     left = {name: len(table.folds) for name in command.models}
     for name, _ in _finished(table):
@@ -188,7 +186,7 @@ def make_table(command: TransferCommand, *, told: str) -> None:
         "encoder": "random" if command.encoder is None else "pretrained",
         "budget": {"candidates": N_CANDIDATES, "inner_folds": command.inner_folds, "rounds": command.inner_rounds},
         "models": {name: _about(table, name) for name in command.models},
-        "command": told,
+        "command": command_line,
     }
     frame = pd.concat([rows for fold in table.folds for rows in _rows(table, fold)])
     task = table.data.task
@@ -216,7 +214,7 @@ def seconds(table: Table, name: str) -> float:
 
 
 def _whats(table: Table, name: str) -> list[str]:
-    return ["tuned", *(f"seed{seed}" for seed in table.seeds(CONTENDERS[name]))]
+    return ["tuned", *(f"seed{seed}" for seed in table.seeds(METHODS[name]))]
 
 
 def _whole(table: Table, name: str, fold: Fold, what: str) -> dict[str, Any]:
@@ -228,9 +226,9 @@ def _whole(table: Table, name: str, fold: Fold, what: str) -> dict[str, Any]:
 def _about(table: Table, name: str) -> dict[str, Any]:
     tuned = {fold.name: _whole(table, name, fold, "tuned") for fold in table.folds}
     return {
-        "about": CONTENDERS[name].about,
+        "about": METHODS[name].about,
         "cpu_seconds": seconds(table, name),
-        "candidates": [dict(params) for params in CONTENDERS[name].candidates],
+        "candidates": [dict(params) for params in METHODS[name].candidates],
         "chosen": {fold: part["params"] for fold, part in tuned.items()},
         "inner_losses": {fold: part["losses"] for fold, part in tuned.items()},
     }
@@ -239,9 +237,9 @@ def _about(table: Table, name: str) -> dict[str, Any]:
 def _rows(table: Table, fold: Fold) -> Iterator[pd.DataFrame]:
     windows = window_rows(table.data, fold.test)
     for name in table.command.models:
-        for seed in table.seeds(CONTENDERS[name]):
+        for seed in table.seeds(METHODS[name]):
             probabilities = np.array(_whole(table, name, fold, f"seed{seed}")["probabilities"])
-            model = f"{name}{SEED_MARK}{seed}" if CONTENDERS[name].seeded else name
+            model = f"{name}{SEED_MARK}{seed}" if METHODS[name].seeded else name
             yield prediction_rows(windows, probabilities, table.data.task.classes, model=model, fold=fold.name)
 
 
@@ -254,13 +252,13 @@ def parse_args(argv: Sequence[str]) -> TransferCommand:
     parser.add_argument("--output", type=Path, required=True, help="predictions file of all models")
     parser.add_argument("--group", choices=("site", "subject"), default="site", help="what is left out")
     parser.add_argument("--folds", type=int, default=4, help="groups of subjects; sites make one fold each")
-    parser.add_argument("--models", nargs="+", help=f"any of {', '.join(CONTENDERS)}; all but full/random by default")
+    parser.add_argument("--models", nargs="+", help=f"any of {', '.join(METHODS)}; all but full/random by default")
     parser.add_argument("--seeds", type=int, default=3, help="how often each model is fitted, where seeds matter")
     parser.add_argument("--inner-folds", type=int, default=3, help="groups of training subjects that tuning makes")
-    parser.add_argument("--inner-rounds", type=int, default=1, help="how many of them are asked")
+    parser.add_argument("--inner-rounds", type=int, default=1, help="how many of them are used")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     given = vars(parser.parse_args(argv))
-    known = [name for name in DEFAULT if given["encoder"] is not None or not CONTENDERS[name].needs_encoder]
+    known = [name for name in DEFAULT if given["encoder"] is not None or not METHODS[name].needs_encoder]
     try:
         return TransferCommand(**{**given, "models": tuple(given["models"] or known)})
     except ValueError as error:
@@ -277,7 +275,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command = parse_args(arguments)
     before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        run_main(PROG, lambda: make_table(command, told=f"python -m {PROG} {shlex.join(arguments)}"))
+        run_main(PROG, lambda: make_table(command, command_line=f"python -m {PROG} {shlex.join(arguments)}"))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -57,7 +57,7 @@ class AutoencoderCommand:
 
 
 def train(command: AutoencoderCommand) -> dict[str, Any]:
-    """Train, calibrate on held-out subjects and write the file; returns what is told in its metadata.
+    """Train, calibrate on held-out subjects and write the file; returns its metadata.
 
     Raises ValueError for an output that exists, shards that cannot be trained on, and an ONNX file that disagrees with
     torch.
@@ -256,8 +256,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def work() -> None:
         about = train(command)
-        told = {name: about[name] for name in ("loss", "thresholds", "n_parameters")}
-        sys.stdout.write(f"{command.output} {json.dumps(told)}\n")
+        summary = {name: about[name] for name in ("loss", "thresholds", "n_parameters")}
+        sys.stdout.write(f"{command.output} {json.dumps(summary)}\n")
 
     run_main(prog, work)
 

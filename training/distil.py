@@ -1,14 +1,14 @@
-"""Distillation: a small student learns from the labels and from what a teacher says of the same windows.
+"""Distillation: a small student learns from the labels and from a teacher's probabilities of the same windows.
 
 `python -m training.distil --teacher DIR [DIR ...] --shards DIR --recipe resnet_gru --no-encoder --output DIR`
 
 The teacher is the mean of saved models, of a predictions file, or of both; the student is whatever the recipe trains
 (an encoder with a head, or a network), or a model given by `--student`, such as a pruned one. Loss (Hinton et al.
-2015): (1 - a) KL to the votes + a T^2 KL to the teacher's softened probabilities. The teacher is asked about windows
+2015): (1 - a) KL to the votes + a T^2 KL to the teacher's softened probabilities. The teacher predicts windows
 as they are, the student learns from changed ones (mirrored and so on).
 
-Neither student nor teacher may have seen the people that the table speaks of: test sites are refused where a teacher,
-or the fold of a predictions file that speaks of a training window, was trained on one of their subjects.
+Neither student nor teacher may have seen the people in the table: test sites are refused where a teacher,
+or the fold of a predictions file that predicts a training window, was trained on one of their subjects.
 """
 
 import sys
@@ -65,25 +65,25 @@ class DistilCommand:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Voice:
-    """What one member of the teacher says of every labelled window, and who it learnt that from."""
+class Teacher:
+    """One member's probabilities of every labelled window, and who it was trained on."""
 
     name: str
     probabilities: np.ndarray
-    """float64, shape (n, n_classes); nan where it was not asked."""
+    """float64, shape (n, n_classes); nan without."""
     trained: tuple[frozenset[str], ...]
-    """For each labelled window the subjects that the speaker was trained on."""
+    """For each labelled window the subjects that the member was trained on."""
     n_parameters: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """How a student did."""
+class Distilled:
+    """A student and its scores."""
 
     student: TaskModel
     student_score: Score
     teacher_score: Score | None
-    """None where the teacher did not speak of the test windows."""
+    """None where the teacher has no predictions of the test windows."""
     teacher_parameters: int | None
     out_of_fold: float
     """Share of the taught windows whose subjects no member of the teacher was trained on."""
@@ -94,46 +94,46 @@ class Lesson:
         return self.student_score.kl - self.teacher_score.kl if self.teacher_score else float("nan")
 
 
-def voice_of(folder: Path, data: Labelled) -> Voice:
-    """Return what a saved model says of all windows; raises ValueError where it is for another task or modality."""
+def teacher_of(folder: Path, data: Labelled) -> Teacher:
+    """Return a saved model's probabilities of all windows; raises ValueError for another task or modality."""
     model = load_task_model(folder)
     if model.config.task != data.task.name or model.modality != data.shards.manifest.modality:
         raise ValueError(
             f"{folder} is for task {model.config.task!r} on {model.modality.name}, the shards are for "
             f"{data.task.name!r} on {data.shards.manifest.modality.name}"
         )
-    said, _ = predict(model, data.shards, data.windows)
+    prob, _ = predict(model, data.shards, data.windows)
     trained = frozenset(model.config.provenance["train_subjects"])
     n_parameters = sum(p.numel() for p in model.parameters())
-    return Voice(name=str(folder), probabilities=said, trained=(trained,) * len(said), n_parameters=n_parameters)
+    return Teacher(name=str(folder), probabilities=prob, trained=(trained,) * len(prob), n_parameters=n_parameters)
 
 
-def voices_in(path: Path, data: Labelled) -> list[Voice]:
-    """Return what each model of a predictions file but "prior" says; raises ValueError where it is of another task."""
+def teachers_in(path: Path, data: Labelled) -> list[Teacher]:
+    """Return the probabilities of each model of a predictions file but "prior"; raises ValueError for another task."""
     file = read_predictions(path)
     if (file.task, file.classes) != (data.task.name, data.task.classes):
         raise ValueError(f"{path} is of task {file.task!r}, not {data.task.name!r}")
     names = [name for name in file.models if name != "prior"]
     if not names:
         raise ValueError(f"{path} holds no model but 'prior', which teaches nothing that labels do not")
-    return [_voice_in(path, file, name, data) for name in names]
+    return [_teacher_in(path, file, name, data) for name in names]
 
 
-def _voice_in(path: Path, file: Predictions, name: str, data: Labelled) -> Voice:
+def _teacher_in(path: Path, file: Predictions, name: str, data: Labelled) -> Teacher:
     frame, nobody = file.of(name), frozenset[str]()
     trained_of = {fold["name"]: frozenset(fold["train_subjects"]) for fold in file.meta["folds"]}
     row_of = {key: row for row, key in enumerate(frame["window_key"])}
-    folds, said = frame["fold"].tolist(), probabilities(frame, file.classes)
+    folds, prob = frame["fold"].tolist(), probabilities(frame, file.classes)
     rows = [row_of.get(data.shards.entries[i].key) for i in data.windows]
     nothing = np.full(len(file.classes), np.nan)
-    return Voice(
+    return Teacher(
         name=f"{path}:{name}",
-        probabilities=np.stack([nothing if row is None else said[row] for row in rows]),
+        probabilities=np.stack([nothing if row is None else prob[row] for row in rows]),
         trained=tuple(nobody if row is None else trained_of[folds[row]] for row in rows),
     )
 
 
-def measured_side(data: Labelled, voices: Sequence[Voice], sites: Sequence[str]) -> np.ndarray:
+def measured_side(data: Labelled, teachers: Sequence[Teacher], sites: Sequence[str]) -> np.ndarray:
     """Return the rows to measure on; raises ValueError where a teacher of a training window learnt from one of them.
 
     Without sites: the subjects whom no teacher of any window was trained on.
@@ -141,66 +141,69 @@ def measured_side(data: Labelled, voices: Sequence[Voice], sites: Sequence[str])
     if sites:
         test = held_out_rows(data, trained=(), sites=sites)
     else:
-        test = held_out_rows(data, trained=set().union(*(t for voice in voices for t in set(voice.trained))), sites=())
-    asked = set(data.subjects[test].tolist())
+        test = held_out_rows(
+            data, trained=set().union(*(t for teacher in teachers for t in set(teacher.trained))), sites=()
+        )
+    test_subjects = set(data.subjects[test].tolist())
     train = np.setdiff1d(np.arange(len(data.windows)), test)
-    for voice in voices:
-        leaked = set().union(*{voice.trained[row] for row in train}) & asked
+    for teacher in teachers:
+        leaked = set().union(*{teacher.trained[row] for row in train}) & test_subjects
         if leaked:
             raise ValueError(
-                f"{voice.name} learnt from {len(leaked)} subjects of the test side, first {min(leaked)}, before it "
-                "spoke of training windows: choose other test sites, or a teacher that was trained without them"
+                f"{teacher.name} learnt from {len(leaked)} subjects of the test side, first {min(leaked)}, before it "
+                "predicted training windows: choose other test sites, or a teacher that was trained without them"
             )
     return test
 
 
-def distil(command: DistilCommand, processes: Processes) -> Lesson | None:
+def distil(command: DistilCommand, processes: Processes) -> Distilled | None:
     """Teach, measure and save a student; returns None if a signal stopped it."""
     if command.output.exists():
         raise ValueError(f"output {command.output} exists already; choose another")
     if not command.teacher and command.predictions is None:
         raise ValueError("a student needs a teacher: give --teacher DIR, --predictions FILE, or both")
     data = with_contrast(labelled(Corpus.open(command.shards), task_named(command.task)))
-    voices = [voice_of(folder, data) for folder in command.teacher]
-    voices += voices_in(command.predictions, data) if command.predictions else []
-    test = measured_side(data, voices, command.test_sites)
-    lesson = teach(data, voices, test, command, processes)
-    if lesson is not None:
-        lesson.student.save_pretrained(command.output)
-    return lesson
+    teachers = [teacher_of(folder, data) for folder in command.teacher]
+    teachers += teachers_in(command.predictions, data) if command.predictions else []
+    test = measured_side(data, teachers, command.test_sites)
+    result = teach(data, teachers, test, command, processes)
+    if result is not None:
+        result.student.save_pretrained(command.output)
+    return result
 
 
 def teach(
-    data: Labelled, voices: Sequence[Voice], test: np.ndarray, command: DistilCommand, processes: Processes
-) -> Lesson | None:
+    data: Labelled, teachers: Sequence[Teacher], test: np.ndarray, command: DistilCommand, processes: Processes
+) -> Distilled | None:
     """Return the student, trained on every window but the test rows, and how it did there; None if it was stopped."""
-    said = np.mean([voice.probabilities for voice in voices], axis=0)
+    prob = np.mean([teacher.probabilities for teacher in teachers], axis=0)
     train = np.setdiff1d(np.arange(len(data.windows)), test)
-    if np.isnan(said[train]).any():
+    if np.isnan(prob[train]).any():
         raise ValueError(
-            f"{np.isnan(said[train]).any(axis=1).sum()} of {len(train)} training windows are not in the predictions "
+            f"{np.isnan(prob[train]).any(axis=1).sum()} of {len(train)} training windows are not in the predictions "
             "file: it must be of these shards"
         )
-    teaching = Teaching(probabilities=said, weight=command.weight, temperature=command.temperature)
+    teaching = Teaching(probabilities=prob, weight=command.weight, temperature=command.temperature)
     student = _trained(replace(data, teaching=teaching), train, command, processes)
     if student is None:
         return None
     subjects = data.subjects
-    own = [subjects[row] not in voice.trained[row] for voice in voices for row in train]
-    out_of_fold = float(np.mean(np.reshape(own, (len(voices), -1)).all(axis=0)))
+    own = [subjects[row] not in teacher.trained[row] for teacher in teachers for row in train]
+    out_of_fold = float(np.mean(np.reshape(own, (len(teachers), -1)).all(axis=0)))
     student.config.provenance = {
         **student.config.provenance,
         "distillation": {
-            "teacher": [voice.name for voice in voices], "weight": command.weight, "temperature": command.temperature,
+            "teacher": [teacher.name for teacher in teachers], "weight": command.weight,
+            "temperature": command.temperature,
             "out_of_fold": out_of_fold,
         },
     }  # fmt: skip
-    sizes = [voice.n_parameters for voice in voices if voice.n_parameters is not None]
-    return Lesson(
+    sizes = [teacher.n_parameters for teacher in teachers if teacher.n_parameters is not None]
+    return Distilled(
         student=student,
         student_score=score_model(student, data, test),
-        teacher_score=None if np.isnan(said[test]).any() else score_of(data, test, said[test]),
-        teacher_parameters=sum(sizes) if len(sizes) == len(voices) else None,
+        teacher_score=None if np.isnan(prob[test]).any() else score_of(data, test, prob[test]),
+        teacher_parameters=sum(sizes) if len(sizes) == len(teachers) else None,
         out_of_fold=out_of_fold,
     )
 
@@ -215,10 +218,10 @@ def _trained(data: Labelled, train: np.ndarray, command: DistilCommand, processe
     if known := test & set(student.config.provenance["train_subjects"]):
         raise ValueError(f"{command.student} was trained on {len(known)} subjects of the test side, first {min(known)}")
     freeze(student, recipe.freeze)
-    told = {
+    run = {
         "processes": processes, "metrics": log, "name": "student", "checkpoints": log.with_suffix(".checkpoints"),
     }  # fmt: skip
-    learnt: TaskModel | None = learn(student, data, sides(data, train, recipe), recipe, **told)  # type: ignore[arg-type]
+    learnt: TaskModel | None = learn(student, data, sides(data, train, recipe), recipe, **run)  # type: ignore[arg-type]
     if learnt is not None:
         subjects = sorted(set(data.subjects[train].tolist()))
         learnt.config.provenance = {
@@ -227,25 +230,25 @@ def _trained(data: Labelled, train: np.ndarray, command: DistilCommand, processe
     return learnt
 
 
-def table(lesson: Lesson) -> str:
+def table(result: Distilled) -> str:
     """Return teacher and student side by side as text."""
     lines = [f"{'':<10}{'parameters':>12}{'balanced accuracy':>19}{'KL':>8}"]
-    scores = [("teacher", lesson.teacher_parameters, lesson.teacher_score)]
-    n_student = sum(p.numel() for p in lesson.student.parameters())
-    for name, n_parameters, score in [*scores, ("student", n_student, lesson.student_score)]:
+    scores = [("teacher", result.teacher_parameters, result.teacher_score)]
+    n_student = sum(p.numel() for p in result.student.parameters())
+    for name, n_parameters, score in [*scores, ("student", n_student, result.student_score)]:
         size = "?" if n_parameters is None else f"{n_parameters:,}"
-        said = (
-            "did not speak of the test windows"
+        prob = (
+            "no predictions of the test windows"
             if score is None
             else f"{score.balanced_accuracy:>19.3f}{score.kl:>8.3f}"
         )
-        lines.append(f"{name:<10}{size:>12}{said}")
+        lines.append(f"{name:<10}{size:>12}{prob}")
     lines.append(
-        f"student KL - teacher KL: {lesson.kl_gap:.3f} on {lesson.student_score.n_windows} windows of people whom "
+        f"student KL - teacher KL: {result.kl_gap:.3f} on {result.student_score.n_windows} windows of people whom "
         "neither was trained on"
     )
     lines.append(
-        f"{lesson.out_of_fold:.0%} of the taught windows are out-of-fold: of people whom the teacher was not trained on"
+        f"{result.out_of_fold:.0%} of the taught windows are out-of-fold: of people whom the teacher was not trained on"
     )
     return "\n".join(lines)
 
@@ -257,10 +260,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     command = parse_command(DistilCommand, RECIPES, arguments, default_recipe="probe", prog=prog)
 
     def work(processes: Processes) -> bool:
-        lesson = distil(command, processes)
-        if lesson is not None:
-            print(table(lesson))  # noqa: T201
-        return lesson is not None
+        result = distil(command, processes)
+        if result is not None:
+            print(table(result))  # noqa: T201
+        return result is not None
 
     run_alone(prog, work)
 

@@ -3,7 +3,7 @@
 `python -m training.finetune --shards DIR --task six-class --encoder DIR --output DIR` (`--no-encoder` for random
 weights, and for the recipes of networks, which read none), or the same under torchrun. OUT holds config.json and
 model.safetensors of a `model.saved.TaskModel`, training.json the resolved command, metrics.jsonl and curves.html. Exit
-code 75: it was asked to stop; the same command goes on from there (OUT/metrics.checkpoints).
+code 75: a signal stopped it; the same command goes on from there (OUT/metrics.checkpoints).
 """
 
 import sys

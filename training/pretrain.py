@@ -192,7 +192,7 @@ def _held_out(corpus: Corpus, sides: Sides, least: int) -> list[int]:
 def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) -> Trainer:
     torch.manual_seed(recipe.seed)  # weights, the same on every rank
     model = PretrainModel(Encoder(recipe.encoder), recipe.weights)
-    optimizer = make_optimizer(model, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = make_optimizer(model, learning_rate=recipe.peak_rate, weight_decay=recipe.weight_decay)
     return Trainer(
         module=model,
         optimizer=optimizer,
@@ -260,7 +260,7 @@ def _train(
         place = None if t.place is None else processes.sum(t.place).cpu()
         loader = {"step": t.step, "windows_per_epoch": len(stream), "place": place}
         state = lambda: {**t.state(), **about, "loader": loader}  # noqa: E731
-        saver.save(state, step=t.step, score=validation.scores.get(t.step), wait=t.stop.asked)
+        saver.save(state, step=t.step, score=validation.scores.get(t.step), wait=t.stop.requested)
 
     config = {"recipe": command.recipe, **asdict(recipe)}
     page = monitored(

@@ -57,7 +57,7 @@ class PruneCommand:
     method: AnyMethod = "mixed"
     """What is taken out: heads and channels ("mixed"), one kind of them, whole blocks, or single weights."""
     importance: Importance = "taylor"
-    """How it is told what matters: gradients on training windows, or sizes of weights."""
+    """How it is decided what matters: gradients on training windows, or sizes of weights."""
     calibration_windows: int = 128
     """Training windows that importance is measured on."""
     test_sites: tuple[str, ...] = ()
@@ -98,8 +98,8 @@ def prune_model(command: PruneCommand, processes: Processes, *, task: str | None
     if tuned is None:
         return None
     stages.append(_stage("fine-tuned", tuned, data, test))
-    told = {name: getattr(command, name) for name in ("method", "share", "importance")}
-    about = {**told, "recipe": asdict(command.config), "stages": [asdict(stage) for stage in stages]}
+    options = {name: getattr(command, name) for name in ("method", "share", "importance")}
+    about = {**options, "recipe": asdict(command.config), "stages": [asdict(stage) for stage in stages]}
     tuned.config.provenance = {**tuned.config.provenance, "pruning": about}
     tuned.save_pretrained(command.output)
     return stages
@@ -162,8 +162,8 @@ def tune(
     model: TaskModel, data: Labelled, rows: np.ndarray, recipe: FinetuneRecipe, *, processes: Processes, metrics: Path
 ) -> TaskModel | None:
     """Return the model after training on rows, of whose subjects some choose the epoch; None if it was stopped."""
-    told = {"processes": processes, "metrics": metrics, "name": "tune"}
-    return learn(model, data, sides(data, rows, recipe), recipe, **told)  # type: ignore[arg-type]
+    run = {"processes": processes, "metrics": metrics, "name": "tune"}
+    return learn(model, data, sides(data, rows, recipe), recipe, **run)  # type: ignore[arg-type]
 
 
 def _stage(name: str, model: TaskModel, data: Labelled, rows: np.ndarray) -> Stage:

@@ -128,7 +128,7 @@ def tell(predictions: Predictions) -> None:
         votes, majority = (tally(after_others(frame, classes, kind), classes) for kind in ("votes", "majority"))
         confusion = before.confusion.sum(axis=0)
         score, f1 = float(balanced_accuracy(confusion)), float(weighted_f1(confusion))
-        ms = times[model]["ask_cpu_ms_per_window"] if model in times else float("nan")
+        ms = times[model]["predict_cpu_ms_per_window"] if model in times else float("nan")
         row = [score, f1, mean_kl(before), ece(before), ece(votes), mean_kl(votes), ece(majority), mean_kl(majority)]
         print(f"  {name:<12}" + "".join(f"{value:>8.3f}" for value in row) + f"{ms:>8.1f}")
         figure(f"synthetic_{name}_balanced_accuracy", score, "share")

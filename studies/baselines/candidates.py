@@ -1,4 +1,4 @@
-"""Who stands in the transfer table: ways of using an encoder, and baselines, each with its candidates for tuning.
+"""The methods of the transfer table: ways of using an encoder, and baselines, each with its candidates for tuning.
 
 Every way that has anything to tune has `N_CANDIDATES` settings, so that none is tuned harder than another.
 """
@@ -34,7 +34,7 @@ Params = Mapping[str, Any]
 
 
 class Bench:
-    """What all contenders work on; what is frozen is computed once."""
+    """What all methods work on; what is frozen is computed once."""
 
     def __init__(self, data: Labelled, encoder_dir: Path | None, logs: Path) -> None:
         self.data, self.encoder_dir, self.logs = data, encoder_dir, logs
@@ -80,19 +80,19 @@ class Bench:
     def _of(kind: str, seed: int) -> tuple[str, int]:
         return kind, seed if kind == "random" else 0
 
-    def asking(self, model: TaskModel | None) -> Predict:
-        """Return how to ask a fitted model; leaves the program where a signal stopped the fit."""
+    def predictor(self, model: TaskModel | None) -> Predict:
+        """Return the predictions of a fitted model; leaves the program where a signal stopped the fit."""
         if model is None:
             raise SystemExit(RESUME_EXIT)
         return lambda rows: predict(model, self.data.shards, self.data.windows[rows])[0]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
+class Method:
     """One way to get from labelled training windows to predictions."""
 
     fit: Callable[[Bench, np.ndarray, Params, int], Predict]
-    """(bench, training rows, params, seed) -> how to ask."""
+    """(bench, training rows, params, seed) -> predictions of any rows."""
     candidates: tuple[Params, ...] = ({},)
     seeded: bool = True
     """Whether the seed changes anything."""
@@ -102,9 +102,9 @@ class Contender:
 
 
 def prior(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Predict:
-    """Say the mean training target, whatever the window."""
+    """Predict the mean training target, whatever the window."""
     mean = bench.data.targets[rows].astype(np.float64).mean(axis=0)
-    return lambda asked: np.tile(mean / mean.sum(), (len(asked), 1))
+    return lambda test: np.tile(mean / mean.sum(), (len(test), 1))
 
 
 def linear(kind: str) -> Callable[[Bench, np.ndarray, Params, int], Predict]:
@@ -121,12 +121,12 @@ def feature_boosting(bench: Bench, rows: np.ndarray, params: Params, seed: int) 
     """Fit gradient-boosted trees to all stored features."""
     x, data = bench.stored_features, bench.data
     model = baselines.fit_boosting(x, data, rows, seed=seed, **params)
-    return lambda asked: baselines.probabilities(model, x[asked], len(data.task.classes))
+    return lambda test: baselines.probabilities(model, x[test], len(data.task.classes))
 
 
 def _logistic(bench: Bench, x: np.ndarray, rows: np.ndarray, params: Params) -> Predict:
     model = baselines.fit_logistic(x, bench.data, rows, **params)
-    return lambda asked: baselines.probabilities(model, x[asked], len(bench.data.task.classes))
+    return lambda test: baselines.probabilities(model, x[test], len(bench.data.task.classes))
 
 
 PROBE = replace(probe(), epochs=25, patience=5)
@@ -136,7 +136,7 @@ SCRATCH = FinetuneRecipe(epochs=15, patience=5, micro_batch=16)
 
 def head(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Predict:
     """Train the attention-pooling head on the frozen encoder."""
-    return bench.asking(_headed(bench, "pretrained", rows, replace(PROBE, seed=seed, **params)))
+    return bench.predictor(_headed(bench, "pretrained", rows, replace(PROBE, seed=seed, **params)))
 
 
 def last_block(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Predict:
@@ -158,7 +158,7 @@ def network(name: str) -> Callable[[Bench, np.ndarray, Params, int], Predict]:
 
     def fit_scratch(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Predict:
         recipe = replace(SCRATCH, seed=seed, **params)
-        return bench.asking(fit_network(bench.data, rows, recipe, network=name, options={}, **bench.run(name)))
+        return bench.predictor(fit_network(bench.data, rows, recipe, network=name, options={}, **bench.run(name)))
 
     return fit_scratch
 
@@ -174,7 +174,7 @@ def _tuned(
     if model is not None:
         open_up(model)
         model = learn(model, bench.data, sides(bench.data, rows, recipe), recipe, **bench.run("tune"))
-    return bench.asking(model)
+    return bench.predictor(model)
 
 
 def _rates(*rates: float, **others: Any) -> tuple[Params, ...]:
@@ -184,39 +184,39 @@ def _rates(*rates: float, **others: Any) -> tuple[Params, ...]:
 _PENALTIES = tuple({"penalty": penalty} for penalty in (0.1, 1.0, 10.0))
 _SCRATCH = (*_rates(1e-3, 3e-3, dropout=0.25), *_rates(1e-3, dropout=0.5))
 
-CONTENDERS: dict[str, Contender] = {
-    "prior": Contender(fit=prior, seeded=False, about="the training side's mean target"),
-    "linear-probe/random": Contender(
+METHODS: dict[str, Method] = {
+    "prior": Method(fit=prior, seeded=False, about="the training side's mean target"),
+    "linear-probe/random": Method(
         fit=linear("random"), candidates=_PENALTIES,
         about="logistic regression on pooled tokens of a frozen encoder with random weights",
     ),
-    "linear-probe/pretrained": Contender(
+    "linear-probe/pretrained": Method(
         fit=linear("pretrained"), candidates=_PENALTIES, seeded=False, needs_encoder=True,
         about="the same of the pretrained encoder",
     ),
-    "head/pretrained": Contender(
+    "head/pretrained": Method(
         fit=head, candidates=_rates(3e-4, 1e-3, 3e-3), needs_encoder=True,
         about="attention pooling and two layers on the frozen encoder",
     ),
-    "last-block/pretrained": Contender(
+    "last-block/pretrained": Method(
         fit=last_block, candidates=_rates(1e-4, 3e-4, 1e-3), needs_encoder=True,
         about="head, then head and last block",
     ),
-    "full/pretrained": Contender(
+    "full/pretrained": Method(
         fit=full("pretrained"), candidates=_rates(1e-4, 3e-4, 1e-3), needs_encoder=True,
         about="head, then the whole encoder",
     ),
-    "full/random": Contender(
+    "full/random": Method(
         fit=full("random"), candidates=_rates(1e-4, 3e-4, 1e-3), about="the same from random weights",
     ),
-    "eegnet": Contender(fit=network("eegnet"), candidates=_SCRATCH, about="compact EEGNet-like network, from scratch"),
-    "resnet-gru": Contender(
+    "eegnet": Method(fit=network("eegnet"), candidates=_SCRATCH, about="compact EEGNet-like network, from scratch"),
+    "resnet-gru": Method(
         fit=network("resnet_gru"), candidates=_SCRATCH, about="ResNet1D + GRU + attention, from scratch",
     ),
-    "band-power/logistic": Contender(
+    "band-power/logistic": Method(
         fit=band_power_logistic, candidates=_PENALTIES, seeded=False, about="logistic regression on band powers",
     ),
-    "features/boosting": Contender(
+    "features/boosting": Method(
         fit=feature_boosting,
         candidates=(
             {"learning_rate": 0.05, "max_leaf_nodes": 8}, {"learning_rate": 0.15, "max_leaf_nodes": 8},
@@ -225,5 +225,5 @@ CONTENDERS: dict[str, Contender] = {
         about="gradient-boosted trees on all stored features",
     ),
 }  # fmt: skip
-"""Contenders by the name that predictions carry."""
-DEFAULT = tuple(name for name in CONTENDERS if name != "full/random")
+"""Methods by the name that predictions carry."""
+DEFAULT = tuple(name for name in METHODS if name != "full/random")

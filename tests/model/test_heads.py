@@ -274,3 +274,12 @@ def test_many_windows_speak_for_themselves() -> None:
     features_BF = torch.randn((256, len(sizes)), generator=rng) * sizes
     head.standardise(features_BF)
     assert torch.equal(head.scale_F, features_BF.std(0, correction=0))
+
+
+def test_the_whole_pretraining_model_is_one_graph() -> None:
+    model = PretrainModel(Encoder(CONFIG), dict.fromkeys(("reconstruction", "contrastive", "spectral", "sleep"), 1.0))
+    batch = make_batch(n_times=512) | {"sleep_target_B": torch.tensor([0, 4, -1, 2])}
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)  # raises where a graph would break
+    for name, total in compiled(batch).items():
+        torch.testing.assert_close(total, model(batch)[name])

@@ -12,8 +12,7 @@ from signals.bundles.calibration import UNCERTAINTY_COLUMNS, decompose
 from signals.tasks import SIX_CLASS
 from studies import crossval, predict
 from training.corpus.corpus import Corpus
-from training.fitting import fit
-from training.fitting import inference as asking
+from training.fitting import fit, inference
 
 CLASSES = SIX_CLASS.classes
 
@@ -62,7 +61,7 @@ def test_the_split_stands_beside_the_predictions_with_its_hash(run: Path) -> Non
 def test_fitted_models_and_their_time_are_kept(run: Path) -> None:
     about = read_predictions(run).meta["models"]
     assert about["probe#seed1"]["recipe"]["seed"] == 1
-    assert about["efficientnet_small#seed0"]["ask_cpu_ms_per_window"] > 0
+    assert about["efficientnet_small#seed0"]["predict_cpu_ms_per_window"] > 0
     assert load_task_model(run.parent / "folds" / "efficientnet_small#seed0" / "fold1").config.task == "six-class"
     assert not run.with_name("oof.parts").exists()
 
@@ -141,10 +140,10 @@ def test_dropout_samples_differ_and_leave_the_model_as_it_was(shards: Path, run:
     opened = Corpus.open(shards)
     for name in ("probe#seed0", "efficientnet_small#seed0"):
         model = load_task_model(run.parent / "folds" / name / "fold0")
-        before, _ = asking.predict(model, opened, range(4))
-        samples = asking.predict_samples(model, opened, range(4), n_samples=3, seed=0)
+        before, _ = inference.predict(model, opened, range(4))
+        samples = inference.predict_samples(model, opened, range(4), n_samples=3, seed=0)
         assert samples.shape == (3, 4, 6)
         assert not np.allclose(samples[0], samples[1])
-        np.testing.assert_array_equal(samples, asking.predict_samples(model, opened, range(4), n_samples=3, seed=0))
-        np.testing.assert_array_equal(asking.predict(model, opened, range(4))[0], before)
+        np.testing.assert_array_equal(samples, inference.predict_samples(model, opened, range(4), n_samples=3, seed=0))
+        np.testing.assert_array_equal(inference.predict(model, opened, range(4))[0], before)
         assert not any(module.training for module in model.modules())

@@ -102,7 +102,7 @@ def test_a_mixture_of_independent_witnesses_becomes_as_sure_as_it_may() -> None:
     target, subjects = np.eye(3)[true], np.array([f"s{i // 10:02d}" for i in range(n)])
     half = n // 2
     stacker = stack.fit_stacker(prob[:half], target[:half], subjects[:half], ("a", "b"), seed=0)
-    said, doubts, _ = stack.ask_stacker(stacker, prob[half:])
+    said, doubts, _ = stack.apply_stacker(stacker, prob[half:])
     assert stacker.firmness.exp().item() > 1.2
     assert kl_rows(target[half:], said).mean() < 0.95 * kl_rows(target[half:], prob[half:].mean(axis=1)).mean()
     np.testing.assert_allclose(doubts.total, doubts.aleatoric + doubts.epistemic, atol=1e-9)

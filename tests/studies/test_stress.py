@@ -105,7 +105,7 @@ def test_the_undisturbed_chain_gives_the_same_answer(ward):
     opened = stress.Ward([ward / "model"], ward / "shards", [ward / "corpus"], per_site=None)
     for source in opened.sources:
         made = dict(opened.windows(source, lambda recording: recording))
-        got = stress.ask(opened.models[0], list(made.values()))
+        got = stress.predict_windows(opened.models[0], list(made.values()))
         expected, _ = predict(opened.models[0], opened.data.shards, opened.data.windows[list(made)])
         np.testing.assert_array_equal(got, expected)
 
@@ -128,7 +128,7 @@ def test_mistakes_are_told_in_one_line(ward, capfd):
     other.mkdir()
     for more, match in (
         (["--stress", "rain"], "unknown stress 'rain'"),
-        (["--input", str(other)], "none of the 2 recordings to ask about is among the files"),
+        (["--input", str(other)], "none of the 2 recordings to predict is among the files"),
         (["--input", str(ward / "nowhere")], "does not exist"),
         (["--model", str(ward / "knows-all")], "trained on every subject of the shards"),
     ):

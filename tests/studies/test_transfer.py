@@ -9,8 +9,8 @@ from evaluation.schemas.predictions import read_predictions
 from model.encoder import Encoder, sized
 from signals.tasks import SIX_CLASS
 from studies import transfer
-from studies.baselines import candidates as contenders
-from studies.baselines.candidates import CONTENDERS, DEFAULT, N_CANDIDATES, Contender, prior
+from studies.baselines import candidates as methods
+from studies.baselines.candidates import DEFAULT, METHODS, N_CANDIDATES, Bench, Method, prior
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
 from training.corpus.splits import check_classes, subject_folds
@@ -35,14 +35,14 @@ def run(shards, output, *more):
     return read_predictions(output)
 
 
-def test_every_contender_stands_in_one_table(shards, encoder_dir, tmp_path, monkeypatch):
+def test_every_method_stands_in_one_table(shards, encoder_dir, tmp_path, monkeypatch):
     for name in ("PROBE", "TUNE", "SCRATCH"):
-        short = replace(getattr(contenders, name), epochs=1, batch=4, micro_batch=4, warmup_steps=1)
-        monkeypatch.setattr(contenders, name, short)
+        short = replace(getattr(methods, name), epochs=1, batch=4, micro_batch=4, warmup_steps=1)
+        monkeypatch.setattr(methods, name, short)
     made = run(shards, tmp_path / "t.parquet", "--encoder", str(encoder_dir), "--seeds", "2")
     assert set(seeds_of(made.models)) == set(DEFAULT)
     for name in DEFAULT:
-        seeds = {f"{name}#seed0", f"{name}#seed1"} if CONTENDERS[name].seeded else {name}
+        seeds = {f"{name}#seed0", f"{name}#seed1"} if METHODS[name].seeded else {name}
         assert seeds <= set(made.models)
     rows, differences = transfer_table(made, reference="prior", n_boot=10, seed=0)
     assert {row.model for row in rows} == set(DEFAULT)
@@ -62,8 +62,8 @@ def test_every_contender_stands_in_one_table(shards, encoder_dir, tmp_path, monk
 
 
 def test_all_are_tuned_alike():
-    for name, contender in CONTENDERS.items():
-        assert len(contender.candidates) == (1 if name == "prior" else N_CANDIDATES), name
+    for name, method in METHODS.items():
+        assert len(method.candidates) == (1 if name == "prior" else N_CANDIDATES), name
 
 
 def test_test_subjects_have_no_say_in_the_choice(shards, tmp_path, monkeypatch):
@@ -78,7 +78,7 @@ def test_test_subjects_have_no_say_in_the_choice(shards, tmp_path, monkeypatch):
 
         return ask
 
-    monkeypatch.setitem(CONTENDERS, "spy", Contender(fit=spy, candidates=({"right": False}, {"right": True})))
+    monkeypatch.setitem(METHODS, "spy", Method(fit=spy, candidates=({"right": False}, {"right": True})))
     more = ("--models", "spy", "--seeds", "2", "--inner-folds", "2", "--inner-rounds", "2")
     made = run(shards, tmp_path / "right.parquet", *more)
     assert len(asked) == 2 * (2 * 2 + 2)  # folds x (candidates x rounds + seeds)
@@ -94,7 +94,7 @@ def test_test_subjects_have_no_say_in_the_choice(shards, tmp_path, monkeypatch):
 def test_an_interrupted_run_goes_on_and_ends_the_same(shards, tmp_path, monkeypatch):
     more = ("--models", "prior", "band-power/logistic", "--seeds", "1")
     whole = run(shards, tmp_path / "whole.parquet", *more)
-    fitted, real = [], CONTENDERS["band-power/logistic"]
+    fitted, real = [], METHODS["band-power/logistic"]
 
     def counting(bench, rows, params, seed):
         fitted.append(params)
@@ -102,7 +102,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(shards, tmp_path, monkeypa
             raise SystemExit(75)
         return real.fit(bench, rows, params, seed)
 
-    monkeypatch.setitem(CONTENDERS, "band-power/logistic", replace(real, fit=counting))
+    monkeypatch.setitem(METHODS, "band-power/logistic", replace(real, fit=counting))
     with pytest.raises(SystemExit) as stopped:
         run(shards, tmp_path / "t.parquet", *more)
     assert stopped.value.code == 75
@@ -153,3 +153,12 @@ def test_processes_change_nothing(shards, tmp_path):
     columns = [f"prob_{c}" for c in SIX_CLASS.classes]
     for name in one.models:
         assert (one.of(name)[columns].to_numpy() == two.of(name)[columns].to_numpy()).all()
+
+
+def test_random_weights_have_the_shape_of_the_encoder_that_they_are_compared_with(shards, encoder_dir, tmp_path):
+    bench = Bench(labelled(Corpus.open(shards), SIX_CLASS), encoder_dir, tmp_path)
+    pretrained, random, again = (bench.encoder(kind, 5)[0].state_dict() for kind in ("pretrained", "random", "random"))
+    assert {n: v.shape for n, v in random.items()} == {n: v.shape for n, v in pretrained.items()}
+    assert all(torch.equal(random[name], again[name]) for name in random)
+    assert not torch.equal(random["stem.wave.weight"], pretrained["stem.wave.weight"])
+    assert bench.encoder("random", 5)[1]["train"] == []

@@ -48,7 +48,7 @@ def test_the_loss_is_hintons() -> None:
     kl = torch.nn.functional.kl_div((logits / 2.5).log_softmax(-1), taught, reduction="batchmean")
     entropy = -(taught * taught.log()).sum(-1).mean()
     assert total.item() == pytest.approx(5 * 2.5**2 * (kl + entropy).item(), rel=1e-5)
-    with pytest.raises(ValueError, match="not asked about all windows"):
+    with pytest.raises(ValueError, match="no probabilities of some windows"):
         Teaching(probabilities=np.full((2, 3), np.nan)).softened([0])
 
 
@@ -103,11 +103,11 @@ def test_a_teacher_that_learnt_from_the_test_site_is_refused(
 ) -> None:
     data = labelled(Corpus.open(shards), SIX_CLASS)
     folders, predictions = taught
-    voice = distil.voice_of(folders[0], data)
+    teacher = distil.teacher_of(folders[0], data)
     with pytest.raises(ValueError, match="learnt from 3 subjects of the test side, first site1-s0"):
-        distil.measured_side(data, [voice], ["site1"])
+        distil.measured_side(data, [teacher], ["site1"])
     # rows of site0 were said by a model of site1: no honest measure of a student at site1
-    for one in distil.voices_in(predictions, data):
+    for one in distil.teachers_in(predictions, data):
         assert np.isnan(one.probabilities).any(axis=1).sum() == 6  # site2 is not in the file
         with pytest.raises(ValueError, match="learnt from 3 subjects of the test side"):
             distil.measured_side(data, [one], ["site1"])
@@ -119,7 +119,7 @@ def test_a_teacher_that_learnt_from_the_test_site_is_refused(
         Predictions(frame=only_prior, task=file.task, classes=file.classes, meta=copy.deepcopy(file.meta)),
     )
     with pytest.raises(ValueError, match="holds no model but 'prior'"):
-        distil.voices_in(tmp_path / "prior.parquet", data)
+        distil.teachers_in(tmp_path / "prior.parquet", data)
 
 
 @pytest.mark.parametrize(

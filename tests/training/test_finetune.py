@@ -20,8 +20,7 @@ from training import finetune, pretrain
 from training.corpus.corpus import Corpus
 from training.corpus.frozen import FrozenTokens
 from training.corpus.labelled import labelled, target_of, with_contrast
-from training.fitting import fit
-from training.fitting import inference as asking
+from training.fitting import fit, inference
 from training.objectives.augment import mirror_order
 from training.recipes.finetuning import RECIPES
 
@@ -125,7 +124,7 @@ def test_leaving_sites_out_writes_honest_predictions(
     assert again.meta["train_overlap"] == 8
     final = Classifier.from_pretrained(tmp_path / "final", local_files_only=True)
     shards = Corpus.open(long_shards)
-    expected, _ = asking.predict(final, shards, range(24), batch=5)
+    expected, _ = inference.predict(final, shards, range(24), batch=5)
     by_key = {entry.key: row for row, entry in enumerate(shards.entries)}
     frame = again.of("encoder")
     got = frame[[f"prob_{c}" for c in SIX_CLASS.classes]].to_numpy()
@@ -178,7 +177,7 @@ def test_a_head_on_a_frozen_encoder_tells_the_toy_rhythms_apart(long_shards: Pat
     base = ["--shards", str(long_shards), "--task", "six-class", "--no-encoder", "--output", str(tmp_path)]
     finetune.main([*base, "--recipe", "probe", "--epochs", "40", "--batch", "4", "--micro-batch", "4"])
     data = labelled(Corpus.open(long_shards), SIX_CLASS)
-    probabilities, _ = asking.predict(Classifier.from_pretrained(tmp_path), data.shards, data.windows)
+    probabilities, _ = inference.predict(Classifier.from_pretrained(tmp_path), data.shards, data.windows)
     assert (probabilities.argmax(axis=1) == data.labels).mean() > 0.5  # chance is 1/6
 
 
@@ -197,8 +196,8 @@ def test_kept_tokens_are_those_of_the_encoder(long_shards: Path, encoder_dir: Pa
     torch.nn.init.normal_(classifier.head.classes.weight)
     kept = FrozenTokens(data.shards, classifier)
     for _ in range(2):  # computed, then remembered
-        expected = asking.predict(classifier, data.shards, data.windows, batch=24)
-        got = asking.predict(classifier, data.shards, data.windows, batch=24, frozen=kept)
+        expected = inference.predict(classifier, data.shards, data.windows, batch=24)
+        got = inference.predict(classifier, data.shards, data.windows, batch=24, frozen=kept)
         np.testing.assert_allclose(got[0], expected[0], atol=1e-5)
     batch = data.shards.batch([0], classifier.normaliser)
     order = mirror_order(classifier.modality)

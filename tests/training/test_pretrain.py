@@ -392,3 +392,9 @@ def test_neighbours_of_other_subjects_decide_the_probe() -> None:
     # d's y finds c: right; d's x finds c's y: wrong. x: 4 of 5, y: 3 of 3.
     assert knn_accuracy(embedding, labels, subjects, k=1) == pytest.approx((4 / 5 + 1) / 2)
     assert knn_accuracy(embedding, labels, np.array(["one"] * 8)) == 0.0
+
+
+def test_the_rate_grows_with_the_root_of_the_batch() -> None:
+    recipe = RECIPES["eeg_tiny"]()
+    assert recipe.peak_rate == recipe.learning_rate == 3e-3
+    assert replace(recipe, batch=64, rate_batch=16).peak_rate == pytest.approx(6e-3)

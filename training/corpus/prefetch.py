@@ -12,8 +12,8 @@ T = TypeVar("T")
 def prefetch(make: Callable[[S], T], items: Iterable[S], *, depth: int = 2, workers: int = 1) -> Generator[T]:
     """Yield make(item) for each item, in order, made by `workers` threads up to `depth` ahead of what was taken.
 
-    How many threads there are does not change what comes out. An error of `make` is raised where its result is asked
-    for. When the iterator is closed or dropped, work that has begun is waited for: a thread that is still inside of
+    How many threads there are does not change what comes out. An error of `make` is raised where its result is
+    taken. When the iterator is closed or dropped, work that has begun is waited for: a thread that is still inside of
     torch when the interpreter ends takes the process down.
     """
     if workers < 1:

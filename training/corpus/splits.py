@@ -1,4 +1,4 @@
-"""Who is trained on and who is asked: always whole subjects."""
+"""Training and test sides: always whole subjects."""
 
 import hashlib
 import json

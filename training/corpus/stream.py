@@ -149,14 +149,21 @@ def step_batches(stream: Stream, steps: range, prepare: Prepare | None, *, n_wor
             order_crc=order_crc([micro for _, micro in micros]),
             place=place,
         )
-        return raw_step if prepare is None else prepare(raw_step)
+        if prepare is not None:
+            return prepare(raw_step)
+        on_host = n_workers == 0 and all(source.resident is None for source in stream.sources)
+        return raw_step.pinned() if on_host and torch.cuda.is_available() else raw_step
 
     plan = stream.plan(steps)
     if n_workers == 0:
         yield from prefetch(make, plan)
     else:
         yield from DataLoader(
-            _Steps(make), batch_size=None, sampler=plan, num_workers=n_workers, multiprocessing_context="fork"
+            _Steps(make),
+            batch_size=None,
+            sampler=plan,
+            num_workers=n_workers,
+            multiprocessing_context="fork",
         )
 
 

@@ -1,4 +1,4 @@
-"""What a teacher says about the windows that a student learns from, and what that adds to the student's loss.
+"""A teacher's probabilities of the windows that a student learns from, and what they add to the student's loss.
 
 Shapes: B batch, K class.
 """
@@ -14,7 +14,7 @@ class Teaching:
     """A teacher's probabilities, and how much they count beside the labels (Hinton et al. 2015)."""
 
     probabilities: np.ndarray = field(repr=False)
-    """Of each labelled window, float, shape (n, n_classes); nan where the teacher was not asked."""
+    """Of each labelled window, float, shape (n, n_classes); nan without."""
     weight: float = 0.5
     """Share of the teacher in the loss; the labels have the rest."""
     temperature: float = 2.0
@@ -27,10 +27,10 @@ class Teaching:
             raise ValueError(f"temperature={self.temperature} must be positive")
 
     def softened(self, rows: np.ndarray | list[int]) -> np.ndarray:
-        """Return softmax(log p / T) of rows, float32, shape (B, n_classes); raises ValueError for a row not asked."""
+        """Return softmax(log p / T) of rows, float32, shape (B, n_classes); raises ValueError for a row without."""
         wanted = self.probabilities[rows]
         if np.isnan(wanted).any():
-            raise ValueError("the teacher was not asked about all windows that are trained on")
+            raise ValueError("the teacher has no probabilities of some windows that are trained on")
         powers = np.clip(wanted, 1e-12, 1.0) ** (1 / self.temperature)
         return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 

@@ -104,7 +104,7 @@ class FinetuneRecipe:
     precision: Precision = "fp32"
     """Of the forward pass."""
     save_every: int = 500
-    """Steps between checkpoints; a run that is asked to stop saves at any step."""
+    """Steps between checkpoints; a run that a signal stops saves at any step."""
     seed: int = 0
     """Decides the head's weights, validation subjects, order, augmentation and dropout."""
 
@@ -151,9 +151,9 @@ class FinetuneRecipe:
 
     @property
     def view(self) -> dict[str, Any]:
-        """What `model.supervised.view.View` is asked for beyond its defaults."""
-        asked = {"derivation": self.derivation, "low_pass_hz": self.low_pass_hz, "soft_clip": self.soft_clip}
-        return {name: value for name, value in asked.items() if value not in ("referential", 0.0)}
+        """What `model.supervised.view.View` is given beyond its defaults."""
+        chosen = {"derivation": self.derivation, "low_pass_hz": self.low_pass_hz, "soft_clip": self.soft_clip}
+        return {name: value for name, value in chosen.items() if value not in ("referential", 0.0)}
 
     @property
     def changes_samples(self) -> bool:

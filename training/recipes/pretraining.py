@@ -73,6 +73,8 @@ class PretrainRecipe:
     """Most windows of one forward pass; memory depends on it, the step does not."""
     learning_rate: float = 3e-3
     """Peak rate of AdamW."""
+    rate_batch: int = 0
+    """Batch that the rate is meant for: another batch scales it by the root of their ratio; 0 leaves it as it is."""
     weight_decay: float = 0.05
     """Decay of matrices."""
     clip_norm: float = 1.0
@@ -117,8 +119,9 @@ class PretrainRecipe:
     def __post_init__(self) -> None:
         if self.size not in SIZES:
             raise ValueError(f"size={self.size!r} is none of {sorted(SIZES)}")
-        if self.line_steps < 0:
-            raise ValueError(f"line_steps={self.line_steps} must not be below 0")
+        for name in ("line_steps", "rate_batch"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must not be below 0")
         if not 0 < self.held_out_share < 1:
             raise ValueError(f"held_out_share={self.held_out_share} must lie between 0 and 1")
         for name in ("contrastive_weight", "spectral_weight", "sleep_weight"):
@@ -139,6 +142,11 @@ class PretrainRecipe:
         ):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be positive")
+
+    @property
+    def peak_rate(self) -> float:
+        """The rate for this batch (Malladi et al. 2022: Adam's rate grows with the root of the batch)."""
+        return self.learning_rate * (self.batch / self.rate_batch) ** 0.5 if self.rate_batch else self.learning_rate
 
     @property
     def encoder(self) -> EncoderConfig:

@@ -156,7 +156,7 @@ def start_processes(backend: Backend = "auto") -> Processes:
 
     "auto" is torch's group under torchrun, else Horovod under horovodrun, else single. A GPU a process where there are
     any, else CPUs; threads are shared out between local processes. Raises ValueError, saying what to do, where the
-    backend asked for is not there.
+    chosen backend is not there.
     """
     if backend == "auto":
         backend = "torch" if "TORCHELASTIC_RUN_ID" in os.environ or "WORLD_SIZE" in os.environ else "single"

@@ -51,10 +51,10 @@ def run_page(lines: list[dict[str, float]]) -> str:
         if shown := {name: points for name, points in curves.items() if points}:
             plots.append(curves_plot(shown, name=f"run-{len(plots)}", title=title).html())
     last = lines[-1]
-    told = {name: f"{value:.5g}" for name, value in last.items() if isinstance(value, (int, float))}
+    values = {name: f"{value:.5g}" for name, value in last.items() if isinstance(value, (int, float))}
     body = (
         f"<p class=sub>{len(lines)} steps, the last is number {last['step']}. Curves are medians over neighbouring "
-        f"steps.</p><div class=pair>{''.join(plots)}</div><h2>The last step</h2>{key_values(told)}"
+        f"steps.</p><div class=pair>{''.join(plots)}</div><h2>The last step</h2>{key_values(values)}"
     )
     return document(body, title=escape("Training run"))
 

@@ -33,7 +33,7 @@ class Saver:
     def save(
         self, state: Callable[[], Mapping[str, Any]], *, step: int, score: float | None = None, wait: bool = False
     ) -> None:
-        """Save what `state` returns (asked on the main process only); in the background, return once it is copied.
+        """Save what `state` returns (called on the main process only); in the background, return once it is copied.
 
         Raises SaveError on every rank where this save failed or, in the background, an earlier one; `wait` waits for
         this one too.

@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from types import FrameType
 
 RESUME_EXIT = 75
-"""Exit code of a run that was asked to stop, and saved: start it again (EX_TEMPFAIL of sysexits.h)."""
+"""Exit code of a run that a signal stopped, and that is saved: start it again (EX_TEMPFAIL of sysexits.h)."""
 
 
 class Stopped(Exception):
-    """The run was asked to stop; what was finished is saved."""
+    """A signal stopped the run; what was finished is saved."""
 
 
 class StopRequest:
-    """Whether SIGTERM or SIGINT asked the run to stop."""
+    """Whether SIGTERM or SIGINT came."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
 
     @contextmanager
     def listening(self) -> Iterator["StopRequest"]:
@@ -26,7 +26,7 @@ class StopRequest:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        before = {s: signal.signal(s, self._ask) for s in (signal.SIGTERM, signal.SIGINT)}
+        before = {s: signal.signal(s, self._take) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield self
         finally:
@@ -35,8 +35,8 @@ class StopRequest:
 
     def check(self) -> None:
         """Raise Stopped if a signal came: for work that is simply done again after a restart."""
-        if self.asked:
+        if self.requested:
             raise Stopped
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True

@@ -47,7 +47,7 @@ def peak_flops(device: torch.device) -> float | None:
 
 
 class Usage:
-    """What a process used of the machine since it was asked last."""
+    """What a process used of the machine since the last reading."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

@@ -1,4 +1,4 @@
-"""Where a run's numbers go: JSON lines always, W&B and MLflow where asked for. Only the main process tells.
+"""Where a run's numbers go: JSON lines always, W&B and MLflow by choice. Only the main process logs.
 
 W&B writes offline by default: `wandb sync OUT/wandb/offline-run-*` uploads it later. MLflow writes to a local SQLite
 file in OUT unless MLFLOW_TRACKING_URI names a server.
@@ -21,7 +21,7 @@ class Tracker(Protocol):
     """Takes a run's numbers, step by step."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Take the values of a step; steps are told in order, and again after a resume from an earlier one."""
+        """Take the values of a step; steps come in order, and again after a resume from an earlier one."""
 
     def close(self) -> None:
         """Finish; nothing is logged afterwards."""
@@ -96,7 +96,7 @@ class MlflowTracker:
 
 
 class Trackers:
-    """Several trackers as one; without any, nothing is told."""
+    """Several trackers as one; without any, nothing is logged."""
 
     def __init__(self, trackers: Sequence[Tracker] = ()) -> None:
         self._trackers = list(trackers)

@@ -27,7 +27,7 @@ from training.trainer.tracking import Tracker
 
 logger = logging.getLogger(__name__)
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Batch = Mapping[str, Tensor]
 _STOPPED, _OUT_OF_MEMORY = 0, 1
 
@@ -91,6 +91,8 @@ class Trainer:
         device = self.processes.device
         self.module.to(device)
         self.precision = resolve_precision(self.precision, device)
+        if device.type == "cuda" and self.precision != "fp32":
+            torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in fp32
         self.average = WeightAverage(self.module, self.ema_decay) if self.ema_decay else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.watch = Stopwatch(device)
@@ -101,16 +103,21 @@ class Trainer:
         """Take one optimizer step over this process's micro-batches; returns the step's means over all processes.
 
         Micro-batches lie on this process's device. Processes may have different numbers of them, of different sizes, or
-        none. Returns None, with nothing changed, where a signal asked any process to stop before the end of the step.
+        none. Returns None, with nothing changed, where a signal stopped any process before the end of the step.
         Raises NonFiniteLossError on every process, naming the step, if any loss or the gradient is not finite.
         """
         counts = self._counts(micro_batches)
+        buffers = list(self.module.buffers())
+        before = [buffer.clone() for buffer in buffers]
         while True:
             totals, trouble = self._accumulate(micro_batches, counts)
             stopped, out_of_memory = self._agree(trouble)
+            if stopped or out_of_memory:  # averages of batch normalisation have moved in the forward passes
+                for buffer, value in zip(buffers, before, strict=True):
+                    buffer.copy_(value)
             if stopped:
                 self.optimizer.zero_grad(set_to_none=True)
-                self.stop.asked = True
+                self.stop.requested = True
                 return None
             if not out_of_memory:
                 return self._update(totals, counts)
@@ -126,7 +133,7 @@ class Trainer:
             return dict(zip(self.module.weights, self.processes.sum(counts), strict=True))
 
     def _accumulate(self, batches: Sequence[Batch], counts: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-        """Return totals, and what went wrong on this process: counts of (stop asked, out of memory)."""
+        """Return totals, and what went wrong on this process: counts of (stop requested, out of memory)."""
         trouble = torch.zeros(2)
         totals = {name: torch.zeros((), device=self.processes.device) for name in self.module.weights}
         self.module.train()
@@ -138,7 +145,7 @@ class Trainer:
                 place = self.processes.rank + number * self.processes.world_size
                 torch.manual_seed(int(np.random.SeedSequence((self.seed, self.step, place)).generate_state(1)[0]))
                 for part in split(batch, self.halvings):
-                    if self.stop.asked:
+                    if self.stop.requested:
                         trouble[_STOPPED] = 1
                         return totals, trouble
                     for name, total in self._backward(part, counts).items():
@@ -278,6 +285,11 @@ class StepBatches:
     """Number of the corpus that each micro-batch comes from, where there may be several."""
     place: Tensor | None = None
     """Where the reading stands after this step (`training.corpus.lanes`)."""
+
+    def pinned(self) -> "StepBatches":
+        """Return the step in page-locked memory, from which a GPU copies while it computes."""
+        locked = [{name: t.pin_memory() for name, t in batch.items()} for batch in self.micro_batches]
+        return replace(self, micro_batches=locked)
 
     def to(self, device: torch.device) -> "StepBatches":
         """Return the step with its tensors on a device."""

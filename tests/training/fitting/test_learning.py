@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,11 @@ def test_everything_at_once_still_trains(data: Labelled, tmp_path: Path) -> None
     assert model is not None
     assert (tmp_path / "m.jsonl").exists()
     assert (tmp_path / "m-firm.jsonl").exists()
+    lines = [json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines()]
+    looks = [line for line in lines if "valid_loss" in line]
+    assert len(looks) == 2  # one per epoch
+    assert all(0 <= line["valid_balanced_accuracy"] <= 1 for line in looks)
+    assert "Loss of validation windows" in (tmp_path / "m.html").read_text()
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
