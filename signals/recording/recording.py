@@ -109,7 +109,7 @@ class Recording:
     """Mains frequency, if the file or a sidecar says so."""
     units: tuple[str, ...] = ()
     """Unit as the file spells it, one a channel, empty where it says none; () where the format fixes it."""
-    n_bytes: int = 0
+    n_bytes: int = field(default=0, compare=False)
     """Size of the file that was opened; 0 for a recording in memory."""
     notes: tuple[str, ...] = ()
     """Machine-readable remarks: "truncated_last_record", "gaps", "duplicate_labels", "unit_guessed", ..."""

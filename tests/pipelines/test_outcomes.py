@@ -116,7 +116,7 @@ def test_a_recording_that_vanishes_after_planning_costs_its_windows(tmp_path, mo
         return real(uri)
 
     monkeypatch.setattr(prepare, "reopen_recording", reopen)
-    prepare.reopened.cache_clear()
+    prepare._reopened.cache_clear()
     assert run(tmp_path) == 0
     counts = counts_of(tmp_path)
     assert (counts.windows.planned, counts.windows.written) == (12, 6)

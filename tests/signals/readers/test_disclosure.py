@@ -67,7 +67,7 @@ def test_edf_lets_only_event_words_out(edf):
     assert [a.description for a in recording.annotations] == ["seizure", "other", "eyes closed"]
     assert event_counts(recording) == {"eyes closed": 1, "other": 1, "seizure": 1}
     assert_nothing_planted(everything(recording))
-    assert "Mustermann" in recording.patient  # for the hash; not in the recording's repr, as above
+    assert recording.patient == "MRN4711"  # the code, for the hash; not in the recording's repr, as above
 
 
 def test_brainvision_lets_only_event_words_out(tmp_path):

@@ -133,7 +133,7 @@ def test_annotations_of_a_continuous_file_are_fetched_once(store):
     octets = bytearray(path.read_bytes())
     octets[192:197] = b"EDF+C"
     path.write_bytes(octets)
-    recording = reopen_recording(uri)
+    recording = reopen_recording(uri, open_recording(str(path)).header)
     assert store.n_bytes() == PAGE
     recording.read([0], start=10 * SFREQ, stop=11 * SFREQ)
     assert store.n_bytes() <= 3 * PAGE
@@ -218,7 +218,7 @@ def test_one_long_file_gives_its_own_pages_back(store, tmp_path, monkeypatch):
         assert on_disk(tmp_path) <= 10 * PAGE
     # Its head stays: reopening fetches nothing.
     before = store.n_bytes()
-    reopen_recording(uri)
+    reopen_recording(uri, recording.header)
     assert store.n_bytes() == before
 
 

@@ -63,7 +63,7 @@ def test_opening_reads_manifests_alone_and_a_window_its_own_record(
     assert len(corpus) == 36
     assert read == []
     assert corpus.entry(35).subject_id == "site2-s3"
-    assert read == [f"{toy_shards}/site=site2/site2-s3.index.parquet"]
+    assert read == [f"{toy_shards}/site=site2/windows-00003-of-00004.index.parquet"]
     assert len(corpus.entries) == 36
     assert corpus.n_decoded == 0
     assert not any(name.endswith(".snappy") for name in read)
@@ -94,9 +94,11 @@ def test_sets_without_indexes_get_them_once(
 
 def test_an_index_that_is_not_the_manifest_s_is_refused(make_toy_shards: Callable[..., Path]) -> None:
     folder = make_toy_shards(n_sites=1, n_subjects=2)
-    first, second = (folder / "site=site0" / f"site0-s{n}.index.parquet" for n in (0, 1))
+    first, second = (folder / "site=site0" / f"windows-{n:05d}-of-00002.index.parquet" for n in (0, 1))
     second.write_bytes(first.read_bytes())
-    with pytest.raises(ValueError, match=r"s1.index.parquet is not the index that the manifest names"):
+    with pytest.raises(
+        ValueError, match=r"windows-00001-of-00002.index.parquet is not the index that the manifest names"
+    ):
         _ = Corpus.open(folder).entries
 
 
@@ -179,7 +181,7 @@ def flip_a_byte(path: Path, place: int) -> None:
 def test_corrupt_records_are_counted_and_left_out_up_to_a_limit(make_toy_shards: Callable[..., Path]) -> None:
     folder = make_toy_shards(n_sites=1, n_subjects=2)
     # A flipped byte near the end: in the last of three records, behind two whole blocks of 262,144 bytes.
-    flip_a_byte(folder / "site=site0" / "site0-s1.tfrecord.snappy", -40)
+    flip_a_byte(folder / "site=site0" / "windows-00001-of-00002.tfrecord.snappy", -40)
     with pytest.raises(TooManyCorruptError, match="1 of 6 windows cannot be read"):
         Corpus.open(folder).readable(range(6))
     corpus = Corpus.open(folder, max_corrupt=0.2)

@@ -431,6 +431,7 @@ class TestOpenVibe:
 def test_reopening_gives_the_same(tmp_path, x):
     path = tmp_path / "x.gdf"
     clinical.write_gdf(path, x, ch_names=NAMES, sfreq=SFREQ)
-    first, second = open_recording(str(path)), reopen_recording(str(path))
+    first = open_recording(str(path))
+    second = reopen_recording(str(path), first.header)
     assert first == second
     assert np.array_equal(first.read([0, 3]), second.read([0, 3]))

@@ -63,15 +63,6 @@ def probe(*skips, n_times=1000):
                       events=((4.5, 0.1, "spike"), *events))  # fmt: skip
 
 
-def test_skips_may_overlap_repeat_and_pass_the_end():
-    # MNE writes no such file. Of 10 s, the skips at 0-1, 3-5 (twice), 4-6 and 9-11 s leave 1-3 and 6-9.
-    assert fif._stretches(probe((9.0, 2.0), (0.0, 1.0), (3.0, 2.0), (3.0, 2.0), (4.0, 2.0))) == [(100, 300), (600, 900)]
-    assert fif._stretches(probe((3.0, 5.0), (4.0, 1.0))) == [(0, 300), (800, 1000)]
-    assert fif._stretches(probe()) == [(0, 1000)]
-    with pytest.raises(UnreadableError, match="nothing but acquisition skips"):
-        fif._stretches(probe((0.0, 10.0)))
-
-
 def test_a_file_without_its_last_samples_is_refused(raw, tmp_path):
     # The header and the first samples are whole; the last second of 6 x 100 doubles is not.
     path = Path(save(raw, tmp_path))
