@@ -96,9 +96,7 @@ def test_an_index_that_is_not_the_manifest_s_is_refused(make_toy_shards: Callabl
     folder = make_toy_shards(n_sites=1, n_subjects=2)
     first, second = (folder / "site=site0" / f"windows-{n:05d}-of-00002.index.parquet" for n in (0, 1))
     second.write_bytes(first.read_bytes())
-    with pytest.raises(
-        ValueError, match=r"windows-00001-of-00002.index.parquet is not the index that the manifest names"
-    ):
+    with pytest.raises(ValueError, match="00001-of-00002.index.parquet is not the index that the manifest"):
         _ = Corpus.open(folder).entries
 
 
