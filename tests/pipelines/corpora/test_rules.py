@@ -1,6 +1,7 @@
 """The label rules against the label file that comes with the real recordings."""
 
 import dataclasses
+import gzip
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_a_strange_name_is_known_nothing_of(tmp_path, site):
 def test_a_table_without_its_columns_is_one_line(tmp_path):
     folder = tmp_path / "bissau-emotiv"
     folder.mkdir()
-    (folder / "signal-1.csv.gz").touch()
+    (folder / "signal-1.csv.gz").write_bytes(gzip.compress(b"AF3,F7,O1\n" + b"1,2,3\n" * 90, mtime=0))
     (folder / "metadata_guineabissau.csv").write_text("number,what\n1,Control\n")
     with pytest.raises(InputError, match="label rule of bissau-emotiv: 'subject.id'"):
         find_inputs([str(folder)], None)
