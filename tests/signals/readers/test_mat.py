@@ -75,6 +75,8 @@ def test_hdf5_is_refused_with_what_to_do(tmp_path, head):
     (tmp_path / "x.mat").write_bytes(head.ljust(2000))
     with pytest.raises(UnreadableError, match="save it again with '-v7'"):
         refuse_hdf5(tmp_path / "x.mat")
+    with pytest.raises(UnreadableError, match="save it again with '-v7'"):
+        open_recording(str(tmp_path / "x.mat"))
     (tmp_path / "x.mat").write_bytes(b"MATLAB 5.0 MAT-file".ljust(2000))
     refuse_hdf5(tmp_path / "x.mat")
 
