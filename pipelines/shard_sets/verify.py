@@ -92,7 +92,7 @@ def _check_files(shards_dir: Path, manifest: Manifest) -> None:
         *(shard.index.path for shard in manifest.shards if shard.index),
     }
     present = {path.relative_to(shards_dir).as_posix() for path in shards_dir.rglob("*") if not path.is_dir()}
-    if "labels" not in manifest.counts:  # of an older set
+    if manifest.has_accounting and "labels" not in manifest.counts:  # of an older set
         present |= {LABELS}
     for name in sorted(expected - present):
         raise Problem(f"{shards_dir / name} is missing")
