@@ -113,7 +113,9 @@ def write_egi_mff(path: Path, blocks: Sequence[np.ndarray], *, sfreq: int, pause
     samples = BinWriter(sampling_rate=sfreq, data_type="EEG")
     for number, block in enumerate(blocks):
         pause_us = int(pauses_s[number - 1] * 1e6) if number else None
-        samples.add_block(block.astype(np.float32), offset_us=pause_us)
+        for start in range(0, block.shape[1], sfreq):  # blocks of a second, as the maker's program writes them
+            part = block[:, start : start + sfreq].astype(np.float32)
+            samples.add_block(part, offset_us=pause_us if start == 0 else None)
     writer = Writer(str(path))
     writer.addxml("fileInfo", recordTime=datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=UTC))
     writer.addbin(samples)

@@ -6,7 +6,7 @@ for volts.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,7 +60,7 @@ def open_egi_raw(path: Path) -> Recording:
         sfreqs=(header.sfreq,) * n_rows,
         segments=(Segment(0.0, header.n_times / header.sfreq),),
         read_samples=matrix_reader(Matrix(load, factors, (0,))),
-        annotations=tuple(_annotations(load(), header)) if header.events else (),
+        annotations=tuple(_annotations(load, header)) if header.events else (),
         notes=header.notes,
     )
 
@@ -98,15 +98,17 @@ def _map(path: str, dtype: str, offset: int, n_times: int, n_rows: int) -> np.nd
     return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=(n_times, n_rows)).T
 
 
-def _annotations(matrix: np.ndarray, header: _Header) -> Iterator[Annotation]:
-    """Yield an annotation where an event track leaves zero, as long as it stays away from it; read in blocks."""
-    n_block = max(1, _SCAN_BYTES // (matrix.shape[0] * matrix.dtype.itemsize))
-    for track, name in enumerate(header.events):
-        is_on = np.empty(header.n_times + 2, dtype=bool)
-        is_on[[0, -1]] = False
-        for start in range(0, header.n_times, n_block):
-            stop = min(start + n_block, header.n_times)
-            is_on[start + 1 : stop + 1] = matrix[header.n_chans + track, start:stop] != 0
-        edges = np.flatnonzero(np.diff(is_on))
+def _annotations(load: Callable[[], np.ndarray], header: _Header) -> Iterator[Annotation]:
+    """Yield an annotation where an event track leaves zero, as long as it stays away from it.
+
+    The file is mapped anew for each block, so that what was looked at takes no memory.
+    """
+    n_block = max(1, _SCAN_BYTES // ((header.n_chans + len(header.events)) * np.dtype(header.dtype).itemsize))
+    is_on = np.zeros((len(header.events), header.n_times + 2), dtype=bool)
+    for start in range(0, header.n_times, n_block):
+        stop = min(start + n_block, header.n_times)
+        is_on[:, start + 1 : stop + 1] = load()[header.n_chans :, start:stop] != 0
+    for name, track in zip(header.events, is_on, strict=True):
+        edges = np.flatnonzero(np.diff(track))
         for begin, end in zip(edges[::2], edges[1::2], strict=True):
             yield Annotation(begin / header.sfreq, (end - begin) / header.sfreq, name)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
-from mmap import ACCESS_READ, mmap
+from mmap import ACCESS_READ, MADV_DONTNEED, mmap
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ _MATRIX_BUFFER, _SAMPLES = 0x12066308FBC165, 0xB18C10427D098C
 _STIMULATIONS, _STIMULATION = 0x6DEABE7FC05A20, 0x16EAC629FBCAA1
 _CODE, _DATE = 0x6FA5DB4BAC31E9, 0xB866D814DA5374
 _PER_SECOND = float(1 << 32)
+_RELEASED_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,11 @@ def _index(path: str, mtime_ns: int) -> tuple[_Stream, _Chunks, list[tuple[int, 
 
 def _buffers(octets: mmap) -> Iterator[tuple[int, float, float, dict[int, tuple[int, int]]]]:
     """Yield stream, start and stop in seconds, and the elements of the content of each chunk."""
+    released = 0
     for name, (start, size) in _elements(octets, 0, len(octets)):
+        if start - released > _RELEASED_BYTES:  # pages that were looked at take memory until they are given back
+            octets.madvise(MADV_DONTNEED)
+            released = start
         if name == _BUFFER:
             fields = dict(_elements(octets, start, size))
             number, began, ended = (_number(octets, fields.get(key, (0, 0))) for key in (_STREAM, _START, _STOP))
