@@ -120,6 +120,7 @@ def _recording(
         read_samples=read_samples,
         annotations=tuple(annotations),
         patient=header.patient,
+        details=header.details,
         units=tuple(ch.unit for ch in channels),
         notes=tuple(notes),
     )

@@ -1,7 +1,7 @@
 """Which reader opens which file: by content where a format has a signature, else by name."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from signals.readers.isolation import as_unreadable
 from signals.readers.mat import open_mat
 from signals.readers.parquet import PARQUET_MAGIC, open_parquet
 from signals.readers.remote import TransferError, local_copy, through_mirror
+from signals.recording.details import Details
 from signals.recording.recording import Recording, RecordingHeader, UnreadableError
 
 logger = logging.getLogger(__name__)
@@ -95,13 +96,15 @@ READERS: dict[str, Reader] = {reader.name: reader for reader in _READERS}
 """All formats by name."""
 
 
-def open_recording(uri: str) -> Recording:
+def open_recording(uri: str, *, keep: Sequence[str] = ()) -> Recording:
     """Return the recording at a local path or URI: its header, and samples by range.
 
+    Of `Recording.details` only what `keep` names (`signals.recording.details.KEEPABLE`) is there, nothing by default.
     Raises only UnreadableError, with a code of READ_REASONS; what a library raises becomes "reader_crashed" with the
     error's type and message. A signature that contradicts the name is followed, with the note "name_disagrees".
     """
-    return _open(uri, None)
+    Details().kept(keep)  # a wrong name is the caller's fault, not the file's
+    return _open(uri, None, keep)
 
 
 def reopen_recording(uri: str, header: RecordingHeader) -> Recording:
@@ -114,7 +117,7 @@ def reopen_recording(uri: str, header: RecordingHeader) -> Recording:
     return _open(uri, header)
 
 
-def _open(uri: str, known: RecordingHeader | None) -> Recording:
+def _open(uri: str, known: RecordingHeader | None, keep: Sequence[str] = ()) -> Recording:
     try:
         with local_copy(uri, again=known is not None) as path:
             reader, n_bytes = find_reader(path), path.stat().st_size
@@ -130,7 +133,7 @@ def _open(uri: str, known: RecordingHeader | None) -> Recording:
         raise _as_refusal(error, uri) from None
     disagrees = not path.name.lower().endswith(reader.suffixes)
     notes = (*recording.notes, *(["name_disagrees"] * disagrees))
-    return disclose(replace(recording, uri=uri, n_bytes=n_bytes, notes=notes))
+    return disclose(replace(recording, uri=uri, n_bytes=n_bytes, notes=notes), keep)
 
 
 def _as_refusal(error: Exception, uri: str) -> UnreadableError:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from signals.recording.details import Details
+
 SENSOR_TYPES = ("eeg", "eog", "emg", "ecg", "resp", "stim", "misc")
 
 
@@ -101,6 +103,8 @@ class Recording:
     annotations: tuple[Annotation, ...] = ()
     patient: str = field(default="", repr=False)
     """Raw identity found in the header, only for hashing; never written anywhere."""
+    details: Details = field(default_factory=Details)
+    """Device, hour and age group; past `open_recording` only what was asked for."""
     reference: str = ""
     """Recording reference, if the file says so."""
     mains_hz: float | None = None
