@@ -197,7 +197,7 @@ class _Child:
         if self._answer(START_S) is None:
             raise RuntimeError("a child process of the fuzz did not start")
 
-    def judge(self, number: int) -> str | None:
+    def classify(self, number: int) -> str | None:
         """Return the verdict, or None if the child died or took too long; it is of no use then."""
         assert self._process.stdin is not None
         try:
@@ -229,7 +229,7 @@ def fuzz(bases: Sequence[Path], numbers: Sequence[int], *, seed: int) -> Iterato
     try:
         for number in numbers:
             began = time.perf_counter()
-            said = child.judge(number)
+            said = child.classify(number)
             seconds = time.perf_counter() - began
             if said is None:
                 code = child.end()

@@ -80,7 +80,7 @@ def read_header(path: Path) -> Header:
 
     A count of records that is unknown (-1, or never filled in) or larger than the file is replaced by the number of
     whole records present, with a note; what a cut last record holds is counted in `tail_samples`, but for EDF+D, whose
-    records tell their times at a place that may be cut off. Of dates only an hour and an age are kept (`Details`).
+    records hold their times at a place that may be cut off. Of dates only an hour and an age are kept (`Details`).
 
     Raises UnreadableError: "not_what_it_says", "corrupt_header" where fields contradict each other or the file's size,
     "no_samples" where no sample follows.
@@ -199,20 +199,20 @@ def _integer(field: bytes) -> int | None:
 
 
 def _patient(field: bytes) -> str:
-    """Return the patient field, empty where it names nobody.
+    """Return the patient field, empty where it identifies nobody.
 
-    EDF+ has the subfields code, sex, birth date, name, with X for what is unknown: sex and date alone name nobody.
+    EDF+ has the subfields code, sex, birth date, name, with X for what is unknown: sex and date alone identify nobody.
     """
     text = decode(field)
     code, *_ = subfields = text.split() or [""]
-    named = [code, *subfields[3:]] if len(subfields) >= 4 else subfields
-    return "" if all(set(subfield) <= set("X,") for subfield in named) else text
+    identifying = [code, *subfields[3:]] if len(subfields) >= 4 else subfields
+    return "" if all(set(subfield) <= set("X,") for subfield in identifying) else text
 
 
 def _details(fixed: dict[str, bytes]) -> Details:
     """Return device, hour and age group as far as the header holds them; a wrong date or time is none.
 
-    EDF+ names them in subfields: the birth date is the patient's third, "Startdate" and its date begin the recording's.
+    EDF+ holds them in subfields: the birth date is the patient's third, "Startdate" and its date begin the recording's.
     A recording that starts at midnight to the second is taken for one without a time.
     """
     recording, patient = decode(fixed["recording"]), decode(fixed["patient"]).split()

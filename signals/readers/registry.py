@@ -56,7 +56,7 @@ class Reader:
     files: Callable[[Path], tuple[Path, ...]] = _only
     """All files that a recording consists of."""
     by_content: bool = True
-    """Whether the signature alone is enough, whatever the name says."""
+    """Whether the signature alone is enough, whatever the file's name."""
     reopen: Callable[[Path, RecordingHeader], Recording] | None = None
     """A cheaper `open` for a file that was accepted before, without annotations; None where there is none."""
 
@@ -108,7 +108,7 @@ def open_recording(uri: str, *, keep: Sequence[str] = ()) -> Recording:
 
 
 def reopen_recording(uri: str, header: RecordingHeader) -> Recording:
-    """Return a recording that `open_recording` has accepted before, from what it learnt then.
+    """Return a recording that `open_recording` has accepted before, from the header that it gave.
 
     Samples are the same; annotations may be left out, since reading them takes a look at every data record. Libraries
     that can crash are called in this process. Raises as `open_recording`, and UnreadableError "corrupt_header" for a
@@ -143,7 +143,7 @@ def _as_refusal(error: Exception, uri: str) -> UnreadableError:
 
 
 def source_files(path: Path | str) -> tuple[Path, ...]:
-    """Return all files that a recording consists of, the one that was named first.
+    """Return all files that a recording consists of, `path` first.
 
     Raises UnreadableError as `open_recording` does.
     """

@@ -1,10 +1,10 @@
-"""What may be kept of who and what was recorded, where somebody asks for it: coarse, and never a name or a date."""
+"""What may be kept of who and what was recorded, on request: coarse, and never a name or a date."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 KEEPABLE: tuple[str, ...] = ("device", "start-hour", "age-group")
-"""What `signals.readers.registry.open_recording` keeps only where it is named."""
+"""What `signals.readers.registry.open_recording` keeps only on request."""
 
 DEVICES: dict[str, tuple[str, ...]] = {
     "ANT Neuro": ("ant neuro", "eego", "asalab"),
@@ -35,7 +35,7 @@ _AGES: tuple[tuple[float, str], ...] = (
 
 @dataclass(frozen=True)
 class Details:
-    """Coarse facts about a recording; empty or None where the file does not hold them or nobody asked."""
+    """Coarse facts about a recording; empty or None where the file does not hold them or they were not requested."""
 
     device: str = ""
     """Maker of the amplifier, a key of `DEVICES`."""
@@ -55,7 +55,7 @@ class Details:
         )
 
     def filled(self, further: "Details") -> "Details":
-        """Return the details with what `further` knows where they hold nothing."""
+        """Return the details, completed by those of `further`."""
         return Details(
             device=self.device or further.device,
             start_hour=further.start_hour if self.start_hour is None else self.start_hour,
