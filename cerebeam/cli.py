@@ -13,7 +13,7 @@ COMMANDS = {
     ),
     "preprocess": ("pipelines.preprocess", "recordings to one shard set"),
     "dry-run": ("pipelines.dry_run", "what would become of each file, without writing anything"),
-    "shards": ("pipelines.shards", "verify, summarise, show and merge shard sets, prove that they name nobody"),
+    "shards": ("pipelines.shards", "verify, summarise, show and merge shard sets, check that they identify no one"),
     "autoencoder": ("training.autoencoder", "train the network that scores artifacts, on shards without labels"),
     "pretrain": ("training.pretrain", "pretrain an encoder on shards"),
     "finetune": ("training.finetune", "fit a head for a task"),
@@ -25,7 +25,7 @@ COMMANDS = {
     "stress": ("studies.stress", "predictions of recordings made worse, level by level"),
     "transfer": ("studies.transfer", "ways of using an encoder and tuned baselines on the same folds"),
     "synthetic-to-real": ("studies.synthetic_to_real", "a six-class reader that needs no real label"),
-    "pattern-predict": ("studies.pattern_predict", "what such a reader says of a shard set"),
+    "pattern-predict": ("studies.pattern_predict", "predictions of such a reader on a shard set"),
     "report": ("evaluation.report.__main__", "predictions to one HTML page and its facts"),
     "planted": ("studies.planted.faults", "plant faults on purpose and see that the audit names each"),
     "prune": ("training.prune", "a task model with fewer parameters, and what that costs"),
@@ -45,7 +45,7 @@ def usage() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(
-        ["usage: cerebeam COMMAND [OPTIONS]", "", *lines, "", "cerebeam COMMAND --help tells the options."]
+        ["usage: cerebeam COMMAND [OPTIONS]", "", *lines, "", "cerebeam COMMAND --help lists the options."]
     )
 
 

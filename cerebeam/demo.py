@@ -41,7 +41,7 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """What was asked for, resolved."""
+    """The request, resolved."""
 
     output: Path
     inputs: tuple[str, ...]
@@ -60,7 +60,7 @@ def stages(demo: Demo) -> list[Stage]:
     pretrain, task_shards = out / "shards" / "pretrain", out / "shards" / ("six-class" if six else "pretrain")
     checkpoints = out / "checkpoints"
     prepare = (*python, "pipelines.preprocess", "--input", *inputs, "--labels", str(demo.labels))
-    salt = ("--salt", "cerebeam-demo")
+    salt = ("--salt", "cerebeam-demo", "--site-from", "label" if demo.inputs else "folder")
     todo = []
     if not demo.inputs:
         todo.append(
@@ -142,40 +142,38 @@ def labelled_subjects(labels: Path) -> dict[str, dict[str, set[tuple[str, str]]]
 
     Unknown subjects are left out, and sites with one class of a task: training leaves them out, too.
     """
-    found: dict[str, dict[str, set[tuple[str, str]]]] = {task: {} for task in TASKS}
+    subjects: dict[str, dict[str, set[tuple[str, str]]]] = {task: {} for task in TASKS}
     with labels.open(newline="", encoding="utf-8-sig") as file:
         for row in csv.DictReader(file):
             subject = (row.get("subject") or "").strip()
             for task in TASKS.values():
                 cls = task.class_of(row.get("label") or "")
                 if cls and subject and subject.lower() != "unknown":
-                    found[task.name].setdefault(cls, set()).add((row.get("site") or "", subject))
-    return {task: _with_contrast(classes) for task, classes in found.items()}
+                    subjects[task.name].setdefault(cls, set()).add((row.get("site") or "", subject))
+    return {task: _with_contrast(classes) for task, classes in subjects.items()}
 
 
 def _with_contrast(classes: dict[str, set[tuple[str, str]]]) -> dict[str, set[tuple[str, str]]]:
     at_site = Counter(site for members in classes.values() for site in {site for site, _ in members})
-    kept = {cls: {pair for pair in members if at_site[pair[0]] > 1} for cls, members in classes.items()}
-    return {cls: members for cls, members in kept.items() if members}
+    contrasted = {cls: {pair for pair in members if at_site[pair[0]] > 1} for cls, members in classes.items()}
+    return {cls: members for cls, members in contrasted.items() if members}
 
 
-def choose_task(labels: Path, asked: str | None) -> tuple[Task, str]:
+def choose_task(labels: Path, name: str | None) -> tuple[Task, str]:
     """Return the task and what to leave out in each fold; raises DemoError if the labels do not allow it.
 
-    Unasked, it is the task with most known subjects in its rarest class. Sites are left out where at least three have
-    two classes or more, else subjects.
+    Without a name, it is the task with most known subjects in its rarest class. Sites are left out where at least three
+    have two classes or more, else subjects.
     """
-    found = labelled_subjects(labels)
-    if asked and len(found[asked]) < 2:
-        others = [name for name, classes in found.items() if len(classes) > 1]
-        raise DemoError(
-            f"the labels allow no task {asked!r} across subjects; they allow: {', '.join(others) or 'none'}"
-        )
-    name = asked or max(found, key=lambda task: _rarest(found[task], TASKS[task]))
-    if _rarest(found[name], TASKS[name]) < 2 and name != SIX_CLASS.name:
+    subjects = labelled_subjects(labels)
+    if name and len(subjects[name]) < 2:
+        others = [name for name, classes in subjects.items() if len(classes) > 1]
+        raise DemoError(f"the labels allow no task {name!r} across subjects; they allow: {', '.join(others) or 'none'}")
+    name = name or max(subjects, key=lambda task: _rarest(subjects[task], TASKS[task]))
+    if _rarest(subjects[name], TASKS[name]) < 2 and name != SIX_CLASS.name:
         raise DemoError(f"task {name!r} needs two known subjects in each class; --task chooses another")
     sites: dict[str, set[str]] = {}
-    for cls, members in found[name].items():
+    for cls, members in subjects[name].items():
         for site, _ in members:
             sites.setdefault(site, set()).add(cls)
     return TASKS[name], "site" if sum(len(classes) > 1 for classes in sites.values()) >= 3 else "subject"
@@ -186,7 +184,7 @@ def _rarest(classes: dict[str, set[tuple[str, str]]], task: Task) -> int:
 
 
 def resolve(args: argparse.Namespace) -> Demo:
-    """Return the demo that the command line asks for; raises DemoError for one that cannot run."""
+    """Return the demo that the command line requests; raises DemoError for one that cannot run."""
     if args.output.exists():
         former = (args.output / "demo.json").is_file() or (args.output.is_dir() and not any(args.output.iterdir()))
         if not former:
@@ -221,11 +219,11 @@ def summary(demo: Demo, seconds: dict[str, float], facts: dict[str, Any]) -> str
 
 
 def _results(facts: dict[str, Any]) -> list[str]:
-    """Return a table of the models' figures, a line on the reconstruction, and the audit's verdict."""
-    shown = {"kl": "KL", "balanced_accuracy": "balanced acc.", "kappa": "kappa", "auroc_macro": "AUROC"}
-    lines = [f"{'model':<14}" + "".join(f"{title:>24}" for title in shown.values())]
+    """Return a table of the models' figures, a line on the reconstruction, and the audit's result."""
+    headings = {"kl": "KL", "balanced_accuracy": "balanced acc.", "kappa": "kappa", "auroc_macro": "AUROC"}
+    lines = [f"{'model':<14}" + "".join(f"{title:>24}" for title in headings.values())]
     for name, model in facts["models"].items():
-        cells = (_interval(model["metrics"][metric]) for metric in shown)
+        cells = (_interval(model["metrics"][metric]) for metric in headings)
         lines.append(f"{name:<14}" + "".join(f"{cell:>24}" for cell in cells))
     for row in facts["reconstruction"] or []:
         ratio = row["ratio_to_linear"]["value"]
@@ -243,15 +241,15 @@ def _interval(metric: dict[str, Any]) -> str:
 
 
 def _serve(demo: Demo) -> Stage:
-    """Return the stage that asks the bundle about one recording."""
+    """Return the stage that answers one recording with the bundle."""
     members = set().union(*labelled_subjects(demo.labels)[demo.task.name].values())
     with demo.labels.open(newline="", encoding="utf-8-sig") as file:
         names = {row["file"] for row in csv.DictReader(file) if (row.get("site") or "", row["subject"]) in members}
     roots = [Path(item) for item in demo.inputs or (str(demo.output / "corpus"),)]
     files = sorted(path for root in roots for path in (root.rglob("*") if root.is_dir() else [root]))
-    found = next(path for path in files if path.name in names)
-    command = (sys.executable, "-m", "serving.predict", str(demo.output / "bundle"), str(found))
-    return Stage("serve", f"answers for {found.name} from the bundle alone", (command,))
+    path_of_file = next(path for path in files if path.name in names)
+    command = (sys.executable, "-m", "serving.predict", str(demo.output / "bundle"), str(path_of_file))
+    return Stage("serve", f"answers for {path_of_file.name} from the bundle alone", (command,))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,7 +3,7 @@
     cerebeam six-class train --hms DIR --output DIR [--encoder DIR] [-- OPTIONS OF studies.loso]
     cerebeam six-class predict --hms-test DIR --model DIR --out submission.csv
 
-Each step is a command of its own, in a process of its own; docs/six_class_hms.md tells the layout and its traps.
+Each step is a command of its own, in a process of its own; docs/six_class_hms.md describes the layout and its traps.
 """
 
 import argparse
@@ -16,20 +16,20 @@ from typing import Any
 
 from cerebeam.demo import DemoError, Stage, run_stage
 from signals.command_line import Parser
-from signals.readers.hms import HmsError
-from signals.readers.hms_folder import AskedPart, TrainPart, check_test, check_train
+from signals.readers.layouts.hms import HmsError
+from signals.readers.layouts.hms_folder import AskedPart, TrainPart, check_test, check_train
 from signals.shards.manifest import COMPLETED
 from signals.tasks import SIX_CLASS
 from signals.windows.profiles import PROFILES, Profile
 
 PROFILE = "six-class-spectrogram"
 RUN = "six_class.json"
-"""What was asked for, in the output folder: the same command goes on with it, another one is refused."""
+"""The request, in the output folder: the same command resumes it, a different one is refused."""
 _PYTHON = (sys.executable, "-m")
 
 
 class RequestError(ValueError):
-    """A command that cannot run as it is asked; the message is one line that says what to do."""
+    """A command that cannot run as requested; the message is one line that says what to do."""
 
 
 def train(args: argparse.Namespace) -> None:
@@ -49,7 +49,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def describe_train(part: TrainPart) -> list[str]:
-    """Return what there is to train on, and what lacks, by row."""
+    """Return what there is to train on, and what is missing, by row."""
     lines = [f"{part.n_labels} labels of {part.n_eegs} EEGs of {part.n_patients} patients"]
     if part.without_spectrogram:
         row = part.without_spectrogram[0]
@@ -103,7 +103,7 @@ def predict(args: argparse.Namespace) -> None:
         for number, stage in enumerate(predict_stages(args, profile, work), start=1):
             run_stage(stage, number, 2, work / "logs")
         unasked = json.loads((work / "notes.json").read_text(encoding="utf-8"))["unasked"]
-    for line in _lacking(part, profile) + [f"{row} has no usable 50 s: answered with 1/6 each" for row in unasked]:
+    for line in _missing(part, profile) + [f"{row} has no usable 50 s: answered with 1/6 each" for row in unasked]:
         print(f"cerebeam six-class predict: {line}", file=sys.stderr)  # noqa: T201
     print(f"{len(part.rows)} rows, {len(unasked)} without an opinion  {args.out}")  # noqa: T201
 
@@ -137,7 +137,7 @@ def model_profile(folder: Path) -> Profile:
     return profile
 
 
-def _lacking(part: AskedPart, profile: Profile) -> list[str]:
+def _missing(part: AskedPart, profile: Profile) -> list[str]:
     if not profile.spectrogram:
         return []
     return [

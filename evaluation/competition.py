@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from evaluation.measures.bootstrap import ONE_SUBJECT, percentile_interval, resamples
+from evaluation.measures.bootstrap import resamples
+from evaluation.measures.intervals import ONE_SUBJECT, POSITIVE, t_interval
 from evaluation.measures.metrics import kl_rows
 from evaluation.schemas.predictions import Predictions, probabilities, read_predictions, targets
 from signals.command_line import Parser
@@ -129,7 +130,7 @@ def _score_of(model: str, group: str, rows: pd.DataFrame, classes: tuple[str, ..
     low, high, remark = float("nan"), float("nan"), ONE_SUBJECT
     if len(patients) > 1:
         parts = [(w @ sums) / (w @ counts) for w in resamples(len(patients), n_boot=_N_BOOT, seed=seed)]
-        low, high, remark = percentile_interval(np.concatenate(parts))
+        low, high, remark = t_interval(float(kl.mean()), np.concatenate(parts), n_units=len(patients), scale=POSITIVE)
     return CompetitionScore(
         model=model, group=group, n_recordings=len(rows), n_patients=len(patients), kl=float(kl.mean()), low=low,
         high=high, remark=remark,

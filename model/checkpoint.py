@@ -79,10 +79,10 @@ def checkpoints(folder: Path) -> list[Path]:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Return a checkpoint's state; raises CheckpointError where the digest or the schema version does not hold."""
     raw = path.read_bytes()
-    wanted = path.name.split(".")[1]
-    found = hashlib.sha256(raw).hexdigest()[:16]
-    if found != wanted:
-        raise CheckpointError(f"{path} is damaged: its sha256 starts with {found}, its name says {wanted}")
+    expected = path.name.split(".")[1]
+    actual = hashlib.sha256(raw).hexdigest()[:16]
+    if actual != expected:
+        raise CheckpointError(f"{path} is damaged: its sha256 starts with {actual}, its name says {expected}")
     state = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     if state["schema_version"] != SCHEMA_VERSION:
         raise CheckpointError(f"{path} has schema version {state['schema_version']}, this code reads {SCHEMA_VERSION}")

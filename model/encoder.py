@@ -15,7 +15,7 @@ windows up to about ten minutes (N=600) are practical.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -139,7 +139,7 @@ def sized(size: str, **overrides: Any) -> EncoderConfig:
     """Return the configuration of a named size; raises ValueError for a name that is not in `SIZES`."""
     if size not in SIZES:
         raise ValueError(f"size={size!r} is none of {sorted(SIZES)}")
-    return EncoderConfig(**(vars(SIZES[size]) | overrides))
+    return EncoderConfig(**(asdict(SIZES[size]) | overrides))
 
 
 def electrode_ids(ch_names: tuple[str, ...]) -> Tensor:
@@ -147,16 +147,16 @@ def electrode_ids(ch_names: tuple[str, ...]) -> Tensor:
     return torch.tensor([_ELECTRODE_IDS.get(name, UNKNOWN_ELECTRODE) for name in ch_names])
 
 
-def places(ch_names: Sequence[str], given: Mapping[str, Sequence[float]] | None = None) -> Tensor:
+def places(ch_names: Sequence[str], more: Mapping[str, Sequence[float]] | None = None) -> Tensor:
     """Return directions on the unit sphere of known electrodes (10-5 system) and given ones, float32, (n_chans, 3).
 
     given: directions by name (x to the right, y forwards, z up), for names that `signals.electrodes` does not know, or
     knows otherwise. Raises ValueError for a name without a place, and for a direction of no length.
     """
-    known = {**POSITIONS, **(given or {})}
-    if missing := [name for name in ch_names if name not in known]:
+    positions = {**POSITIONS, **(more or {})}
+    if missing := [name for name in ch_names if name not in positions]:
         raise ValueError(f"channels {missing} are no known electrodes: give their positions, or rename or drop them")
-    position_C3 = torch.tensor([list(known[name]) for name in ch_names], dtype=torch.float32)
+    position_C3 = torch.tensor([list(positions[name]) for name in ch_names], dtype=torch.float32)
     length_C1 = position_C3.norm(dim=-1, keepdim=True)
     if not (length_C1 > 0).all():
         raise ValueError(f"positions of {list(ch_names)} hold a direction of no length")

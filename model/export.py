@@ -32,7 +32,7 @@ from signals.version import code_version, source_digest
 
 CALIBRATION = "calibration.json"
 PRIVATE = ("train_subjects", "pretrain_subjects")
-"""Parts of a model's provenance that stay behind: a bundle tells how many, not who."""
+"""Parts of a model's provenance that stay behind: a bundle states how many, not who."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,31 +123,31 @@ def export(what: Export, shards: Sequence[Path], output: Path, *, n_windows: int
     for folder in shards:
         if read_manifest(folder).modality != what.models[0].modality:
             raise BundleError(f"{folder} holds windows of another modality than the model takes")
-    kept: list[Parity] = []
+    agreements: list[Parity] = []
 
     def fill(folder: Path) -> dict[str, Any]:
         for model, file in zip(what.models, what.files, strict=True):
             write_graph(model, folder / file)
-        looked_at = probes(what.models, shards, n_windows=n_windows)
+        windows = probes(what.models, shards, n_windows=n_windows)
         graphs = [folder / file for file in what.files]
         combiner = None if what.stacker is None else (what.stacker, folder / COMBINER)
         if combiner is not None:
             write_combiner(combiner[0], len(what.models), combiner[0].n_classes, combiner[1])
         temperature = what.calibration.temperature
-        agreement = compare(what.models, graphs, looked_at, temperature=temperature, combiner=combiner)
+        agreement = compare(what.models, graphs, windows, temperature=temperature, combiner=combiner)
         if not agreement.ok:
             raise BundleError(f"the ONNX graph disagrees with torch: {asdict(agreement)}; no bundle was written")
-        kept.append(agreement)
+        agreements.append(agreement)
         card = model_card(what.models, what.calibration, agreement)
         (folder / CARD).write_text(card, encoding="utf-8")
         return about_bundle(what, agreement)
 
     write_bundle(output, fill)
-    return kept[0]
+    return agreements[0]
 
 
 def about_bundle(what: Export, agreement: Parity) -> dict[str, Any]:
-    """Return what bundle.json says, but for digests: see `signals.bundles.bundle`."""
+    """Return the content of bundle.json, but for digests: see `signals.bundles.bundle`."""
     first = what.models[0]
     graphs = tuple(
         Graph(

@@ -1,9 +1,13 @@
 """Heads: what is asked of the encoder's representations. One registry, one contract.
 
 A head is a module whose `forward(out, batch)` takes the encoder's named intermediates and a mapping of further
-tensors, and returns named results; `loss(results, batch)` returns one number. `register_head` enters it by name.
+tensors, and returns named results. Its loss is the ratio of `total(results, batch)`, a sum over whatever the head
+counts (samples, tokens, windows), and `count(batch)`, how many there are, which the batch alone decides. Training adds
+both up over micro-batches and processes before it divides, so that any split of a batch gives the same step.
+`register_head` enters a head by name.
 
-Shapes: B batch, C channel, T sample, P patch, N trunk token, E stem width, D width, K class, M hidden token.
+Shapes: B batch, C channel, T sample, P patch, N trunk token, E stem width, D width, K class, M place for a
+hidden token.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,8 +31,12 @@ class Head(nn.Module):
         """Return named results from the encoder's intermediates."""
         raise NotImplementedError
 
-    def loss(self, results: Tensors, batch: Tensors) -> Tensor:
-        """Return the loss, a scalar."""
+    def total(self, results: Tensors, batch: Tensors) -> Tensor:
+        """Return the sum of losses over what counts in the batch, a scalar; 0, with gradients, where nothing does."""
+        raise NotImplementedError
+
+    def count(self, batch: Tensors) -> Tensor:
+        """Return what `total` is to be divided by, a scalar; 0 where nothing in the batch counts."""
         raise NotImplementedError
 
 
@@ -79,14 +87,20 @@ class ReconstructionHead(Head):
         residual_BCT = residual_BCT * batch["mask_BCT"] * self._openness(batch["mask_BCT"])
         return {"reconstruction_BCT": batch["filled_BCT"] + residual_BCT}
 
-    def loss(self, results: Tensors, batch: Tensors) -> Tensor:
+    def total(self, results: Tensors, batch: Tensors) -> Tensor:
         """Return the Huber loss over hidden samples of measured channels, those in short gaps weighted up."""
-        counted_BCT = batch["mask_BCT"] & (batch["ch_state_BC"] == MEASURED)[..., None]
-        weight_BCT = counted_BCT / self._openness(batch["mask_BCT"])
         error_BCT = F.huber_loss(
             results["reconstruction_BCT"], batch["x_BCT"], reduction="none", delta=self.huber_delta
         )
-        return (error_BCT * weight_BCT).sum() / weight_BCT.sum().clamp(min=1)
+        return (error_BCT * self._weight(batch)).sum()
+
+    def count(self, batch: Tensors) -> Tensor:
+        """Return the sum of the samples' weights."""
+        return self._weight(batch).sum()
+
+    def _weight(self, batch: Tensors) -> Tensor:
+        counted_BCT = batch["mask_BCT"] & (batch["ch_state_BC"] == MEASURED)[..., None]
+        return counted_BCT / self._openness(batch["mask_BCT"])
 
     def _openness(self, mask_BCT: Tensor) -> Tensor:
         """Return the share of hidden samples within 63 ms of each: near 0 in a short gap, 1 deep in a long one.
@@ -104,8 +118,9 @@ class ContrastiveHead(Head):
 
     The prediction comes from the trunk's token of the masked input, the truth from the stem on the unmasked input
     (van den Oord et al. 2018). Only tokens of channels that are hidden for the whole window count: the stem looks
-    seconds around, and where a part of that is visible, it would give the truth away. batch: "true_merged_BCND",
-    "mask_BCT", "ch_state_BC".
+    seconds around, and where a part of that is visible, it would give the truth away. Tokens are compared within one
+    forward pass: cutting a batch leaves fewer to tell apart, so this head's loss is the one that depends on the split.
+    batch: "true_merged_BCND", "mask_BCT", "ch_state_BC".
     """
 
     def __init__(
@@ -117,25 +132,43 @@ class ContrastiveHead(Head):
         self.target = nn.Linear(config.dim, width)
 
     def forward(self, out: Tensors, batch: Tensors) -> dict[str, Tensor]:
-        """Return "predicted_MD" and "true_MD" of whole tokens of channels that are hidden entirely, evenly chosen."""
-        N = out["tokens_BCND"].shape[2]
-        hidden_BC = batch["mask_BCT"].all(-1) & (batch["ch_state_BC"] == MEASURED)
-        whole_N = torch.arange(N, device=hidden_BC.device) < batch["mask_BCT"].shape[-1] // self.config.token_times
-        chosen = torch.nonzero((hidden_BC[..., None] & whole_N).flatten())[:, 0]
-        if len(chosen) > self.max_tokens:
-            steps = torch.linspace(0, len(chosen) - 1, self.max_tokens, device=chosen.device)
-            chosen = chosen[steps.long()]
-        predicted_MD = self.predict(out["tokens_BCND"].flatten(0, 2)[chosen])
-        true_MD = self.target(batch["true_merged_BCND"].flatten(0, 2)[chosen])
+        """Return "predicted_MD" and "true_MD" of hidden tokens, evenly chosen where there are more than `max_tokens`.
+
+        Shapes do not depend on how many tokens are hidden: the first `count` places are filled.
+        """
+        hidden_X = self._hidden(batch, out["tokens_BCND"].shape[2]).flatten()
+        n_hidden = hidden_X.sum()
+        place_M = torch.arange(min(self.max_tokens, len(hidden_X)), device=hidden_X.device)
+        step = (n_hidden - 1).clamp(min=0) / max(1, len(place_M) - 1)
+        wanted_M = torch.where(n_hidden > len(place_M), (place_M * step).long(), place_M)
+        chosen_M = torch.searchsorted(hidden_X.cumsum(0), wanted_M + 1).clamp(max=len(hidden_X) - 1)
+        predicted_MD = self.predict(out["tokens_BCND"].flatten(0, 2)[chosen_M])
+        true_MD = self.target(batch["true_merged_BCND"].flatten(0, 2)[chosen_M])
         return {"predicted_MD": predicted_MD, "true_MD": true_MD}
 
-    def loss(self, results: Tensors, batch: Tensors) -> Tensor:
+    def total(self, results: Tensors, batch: Tensors) -> Tensor:
         """Return the cross-entropy of finding each token's own truth among all; 0 with fewer than two tokens."""
         predicted_MD, true_MD = results["predicted_MD"].float(), results["true_MD"].float()
-        if len(predicted_MD) < 2:
-            return 0.0 * (predicted_MD.sum() + true_MD.sum() + sum(p.sum() for p in self.parameters()))
+        n_tokens = len(predicted_MD)
+        filled_M = torch.arange(n_tokens, device=predicted_MD.device) < self.count(batch)
         logits_MM = F.normalize(predicted_MD, dim=-1) @ F.normalize(true_MD, dim=-1).T / self.temperature
-        return F.cross_entropy(logits_MM, torch.arange(len(logits_MM), device=logits_MM.device))
+        logits_MM = logits_MM.masked_fill(~filled_M, -1e9)
+        own_M = torch.arange(n_tokens, device=logits_MM.device)
+        return (F.cross_entropy(logits_MM, own_M, reduction="none") * filled_M).sum()
+
+    def count(self, batch: Tensors) -> Tensor:
+        """Return the number of tokens that are compared, 0 with fewer than two."""
+        hidden_BCN = self._hidden(batch, -(-batch["mask_BCT"].shape[-1] // self.config.token_times))
+        n_tokens = hidden_BCN.sum().clamp(max=min(self.max_tokens, hidden_BCN.numel()))
+        return n_tokens * (n_tokens > 1)
+
+    def _hidden(self, batch: Tensors, n_tokens: int) -> Tensor:
+        """Return which tokens are whole, and of channels that are hidden entirely, (B, C, N)."""
+        hidden_BC = batch["mask_BCT"].all(-1) & (batch["ch_state_BC"] == MEASURED)
+        whole_N = torch.arange(n_tokens, device=hidden_BC.device) < (
+            batch["mask_BCT"].shape[-1] // self.config.token_times
+        )
+        return hidden_BC[..., None] & whole_N
 
 
 @register_head("spectral")
@@ -155,13 +188,19 @@ class SpectralHead(Head):
         """Return "spectra_BCNF"."""
         return {"spectra_BCNF": self.spectra(out["tokens_BCND"])}
 
-    def loss(self, results: Tensors, batch: Tensors) -> Tensor:
-        """Return the mean squared error of log amplitudes over tokens that count; 0 without any."""
+    def total(self, results: Tensors, batch: Tensors) -> Tensor:
+        """Return the squared errors of log amplitudes, mean over frequencies, over tokens that count."""
+        error_BCN = (results["spectra_BCNF"].float() - batch["true_spectra_BCNF"].float()).square().mean(-1)
+        return (error_BCN * self._hidden(batch)).sum()
+
+    def count(self, batch: Tensors) -> Tensor:
+        """Return the number of tokens that count."""
+        return self._hidden(batch).sum()
+
+    def _hidden(self, batch: Tensors) -> Tensor:
         hidden_BCT = batch["mask_BCT"] & (batch["ch_state_BC"] == MEASURED)[..., None]
         missing = -hidden_BCT.shape[-1] % self.config.token_times
-        hidden_BCN = F.pad(hidden_BCT, (0, missing)).unflatten(-1, (-1, self.config.token_times)).any(-1)
-        error_BCN = (results["spectra_BCNF"].float() - batch["true_spectra_BCNF"].float()).square().mean(-1)
-        return (error_BCN * hidden_BCN).sum() / hidden_BCN.sum().clamp(min=1)
+        return F.pad(hidden_BCT, (0, missing)).unflatten(-1, (-1, self.config.token_times)).any(-1)
 
 
 @register_head("sleep")
@@ -180,10 +219,14 @@ class SleepHead(Head):
         """Return "sleep_logits_BK"."""
         return {"sleep_logits_BK": self.classes(out["window_BD"])}
 
-    def loss(self, results: Tensors, batch: Tensors) -> Tensor:
-        """Return the cross-entropy summed over windows with a stage, over the number of all windows."""
+    def total(self, results: Tensors, batch: Tensors) -> Tensor:
+        """Return the cross-entropy summed over windows with a stage."""
         logits_BK, target_B = results["sleep_logits_BK"].float(), batch["sleep_target_B"]
-        return F.cross_entropy(logits_BK, target_B, ignore_index=-1, reduction="sum") / len(target_B)
+        return F.cross_entropy(logits_BK, target_B, ignore_index=-1, reduction="sum")
+
+    def count(self, batch: Tensors) -> Tensor:
+        """Return the number of all windows, so that few stages weigh little."""
+        return torch.full((), len(batch["sleep_target_B"]), device=batch["sleep_target_B"].device)
 
 
 @register_head("classifier")
@@ -248,17 +291,19 @@ class ClassifierHead(Head):
         embedding_BD = self.hidden((self.features(out, batch) - self.centre_F) / self.scale_F)
         return {"logits_BK": self.classes(self.dropout(embedding_BD)), "embedding_BD": embedding_BD}
 
-    def loss(self, results: Tensors, batch: Tensors) -> Tensor:
-        """Return the mean cross-entropy to the target distribution, weighted by class where weights are given."""
-        return cross_entropy(results["logits_BK"], batch["target_BK"], batch.get("class_weight_K"))
+    def total(self, results: Tensors, batch: Tensors) -> Tensor:
+        """Return the cross-entropies to the target distributions, weighted by class where weights are given."""
+        return -(self._weight(batch) * results["logits_BK"].float().log_softmax(-1)).sum()
+
+    def count(self, batch: Tensors) -> Tensor:
+        """Return the sum of the targets' weights: the number of windows where no class weighs more."""
+        return self._weight(batch).sum()
+
+    def _weight(self, batch: Tensors) -> Tensor:
+        class_weight_K = batch.get("class_weight_K")
+        return batch["target_BK"] if class_weight_K is None else batch["target_BK"] * class_weight_K
 
 
 def usual_hidden_dim(config: EncoderConfig) -> int:
     """Return the width of a classifier head's hidden layer where none is given."""
     return config.dim // 2
-
-
-def cross_entropy(logits_BK: Tensor, target_BK: Tensor, class_weight_K: Tensor | None = None) -> Tensor:
-    """Return the mean cross-entropy to target distributions, weighted by class where weights are given."""
-    weight_BK = target_BK if class_weight_K is None else target_BK * class_weight_K
-    return -(weight_BK * logits_BK.float().log_softmax(-1)).sum() / weight_BK.sum()

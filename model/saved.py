@@ -7,7 +7,7 @@ from model.classifier import Classifier, ClassifierConfig
 from model.supervised.supervised import Supervised, SupervisedConfig
 
 TaskModel = Classifier | Supervised
-"""What windows are asked of: normalised signal and channel states in, logits and an embedding out."""
+"""A saved model: normalised signal and channel states in, logits and an embedding out."""
 _KINDS: dict[str, type[Classifier] | type[Supervised]] = {
     ClassifierConfig.model_type: Classifier,
     SupervisedConfig.model_type: Supervised,
@@ -20,7 +20,7 @@ def model_name(model: TaskModel) -> str:
 
 
 def load_task_model(folder: Path) -> TaskModel:
-    """Return a saved task model, ready to be asked; raises ValueError, saying what it is, for a folder of another kind.
+    """Return a saved task model, ready to use; raises ValueError, saying what it is, for a folder of another kind.
 
     Raises FileNotFoundError for a folder that holds no model.
     """

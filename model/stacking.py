@@ -1,7 +1,7 @@
-"""A meta-learner over members' predictions: whom to believe on this very window, and how far.
+"""A meta-learner over members' predictions: per window, how much weight each member gets.
 
-Members' probabilities, each with a temperature of its own, are mixed with weights that a small network reads off what
-the members say and how sure they are (Wolpert 1992; Jacobs et al. 1991). A mixture is less sure than it may be, however
+Members' probabilities, each with a temperature of its own, are mixed with weights that a small network derives from
+their probabilities and entropies (Wolpert 1992; Jacobs et al. 1991). A mixture is less certain than it may be, however
 well calibrated its members are, so it gets an exponent (Ranjan & Gneiting 2010). It starts as the plain mean.
 
 Shapes: B batch, M member, K class, F feature.
@@ -70,7 +70,7 @@ class Stacker(nn.Module):
 
 
 def load_stacker(folder: Path) -> Stacker:
-    """Return a saved stacker, ready to be asked; raises FileNotFoundError where there is none."""
+    """Return a saved stacker, ready to use; raises FileNotFoundError where there is none."""
     about = json.loads((folder / "stacker.json").read_text(encoding="utf-8"))
     stacker = Stacker(tuple(about["members"]), about["n_classes"], hidden=about["hidden"])
     stacker.load_state_dict(load_file(folder / "stacker.safetensors"))

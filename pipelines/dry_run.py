@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipelines.intake.inputs import FileRef, InputError, find_inputs
-from pipelines.stages.plan_files import Quarantined, plan_file
+from pipelines.stages.outcome import Refused
+from pipelines.stages.plan_files import plan_file
 from signals.command_line import Parser
 from signals.windows.labels import LabelError, read_labels
 from signals.windows.profiles import PROFILES, Profile
@@ -22,10 +23,13 @@ from signals.windows.profiles import PROFILES, Profile
 def decision(ref: FileRef, profile: Profile) -> str:
     """Return the last two cells of a file's row."""
     # The salt decides identifiers only, and none is shown.
-    file = plan_file(ref, profile, salt="dry run").file
-    if isinstance(file, Quarantined):
+    planned = plan_file(ref, profile, salt="dry run")
+    file = planned.file
+    if isinstance(file, Refused):
         return f"quarantined | `{file.reason}`: {file.detail}"
     notes = f"; {', '.join(file.notes)}" if file.notes else ""
+    if planned.labels:
+        notes += f"; {len(planned.labels)} labels refused, `{planned.labels[0].reason}`: {planned.labels[0].detail}"
     return (
         f"read | {file.reader}, {file.n_channels} electrodes at {file.native_sfreq:g} Hz, "
         f"{file.n_windows} windows{notes}"

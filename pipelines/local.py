@@ -19,9 +19,11 @@ from pipelines.options import Run, set_beam_options
 from pipelines.report.traces import Example
 from pipelines.runs import storage
 from pipelines.stages.anomaly import score_block
+from pipelines.stages.copies import Rank, is_used, of_several, ranked, without_copies
 from pipelines.stages.example_traces import read_example, smallest_hash
 from pipelines.stages.finish import Finish
-from pipelines.stages.plan_files import Accepted, Quarantined, plan_file
+from pipelines.stages.outcome import Refused
+from pipelines.stages.plan_files import Accepted, plan_file
 from pipelines.stages.write_shards import ShardKey, ShardResult, write_shard
 from signals.shards.sharding import block_seconds, by_site, chunk_seconds, cut_site, shard_key
 from signals.windows.blocks import Block
@@ -46,14 +48,14 @@ def run_local(run: Run, finish: Finish) -> tuple[str, dict[str, dict[str, int]]]
     )
     try:
         stages = _Stages(run, finish, pool, counters)
-        accepted, quarantined, blocks = stages.plan()
+        accepted, refused, blocks = stages.plan()
         results = stages.write(shards_of(blocks, run.shard_mb))
         examples = stages.examples(blocks)
     except BrokenProcessPool as error:
         raise WorkerError("a worker process was killed or crashed") from error
     finally:
         pool.shutdown(cancel_futures=True)
-    finish(results, accepted, quarantined, examples)
+    finish(results, accepted, refused, examples)
     return f"{run.n_workers} local processes", {name: dict(sorted(counters[name].items())) for name in sorted(counters)}
 
 
@@ -88,21 +90,27 @@ class _Stages:
     def __init__(self, run: Run, finish: Finish, pool: ProcessPoolExecutor, counters: dict[str, Counter[str]]) -> None:
         self._run, self._finish, self._pool, self._counters = run, finish, pool, counters
 
-    def plan(self) -> tuple[list[Accepted], list[Quarantined], list[Block]]:
-        """Return what became of each file, and all blocks."""
-        accepted, quarantined, blocks = list[Accepted](), list[Quarantined](), list[Block]()
+    def plan(self) -> tuple[list[Accepted], list[Refused], list[Block]]:
+        """Return the files that are used, the files and labels that are not, and all blocks."""
+        accepted, refused, blocks = list[Accepted](), list[Refused](), list[Block]()
         work = partial(plan_file, profile=self._run.profile, salt=self._run.salt)
         with self._bar("plan", "files", len(self._run.inputs.files)) as bar:
             for planned in self._each("plan", work, [(ref,) for ref in self._run.inputs.files]):
-                if isinstance(planned.file, Quarantined):
-                    quarantined.append(planned.file)
+                refused += planned.labels
+                if isinstance(planned.file, Refused):
+                    refused.append(planned.file)
                     self._counters["quarantine"][planned.file.reason] += 1
                 else:
                     accepted.append(planned.file)
                 blocks += planned.blocks
                 self._counters["plan"] += Counter(elements=1)
                 bar.update(1)
-        return accepted, quarantined, blocks
+        ranks = defaultdict[str, list[Rank]](list)
+        for recording_id, rank in map(ranked, accepted):
+            ranks[recording_id].append(rank)
+        used = dict(pair for each in ranks.items() for pair in of_several(each))
+        files, copies = without_copies(accepted, used)
+        return files, [*refused, *copies], [block for block in blocks if is_used(block, used, self._run.salt)]
 
     def write(self, shards: Shards) -> list[ShardResult]:
         """Return what became of each shard, the longest begun first."""
@@ -125,7 +133,9 @@ class _Stages:
         for block in blocks:
             sites[block.plan.site_id].append(block)
         chosen = [(smallest_hash(of_site),) for of_site in sites.values()]
-        examples = [example for example in self._each("example", read_example, chosen) if example is not None]
+        outcomes = list(self._each("example", read_example, chosen))
+        self._counters["example"] += Counter(row.reason for row in outcomes if isinstance(row, Refused))
+        examples = [example for example in outcomes if isinstance(example, Example)]
         self._counters["example"] += Counter(elements=len(examples))
         return examples
 

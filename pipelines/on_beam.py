@@ -37,7 +37,7 @@ def build(pipeline: beam.Pipeline, run: Run, finish: Finish) -> None:
         blocks = blocks | "ScoreBlocks" >> ScoreBlocks(run.autoencoder)
     results = blocks | "WriteShards" >> WriteShards(finish.output, run.shard_mb)
     examples = planned.blocks | "ExampleTraces" >> ExampleTraces()
-    _ = (results, planned.accepted, planned.quarantined, examples) | "WriteManifest" >> WriteManifest(finish)
+    _ = (results, examples) | "WriteManifest" >> WriteManifest(finish, planned)
 
 
 def stage_counters(result: Any) -> Counters:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pipelines.intake.inputs import InputError, Inputs, find_inputs
 from pipelines.intake.replay import replayed_inputs
 from pipelines.intake.salt import resolve_salt
+from pipelines.intake.sites import site_rule
 from pipelines.runs import storage
 from pipelines.runs.progress import BEGUN
 from pipelines.stages.anomaly import AutoencoderError, check_autoencoder
@@ -41,10 +42,14 @@ class Run:
     max_quarantined: float = 0.5
     autoencoder: str | None = None
     """ONNX file that scores the windows (`pipelines.stages.anomaly`)."""
+    site_from: str = ""
+    """Rule that the sites are named by; empty where they are hashed."""
     resume: bool = False
     """Go on where a killed run of the same inputs, profile, salt and code ended."""
     n_workers: int = 1
     """Processes of this machine; 1 where a runner is named, which knows its own workers."""
+    is_here: bool = True
+    """Whether the run ends with this process: no runner is named that may go on without it."""
     beam_args: tuple[str, ...] = ()
     """Options for Beam."""
 
@@ -79,36 +84,42 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
     runner, n_workers = _runner(beam_args)
     try:
         set_beam_options(beam_args)
-        places = [*(args.input or []), args.replay, args.output, args.labels]
+        places = [*(args.input or []), args.replay, args.output, args.labels, args.autoencoder]
         _check_places([place for place in places if place], runner)
         _check_output(args.output, overwrite=args.overwrite)
         table = _read_labels(args.labels) if args.labels else None
         if args.reason and not args.replay:
             raise InputError("--reason goes with --replay")
+        if args.site_from and args.replay:
+            raise InputError("--site-from goes with --input: a replay keeps the sites of its run")
+        salt = resolve_salt(storage.read_text(args.salt_file).strip() if args.salt_file else args.salt)
         if args.replay:
             inputs = replayed_inputs(args.replay, table, reasons=args.reason)
         else:
-            inputs = find_inputs(args.input, table)
+            inputs = find_inputs(args.input, table, sites=site_rule(args.site_from, salt=salt))
         profile = with_overrides(PROFILES[args.profile], dict(_option(text) for text in args.set))
         if args.autoencoder is not None:
             check_autoencoder(args.autoencoder, profile)
-        salt = storage.read_text(args.salt_file).strip() if args.salt_file else args.salt
     except FileNotFoundError as error:
         parser.exit(2, f"{parser.prog}: {error} does not exist\n")
     except (InputError, LabelError, AutoencoderError, ValueError, storage.StorageError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
-    if table and (unmatched := table.unmatched(file.uri for file in inputs.files)):
-        logger.warning("%d files of the label file are not among the inputs, e.g. %s", len(unmatched), unmatched[0])
+    if lines := inputs.unmatched_lines:
+        logger.warning(
+            "%d recordings of the label file are not among the inputs, e.g. in line %d", len(lines), lines[0]
+        )
     return Run(
         inputs=inputs,
         output=args.output,
         profile=profile,
-        salt=resolve_salt(salt),
+        salt=salt,
+        site_from=args.site_from or "",
         shard_mb=args.shard_mb,
         max_quarantined=args.max_quarantined,
         autoencoder=args.autoencoder,
         resume=args.resume,
         n_workers=n_workers,
+        is_here=not _names_runner(beam_args),
         beam_args=tuple(beam_args),
     )
 
@@ -129,6 +140,11 @@ def command_parser() -> Parser:
     parser.add_argument("--reason", nargs="+", default=[], help="with --replay: only files left out for these reasons")
     parser.add_argument("--output", required=True, help="folder of the shard set, gs:// as well; must not exist yet")
     parser.add_argument("--labels", help="csv with a column file and site, subject, onset_s, label, votes")
+    parser.add_argument(
+        "--site-from",
+        metavar="RULE",
+        help="what names a site: folder, bids, label or constant:NAME; else a salted hash",
+    )
     parser.add_argument("--profile", choices=sorted(PROFILES), default="pretrain")
     parser.add_argument(
         "--set", action="append", default=[], metavar="OPTION=VALUE", help="change an option of the profile: hop_s=5"
@@ -137,7 +153,9 @@ def command_parser() -> Parser:
     parser.add_argument("--salt-file", help="file that holds the salt, gs:// as well")
     parser.add_argument("--shard-mb", type=float, default=128.0, help="target size of a shard, MB (default 128)")
     parser.add_argument("--max-quarantined", type=float, default=0.5, help="share of files above which the run fails")
-    parser.add_argument("--autoencoder", help="ONNX file of training.autoencoder: scores every channel and second")
+    parser.add_argument(
+        "--autoencoder", help="ONNX file of training.autoencoder, gs:// as well: scores every channel and second"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output when the run succeeds")
     parser.add_argument("--resume", action="store_true", help="keep the whole shards of a killed run with this output")
     parser.epilog = (

@@ -47,6 +47,9 @@ def preprocess(run: Run) -> Counts | None:
         max_quarantined=run.max_quarantined,
         salt_id=salt_id(run.salt),
         shard_mb=run.shard_mb,
+        site_from=run.site_from,
+        # A job elsewhere may outlive this process, so it completes its set itself; there nothing is written behind it.
+        completes=storage.is_remote(run.output) and not run.is_here,
     )
     started = time.perf_counter()
     try:
@@ -61,11 +64,14 @@ def preprocess(run: Run) -> Counts | None:
         raise RunError(f"the run died: {_last_line(error)}; {_left_over(working)}") from error
     if not storage.exists(storage.join(working, MANIFEST)):
         return None
-    add_timings(working, wall_s=time.perf_counter() - started, counters=counters, runner=runner)
+    if not finish.completes:
+        add_timings(working, wall_s=time.perf_counter() - started, counters=counters, runner=runner)
     counts = Counts.from_dict(json.loads(storage.read_text(storage.join(working, MANIFEST)))["counts"])
     if why := complaint(counts, run.max_quarantined):
         failed = publish_failure(working, run.output)
         raise RunError(f"{why}; see {storage.join(failed, REPORT)}")
+    if not finish.completes:
+        storage.write_text(storage.join(working, COMPLETED), "")
     publish(working, run.output)
     return counts
 

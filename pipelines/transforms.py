@@ -11,7 +11,7 @@ same functions without Beam.
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -21,10 +21,12 @@ from pipelines.intake.inputs import FileRef
 from pipelines.report.traces import Example
 from pipelines.runs.remote import register_remote
 from pipelines.stages import anomaly
+from pipelines.stages.copies import is_used, of_several, ranked, without_copies
 from pipelines.stages.example_traces import by_site as block_by_site
 from pipelines.stages.example_traces import read_example, smallest_hash
 from pipelines.stages.finish import Finish
-from pipelines.stages.plan_files import Accepted, Quarantined, plan_file
+from pipelines.stages.outcome import Refused
+from pipelines.stages.plan_files import Accepted, plan_file
 from pipelines.stages.write_shards import ShardKey, ShardResult, write_shard
 from signals.shards.sharding import by_site, chunk_seconds, cut_site, shard_key
 from signals.windows.blocks import Block
@@ -40,19 +42,40 @@ def count(stage: str, *, n: int, n_bytes: int = 0, started: float) -> None:
 
 @dataclass
 class PlanFiles(beam.PTransform):
-    """FileRef -> PCollections "blocks", "accepted" and "quarantined"; the two last have a row per file together."""
+    """FileRef -> Planned."""
 
     profile: Profile
     salt: str
 
-    def expand(self, files: beam.PCollection) -> Any:
-        """Plan each file on some worker."""
-        return (
+    def expand(self, files: beam.PCollection) -> "Planned":
+        """Plan each file on some worker; of files of one content one goes on."""
+        plan = beam.ParDo(_PlanFile(self.profile, self.salt))
+        planned = (
             files
             | "Spread files" >> beam.Reshuffle()
-            | "Plan"
-            >> beam.ParDo(_PlanFile(self.profile, self.salt)).with_outputs("accepted", "quarantined", main="blocks")
+            | "Plan" >> plan.with_outputs("accepted", "refused", main="blocks")
         )
+        used = (
+            planned.accepted
+            | "Rank" >> beam.Map(ranked)
+            | "Copies" >> beam.GroupByKey()
+            | "Of several" >> beam.FlatMap(of_several)
+        )
+        blocks = planned.blocks | "Without copies" >> beam.Filter(is_used, AsDict(used), self.salt)
+        return Planned(blocks, planned.accepted, planned.refused, used)
+
+
+class Planned(NamedTuple):
+    """What `PlanFiles` gives."""
+
+    blocks: beam.PCollection
+    """Of the files that are used."""
+    accepted: beam.PCollection
+    """Copies too, until `Finish` sets them aside."""
+    refused: beam.PCollection
+    """Files and labels."""
+    used: beam.PCollection
+    """(recording_id, file_id) of recordings that several files hold."""
 
 
 @dataclass
@@ -66,11 +89,13 @@ class _PlanFile(beam.DoFn):
     def process(self, ref: FileRef) -> Iterator[Any]:
         started = time.perf_counter()
         planned = plan_file(ref, self.profile, self.salt)
-        if isinstance(planned.file, Quarantined):
+        if isinstance(planned.file, Refused):
             Metrics.counter("quarantine", planned.file.reason).inc()
-            yield beam.pvalue.TaggedOutput("quarantined", planned.file)
+            yield beam.pvalue.TaggedOutput("refused", planned.file)
         else:
             yield beam.pvalue.TaggedOutput("accepted", planned.file)
+        for label in planned.labels:
+            yield beam.pvalue.TaggedOutput("refused", label)
         yield from planned.blocks
         count("plan", n=1, started=started)
 
@@ -183,29 +208,36 @@ class _ReadExample(beam.DoFn):
     def process(self, block: Block) -> Iterator[Example]:
         started = time.perf_counter()
         example = read_example(block)
-        if example is not None:
+        if isinstance(example, Refused):
+            Metrics.counter("example", example.reason).inc()
+        else:
             yield example
-        count("example", n=int(example is not None), started=started)
+        count("example", n=int(isinstance(example, Example)), started=started)
 
 
 @dataclass
 class WriteManifest(beam.PTransform):
-    """The four results of a run -> None: manifest, accounting and report."""
+    """(shard results, examples) of a run and what was planned -> None: manifest, accounting and report."""
 
     finish: Finish
+    planned: Planned
 
     def expand(self, sides: Any) -> beam.PCollection:
-        """Finish on one worker; `sides` are results, accepted, quarantined and examples."""
-        once = sides[0].pipeline | "Once" >> beam.Create([None])
-        return once | "Finish" >> beam.Map(_finish, self.finish, *map(AsList, sides))
+        """Finish on one worker."""
+        results, examples = sides
+        once = results.pipeline | "Once" >> beam.Create([None])
+        files = AsList(self.planned.accepted), AsList(self.planned.refused), AsDict(self.planned.used)
+        return once | "Finish" >> beam.Map(_finish, self.finish, AsList(results), AsList(examples), *files)
 
 
 def _finish(
     _: None,
     finish: Finish,
     results: Sequence[ShardResult],
-    accepted: Sequence[Accepted],
-    quarantined: Sequence[Quarantined],
     examples: Sequence[Example],
+    accepted: Sequence[Accepted],
+    refused: Sequence[Refused],
+    used: dict[str, str],
 ) -> None:
-    finish(results, accepted, quarantined, examples)
+    files, copies = without_copies(accepted, used)
+    finish(results, files, [*refused, *copies], examples)

@@ -1,6 +1,6 @@
 """python -m serving.bench BUNDLE... [--model DIR]: how fast, how large, how soon, for every form of a model.
 
-Each form runs in a process of its own. They are asked in turn, round by round, so that a slower minute of the machine
+Each form runs in a process of its own. They take turns, round by round, so that a slower minute of the machine
 meets all of them. Latency is that of one window, prepared; "segment" is one file from opening to answer. With --model,
 torch stands beside the bundles: eager, compiled, and in INT8 (python -m model.bench). OMP_NUM_THREADS sets the threads
 of all of them.
@@ -83,7 +83,7 @@ class Child:
         self.process.stdin.close()
         self.process.wait()
 
-    def ask(self, what: str, *, size: int = 1, repeats: int = 1) -> dict[str, Any]:
+    def request(self, what: str, *, size: int = 1, repeats: int = 1) -> dict[str, Any]:
         """Return the child's answer to one request."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"what": what, "size": size, "repeats": repeats}) + "\n")
@@ -102,25 +102,25 @@ def measure(forms: dict[str, Sequence[str]], *, rounds: int, repeats: int, batch
     """Return the figures of forms, given as the commands of their processes; raises BundleError where one dies."""
     with ExitStack() as stack:
         children = [stack.enter_context(Child(form, command)) for form, command in forms.items()]
-        kept: dict[str, dict[str, list[float]]] = {
+        timings: dict[str, dict[str, list[float]]] = {
             child.form: {"one": [], "file": [], "many": []} for child in children
         }
         for _ in range(rounds):
             for child in children:
-                found = kept[child.form]
-                child.ask("batch")  # whoever ran in between has taken the caches
-                found["one"] += child.ask("batch", repeats=repeats)["seconds"]
-                found["file"] += child.ask("segment")["seconds"]
-                found["many"] += child.ask("batch", size=batch_size)["seconds"]
+                of_form = timings[child.form]
+                child.request("batch")  # whoever ran in between has taken the caches
+                of_form["one"] += child.request("batch", repeats=repeats)["seconds"]
+                of_form["file"] += child.request("segment")["seconds"]
+                of_form["many"] += child.request("batch", size=batch_size)["seconds"]
         return [
             Measured(
                 form=child.form,
                 n_bytes=child.n_bytes,
                 first_answer_s=child.first_answer_s,
-                peak_mb=child.ask("memory")["peak_mb"],
-                latency_ms=tuple(1e3 * s for s in kept[child.form]["one"]),
-                segment_ms=tuple(1e3 * s for s in kept[child.form]["file"]),
-                batch_s=tuple(kept[child.form]["many"]),
+                peak_mb=child.request("memory")["peak_mb"],
+                latency_ms=tuple(1e3 * s for s in timings[child.form]["one"]),
+                segment_ms=tuple(1e3 * s for s in timings[child.form]["file"]),
+                batch_s=tuple(timings[child.form]["many"]),
                 batch_size=batch_size,
             )
             for child in children
@@ -186,12 +186,12 @@ def forms_of(
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line."""
-    parser = Parser(prog=PROG, description="latency, throughput, memory and size of bundles, beside torch if asked")
+    parser = Parser(prog=PROG, description="latency, throughput, memory and size of bundles, beside torch if requested")
     parser.add_argument("bundle", type=Path, nargs="+", help="folders made by cerebeam export or quantise")
     parser.add_argument("--model", type=Path, help="folder of the trained model, for torch's own forms")
     parser.add_argument("--torch-forms", nargs="+", choices=TORCH_FORMS, default=TORCH_FORMS, help="which of them")
     parser.add_argument("--segment", type=Path, required=True, help="a recording of one window")
-    parser.add_argument("--rounds", type=int, default=10, help="how often every form is asked in turn")
+    parser.add_argument("--rounds", type=int, default=10, help="how many rounds of all forms")
     parser.add_argument("--repeats", type=int, default=5, help="windows a round")
     parser.add_argument("--batch-size", type=int, default=16, help="windows of a batch, for the throughput")
     parser.add_argument("--json", type=Path, help="file for all figures")

@@ -1,4 +1,4 @@
-"""python -m serving.predict BUNDLE FILE: an answer for each window of a recording, without torch or Beam."""
+"""python -m serving.predict BUNDLE FILE: one answer per window of a recording, without torch or Beam."""
 
 import argparse
 import json
@@ -35,10 +35,10 @@ def table(bundle: Bundle, answers: Sequence[Answer]) -> str:
     for answer in answers:
         values = zip(classes, widths, strict=True)
         probs = "  ".join(f"{answer.class_probabilities[c]:.3f}".rjust(width) for c, width in values)
-        held = "-" if answer.prediction_set is None else "{" + ", ".join(answer.prediction_set) + "}"
+        inside = "-" if answer.prediction_set is None else "{" + ", ".join(answer.prediction_set) + "}"
         lines.append(
             f"{answer.start_s:9.2f}  {answer.stop_s:9.2f}  {answer.predicted_class:<{widest}}  {probs}  "
-            f"{answer.uncertainty['total']:6.3f}  {held}; {answer.clinical_recommendation}"
+            f"{answer.uncertainty['total']:6.3f}  {inside}; {answer.clinical_recommendation}"
         )
     return "\n".join(lines)
 

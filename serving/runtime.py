@@ -16,7 +16,7 @@ from signals.bundles.bundle import Bundle, BundleError, Graph
 from signals.window import Window
 
 PROVIDER_EXIT = 3
-"""Exit code of a command whose execution provider this machine lacks."""
+"""Exit code of a command whose execution provider is missing on this machine."""
 GRAVE_FROM = 0.1
 """Probability from which a class whose miss would be grave is worth an expert's look."""
 
@@ -27,7 +27,7 @@ class ProviderError(BundleError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says about one window. Research use only."""
+    """One window's answer. Research use only."""
 
     start_s: float
     stop_s: float
@@ -129,7 +129,7 @@ def _described(bundle: Bundle, windows: Sequence[Window], batch: Answers) -> Ite
     parts = {"total": doubt.total, "aleatoric": doubt.aleatoric, "epistemic": doubt.epistemic}
     conformal = bundle.calibration.conformal
     for row, (window, probs) in enumerate(zip(windows, batch.probabilities, strict=True)):
-        held = None if conformal is None else prediction_set(probs, conformal, bundle.classes)
+        inside = None if conformal is None else prediction_set(probs, conformal, bundle.classes)
         yield Answer(
             start_s=window.start_s,
             stop_s=_stop_s(window),
@@ -137,26 +137,26 @@ def _described(bundle: Bundle, windows: Sequence[Window], batch: Answers) -> Ite
             class_probabilities=dict(zip(bundle.classes, probs.tolist(), strict=True)),
             confidence=float(probs.max()),
             uncertainty={name: None if part is None else float(part[row]) for name, part in parts.items()},
-            prediction_set=held,
-            clinical_recommendation=recommendation(bundle, probs, held),
+            prediction_set=inside,
+            clinical_recommendation=recommendation(bundle, probs, inside),
         )
 
 
-def recommendation(bundle: Bundle, probs: np.ndarray, held: Sequence[str] | None) -> str:
+def recommendation(bundle: Bundle, probs: np.ndarray, inside: Sequence[str] | None) -> str:
     """Return who should look at a window, and why; it never says what to do with a patient.
 
     Flagged is what the model abstains from, what it cannot tell apart, a finding of the task, and a window whose grave
     alternative is not unlikely.
     """
     below, task = bundle.calibration.abstain_below, bundle.task
-    found = dict(zip(bundle.classes, probs.tolist(), strict=True))
-    predicted = max(found, key=found.__getitem__)
+    by_class = dict(zip(bundle.classes, probs.tolist(), strict=True))
+    predicted = max(by_class, key=by_class.__getitem__)
     graver = [true for true, taken_for in task.grave if taken_for == predicted] if task is not None else []
-    likely = [name for name in graver if found[name] >= GRAVE_FROM]
-    if below is not None and found[predicted] < below:
+    likely = [name for name in graver if by_class[name] >= GRAVE_FROM]
+    if below is not None and by_class[predicted] < below:
         why = f"the model abstains, its confidence is below {below:.2f}"
-    elif held is not None and len(held) != 1:
-        why = f"cannot tell apart {', '.join(held)}" if held else "unlike what the model was calibrated on"
+    elif inside is not None and len(inside) != 1:
+        why = f"cannot tell apart {', '.join(inside)}" if inside else "unlike what the model was calibrated on"
     elif task is not None and predicted in task.findings:
         why = f"possible {predicted}"
     elif likely:
@@ -171,19 +171,19 @@ def _stop_s(window: Window) -> float:
 
 
 def check_provider() -> str:
-    """Return the execution provider that is asked for: the CPU's, or what CEREBEAM_PROVIDER names ("CUDA", "Tensorrt").
+    """Return the requested execution provider: the CPU's, or what CEREBEAM_PROVIDER names ("CUDA", "Tensorrt").
 
-    Raises ProviderError where this ONNX Runtime does not have it: another one would answer in silence.
+    Raises ProviderError where this ONNX Runtime does not have it: a different one would answer without notice.
     """
-    import onnxruntime  # 0.2 s, and only those who ask for an answer need it
+    import onnxruntime  # 0.2 s, needed for answers only
 
-    wanted = f"{os.environ.get('CEREBEAM_PROVIDER', 'CPU')}ExecutionProvider"
-    there = onnxruntime.get_available_providers()
-    if wanted not in there:
+    provider = f"{os.environ.get('CEREBEAM_PROVIDER', 'CPU')}ExecutionProvider"
+    available = onnxruntime.get_available_providers()
+    if provider not in available:
         raise ProviderError(
-            f"this ONNX Runtime has no {wanted}, only {', '.join(there)}: pip install onnxruntime-gpu and what it needs"
+            f"this ONNX Runtime has no {provider}, only {', '.join(available)}: install onnxruntime-gpu and CUDA"
         )
-    return wanted
+    return provider
 
 
 def onnx_session(path: Path) -> Any:
@@ -194,16 +194,16 @@ def onnx_session(path: Path) -> Any:
 
 @lru_cache(maxsize=8)
 def kept_session(path: Path, inode: int, mtime_ns: int) -> Any:
-    """Return the session of one state of a file, as its number and time tell it."""
+    """Return the session of one state of a file, identified by its inode and time."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     # The variable that torch and BLAS obey; 0 lets ONNX Runtime take every core.
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
-    wanted = check_provider()
+    provider = check_provider()
     session = onnxruntime.InferenceSession(
-        path, options, providers=list(dict.fromkeys([wanted, "CPUExecutionProvider"]))
+        path, options, providers=list(dict.fromkeys([provider, "CPUExecutionProvider"]))
     )
-    if session.get_providers()[0] != wanted:
-        raise ProviderError(f"{wanted} did not start: its libraries or a GPU are missing")
+    if session.get_providers()[0] != provider:
+        raise ProviderError(f"{provider} did not start: its libraries or a GPU are missing")
     return session

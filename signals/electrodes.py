@@ -12,6 +12,8 @@ import numpy as np
 
 # Old names are canonical, as in the clinical 10-20 system and in the competition's files.
 RENAMED = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"}
+# The anterior temporal electrodes of Silverman lie a few millimetres from the 10-10 places.
+NEIGHBOURING = {"T1": "FT9", "T2": "FT10"}
 
 CHAINS: dict[str, tuple[tuple[str, str], ...]] = {
     "LL": (("Fp1", "F7"), ("F7", "T3"), ("T3", "T5"), ("T5", "O1")),
@@ -20,6 +22,8 @@ CHAINS: dict[str, tuple[tuple[str, str], ...]] = {
     "RP": (("Fp2", "F4"), ("F4", "C4"), ("C4", "P4"), ("P4", "O2")),
 }
 """Bipolar pairs of the left lateral, right lateral, left and right parasagittal chains (double banana)."""
+TEN_TWENTY = (*dict.fromkeys(name for chain in CHAINS.values() for pair in chain for name in pair), "Fz", "Cz", "Pz")
+"""The 19 electrodes of the clinical 10-20 system, by chain."""
 
 POSITIONS: dict[str, tuple[float, float, float]] = {
     "Fp1": (-0.2817, 0.9589, -0.0330),
@@ -114,11 +118,16 @@ POSITIONS: dict[str, tuple[float, float, float]] = {
     "A2": (0.7975, -0.0786, -0.5981),
 }
 
-_BY_LOWER = {name.lower(): name for name in POSITIONS} | {old.lower(): new for old, new in RENAMED.items()}
+_BY_LOWER = {name.lower(): name for name in POSITIONS} | {
+    name.lower(): canonical for name, canonical in (RENAMED | NEIGHBOURING).items()
+}
 
 
 def canonical_electrode(name: str) -> str | None:
-    """Return the canonical spelling of a bare electrode name ("FP1" -> "Fp1", "T7" -> "T3"), or None if unknown."""
+    """Return the canonical spelling of a bare electrode name ("FP1" -> "Fp1", "T7" -> "T3"), or None if unknown.
+
+    "T1" and "T2" are taken for FT9 and FT10.
+    """
     return _BY_LOWER.get(name.strip().lower())
 
 

@@ -1,11 +1,11 @@
-"""What held-out windows say of how far a model can be believed, kept beside the model for its bundle.
+"""Calibration of a model on held-out windows, kept beside the model for its bundle.
 
     python -m studies.calibrate --predictions F.parquet --model DIR [--of encoder] [--fit-to votes | majority]
                                  [--alpha 0.1] [--risk 0.1]
 
-F.parquet holds predictions on patients that the model which spoke was not trained on: out of fold (studies.loso,
+F.parquet holds predictions on patients that their model was not trained on: out of fold (studies.loso,
 studies.crossval), or of a calibration set apart (studies.predict). Others are refused. DIR/calibration.json gets
-temperature, conformal thresholds on tempered probabilities, the confidence below which to keep silent, and the digest
+temperature, conformal thresholds on tempered probabilities, the confidence below which to abstain, and the digest
 of the split. `studies.loso` does this for its final model by itself.
 
 The temperature is fitted to the votes, or to the majority label. Where experts disagree more than a model errs, the two
@@ -44,7 +44,7 @@ _CROSS_FOLDS = 5
 
 
 def check_held_out(predictions: Predictions) -> None:
-    """Raise ValueError, saying who, where a row's subject, or a recording, was trained on, or where nobody can know."""
+    """Raise ValueError, naming whom, where a row's subject or recording was trained on, or where that is not known."""
     for finding in fold_findings(predictions, predictions.frame):
         if finding.severity == "error" or finding.code == "no_folds":
             raise ValueError(f"these are no held-out predictions: {finding.message}")
@@ -60,10 +60,11 @@ def calibration_of(
 ) -> dict[str, Any]:
     """Return the content of calibration.json from one model's held-out predictions.
 
-    "before" and "after" are over folds of whole patients: each is tempered by what the others say; "after" tells it for
-    every target that a temperature can be fitted to, all measured alike (ECE of the label, KL to the votes). Thresholds
-    are in the order of classes; a rare class that cannot be calibrated is in every set (0). Raises ValueError for a
-    model that the file does not hold, for predictions that are not held out, and for fewer than two patients.
+    "before" and "after" are over folds of whole patients: each is tempered by a fit on the others; "after" holds the
+    scores for every target that a temperature can be fitted to, all measured alike (ECE of the label, KL to the votes).
+    Thresholds are in the order of classes; a rare class that cannot be calibrated is in every set (0). Raises
+    ValueError for a model that the file does not hold, for predictions that are not held out, and for fewer than two
+    patients.
     """
     check_held_out(predictions)
     if model not in predictions.models:
@@ -104,8 +105,8 @@ def _true_index(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
 
 
 def _scores(frame: pd.DataFrame, classes: tuple[str, ...], prob: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    said = frame.assign(**{f"prob_{name}": prob[:, k] for k, name in enumerate(classes)})
-    bins = tally(said, classes).bins.sum(axis=0)
+    scaled = frame.assign(**{f"prob_{name}": prob[:, k] for k, name in enumerate(classes)})
+    bins = tally(scaled, classes).bins.sum(axis=0)
     return {"ece": float(expected_calibration_error(bins)), "kl": float(kl_rows(target, prob).mean())}
 
 
@@ -116,16 +117,16 @@ def write_calibration(folder: Path, calibration: dict[str, Any]) -> None:
 
 
 def summary(calibration: dict[str, Any]) -> str:
-    """Return what was found, for a terminal."""
+    """Return the calibration in one line, for a terminal."""
     before, below = calibration["before"], calibration["abstain_below"]
     fits = "; ".join(
         f"fitted to {kind}: ECE {before['ece']:.3f} -> {after['ece']:.3f}, KL {before['kl']:.3f} -> {after['kl']:.3f}"
         for kind, after in calibration["after"].items()
     )
-    silent = "never sure enough" if below is None else f"silent below a confidence of {below:.2f}"
+    abstains = "never confident enough" if below is None else f"abstains below a confidence of {below:.2f}"
     return (
         f"temperature {calibration['temperature']:.3f}, fitted to {calibration['fitted_to']}; on other patients, "
-        f"{fits}; {silent}, which answers "
+        f"{fits}; {abstains}, which answers "
         f"{calibration['abstention']['coverage']:.0%} with at most {calibration['abstention']['risk']:.0%} mistakes"
     )
 
@@ -156,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser(prog=PROG, description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--predictions", type=Path, required=True, help="predictions on patients not trained on")
     parser.add_argument("--model", type=Path, required=True, help="folder of the model that gets calibration.json")
-    parser.add_argument("--of", default="encoder", help="whose rows of the predictions are meant")
+    parser.add_argument("--of", default="encoder", help="model of the predictions")
     parser.add_argument(
         "--fit-to", choices=get_args(FitTo), default="votes", help="what the temperature brings nearest: KL, or ECE"
     )

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluation.measures.transfer import SEED_MARK
+from evaluation.scenarios.transfer import SEED_MARK
 from evaluation.schemas.predictions import Predictions, write_predictions
 from signals.bundles.calibration import decompose
 from signals.command_line import Parser
@@ -32,8 +32,8 @@ from signals.files import atomic_file
 from studies.loso import make_folds, prediction_rows, run_config, split_meta, window_rows
 from studies.parts import Parts, parts_folder
 from training.command import run_alone
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
-from training.corpus.shards import Shards
 from training.corpus.splits import Fold, Grouping, check_classes, describe, hold_out_subjects
 from training.fitting.fit import Fitting
 from training.fitting.inference import predict
@@ -81,7 +81,7 @@ class CrossvalCommand:
 
 def crossval(command: CrossvalCommand, processes: Processes, *, told: str) -> bool:
     """Fit and ask every model on every fold and write the predictions; returns False if a signal stopped it."""
-    data = with_contrast(labelled(Shards(command.shards), task_named(command.task)))
+    data = with_contrast(labelled(Corpus.open(command.shards), task_named(command.task)))
     folds = folds_of(command, data)
     fitting = Fitting(data, command.encoder, seed=command.seed, processes=processes)
     parts = Parts(parts_folder(command.output), run_config(command, data, folds))

@@ -21,14 +21,14 @@ from signals.command_line import Parser
 from signals.shards.normalise import Normaliser
 from studies.baselines.classical import filled_features
 from training.command import run_main
-from training.corpus.shards import Shards
+from training.corpus.corpus import Corpus
 from training.fitting.fit import start_encoder
 
 PROG = "studies.embed"
 
 
 @torch.no_grad()
-def representations(encoder: Encoder, shards: Shards, *, batch: int = 16) -> np.ndarray:
+def representations(encoder: Encoder, shards: Corpus, *, batch: int = 16) -> np.ndarray:
     """Return the encoder's mean token of every window, float32, shape (n, dim); each is scaled by its own size."""
     modality, normaliser = shards.manifest.modality, Normaliser(kind="window")
     position_C3 = torch.tensor(modality.positions)
@@ -52,7 +52,7 @@ def representations(encoder: Encoder, shards: Shards, *, batch: int = 16) -> np.
 
 def embed(shards_dir: Path, encoder_dir: Path | None, output: Path, *, features: bool, seed: int, told: str) -> None:
     """Write the embeddings file of a shard set."""
-    shards = Shards(shards_dir)
+    shards = Corpus.open(shards_dir)
     about: dict[str, Any] = {"train": []}
     if features:
         values, kind = filled_features(shards, range(len(shards.entries))), "features"

@@ -28,8 +28,8 @@ from signals.version import code_version
 from studies.calibrate import calibration_of, summary, write_calibration
 from studies.parts import Parts, parts_folder
 from training.command import parse_command, run_alone
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
-from training.corpus.shards import Shards
 from training.corpus.splits import Fold, Grouping, describe, site_folds, split_digest, subject_folds
 from training.finetune import without_encoder
 from training.fitting.fit import Fitting
@@ -70,7 +70,7 @@ def leave_out(command: LosoCommand, processes: Processes, *, told: str) -> bool:
     `told` is the command line, for the metadata. The final model is trained only after all predictions are written.
     """
     task, recipe = task_named(command.task), command.config
-    data = with_contrast(labelled(Shards(command.shards), task))
+    data = with_contrast(labelled(Corpus.open(command.shards), task))
     fitting = Fitting(data, command.encoder, seed=recipe.seed, processes=processes)
     folds = make_folds(data, command.group, n_folds=command.folds, seed=recipe.seed)
     folder = command.output.parent

@@ -18,15 +18,15 @@ from signals.tasks import SIX_CLASS
 from studies.baselines.patterns import pattern_table
 from studies.loso import prediction_rows, window_rows
 from training.command import run_main
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
-from training.corpus.shards import Shards
 
 PROG = "studies.pattern_predict"
 
 
 def predict_shards(reader_dir: Path, shards: Path, output: Path, *, told: str) -> None:
     """Write the reader's predictions on every labelled window; raises ValueError where channels or features differ."""
-    reader, opened = PatternReader.load(reader_dir), Shards(shards)
+    reader, opened = PatternReader.load(reader_dir), Corpus.open(shards)
     if opened.manifest.modality.ch_names != EEG_1020.ch_names:
         raise ValueError(f"{shards} holds {opened.manifest.modality.name} windows, the reader reads {EEG_1020.name}")
     data = labelled(opened, SIX_CLASS)

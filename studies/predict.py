@@ -19,8 +19,8 @@ from signals.bundles.calibration import Uncertainty, decompose
 from signals.command_line import Parser
 from studies.loso import prediction_rows, window_rows
 from training.command import run_main
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named
-from training.corpus.shards import Shards
 from training.fitting.inference import predict, predict_samples
 
 PROG = "studies.predict"
@@ -33,7 +33,7 @@ def predict_shards(folders: Sequence[Path], shards: Path, output: Path, *, dropo
     Raises ValueError where channels, labels or the models' tasks do not fit each other.
     """
     models = [load_task_model(folder) for folder in folders]
-    opened = Shards(shards)
+    opened = Corpus.open(shards)
     _check(models, folders, opened)
     data = labelled(opened, task_named(models[0].config.task))
     if dropout_samples and len(models) > 1:
@@ -58,7 +58,7 @@ def predict_shards(folders: Sequence[Path], shards: Path, output: Path, *, dropo
     write_predictions(output, Predictions(frame=frame, task=data.task.name, classes=data.task.classes, meta=meta))
 
 
-def _check(models: Sequence[TaskModel], folders: Sequence[Path], shards: Shards) -> None:
+def _check(models: Sequence[TaskModel], folders: Sequence[Path], shards: Corpus) -> None:
     first = models[0]
     for folder, model in zip(folders, models, strict=True):
         if shards.manifest.modality != model.modality:

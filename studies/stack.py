@@ -130,10 +130,10 @@ def _train(
         for step in range(n_steps + 1):
             if look_at is not None and step % LOOK_EVERY == 0:
                 with torch.no_grad():
-                    curve.append(float(loss(stacker.eval()(said[look_at])[0], wanted[look_at])))
+                    curve.append(float(loss.mean(stacker.eval()(said[look_at])[0], wanted[look_at])))
             if step == n_steps:
                 break
-            value = loss(stacker.train()(said[rows])[0], wanted[rows])
+            value = loss.mean(stacker.train()(said[rows])[0], wanted[rows])
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
@@ -147,7 +147,7 @@ def _fit_pool(stacker: Stacker, loss: VoteLoss, said: torch.Tensor, wanted: torc
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        value = loss(stacker(said)[0], wanted) + _POOL_PENALTY * sum(p.square().sum() for p in shared)
+        value = loss.mean(stacker(said)[0], wanted) + _POOL_PENALTY * sum(p.square().sum() for p in shared)
         value.backward()
         return value
 

@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from evaluation.measures.stress import write_stress
+from evaluation.scenarios.stress import write_stress
 from evaluation.schemas.predictions import Predictions
 from model.saved import TaskModel, load_task_model, model_name
 from signals.command_line import Parser
@@ -49,8 +49,8 @@ from synthetic.perturb import (
     rereference,
 )
 from training.command import check_model_dir, run_main
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled, task_named
-from training.corpus.shards import Shards
 from training.fitting.inference import predict, reads_spectrogram
 
 PROG = "studies.stress"
@@ -148,7 +148,7 @@ class Ward:
     ) -> None:
         self.models = [load_task_model(check_model_dir(path)) for path in models]
         self.model_name = model_name(self.models[0])
-        self.data = labelled(Shards(shards_dir), task_named(self.models[0].config.task))
+        self.data = labelled(Corpus.open(shards_dir), task_named(self.models[0].config.task))
         self.profile = Profile.from_dict(self.data.shards.manifest.profile)
         for path, model in zip(models, self.models, strict=True):
             if (model.config.task, model.config.modality) != (self.data.task.name, self.models[0].config.modality):

@@ -17,10 +17,10 @@ from model.saved import load_task_model
 from signals.command_line import Parser
 from signals.files import atomic_file
 from signals.readers.digests import source_sha256
-from signals.readers.hms_folder import check_test, eeg_path
+from signals.readers.layouts.hms_folder import check_test, eeg_path
 from signals.tasks import SIX_CLASS
 from training.command import check_model_dir, run_main
-from training.corpus.shards import Shards
+from training.corpus.corpus import Corpus
 from training.fitting.inference import predict
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def submit(model: Path, shards: Path, hms_test: Path, out: Path) -> tuple[int, l
     table that cannot be used; then nothing is written.
     """
     task_model = load_task_model(check_model_dir(model))
-    opened = Shards(shards)
+    opened = Corpus.open(shards)
     if task_model.config.task != SIX_CLASS.name:
         raise ValueError(f"{model} was made for task {task_model.config.task!r}, the competition's is {SIX_CLASS.name}")
     if opened.manifest.modality != task_model.modality:

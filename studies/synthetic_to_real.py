@@ -22,7 +22,7 @@ import pandas as pd
 from evaluation.measures.metrics import balanced_accuracy, confusion_matrix, kl_rows, predicted_shares
 from evaluation.schemas.predictions import Predictions, write_predictions
 from model.patterns.forest import Forest, forest_of
-from model.patterns.logistic import Straight
+from model.patterns.logistic import LogisticModel
 from model.patterns.reader import FLOOR as READER_FLOOR
 from model.patterns.reader import PatternReader
 from signals.bundles.calibration import tempered
@@ -31,12 +31,12 @@ from signals.tasks import SIX_CLASS
 from signals.version import code_version
 from studies.baselines.candidates import CONTENDERS, Bench, Predict
 from studies.baselines.classical import FLOOR, probabilities
-from studies.baselines.patterns import fit_extra_trees, fit_straight, pattern_table
+from studies.baselines.patterns import fit_extra_trees, fit_pattern_logistic, pattern_table
 from studies.loso import prediction_rows, window_rows
-from synthetic.segments.critical_care import HELD_OUT, TRAINED
+from synthetic.segments.families import HELD_OUT, TRAINED
 from training.command import run_main
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
-from training.corpus.shards import Shards
 
 PROG = "studies.synthetic_to_real"
 ASKED = "asked"
@@ -49,7 +49,7 @@ class Study:
 
     def __init__(self, corpus: Path, ask: Path | None, encoder: Path | None, output: Path) -> None:
         self.encoder_dir, self.output = encoder, output
-        self.data = labelled(Shards([corpus] if ask is None else [corpus, ask]), SIX_CLASS)
+        self.data = labelled(Corpus.open([corpus] if ask is None else [corpus, ask]), SIX_CLASS)
         entries = [self.data.shards.entries[i] for i in self.data.windows]
         self.families = np.array([entry.site_id for entry in entries])
         self.learn = np.flatnonzero(np.isin(self.families, [family.name for family in TRAINED]))
@@ -87,7 +87,7 @@ def _trees(x: Callable[[Study, int], np.ndarray]) -> Callable[[Study, np.ndarray
 
 
 def _logistic(study: Study, rows: np.ndarray, seed: int) -> Predict:
-    model = fit_straight(*study.patterns, study.data, rows)
+    model = fit_pattern_logistic(*study.patterns, study.data, rows)
     return lambda asked: model.predict(study.patterns[1][asked])
 
 
@@ -205,12 +205,12 @@ def fit_reader(
         "families": {name: int((study.families[rows] == name).sum()) for name in np.unique(study.families[rows])},
         "manifest_digest": study.data.shards.manifest.digest, "code_version": code_version(), "seed": seed,
     }  # fmt: skip
-    members: dict[str, Forest | Straight] = {}
+    members: dict[str, Forest | LogisticModel] = {}
     if "patterns/extra-trees" in kept:
         trees = fit_extra_trees(values, study.data, rows, seed=seed)
         members["extra-trees"] = forest_of(trees, names=names, classes=SIX_CLASS.classes)
     if "patterns/logistic" in kept:
-        members["logistic"] = fit_straight(names, values, study.data, rows)
+        members["logistic"] = fit_pattern_logistic(names, values, study.data, rows)
     return PatternReader(members=members, temperature=temperature, about=told)
 
 

@@ -27,15 +27,15 @@ import pandas as pd
 import torch
 import transformers
 
-from evaluation.measures.transfer import SEED_MARK, TRANSFER_METRICS, seeds_of, transfer_table
+from evaluation.scenarios.transfer import SEED_MARK, TRANSFER_METRICS, seeds_of, transfer_table
 from evaluation.schemas.predictions import Predictions, write_predictions
 from signals.command_line import Parser
 from studies.baselines.candidates import CONTENDERS, DEFAULT, N_CANDIDATES, Bench, Contender, Params
 from studies.loso import make_folds, prediction_rows, run_config, split_meta, window_rows
 from studies.parts import Parts, parts_folder
 from training.command import check_model_dir, run_main
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
-from training.corpus.shards import Shards
 from training.corpus.splits import Fold, check_classes, subject_folds
 from training.fitting.fit import start_encoder
 from training.fitting.learning import class_weights
@@ -81,7 +81,7 @@ class Table:
         task = task_named(command.task)
         if command.encoder is not None:
             check_model_dir(command.encoder)
-        data = with_contrast(labelled(Shards(command.shards), task))
+        data = with_contrast(labelled(Corpus.open(command.shards), task))
         self.folds = make_folds(data, command.group, n_folds=command.folds, seed=0)  # type: ignore[arg-type]
         check_classes(self.folds, data.labels, task.classes)
         self.parts = Parts(parts_folder(command.output), run_config(command, data, self.folds))

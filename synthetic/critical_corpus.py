@@ -2,31 +2,32 @@
 
     python -m synthetic.critical_corpus --output SHARDS --carriers REAL_SHARDS --segments 480 --held-out 150
 
-One site a family of `synthetic.segments.critical_care`, one subject a segment, classes in turn, votes as labels.
+One site a family of `synthetic.segments.families`, one subject a segment, classes in turn, votes as labels.
 Without `--carriers` (a shard set of real recordings, whose labels are not read) only families that need none are made.
 """
 
 import itertools
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from signals.command_line import Parser
 from signals.description import artifacts, quality
 from signals.description.features import features
+from signals.files import atomic_folder
 from signals.modality import EEG_1020
 from signals.shards.writer import write_set
 from signals.tasks import SIX_CLASS
 from signals.version import code_version
 from signals.window import Provenance, Window
 from signals.windows.profiles import SIX_CLASS as PROFILE
-from synthetic.segments.critical_care import BAND_HZ, HELD_OUT, TRAINED, CriticalSegment, Family, draw_segment
+from synthetic.command import OnProgress, run_command
+from synthetic.segments.families import BAND_HZ, HELD_OUT, TRAINED, Family, draw_segment
+from synthetic.segments.segment import Segment
 from synthetic.subject.carriers import Carrier, read_carriers
 
 SHARD_SEGMENTS = 60
@@ -36,7 +37,7 @@ PROG = "synthetic.critical_corpus"
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusPlan:
-    """What is to be made."""
+    """How many segments of which families."""
 
     segments: int
     """Segments of each family of `TRAINED`."""
@@ -53,8 +54,8 @@ class CorpusPlan:
 
     def families(self, sites: set[str]) -> list[tuple[Family, int]]:
         """Return the families that can be made of carriers of these sites, and how many segments of each."""
-        wanted = [(family, self.segments) for family in TRAINED] + [(family, self.held_out) for family in HELD_OUT]
-        return [(f, n) for f, n in wanted if n and (not f.carrier_sites or sites & set(f.carrier_sites))]
+        planned = [(family, self.segments) for family in TRAINED] + [(family, self.held_out) for family in HELD_OUT]
+        return [(f, n) for f, n in planned if n and (not f.carrier_sites or sites & set(f.carrier_sites))]
 
 
 def write_corpus(
@@ -62,27 +63,18 @@ def write_corpus(
     plan: CorpusPlan,
     *,
     carriers: Sequence[Carrier] = (),
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Path:
-    """Write the shard set, whole or not at all, and return its folder. `on_progress(done, total)` is told of segments.
+    """Write the shard set, whole or not at all, and return its folder. `on_progress(done, total)` counts segments.
 
     Raises ValueError where `output` exists and is not empty.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"{output} exists and is not an empty folder")
-    partial = output.with_name(output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with atomic_folder(output) as partial:
         _fill(partial, plan, carriers, on_progress)
-        partial.replace(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return output
 
 
-def _fill(
-    folder: Path, plan: CorpusPlan, carriers: Sequence[Carrier], on_progress: Callable[[int, int], None] | None
-) -> None:
+def _fill(folder: Path, plan: CorpusPlan, carriers: Sequence[Carrier], on_progress: OnProgress | None) -> None:
     families = plan.families({carrier.site_id for carrier in carriers})
     total, done = sum(n for _, n in families), itertools.count(1)
 
@@ -105,21 +97,22 @@ def _window(seed: int, family: Family, number: int, carriers: Sequence[Carrier])
     name = f"{seed}/{family.name}/{number}"
     rng = np.random.default_rng(list(sha256(name.encode()).digest()[:16]))
     label = SIX_CLASS.classes[number % len(SIX_CLASS.classes)]
-    return as_window(draw_segment(rng, label=label, family=family, carriers=carriers), name)
+    segment = draw_segment(rng, label=label, family=family, carriers=carriers)
+    return as_window(segment, name, site_id=family.name)
 
 
-def as_window(made: CriticalSegment, name: str) -> Window:
-    """Return a segment as a window of its family's site; `name` decides its subject and its key."""
+def as_window(segment: Segment, name: str, *, site_id: str) -> Window:
+    """Return a segment as a window of a site; `name` decides its subject and its key."""
     digest, sfreq = sha256(name.encode()).hexdigest(), EEG_1020.sfreq
-    mask = artifacts.detect(made.data, sfreq, ch_names=EEG_1020.ch_names, mains_hz=None, h_freq=BAND_HZ[1])
+    mask = artifacts.detect(segment.data, sfreq, ch_names=EEG_1020.ch_names, mains_hz=None, h_freq=BAND_HZ[1])
     return Window(
-        data=made.data, ch_state=made.ch_state, artifact_mask=mask,
-        quality=quality.channel_quality(made.data, mask, made.ch_state),
-        features=np.nan_to_num(features(made.data, sfreq)), modality=EEG_1020.name, sfreq=sfreq, band=BAND_HZ,
-        site_id=made.family, subject_id=digest[16:32], recording_id=digest[:16], start_s=0.0, label=made.label,
-        votes=tuple(float(vote) for vote in made.votes), label_span_s=SIX_CLASS.label_span_s,
+        data=segment.data, ch_state=segment.ch_state, artifact_mask=mask,
+        quality=quality.channel_quality(segment.data, mask, segment.ch_state),
+        features=np.nan_to_num(features(segment.data, sfreq)), modality=EEG_1020.name, sfreq=sfreq, band=BAND_HZ,
+        site_id=site_id, subject_id=digest[16:32], recording_id=digest[:16], start_s=0.0, label=segment.truth.label,
+        votes=tuple(float(vote) for vote in segment.votes), label_span_s=SIX_CLASS.label_span_s,
         provenance=Provenance(
-            source_sha256=digest, segment=0, start_sample=0, stop_sample=made.data.shape[1], reader="synthetic",
+            source_sha256=digest, segment=0, start_sample=0, stop_sample=segment.data.shape[1], reader="synthetic",
             config_hash=PROFILE.config_hash, code_version=code_version(),
         ),
     )  # fmt: skip
@@ -137,23 +130,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--held-out", type=int, default=150, help="segments of each family to choose on")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
-    with tqdm(desc="segments", unit="segment", disable=not sys.stderr.isatty()) as bar:
 
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        try:
-            plan = CorpusPlan(segments=args.segments, held_out=args.held_out, seed=args.seed)
-            carriers = [] if args.carriers is None else read_carriers(
+    def make(on_progress: OnProgress) -> Path:
+        plan = CorpusPlan(segments=args.segments, held_out=args.held_out, seed=args.seed)
+        carriers: Sequence[Carrier] = ()
+        if args.carriers is not None:
+            carriers = read_carriers(
                 args.carriers, length_s=SIX_CLASS.window_s, hop_s=CARRIER_HOP_S, without=args.without
             )  # fmt: skip
-            write_corpus(args.output, plan, carriers=carriers, on_progress=show)
-        except (ValueError, OSError) as error:
-            sys.stderr.write(f"{PROG}: {error}\n")
-            return 2
-    sys.stdout.write(f"{args.output}\n")
-    return 0
+        return write_corpus(args.output, plan, carriers=carriers, on_progress=on_progress)
+
+    return run_command(PROG, make, unit="segment")
 
 
 if __name__ == "__main__":

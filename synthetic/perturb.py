@@ -1,7 +1,7 @@
 """A recording made worse: what a careless electrode, amplifier or ward does to it, before anything is prepared.
 
 Each function takes a recording and returns one whose header and samples are changed; nothing is read until samples are
-asked for, and any way of cutting a recording into ranges gives the same samples. What is random is decided by the
+requested, and any way of cutting a recording into ranges gives the same samples. What is random is decided by the
 seed, and is the same at every strength, so that a curve over strengths differs by nothing else.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from signals.conditioning.filters import antialias_taps, resampling_ratio
 from signals.conditioning.rate_filter import polyphase
 from signals.electrodes import POSITIONS, canonical_electrode, electrode_positions
-from signals.montage.montage import find_electrodes
+from signals.montage.labels import EAR_NAMES, find_electrodes
 from signals.recording.recording import Recording, Segment
 from synthetic.subject.artifacts import artifact
 
@@ -33,13 +33,15 @@ def remove_channels(recording: Recording, n: int, *, among: Sequence[str], seed:
     They are drawn from those of `among` (electrode names) that it has; a larger n removes the same ones and more.
     Raises NotPossibleError with fewer electrodes than n.
     """
-    found = find_electrodes(recording.ch_names, recording.sensor_types)
-    names = sorted({d.anode for d in found.derivations} & {canonical_electrode(name) for name in among} - {None})
+    electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
+    names = sorted({d.anode for d in electrodes.derivations} & {canonical_electrode(name) for name in among} - {None})
     if n > len(names):
         raise NotPossibleError(f"{n} electrodes cannot be removed from {len(names)}")
     gone = {names[i] for i in np.random.default_rng(seed).permutation(len(names))[:n]}
     picks = {
-        pick for pick, d in zip(found.picks, found.derivations, strict=True) if d.anode in gone or d.cathode in gone
+        pick
+        for pick, d in zip(electrodes.picks, electrodes.derivations, strict=True)
+        if d.anode in gone or d.against in gone
     }
     return _keep(recording, [pick for pick in range(len(recording.ch_names)) if pick not in picks])
 
@@ -78,24 +80,26 @@ def add_hum(recording: Recording, *, mains_hz: float, amplitude_uv: float, seed:
 def add_artifact(recording: Recording, kind: str, *, amplitude_uv: float, seed: Sequence[int]) -> Recording:
     """Return the recording with artifacts of one kind (`synthetic.subject.artifacts.ARTIFACT_KINDS`) on its electrodes.
 
-    A bipolar channel sees the difference of its electrodes.
+    A bipolar channel sees the difference of its electrodes, and so does one against a scalp electrode; ears are quiet.
     """
-    found = find_electrodes(recording.ch_names, recording.sensor_types)
-    names = sorted({n for d in found.derivations for n in (d.anode, d.cathode) if n in POSITIONS})
+    electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
+    scalp = POSITIONS.keys() - EAR_NAMES
+    pairs = [(d.anode, d.against if d.against in scalp else "") for d in electrodes.derivations]
+    names = sorted({name for pair in pairs for name in pair} - {""})
     mixing = np.zeros((len(recording.ch_names), len(names)), np.float32)
-    for pick, d in zip(found.picks, found.derivations, strict=True):
-        mixing[pick, names.index(d.anode)] += 1.0
-        if d.cathode in names:
-            mixing[pick, names.index(d.cathode)] -= 1.0
+    for pick, (anode, cathode) in zip(electrodes.picks, pairs, strict=True):
+        mixing[pick, names.index(anode)] += 1.0
+        if cathode:
+            mixing[pick, names.index(cathode)] -= 1.0
 
     @lru_cache(maxsize=4)
     def stretch(segment: int, number: int, sfreq: float) -> np.ndarray:
         n_times = round(_STRETCH_S * sfreq)
         rng = np.random.default_rng((*seed, segment, number))
-        made = artifact(rng, kind, amplitude_uv=amplitude_uv, ch_names=names, positions=electrode_positions(names),
+        artifacts = artifact(rng, kind, amplitude_uv=amplitude_uv, ch_names=names, positions=electrode_positions(names),
                         n_times=n_times, sfreq=sfreq)  # fmt: skip
         edge = np.minimum(np.arange(n_times), np.arange(n_times)[::-1]) / (_FADE_S * sfreq)
-        return made * np.sin(0.5 * np.pi * np.clip(edge, 0, 1)).astype(np.float32) ** 2
+        return artifacts * np.sin(0.5 * np.pi * np.clip(edge, 0, 1)).astype(np.float32) ** 2
 
     def add(x: np.ndarray, picks: Sequence[int], segment: int, start: int) -> np.ndarray:
         sfreq = recording.sfreqs[picks[0]]
@@ -103,25 +107,25 @@ def add_artifact(recording: Recording, kind: str, *, amplitude_uv: float, seed: 
         numbers = range(start // length, -(-stop // length))
         if not numbers:
             return x
-        made = np.concatenate([stretch(segment, number, sfreq) for number in numbers], axis=1)
-        return x + mixing[list(picks)] @ made[:, start - numbers[0] * length : stop - numbers[0] * length]
+        artifacts = np.concatenate([stretch(segment, number, sfreq) for number in numbers], axis=1)
+        return x + mixing[list(picks)] @ artifacts[:, start - numbers[0] * length : stop - numbers[0] * length]
 
     return _with(recording, add)
 
 
 def rereference(recording: Recording, reference: str) -> Recording:
-    """Return the recording against an electrode, which it then lacks, or against the "average" of its electrodes.
+    """Return the recording against an electrode, which is then missing, or against the "average" of its electrodes.
 
     Raises NotPossibleError where the electrode is not there, or a channel is no single electrode.
     """
-    found = find_electrodes(recording.ch_names, recording.sensor_types)
-    if found.is_bipolar:
+    electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
+    if electrodes.is_bipolar:
         raise NotPossibleError("a bipolar montage has no single reference")
-    at = {d.anode: pick for pick, d in zip(found.picks, found.derivations, strict=True)}
+    at = {d.anode: pick for pick, d in zip(electrodes.picks, electrodes.derivations, strict=True)}
     if reference != "average" and reference not in at:
         raise NotPossibleError(f"the recording has no {reference}")
-    rate = recording.sfreqs[found.picks[0]]
-    with_rate = [pick for pick in found.picks if recording.sfreqs[pick] == rate]
+    rate = recording.sfreqs[electrodes.picks[0]]
+    with_rate = [pick for pick in electrodes.picks if recording.sfreqs[pick] == rate]
     against = with_rate if reference == "average" else [at[reference]]
     eeg = _electrode_rows(recording)
 
@@ -179,11 +183,11 @@ def _resampled(recording: Recording, pick: int, sfreq: float, segment: int, star
         np.nanmedian(np.r_[recording.read([pick], segment=segment, stop=min(n_native, 256))[0], 0.0])
     )
     filled = np.where(missing, 0.0, x - offset)
-    there = polyphase(filled, up, down, taps, first=first, start=start, stop=stop) + offset
+    resampled = polyphase(filled, up, down, taps, first=first, start=start, stop=stop) + offset
     if missing.any():
         at = np.clip(np.rint((np.arange(start, stop) / sfreq) * native).astype(int) - first, 0, x.shape[1] - 1)
-        there[missing[:, at]] = np.nan
-    return there.astype(np.float32)
+        resampled[missing[:, at]] = np.nan
+    return resampled.astype(np.float32)
 
 
 def _electrode_rows(recording: Recording) -> np.ndarray:
@@ -203,14 +207,14 @@ def _with(recording: Recording, change: Callable[[np.ndarray, Sequence[int], int
     return replace(recording, read_samples=read)
 
 
-def _keep(recording: Recording, kept: Sequence[int]) -> Recording:
+def _keep(recording: Recording, picks_kept: Sequence[int]) -> Recording:
     """Return the recording with only these channels."""
     return replace(
         recording,
-        ch_names=tuple(recording.ch_names[i] for i in kept),
-        sensor_types=tuple(recording.sensor_types[i] for i in kept),
-        sfreqs=tuple(recording.sfreqs[i] for i in kept),
+        ch_names=tuple(recording.ch_names[i] for i in picks_kept),
+        sensor_types=tuple(recording.sensor_types[i] for i in picks_kept),
+        sfreqs=tuple(recording.sfreqs[i] for i in picks_kept),
         read_samples=lambda picks, segment, start, stop: recording.read_samples(
-            [kept[pick] for pick in picks], segment, start, stop
+            [picks_kept[pick] for pick in picks], segment, start, stop
         ),
     )

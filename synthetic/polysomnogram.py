@@ -2,7 +2,7 @@
 
     python -m synthetic.polysomnogram --output night.edf --stages W,N1,N2,N3,REM
 
-One EDF+ file with an annotation an epoch, "Sleep stage N2". Stages differ as the AASM's rules tell them apart, roughly:
+One EDF+ file with one annotation per epoch, "Sleep stage N2". Stages differ roughly as in the AASM's rules:
 alpha and blinks awake, theta in N1, spindles in N2, delta in N3, rapid eye movements over a slack chin in REM.
 """
 
@@ -19,6 +19,7 @@ from signals.command_line import Parser
 from signals.electrodes import electrode_positions
 from signals.modality import EEG_PSG
 from signals.noise import shaped_noise
+from synthetic.command import OnProgress, run_command
 from synthetic.recordings.files import write_edf
 from synthetic.recordings.recordings import ekg, join
 from synthetic.subject.artifacts import physiological
@@ -40,12 +41,12 @@ _MAINS_HZ, _MAINS_UV = 50.0, 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class Polysomnogram:
-    """A night before it is written, and what was put into it."""
+    """A night before it is written, and the truth about it."""
 
     data: np.ndarray = field(repr=False)
     """µV (the ECG too), float32, shape (n_chans, n_times), channels `ELECTRODES` and `SENSORS`."""
     stages: tuple[str, ...]
-    """One an epoch."""
+    """One per epoch."""
     events: tuple[Event, ...]
     """Onsets in seconds from the first sample; those of eyes and heart are seen on the sensors' channels."""
 
@@ -58,14 +59,14 @@ def polysomnogram(rng: np.random.Generator, *, stages: Sequence[str]) -> Polysom
         draw_subject(rng), background_uv=14.0, slowing=0.1, asymmetry=0.0, alpha_uv=0.0, muscle_hz=0.0, drift_uv=4.0,
         heart_uv=4.0, heart_hz=1.1,
     )  # fmt: skip
-    made = [_epoch(rng, stage, person) for stage in stages]
-    data = join([x for x, _ in made], int(_FADE_S * SFREQ))
+    epochs = [_epoch(rng, stage, person) for stage in stages]
+    data = join([x for x, _ in epochs], int(_FADE_S * SFREQ))
     turns = 2 * np.pi * _MAINS_HZ * np.arange(data.shape[1]) / SFREQ
     data = data + np.float32(_MAINS_UV) * np.sin(turns).astype(np.float32)
     events = [
         replace(event, onset_s=event.onset_s + i * EPOCH_S)
-        for i, (_, found) in enumerate(made)
-        for event in found
+        for i, (_, events_of_epoch) in enumerate(epochs)
+        for event in events_of_epoch
         if event.onset_s < EPOCH_S
     ]
     return Polysomnogram(data=data.astype(np.float32), stages=tuple(stages), events=tuple(events))
@@ -96,13 +97,13 @@ def _epoch(rng: np.random.Generator, stage: str, person: Subject) -> tuple[np.nd
         brain = brain + extra
     # The field of a blink is that of the poles: the other sign below the eye is left out.
     names = (*ELECTRODES, *SENSORS[:2])
-    body, found = physiological(
+    body, of_body = physiological(
         rng, ch_names=names, positions=positions, subject=state, n_times=n_times, sfreq=float(SFREQ)
     )
     power = bump(fft.rfftfreq(n_times, 1 / SFREQ), 45.0, 25.0)
     chin = np.float32(CHIN_UV[stage]) * shaped_noise(rng, power[None], n_times)
-    heart = ekg(rng, [event for event in found if event.kind == "heartbeat"], n_times, SFREQ)
-    return np.concatenate([brain + body, chin, heart[None]]).astype(np.float32), [*events, *found]
+    heart = ekg(rng, [event for event in of_body if event.kind == "heartbeat"], n_times, SFREQ)
+    return np.concatenate([brain + body, chin, heart[None]]).astype(np.float32), [*events, *of_body]
 
 
 def write_polysomnogram(path: Path, night: Polysomnogram, *, patient: str = "night") -> None:
@@ -119,19 +120,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write one night and its truth from the command line; return 0, or 2 with one line on stderr for bad input."""
     parser = Parser(prog="synthetic.polysomnogram", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="EDF+ file to write; its events go to FILE.json")
-    parser.add_argument("--stages", default="W,W,N1,N2,N2,N3,N3,REM", help="one an epoch of 30 s, with commas between")
+    parser.add_argument("--stages", default="W,W,N1,N2,N2,N3,N3,REM", help="one per epoch of 30 s, separated by commas")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
-    try:
+
+    def make(_: OnProgress) -> Path:
         night = polysomnogram(np.random.default_rng(args.seed), stages=args.stages.split(","))
         write_polysomnogram(args.output, night)
-        told = {"stages": night.stages, "events": [asdict(event) for event in night.events]}
-        args.output.with_name(args.output.name + ".json").write_text(json.dumps(told, indent=1) + "\n")
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"{parser.prog}: {error}\n")
-        return 2
-    sys.stdout.write(f"{args.output}\n")
-    return 0
+        truth = {"stages": night.stages, "events": [asdict(event) for event in night.events]}
+        args.output.with_name(args.output.name + ".json").write_text(json.dumps(truth, indent=1) + "\n")
+        return Path(args.output)
+
+    return run_command(parser.prog, make, unit="epoch")
 
 
 if __name__ == "__main__":

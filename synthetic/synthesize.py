@@ -4,18 +4,18 @@ import csv
 import json
 import multiprocessing
 import os
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from signals.command_line import Parser
+from signals.files import atomic_folder
 from signals.tasks import SIX_CLASS
+from synthetic.command import OnProgress, run_command
 from synthetic.recordings.files import write_edf, write_fif
 from synthetic.recordings.recordings import SEGMENT_S, SyntheticRecording, record
 from synthetic.recordings.sites import FILE_FORMATS, SITES, Site
@@ -34,11 +34,11 @@ def synthesize(
     segments_per_subject: int = 6,
     sites: Sequence[Site] = SITES,
     jobs: int = 1,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Path:
     """Write a corpus and return the path of its labels.csv; the same arguments give the same bytes.
 
-    Layout: `output/<site_id>/<subject>.<ext>`, labels.csv (one row a 50-s segment), corpus.json. It is built beside
+    Layout: `output/<site_id>/<subject>.<ext>`, labels.csv (one row per 50-s segment), corpus.json. It is built beside
     `output` and moved there when complete, by `jobs` processes. `on_progress(done, total)` is called after each
     recording. Raises ValueError for counts below 1, no or repeated sites, and an `output` that is not empty.
     """
@@ -48,12 +48,7 @@ def synthesize(
         raise ValueError(f"seed={seed} is negative")
     if not sites or len({site.site_id for site in sites}) < len(sites):
         raise ValueError(f"sites must be one or more of different site_id, got {[site.site_id for site in sites]}")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"{output} exists and is not an empty folder")
-    partial = output.with_name(output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with atomic_folder(output) as partial:
         tasks = list(_tasks(partial, seed, subjects_per_site, segments_per_subject, sites))
         rows = []
         for done, some in enumerate(_written(tasks, jobs), start=1):
@@ -63,15 +58,12 @@ def synthesize(
         _write_labels(partial / "labels.csv", rows)
         about = {"generator_version": GENERATOR_VERSION, "seed": seed, "sites": [site.to_dict() for site in sites]}
         (partial / "corpus.json").write_text(json.dumps(about, indent=2) + "\n")
-        partial.replace(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return output / "labels.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Task:
-    """One recording to make."""
+    """One recording to write."""
 
     folder: Path
     site: Site
@@ -119,7 +111,7 @@ def _write(task: _Task) -> list[tuple[object, ...]]:
 
 
 def label_plan(rng: np.random.Generator, n_subjects: int, segments_per_subject: int) -> list[list[str]]:
-    """Return the classes of each subject's segments: balanced over the site, few classes a subject.
+    """Return the classes of each subject's segments: balanced over the site, few classes per subject.
 
     Class counts of a site differ by at most one. A subject has at most three classes, unless the site is so small
     that it could then not be balanced.
@@ -169,22 +161,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--segments-per-subject", type=int, default=6)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     args = parser.parse_args(argv)
-    with tqdm(desc="recordings", unit="file", disable=not sys.stderr.isatty()) as bar:
 
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+    def make(on_progress: OnProgress) -> Path:
+        return synthesize(
+            args.output, seed=args.seed, subjects_per_site=args.subjects_per_site,
+            segments_per_subject=args.segments_per_subject, jobs=args.jobs, on_progress=on_progress,
+        )  # fmt: skip
 
-        try:
-            labels = synthesize(
-                args.output, seed=args.seed, subjects_per_site=args.subjects_per_site,
-                segments_per_subject=args.segments_per_subject, jobs=args.jobs, on_progress=show,
-            )  # fmt: skip
-        except (ValueError, OSError) as error:
-            sys.stderr.write(f"synthesize: {error}\n")
-            return 2
-    sys.stdout.write(f"{labels}\n")
-    return 0
+    return run_command("synthesize", make, unit="recording")
 
 
 if __name__ == "__main__":

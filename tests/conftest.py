@@ -25,3 +25,9 @@ def real():
 def awkward():
     """Odd and broken files."""
     return _folder("awkward")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    """Keep indexes that are built for old shard sets out of the home of whoever runs the tests."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))

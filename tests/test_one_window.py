@@ -23,7 +23,7 @@ from signals.shards.tfrecord import read_shard
 from signals.tasks import SIX_CLASS
 from signals.windows.profiles import SIX_CLASS as PROFILE
 from synthetic.synthesize import synthesize
-from training.corpus.shards import Shards
+from training.corpus.corpus import Corpus
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def house(tmp_path_factory):
     root = tmp_path_factory.mktemp("house")
     labels = synthesize(root / "corpus", seed=3, subjects_per_site=1, segments_per_subject=2)
     args = ["--input", str(root / "corpus"), "--labels", str(labels), "--output", str(root / "shards")]
-    assert preprocess([*args, "--profile", "six-class", "--salt", "s"]) == 0
+    assert preprocess([*args, "--site-from", "folder", "--profile", "six-class", "--salt", "s"]) == 0
     torch.manual_seed(0)
     classifier = new_classifier(
         Encoder(sized("tiny", dim=32, depth=1, stem_dim=16)), SIX_CLASS, EEG_1020, Normaliser(kind="robust"),
@@ -78,7 +78,7 @@ def test_serving_prepares_the_pipelines_windows_bit_for_bit(house):
 def test_the_answer_is_the_trained_models(house):
     root, classifier = house
     bundle = load_bundle(root / "bundle")
-    shards = Shards(root / "shards")
+    shards = Corpus.open(root / "shards")
     (path, *_) = recordings(root)
     (window, *_) = windows_of_file(bundle, str(path))
     (index,) = [i for i, entry in enumerate(shards.entries) if entry.key == window.key]
@@ -119,7 +119,7 @@ def test_a_faulty_bundle_is_refused_in_one_line(house, tmp_path, capsys, fault):
     shutil.copytree(root / "bundle", tmp_path / "bundle")
     model, about = tmp_path / "bundle" / "model.onnx", tmp_path / "bundle" / "bundle.json"
     says = {
-        "changed byte": "was changed after the export", "missing file": "lacks the file model.onnx",
+        "changed byte": "was changed after the export", "missing file": "model.onnx is missing",
         "newer schema": "schema version 99", "no bundle": "is no bundle", "damaged": "is damaged",
     }[fault]  # fmt: skip
     if fault == "changed byte":

@@ -30,7 +30,7 @@ def test_arrows_between_rooms():
         ("signals", "import evaluation.measures.metrics"),
         ("serving", "import model.encoder"),
         ("evaluation", "import torch"),
-        ("pipelines", "import training.corpus.shards"),
+        ("pipelines", "import training.corpus.corpus"),
         ("pipelines", "import synthetic.synthesize"),
         ("model", "import apache_beam"),
         ("model", "import evaluation.measures.metrics"),

@@ -7,15 +7,15 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from tqdm import tqdm
+from torch import Tensor, nn
 
 from model.pretraining.autoencoder import Autoencoder, export_autoencoder, parity
 from signals.bundles.anomaly import SCHEMA_VERSION, model_input, window_score
@@ -24,13 +24,14 @@ from signals.description.quality import SPOILT
 from signals.version import code_version
 from signals.window import MEASURED, Window
 from training.command import parse_command, run_main
-from training.corpus.order import Order
+from training.corpus.corpus import Corpus
+from training.corpus.order import Order, order_crc
 from training.corpus.prefetch import prefetch
-from training.corpus.shards import Shards
 from training.corpus.splits import hold_out
 from training.recipes.autoencoding import RECIPES, AutoencoderRecipe
-from training.trainer.loop import NonFiniteLossError
+from training.trainer.distributed import Single
 from training.trainer.optim import make_optimizer, make_scheduler
+from training.trainer.train import Batch, StepBatches, Trainer, run_steps
 
 logger = logging.getLogger(__name__)
 _NOT_LEARNT = SPOILT | BIT["blink"] | BIT["line"]
@@ -64,7 +65,7 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
     recipe = command.config
     if command.output.exists():
         raise ValueError(f"output {command.output} exists already; choose another")
-    shards = Shards(command.shards, exclude_sites=command.exclude_sites)
+    shards = Corpus.open(command.shards, exclude_sites=command.exclude_sites)
     manifest, started = shards.manifest, time.perf_counter()
     subjects = [entry.subject_id for entry in shards.entries]
     chosen, held_out = hold_out(subjects, share=recipe.held_out_share, seed=recipe.seed)
@@ -72,18 +73,18 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
     model = Autoencoder(recipe.network, manifest.modality)
     optimizer = make_optimizer(model, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay)
     scheduler = make_scheduler(optimizer, warmup_steps=recipe.warmup_steps, steps=recipe.steps)
+    trainer = Trainer(
+        module=AutoencoderObjective(model), optimizer=optimizer, scheduler=scheduler, seed=recipe.seed,
+        processes=Single(rank=0, world_size=1, device=torch.device("cpu")),
+    )  # fmt: skip
+    curve = Curve()
     batches = _batches(model, shards, chosen, recipe)
-    losses = []
-    for step, batch in enumerate(tqdm(batches, desc="autoencoder", total=recipe.steps, unit="step", disable=None)):
-        loss = model.loss(*batch)
-        if not torch.isfinite(loss):
-            raise NonFiniteLossError(f"loss={loss.item()} in step {step}")
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        scheduler.step()
-        losses.append(loss.item())
+    with closing(batches):
+        run_steps(
+            trainer, batches, n_steps=recipe.steps, label="autoencoder", tracker=curve, save=lambda t: None,
+            save_every=recipe.steps,
+        )  # fmt: skip
+    losses = curve.losses
     model.eval()
     _calibrate(model, shards, held_out)
     tenth = max(1, recipe.steps // 10)
@@ -106,7 +107,7 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
     return about
 
 
-def _write(model: Autoencoder, shards: Shards, windows: Sequence[int], path: Path, about: dict[str, Any]) -> None:
+def _write(model: Autoencoder, shards: Corpus, windows: Sequence[int], path: Path, about: dict[str, Any]) -> None:
     """Write the file, and take it away again if it does not say what torch says."""
     beside = path.with_name(path.name + ".unchecked")
     try:
@@ -123,25 +124,60 @@ def _input(window: Window) -> np.ndarray:
     return model_input(window.data, window.eeg_state)
 
 
+class AutoencoderObjective(nn.Module):
+    """How far the guesses of hidden electrodes are off, per channel-second."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        self.model, self.weights = model, {"guess": 1.0}
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the total over a batch of `_batches`."""
+        parts = (batch[name] for name in ("x_BCT", "seen_BC", "corrupted_BCT", "counts_BCS"))
+        return {"guess": self.model.total(*parts)}
+
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the number of channel-seconds that count."""
+        return {"guess": self.model.count(batch["seen_BC"], batch["counts_BCS"])}
+
+
+class Curve:
+    """A tracker that keeps the loss of each step."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Take a step's loss."""
+        self.losses.append(values["loss"])
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 def _batches(
-    model: Autoencoder, shards: Shards, chosen: Sequence[int], recipe: AutoencoderRecipe
-) -> Iterator[tuple[Tensor, ...]]:
+    model: Autoencoder, shards: Corpus, chosen: Sequence[int], recipe: AutoencoderRecipe
+) -> Generator[StepBatches]:
     n_times = shards.n_times
     order = Order(
         chosen,
-        [shards.entries[i].shard for i in chosen],
+        [shards.place(i)[0] for i in chosen],
         [n_times] * len(chosen),
+        batch=recipe.batch,
         budget_times=recipe.batch * n_times,
         seed=recipe.seed,
     )
 
-    def make(step: int) -> tuple[Tensor, ...]:
-        micro = order.micro_batch(step)
+    def make(step: int) -> StepBatches:
+        (micro,) = order.step(step)
         rows = [
             _sample(np.random.default_rng((recipe.seed, 3, sample)), shards.window(window), model, recipe)
             for window, sample in zip(micro.windows, micro.samples, strict=True)
         ]
-        return tuple(torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
+        parts = [torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True)]
+        batch = dict(zip(("x_BCT", "seen_BC", "corrupted_BCT", "counts_BCS"), parts, strict=True))
+        hours = len(rows) * parts[0].shape[-1] / shards.manifest.modality.sfreq / 3600
+        return StepBatches(micro_batches=[batch], eeg_hours=hours, order_crc=order_crc([micro]))
 
     return prefetch(make, range(recipe.steps))
 
@@ -184,7 +220,7 @@ def _spoil(rng: np.random.Generator, x: np.ndarray, seen: np.ndarray) -> np.ndar
     return out
 
 
-def _calibrate(model: Autoencoder, shards: Shards, windows: Sequence[int]) -> None:
+def _calibrate(model: Autoencoder, shards: Corpus, windows: Sequence[int]) -> None:
     found = []
     for number in windows:
         window = shards.window(number)
@@ -198,7 +234,7 @@ def _calibrate(model: Autoencoder, shards: Shards, windows: Sequence[int]) -> No
     model.calibrate(values)
 
 
-def clean_thresholds(model: Autoencoder, shards: Shards, windows: Sequence[int]) -> dict[str, float]:
+def clean_thresholds(model: Autoencoder, shards: Corpus, windows: Sequence[int]) -> dict[str, float]:
     """Return the window scores that 1, 5 and 10% of held-out windows without a flag pass; see
     `signals.bundles.anomaly`."""
     scores = []

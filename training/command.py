@@ -4,17 +4,19 @@ import argparse
 import contextlib
 import io
 import itertools
+import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import transformers
 import tyro
 
+from signals.files import atomic_file
 from training.trainer.distributed import Processes, start_processes
 from training.trainer.saving import SAVE_FAILED_EXIT, SaveError
 from training.trainer.stopping import RESUME_EXIT
@@ -119,6 +121,12 @@ def run_alone(prog: str, work: Callable[[Processes], bool]) -> None:
             raise SystemExit(RESUME_EXIT)
 
     run_main(prog, alone)
+
+
+def write_config(path: Path, command: Any) -> None:
+    """Write a resolved command, with its recipe's fields, as JSON."""
+    with atomic_file(path) as file:
+        file.write((json.dumps(asdict(command), indent=1, default=str) + "\n").encode())
 
 
 def check_model_dir(folder: Path) -> Path:

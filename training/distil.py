@@ -22,8 +22,8 @@ from evaluation.schemas.predictions import Predictions, probabilities, read_pred
 from model.freezing import freeze
 from model.saved import TaskModel, load_task_model
 from training.command import parse_command, run_alone
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
-from training.corpus.shards import Shards
 from training.finetune import without_encoder
 from training.fitting.fit import Fitting, sides
 from training.fitting.held_out import Score, held_out_rows, score_model, score_of
@@ -160,7 +160,7 @@ def distil(command: DistilCommand, processes: Processes) -> Lesson | None:
         raise ValueError(f"output {command.output} exists already; choose another")
     if not command.teacher and command.predictions is None:
         raise ValueError("a student needs a teacher: give --teacher DIR, --predictions FILE, or both")
-    data = with_contrast(labelled(Shards(command.shards), task_named(command.task)))
+    data = with_contrast(labelled(Corpus.open(command.shards), task_named(command.task)))
     voices = [voice_of(folder, data) for folder in command.teacher]
     voices += voices_in(command.predictions, data) if command.predictions else []
     test = measured_side(data, voices, command.test_sites)
@@ -185,7 +185,8 @@ def teach(
     student = _trained(replace(data, teaching=teaching), train, command, processes)
     if student is None:
         return None
-    own = [data.subjects[row] not in voice.trained[row] for voice in voices for row in train]
+    subjects = data.subjects
+    own = [subjects[row] not in voice.trained[row] for voice in voices for row in train]
     out_of_fold = float(np.mean(np.reshape(own, (len(voices), -1)).all(axis=0)))
     student.config.provenance = {
         **student.config.provenance,

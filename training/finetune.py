@@ -1,9 +1,9 @@
 """Fine-tuning: an encoder and a head, or another network, learn a task from labelled windows.
 
 `python -m training.finetune --shards DIR --task six-class --encoder DIR --output DIR` (`--no-encoder` for random
-weights, and for the recipes of networks, which read none). OUT holds config.json and model.safetensors of a
-`model.saved.TaskModel`, and metrics.jsonl. Exit code 75: it was asked to stop; the same command goes on from there
-(OUT/metrics.checkpoints).
+weights, and for the recipes of networks, which read none), or the same under torchrun. OUT holds config.json and
+model.safetensors of a `model.saved.TaskModel`, training.json the resolved command, metrics.jsonl and curves.html. Exit
+code 75: it was asked to stop; the same command goes on from there (OUT/metrics.checkpoints).
 """
 
 import sys
@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from training.command import parse_command, run_main
+from training.command import parse_command, run_main, write_config
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled, task_named, with_contrast
-from training.corpus.shards import Shards
 from training.fitting.fit import Fitting
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
 from training.trainer.distributed import Processes, start_processes
 from training.trainer.stopping import RESUME_EXIT
+from training.trainer.tracking import TrackerName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,8 @@ class FinetuneCommand:
     """Folder of a pretrained encoder (`encoder/` of a pretraining); `--no-encoder` for random weights."""
     output: Path
     """Folder of the model."""
+    track: tuple[TrackerName, ...] = ()
+    """Where numbers go besides OUT/metrics.jsonl."""
     recipe: str
     """Name of the recipe that gave the configuration."""
     config: FinetuneRecipe
@@ -43,8 +46,10 @@ class FinetuneCommand:
 def finetune(command: FinetuneCommand, processes: Processes) -> bool:
     """Fine-tune on all labelled windows and save the model; returns False if a signal stopped it."""
     task = task_named(command.task)
-    data = with_contrast(labelled(Shards(command.shards), task))
-    fitting = Fitting(data, command.encoder, seed=command.config.seed, processes=processes)
+    data = with_contrast(labelled(Corpus.open(command.shards), task))
+    fitting = Fitting(data, command.encoder, seed=command.config.seed, processes=processes, track=command.track)
+    if processes.is_main:
+        write_config(command.output / "training.json", command)
     everything, metrics = np.arange(len(data.windows)), command.output / "metrics.jsonl"
     model = fitting.fit(everything, command.config, metrics=metrics, name="finetune")
     if model is not None and processes.is_main:

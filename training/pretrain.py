@@ -1,56 +1,66 @@
 """Pretraining: hide parts of unlabelled windows, learn to fill them in, measure it on subjects never trained on.
 
 `python -m training.pretrain --recipe eeg_tiny --shards DIR --output DIR`, or the same under torchrun. Started again
-with the same options after an interruption (exit code 75), it goes on from the last checkpoint.
+with the same options after an interruption (exit code 75), it goes on from the last checkpoint; with more `--steps` a
+finished run is prolonged. `--init-from DIR` starts from the weights of another run or encoder.
 
-OUT/encoder/ model for transformers; OUT/checkpoints/; OUT/metrics.jsonl; OUT/reconstruction.parquet;
-OUT/pretrain_subjects.json the subjects trained on and held out.
+OUT/encoder/ model for transformers; OUT/checkpoints/; OUT/metrics.jsonl; OUT/curves.html; OUT/config.json;
+OUT/reconstruction.parquet; OUT/pretrain_subjects.json the subjects trained on and held out.
 """
 
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
+from evaluation.scenarios.reconstruction import write_reconstruction
+from model.checkpoint import load_newest
 from model.encoder import Encoder
 from model.pretraining.pretraining import PretrainModel
 from signals.shards.normalise import Normaliser
 from signals.version import code_version
-from training.command import parse_command, run_main
-from training.corpus.order import check_batches
-from training.corpus.pretrain_batches import make_order, pretrain_batch, step_batches
-from training.corpus.shards import Shards
-from training.corpus.splits import evenly, hold_out
+from training.command import check_model_dir, parse_command, run_main, write_config
+from training.corpus.corpus import Corpus
+from training.corpus.order import check_batch
+from training.corpus.source import Choice, Resident, Source
+from training.corpus.splits import evenly, hold_out_names
+from training.corpus.stream import Prepare, Reading, Stream, step_batches
+from training.objectives.preparation import Preparation
 from training.objectives.reconstruction import evaluate_reconstruction
-from training.objectives.validation import validate
+from training.objectives.validation import Look, probe, validate
 from training.recipes.pretraining import RECIPES, PretrainRecipe
 from training.trainer.distributed import Backend, Processes, start_processes
-from training.trainer.loop import Trainer, run_steps
+from training.trainer.monitoring import monitored
 from training.trainer.optim import make_optimizer, make_scheduler
-from training.trainer.run_page import write_run_page
 from training.trainer.saving import Saver, resume
 from training.trainer.stopping import RESUME_EXIT, Stopped, StopRequest
-from training.trainer.throughput import Monitor, forward_backward_flops
-from training.trainer.tracking import TrackerName, open_trackers
+from training.trainer.tracking import TrackerName
+from training.trainer.train import Trainer, run_steps
 
 SUBJECTS_FILE = "pretrain_subjects.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainCommand:
-    """Pretrain an encoder on a shard set."""
+    """Pretrain an encoder on shard sets."""
 
-    shards: tuple[Path, ...]
-    """Shard sets that pipelines.preprocess wrote, of one modality; windows may differ in length."""
+    shards: tuple[str, ...]
+    """Shard sets that pipelines.preprocess wrote, folders or URIs (gs://, s3://), of any modalities; windows may differ
+    in length."""
     output: Path
     """Folder of the run."""
+    sampling_weights: tuple[float, ...] = ()
+    """Share of a step's windows that each set gives; by their numbers of windows without."""
     exclude_sites: tuple[str, ...] = ()
     """Sites that are neither trained on nor scored."""
+    init_from: Path | None = None
+    """Folder of a run or of an encoder whose weights a new run starts from."""
     max_steps: int | None = None
     """Stop after this many steps; the schedule stays the recipe's."""
     dist: Backend = "auto"
@@ -63,57 +73,125 @@ class PretrainCommand:
     """The recipe, with overrides."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """Who is trained on and who is scored."""
+
+    train: Sequence[str]
+    held_out: Sequence[str]
+
+
 def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) -> bool:
     """Run, or go on with, a pretraining; returns False if a signal stopped it (it can be started again)."""
     recipe = command.config
-    check_batches(batch=recipe.batch, micro_batch=recipe.micro_batch, world_size=processes.world_size)
-    shards = Shards(
-        command.shards, exclude_sites=command.exclude_sites, max_corrupt=recipe.max_corrupt, on_shard=stop.check
-    )
-    train, held_out = _sides(shards, recipe)
-    train_subjects = sorted({shards.entries[i].subject_id for i in train})
-    normaliser = _normaliser(shards, train_subjects, recipe)
+    check_batch(batch=recipe.batch, world_size=processes.world_size)
+    corpora = open_corpora(command)
+    sides = choose_sides(corpora, recipe)
+    sources = [_source(corpus, sides, recipe) for corpus in corpora]
     about = {
         "config": asdict(recipe),
-        "manifest_digest": shards.manifest.digest,
+        "manifest_digest": "+".join(corpus.manifest.digest for corpus in corpora),
         "exclude_sites": sorted(command.exclude_sites),
         "code_version": code_version(),
     }
-    trainer = _trainer(shards, recipe, processes, stop)
+    trainer = _trainer(recipe, processes, stop)
     saver = Saver(command.output / "checkpoints", processes, keep=recipe.keep, in_background=recipe.save_in_background)
-    resume(trainer, saver.folder, {name: about[name] for name in ("config", "manifest_digest", "exclude_sites")})
-    finished = _train(command, trainer, saver, shards, normaliser, train, held_out, about)
+    decides = {name: about[name] for name in ("config", "manifest_digest", "exclude_sites")}
+    state = resume(trainer, saver.folder, decides, defaults=asdict(PretrainRecipe()))
+    if state is None and command.init_from is not None:
+        start_from(trainer, command.init_from)
+    stream = _stream(command, sources, sides, processes)
+    if state is not None and len(stream.place):
+        stream.go_to(state["loader"]["place"])
+    looks = [
+        Look(
+            source=source,
+            preparation=_preparation(source, recipe, (recipe.seed, 4)),
+            windows=evenly(_held_out(source.corpus, sides, recipe.validate_windows), recipe.validate_windows),
+        )
+        for source in sources
+    ]
+    finished = _train(command, trainer, saver, stream, looks, about)
     if finished and processes.is_main:
         with trainer.average.applied(trainer.module) if trainer.average is not None else nullcontext():
-            _finish(command, trainer, shards, normaliser, train_subjects, held_out, about)
+            _finish(command, trainer, sources, sides, about)
     processes.barrier()
     return finished
 
 
-def _sides(shards: Shards, recipe: PretrainRecipe) -> tuple[list[int], list[int]]:
-    """Return windows to train on and windows to be scored, by whole subjects."""
-    subjects = [entry.subject_id for entry in shards.entries]
-    train, held_out = hold_out(subjects, share=recipe.held_out_share, seed=recipe.split_seed)
-    if recipe.choose_share == 0:
-        return train, held_out
-    fewer, chosen_by = hold_out([subjects[i] for i in train], share=recipe.choose_share, seed=recipe.split_seed + 1)
-    return [train[i] for i in fewer], [train[i] for i in chosen_by]
+def open_corpora(command: PretrainCommand) -> list[Corpus]:
+    """Return the shard sets: one corpus, or one per set where they are weighted or of several modalities.
+
+    Raises ValueError for weights that are not as many as the sets.
+    """
+    how: dict[str, Any] = {"max_corrupt": command.config.max_corrupt}
+    if command.sampling_weights and len(command.sampling_weights) != len(command.shards):
+        raise ValueError(f"{len(command.sampling_weights)} sampling weights for {len(command.shards)} shard sets")
+    each = [Corpus.open(uri, **how) for uri in command.shards]
+    sites = {shard.site_id for corpus in each for shard in corpus.shards}
+    if unknown := set(command.exclude_sites) - sites:
+        raise ValueError(f"sites {sorted(unknown)} are not in the shard sets, which have {sorted(sites)}")
+    if not command.sampling_weights and len({corpus.manifest.modality.name for corpus in each}) == 1:
+        return [Corpus.open(command.shards, exclude_sites=command.exclude_sites, **how)]
+    excluded = [sorted(set(command.exclude_sites) & {shard.site_id for shard in corpus.shards}) for corpus in each]
+    return [Corpus.open(uri, exclude_sites=s, **how) for uri, s in zip(command.shards, excluded, strict=True)]
 
 
-def _normaliser(shards: Shards, train_subjects: Sequence[str], recipe: PretrainRecipe) -> Normaliser:
-    known = shards.manifest.subjects
-    return Normaliser.fit(
+def choose_sides(corpora: Sequence[Corpus], recipe: PretrainRecipe) -> Sides:
+    """Return whole subjects to train on and to be scored, by the manifests alone."""
+    subjects = {name for corpus in corpora for name in corpus.manifest.subjects}
+    train, held_out = hold_out_names(subjects, share=recipe.held_out_share, seed=recipe.split_seed)
+    if recipe.choose_share:
+        train, held_out = hold_out_names(train, share=recipe.choose_share, seed=recipe.split_seed + 1)
+    return Sides(train=sorted(train), held_out=sorted(held_out))
+
+
+def _source(corpus: Corpus, sides: Sides, recipe: PretrainRecipe) -> Source:
+    manifest = corpus.manifest
+    known = {name: manifest.subjects[name] for name in sides.train if name in manifest.subjects}
+    normaliser = Normaliser.fit(
         recipe.normalisation,
-        {s: known[s].moments for s in train_subjects},
-        {s: known[s].site_id for s in train_subjects},
-        train_subjects,
-        sensor_types=shards.manifest.modality.sensor_types,
+        {name: entry.moments for name, entry in known.items()},
+        {name: entry.site_id for name, entry in known.items()},
+        known,
+        sensor_types=manifest.modality.sensor_types,
     )
+    crop_times = round(recipe.crop_s * manifest.modality.sfreq)
+    return Source(corpus=corpus, normaliser=normaliser, crop_times=crop_times, seed=(recipe.seed, 1))
 
 
-def _trainer(shards: Shards, recipe: PretrainRecipe, processes: Processes, stop: StopRequest) -> Trainer:
+def _preparation(source: Source, recipe: PretrainRecipe, seed: tuple[int, ...], **changes: float) -> Preparation:
+    return Preparation(sfreq=source.sfreq, masks=recipe.masks, filling=recipe.filling, seed=seed, **changes)
+
+
+def _stream(command: PretrainCommand, sources: Sequence[Source], sides: Sides, processes: Processes) -> Stream:
+    recipe = command.config
+    reading = Reading(
+        batch=recipe.batch,
+        micro_batch=recipe.micro_batch,
+        seed=recipe.seed,
+        n_lanes=recipe.lanes,
+        rank=processes.rank,
+        world_size=processes.world_size,
+    )
+    choices = [Choice(sides.train, min_quality=recipe.min_quality) for _ in sources]
+    if recipe.resident == "device":
+        for source, choice in zip(sources, choices, strict=True):
+            source.resident = Resident(source, choice.rows(source.corpus), processes.device)
+    return Stream(sources, choices, reading, command.sampling_weights)
+
+
+def _held_out(corpus: Corpus, sides: Sides, least: int) -> list[int]:
+    """Return held-out windows of a corpus: all of a small one, at least so many of a large one."""
+    if not set(sides.held_out) & set(corpus.manifest.subjects):
+        return []
+    most = None if len(corpus) <= Reading.listed_most else least
+    return [int(number) for number in Choice(sides.held_out).rows(corpus, most=most).numbers]
+
+
+def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) -> Trainer:
     torch.manual_seed(recipe.seed)  # weights, the same on every rank
-    model = PretrainModel(Encoder(recipe.encoder), shards.manifest.modality, recipe.weights)
+    model = PretrainModel(Encoder(recipe.encoder), recipe.weights)
     optimizer = make_optimizer(model, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay)
     return Trainer(
         module=model,
@@ -129,117 +207,137 @@ def _trainer(shards: Shards, recipe: PretrainRecipe, processes: Processes, stop:
     )
 
 
+def start_from(trainer: Trainer, folder: Path) -> None:
+    """Take over the weights of a run's newest checkpoint, or of an encoder; heads that it has not keep their own.
+
+    Raises ValueError where the encoder is of another shape.
+    """
+    model = trainer.module
+    assert isinstance(model, PretrainModel)
+    state = load_newest(folder / "checkpoints")
+    if state is not None:
+        weights = state["model"]
+    else:
+        encoder = Encoder.from_pretrained(check_model_dir(folder), local_files_only=True)
+        weights = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    own = model.state_dict()
+    wrong = [n for n in own if n.startswith("encoder.") and (n not in weights or weights[n].shape != own[n].shape)]
+    if wrong:
+        raise ValueError(f"{folder} holds another encoder: {wrong[0]} and {len(wrong) - 1} more differ")
+    fitting = {n: value for n, value in weights.items() if n in own and own[n].shape == value.shape}
+    model.load_state_dict(fitting, strict=False)
+    if trainer.average is not None:
+        trainer.average.restart(model)
+
+
 def _train(
     command: PretrainCommand,
     trainer: Trainer,
     saver: Saver,
-    shards: Shards,
-    normaliser: Normaliser,
-    train: Sequence[int],
-    held_out: Sequence[int],
+    stream: Stream,
+    looks: Sequence[Look],
     about: Mapping[str, Any],
 ) -> bool:
     recipe, processes = command.config, trainer.processes
     n_steps = min(recipe.steps, command.max_steps or recipe.steps)
-    tracker = open_trackers(
-        command.output,
-        also=command.track,
-        after_step=trainer.step,
-        active=processes.is_main,
-        config={"recipe": command.recipe, **asdict(recipe)},
+    if processes.is_main:
+        write_config(command.output / "config.json", command)
+    preparations = [
+        _preparation(s, recipe, (recipe.seed, 1), gain_sd=recipe.gain_sd, drop_channels=recipe.drop_channels)
+        for s in stream.sources
+    ]
+    prepare = Prepare(preparations, recipe.line_steps)
+    # On a CPU whoever reads ahead prepares too; on a GPU, and from its memory, the device does.
+    ahead = processes.device.type == "cpu"
+    number, micro = stream.first()
+    sample = preparations[number](stream.sources[number].raw(micro))
+    batches = step_batches(
+        stream, range(trainer.step, n_steps), prepare if ahead else None, n_workers=recipe.loader_processes
     )
-    order = make_order(shards, train, recipe)
-    place = {"rank": processes.rank, "world_size": processes.world_size}
-    batches = step_batches(shards, order, normaliser, recipe, steps=range(trainer.step, n_steps), **place)
-    looked = evenly(held_out, recipe.validate_windows)
-    model = trainer.module
-    assert isinstance(model, PretrainModel)
-    sample = pretrain_batch(shards, order.micro_batch(0), normaliser, recipe, step=0)
-    monitor = Monitor(
-        tracker,
-        step_flops=forward_backward_flops(model, sample, processes.device) * recipe.batch / recipe.micro_batch,
-        world_size=processes.world_size,
-        device=processes.device,
-    )
-    scores: dict[int, float] = {}
-
-    def look(t: Trainer) -> dict[str, float]:
-        with t.average.applied(model) if t.average is not None else nullcontext():
-            values = validate(
-                model,
-                shards,
-                looked,
-                normaliser,
-                processes,
-                masks=recipe.masks,
-                crop_s=recipe.crop_s,
-                filling=recipe.filling,
-                seed=recipe.seed,
-            )
-        scores[t.step] = values["valid_error"]
-        return values
+    validation = HeldOutValidation(looks, recipe.validate_every)
 
     def save(t: Trainer) -> None:
-        state = lambda: {**t.state(), **about, "loader": {"step": t.step, "windows_per_epoch": len(order)}}  # noqa: E731
-        saver.save(state, step=t.step, score=scores.get(t.step), wait=t.stop.asked)
+        place = None if t.place is None else processes.sum(t.place).cpu()
+        loader = {"step": t.step, "windows_per_epoch": len(stream), "place": place}
+        state = lambda: {**t.state(), **about, "loader": loader}  # noqa: E731
+        saver.save(state, step=t.step, score=validation.scores.get(t.step), wait=t.stop.asked)
 
-    try:
+    config = {"recipe": command.recipe, **asdict(recipe)}
+    page = monitored(
+        command.output / "metrics.jsonl", trainer, sample, batch=recipe.batch, config=config, also=command.track
+    )
+    with closing(batches), page as tracker:
         finished = run_steps(
             trainer,
             batches,
             n_steps=n_steps,
             label="pretrain",
-            tracker=monitor,
+            tracker=tracker,
             save=save,
             save_every=recipe.save_every,
-            validate=look,
-            validate_every=recipe.validate_every,
+            validation=validation,
+            prepare=None if ahead else prepare,
         )
         saver.close()
-    finally:
-        batches.close()
-        tracker.close()
-        if processes.is_main:
-            write_run_page(command.output)
     return finished
 
 
+@dataclass
+class HeldOutValidation:
+    """Error at hidden samples and accuracy of the probe on held-out windows, of the averaged weights if there are any.
+
+    `scores` holds the error by step: what chooses the best checkpoint.
+    """
+
+    looks: Sequence[Look]
+    every: int
+    scores: dict[int, float] = field(default_factory=dict)
+    is_over: bool = False
+
+    def __call__(self, trainer: Trainer) -> dict[str, float]:
+        """Return the values of `training.objectives.validation`."""
+        model = trainer.module
+        assert isinstance(model, PretrainModel)
+        with trainer.average.applied(model) if trainer.average is not None else nullcontext():
+            values = validate(model, self.looks, trainer.processes)
+            values |= probe(model, self.looks, trainer.processes)
+        self.scores[trainer.step] = values["valid_error"]
+        return values
+
+
 def _finish(
-    command: PretrainCommand,
-    trainer: Trainer,
-    shards: Shards,
-    normaliser: Normaliser,
-    train_subjects: Sequence[str],
-    held_out: Sequence[int],
-    about: Mapping[str, Any],
+    command: PretrainCommand, trainer: Trainer, sources: Sequence[Source], sides: Sides, about: Mapping[str, Any]
 ) -> None:
     """Write the encoder, who it was trained on, and how well it fills gaps of subjects it was not trained on.
 
     What is here already is done again after an interruption.
     """
-    model = trainer.module
+    recipe, model = command.config, trainer.module
     assert isinstance(model, PretrainModel)
     model.encoder.save_pretrained(command.output / "encoder")
-    told = {
-        "train": list(train_subjects),
-        "held_out": sorted({shards.entries[i].subject_id for i in held_out}),
-        "normalisation": command.config.normalisation,
+    facts = {
+        "train": list(sides.train),
+        "held_out": list(sides.held_out),
+        "normalisation": recipe.normalisation,
         "recipe": command.recipe,
         **about,
     }
     for folder in (command.output, command.output / "encoder"):
-        (folder / SUBJECTS_FILE).write_text(json.dumps(told, indent=1) + "\n")
-    evaluate_reconstruction(
-        command.output / "reconstruction.parquet",
-        model,
-        shards,
-        held_out,
-        normaliser,
-        seed=command.config.split_seed,
-        max_windows=command.config.evaluate_windows,
-        filling=command.config.filling,
-        on_window=trainer.stop.check,
-    )
+        (folder / SUBJECTS_FILE).write_text(json.dumps(facts, indent=1) + "\n")
+    rows = [
+        evaluate_reconstruction(
+            model,
+            source.corpus,
+            _held_out(source.corpus, sides, recipe.evaluate_windows),
+            source.normaliser,
+            seed=recipe.split_seed,
+            max_windows=recipe.evaluate_windows,
+            filling=recipe.filling,
+            on_window=trainer.stop.check,
+        )
+        for source in sources
+    ]
+    write_reconstruction(command.output / "reconstruction.parquet", pd.concat(rows, ignore_index=True))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -25,8 +25,8 @@ from model.freezing import freeze
 from model.saved import TaskModel, load_task_model
 from signals.command_line import Parser
 from training.command import run_main
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named
-from training.corpus.shards import Shards
 from training.corpus.spectra import Spectrograms
 from training.corpus.splits import evenly
 from training.fitting.fit import sides
@@ -88,7 +88,7 @@ def prune_model(command: PruneCommand, processes: Processes, *, task: str | None
     model = load_task_model(command.model)
     if task is not None and model.config.task != task_named(task).name:
         raise ValueError(f"{command.model} was trained for task {model.config.task!r}, not {task!r}")
-    data = labelled(Shards(command.shards), task_named(model.config.task))
+    data = labelled(Corpus.open(command.shards), task_named(model.config.task))
     train, test = _rows(model, data, command)
     stages = [_stage("as it was", model, data, test)]
     pruned = cut(model, data, sides(data, train, command.config)[0], command)

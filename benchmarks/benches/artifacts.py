@@ -21,7 +21,7 @@ from signals.description.artifacts import BIT, KINDS
 from signals.description.bad_channels import bad_channels
 from signals.electrodes import canonical_electrode, electrode_positions
 from signals.modality import EEG_1020
-from signals.montage.montage import find_electrodes
+from signals.montage.labels import find_electrodes
 from signals.readers.registry import open_recording
 from signals.window import MEASURED, Window
 from signals.windows.look import look_at
@@ -53,11 +53,11 @@ def subjects(seed: int, n_per_site: int, sites: tuple[Site, ...] = SITES) -> Ite
 
 def clean_data(site: Site, subject: Subject, key: list[int], label: str = "Other") -> np.ndarray:
     """Return a recording without artifacts, µV, shape (n_chans, n_times)."""
-    made = clean_recording(
+    recording = clean_recording(
         np.random.default_rng([*key, 1]), site=replace(site, file_format="edf"), subject=subject,
         labels=[label] * SEGMENTS,
     )  # fmt: skip
-    return made.stretches[0]
+    return recording.stretches[0]
 
 
 def with_planted(
@@ -86,7 +86,7 @@ def truth_of(one: Planted, window: Window) -> np.ndarray:
 
 def detectors(n_per_site: int, seed: int) -> None:
     """Sensitivity by kind and size; false flags on clean background and on discharges."""
-    found: dict[tuple[str, float], list[bool]] = defaultdict(list)
+    detected: dict[tuple[str, float], list[bool]] = defaultdict(list)
     spilt: dict[str, list[float]] = defaultdict(list)
     for site, subject, key in subjects(seed, n_per_site):
         quiet = replace(site, mains_uv=0.02)
@@ -101,11 +101,11 @@ def detectors(n_per_site: int, seed: int) -> None:
                     flags = (window.artifact_mask & BIT[kind]) != 0 if window else np.zeros((19, 10), bool)
                     truth = truth_of(one, window) if window else np.zeros((19, 10), bool)
                     rows = truth.any(axis=1)
-                    found[kind, size].append(bool((flags & truth).any(axis=1)[rows].all() and rows.any()))
+                    detected[kind, size].append(bool((flags & truth).any(axis=1)[rows].all() and rows.any()))
                     spilt[kind].append(float(flags[~rows].mean()))
     print("  kind        size: sensitivity ...                                         flags on other channels")
     for kind, sizes in SIZES.items():
-        row = "  ".join(f"{size:g}: {np.mean(found[kind, size]):.2f}" for size in sizes)
+        row = "  ".join(f"{size:g}: {np.mean(detected[kind, size]):.2f}" for size in sizes)
         print(f"  {kind:<10}  {row:<62}  {np.mean(spilt[kind]):.4f}")
     for label in ("Other", "Seizure", "LPD", "GPD", "LRDA", "GRDA"):
         masks = [
@@ -120,7 +120,7 @@ def detectors(n_per_site: int, seed: int) -> None:
         for kind, rate in rates.items():
             figure(f"detector_{kind}_false_{name.lower()}", rate, "share_of_channel_seconds")
     for kind, sizes in SIZES.items():
-        figure(f"detector_{kind}_sensitivity", float(np.mean(found[kind, sizes[-2]])), "share")
+        figure(f"detector_{kind}_sensitivity", float(np.mean(detected[kind, sizes[-2]])), "share")
 
 
 FAULTS = ("flat", "noisy", "alone", "loud")
@@ -156,7 +156,7 @@ def plan_of(data: np.ndarray, site: Site) -> RecordingPlan:
 
 def bad_electrodes(n_per_site: int, seed: int) -> None:
     """How many planted bad electrodes are found, how many good ones convicted, also under discharges; pyprep beside."""
-    found: dict[str, list[bool]] = defaultdict(list)
+    detected: dict[str, list[bool]] = defaultdict(list)
     convicted: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for site, subject, key in subjects(seed, n_per_site):
         rng = np.random.default_rng([*key, 3])
@@ -169,10 +169,10 @@ def bad_electrodes(n_per_site: int, seed: int) -> None:
             if label == "Other":
                 for fault in FAULTS:
                     row = int(rng.choice(rows))
-                    named = plan_of(spoil(rng, data, row, fault, site.sfreq), site).bad_channels
+                    bad = plan_of(spoil(rng, data, row, fault, site.sfreq), site).bad_channels
                     name = canonical_electrode(electrode_of(site.ch_names[row]))
-                    found[fault].append(name in {electrode for electrode, _ in named})
-    for fault, hits in found.items():
+                    detected[fault].append(name in {electrode for electrode, _ in bad})
+    for fault, hits in detected.items():
         print(f"  bad electrode {fault:<8} found {np.mean(hits):.2f} of {len(hits)}")
         figure(f"bad_channel_{fault}_sensitivity", float(np.mean(hits)), "share")
     for label, (n_bad, n_all) in convicted.items():
@@ -206,13 +206,13 @@ def against_pyprep(n_per_site: int, seed: int) -> None:
     print("  site                 files  electrodes   ours  pyprep  both   kappa  precision  recall")
     for pattern in SITES_FOR_PYPREP:
         paths = sorted(root.glob(pattern))
-        counts, electrodes = np.zeros((2, 2), dtype=int), 0
+        counts, n_electrodes = np.zeros((2, 2), dtype=int), 0
         for path in paths:
             recording = open_recording(str(path))
-            found = find_electrodes(recording.ch_names, recording.sensor_types)
-            names = [derivation.anode for derivation in found.derivations]
-            positions, sfreq = electrode_positions(names), recording.sfreqs[found.picks[0]]
-            parts = look_at(recording, found.picks)
+            electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
+            names = [derivation.anode for derivation in electrodes.derivations]
+            positions, sfreq = electrode_positions(names), recording.sfreqs[electrodes.picks[0]]
+            parts = look_at(recording, electrodes.picks)
             ours = np.isin(np.arange(len(names)), list(bad_channels(parts, sfreq, positions=positions)))
             raw = mne.io.RawArray(
                 1e-6 * np.nan_to_num(np.concatenate(parts, axis=1)).astype(float), mne.create_info(names, sfreq, "eeg")
@@ -226,11 +226,11 @@ def against_pyprep(n_per_site: int, seed: int) -> None:
             noisy.find_bad_by_correlation(frac_bad=0.5)
             noisy.find_bad_by_ransac(frac_bad=0.5)
             theirs = np.isin(names, noisy.get_bads())
-            electrodes += len(names)
+            n_electrodes += len(names)
             np.add.at(counts, (ours.astype(int), theirs.astype(int)), 1)
         if paths:
             table[pattern] = counts
-            print(f"  {pattern.split('/')[0]:<20} {len(paths):>5}  {electrodes:>10} {_agreement(counts)}")
+            print(f"  {pattern.split('/')[0]:<20} {len(paths):>5}  {n_electrodes:>10} {_agreement(counts)}")
     if table:
         total = sum(table.values(), np.zeros((2, 2), dtype=int))
         print(f"  {'all':<20} {'':>5}  {total.sum():>10} {_agreement(total)}")
@@ -263,7 +263,17 @@ def autoencoder(n_per_site: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         synthesize(root / "corpus", seed=11, subjects_per_site=12, segments_per_subject=3, sites=SITES[:3])
-        module("pipelines.preprocess", "--input", root / "corpus", "--output", root / "shards", "--salt", "bench")
+        module(
+            "pipelines.preprocess",
+            "--input",
+            root / "corpus",
+            "--output",
+            root / "shards",
+            "--salt",
+            "bench",
+            "--site-from",
+            "folder",
+        )
         seconds, _ = module(
             "training.autoencoder", "--shards", root / "shards", "--output", root / "a.onnx"
         )  # fmt: skip
@@ -271,12 +281,12 @@ def autoencoder(n_per_site: int, seed: int) -> None:
     figure("autoencoder_training_seconds", seconds, "s")
 
     def score(window: Window) -> np.ndarray:
-        given = model_input(window.data, window.ch_state)[None]
-        return np.asarray(session.run(["anomaly"], {"signal": given})[0][0])
+        signal = model_input(window.data, window.ch_state)[None]
+        return np.asarray(session.run(["anomaly"], {"signal": signal})[0][0])
 
     clean: list[np.ndarray] = []
     planted: dict[str, list[np.ndarray]] = defaultdict(list)
-    shown: dict[str, list[float]] = defaultdict(list)
+    scores_by_kind: dict[str, list[float]] = defaultdict(list)
     for site, subject, key in subjects(seed, n_per_site):
         quiet = replace(site, mains_uv=0.02)
         data = clean_data(site, subject, key)
@@ -289,7 +299,9 @@ def autoencoder(n_per_site: int, seed: int) -> None:
                 answer = score(window)
                 planted[kind].append(answer[truth & np.isfinite(answer)])
         for label in ("Seizure", "LPD", "GPD", "LRDA", "GRDA"):
-            shown[label] += [window_score(score(w)) for w in prepared(clean_data(site, subject, key, label), site)]
+            scores_by_kind[label] += [
+                window_score(score(w)) for w in prepared(clean_data(site, subject, key, label), site)
+            ]
     threshold = float(np.quantile([window_score(answer) for answer in clean], 0.95))
     calm = np.concatenate([answer[np.isfinite(answer)] for answer in clean])
 
@@ -300,10 +312,10 @@ def autoencoder(n_per_site: int, seed: int) -> None:
     for kind, parts in planted.items():
         print(f"  {kind:<10} size {SIZES[kind][-2]:<6g} AUROC {auroc(np.concatenate(parts)):.3f} of channel-seconds")
     figure("autoencoder_auroc", auroc(np.concatenate([p for parts in planted.values() for p in parts])), "AUROC")
-    for label, scores in shown.items():
+    for label, scores in scores_by_kind.items():
         share = float(np.mean(np.array(scores) > threshold))
         print(f"  {label:<8} {share:.3f} of windows pass the threshold that 5% of clean ones pass")
-    every = np.concatenate([np.array(scores) for scores in shown.values()])
+    every = np.concatenate([np.array(scores) for scores in scores_by_kind.values()])
     figure("autoencoder_spike_false_flags", float((every > threshold).mean()), "share_of_windows")
 
 

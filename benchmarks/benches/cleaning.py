@@ -23,9 +23,10 @@ from signals.recording.recording import Recording, Segment
 from signals.windows.plan import RecordingPlan, plan_recording
 from signals.windows.prepare import prepare_recording
 from signals.windows.profiles import SIX_CLASS, Profile
-from synthetic.patterns.patterns import draw_pattern
+from synthetic.patterns.clinical import Clinical
 from synthetic.subject.artifacts import physiological
 from synthetic.subject.background import alpha, ongoing
+from synthetic.subject.grid import Grid
 from synthetic.subject.subjects import Subject, draw_subject
 
 NAMES, SFREQ, SECONDS = EEG_1020.ch_names, 256.0, 100
@@ -92,8 +93,8 @@ def make_case(seed: int, pattern_name: str, artifact_name: str) -> Case:
     if pattern_name == "alpha":
         pattern = waves
     else:
-        drawn = draw_pattern(rng, pattern_name, subject=subject, **grid)
-        pattern = drawn.data * min(subject.prominence * subject.background_uv, 400.0)
+        alone = Clinical(subject).draw(rng, pattern_name, Grid(POSITIONS, int(SECONDS * SFREQ), SFREQ))
+        pattern = alone.data * min(subject.prominence * subject.background_uv, 400.0)
     noise = np.random.default_rng([seed, 99])
     events = []
     if artifact_name in PLANTED:
@@ -141,7 +142,7 @@ def measure(n_subjects: int) -> None:
     """Print error and kept patterns for each step against each artifact."""
     errors: dict[tuple[str, str], list[float]] = {}
     blink_errors: list[float] = []
-    kept: dict[tuple[str, str], list[float]] = {}
+    shares: dict[tuple[str, str], list[float]] = {}
     verdicts = Counter[tuple[str, str]]()
     for seed in range(n_subjects):
         for number, artifact_name in enumerate([*BODIES, *PLANTED]):
@@ -160,7 +161,7 @@ def measure(n_subjects: int) -> None:
                 # What the same plan makes of the same signal without the pattern: the difference is the pattern.
                 without = prepared(recording_of(case.brain - case.pattern + case.artifact), step)
                 share = ((clean - without) * wave).sum() / np.square(wave).sum()
-                kept.setdefault((name, case.pattern_name), []).append(float(share))
+                shares.setdefault((name, case.pattern_name), []).append(float(share))
                 if name == "ica" and case.blinking.any():
                     poles = [NAMES.index("Fp1"), NAMES.index("Fp2")]
                     at = np.ix_(poles, np.flatnonzero(case.blinking[: clean.shape[1]]))
@@ -174,7 +175,7 @@ def measure(n_subjects: int) -> None:
     print("share of the planted pattern kept, over all artifacts: median [least]")
     print(f"  {'step':<11}" + "".join(f"{name:>16}" for name in PATTERNS))
     for step in STEPS:
-        cells = [kept[step, name] for name in PATTERNS]
+        cells = [shares[step, name] for name in PATTERNS]
         print(f"  {step:<11}" + "".join(f"{np.median(c):>8.3f} [{np.min(c):.3f}]" for c in cells))
     kinds = ("blink", "eye_movement", "muscle", "spikes", "brain")
     print("components by verdict, over all subjects")
@@ -186,9 +187,9 @@ def measure(n_subjects: int) -> None:
     figure("cleaning_drift_error_db", float(np.median(errors["baseline", "drift"])), "dB")
     figure("cleaning_jump_error_db", float(np.median(errors["transients", "jumps"])), "dB")
     figure("cleaning_noise_error_db", float(np.median(errors["wavelets", "noise"])), "dB")
-    everything = [value for name in PATTERNS if name != "alpha" for value in kept["all", name]]
+    everything = [value for name in PATTERNS if name != "alpha" for value in shares["all", name]]
     figure("cleaning_spike_kept", float(np.min(everything)), "least_share")
-    figure("cleaning_alpha_kept", float(np.min(kept["all", "alpha"])), "least_share")
+    figure("cleaning_alpha_kept", float(np.min(shares["all", "alpha"])), "least_share")
 
 
 def cost(repeats: int = 5) -> None:

@@ -3,7 +3,7 @@
     python -m benchmarks.benches.encoder [--only speed|memory] [--rounds N] [--batch N]
 
 `speed`: EEG-hours a second on 19 channels of 30 s, against LaBraM's and CBraMod's shapes
-(`benchmarks.benches.encoder_peers`), each beside an encoder of ours with as many parameters (within 3 %): passes
+(`benchmarks.benches.parts.encoder_peers`), each beside an encoder of ours with as many parameters (within 3 %): passes
 take turns, medians count. With FLOPs, and on a GPU, in bf16, the share of its peak. Also what tokens of 0.25 s cost.
 `memory`: peak of a pass over window lengths from 10 to 300 s, with gradient checkpointing and without; on a CPU each
 in a process of its own.
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.benches.encoder_peers import SFREQ, CbramodShape, LabramShape
+from benchmarks.benches.parts.encoder_peers import SFREQ, CbramodShape, LabramShape
 from benchmarks.harness import figure, machine
 from model.encoder import Encoder, EncoderConfig, electrode_ids, sized
 from signals.modality import EEG_1020
@@ -59,7 +59,7 @@ class Ours(nn.Module):
 
 
 @dataclass(kw_only=True)
-class Contender:
+class Timed:
     """A model, its input, and how long its passes took."""
 
     name: str
@@ -80,14 +80,14 @@ class Contender:
         return float(np.median(self.seconds))
 
 
-def contender(name: str, model: nn.Module, sfreq: int, batch: int) -> Contender:
+def timed(name: str, model: nn.Module, sfreq: int, batch: int) -> Timed:
     """Return a model on its device with noise to run on."""
     model = model.to(DEVICE).train()
     x_BCT = torch.randn(batch, EEG_1020.n_chans, SECONDS * sfreq, device=DEVICE)
     # Fused attention is not counted on every device; its arithmetic is that of the plain one.
     with sdpa_kernel(SDPBackend.MATH), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(x_BCT[:1])
-    return Contender(name=name, model=model, x_BCT=x_BCT, seconds=[], gflops=3 * counter.get_total_flops() / 1e9)
+    return Timed(name=name, model=model, x_BCT=x_BCT, seconds=[], gflops=3 * counter.get_total_flops() / 1e9)
 
 
 def one_pass(model: nn.Module, x_BCT: Tensor) -> None:
@@ -103,11 +103,11 @@ def one_pass(model: nn.Module, x_BCT: Tensor) -> None:
 def speed(rounds: int, batch: int) -> None:
     """Ours beside both shapes, at 1 s and at 0.25 s a token."""
     runners = [
-        contender("LaBraM's shape", LabramShape(EEG_1020.n_chans, SECONDS), SFREQ, batch),
-        contender("ours, as many", Ours(EncoderConfig(**OURS_LABRAM)), 256, batch),
-        contender("CBraMod's shape", CbramodShape(), SFREQ, batch),
-        contender("ours, as many as that", Ours(EncoderConfig(**OURS_CBRAMOD)), 256, batch),
-        contender("ours, 0.25-s tokens", Ours(EncoderConfig(**OURS_LABRAM, merge=1)), 256, batch),
+        timed("LaBraM's shape", LabramShape(EEG_1020.n_chans, SECONDS), SFREQ, batch),
+        timed("ours, as many", Ours(EncoderConfig(**OURS_LABRAM)), 256, batch),
+        timed("CBraMod's shape", CbramodShape(), SFREQ, batch),
+        timed("ours, as many as that", Ours(EncoderConfig(**OURS_CBRAMOD)), 256, batch),
+        timed("ours, 0.25-s tokens", Ours(EncoderConfig(**OURS_LABRAM, merge=1)), 256, batch),
     ]
     for number in range(rounds + 1):
         for runner in runners:

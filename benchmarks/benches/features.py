@@ -19,7 +19,7 @@ from signals.conditioning.filters import bandpass
 from signals.description import features
 from signals.modality import EEG_1020
 from signals.spectrograms import regional
-from synthetic.patterns.patterns import discharge
+from synthetic.patterns.waves import discharge
 from synthetic.subject.artifacts import physiological
 from synthetic.subject.background import alpha, ongoing
 from synthetic.subject.sources import SOURCES, field, near

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import figure, machine
+from signals.modality import EEG_1020
 from signals.shards.records import decode_window, encode_window
 from signals.shards.tfrecord import read_shard, write_shard
 from signals.window import MEASURED, Provenance, Window
@@ -43,7 +44,7 @@ def make_window(rng: np.random.Generator, number: int) -> Window:
     x -= x.mean(axis=0)
     return Window(
         data=x, ch_state=np.full(SHAPE[0], MEASURED, dtype=np.uint8), artifact_mask=np.zeros((19, 10), dtype=np.uint16),
-        quality=np.ones(19, dtype=np.float32), features=np.zeros((19, 29), dtype=np.float32), modality="eeg-1020",
+        quality=np.ones(19, dtype=np.float32), features=np.zeros((19, 29), dtype=np.float32), modality=EEG_1020.name,
         sfreq=256.0, band=(0.5, 115.2), site_id="site", subject_id=f"s{number % 20}", recording_id=f"r{number % 50}",
         start_s=10.0 * number, label="", votes=(), label_span_s=None,
         provenance=Provenance(source_sha256="0" * 64, segment=0, start_sample=0, stop_sample=SHAPE[1], reader="bench",
@@ -97,13 +98,13 @@ def from_tfdata(paths: list[Path], order: np.ndarray) -> Iterator[np.ndarray]:
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    wanted = {
+    features = {
         "signal": tf.io.FixedLenFeature([], tf.string),
         "step": tf.io.FixedLenFeature([1], tf.float32),
     }
 
     def decode(record: "tf.Tensor") -> "tf.Tensor":
-        fields = tf.io.parse_single_example(record, wanted)
+        fields = tf.io.parse_single_example(record, features)
         low, high = tf.split(tf.reshape(tf.io.decode_raw(fields["signal"], tf.uint8), [2, -1]), 2)
         values = tf.bitcast(tf.stack([low[0], high[0]], axis=-1), tf.int16)
         return tf.reshape(tf.cast(values, tf.float32) * fields["step"], SHAPE)

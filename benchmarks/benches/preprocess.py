@@ -18,15 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.benches.filters import filters
-from benchmarks.benches.shards import shards
-from benchmarks.benches.splines import splines
-from benchmarks.benches.stages import stages
+from benchmarks.benches.parts.filters import filters
+from benchmarks.benches.parts.shards import shards
+from benchmarks.benches.parts.splines import joined_errors, predicted_errors, splines
+from benchmarks.benches.parts.stages import stages
 from benchmarks.harness import figure, machine, module
 from signals.conditioning.conditioning import Conditioner
 from signals.conditioning.filters import bandpass, effective_band
 from signals.modality import EEG_1020
-from signals.montage.montage import find_electrodes, harmoniser
+from signals.montage.labels import find_electrodes
+from signals.montage.montage import harmoniser
 from signals.readers.registry import open_recording, reopen_recording
 from signals.windows.native import read_native
 from signals.windows.plan import plan_recording
@@ -56,11 +57,12 @@ def recordings(output: Path, hours: float, n_chans: int, sfreq: int, *, seed: in
 def conditioned(path: Path) -> Iterator[np.ndarray]:
     """Read, notch, band-pass and resample the 19 channels; yields float32 µV block by block, as the pipeline does."""
     recording = open_recording(str(path))
-    found = find_electrodes(recording.ch_names, recording.sensor_types)
-    fit = harmoniser(found.derivations, EEG_1020, "source")
-    picks, sfreq = [found.picks[i] for i in fit.used], recording.sfreqs[found.picks[0]]
+    electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
+    fit = harmoniser(electrodes.derivations, EEG_1020, "source")
+    picks, sfreq = [electrodes.picks[i] for i in fit.used], recording.sfreqs[electrodes.picks[0]]
     chain = Conditioner(
-        harmoniser=fit, native_sfreq=sfreq, sfreq=EEG_1020.sfreq, mains_hz=MAINS_HZ, offsets=(0.0,) * len(found.picks),
+        harmoniser=fit, native_sfreq=sfreq, sfreq=EEG_1020.sfreq, mains_hz=MAINS_HZ,
+        offsets=(0.0,) * len(electrodes.picks),
         band=effective_band(0.5, PRETRAIN.h_freq, native_sfreq=sfreq, sfreq=EEG_1020.sfreq),
     )  # fmt: skip
     n_out, n_block = chain.n_times(recording.n_times(picks[0])), int(BLOCK_S * EEG_1020.sfreq)
@@ -282,7 +284,10 @@ def filters_part(_: Path, __: int) -> None:
 
 def splines_part(_: Path, __: int) -> None:
     """Leave-one-electrode-out on real 64-channel files."""
-    splines(Path(os.environ.get("CEREBEAM_REAL_DATA", "")) / "real" / "albany-eegmmidb")
+    real = Path(os.environ.get("CEREBEAM_REAL_DATA", "")) / "real"
+    splines(real / "albany-eegmmidb")
+    predicted_errors(real)
+    joined_errors(real)
 
 
 PARTS: dict[str, Callable[[Path, int], None]] = {

@@ -39,7 +39,7 @@ def prepare(demo: Path, work: Path, subjects_per_site: int) -> None:
         module("synthetic.synthesize", "--output", corpus, "--seed", str(HELD_OUT_SEED),
                "--subjects-per-site", str(subjects_per_site))  # fmt: skip
         module("pipelines.preprocess", "--input", corpus, "--labels", corpus / "labels.csv", "--output",
-               work / "held-out", "--salt", "bench", "--profile", "six-class")  # fmt: skip
+               work / "held-out", "--salt", "bench", "--profile", "six-class", "--site-from", "folder")  # fmt: skip
     for name in ("onnx", "int8-static", "int8-dynamic"):
         shutil.rmtree(work / name, ignore_errors=True)
     shards = demo / "shards" / "six-class"
@@ -85,30 +85,30 @@ def quality(forms: dict[str, Ask], shards: Path) -> dict[str, dict[str, float]]:
     )
     from training.corpus.labelled import target_of
 
-    targets, said = [], {name: [] for name in forms}  # type: ignore[var-annotated]
+    targets, probabilities_of = [], {name: [] for name in forms}  # type: ignore[var-annotated]
     for window in windows_of_shards([shards]):
         target = target_of(window.label, window.votes, SIX_CLASS)
         if target is None:
             continue
         targets.append(target)
         for name, ask in forms.items():
-            said[name].append(ask([window])[0])
-    target, found = np.stack(targets), {}
-    reference = np.stack(said["torch eager"]).argmax(axis=1)
-    for name, rows in said.items():
+            probabilities_of[name].append(ask([window])[0])
+    target, measured = np.stack(targets), {}
+    reference = np.stack(probabilities_of["torch eager"]).argmax(axis=1)
+    for name, rows in probabilities_of.items():
         prob = np.stack(rows)
         shares, true = predicted_shares(prob), target.argmax(axis=1)
         right = shares[np.arange(len(true)), true]
         bins = confidence_bins(prob)
         stacked = np.stack([np.bincount(bins, weights=w, minlength=N_BINS) for w in (None, prob.max(axis=1), right)], 1)
-        found[name] = {
+        measured[name] = {
             "balanced_accuracy": float(balanced_accuracy(confusion_matrix(true, shares))),
             "kl": float(kl_rows(target, prob).mean()),
             "ece": float(expected_calibration_error(stacked)),
             "agreement": float((prob.argmax(axis=1) == reference).mean()),
         }
     print(f"quality on {len(target)} windows of seed {HELD_OUT_SEED}")
-    return found
+    return measured
 
 
 def table(speed: dict[str, dict], good: dict[str, dict[str, float]]) -> None:  # type: ignore[type-arg]
@@ -144,8 +144,8 @@ def figures(work: Path, speed: dict[str, dict]) -> None:  # type: ignore[type-ar
             continue
         gate, word = load_bundle(work / form).about["quantisation"], "" if form == "int8-static" else "_dynamic"
         figure(f"int8_size_ratio{word}", gate["size_ratio"], "x")
-        kept = gate["balanced_accuracy_int8"] / gate["balanced_accuracy_fp32"]
-        figure(f"int8_accuracy_kept{word}", kept, "share")
+        accuracy_kept = gate["balanced_accuracy_int8"] / gate["balanced_accuracy_fp32"]
+        figure(f"int8_accuracy_kept{word}", accuracy_kept, "share")
         figure(f"int8_speedup{word}", p50("torch eager") / p50(form), "x")
         figure(f"segment_ms_int8{word}", p50(form, "segment_ms"), "ms")
 
@@ -161,8 +161,8 @@ def main() -> None:
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     prepare(args.demo, args.work, args.subjects_per_site)
-    made = [args.work / name for name in ("onnx", "int8-static", "int8-dynamic")]
-    bundles = [path for path in (*made, *args.bundle) if path.is_dir()]
+    exported = [args.work / name for name in ("onnx", "int8-static", "int8-dynamic")]
+    bundles = [path for path in (*exported, *args.bundle) if path.is_dir()]
     model = args.demo / "checkpoints" / "final"
     module("cerebeam.bench", *bundles, "--model", model, "--rounds", str(args.rounds), "--json", args.work / "f.json")
     speed = {one["form"]: one for one in json.loads((args.work / "f.json").read_text(encoding="utf-8"))["forms"]}

@@ -1,9 +1,10 @@
 """make drill: interrupt a training run in every way, and see that it ends as if nothing had happened.
 
-    python -m benchmarks.drills.drill [--output DIR] [--times N] [--only kill|terminate|disk|world|elastic]
+    python -m benchmarks.drills.drill [--output DIR] [--times N] [--only kill|kill-2|kill-4|terminate|finetune|...]
 
-Each part trains the same tiny model on a small synthetic shard set and compares it with one uninterrupted run: final
-parameters bit for bit at equal world size, order of samples and losses at another one.
+Each part trains the same tiny model on a small synthetic shard set and compares it with an uninterrupted run: final
+parameters bit for bit at equal world size, order of samples and losses at another one. kill-2 and kill-4 kill all of
+two and four processes at once; finetune interrupts a fit, by kill -9 and SIGTERM in turn.
 """
 
 import argparse
@@ -17,9 +18,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from benchmarks.harness import figure, machine, module
 from model.checkpoint import checkpoints, load_checkpoint
@@ -44,35 +47,44 @@ class Drill:
         """Make the shards and the uninterrupted run."""
         corpus = self.output / "corpus"
         module("synthetic.synthesize", "--output", corpus, "--subjects-per-site", "2", "--seed", "1")
-        module("pipelines.preprocess", "--input", corpus, "--labels", corpus / "labels.csv", "--output", self.shards)
+        module("pipelines.preprocess", "--input", corpus, "--labels", corpus / "labels.csv", "--output", self.shards,
+               "--site-from", "folder")  # fmt: skip
         code, seconds = self.run(self.whole)
         assert code == 0
         print(f"  uninterrupted: {STEPS} steps in {seconds:.1f} s")
 
     def start(self, folder: Path, *, launcher: list[str] | None = None, limit: Callable[[], None] | None = None,
               extra: tuple[str, ...] = ()) -> "subprocess.Popen[bytes]":  # fmt: skip
-        """Start the run, or go on with it."""
+        """Start the run in a session of its own, or go on with it."""
+        command = ["-m", "training.pretrain", *OPTIONS, *extra, "--shards", str(self.shards), "--output", str(folder)]
+        return self.launch(folder, command, launcher=launcher, limit=limit)
+
+    def launch(
+        self, folder: Path, command: list[str], *, launcher: list[str] | None = None,
+        limit: Callable[[], None] | None = None,
+    ) -> "subprocess.Popen[bytes]":  # fmt: skip
+        """Start a command in a session of its own, its output in the folder's terminal.log."""
         folder.mkdir(parents=True, exist_ok=True)
-        command = [*(launcher or [sys.executable]), "-m", "training.pretrain", *OPTIONS, *extra]
-        command += ["--shards", str(self.shards), "--output", str(folder)]
         with (folder / "terminal.log").open("ab") as log:
             return subprocess.Popen(
-                command, stderr=log, stdout=log, preexec_fn=limit, env={**os.environ, "OMP_NUM_THREADS": "1"}
-            )
+                [*(launcher or [sys.executable]), *command], stderr=log, stdout=log, preexec_fn=limit,
+                env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
+            )  # fmt: skip
 
     def run(self, folder: Path, **how: object) -> tuple[int, float]:
         """Run to the end; returns (exit code, seconds)."""
         began = time.perf_counter()
         process = self.start(folder, **how)  # type: ignore[arg-type]
-        return process.wait(timeout=600), time.perf_counter() - began
+        return process.wait(timeout=1200), time.perf_counter() - began
 
-    def equal(self, folder: Path) -> bool:
+    def equal(self, folder: Path, whole: Path | None = None) -> bool:
         """Whether a run ended with the uninterrupted run's state, bit for bit, and took every step once."""
-        a, b = (load_checkpoint(checkpoints(run / "checkpoints")[-1]) for run in (self.whole, folder))
+        whole = whole or self.whole
+        a, b = (load_checkpoint(checkpoints(run / "checkpoints")[-1]) for run in (whole, folder))
         same = all(
             torch.equal(a[part][name], b[part][name]) for part in ("model", "average") for name in a[part]
         ) and _same(a["optimizer"], b["optimizer"])
-        return same and self.steps(folder) == self.steps(self.whole)
+        return same and self.steps(folder) == self.steps(whole)
 
     def steps(self, folder: Path) -> list[tuple[int, float, int]]:
         """Return (step, loss, order of samples) of each logged step."""
@@ -92,23 +104,73 @@ def _same(a: object, b: object) -> bool:
 
 def kill(drill: Drill) -> None:
     """Kill -9 at random moments, every fourth time while a checkpoint is being written."""
-    folder, kills, in_save = drill.output / "kill", 0, 0
+    _kill(drill, drill.output / "kill", drill.whole, "", launcher=None)
+
+
+def kill_of(n_processes: int) -> Callable[[Drill], None]:
+    """Return the same for several processes, all of which die at once."""
+
+    def part(drill: Drill) -> None:
+        whole, launcher = drill.output / f"whole-{n_processes}", _torchrun(n_processes)
+        assert drill.run(whole, launcher=launcher)[0] == 0
+        _kill(drill, drill.output / f"kill-{n_processes}", whole, f"_{n_processes}", launcher=launcher)
+
+    return part
+
+
+def _kill(drill: Drill, folder: Path, whole: Path, suffix: str, *, launcher: list[str] | None) -> None:
+    kills, in_save = 0, 0
     while kills < drill.times:
-        process = drill.start(folder)
+        process = drill.start(folder, launcher=launcher)
         wants_save = kills % 4 == 3
         hit = _until(process, _saving(folder) if wants_save else _later(folder, drill.rng), poll_s=0.0002)
         if not hit:
             break  # the run ended before its time
-        process.kill()
-        process.wait()
+        _kill_session(process)
         kills, in_save = kills + 1, in_save + wants_save
-    done = _step(folder)
-    code, _ = drill.run(folder)
+    step = _step(folder)
+    code, _ = drill.run(folder, launcher=launcher)
     print(
-        f"  {kills} kills, {in_save} of them during a save; at step {done} of {STEPS} after the last one; exit {code}"
+        f"  {kills} kills, {in_save} of them during a save; at step {step} of {STEPS} after the last one; exit {code}"
     )
-    figure("drill_kills", kills, "kills")
-    figure("drill_bit_equal", float(code == 0 and drill.equal(folder)), "share")
+    figure(f"drill_kills{suffix}", kills, "kills")
+    figure(f"drill_bit_equal{suffix}", float(code == 0 and drill.equal(folder, whole)), "share")
+
+
+def _kill_session(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and all that it started: torchrun's workers have process groups of their own."""
+    pids = subprocess.run(
+        ["pgrep", "--session", str(process.pid)], capture_output=True, text=True, check=False
+    ).stdout.split()
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    process.wait()
+
+
+def finetune(drill: Drill) -> None:
+    """Kill -9 and SIGTERM, in turn, a fit of two stages with batch normalisation, mixing and dropout."""
+    shards = drill.output / "segments"
+    module("synthetic.critical_corpus", "--output", shards, "--segments", "24", "--held-out", "0")
+    command = [
+        "-m", "training.finetune", "--recipe", "eegnet", "--tiny", "--epochs", "40", "--patience", "40", "--mixup",
+        "0.2", "--save-every", "3", "--shards", str(shards), "--task", "six-class", "--no-encoder", "--output",
+    ]  # fmt: skip
+    whole, folder = drill.output / "fit-whole", drill.output / "fit"
+    assert drill.launch(whole, [*command, str(whole)]).wait(timeout=1200) == 0
+    interrupted = 0
+    for number in range(drill.times):
+        process = drill.launch(folder, [*command, str(folder)])
+        if not _until(process, _later(folder, drill.rng)):
+            break
+        process.send_signal(signal.SIGKILL if number % 2 else signal.SIGTERM)
+        process.wait(timeout=60)
+        interrupted += 1
+    code = drill.launch(folder, [*command, str(folder)]).wait(timeout=1200)
+    a, b = (load_file(run / "model.safetensors") for run in (whole, folder))
+    same = code == 0 and all(torch.equal(a[name], b[name]) for name in a)
+    print(f"  {interrupted} interruptions, exit {code}, weights equal: {same}")
+    figure("drill_fit_bit_equal", float(same), f"share_{interrupted}_interruptions")
 
 
 def terminate(drill: Drill) -> None:
@@ -146,15 +208,15 @@ def disk(drill: Drill) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
 
     code, _ = drill.run(folder, limit=small)
-    kept = checkpoints(folder / "checkpoints") == whole
-    told = [line for line in (folder / "terminal.log").read_text().splitlines() if "cannot save" in line]
-    print(f"  full disk: exit {code}, earlier checkpoints kept: {kept}, told: {told[-1] if told else 'nothing'}")
+    intact = checkpoints(folder / "checkpoints") == whole
+    lines = [line for line in (folder / "terminal.log").read_text().splitlines() if "cannot save" in line]
+    print(f"  full disk: exit {code}, earlier checkpoints kept: {intact}, logged: {lines[-1] if lines else 'nothing'}")
     raw = whole[-1].read_bytes()
     whole[-1].write_bytes(raw[: len(raw) // 2])
     again, _ = drill.run(folder)
-    told_damage = "falling back" in (folder / "terminal.log").read_text()
-    survived = code == SAVE_FAILED_EXIT and kept and bool(told) and again == 0 and told_damage and drill.equal(folder)
-    print(f"  newest checkpoint cut short: told and fell back: {told_damage}, equal in the end: {drill.equal(folder)}")
+    noticed = "falling back" in (folder / "terminal.log").read_text()
+    survived = code == SAVE_FAILED_EXIT and intact and bool(lines) and again == 0 and noticed and drill.equal(folder)
+    print(f"  newest checkpoint cut short: noticed: {noticed}, equal in the end: {drill.equal(folder)}")
     figure("disk_survived", float(survived), "share")
 
 
@@ -187,19 +249,25 @@ def world(drill: Drill) -> None:
 
 
 def elastic(drill: Drill) -> None:
-    """Torchrun restarts after one of two workers was killed."""
-    folder = drill.output / "elastic"
-    process = drill.start(folder, launcher=_torchrun(2, "--max-restarts=3"))
-    _until(process, lambda: _step(folder) >= 30)
-    workers = subprocess.run(
-        ["pgrep", "-f", f"training.pretrain.*{folder}"], capture_output=True, text=True, check=False
-    ).stdout.split()
-    victim = next(int(pid) for pid in reversed(workers) if int(pid) != process.pid)
-    os.kill(victim, signal.SIGKILL)
-    code = process.wait(timeout=600)
-    same = [s[2] for s in drill.steps(folder)] == [s[2] for s in drill.steps(drill.whole)]
-    print(f"  worker {victim} killed; exit {code}; every step once, same order of samples: {same}")
-    figure("elastic_loss_difference", _difference(drill, folder) if code == 0 and same else float("nan"), "relative")
+    """Torchrun restarts after one of two workers was killed, many times over."""
+    survived, worst, n_runs = 0, 0.0, max(1, drill.times // 2)
+    for number in range(n_runs):
+        folder = drill.output / f"elastic-{number}"
+        process = drill.start(folder, launcher=_torchrun(2, "--max-restarts=3"))
+        _until(process, lambda folder=folder: _step(folder) >= 30)  # type: ignore[misc]
+        workers = subprocess.run(
+            ["pgrep", "-f", f"training.pretrain.*{folder}$"], capture_output=True, text=True, check=False
+        ).stdout.split()
+        victims = [int(pid) for pid in workers if int(pid) != process.pid]
+        os.kill(victims[number % len(victims)], signal.SIGKILL)
+        code = process.wait(timeout=1200)
+        same = [s[2] for s in drill.steps(folder)] == [s[2] for s in drill.steps(drill.whole)]
+        off = _difference(drill, folder) if code == 0 and same else float("nan")
+        survived += off < 1e-3
+        worst = max(worst, off)
+        print(f"  exit {code}; every step once, same order of samples: {same}; loss off by {off:.2g}", flush=True)
+    figure("elastic_restarts_survived", survived, f"of_{n_runs}")
+    figure("elastic_loss_difference", worst, "relative")
 
 
 def _torchrun(n_processes: int, *more: str) -> list[str]:
@@ -248,7 +316,16 @@ def _until(process: "subprocess.Popen[bytes]", question: Callable[[], bool], *, 
     return process.poll() is None
 
 
-PARTS = {"kill": kill, "terminate": terminate, "disk": disk, "world": world, "elastic": elastic}
+PARTS: dict[str, Callable[[Drill], None]] = {
+    "kill": kill,
+    "kill-2": kill_of(2),
+    "kill-4": kill_of(4),
+    "terminate": terminate,
+    "finetune": finetune,
+    "disk": disk,
+    "world": world,
+    "elastic": elastic,
+}
 
 
 def main() -> None:
@@ -257,14 +334,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("bench-output/drill"))
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=sorted(PARTS))
+    parser.add_argument("--only", nargs="+", choices=sorted(PARTS), default=list(PARTS))
     args = parser.parse_args()
     print(machine())
     shutil.rmtree(args.output, ignore_errors=True)
     drill = Drill(args.output.resolve(), times=args.times, seed=args.seed)
     print("== prepare", flush=True)
     drill.prepare()
-    for name in [args.only] if args.only else PARTS:
+    for name in args.only:
         print(f"== {name}", flush=True)
         PARTS[name](drill)
 

@@ -8,11 +8,15 @@ ours), or was read as samples that are not finite.
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import random
+import re
 import resource
 import select
+import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -27,7 +31,7 @@ import numpy as np
 
 from benchmarks.harness import figure, machine
 from signals.readers.registry import open_recording
-from signals.recording.recording import READ_REASONS, UnreadableError
+from signals.recording.recording import READ_REASONS, Recording, UnreadableError
 from signals.windows.blocks import blocks, plan_windows
 from signals.windows.plan import plan_recording
 from signals.windows.prepare import prepare_block
@@ -35,6 +39,10 @@ from signals.windows.profiles import PRETRAIN
 from synthetic.recordings.files import write_edf
 
 LIMIT_S, LIMIT_BYTES = 10.0, 2**30
+LIBRARY_LIMIT_S = 90.0
+"""For a format that a library reads: its reader waits a minute for the library itself."""
+PARTS = ".parts"
+"""How the name of a folder ends that holds all files of one recording."""
 START_S = 120.0
 """What a child may take to start, on a busy machine."""
 READ = "read"
@@ -65,13 +73,31 @@ def write_bases(folder: Path) -> list[Path]:
     return bases
 
 
-def mutate(octets: bytes, rng: random.Random) -> bytes:
-    """Return a file with one to three damages."""
+def mutate(octets: bytes, rng: random.Random, *, of_edf: bool = True) -> bytes:
+    """Return a file with one to three damages: of EDF's header fields too, or of any file."""
     data = bytearray(octets)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        if len(data) > 300:
-            rng.choice(_DAMAGES)(data, rng)
+        if len(data) > (300 if of_edf else 20):
+            rng.choice(_DAMAGES if of_edf else _ANY_DAMAGES)(data, rng)
     return bytes(data)
+
+
+def mutate_recording(base: Path, folder: Path, rng: random.Random) -> Path:
+    """Write a damaged copy of a recording into an empty folder and return its path.
+
+    Of a recording of several files, those of a folder whose name ends with `PARTS`, one is damaged.
+    """
+    if base.parent.suffix != PARTS:
+        path = folder / f"x{base.suffix}"
+        path.write_bytes(mutate(base.read_bytes(), rng, of_edf=base.suffix in (".edf", ".bdf")))
+        return path
+    shutil.copytree(base.parent, folder, dirs_exist_ok=True)
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    damaged = rng.choice(files)
+    damaged.write_bytes(mutate(damaged.read_bytes(), rng, of_edf=False))
+    if len(files) > 1 and rng.random() < 0.05:
+        rng.choice(files).unlink()
+    return folder / base.name
 
 
 def _flip(data: bytearray, rng: random.Random) -> None:
@@ -134,6 +160,43 @@ def _blank(data: bytearray, rng: random.Random) -> None:
     data[start : start + n_bytes] = bytes([rng.choice((0, 0x14, 0x20, 0x30, 0xFF))]) * n_bytes
 
 
+def _number(data: bytearray, rng: random.Random) -> None:
+    """Overwrite four bytes among the first two thousand with a number that decides much or nothing."""
+    start = rng.randrange(min(len(data), 2000) - 4)
+    value = rng.choice((0, 1, -1, 2, 255, 256, 65535, 65536, 10**6, 2**31 - 1, -(2**31), rng.randrange(2**31)))
+    data[start : start + 4] = struct.pack(rng.choice("<>") + "i", value)
+
+
+def _digits(data: bytearray, rng: random.Random) -> None:
+    """Overwrite a number of a text, of the same length or longer."""
+    found = list(re.finditer(rb"\d+(\.\d+)?", bytes(data[:20_000])))
+    if found:
+        where = rng.choice(found)
+        data[where.start() : where.end()] = rng.choice(_VALUES)
+
+
+def _line(data: bytearray, rng: random.Random) -> None:
+    """Take a line of a text out, or put it in twice."""
+    lines = bytes(data).split(b"\n")
+    at = rng.randrange(len(lines))
+    data[:] = b"\n".join(lines[:at] + lines[at : at + 1] * rng.choice((0, 2)) + lines[at + 1 :])
+
+
+_ANY_DAMAGES = (
+    _flip,
+    _number,
+    _number,
+    _number,
+    _digits,
+    _digits,
+    _digits,
+    _line,
+    _cut,
+    _remove,
+    _repeat,
+    _insert,
+    _blank,
+)
 _DAMAGES = (_flip, _flip_header, _field, _field, _decisive_field, _decisive_field, _column, _cut, _remove, _repeat,
             _insert, _blank)  # fmt: skip
 
@@ -144,28 +207,41 @@ def _n_signals(data: bytearray) -> int:
 
 
 def _fields(data: bytearray) -> list[tuple[int, int]]:
-    n_signals, start, found = _n_signals(data), 256, list(_FIXED)
+    n_signals, start, fields = _n_signals(data), 256, list(_FIXED)
     for width in _WIDTHS:
-        found += [(start + width * i, width) for i in range(n_signals)]
+        fields += [(start + width * i, width) for i in range(n_signals)]
         start += width * n_signals
-    return found
+    return fields
 
 
-def verdict(path: Path) -> str:
-    """Return `READ` or the reason code of a file after planning it and preparing its first window."""
+def verdict(path: Path, *, library: bool = False) -> str:
+    """Return `READ` or the reason code of a file after planning it and preparing its first window.
+
+    Only of a format that a `library` reads may the reason be that the library failed.
+    """
     try:
         recording = open_recording(str(path))
+        _read_starts(recording)  # of recordings that planning refuses, too
         plan = plan_recording(recording, PRETRAIN, site_id="fuzz", subject_id="fuzz", source_sha256="0" * 64)
         block = next(blocks(plan, plan_windows(recording, plan)[:1]))
         prepared = prepare_block(recording, block)
     except UnreadableError as error:
         # A reader of our own has no library to blame.
-        return error.reason if error.reason != "reader_crashed" else f"LOST {error.detail}"
+        is_blamed = error.reason in ("reader_crashed", "reader_timeout") and not library
+        return f"LOST {error.detail}" if is_blamed else error.reason
     except Exception as error:
         return f"LOST {type(error).__name__}: {error}"
     if not all(np.isfinite(window.data).all() for window in prepared.windows):
         return "LOST samples that are not finite"
     return READ
+
+
+def _read_starts(recording: Recording) -> None:
+    """Read the first samples of all channels of the last segment."""
+    last = len(recording.segments) - 1
+    for sfreq in sorted(set(recording.sfreqs)):
+        picks = [pick for pick, rate in enumerate(recording.sfreqs) if rate == sfreq]
+        recording.read(picks, segment=last, stop=min(1000, recording.n_times(picks[0], last)))
 
 
 @dataclass(frozen=True)
@@ -182,7 +258,8 @@ class Outcome:
 class _Child:
     """A process that judges mutations one after the other."""
 
-    def __init__(self, bases: Sequence[Path], seed: int) -> None:
+    def __init__(self, bases: Sequence[Path], seed: int, library: bool, setup: str) -> None:
+        self._limit_s = LIBRARY_LIMIT_S if library else LIMIT_S
         command = [
             sys.executable,
             "-m",
@@ -191,13 +268,16 @@ class _Child:
             *(str(base.resolve()) for base in bases),
             "--seed",
             str(seed),
+            *(["--library"] if library else []),
+            *(["--setup", setup] if setup else []),
         ]
-        found = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}  # benchmarks/ is not installed
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=found)
+        # benchmarks/ is not installed
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         if self._answer(START_S) is None:
             raise RuntimeError("a child process of the fuzz did not start")
 
-    def classify(self, number: int) -> str | None:
+    def judge(self, number: int) -> str | None:
         """Return the verdict, or None if the child died or took too long; it is of no use then."""
         assert self._process.stdin is not None
         try:
@@ -205,7 +285,7 @@ class _Child:
             self._process.stdin.flush()
         except BrokenPipeError:
             return None
-        return self._answer(LIMIT_S)
+        return self._answer(self._limit_s)
 
     def end(self) -> int | None:
         """Kill the child; returns the exit code if it had died by itself."""
@@ -223,30 +303,34 @@ class _Child:
         return json.loads(line) if line else None
 
 
-def fuzz(bases: Sequence[Path], numbers: Sequence[int], *, seed: int) -> Iterator[Outcome]:
-    """Yield what becomes of each mutation, judged in a child process that is replaced where one dies or hangs."""
-    child = _Child(bases, seed)
+def fuzz(
+    bases: Sequence[Path], numbers: Sequence[int], *, seed: int, library: bool = False, setup: str = ""
+) -> Iterator[Outcome]:
+    """Yield what becomes of each mutation, judged in a child process that is replaced where one dies or hangs.
+
+    `setup` is "module:function", called in the child before the first.
+    """
+    child = _Child(bases, seed, library, setup)
     try:
         for number in numbers:
             began = time.perf_counter()
-            said = child.classify(number)
+            outcome = child.judge(number)
             seconds = time.perf_counter() - began
-            if said is None:
+            if outcome is None:
                 code = child.end()
-                said = "LOST hang" if code is None and seconds >= LIMIT_S else f"LOST crash with status {code}"
-                child = _Child(bases, seed)
-            yield Outcome(number, bases[number % len(bases)].name, said, seconds)
+                outcome = "LOST hang" if code is None and seconds >= LIMIT_S else f"LOST crash with status {code}"
+                child = _Child(bases, seed, library, setup)
+            yield Outcome(number, bases[number % len(bases)].name, outcome, seconds)
     finally:
         child.end()
 
 
-def _serve(bases: Sequence[Path], seed: int) -> None:
+def _serve(bases: Sequence[Path], seed: int, library: bool) -> None:
     """Judge the mutations whose numbers come in; one line of JSON each goes out."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    octets = [base.read_bytes() for base in bases]
     with tempfile.TemporaryDirectory() as folder:
-        verdict(bases[0])  # libraries are loaded before the limit is counted
+        verdict(bases[0], library=library)  # libraries are loaded before the limit is counted
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (mapped + LIMIT_BYTES, mapped + LIMIT_BYTES))
         answers.write(b'"ready"\n')
@@ -254,10 +338,12 @@ def _serve(bases: Sequence[Path], seed: int) -> None:
         for line in sys.stdin:
             number = int(line)
             base = bases[number % len(bases)]
-            path = Path(folder) / f"x{base.suffix}"
-            path.write_bytes(mutate(octets[number % len(bases)], random.Random(f"{seed}/{number}")))
-            answers.write(json.dumps(verdict(path)).encode() + b"\n")
+            place = Path(folder) / str(number)
+            place.mkdir()
+            path = mutate_recording(base, place, random.Random(f"{seed}/{number}"))
+            answers.write(json.dumps(verdict(path, library=library)).encode() + b"\n")
             answers.flush()
+            shutil.rmtree(place)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -268,9 +354,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="child processes")
     parser.add_argument("--keep", type=Path, help="folder for the files that were lost")
     parser.add_argument("--child", nargs="+", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--library", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--setup", default="", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
+    if args.setup:
+        module, _, function = args.setup.partition(":")
+        getattr(importlib.import_module(module), function)()
     if args.child:
-        _serve(args.child, args.seed)
+        _serve(args.child, args.seed, args.library)
         return 0
     with tempfile.TemporaryDirectory() as folder:
         # Sound files four times: most of the odd ones are too short to come far.
@@ -278,8 +369,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         began = time.perf_counter()
         with ThreadPoolExecutor(args.jobs) as pool:
             parts = [range(job, args.n, args.jobs) for job in range(args.jobs)]
-            done = pool.map(lambda part: list(fuzz(bases, part, seed=args.seed)), parts)
-            outcomes = [outcome for part in done for outcome in part]
+            parts_done = pool.map(lambda part: list(fuzz(bases, part, seed=args.seed)), parts)
+            outcomes = [outcome for part in parts_done for outcome in part]
         _report(outcomes, bases, args, time.perf_counter() - began)
     return int(any(outcome.verdict.startswith("LOST") for outcome in outcomes))
 
@@ -287,8 +378,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _awkward() -> list[Path]:
     """Return the smaller odd files of CEREBEAM_REAL_DATA, if there are any."""
     folder = Path(os.environ.get("CEREBEAM_REAL_DATA", "/nonexistent")) / "awkward"
-    found = [path for suffix in ("edf", "bdf") for path in folder.glob(f"*/*.{suffix}")]
-    return sorted(path for path in found if 1000 < path.stat().st_size < 600_000)
+    paths = [path for suffix in ("edf", "bdf") for path in folder.glob(f"*/*.{suffix}")]
+    return sorted(path for path in paths if 1000 < path.stat().st_size < 600_000)
 
 
 def _report(outcomes: Sequence[Outcome], bases: Sequence[Path], args: argparse.Namespace, seconds: float) -> None:

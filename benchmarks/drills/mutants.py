@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.drills.mutation.exclusions import NODES, excluded_lines, stale
+from benchmarks.drills.mutation.exclusions import FAULTS, NODES, excluded_lines, stale
 from benchmarks.drills.mutation.faults import Fault, draw, python_files, room_candidates, slug
 from benchmarks.drills.mutation.reach import BaselineError
 from benchmarks.drills.mutation.tree import Tree, digest
@@ -80,8 +80,8 @@ def _problem(args: argparse.Namespace) -> str:
 
 
 def _print_rules(root: Path) -> None:
-    for rule in NODES:
-        print(f"{rule.name}: {rule.reason}")
+    for name, reason in (*((rule.name, rule.reason) for rule in NODES), *FAULTS):
+        print(f"{name}: {reason}")
     for line in excluded_lines(root):
         print(f"{line.file}: {line.before} -> {line.after or 'any'}: {line.reason}")
 
@@ -103,11 +103,12 @@ def _measure(args: argparse.Namespace, seed: int) -> None:
     deadline = time.monotonic() + 60 * args.minutes
     memory = args.memory or args.root / "bench-output" / "mutants"
     everything: list[Outcome] = []
+    files = digest(args.root)  # those that are copied now, whatever becomes of the checkout meanwhile
+    rooms = [(name, _drawn(args, name, seed)) for name in args.rooms]
     with _trees(args.root, args.jobs) as trees:
-        for name in args.rooms:
-            drawn = _drawn(args, name, seed)
+        for name, drawn in rooms:
             room = Room(name, tuple(args.tests or [f"tests/{Path(name).parts[0]}"]))
-            trials = Trials(trees, room, memory, digest(args.root))
+            trials = Trials(trees, room, memory, files)
             outcomes = outcomes_of(trials, drawn, deadline=deadline)
             _report(room, outcomes, len(drawn))
             everything += outcomes

@@ -22,10 +22,10 @@ from benchmarks.studies.pretraining import long_gaps
 from benchmarks.studies.probes import N_BOOT, PENALTY, across_people, eyes
 from benchmarks.studies.real import UNSEEN_SITE, prepared, real_folder
 from evaluation.measures.metrics import auroc
-from evaluation.measures.reconstruction import read_reconstruction, score_reconstruction
+from evaluation.scenarios.reconstruction import read_reconstruction, score_reconstruction
 from studies.baselines import classical as baselines
+from training.corpus.corpus import Corpus
 from training.corpus.frozen import pooled
-from training.corpus.shards import Shards
 from training.fitting.fit import start_encoder
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -66,7 +66,7 @@ def reconstruction(run: Path) -> tuple[float, float]:
     return score.r.value, score.mse.value
 
 
-def probe(run: Path, shards: Shards, real: Path) -> float:
+def probe(run: Path, shards: Corpus, real: Path) -> float:
     """Return the AUROC of closed against open eyes on people that the logistic regression did not see."""
     question = across_people(eyes(shards, real), "")
     x, data = pooled(question.data, start_encoder(run / "encoder", seed=0)[0], []), question.data
@@ -94,7 +94,7 @@ def main() -> None:
     wanted = [(variant, seed) for seed in range(args.seeds) for variant in VARIANTS]
     with ThreadPoolExecutor(args.jobs) as pool:
         runs = list(pool.map(lambda one: train(args.output, shards, *one, args.steps), wanted))
-    opened = Shards(shards)
+    opened = Corpus.open(shards)
     found = {one: (*reconstruction(run), probe(run, opened, real)) for one, run in zip(wanted, runs, strict=True)}
     print("| variant | r, 60-500 ms | squared error, 60-500 ms | AUROC, eyes |\n|---|---|---|---|")
     for variant in VARIANTS:

@@ -42,15 +42,15 @@ class Site:
     def __init__(self, demo: Path, output: Path, name: str) -> None:
         import torch
 
+        from training.corpus.corpus import Corpus
         from training.corpus.labelled import labelled, task_named
-        from training.corpus.shards import Shards
         from training.fitting.held_out import held_out_rows
         from training.trainer.distributed import Single
 
         self.encoder, self.folder = demo / "checkpoints" / "pretrain" / "encoder", output / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self.processes = Single(rank=0, world_size=1, device=torch.device("cpu"))
-        self.data = labelled(Shards(demo / "shards" / TASK), task_named(TASK))
+        self.data = labelled(Corpus.open(demo / "shards" / TASK), task_named(TASK))
         self.test = held_out_rows(self.data, trained=(), sites=(name,))
         self.train = np.setdiff1d(np.arange(len(self.data.windows)), self.test)
 

@@ -69,7 +69,7 @@ def recording_windows(path: Path, montages: dict[str, Modality]) -> dict[str, li
     profile = replace(PROFILES["pretrain"], repair_bad_channels=False)
     plan = plan_recording(recording, profile, site_id=SITE, subject_id=path.stem[:4], source_sha256="0" * 64)
     n_native = recording.n_times(plan.picks[0], 0)
-    found = {}
+    by_recording = {}
     for name, modality in montages.items():
         conditioner = replace(plan.conditioner, harmoniser=harmoniser(plan.derivations, modality, "average"))
         used = [plan.picks[i] for i in conditioner.harmoniser.used]
@@ -78,8 +78,8 @@ def recording_windows(path: Path, montages: dict[str, Modality]) -> dict[str, li
         x = conditioner.condition(native, 0, n_times).x
         state, n_window = conditioner.harmoniser.ch_state, round(WINDOW_S * modality.sfreq)
         cut = (x[:, start : start + n_window] for start in range(0, n_times - n_window + 1, n_window))
-        found[name] = [(normalise(part, window_scale(part, state)), state) for part in cut]
-    return found
+        by_recording[name] = [(normalise(part, window_scale(part, state)), state) for part in cut]
+    return by_recording
 
 
 def all_windows(folder: Path, montages: dict[str, Modality]) -> dict[str, Windows]:
@@ -127,23 +127,23 @@ def fit(x: np.ndarray, y: np.ndarray) -> Pipeline:
     return make_pipeline(StandardScaler(), regression).fit(x, y)
 
 
-def rest_or_task(learnt: np.ndarray, asked: np.ndarray, windows: Windows) -> float:
+def rest_or_task(learnt: np.ndarray, tested: np.ndarray, windows: Windows) -> float:
     """Return the AUROC of rest against task within a person, learnt from others; the mean over people who did both."""
     people, task = windows.people, windows.is_task
     both = [person for person in np.unique(people) if len(set(task[people == person].tolist())) == 2]
-    found = []
+    scores = []
     for person in both:
         out, others = people == person, np.isin(people, both) & (people != person)
-        said = fit(learnt[others], task[others]).predict_proba(asked[out])[:, 1]
-        found.append(float(auroc(said, task[out])))
-    return float(np.mean(found))
+        probability = fit(learnt[others], task[others]).predict_proba(tested[out])[:, 1]
+        scores.append(float(auroc(probability, task[out])))
+    return float(np.mean(scores))
 
 
-def which_person(learnt: np.ndarray, asked: np.ndarray, windows: Windows) -> float:
+def which_person(learnt: np.ndarray, tested: np.ndarray, windows: Windows) -> float:
     """Return the balanced accuracy of whose a window is, learnt from earlier windows of the same recordings."""
     last, people = windows.is_last, windows.people
-    said = fit(learnt[~last], people[~last]).predict(asked[last])
-    return float(balanced_accuracy_score(people[last], said))
+    predicted = fit(learnt[~last], people[~last]).predict(tested[last])
+    return float(balanced_accuracy_score(people[last], predicted))
 
 
 def main() -> None:
@@ -167,15 +167,15 @@ def main() -> None:
     trained, _ = start_encoder(args.encoder, seed=0)
     torch.manual_seed(0)
     for kind, encoder in (("pretrained", trained), ("random", Encoder(trained.config))):
-        said = {name: vectors(encoder, windows[name], modality) for name, modality in montages.items()}
+        vectors_of = {name: vectors(encoder, windows[name], modality) for name, modality in montages.items()}
         suffix = "" if kind == "pretrained" else "_random"
-        print(f"{kind}: linear CKA of {len(said['19'])} windows")
+        print(f"{kind}: linear CKA of {len(vectors_of['19'])} windows")
         for a, b in (("4", "19"), ("4", "64"), ("19", "64")):
-            figure(f"cka_{a}_{b}{suffix}", linear_cka(said[a], said[b]), "cka")
+            figure(f"cka_{a}_{b}{suffix}", linear_cka(vectors_of[a], vectors_of[b]), "cka")
         for name, ask in (("rest_or_task", rest_or_task), ("which_person", which_person)):
             print(f"{kind}: {name}, learnt from (rows) and asked of (columns) {', '.join(montages)}")
             for a in montages:
-                values = {b: ask(said[a], said[b], windows["19"]) for b in montages}
+                values = {b: ask(vectors_of[a], vectors_of[b], windows["19"]) for b in montages}
                 print(f"  {a:>3} " + " ".join(f"{value:7.3f}" for value in values.values()), flush=True)
                 figure(f"montage_{a}_{name}{suffix}", values[a], "auroc" if ask is rest_or_task else "accuracy")
 

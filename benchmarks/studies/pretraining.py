@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.harness import figure, machine, module, run
 from benchmarks.studies.model_card import write_card
 from benchmarks.studies.real import UNSEEN_SITE, prepared, real_folder
-from evaluation.measures.reconstruction import LONG_MS, SpanScore, read_reconstruction, score_reconstruction
+from evaluation.scenarios.reconstruction import LONG_MS, SpanScore, read_reconstruction, score_reconstruction
 from signals.shards.manifest import read_manifest
 from training.recipes.pretraining import RECIPES
 
@@ -33,7 +33,7 @@ def recordings(output: Path, real: Path | None) -> list[Path]:
         module("synthetic.synthesize", "--output", output / "corpus")
         module(
             "pipelines.preprocess", "--input", output / "corpus", "--profile", "pretrain", "--salt", "synthetic",
-            "--output", output / "shards",
+            "--output", output / "shards", "--site-from", "folder",
         )  # fmt: skip
     return [output / "shards"]
 
@@ -45,8 +45,8 @@ def pretrain(shards: list[Path], output: Path, *, recipe: str, processes: int, m
     start = ["-m", "training.pretrain"]
     if processes > 1:
         start = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone", *start]
-    told = [*start, "--recipe", recipe, "--shards", *shards, *excluded, "--output", output, *more]
-    return run(sys.executable, *told)[0]
+    command = [*start, "--recipe", recipe, "--shards", *shards, *excluded, "--output", output, *more]
+    return run(sys.executable, *command)[0]
 
 
 def long_gaps(scores: list[SpanScore]) -> dict[str, SpanScore]:

@@ -27,15 +27,15 @@ import torch
 
 from benchmarks.harness import figure, machine
 from benchmarks.studies.real import UNSEEN_SITE, prepared, real_folder
-from evaluation.measures.transfer import SEED_MARK, transfer_table
+from evaluation.scenarios.transfer import SEED_MARK, transfer_table
 from evaluation.schemas.predictions import Predictions
 from model.encoder import Encoder
 from signals.files import file_sha256
 from signals.tasks import TASKS, Task
 from studies.baselines import classical as baselines
+from training.corpus.corpus import Corpus
 from training.corpus.frozen import pooled
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
-from training.corpus.shards import Shards
 from training.corpus.splits import Fold, subject_folds
 from training.fitting.fit import start_encoder
 
@@ -59,7 +59,7 @@ class Question:
     remark: str
 
 
-def eyes(shards: Shards, real: Path) -> Labelled:
+def eyes(shards: Corpus, real: Path) -> Labelled:
     """Return windows of bissau with the state of the eyes, by the order of minutes that labels.csv notes."""
     closed = protocol(real)
     rows, targets = [], []
@@ -157,7 +157,7 @@ def predictions(question: Question, encoder_dir: Path) -> Predictions:
     return Predictions(frame=pd.concat(parts), task=data.task.name, classes=classes)
 
 
-def questions(shards: Shards, six: Path | None, real: Path | None, asked: Sequence[str]) -> dict[str, Question]:
+def questions(shards: Corpus, six: Path | None, real: Path | None, asked: Sequence[str]) -> dict[str, Question]:
     """Return the tasks that these recordings allow, by name."""
     found: dict[str, Question] = {}
     if "eyes" in asked and real is not None:
@@ -171,7 +171,7 @@ def questions(shards: Shards, six: Path | None, real: Path | None, asked: Sequen
         if name in asked:
             found[name] = across_people(with_contrast(labelled(shards, TASKS[name])), "one class a person")
     if "six-class" in asked and six is not None:
-        data = labelled(Shards(six), TASKS["six-class"])
+        data = labelled(Corpus.open(six), TASKS["six-class"])
         folds = subject_folds(data.subjects, data.labels, n_folds=len(data.windows), seed=0)
         remark = "each segment left out, so its class is the rarest in training; segments may share a patient"
         found["six-class"] = Question(data=data, folds=folds, clusters=data.subjects, remark=remark)
@@ -222,7 +222,7 @@ def main() -> None:
         if six is None and "six-class" in args.only:
             six = prepared(args.real, Path(folder) / "six", profile="six-class", site=UNSEEN_SITE)
         print(machine())
-        for name, question in questions(Shards(shards), six, args.real, args.only).items():
+        for name, question in questions(Corpus.open(shards), six, args.real, args.only).items():
             show(name, question, args.encoder)
 
 

@@ -27,6 +27,6 @@ def prepared(real: Path | None, output: Path, *, profile: str, site: str = "") -
     inputs = [real / site] if site else sorted(folder for folder in real.iterdir() if folder.is_dir())
     module(
         "pipelines.preprocess", "--input", *inputs, "--labels", real / "labels.csv", "--profile", profile,
-        "--output", output, "--salt", SALT,
+        "--output", output, "--salt", SALT, "--site-from", "label",
     )  # fmt: skip
     return output

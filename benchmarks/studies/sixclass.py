@@ -64,7 +64,8 @@ def prepare(output: Path) -> None:
     for name, more in (("pretrain", ()), ("six-class", ("--profile", "six-class"))):
         if not (output / "shards" / name / "_COMPLETED").is_file():
             lanes.append([("pipelines.preprocess", "--input", corpus, "--labels", corpus / "labels.csv",
-                           "--output", output / "shards" / name, "--salt", "cerebeam-bench", *more)])  # fmt: skip
+                           "--output", output / "shards" / name, "--salt", "cerebeam-bench",
+                           "--site-from", "folder", *more)])  # fmt: skip
     if lanes:
         side_by_side(*lanes)
 
@@ -80,17 +81,17 @@ def pretrain(output: Path) -> Path:
 
 def train(output: Path, encoder: Path) -> Path:
     """Cross-validate, EfficientNet beside the two others, and stack; returns the predictions of all."""
-    made = {name: output / f"{name}.parquet" for name in RECIPES}
+    files = {name: output / f"{name}.parquet" for name in RECIPES}
     todo = {
         name: ("studies.crossval", "--shards", output / "shards" / "six-class", "--task", "six-class", "--encoder",
-               encoder, "--group", "site", "--recipes", RECIPES[name], "--output", made[name])
-        for name in RECIPES if not made[name].is_file()
+               encoder, "--group", "site", "--recipes", RECIPES[name], "--output", files[name])
+        for name in RECIPES if not files[name].is_file()
     }  # fmt: skip
     lanes = ([todo[name] for name in lane if name in todo] for lane in (("efficientnet",), ("resnet_gru", "encoder")))
     if todo:
         side_by_side(*filter(None, lanes))
     stacked = output / "stacked.parquet"
-    module("studies.stack", "--predictions", *made.values(), "--output", stacked, "--save", output / "stacker")
+    module("studies.stack", "--predictions", *files.values(), "--output", stacked, "--save", output / "stacker")
     return stacked
 
 
@@ -100,8 +101,8 @@ def after_others(frame: pd.DataFrame, classes: tuple[str, ...], fit_to: FitTo) -
     folds = frame["fold"].to_numpy(dtype=str)
     result = np.empty_like(prob)
     for fold in np.unique(folds):
-        asked = folds == fold
-        result[asked] = tempered(prob[asked], fit_temperature(prob[~asked], target[~asked]))
+        tested = folds == fold
+        result[tested] = tempered(prob[tested], fit_temperature(prob[~tested], target[~tested]))
     return frame.assign(**{f"prob_{name}": result[:, k] for k, name in enumerate(classes)})
 
 
@@ -147,11 +148,11 @@ def tell(predictions: Predictions) -> None:
 def compared(predictions: Predictions, names: dict[str, str]) -> None:
     """Print what the stack gains on each other model, with 95% intervals over resampled subjects."""
     tallies = {model: tally(predictions.of(model), predictions.classes) for model in names}
-    drawn = {model: draws(one, n_boot=_N_BOOT, seed=0) for model, one in tallies.items()}
+    resampled = {model: draws(one, n_boot=_N_BOOT, seed=0) for model, one in tallies.items()}
     for model, name in names.items():
         if model == "stack":
             continue
-        gaps = differences((tallies["stack"], drawn["stack"]), (tallies[model], drawn[model]))
+        gaps = differences((tallies["stack"], resampled["stack"]), (tallies[model], resampled[model]))
         for metric in ("kl", "balanced_accuracy"):
             gap = gaps[metric]
             print(f"  ensemble less {name:<12} {metric:<18} {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]")

@@ -89,12 +89,12 @@ def leave_one_out(judged: Path, encoder: Path) -> None:
     from sklearn.preprocessing import StandardScaler
 
     from studies.baselines.patterns import pattern_table
+    from training.corpus.corpus import Corpus
     from training.corpus.frozen import pooled
     from training.corpus.labelled import labelled
-    from training.corpus.shards import Shards
     from training.fitting.fit import start_encoder
 
-    data = labelled(Shards(judged), SIX_CLASS)
+    data = labelled(Corpus.open(judged), SIX_CLASS)
     ways = {
         "pretrained embeddings": pooled(data, start_encoder(encoder, seed=0)[0], []),
         "random embeddings": pooled(data, start_encoder(None, seed=0)[0], []),

@@ -3,18 +3,27 @@
 import numpy as np
 import pandas as pd
 
+from evaluation.audit.confounds import confound_findings
 from evaluation.audit.duplicates import duplicate_findings
-from evaluation.audit.findings import SEVERITIES, Finding
-from evaluation.audit.leaks import fold_findings, pretraining_findings
-from evaluation.measures.bootstrap import draws, percentile_interval
+from evaluation.audit.exposure import exposure_findings
+from evaluation.audit.findings import SEVERITIES, Finding, some
+from evaluation.audit.leaks import fold_findings
+from evaluation.measures.bootstrap import draws
+from evaluation.measures.intervals import SHARE, t_interval
 from evaluation.measures.tallies import Tallies, evaluate, tally
 from evaluation.schemas.predictions import Predictions, probabilities
+from signals.bundles.calibration import UNCERTAINTY_COLUMNS, entropy
 
+TOTAL = UNCERTAINTY_COLUMNS[0]
 BASELINES = ("prior", "chance")
 CONTROL = "shuffled"
 DOMINANT_SHARE = 0.5
+FEW_SUBJECTS = 5
+"""Subjects of a site below which its interval is remarked on."""
 CARRIED = 0.05
 """Balanced accuracy that a single subject may move."""
+ENTROPY_GAP = 0.01
+"""Nats by which a stated uncertainty may differ from the entropy of the answer."""
 SHORTCUT = 0.1
 """AUROC that may be lost between all sites together and within sites."""
 
@@ -26,8 +35,10 @@ def audit(predictions: Predictions, *, model: str, n_boot: int = 1000, seed: int
     findings = [
         *fold_findings(predictions, frame),
         *duplicate_findings(frame),
-        *pretraining_findings(predictions, frame),
+        *exposure_findings(frame, predictions.origin),
         *data_findings(predictions, frame),
+        *confound_findings(frame, seed=seed),
+        *uncertainty_findings(frame, predictions.classes),
         *model_findings(frame, tallies, n_boot=n_boot, seed=seed),
         *control_findings(predictions, n_boot=n_boot, seed=seed),
     ]
@@ -48,8 +59,8 @@ def data_findings(predictions: Predictions, frame: pd.DataFrame) -> list[Finding
             findings.append(
                 Finding("warning", "one_subject_site", f"Site {site} has one subject: it gets no interval.")
             )
-        elif n_subjects < 5:
-            message = f"Site {site} has {n_subjects} subjects: its interval is rough and rather too narrow."
+        elif n_subjects < FEW_SUBJECTS:
+            message = f"Site {site} has {n_subjects} subjects: its interval is wide, and rests on a t distribution."
             findings.append(Finding("info", "few_subjects", message))
     nameless = unknown_subjects(predictions, frame)
     if nameless.any():
@@ -64,6 +75,23 @@ def data_findings(predictions: Predictions, frame: pd.DataFrame) -> list[Finding
     return findings
 
 
+def uncertainty_findings(frame: pd.DataFrame, classes: tuple[str, ...]) -> list[Finding]:
+    """Return whether the stated total uncertainty is the entropy of the answer that stands beside it."""
+    if TOTAL not in frame.columns:
+        return []
+    prob, stated = probabilities(frame, classes), frame[TOTAL].to_numpy(dtype=np.float64)
+    gap = np.abs(entropy(prob) - stated)
+    wrong = np.isfinite(gap) & (gap > ENTROPY_GAP)
+    if not wrong.any():
+        return []
+    i = int(np.nanargmax(gap))
+    message = (
+        f"The stated uncertainty of {int(wrong.sum()):,} of {len(frame):,} windows is not that of their probabilities "
+        f"(at worst {stated[i]:.2f} nats stated, entropy {entropy(prob)[i]:.2f}): it is of another answer."
+    )
+    return [Finding("warning", "uncertainty_of_another_answer", message)]
+
+
 def unknown_subjects(predictions: Predictions, frame: pd.DataFrame) -> np.ndarray:
     """Return which rows have a subject that stands for "not known", bool, shape (n_windows,)."""
     sites = set(predictions.meta.get("unknown_subject_sites") or ())
@@ -73,11 +101,9 @@ def unknown_subjects(predictions: Predictions, frame: pd.DataFrame) -> np.ndarra
 
 def model_findings(frame: pd.DataFrame, tallies: Tallies, *, n_boot: int, seed: int) -> list[Finding]:
     """Return signs that the scores are not what they seem: constant, chance, a site shortcut, a single patient."""
-    prob = probabilities(frame, tallies.classes)
     model = str(frame["model"].iloc[0])
-    if len(frame) > 1 and all(
-        np.ptp(prob[rows], axis=0).max() < 1e-9 for rows in frame.groupby("fold").indices.values()
-    ):
+    collapsed = collapsed_folds(frame, tallies.classes)
+    if len(frame) > 1 and len(collapsed) == frame["fold"].nunique():
         severity = "info" if model in BASELINES else "error"
         return [Finding(severity, "constant_model", f"{model} gives every window of a fold the same probabilities.")]
     area = evaluate(tallies, np.ones((1, tallies.n_subjects)))["auroc_macro"][0]
@@ -85,7 +111,10 @@ def model_findings(frame: pd.DataFrame, tallies: Tallies, *, n_boot: int, seed: 
     if not drawn or not np.isfinite(area):
         return []
     findings = []
-    low, high, _ = percentile_interval(drawn["auroc_macro"])
+    if collapsed:
+        message = f"{model} gives every window of {some(collapsed)} the same probabilities: its training failed there."
+        findings.append(Finding("error", "collapsed_fold", message))
+    low, high, _ = t_interval(float(area), drawn["auroc_macro"], n_units=tallies.n_subjects, scale=SHARE)
     if low <= 0.5:
         message = (
             f"{model} is not shown to be better than guessing: macro AUROC {area:.2f}, interval {low:.2f} to "
@@ -95,15 +124,31 @@ def model_findings(frame: pd.DataFrame, tallies: Tallies, *, n_boot: int, seed: 
     return findings + _site_shortcut(frame, tallies, float(area)) + _carried_by_one(tallies)
 
 
+def collapsed_folds(frame: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
+    """Return the folds whose probabilities hardly change: less than a hundredth of what they do in the median fold."""
+    prob = probabilities(frame, classes)
+    spread = {
+        str(name): float(prob[rows].std(axis=0).max())
+        for name, rows in frame.groupby("fold").indices.items()
+        if len(rows) > 1
+    }
+    limit = max(1e-9, 0.01 * float(np.median(list(spread.values())))) if spread else 0.0
+    return [name for name, value in spread.items() if value < limit]
+
+
 def control_findings(predictions: Predictions, *, n_boot: int, seed: int) -> list[Finding]:
     """Return whether a control of shuffled labels, with "shuffled" in its name, does better than guessing."""
     findings = []
     for model in predictions.models:
         if CONTROL not in model:
             continue
-        drawn = draws(tally(predictions.of(model), predictions.classes), n_boot=n_boot, seed=seed)
-        low = percentile_interval(drawn["auroc_macro"])[0] if drawn else float("nan")
-        if low > 0.5:
+        tallies = tally(predictions.of(model), predictions.classes)
+        drawn = draws(tallies, n_boot=n_boot, seed=seed)
+        area = float(evaluate(tallies, np.ones((1, tallies.n_subjects)))["auroc_macro"][0])
+        low = area
+        if drawn and area < 1:
+            low = t_interval(area, drawn["auroc_macro"], n_units=tallies.n_subjects, scale=SHARE)[0]
+        if drawn and low > 0.5:
             message = (
                 f"{model}, trained on shuffled labels, does better than guessing (macro AUROC at least {low:.2f}): "
                 "the true labels come in by another way."

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from evaluation.audit.findings import Finding, some
-from evaluation.audit.fingerprint import unpack
+from evaluation.audit.fingerprint import PACKED_BYTES, unpack
 
-ALIKE = 0.99
+ALIKE = 0.8
 """Correlation of fingerprints from which on windows are copies."""
 _BLOCK = 4096
 _LISTED = 1000
@@ -35,6 +35,12 @@ def duplicate_findings(frame: pd.DataFrame) -> list[Finding]:
     if "fingerprint" not in frame.columns:
         message = "The file has no fingerprints of its windows: copies under other names cannot be excluded."
         return [*findings, Finding("warning", "no_fingerprints", message)]
+    if not comparable(frame):
+        message = (
+            "The fingerprints are of an earlier version, which missed copies that were shifted: predict again to have "
+            "copies looked for."
+        )
+        return [*findings, Finding("warning", "no_fingerprints", message)]
     if frame["fold"].nunique() < 2:
         message = "Training windows are not in the file: copies of them among these windows cannot be looked for."
         findings.append(Finding("info", "one_side_only", message))
@@ -53,6 +59,23 @@ def duplicate_findings(frame: pd.DataFrame) -> list[Finding]:
             message = f"{copies.n_pairs:,} pair(s) of windows with the same signal (|r| > {ALIKE}) {words}: {named}."
             findings.append(Finding("error", code, message))
     return findings
+
+
+def comparable(frame: pd.DataFrame) -> bool:
+    """Return whether all rows have a fingerprint of this version."""
+    return "fingerprint" in frame.columns and all(len(packed) == PACKED_BYTES for packed in frame["fingerprint"])
+
+
+def copies_of(second: pd.DataFrame, first: pd.DataFrame) -> np.ndarray:
+    """Return which rows of a second file have the signal of a row of the first one, bool, shape (n_rows,)."""
+    copied = np.zeros(len(second), dtype=bool)
+    if not (comparable(second) and comparable(first)):
+        return copied
+    ours, theirs = unpack(list(second["fingerprint"])), unpack(list(first["fingerprint"])).T
+    for i in range(0, len(ours), _BLOCK):
+        for j in range(0, theirs.shape[1], _BLOCK):
+            copied[i : i + _BLOCK] |= (np.abs(ours[i : i + _BLOCK] @ theirs[:, j : j + _BLOCK]) > ALIKE).any(axis=1)
+    return copied
 
 
 def _same_samples(frame: pd.DataFrame) -> list[Finding]:

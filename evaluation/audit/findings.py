@@ -14,6 +14,8 @@ class Finding:
     severity: str
     code: str
     message: str
+    file: str = "predictions"
+    """Which of the report's files it is about."""
 
 
 def verdict(findings: Iterable[Finding]) -> str:

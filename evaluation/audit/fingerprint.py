@@ -1,7 +1,8 @@
-"""What is recognised of a window after it was exported again: at another gain, rate, filter or reference.
+"""What is recognised of a window after it was exported again: shifted, at another gain, rate, filter or reference.
 
-A fingerprint is a random projection (Johnson and Lindenstrauss 1984) of the 1-12 Hz spectrum. Correlations survive it:
-one of r is met with a standard error of about (1 - r^2) / sqrt(N_DIMS), so copies stay near 1 and strangers far below.
+A fingerprint is a random projection (Johnson and Lindenstrauss 1984) of how the size of the 1-12 Hz spectrum scatters.
+Correlations survive it with a standard error of about (1 - r^2) / sqrt(N_DIMS): copies are at 0.89 to 1, windows of
+different people around 0 (docs/evaluation.md has what was measured).
 """
 
 import hashlib
@@ -14,7 +15,10 @@ from signals.window import MEASURED, Window
 
 BAND_HZ = (1.0, 12.0)
 """Inside of every site's pass band, and below mains."""
-N_DIMS = 128
+SMOOTH_HZ = 1.0
+"""Width over which a spectrum's own course is smooth."""
+N_DIMS = 160
+"""Prints of earlier versions were shorter, and are recognised by that."""
 
 
 def content_hash(window: Window) -> str:
@@ -32,23 +36,34 @@ def fingerprint(x: np.ndarray, sfreq: float, ch_state: np.ndarray) -> np.ndarray
     """Return the unit vector that names a window, float32, shape (N_DIMS,); zeros where nothing moves.
 
     `x` has shape (n_chans, n_times), `ch_state` (n_chans,): only measured channels count. Their mean is taken out, so
-    that the reference does not matter; each channel has the same weight, so that gains do not; the spectrum is
-    weighed by its frequency, since EEG falls with it and slow drifts alone would make windows alike. A copy whose
-    onset was shifted, or that measured other channels, is not recognised.
+    that the reference does not matter. Of each channel's spectrum only the size counts, not the phase, so that a shift
+    of the onset by a few percent of the window does not matter; divided by its own smooth course over frequency, so
+    that gains, filters and the fall of EEG with frequency do not: what is left is how the spectrum of this very
+    stretch scatters around it. A copy that measured different channels, or that was cut elsewhere, is not recognised.
     """
     measured = ch_state == MEASURED
-    spectrum = np.zeros((len(x), len(_bins(x.shape[1], sfreq))), dtype=np.complex64)
+    bins = _bins(x.shape[1], sfreq)
+    shape = np.zeros((len(x), len(bins)), dtype=np.float32)
     if measured.any():
         chosen = np.asarray(x[measured], dtype=np.float32)
         chosen = (chosen - chosen.mean(axis=-1, keepdims=True)) * np.hanning(x.shape[1]).astype(np.float32)
         chosen = chosen - chosen.mean(axis=0) if len(chosen) > 2 else chosen
-        bins = _bins(x.shape[1], sfreq)
-        spectrum[measured] = np.fft.rfft(chosen, axis=-1)[:, bins] * bins
-    size = np.linalg.norm(spectrum, axis=1, keepdims=True)
-    spectrum = np.divide(spectrum, size, out=np.zeros_like(spectrum), where=size > 1e-6)
-    projected = np.ascontiguousarray(spectrum).view(np.float32).reshape(-1) @ _projection(spectrum.size * 2)
-    length = float(np.linalg.norm(projected))
-    return (projected / length if length > 0 else projected).astype(np.float32)
+        size = np.abs(np.fft.rfft(chosen, axis=-1)[:, bins])
+        reach = max(2, round(SMOOTH_HZ * x.shape[1] / sfreq / 2))
+        course = _smooth(size, reach)
+        scatter = np.sqrt(np.divide(size, course, out=np.zeros_like(size), where=course > 1e-9))
+        shape[measured] = scatter - _smooth(scatter, reach)
+    length = np.linalg.norm(shape, axis=1, keepdims=True)
+    shape = np.divide(shape, length, out=np.zeros_like(shape), where=length > 1e-6)
+    projected = shape.reshape(-1) @ _projection(shape.size)
+    total = float(np.linalg.norm(projected))
+    return (projected / total if total > 0 else projected).astype(np.float32)
+
+
+def _smooth(values: np.ndarray, reach: int) -> np.ndarray:
+    """Return the mean over `reach` bins to both sides, the edges repeated; same shape."""
+    sums = np.cumsum(np.pad(values, ((0, 0), (reach + 1, reach)), mode="edge"), axis=1, dtype=np.float64)
+    return ((sums[:, 2 * reach + 1 :] - sums[:, : -2 * reach - 1]) / (2 * reach + 1)).astype(np.float32)
 
 
 def _bins(n_times: int, sfreq: float) -> np.ndarray:
@@ -68,8 +83,11 @@ def pack(vector: np.ndarray) -> bytes:
     return vector.astype("<f2").tobytes()
 
 
+PACKED_BYTES = 2 * N_DIMS
+
+
 def unpack(packed: list[bytes]) -> np.ndarray:
     """Return packed fingerprints as float32, shape (n_windows, N_DIMS); raises ValueError for other lengths."""
-    if any(len(one) != 2 * N_DIMS for one in packed):
-        raise ValueError(f"a fingerprint holds {2 * N_DIMS} bytes; these hold {sorted({len(one) for one in packed})}")
+    if any(len(one) != PACKED_BYTES for one in packed):
+        raise ValueError(f"a fingerprint holds {PACKED_BYTES} bytes; these hold {sorted({len(one) for one in packed})}")
     return np.frombuffer(b"".join(packed), dtype="<f2").reshape(len(packed), N_DIMS).astype(np.float32)

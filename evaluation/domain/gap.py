@@ -24,7 +24,7 @@ FEW_PEOPLE = "fewer than two subjects on a side"
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """Distance between two sides; what is undefined is nan, and `reason` says why."""
+    """Distance between two sides; what is undefined is nan, and `reason` states why."""
 
     name: str
     """The site, against all others."""
@@ -43,7 +43,7 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True)
 class DomainGap:
-    """All that embeddings tell of sites."""
+    """Distances between sites in embeddings."""
 
     model: str
     gaps: tuple[Gap, ...]

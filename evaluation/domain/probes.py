@@ -65,7 +65,7 @@ def _folds(codes: np.ndarray, groups: np.ndarray | None, *, seed: int) -> list[t
     n_folds = min(N_FOLDS, min(of_class))
     if n_folds < 2:
         return None
-    # scikit-learn's own warning of small classes says nothing here: groups were counted above.
+    # scikit-learn's own warning of small classes is beside the point: groups were counted above.
     return list(StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(codes, codes, groups))
 
 

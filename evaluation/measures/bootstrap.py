@@ -1,8 +1,8 @@
 """Patient-cluster bootstrap: subjects are drawn with replacement, all of a subject's windows together.
 
-Windows of one patient resemble each other, so windows are no independent draws; patients are (Field & Welsh 2007).
-Intervals are percentiles. Models of the same subjects and seed are scored on the same resamples, so that the
-difference between two is paired.
+Windows of one patient resemble each other, so windows are no independent draws; patients are (Field & Welsh 2007). The
+draws give standard errors for the intervals of `evaluation.measures.intervals`. Models of the same subjects and seed
+are scored on the same resamples, so that the difference between two is paired.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,21 +10,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evaluation.measures.intervals import (
+    LEVEL,
+    ONE_SUBJECT,
+    POSITIVE,
+    SHARE,
+    SIGNED,
+    Estimate,
+    Scale,
+    debiased,
+    share_interval,
+    t_interval,
+)
 from evaluation.measures.tallies import Tallies, evaluate, point
 
-LEVEL = 0.95
-ONE_SUBJECT = "one subject: no interval can be given"
 _CHUNK_CELLS = 8_000_000
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A metric with its percentile interval; what is undefined is nan, and `reason` says why."""
-
-    value: float
-    low: float
-    high: float
-    reason: str = ""
+_NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Difference:
     p_value: float
     """Two-sided: twice the share of resamples on the far side of zero, at least 2 / (n_boot + 1)."""
     reason: str = ""
+    at_floor: bool = False
+    """Whether no resample lies on the far side: p is at most this value, and more resamples would make it smaller."""
 
 
 def resamples(n_subjects: int, *, n_boot: int, seed: int, width: int | None = None) -> Iterator[np.ndarray]:
@@ -61,31 +64,53 @@ def draws(tallies: Tallies, *, n_boot: int, seed: int) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def percentile_interval(values: np.ndarray, *, level: float = LEVEL) -> tuple[float, float, str]:
-    """Return (low, high, remark) of the defined values; the remark states how many resamples were undefined."""
-    defined = values[np.isfinite(values)]
-    if len(defined) < 2:
-        return float("nan"), float("nan"), "undefined in every resample"
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    lost = len(values) - len(defined)
-    return float(low), float(high), f"undefined in {lost} of {len(values)} resamples" if lost else ""
-
-
 def estimates(tallies: Tallies, drawn: Mapping[str, np.ndarray], *, level: float = LEVEL) -> dict[str, Estimate]:
-    """Return every metric with its interval from `draws`."""
+    """Return every metric with its interval from `draws`; the ECE is debiased, "ece_plugin" is as it was counted."""
     table = {}
     for name, known in point(tallies).items():
         if known.reason:
-            table[name] = Estimate(known.value, float("nan"), float("nan"), known.reason)
+            table[name] = Estimate(known.value, _NAN, _NAN, known.reason)
         elif not drawn:
             reason = ONE_SUBJECT if tallies.n_subjects < 2 else "no resamples were drawn"
-            table[name] = Estimate(known.value, float("nan"), float("nan"), reason)
+            table[name] = Estimate(known.value, _NAN, _NAN, reason)
         elif name not in drawn:
-            table[name] = Estimate(known.value, float("nan"), float("nan"), "not resampled")
+            table[name] = Estimate(known.value, _NAN, _NAN, "not resampled")
         else:
-            low, high, remark = percentile_interval(drawn[name], level=level)
-            table[name] = Estimate(known.value, low, high, remark)
+            table[name] = interval_of(name, known.value, drawn[name], n_units=n_units(tallies, name), level=level)
+    if "ece" in table:
+        table["ece_plugin"] = Estimate(point(tallies)["ece"].value, _NAN, _NAN, "biased upwards")
     return table
+
+
+def interval_of(name: str, value: float, drawn: np.ndarray, *, n_units: int, level: float = LEVEL) -> Estimate:
+    """Return a metric with the interval that suits it: exact at the ends of a share, debiased for the ECE, else t."""
+    base = name.split("[")[0]
+    if base == "ece":
+        return debiased(value, drawn, level=level)
+    if base in _SHARES:
+        return Estimate(value, *share_interval(value, drawn, n_units=n_units, level=level))
+    return Estimate(value, *t_interval(value, drawn, n_units=n_units, scale=scale_of(name), level=level))
+
+
+_SHARES = ("accuracy", "balanced_accuracy", "recall", "precision", "grave_rate", "grave")
+
+
+def scale_of(name: str) -> Scale:
+    """Return the scale on which a metric is nearly normal; `name` may carry a class."""
+    base = name.split("[")[0]
+    if base in ("kl", "log_loss", "brier", "grave_cost"):
+        return POSITIVE
+    return SIGNED if base == "kappa" else SHARE
+
+
+def n_units(tallies: Tallies, name: str) -> int:
+    """Return how many subjects a metric rests on: those with windows of its class, for metrics of one class."""
+    base, _, cls = name.removesuffix("]").partition("[")
+    if not cls:
+        return tallies.n_subjects
+    k = tallies.classes.index(cls.split(" > ")[0])
+    per_subject = tallies.confusion[:, :, k].sum(axis=1) if base == "precision" else tallies.confusion[:, k].sum(axis=1)
+    return int((per_subject > 0).sum())
 
 
 def differences(
@@ -103,9 +128,10 @@ def differences(
     for name in our_draws:
         gap = our_draws[name] - their_draws[name]
         value = ours_at[name].value - theirs_at[name].value
-        low, high, remark = percentile_interval(gap)
+        low, high, remark = t_interval(value, gap, n_units=n_units(ours, name))
         reason = ours_at[name].reason or theirs_at[name].reason or remark
-        table[name] = Difference(value, low, high, two_sided_p(gap), reason)
+        p = two_sided_p(gap)
+        table[name] = Difference(value, low, high, p, reason, at_floor=p <= p_floor(gap) + 1e-12)
     return table
 
 
@@ -116,6 +142,11 @@ def two_sided_p(gap: np.ndarray) -> float:
         return float("nan")
     tail = min(int((gap <= 0).sum()), int((gap >= 0).sum()))
     return min(1.0, 2 * (tail + 1) / (len(gap) + 1))
+
+
+def p_floor(gap: np.ndarray) -> float:
+    """Return the smallest p-value that these resamples can give: 2 / (n + 1)."""
+    return 2 / (int(np.isfinite(gap).sum()) + 1)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluation.measures.bootstrap import ONE_SUBJECT, Estimate, percentile_interval, resamples
+from evaluation.measures.bootstrap import resamples
+from evaluation.measures.intervals import ONE_SUBJECT, Estimate, share_interval
 from evaluation.schemas.predictions import probabilities
 from signals.bundles.calibration import in_set
 
@@ -27,7 +28,7 @@ TOO_FEW = "too few windows to calibrate on"
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """Sets on one fold; what is undefined is nan, and a reason says why."""
+    """Sets on one fold; what is undefined is nan, and a reason states why."""
 
     name: str
     method: str
@@ -44,6 +45,8 @@ class Coverage:
     """Lowest coverage of a subject."""
     short_subjects: float
     """Share of subjects who are covered less than promised."""
+    short_expected: float
+    """That share if every window were covered as promised and independently: single misses make a patient short."""
     set_size: float
     """Mean number of classes in a set."""
     subjects: tuple[float, ...] = field(repr=False)
@@ -117,14 +120,15 @@ def _summary(
     if np.isnan(held).any():
         return {
             "n_subjects": len(names), "coverage": Estimate(nan, nan, nan, TOO_FEW), "worst_subject": nan,
-            "by_class": dict.fromkeys(classes, nan), "short_subjects": nan, "set_size": nan, "subjects": (),
+            "by_class": dict.fromkeys(classes, nan), "short_subjects": nan, "short_expected": nan, "set_size": nan,
+            "subjects": (),
         }  # fmt: skip
     counts, kept = np.bincount(codes), np.bincount(codes, weights=held)
     each = np.sort(kept / counts)
     low, high, remark = nan, nan, ONE_SUBJECT
     if len(names) > 1:
         drawn = [(w @ kept) / (w @ counts) for w in resamples(len(names), n_boot=n_boot, seed=seed)]
-        low, high, remark = percentile_interval(np.concatenate(drawn))
+        low, high, remark = share_interval(float(held.mean()), np.concatenate(drawn), n_units=len(names))
     of_class = {
         c: float(held[true_index == k].mean()) if (true_index == k).any() else nan for k, c in enumerate(classes)
     }
@@ -134,6 +138,15 @@ def _summary(
         "by_class": of_class,
         "worst_subject": float(each[0]),
         "short_subjects": float((each < 1 - alpha).mean()),
+        "short_expected": short_expected(counts, alpha),
         "set_size": float(sets.sum(axis=1).mean()),
         "subjects": tuple(float(value) for value in each),
     }
+
+
+def short_expected(counts: np.ndarray, alpha: float) -> float:
+    """Return the mean probability that a subject with so many windows falls short by chance: binomial misses."""
+    from scipy.stats import binom
+
+    # Short means covered < (1 - alpha) n, so more than alpha n misses.
+    return float(np.mean(binom.sf(np.floor(alpha * counts + 1e-9), counts, alpha)))

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from evaluation.measures.bootstrap import ONE_SUBJECT, Estimate, percentile_interval, resamples
+from evaluation.measures.bootstrap import resamples
+from evaluation.measures.intervals import ONE_SUBJECT, SHARE, Estimate, share_interval, t_interval
 from evaluation.measures.metrics import predicted_shares
+from evaluation.operating.nesting import outer_groups
 from evaluation.schemas.predictions import probabilities
 
 COVERAGES = (0.5, 0.8, 0.9, 1.0)
@@ -33,8 +35,22 @@ class Selective:
     """(coverage, risk, low, high)."""
     risks: dict[float, Estimate]
     """Risk at each coverage of COVERAGES."""
-    coverages: dict[float, float]
-    """Largest coverage whose risk is within each of RISKS; 0 where none is."""
+    limited: tuple["Limited", ...]
+    """What is answered, and at which risk, when the risk is to stay within each of RISKS."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limited:
+    """Abstention by a confidence below which the model does not answer, chosen on other folds to keep a risk."""
+
+    allowed: float
+    """Share of mistakes that was aimed at where the confidence was chosen."""
+    answered: float
+    """Share of windows that are answered where it is applied."""
+    risk: Estimate
+    """Share of mistakes among them."""
+    nested: bool
+    """Whether the confidence was chosen on other data than it is scored on."""
 
 
 def mistakes(prob: np.ndarray, true_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,14 +93,47 @@ def selective(frame: pd.DataFrame, classes: tuple[str, ...], *, n_boot: int, see
         aurc_random=float(wrong.mean()),
         curve=tuple(points),
         risks={share: at(share) for share in COVERAGES},
-        coverages={r: float((np.flatnonzero(risk <= r)[-1] + 1) / n) if (risk <= r).any() else 0.0 for r in RISKS},
+        limited=tuple(_limited(frame, confidence, wrong, allowed=r, n_boot=n_boot, seed=seed) for r in RISKS),
     )
+
+
+def least_confidence(confidence: np.ndarray, wrong: np.ndarray, *, allowed: float) -> float:
+    """Return the confidence down to which windows may be answered with at most this share of mistakes; inf if none."""
+    kept = np.flatnonzero(risk_curve(confidence, wrong) <= allowed)
+    return float(np.sort(confidence)[::-1][kept[-1]]) if len(kept) else float("inf")
+
+
+def _limited(
+    frame: pd.DataFrame, confidence: np.ndarray, wrong: np.ndarray, *, allowed: float, n_boot: int, seed: int
+) -> Limited:
+    groups = outer_groups(frame)
+    nested = len(np.unique(groups)) > 1
+    answered = np.zeros(len(groups), dtype=bool)
+    for group in np.unique(groups):
+        inside = groups == group
+        rest = ~inside if nested else inside
+        answered[inside] = confidence[inside] >= least_confidence(confidence[rest], wrong[rest], allowed=allowed)
+    codes, names = pd.factorize(frame["subject_id"].astype(str), sort=True)
+    n_answered = np.bincount(codes, weights=answered, minlength=len(names))
+    n_wrong = np.bincount(codes, weights=answered * wrong, minlength=len(names))
+    nan, n_units = float("nan"), int((n_answered > 0).sum())
+    risk = Estimate(nan, nan, nan, "no window is answered")
+    if n_answered.sum() > 0:
+        value = float(n_wrong.sum() / n_answered.sum())
+        risk = Estimate(value, nan, nan, ONE_SUBJECT)
+        if n_units > 1 and n_boot > 0:
+            parts = [
+                np.divide(w @ n_wrong, w @ n_answered, out=np.full(len(w), nan), where=w @ n_answered > 0)
+                for w in resamples(len(names), n_boot=n_boot, seed=seed)
+            ]
+            risk = Estimate(value, *share_interval(value, np.concatenate(parts), n_units=n_units))
+    return Limited(allowed=allowed, answered=float(answered.mean()), risk=risk, nested=nested)
 
 
 def _estimate(value: float, drawn: np.ndarray | None, n_subjects: int) -> Estimate:
     if drawn is None:
         return Estimate(value, float("nan"), float("nan"), ONE_SUBJECT if n_subjects < 2 else "no resamples")
-    return Estimate(value, *percentile_interval(drawn))
+    return Estimate(value, *t_interval(value, drawn, n_units=n_subjects, scale=SHARE))
 
 
 def _drawn(

@@ -8,17 +8,18 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from evaluation.audit.match import check_classes, check_manifest, check_same_task
-from evaluation.measures.reconstruction import read_reconstruction
-from evaluation.measures.stress import read_stress
 from evaluation.report.context import Sources
 from evaluation.report.facts import facts_from
 from evaluation.report.files import CARD, FACTS, PAGE, write_report
+from evaluation.scenarios.reconstruction import read_reconstruction
+from evaluation.scenarios.stress import read_stress
 from evaluation.schemas.embeddings import read_embeddings
 from evaluation.schemas.predictions import Predictions, read_predictions
 from signals.command_line import Parser
@@ -35,11 +36,13 @@ def report(
     history: Path | None = None,
     pipeline: Path | None = None,
     external: Path | None = None,
+    calibration: Path | None = None,
     embeddings: Sequence[Path] = (),
     stress: Path | None = None,
     transfer: Path | None = None,
     manifest: Path | None = None,
     reference: str = "",
+    main_model: str = "",
     title: str = "",
     n_boot: int = 2000,
     seed: int = 0,
@@ -51,30 +54,35 @@ def report(
     """
     main_predictions = read_predictions(predictions)
     check_classes(main_predictions)
+    if external is not None and file_sha256(external) == file_sha256(predictions):
+        raise ValueError(f"{external} is the predictions file itself: external validation needs data of its own")
     if manifest is not None:
         check_manifest(main_predictions, manifest)
-    one = {"reconstruction": reconstruction, "history": history, "pipeline": pipeline, "external": external,
+    one = {"reconstruction": reconstruction, "history": history, "pipeline": pipeline, "external": external, "calibration": calibration,
            "stress": stress, "transfer": transfer, "manifest": manifest}  # fmt: skip
     files: dict[str, list[Path]] = {"predictions": [predictions], "embeddings": list(embeddings)}
     files |= {name: [path] for name, path in one.items() if path is not None}
     provenance: dict[str, Any] = {
         "sha256": _digests(files),
-        "command": _command(files, reference=reference, n_boot=n_boot, seed=seed),
+        "command": _command(files, reference=reference, main_model=main_model, n_boot=n_boot, seed=seed),
     }
     if pipeline is not None:
         provenance["pipeline"] = pipeline_facts(pipeline)
+    provenance["date"] = datetime.fromtimestamp(predictions.stat().st_mtime, UTC).date().isoformat()
     sources = Sources(
         predictions=main_predictions,
         reconstruction=None if reconstruction is None else read_reconstruction(reconstruction),
         history=None if history is None else read_history(history),
         external=None if external is None else _of_task(read_predictions(external), main_predictions, external),
+        manifest=None if pipeline is None else read_json(pipeline, "manifest"),
+        calibration=None if calibration is None else read_json(calibration, "calibration file"),
         embeddings=[read_embeddings(path) for path in embeddings],
         stress=None if stress is None else _of_task(read_stress(stress), main_predictions, stress),
         transfer=None if transfer is None else _of_task(read_predictions(transfer), main_predictions, transfer),
         reference=reference,
         provenance=provenance,
     )
-    facts = facts_from(sources, n_boot=n_boot, seed=seed)
+    facts = facts_from(sources, n_boot=n_boot, seed=seed, main_model=main_model)
     write_report(facts, output, title=title or f"Cerebeam evaluation: {main_predictions.task}")
     return facts
 
@@ -93,7 +101,7 @@ def _digests(files: Mapping[str, Sequence[Path]]) -> dict[str, str]:
     return digests
 
 
-def _command(files: Mapping[str, Sequence[Path]], *, reference: str, n_boot: int, seed: int) -> str:
+def _command(files: Mapping[str, Sequence[Path]], *, reference: str, main_model: str, n_boot: int, seed: int) -> str:
     """Return the command without folders: where files lie on a machine is nobody's business."""
     options = [
         f"--{name} {' '.join(shlex.quote(path.name) for path in paths)}"
@@ -101,6 +109,7 @@ def _command(files: Mapping[str, Sequence[Path]], *, reference: str, n_boot: int
         if name != "predictions" and paths
     ]
     options += [f"--reference {shlex.quote(reference)}"] if reference else []
+    options += [f"--main-model {shlex.quote(main_model)}"] if main_model else []
     first = shlex.quote(files["predictions"][0].name)
     return f"python -m evaluation.report {first} --output DIR {' '.join([*options, f'--n-boot {n_boot}', f'--seed {seed}'])}"
 
@@ -119,11 +128,20 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def read_json(path: Path, noun: str) -> dict[str, Any]:
+    """Read a JSON object; raises ValueError, in one line, for a file that holds none."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not a {noun}: {error}") from None
+    if not isinstance(entries, dict):
+        raise ValueError(f"{path} is not a {noun}: it holds no JSON object")
+    return entries
+
+
 def pipeline_facts(path: Path) -> dict[str, Any]:
     """Return the plain entries of a pipeline's manifest, and the lengths of its lists and tables."""
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(manifest, dict):
-        raise ValueError(f"{path} is not a manifest: it holds no JSON object")
+    manifest = read_json(path, "manifest")
     return {k: f"{len(v)} entries" if isinstance(v, (list, dict)) else v for k, v in manifest.items()}
 
 
@@ -136,11 +154,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--history", type=Path, help="training log of pretraining, one JSON object per line")
     parser.add_argument("--pipeline", type=Path, help="manifest.json of the pipeline")
     parser.add_argument("--external", type=Path, help="predictions of the same task on a second data set")
+    parser.add_argument("--calibration", type=Path, help="calibration.json of the model that is shipped")
     parser.add_argument("--embeddings", type=Path, nargs="+", default=[], help="embeddings files, one per model")
     parser.add_argument("--stress", type=Path, help="predictions of disturbed windows")
     parser.add_argument("--transfer", type=Path, help="predictions of several ways of using an encoder")
     parser.add_argument("--reference", default="", help="model of --transfer to compare with; its first one by default")
     parser.add_argument("--manifest", type=Path, help="shard set that the predictions must belong to")
+    parser.add_argument(
+        "--main-model", default="", help="model that the page is about; encoder, or the first trained one, by default"
+    )
     parser.add_argument("--title", default="", help="heading of the page")
     parser.add_argument("--n-boot", type=int, default=2000, help="resamples of subjects")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")

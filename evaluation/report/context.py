@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.audit.audit import BASELINES, CONTROL
+from evaluation.audit.companions import Companions
 from evaluation.measures.bootstrap import draws
 from evaluation.measures.tallies import Tallies, tally
 from evaluation.schemas.embeddings import Embeddings
@@ -29,9 +30,24 @@ class Sources:
     embeddings: Sequence[Embeddings] = ()
     stress: Predictions | None = None
     transfer: Predictions | None = None
+    manifest: Mapping[str, Any] | None = None
+    """Manifest of the pipeline that made the windows."""
+    calibration: Mapping[str, Any] | None = None
+    """Content of calibration.json."""
     reference: str = ""
     """Model of the transfer file that others are compared with; its first one if empty."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def companions(self) -> Companions:
+        """The files beside the predictions, for the audit."""
+        return Companions(
+            external=self.external,
+            transfer=self.transfer,
+            stress=self.stress,
+            embeddings=self.embeddings,
+            calibration=self.calibration,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +78,14 @@ class Context:
         return self.scored.classes
 
 
-def context_of(sources: Sources, *, n_boot: int, seed: int) -> Context:
-    """Return the context of a report."""
+def context_of(sources: Sources, *, n_boot: int, seed: int, model: str = "") -> Context:
+    """Return the context of a report about `model`, or about `main_model`; raises ValueError for an unknown one."""
+    if model and model not in sources.predictions.models:
+        raise ValueError(
+            f"model {model!r} is not in the predictions, which have {', '.join(sources.predictions.models)}"
+        )
     scored = with_chance(sources.predictions)
-    model = main_model(scored)
+    model = model or main_model(scored)
     task = TASKS.get(scored.task) or Task(name=scored.task, classes=scored.classes, window_s=math.nan)
     tallied = {name: tally(scored.of(name), scored.classes, grave=task.grave) for name in ordered(scored, model)}
     return Context(

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.measures.bootstrap import LEVEL
+from evaluation.measures.intervals import LEVEL
 from evaluation.report.context import Sources, context_of
 from evaluation.report.sections.registry import SECTIONS
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def plain(value: Any) -> Any:
@@ -27,12 +27,12 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def facts_from(sources: Sources, *, n_boot: int = 2000, seed: int = 0) -> dict[str, Any]:
+def facts_from(sources: Sources, *, n_boot: int = 2000, seed: int = 0, main_model: str = "") -> dict[str, Any]:
     """Return all numbers of the report; the same input and seed give the same facts.
 
-    What is undefined is None with a `reason` beside it.
+    What is undefined is None with a `reason` beside it. Raises ValueError for a main model that the file does not hold.
     """
-    context = context_of(sources, n_boot=n_boot, seed=seed)
+    context = context_of(sources, n_boot=n_boot, seed=seed, model=main_model)
     facts: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "task": {**dataclasses.asdict(context.task), "classes": context.classes},

@@ -42,11 +42,11 @@ def write_report(facts: Mapping[str, Any], output: Path, *, title: str) -> tuple
 
 def _parts(facts: Facts) -> Iterator[tuple[str, str]]:
     """Yield the path and content of every table and figure."""
-    for _, _, blocks in sections(facts):
-        for table in tables_in(blocks):
+    for shown in sections(facts):
+        for table in tables_in(shown.blocks):
             yield f"tables/{file_stem(table.name)}.csv", csv_text(table)
             yield f"tables/{file_stem(table.name)}.tex", latex(table)
-        for figure in figures_in(blocks):
+        for figure in figures_in(shown.blocks):
             if figure.svg:
                 yield f"figures/{file_stem(figure.name)}.svg", figure.standalone()
 

@@ -2,33 +2,85 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from evaluation.report.drawing.blocks import Block, Bullets, render
 from evaluation.report.drawing.wording import Facts
 from evaluation.report.sections.registry import SECTIONS, limitations
+from evaluation.report.sections.section import APPENDIX, PARTS, TOP
 from signals.pages.page import document
 
 LIMITATIONS = ("limitations", "Limitations")
 """Anchor and heading of the list of all caveats, which stands before the last section."""
 
 
+CSS = """
+h2.part{font-size:26px;border-top:0;padding-top:0;margin-top:64px}
+section>h3{font-size:21px;margin:48px 0 10px;padding-top:14px;border-top:2px solid var(--accent);font-weight:650}
+h2.part+section>h3{margin-top:14px}
+h4{font-size:16px;margin:26px 0 6px}
+.contents{display:flex;flex-wrap:wrap;gap:0 48px;margin:28px 0;padding:14px 18px;background:#f4f6f7;font-size:14.5px}
+.contents ul{list-style:none;padding:0;margin:4px 0 8px;columns:2;column-gap:32px}.contents li{break-inside:avoid;padding:1px 0}
+.contents a{color:var(--accent);text-decoration:none}.contents a:hover{text-decoration:underline}
+thead th{white-space:normal;min-width:4.6em;vertical-align:bottom}td:first-child small{white-space:normal}
+.scroll{background:linear-gradient(to right,#fff 30%,transparent) left/40px 100%,linear-gradient(to left,#fff 30%,transparent) right/40px 100%,
+linear-gradient(to right,rgba(29,36,41,.28),transparent) left/14px 100%,linear-gradient(to left,rgba(29,36,41,.28),transparent) right/14px 100%;
+background-repeat:no-repeat;background-attachment:local,local,scroll,scroll}
+.hint{display:none;color:var(--soft);font-size:12.5px;margin:0 0 2px}
+details{margin:12px 0}summary{cursor:pointer;color:var(--accent)}
+@media(max-width:720px){.contents ul{columns:1}.wide .hint{display:block}.scroll table:not(.confusion) th:first-child,.scroll table:not(.confusion) td:first-child{background:transparent}
+.scroll table:not(.confusion) th:first-child,.scroll table:not(.confusion) td:first-child{position:static}}
+@media print{.contents{display:none}.hint{display:none}.scroll{background:none}details>*{display:block}}
+"""
+"""Added to the common sheet: parts, contents, and the shade at the side of a table that goes on."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One section as it is shown."""
+
+    name: str
+    heading: str
+    part: str
+    blocks: tuple[Block, ...]
+
+
 def page(facts: Facts, *, title: str) -> str:
     """Return the whole page, with the facts embedded as JSON in the element #facts."""
     embedded = json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c")
-    body = "".join(_html(name, heading, blocks) for name, heading, blocks in sections(facts))
-    return document(f'{body}<script type="application/json" id="facts">{embedded}</script>', title=title)
+    shown = list(sections(facts))
+    body = "".join(_part(part, [entry for entry in shown if entry.part == part], shown) for part in PARTS)
+    return document(f'{body}<script type="application/json" id="facts">{embedded}</script>', title=title, css=CSS)
 
 
-def sections(facts: Facts) -> Iterator[tuple[str, str, Sequence[Block]]]:
-    """Yield anchor, heading and blocks of every section that has something to show, limitations before the last."""
+def sections(facts: Facts) -> Iterator[Shown]:
+    """Yield every section that has something to show, limitations before the last."""
     for section in SECTIONS:
         if section is SECTIONS[-1]:
-            yield (*LIMITATIONS, [Bullets(tuple(limitations(facts)))])
+            yield Shown(*LIMITATIONS, APPENDIX, (Bullets(tuple(limitations(facts))),))
         if blocks := section.render(facts):
-            yield section.name, section.title, blocks
+            yield Shown(section.name, section.title, section.part, tuple(blocks))
 
 
-def _html(name: str, heading: str, blocks: Sequence[Block]) -> str:
-    title = f"<h2>{escape(heading)}</h2>" if heading else ""
-    return f'<section id="{name}">{title}{render(blocks)}</section>'
+def _part(part: str, inside: Sequence[Shown], shown: Sequence[Shown]) -> str:
+    """Return one part of the page; the contents follow the top."""
+    heading = f'<h2 class="part" id="{part}">{escape(PARTS[part])}</h2>' if PARTS[part] and inside else ""
+    body = "".join(
+        f'<section id="{entry.name}">{f"<h3>{escape(entry.heading)}</h3>" if entry.heading else ""}'
+        f"{render(entry.blocks)}</section>"
+        for entry in inside
+    )
+    return heading + body + (_contents(shown) if part == TOP else "")
+
+
+def _contents(shown: Sequence[Shown]) -> str:
+    parts = []
+    for part, heading in PARTS.items():
+        links = "".join(
+            f'<li><a href="#{entry.name}">{escape(entry.heading)}</a></li>'
+            for entry in shown
+            if entry.part == part and entry.heading
+        )
+        parts.append(f"<div><b>{escape(heading)}</b><ul>{links}</ul></div>" if links else "")
+    return f'<nav class="contents" aria-label="Contents">{"".join(parts)}</nav>'

@@ -8,6 +8,16 @@ A predictions file is Parquet with one row per window and model, and the task in
     n_votes (may be missing)                               float: expert votes on the window, 0 for a hard label
     target_<class>                                         float: the vote distribution (one-hot for hard labels)
     prob_<class>                                           float: the model's probabilities
+
+Optional columns, each the same for every model of a window:
+
+    content_hash, fingerprint      what is recognised of the window (evaluation.audit.fingerprint)
+    start_s, hop_s                 float: onset of the window in its recording, and the time until the next one, seconds
+    person_id                      text: an identity that is the same at every site, where the user allows one
+    device, file_order, amplitude_uv, mains_db, noise_db
+                                   what labels may be confounded with (evaluation.audit.confounds)
+
+Metadata that reports rely on is described, with its defaults, in `evaluation.schemas.origin`.
 """
 
 from collections.abc import Sequence
@@ -19,9 +29,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from evaluation.schemas.origin import Origin, origin_of
 from evaluation.schemas.parquet import read_parquet, write_parquet
 
 ID_COLUMNS = ("window_key", "recording_id", "subject_id", "site_id", "fold", "model", "label")
+TIME_COLUMNS = ("start_s", "hop_s")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +44,12 @@ class Predictions:
     task: str
     classes: tuple[str, ...]
     meta: dict[str, Any] = field(default_factory=dict)
-    """grouping ("site" or "subject"), folds, digests of split and manifest, pretraining subjects, config, command."""
+    """Entries of `evaluation.schemas.origin`, and config, seed and command of the writer."""
+
+    @property
+    def origin(self) -> Origin:
+        """Where the predictions come from, as far as the metadata states it."""
+        return origin_of(self.meta)
 
     def of(self, model: str) -> pd.DataFrame:
         """Return the rows of one model, in order of `window_key`."""
@@ -58,6 +75,17 @@ def probabilities(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
 def check(predictions: Predictions) -> None:
     """Raise ValueError where rows contradict the contract: columns, sums of probabilities, labels, repeated windows."""
     check_rows(predictions, columns=ID_COLUMNS, key=("model", "window_key"))
+    origin_of(predictions.meta)
+    check_times(predictions.frame)
+
+
+def check_times(frame: pd.DataFrame) -> None:
+    """Raise ValueError for windows that have an onset without a hop, or either of them undefined or not positive."""
+    given = [name for name in TIME_COLUMNS if name in frame.columns]
+    if len(given) == 1:
+        raise ValueError(f"predictions have the column {given[0]}, but not both of {', '.join(TIME_COLUMNS)}")
+    if given and not (np.isfinite(frame[given].to_numpy(dtype=np.float64)).all() and (frame["hop_s"] > 0).all()):
+        raise ValueError("start_s and hop_s must be finite, and hop_s above 0")
 
 
 def check_rows(predictions: Predictions, *, columns: Sequence[str], key: Sequence[str]) -> None:

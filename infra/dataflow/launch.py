@@ -13,6 +13,7 @@ _FLAGS = ("resume", "overwrite")
 _RENAMED = {
     "label_file": "labels",
     "salt_file": "salt-file",
+    "site_from": "site-from",
     "shard_mb": "shard-mb",
     "max_quarantined": "max-quarantined",
 }

@@ -1,4 +1,4 @@
-"""Networks as ONNX graphs with a dynamic batch and a dynamic length, and all that a bundle must say of them.
+"""Networks as ONNX graphs with a dynamic batch and a dynamic length, and all that a bundle must state about them.
 
 Shapes: B batch, C channel, T sample, N step of time, H head, D width, K class, M member, R region, F bin, S column.
 """
@@ -295,7 +295,7 @@ def _export(
 def strip(path: Path) -> None:
     """Take out of a graph what a runtime does not need: shapes it can infer, and the exporter's notes.
 
-    They are a third of a small file, tell paths of the machine that wrote it, and noted shapes get in the way of
+    They are a third of a small file, name paths of the machine that wrote it, and noted shapes get in the way of
     whoever changes the graph.
     """
     import onnx  # only exports need it

@@ -102,9 +102,9 @@ def probes(models: Sequence[Exportable], shards: Sequence[Path], *, n_windows: i
         )
         for w in chosen
     ]
-    made = [_synthetic(rng, models[0].modality, stored[0]) for _ in range(n_windows - len(stored))]
+    synthetic = [_synthetic(rng, models[0].modality, stored[0]) for _ in range(n_windows - len(stored))]
     # Of either kind in turn, so that every shape and batch size sees both.
-    singles = [single for pair in zip_longest(stored, made) for single in pair if single is not None]
+    singles = [single for pair in zip_longest(stored, synthetic) for single in pair if single is not None]
     sizes, shapes, start = cycle(BATCH_SIZES), cycle(SHAPES), 0
     while start < len(singles):
         size = next(sizes)
@@ -168,7 +168,7 @@ def onnx_session(path: Path) -> Any:
 def compare(
     models: Sequence[Exportable],
     graphs: Sequence[Path],
-    looked_at: Iterator[Probe],
+    probes: Iterator[Probe],
     *,
     temperature: float = 1.0,
     combiner: tuple[torch.nn.Module, Path] | None = None,
@@ -176,8 +176,8 @@ def compare(
     """Return how far calibrated probabilities (of an encoder: embeddings) of graphs are from torch's."""
     sessions = [onnx_session(path) for path in graphs]
     stack = None if combiner is None else onnx_session(combiner[1])
-    found = Parity(n_windows=0, n_synthetic=0, max_probability_difference=0.0, decisions_differ=0)
-    for probe in looked_at:
+    parity = Parity(n_windows=0, n_synthetic=0, max_probability_difference=0.0, decisions_differ=0)
+    for probe in probes:
         ours, theirs = [], []
         for model, session in zip(models, sessions, strict=True):
             feed = probe.feed(model)
@@ -191,8 +191,8 @@ def compare(
             a = tempered(combined(np.stack(ours), _called(combiner and combiner[0])), temperature)
             b = tempered(combined(np.stack(theirs), _called(stack)), temperature)
             difference, differ = np.abs(a - b).max(), int((a.argmax(1) != b.argmax(1)).sum())
-        found = _with(found, probe, float(difference), differ)
-    return found
+        parity = _with(parity, probe, float(difference), differ)
+    return parity
 
 
 def _called(combiner: Any) -> Combiner | None:
@@ -209,14 +209,14 @@ def _called(combiner: Any) -> Combiner | None:
     return call
 
 
-def _with(found: Parity, probe: Probe, difference: float, differ: int) -> Parity:
+def _with(parity: Parity, probe: Probe, difference: float, differ: int) -> Parity:
     n_windows = len(probe.data)
     return replace(
-        found,
-        n_windows=found.n_windows + n_windows,
-        n_synthetic=found.n_synthetic + probe.n_synthetic,
+        parity,
+        n_windows=parity.n_windows + n_windows,
+        n_synthetic=parity.n_synthetic + probe.n_synthetic,
         # NumPy's maximum, unlike Python's, lets a NaN through, and a NaN fails the gate.
-        max_probability_difference=float(np.maximum(found.max_probability_difference, difference)),
-        decisions_differ=found.decisions_differ + differ,
-        shapes={**found.shapes, probe.shape: found.shapes.get(probe.shape, 0) + n_windows},
+        max_probability_difference=float(np.maximum(parity.max_probability_difference, difference)),
+        decisions_differ=parity.decisions_differ + differ,
+        shapes={**parity.shapes, probe.shape: parity.shapes.get(probe.shape, 0) + n_windows},
     )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from model.classifier import Classifier
 
 Importance = Literal["taylor", "magnitude"]
-"""Ways to tell what matters."""
+"""Ways to measure what matters."""
 Scores = Mapping[str, Tensor]
 """Importance by part: "blocks" (depth,), "temporal_heads" (depth, H), "mlp_dim" (depth, U), "key_dim" (depth, H, U),
 "stem_dim" (U,), "wide" (2 * stem_dim,) inside of the stem, "head_dim" (U,)."""
@@ -91,7 +91,7 @@ class _Taps:
         return lambda _, args, out: self._keep(name, out, out - args[0], (1, -1))
 
     def collect(self, loss: Tensor) -> None:
-        """Add what a batch of windows says."""
+        """Add the importance from a batch of windows."""
         loss.backward(inputs=[tensor for tensor, _, _ in self._seen.values()])
         for name, (tensor, value, layout) in self._seen.items():
             assert tensor.grad is not None

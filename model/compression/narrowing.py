@@ -58,7 +58,7 @@ def plan_inner(model: Supervised, share: float) -> list[int]:
 
 
 def channel_scores(model: Supervised, importance: Importance, examples: Iterable[Example]) -> list[Tensor]:
-    """Return the importance of each block's channels, shape (U,), as `model.compression.importance` tells it.
+    """Return the importance of each block's channels, shape (U,), as `model.compression.importance` defines it.
 
     Raises ValueError where "taylor" is given no window.
     """

@@ -59,7 +59,7 @@ class LoraLinear(nn.Linear):
 
 
 def add_adapters(model: nn.Module, *, kind: str, rank: int) -> None:
-    """Put adapters into every block of an encoder, or of the encoder of a model, and tell its config.
+    """Put adapters into every block of an encoder, or of the encoder of a model, and record it in its config.
 
     A model saved with adapters loads with them. Raises ValueError for an unknown kind, a rank below 1, and an encoder
     that has adapters already.

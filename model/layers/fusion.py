@@ -45,9 +45,9 @@ def check_sources(x_BCT: Tensor, sensor_type: Tensor | None, spectrogram: Tensor
         return
     if "spectrogram" not in fusion:
         raise ValueError(f"a spectrogram came in, but the encoder has fusion={list(fusion)}")
-    wanted = (n_batch, len(CHAINS), len(REGIONAL_FREQS))
-    if spectrogram.ndim != 4 or tuple(spectrogram.shape[:3]) != wanted or not spectrogram.shape[3]:
-        raise ValueError(f"spectrogram has shape {tuple(spectrogram.shape)}, not {wanted} and at least one step")
+    expected = (n_batch, len(CHAINS), len(REGIONAL_FREQS))
+    if spectrogram.ndim != 4 or tuple(spectrogram.shape[:3]) != expected or not spectrogram.shape[3]:
+        raise ValueError(f"spectrogram has shape {tuple(spectrogram.shape)}, not {expected} and at least one step")
 
 
 class GatedCrossAttention(nn.Module):

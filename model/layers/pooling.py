@@ -1,7 +1,7 @@
 """Tokens of a window to one row of numbers that keeps the place on the head, for any montage.
 
 What a channel's tokens are like, their mean and their spread over time, makes a map over the head. A mean over channels
-would lose it: closed eyes are told by the back of the head, lateralised discharges by one side. So each map is
+would lose it: closed eyes show at the back of the head, lateralised discharges on one side. So each map is
 described by its spherical harmonics up to degree 2, nine numbers that any set of electrodes gives.
 
 Shapes: B batch, C channel, N trunk token, D width, H harmonic, Q query, F feature.

@@ -1,6 +1,6 @@
 """A window in the terms of a critical-care report: rate, sharpness, side, lag, evolution, suppression, artifact.
 
-One row a window. Left and right never appear by name: the side where a thing is stronger is "strong", the other
+One row per window. Left and right never appear by name: the side where a thing is stronger is "strong", the other
 "weak", so a mirrored window has the same row. Amplitudes count relative to the window but for `log10_scale_uv`.
 """
 
@@ -41,7 +41,7 @@ _MIRROR = [int(np.argmin(np.linalg.norm(np.array(EEG_1020.positions) - np.array(
 
 
 def pattern_features(x: np.ndarray, sfreq: float) -> dict[str, float]:
-    """Return what a report would say of one window, by name; x: (19, n_times) of EEG_1020, µV, at least 30 s.
+    """Return the features that a report would name of one window; x: (19, n_times) of EEG_1020, µV, at least 30 s.
 
     NaN counts as 0. The names and their order are the same for every window. Raises ValueError for other channels, for
     a shorter window, and for a rate that is no multiple of 128 Hz.
@@ -57,11 +57,11 @@ def pattern_features(x: np.ndarray, sfreq: float) -> dict[str, float]:
     n_middle = int(MIDDLE_S * SFREQ)
     start = (x.shape[1] - n_middle) // 2
     bipolar = x[_FROM] - x[_TO]
-    found: dict[str, float] = {"log10_scale_uv": float(np.log10(scale))}
+    values: dict[str, float] = {"log10_scale_uv": float(np.log10(scale))}
     for name, part in (("whole", slice(None)), ("middle", slice(start, start + n_middle))):
-        found |= {f"{name}_{key}": value for key, value in _stretch(x[:, part], bipolar[:, part])}
-    found |= dict(_evolution(bipolar)) | dict(_seconds(x, bipolar))
-    return {name: float(np.nan_to_num(value)) for name, value in found.items()}
+        values |= {f"{name}_{key}": value for key, value in _stretch(x[:, part], bipolar[:, part])}
+    values |= dict(_evolution(bipolar)) | dict(_seconds(x, bipolar))
+    return {name: float(np.nan_to_num(value)) for name, value in values.items()}
 
 
 def _scale(x: np.ndarray) -> float:
@@ -122,8 +122,8 @@ def _repeats(bipolar: np.ndarray) -> Named:
 
 def _repetitions(correlation: np.ndarray, sfreq: float, band_hz: tuple[float, float], name: str) -> Named:
     """Yield what repeats by side. Derivations count alike, whatever their power: an artifact has power, no company."""
-    found = repetition(correlation, sfreq, band_hz=band_hz)
-    sides = found.strength.reshape(2, _N_SIDE)
+    peaks = repetition(correlation, sfreq, band_hz=band_hz)
+    sides = peaks.strength.reshape(2, _N_SIDE)
     best = np.sort(sides, axis=1)[:, -3:].mean(axis=1)
     order = np.argsort(best)[::-1]
     means = correlation.reshape(2, _N_SIDE, -1).mean(axis=1)[order]
@@ -136,13 +136,13 @@ def _repetitions(correlation: np.ndarray, sfreq: float, band_hz: tuple[float, fl
     for row, side in enumerate(("strong", "weak")):
         yield f"{name}_best_{side}", best[order[row]]
         yield f"{name}_median_{side}", float(np.median(sides[order[row]]))
-    distance = np.abs(np.log((found.rate_hz[:, None] + 0.05) / (found.rate_hz[None] + 0.05)))
-    support = ((distance < 0.12) * found.strength[None]).sum(axis=1)
+    distance = np.abs(np.log((peaks.rate_hz[:, None] + 0.05) / (peaks.rate_hz[None] + 0.05)))
+    support = ((distance < 0.12) * peaks.strength[None]).sum(axis=1)
     leader = int(support.argmax())
-    agree = ((distance[leader] < 0.12) * found.strength).reshape(2, 2, 4)  # side, chain, place from front to back
+    agree = ((distance[leader] < 0.12) * peaks.strength).reshape(2, 2, 4)  # side, chain, place from front to back
     extent = np.sort(agree.sum(axis=(1, 2)))
     weight = agree.ravel()
-    yield f"{name}_agreed_hz", float((weight * found.rate_hz).sum() / max(weight.sum(), 1e-9))
+    yield f"{name}_agreed_hz", float((weight * peaks.rate_hz).sum() / max(weight.sum(), 1e-9))
     yield f"{name}_extent_strong", extent[1]
     yield f"{name}_extent_weak", extent[0]
     yield f"{name}_extent_one_sided", (extent[1] - extent[0]) / max(extent.sum(), 1e-9)

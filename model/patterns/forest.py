@@ -102,7 +102,7 @@ def forest_of(model: Any, *, names: Sequence[str], classes: Sequence[str]) -> Fo
 
 
 def _nodes(tree: Any, number: int | None, *, n_classes: int, rate: float) -> dict[str, np.ndarray]:
-    """Return a tree's nodes; `number`: the class that a boosted tree speaks of."""
+    """Return a tree's nodes; `number`: the class that a boosted tree is for."""
     leaf = tree.children_left == _LEAF
     value = np.zeros((tree.node_count, n_classes))
     if number is None:

@@ -1,4 +1,4 @@
-"""A logistic regression as plain arrays: inputs are held within the range that it learnt from, then weighed."""
+"""A logistic regression as plain arrays: inputs are clipped to the range of its training data, then weighted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -11,7 +11,7 @@ from model.patterns.plain_arrays import read_model, write_arrays
 
 
 @dataclass(frozen=True, kw_only=True)
-class Straight:
+class LogisticModel:
     """Weights of standardised, clipped inputs."""
 
     names: tuple[str, ...]
@@ -19,7 +19,7 @@ class Straight:
     classes: tuple[str, ...]
     """Outputs, in order."""
     low: np.ndarray = field(repr=False)
-    """float64, shape (n_inputs,): smaller values count as this: a line knows nothing of the unheard-of."""
+    """float64, shape (n_inputs,): smaller values count as this, since a linear model extrapolates without limit."""
     high: np.ndarray = field(repr=False)
     weight: np.ndarray = field(repr=False)
     """float64, shape (n_inputs, n_classes)."""
@@ -40,12 +40,12 @@ class Straight:
         write_arrays(path, {f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
-    def from_npz(cls, path: Path) -> "Straight":
+    def from_npz(cls, path: Path) -> "LogisticModel":
         """Read one; raises FileNotFoundError where there is none, ValueError where it is none."""
         return read_model(cls, path, what="logistic regression")
 
 
-def straight_of(
+def logistic_of(
     mean: np.ndarray,
     scale: np.ndarray,
     coefficients: np.ndarray,
@@ -54,13 +54,13 @@ def straight_of(
     limits: tuple[np.ndarray, np.ndarray],
     names: Sequence[str],
     classes: Sequence[str],
-) -> Straight:
+) -> LogisticModel:
     """Return a regression of standardised inputs, (x - mean) / scale, as one of the inputs themselves.
 
     `coefficients`: shape (n_classes, n_inputs), as scikit-learn has them; `limits`: lowest and highest of each input.
     """
     weight = (coefficients / scale).T
-    return Straight(
+    return LogisticModel(
         names=tuple(names), classes=tuple(classes), low=np.asarray(limits[0], np.float64),
         high=np.asarray(limits[1], np.float64), weight=weight, offset=intercept - mean @ weight,
     )  # fmt: skip

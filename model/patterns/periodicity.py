@@ -88,11 +88,11 @@ def repetition(correlation: np.ndarray, sfreq: float, *, band_hz: tuple[float, f
     rise = np.where(peak, here - lowest[:, lags], 0.0)
     # A period's multiples are as high as itself: the shortest lag that is nearly the highest is the period.
     best = np.argmax(rise >= 0.85 * rise.max(axis=-1, keepdims=True), axis=-1)
-    rows, found = np.arange(len(flat)), rise.max(axis=-1) > 0
+    rows, has_peak = np.arange(len(flat)), rise.max(axis=-1) > 0
     lag = lags[best]
     twice = np.minimum(2 * lag, flat.shape[-1] - 1)
     values = rise[rows, best], sfreq / lag, flat[rows, twice], lowest[rows, lag]
-    strength, rate_hz, second, dip = (np.where(found, v, 0.0).reshape(correlation.shape[:-1]) for v in values)
+    strength, rate_hz, second, dip = (np.where(has_peak, v, 0.0).reshape(correlation.shape[:-1]) for v in values)
     return Repetition(strength=strength, rate_hz=rate_hz, second=second, dip=dip)
 
 

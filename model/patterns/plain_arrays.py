@@ -13,9 +13,9 @@ M = TypeVar("M")
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write arrays, or what NumPy makes one of, by name."""
-    held: dict[str, Any] = {name: np.asarray(values) for name, values in arrays.items()}
+    fields: dict[str, Any] = {name: np.asarray(values) for name, values in arrays.items()}
     with atomic_file(path) as file:
-        np.savez_compressed(file, **held)
+        np.savez_compressed(file, **fields)
 
 
 def read_model(kind: Callable[..., M], path: Path, *, what: str) -> M:
@@ -24,8 +24,8 @@ def read_model(kind: Callable[..., M], path: Path, *, what: str) -> M:
     Raises FileNotFoundError where there is no file, ValueError where it is no such model, which `what` names.
     """
     try:
-        with np.load(path, allow_pickle=False) as held:
-            arrays: dict[str, Any] = {name: held[name] for name in held.files}
+        with np.load(path, allow_pickle=False) as file:
+            arrays: dict[str, Any] = {name: file[name] for name in file.files}
         return kind(**arrays | {key: tuple(arrays[key].tolist()) for key in ("names", "classes")})
     except FileNotFoundError:
         raise

@@ -79,15 +79,19 @@ class Autoencoder(nn.Module):
             guess = guess + self.guess(x, measured_BC * (1 - hidden)) * hidden[None, :, None]
         return self.log_errors(x, torch.sinh(guess.clamp(-5.0, 5.0))), measured_BC
 
-    def loss(self, x_BCT: Tensor, seen_BC: Tensor, corrupted_BCT: Tensor, counts_BCS: Tensor) -> Tensor:
+    def total(self, x_BCT: Tensor, seen_BC: Tensor, corrupted_BCT: Tensor, counts_BCS: Tensor) -> Tensor:
         """Return how far the guess of what is not seen is off, on the asinh scale, its differences counted too.
 
-        The guess is made from `corrupted_BCT` and compared with x_BCT in the channel-seconds that count (float).
+        The guess is made from `corrupted_BCT` and compared with x_BCT in the channel-seconds that count (float). A sum
+        over them: the loss is this over `count`.
         """
         truth, guess = torch.asinh(x_BCT), self.guess(corrupted_BCT, seen_BC)
         off = (truth - guess).abs() + 2.0 * (_differences(truth) - _differences(guess)).abs()
-        weight = counts_BCS * (1 - seen_BC)[:, :, None]
-        return (self._by_second(off) * weight).sum() / weight.sum().clamp(min=1.0)
+        return (self._by_second(off) * counts_BCS * (1 - seen_BC)[:, :, None]).sum()
+
+    def count(self, seen_BC: Tensor, counts_BCS: Tensor) -> Tensor:
+        """Return the number of channel-seconds that count and are not seen."""
+        return (counts_BCS * (1 - seen_BC)[:, :, None]).sum()
 
     def log_errors(self, x_BCT: Tensor, guess_BCT: Tensor) -> Tensor:
         """Return log10 of error over guess, in power, of the signal and of its differences, (B, N_ERRORS, C, S)."""
@@ -134,9 +138,9 @@ class Autoencoder(nn.Module):
         """Set the quantiles from log errors of training windows, shape (N_ERRORS, n)."""
         shares = np.concatenate([1 - np.linspace(0.0, 0.9, 32), np.logspace(-1, -4, 33)[1:]])
         self.levels.copy_(torch.from_numpy(-np.log10(shares)))
-        found = np.quantile(errors, 1 - shares, axis=1).T
+        quantiles = np.quantile(errors, 1 - shares, axis=1).T
         # Equal quantiles would divide by zero.
-        self.quantiles.copy_(torch.from_numpy(np.maximum.accumulate(found + 1e-6 * np.arange(shares.size), axis=1)))
+        self.quantiles.copy_(torch.from_numpy(np.maximum.accumulate(quantiles + 1e-6 * np.arange(shares.size), axis=1)))
 
 
 N_ERRORS = 3

@@ -12,14 +12,20 @@ mean of what is visible at each sample would hide the sum as well, but it jumps 
 For independent potentials of equal power the best linear guess of s_h - m, and of its sum over hidden channels, is
 zero: m is uncorrelated with every s_v - m.
 
-Shapes: C channel, T sample. Arrays are NumPy's: masks are made in the loader's thread.
+Everything is a function of (batch, draws) on the batch's device, without a loop over windows.
+
+Shapes: B batch, C channel, T sample, M span, U unit of a span, R row with gaps.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from model.pretraining.draws import Draws
 from signals.window import ABSENT, INTERPOLATED, MEASURED
 
 MIN_GROUP = 2
@@ -61,28 +67,20 @@ class MaskPlan:
         return self.patch_times if self.mask_unit == "patches" else 1
 
 
-def span_lengths(
-    rng: np.random.Generator, n: int, *, sfreq: float, span_ms: tuple[float, float], unit: int = 1
-) -> np.ndarray:
-    """Return log-uniform span lengths, int64, shape (n,), in units: samples, at least 2, or `unit` samples, rounded up.
+def span_lengths(draws: Draws, n: int, *, sfreq: float, span_ms: tuple[float, float], unit: int = 1) -> Tensor:
+    """Return log-uniform span lengths, int64, (B, n), in units: samples, at least 2, or `unit` samples, rounded up.
 
     A unit above 1 is a patch: a span becomes as many whole patches as it takes to hold it.
     """
-    low, high = np.log(span_ms)
-    n_times = np.exp(rng.uniform(low, high, n)) * sfreq / 1000
-    return np.maximum(2, np.rint(n_times)).astype(np.int64) if unit == 1 else np.ceil(n_times / unit).astype(np.int64)
+    low, high = math.log(span_ms[0]), math.log(span_ms[1])
+    n_times = torch.exp(low + (high - low) * draws.uniform("span length", n)) * (sfreq / 1000)
+    return n_times.round().clamp(min=2).long() if unit == 1 else (n_times / unit).ceil().long()
 
 
 def place_spans(
-    rng: np.random.Generator,
-    n_times: int,
-    *,
-    sfreq: float,
-    span_ms: tuple[float, float],
-    hidden_share: float,
-    unit: int = 1,
-) -> np.ndarray:
-    """Return a mask of spans that do not touch, bool, shape (n_times,); gaps between spans are exponential.
+    draws: Draws, n_times: int, *, sfreq: float, span_ms: tuple[float, float], hidden_share: float, unit: int = 1
+) -> Tensor:
+    """Return masks of spans that do not touch, bool, shape (B, n_times); gaps between spans are exponential.
 
     Every span is whole: none is cut at the ends, so that a span can always be interpolated from both sides. With a
     `unit` above 1, spans and gaps are whole patches of so many samples. Raises ValueError for less than three units.
@@ -93,20 +91,24 @@ def place_spans(
     mean = _mean_length(sfreq, span_ms, unit)
     mean_gap = mean * (1 - hidden_share) / hidden_share
     n_most = max(4, int(3 * n_units / (mean + mean_gap)))
-    lengths = span_lengths(rng, n_most, sfreq=sfreq, span_ms=span_ms, unit=unit)
-    gaps = np.maximum(2 if unit == 1 else 1, np.rint(rng.exponential(mean_gap, n_most))).astype(np.int64)
-    stops = np.cumsum(gaps + lengths)
-    starts = stops - lengths
-    mask = np.zeros(n_units, dtype=bool)
-    for start, stop in zip(starts, stops, strict=True):
-        if stop >= n_units - 1:
-            break
-        mask[start:stop] = True
-    if not mask.any():  # a first gap that swallowed a short window
-        length = int(min(lengths[0], n_units - 2))
-        start = int(rng.integers(1, n_units - length))
-        mask[start : start + length] = True
-    return np.pad(np.repeat(mask, unit), (0, n_times - n_units * unit))
+    length_BM = span_lengths(draws, n_most, sfreq=sfreq, span_ms=span_ms, unit=unit)
+    gap_BM = (-mean_gap * torch.log(1 - draws.uniform("gap", n_most))).round().clamp(min=2 if unit == 1 else 1).long()
+    stop_BM = (gap_BM + length_BM).cumsum(1)
+    fits_BM = stop_BM < n_units - 1
+    # A first gap that swallowed a short window leaves no span: one is placed anywhere then.
+    alone_B = length_BM[:, 0].clamp(max=n_units - 2)
+    first_B = draws.integers("span", torch.ones_like(alone_B), n_units - alone_B - 1)
+    nothing_B1 = ~fits_BM[:, :1]
+    stop_BM = torch.where(fits_BM, stop_BM, n_units)
+    start_BM = torch.where(fits_BM, stop_BM - length_BM, n_units)
+    start_BM = torch.cat([start_BM, torch.where(nothing_B1, first_B[:, None], n_units)], 1)
+    stop_BM = torch.cat([stop_BM, torch.where(nothing_B1, (first_B + alone_B)[:, None], n_units)], 1)
+    edge_BU = torch.zeros((len(draws), n_units + 1), dtype=torch.int32, device=length_BM.device)
+    one = torch.ones((), dtype=torch.int32, device=length_BM.device)
+    edge_BU.scatter_add_(1, start_BM, one.expand_as(start_BM)).scatter_add_(1, stop_BM, -one.expand_as(stop_BM))
+    mask_BU = edge_BU[:, :-1].cumsum(1) > 0
+    mask_BT = mask_BU.repeat_interleave(unit, dim=1)
+    return torch.nn.functional.pad(mask_BT, (0, n_times - n_units * unit))
 
 
 def _mean_length(sfreq: float, span_ms: tuple[float, float], unit: int) -> float:
@@ -116,80 +118,75 @@ def _mean_length(sfreq: float, span_ms: tuple[float, float], unit: int) -> float
     return float(np.ceil(np.geomspace(*span_ms, 1001) * sfreq / 1000 / unit).mean())
 
 
-def draw_mask(
-    rng: np.random.Generator,
-    ch_state: np.ndarray,
-    n_times: int,
-    *,
-    sfreq: float,
-    plan: MaskPlan,
-    referenced: np.ndarray | None = None,
-) -> np.ndarray:
-    """Return what to hide of a window, bool, shape (n_chans, n_times).
+def draw_masks(
+    draws: Draws, ch_state_BC: Tensor, n_times: int, *, sfreq: float, plan: MaskPlan, is_eeg_BC: Tensor | None = None
+) -> Tensor:
+    """Return what to hide of each window, bool, shape (B, C, n_times).
 
-    referenced: which channels share a reference (EEG), bool, shape (n_chans,), all by default; others are never hidden.
-    Absent channels are never hidden (there is nothing to hide). "random" hides spans of a quarter to half of the
-    measured channels, "whole-channel" all of up to a quarter, "whole-time" spans of all channels, which is also what
-    fewer than 4 measured channels get. Raises ValueError for fewer than `MIN_GROUP`.
+    is_eeg_BC: which channels share a reference, all by default; others are never hidden. Absent channels are never
+    hidden (there is nothing to hide). "random" hides spans of a quarter to half of the measured channels,
+    "whole-channel" all of up to a quarter, "whole-time" spans of all channels, which is also what fewer than 4 measured
+    channels get. In a window with fewer than `MIN_GROUP` measured channels nothing is hidden.
     """
-    takes_part = np.ones(len(ch_state), dtype=bool) if referenced is None else referenced
-    measured = np.flatnonzero((ch_state == MEASURED) & takes_part)
-    n = len(measured)
-    if n < MIN_GROUP:
-        raise ValueError(f"a window with {n} measured channels cannot be masked: at least {MIN_GROUP} needed")
-    weights = np.asarray(plan.schedule_weights) / sum(plan.schedule_weights)
-    schedule = SCHEDULES[rng.choice(len(SCHEDULES), p=weights)]
-    if n < 2 * MIN_GROUP:
-        schedule = "whole-time"
-    mask = np.zeros((len(ch_state), n_times), dtype=bool)
-    if schedule == "whole-channel":
-        mask[_group(rng, measured, MIN_GROUP, n // 4)] = True
-    else:
-        group = measured if schedule == "whole-time" else _group(rng, measured, n // 4, n // 2)
-        mask[group] = place_spans(
-            rng, n_times, sfreq=sfreq, span_ms=plan.span_ms, hidden_share=plan.hidden_share, unit=plan.unit_times
-        )
-    mask[(ch_state == INTERPOLATED) & takes_part] = mask.any(axis=0)
-    return mask
-
-
-def _group(rng: np.random.Generator, channels: np.ndarray, fewest: int, most: int) -> np.ndarray:
-    """Return `fewest` to `most` channels drawn at random, but at least MIN_GROUP."""
-    fewest = max(MIN_GROUP, fewest)
-    return rng.choice(channels, int(rng.integers(fewest, max(fewest, most) + 1)), replace=False)
+    takes_part_BC = torch.ones_like(ch_state_BC, dtype=torch.bool) if is_eeg_BC is None else is_eeg_BC
+    measured_BC = (ch_state_BC == MEASURED) & takes_part_BC
+    n_B = measured_BC.sum(1)
+    share = np.cumsum(np.asarray(plan.schedule_weights) / sum(plan.schedule_weights))
+    drawn_B = draws.uniform("schedule")[:, 0]
+    random_B = drawn_B < share[0]
+    channel_B = drawn_B >= share[1]
+    few_B = n_B < 2 * MIN_GROUP
+    time_B = ~(random_B | channel_B) | few_B
+    fewest_B = torch.where(channel_B, MIN_GROUP, (n_B // 4).clamp(min=MIN_GROUP))
+    most_B = torch.maximum(fewest_B, torch.where(channel_B, n_B // 4, n_B // 2))
+    size_B = torch.where(time_B, n_B, draws.integers("group size", fewest_B, most_B))
+    size_B = torch.where(n_B < MIN_GROUP, 0, size_B)
+    key_BC = draws.uniform("group", ch_state_BC.shape[1]).masked_fill(~measured_BC, 2.0)
+    rank_BC = key_BC.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
+    group_BC = (rank_BC < size_B[:, None]) & measured_BC
+    spans_BT = place_spans(
+        draws, n_times, sfreq=sfreq, span_ms=plan.span_ms, hidden_share=plan.hidden_share, unit=plan.unit_times
+    )
+    hidden_BT = spans_BT | (channel_B & ~few_B)[:, None]
+    follows_BC = (ch_state_BC == INTERPOLATED) & takes_part_BC & group_BC.any(1, keepdim=True)
+    return (group_BC | follows_BC)[..., None] & hidden_BT[:, None]
 
 
 def hide(
-    x: np.ndarray, mask: np.ndarray, ch_state: np.ndarray, *, referenced: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the truth and what a model sees of it, both float32, shape (n_chans, n_times).
+    x_BCT: Tensor, mask_BCT: Tensor, ch_state_BC: Tensor, *, is_eeg_BC: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the truth and what a model sees of it, both float32, shape (B, C, T).
 
     The truth is the window against the mean of the measured channels that are never hidden in it; where there is none
     ("whole-time" masks), nothing is visible at a hidden sample, and the reference stays. The model sees `fill_hidden`
-    of the truth. `referenced` as for `draw_mask`; channels that are not, and absent ones, keep their values.
+    of the truth. `is_eeg_BC` as for `draw_masks`; channels that are not, and absent ones, keep their values.
     """
-    takes_part = np.ones(len(ch_state), dtype=bool) if referenced is None else referenced
-    visible = (ch_state == MEASURED) & takes_part & ~mask.any(axis=-1)
-    truth = np.array(x, dtype=np.float32)
-    if visible.any():
-        truth[(ch_state != ABSENT) & takes_part] -= truth[visible].mean(axis=0)
-    return truth, fill_hidden(truth, mask)
+    takes_part_BC = torch.ones_like(ch_state_BC, dtype=torch.bool) if is_eeg_BC is None else is_eeg_BC
+    visible_BC1 = ((ch_state_BC == MEASURED) & takes_part_BC & ~mask_BCT.any(-1))[..., None]
+    mean_B1T = (x_BCT * visible_BC1).sum(1, keepdim=True) / visible_BC1.sum(1, keepdim=True).clamp(min=1)
+    moves_BC1 = ((ch_state_BC != ABSENT) & takes_part_BC)[..., None]
+    truth_BCT = x_BCT - mean_B1T * moves_BC1
+    return truth_BCT, fill_hidden(truth_BCT, mask_BCT)
 
 
-def fill_hidden(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the signal with hidden samples replaced by the line across their gap, float32, shape (n_chans, n_times).
+def fill_hidden(x_BCT: Tensor, mask_BCT: Tensor) -> Tensor:
+    """Return the signal with hidden samples replaced by the line across their gap, same shape.
 
     A gap at an end takes the nearest visible sample; a channel that is hidden entirely becomes 0.
     """
-    n_times = x.shape[-1]
-    index = np.arange(n_times)
-    before = np.maximum.accumulate(np.where(mask, -1, index), axis=-1)
-    after = np.minimum.accumulate(np.where(mask, n_times, index)[..., ::-1], axis=-1)[..., ::-1]
-    left = np.where(before < 0, after, before)
-    right = np.where(after >= n_times, before, after)
-    nothing = left >= n_times
-    left, right = np.clip(left, 0, n_times - 1), np.clip(right, 0, n_times - 1)
-    x_left, x_right = np.take_along_axis(x, left, -1), np.take_along_axis(x, right, -1)
-    share = (index - left) / np.maximum(right - left, 1)
-    line = x_left + (x_right - x_left) * share
-    return np.where(mask, np.where(nothing, 0.0, line), x).astype(np.float32)
+    n_times = x_BCT.shape[-1]
+    gaps_BC = mask_BCT.any(-1)
+    x_RT, mask_RT = x_BCT[gaps_BC], mask_BCT[gaps_BC]  # R rows with gaps: the others stay as they are
+    index_T = torch.arange(n_times, device=x_BCT.device, dtype=torch.int16 if n_times < 32_000 else torch.int32)
+    before_RT = torch.where(mask_RT, -1, index_T).cummax(-1).values
+    after_RT = torch.where(mask_RT, n_times, index_T).flip(-1).cummin(-1).values.flip(-1)
+    left_RT = torch.where(before_RT < 0, after_RT, before_RT)
+    right_RT = torch.where(after_RT >= n_times, before_RT, after_RT)
+    nothing_R1 = mask_RT.all(-1, keepdim=True)
+    x_left_RT = x_RT.gather(-1, left_RT.clamp(0, n_times - 1).long())
+    x_right_RT = x_RT.gather(-1, right_RT.clamp(0, n_times - 1).long())
+    share_RT = (index_T - left_RT).to(x_RT) / (right_RT - left_RT).clamp(min=1).to(x_RT)
+    line_RT = torch.where(nothing_R1, 0.0, torch.lerp(x_left_RT, x_right_RT, share_RT))
+    filled_BCT = x_BCT.clone()
+    filled_BCT[gaps_BC] = torch.where(mask_RT, line_RT, x_RT)
+    return filled_BCT

@@ -1,44 +1,33 @@
-"""The encoder with its pretraining heads, and one loss from their weighted terms."""
+"""The encoder with its pretraining heads: sums of losses and what they are divided by (`model.heads`)."""
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
-from model.encoder import Encoder, electrode_ids
+from model.encoder import Encoder
 from model.heads import HEADS, Tensors
-from model.layers.fusion import sensor_type_ids
-from signals.modality import Modality
+from model.montage import Montage
 
 
 class PretrainModel(nn.Module):
-    """Runs the encoder on the masked signal and every head on its output."""
+    """Runs the encoder on the masked signal and every head on its output; a batch holds its `Montage`."""
 
-    position_C3: Tensor
-    electrode_ids_C: Tensor
-    adjacency_CC: Tensor
-    sensor_type_C: Tensor | None
-
-    def __init__(self, encoder: Encoder, modality: Modality, weights: Mapping[str, float]) -> None:
+    def __init__(self, encoder: Encoder, weights: Mapping[str, float]) -> None:
         super().__init__()
         self.encoder, self.weights = encoder, dict(weights)
         self.heads = nn.ModuleDict({name: HEADS[name](encoder.config) for name in weights})
-        self.register_buffer("position_C3", torch.tensor(modality.positions), persistent=False)
-        self.register_buffer("electrode_ids_C", electrode_ids(modality.ch_names), persistent=False)
-        self.register_buffer("adjacency_CC", torch.from_numpy(modality.adjacency()), persistent=False)
-        sensor_type_C = sensor_type_ids(modality.sensor_types) if set(modality.sensor_types) != {"eeg"} else None
-        self.register_buffer("sensor_type_C", sensor_type_C, persistent=False)
 
     def encode(self, batch: Tensors) -> dict[str, Tensor]:
-        """Return the encoder's intermediates of "filled_BCT", "mask_BCT", "ch_state_BC", perhaps "spectrogram_BRFS"."""
+        """Return the encoder's intermediates of "filled_BCT", "mask_BCT", perhaps "spectrogram_BRFS"."""
+        montage = Montage.from_batch(batch)
         return self.encoder(
             batch["filled_BCT"],
-            self.position_C3,
-            batch["ch_state_BC"],
-            self.electrode_ids_C,
+            montage.position_BC3,
+            montage.ch_state_BC,
+            montage.electrode_ids_BC,
             mask_BCT=batch["mask_BCT"],
-            adjacency_CC=self.adjacency_CC,
-            sensor_type=self.sensor_type_C,
+            adjacency_CC=montage.adjacency_BCC,
+            sensor_type=montage.sensor_type_BC,
             spectrogram_BRFS=batch.get("spectrogram_BRFS"),
         )
 
@@ -47,13 +36,15 @@ class PretrainModel(nn.Module):
         return self.heads["reconstruction"](self.encode(batch), batch)["reconstruction_BCT"]
 
     def forward(self, batch: Tensors) -> dict[str, Tensor]:
-        """Return "loss" and each head's own term, scalars; batch also holds the truth, "x_BCT"."""
+        """Return each head's sum of losses, scalars; batch also holds the truth, "x_BCT"."""
         batch = dict(batch)
         out = self.encode(batch)
         if "contrastive" in self.heads:
             batch["true_merged_BCND"] = self.encoder.embed(batch["x_BCT"])
         if "spectral" in self.heads:
             batch["true_spectra_BCNF"] = self.encoder.spectra(batch["x_BCT"])
-        terms = {name: head.loss(head(out, batch), batch) for name, head in self.heads.items()}
-        total = torch.stack([self.weights[name] * term.float() for name, term in terms.items()]).sum()
-        return {"loss": total, **terms}
+        return {name: head.total(head(out, batch), batch) for name, head in self.heads.items()}
+
+    def counts(self, batch: Tensors) -> dict[str, Tensor]:
+        """Return what each head's sum is to be divided by, scalars."""
+        return {name: head.count(batch) for name, head in self.heads.items()}

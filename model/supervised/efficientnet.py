@@ -94,7 +94,7 @@ class SpectrogramNet(nn.Module):
         return image_BRHW
 
     def _span(self, image_BRFS: Tensor) -> Tensor:
-        """Return a channel that is 1 in the columns that the label speaks of; the middle one is the window's middle."""
+        """Return a channel that is 1 in the columns that the label is about; the middle one is the window's middle."""
         n_columns = image_BRFS.shape[-1]
         marked_S = torch.ones(n_columns, dtype=image_BRFS.dtype, device=image_BRFS.device)
         if self.shape.span_s is not None and self.shape.window_s is not None:
@@ -124,7 +124,7 @@ class SpectrogramNet(nn.Module):
         """Start batch normalisation's averages from what they are averages of.
 
         They start at a variance of 1, far from the truth, and take some 50 steps to forget it: till then the network is
-        asked with other scales than it learns with, and early stopping would choose among accidents.
+        evaluated with other scales than it is trained with, and early stopping would choose among accidents.
         """
         norms = [module for module in self.features.modules() if isinstance(module, nn.BatchNorm2d)]
         momenta = [norm.momentum for norm in norms]
@@ -167,8 +167,8 @@ def _fresh(*, n_channels: int, width: float, depth: float, drop_connect: float) 
     """Return EfficientNet with weights to learn from.
 
     transformers draws batch normalisation's gains around 0 and gives its averages a momentum of 0.99, which are right
-    only for weights that are loaded over them: a net trained from those would not learn, and would be asked with the
-    last batch's statistics. Gains are 1 here, convolutions He's (2015), the momentum torch's.
+    only for weights that are loaded over them: a net trained from those would not learn, and would be evaluated with
+    the last batch's statistics. Gains are 1 here, convolutions He's (2015), the momentum torch's.
     """
     config = EfficientNetConfig(
         num_channels=n_channels, width_coefficient=width, depth_coefficient=depth, drop_connect_rate=drop_connect,

@@ -17,7 +17,7 @@ class NetworkShape:
     sfreq: float
     n_classes: int
     span_s: tuple[float, float] | None = None
-    """The stretch that the label speaks of, seconds from the window's start; None for the whole window."""
+    """The stretch that the label is about, seconds from the window's start; None for the whole window."""
     window_s: float | None = None
     """Length of the task's windows, seconds."""
     ch_names: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """EfficientNet on a window's own power over time and frequency, which the network makes from samples itself.
 
-A spectrogram of 4-s frames shows a rhythm as a line and wipes out what tells periodic discharges from it, that they
-stand apart. Here every frequency has a frame of a few of its own cycles (a scalogram), so that discharges up to about
+A spectrogram of 4-s frames shows a rhythm as a line and wipes out what sets periodic discharges apart from it: the
+pauses. Here every frequency has a frame of a few of its own cycles (a scalogram), so that discharges up to about
 2 a second are columns and slow rhythms are lines.
 
 Shapes: B batch, C channel, P pair, R region, F frequency, S step of time, T sample, K class, D width.
@@ -101,7 +101,7 @@ class ChainPower(nn.Module):
         self.register_buffer("waves_FT", torch.from_numpy(waves(sfreq)).float())
 
     def forward(self, x_BCT: Tensor) -> Tensor:
-        """Return log10 power, shape (B, R, F, S), NaN for a region all of whose pairs lack an electrode.
+        """Return log10 power, shape (B, R, F, S), NaN for a region without a complete pair.
 
         An absent channel is 0 throughout, as `model.supervised.view.View` leaves it.
         """
@@ -123,7 +123,7 @@ class ChainPower(nn.Module):
 
 
 def chain_pairs(ch_names: tuple[str, ...]) -> np.ndarray | None:
-    """Return the bipolar pairs of all chains, in order, shape (n_pairs, n_chans); None where an electrode lacks."""
+    """Return the bipolar pairs of all chains, in order, shape (n_pairs, n_chans); None if an electrode is missing."""
     pairs = [pair for chain in CHAINS.values() for pair in chain]
     if not {name for pair in pairs for name in pair} <= set(ch_names):
         return None

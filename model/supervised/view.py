@@ -20,7 +20,7 @@ _TRANSITION = 0.25
 
 
 class View(nn.Module):
-    """Absent channels are silent; then derivations, a zero-phase low-pass filter and soft clipping, each if asked for.
+    """Absent channels are zero; then derivations, a zero-phase low-pass filter and soft clipping, each if requested.
 
     derivation: "double-banana" gives the 18 pairs of `signals.montage.references.DOUBLE_BANANA`; a pair that lacks
     an electrode is silent. low_pass_hz: edge of a symmetric FIR filter (Hamming window, -6 dB at the edge), 0 for
@@ -33,7 +33,7 @@ class View(nn.Module):
     def __init__(
         self, modality: Modality, *, derivation: str = "referential", low_pass_hz: float = 0.0, soft_clip: float = 0.0
     ) -> None:
-        """Raise ValueError for an unknown derivation, a lacking electrode, an edge beyond half the rate, a negative."""
+        """Raise ValueError for an unknown derivation, a missing electrode, an edge beyond half the rate, a negative."""
         super().__init__()
         if derivation not in get_args(Derivation):
             raise ValueError(f"derivation={derivation!r} is none of {', '.join(get_args(Derivation))}")

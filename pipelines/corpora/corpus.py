@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from signals.readers.delimited import CsvForm
+from signals.readers.layouts.layout import Layout
 from signals.windows.labels import Label
 
 
@@ -35,7 +35,7 @@ class Corpus:
     """Mains frequency of the place; None to detect it in each recording."""
     known: Callable[[Path], Known] = nothing_known
     """Label rule: subject and labels of one recording, from its name or from a table beside it."""
-    csv_forms: tuple[CsvForm, ...] = ()
+    csv_forms: tuple[Layout, ...] = ()
     """Column maps of csv files whose header line does not say which column is which electrode."""
     side_files: tuple[str, ...] = ()
     """Globs over the whole path of files that belong to the recordings and are none themselves."""

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from pipelines.corpora.corpus import Corpus, Known
-from signals.readers.hms import HmsLabel, read_test, read_train
+from signals.readers.layouts.hms import HmsLabel, read_test, read_train
 from signals.tasks import SIX_CLASS
 from signals.windows.labels import Label
 

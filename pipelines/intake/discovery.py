@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pipelines.corpora
 from pipelines.corpora.corpus import Corpus
-from signals.readers.delimited import declare
+from signals.readers.layouts.layout import declare
 
 
 def discover(package: ModuleType = pipelines.corpora) -> tuple[Corpus, ...]:

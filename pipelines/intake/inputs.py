@@ -1,22 +1,19 @@
-"""Which files a run takes in: folders and globs to recordings, side files told apart, sites and subjects assigned."""
+"""Which files a run takes in: folders and globs to recordings, other files set apart, sites and subjects assigned."""
 
 import glob
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pipelines.corpora.corpus import Corpus, Known, corpus_of
+from pipelines.intake.candidates import could_be_recording
 from pipelines.intake.discovery import CORPORA
+from pipelines.intake.sites import SiteRule
 from pipelines.runs import storage
-from signals.readers.bids import place_of
-from signals.windows.labels import Label, LabelTable, slug
-
-SIDE_FILES = (
-    "*.eeg", "*.vmrk", "*.fdt", "*.tsv", "*.json", "*.jsonl", "*.md", "*.html", "labels*.csv", "manifest.csv",
-    "readme*", "license*", "metadata*.csv", "subject-info*.csv", "participants*.csv", "*.partial", ".*", "_completed",
-)  # fmt: skip
-"""Names (in lower case) that belong to a recording or describe a folder, and are no recordings themselves."""
+from signals.readers.bids import Place, place_of
+from signals.windows.labels import Entry, Label, LabelTable, Origin, slug
 
 
 class InputError(ValueError):
@@ -37,75 +34,126 @@ class FileRef:
 
 @dataclass(frozen=True)
 class Inputs:
-    """All files of a run: recordings to read and side files left aside."""
+    """All files of a run."""
 
     files: tuple[FileRef, ...]
+    """What is, or could be, a recording."""
     side_files: tuple[str, ...]
+    """What is none: it belongs to a recording, describes the folder, or is something else altogether."""
+    unmatched_lines: tuple[int, ...] = ()
+    """Lines of the label file whose recording is not among the files; the first line of each recording."""
 
 
-def find_inputs(inputs: Sequence[str], table: LabelTable | None, corpora: tuple[Corpus, ...] = CORPORA) -> Inputs:
+@dataclass(frozen=True)
+class _Candidate:
+    """A recording, and what names it."""
+
+    path: str
+    corpus: Corpus | None
+    place: Place | None
+
+    def origin(self, rule: SiteRule) -> Origin:
+        """Return the names that a label file may call its site by."""
+        if self.corpus and rule.source != "label":
+            return Origin((self.corpus.site_id,), is_declared=True)
+        names = (Path(self.path).parent.name, self.place.dataset if self.place else "")
+        sites = (*([self.corpus.site_id] if self.corpus else []), *(slug(name) for name in names if name))
+        return Origin(sites, is_declared=rule.source == "folder")
+
+
+def find_inputs(
+    inputs: Sequence[str],
+    table: LabelTable | None,
+    corpora: tuple[Corpus, ...] = CORPORA,
+    *,
+    sites: SiteRule = SiteRule(),  # noqa: B008  frozen
+) -> Inputs:
     """Return the recordings that folders, files and globs name, sorted by path.
 
-    What is known of a file comes from the label file, else from its corpus' rule, else from the BIDS tree it lies in,
-    else its folder is its site. Raises InputError where an input does not exist, matches nothing or holds no recording,
-    where the label table names none of the files, and where a corpus' own table cannot be used.
+    Links are read, never resolved: names, folders and sidecars are those of the tree as it is given. Hidden folders are
+    passed over. Subject and labels of a file come from the label file, else from its corpus' rule, else (the subject)
+    from the BIDS tree that it lies in; its site comes from the rule of the run.
+
+    Raises InputError where an input does not exist, matches nothing or holds no recording, where the label table names
+    none of the files, and where a corpus' own table cannot be used; LabelError for a label row that fits several files.
     """
+    named = {os.path.abspath(item) for item in inputs if not storage.is_remote(item) and os.path.isfile(item)}
     paths = sorted({path for item in inputs for path in _expand(item)})
-    side = [path for path in paths if _is_side_file(path, corpora)]
-    recordings = sorted(set(paths) - set(side))
+    recordings = [path for path in paths if path in named or _could_be(path, corpora)]
     if not recordings:
         raise InputError(f"no recording among the {len(paths)} files of {' '.join(inputs)}")
-    files = [_file_ref(path, table, corpora) for path in recordings]
-    if table and len(table.unmatched(file.uri for file in files)) == len(table.entries):
-        raise InputError(
-            f"the label file names none of the {len(files)} recordings, e.g. {next(iter(table.entries))[1]}"
-        )
-    return Inputs(tuple(files), tuple(side))
+    candidates = [_candidate(path, corpora) for path in recordings]
+    entries = table.match({each.path: each.origin(sites) for each in candidates}) if table else {}
+    if table and not entries:
+        line = next(iter(table.entries.values())).line
+        raise InputError(f"the label file names none of the {len(recordings)} recordings, e.g. in line {line}")
+    matched = {id(entry) for entry in entries.values()}
+    return Inputs(
+        files=tuple(_file_ref(each, entries.get(each.path), sites) for each in candidates),
+        side_files=tuple(sorted(set(paths) - set(recordings))),
+        unmatched_lines=tuple(
+            entry.line for entry in (table.entries.values() if table else ()) if id(entry) not in matched
+        ),
+    )
 
 
 def _expand(item: str) -> list[str]:
     if storage.is_remote(item):
-        return _expand_remote(item)
-    path = Path(item)
-    if path.is_dir():
-        found = [str(p) for p in path.rglob("*") if p.is_file()]
-    elif path.is_file():
-        found = [str(path)]
+        paths = [path for path in storage.match(item) or storage.list_files(item) if not _is_hidden(path, item)]
+    elif os.path.isdir(item):
+        paths = list(_walk(item, set()))
+    elif os.path.lexists(item):
+        paths = [item]
     else:
-        found = [p for p in glob.glob(item, recursive=True) if Path(p).is_file()]
-    if not found:
+        paths = [path for path in glob.glob(item, recursive=True) if not os.path.isdir(path)]
+    if not paths:
         raise InputError(f"input {item} does not exist or holds no file")
-    return [str(Path(p).resolve()) for p in found]
+    return paths if storage.is_remote(item) else [os.path.abspath(path) for path in paths]
 
 
-def _expand_remote(item: str) -> list[str]:
-    """Return the remote files of a folder, a file or a glob."""
-    found = storage.match(item) or storage.list_files(item)
-    if not found:
-        raise InputError(f"input {item} does not exist or holds no file")
-    return found
+def _walk(folder: str, seen: set[str]) -> Iterator[str]:
+    """Yield the files below a folder, also behind linked folders, each folder once; hidden folders are passed over."""
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    with os.scandir(folder) as entries:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for entry in ordered:
+        if not entry.is_dir():  # a link to nothing is a file that is missing
+            yield entry.path
+        elif not entry.name.startswith("."):
+            yield from _walk(entry.path, seen)
 
 
-def _is_side_file(path: str, corpora: tuple[Corpus, ...]) -> bool:
-    name = PurePosixPath(path).name.lower()
-    return any(fnmatch(name, pattern) for pattern in SIDE_FILES) or any(
-        fnmatch(path, pattern) for corpus in corpora for pattern in corpus.side_files
-    )
+def _is_hidden(path: str, item: str) -> bool:
+    """Return whether a remote file lies in a hidden folder below what was given."""
+    below = path.removeprefix(item.split("*")[0])
+    return any(part.startswith(".") for part in below.split("/")[:-1])
 
 
-def _file_ref(path: str, table: LabelTable | None, corpora: tuple[Corpus, ...]) -> FileRef:
+def _could_be(path: str, corpora: tuple[Corpus, ...]) -> bool:
+    sides = (pattern for corpus in corpora for pattern in corpus.side_files)
+    return not any(fnmatch(path, pattern) for pattern in sides) and could_be_recording(path)
+
+
+def _candidate(path: str, corpora: tuple[Corpus, ...]) -> _Candidate:
     corpus = corpus_of(path, corpora)
-    place = place_of(Path(path)) if corpus is None else None
-    if corpus:
-        site_id, known = corpus.site_id, _known(corpus, path)
-    elif place:
-        site_id, known = slug(place.dataset), Known(subject=place.subject)
-    else:
-        site_id, known = slug(PurePosixPath(path).parent.name), Known()
-    entry = table.of(path, site_id) if table else None
+    return _Candidate(path, corpus, place_of(Path(path)) if corpus is None else None)
+
+
+def _file_ref(candidate: _Candidate, entry: Entry | None, sites: SiteRule) -> FileRef:
+    path, corpus, place = candidate.path, candidate.corpus, candidate.place
+    known = _known(corpus, path) if corpus else Known(subject=place.subject if place else "")
+    site_id = sites.site_id(
+        path,
+        corpus=corpus.site_id if corpus else "",
+        dataset=place.dataset if place else "",
+        labelled=entry.site if entry else "",
+    )
     return FileRef(
         uri=path,
-        site_id=(entry.site if entry else "") or site_id,
+        site_id=site_id,
         subject=(entry.subject if entry else "") or known.subject,
         mains_hz=corpus.mains_hz if corpus else None,
         labels=(entry.labels if entry else ()) or known.labels,

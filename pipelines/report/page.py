@@ -65,10 +65,10 @@ def summary(facts: RunFacts) -> str:
 
 def _warnings(facts: RunFacts) -> str:
     lines = []
-    if n := facts.counts.repeated_recordings:
-        lines.append(
-            f"{n} {_plural(n, 'recording')} came in more than once under different names: their windows stand in the shards repeatedly."
-        )
+    if n := facts.counts.files.copies:
+        lines.append(f"{n} {_plural(n, 'file')} had the content of another one and were left out as copies.")
+    if n := facts.counts.labels.refused:
+        lines.append(f"{n:,} of {facts.counts.labels.n_in:,} labels were refused; the recordings were used without.")
     for site, entry in facts.counts.sites.items():
         if not entry.files_accepted:
             lines.append(f"Nothing of site {site} was used.")
@@ -152,6 +152,7 @@ def losses_section(facts: RunFacts) -> str:
     sites, hours = facts.counts.sites, facts.counts.hours
     files = _coded({site: entry.files_by_reason for site, entry in sites.items()})
     windows = _coded({site: entry.windows_by_reason for site, entry in sites.items()})
+    labels = _coded({site: entry.labels_refused for site, entry in sites.items()})
     notes = _coded({site: entry.notes for site, entry in sites.items()})
     replay = (
         '<p class="note">Which files these are, and what exactly was wrong, stands in the private list beside the shard set (<code>.private/quarantine.jsonl</code>), '
@@ -166,6 +167,8 @@ def losses_section(facts: RunFacts) -> str:
         if windows
         else "<p>No window was rejected.</p>",
     ]
+    if labels:
+        parts.append(f"<h3>Labels refused</h3>{_table_of_codes('Reason', 'Labels', labels, ADVICE)}")
     if hours.uncovered:
         parts.append(
             f"<h3>Time that no window covers: {_hours(hours.uncovered)} h</h3><p>Ends of recordings shorter than a window of {facts.profile['window_s']:g} s, "

@@ -11,6 +11,8 @@ from signals.shards.manifest import Shard
 from signals.shards.tally import Sums
 
 Row = Mapping[str, Any]
+COPY = "duplicate_recording"
+"""Reason of a file that is no loss: the same recording is in the run under another name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,8 @@ class FileCounts:
     side_files: int
     """Files that are no recordings; they are not among `n_in`."""
     by_reason: dict[str, int]
+    copies: int = 0
+    """Files whose content came in under another name, which was used."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -34,6 +38,18 @@ class FileCounts:
         """Build counts from `to_dict`'s output."""
         values = dict(fields)
         return cls(n_in=values.pop("in"), **values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelCounts:
+    """Labels of the files that were used, and what became of them; one that lasts for n windows counts as n."""
+
+    n_in: int = 0
+    placed: int = 0
+    merged: int = 0
+    """One with another label of the same window."""
+    refused: int = 0
+    by_reason: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +115,9 @@ class SiteCounts:
     amplitude_uv: dict[str, float]
     """Least, quartiles and greatest over the recordings; empty where none has a size."""
     subjects: int
+    files_copies: int = 0
+    labels_refused: dict[str, int] = field(default_factory=dict)
+    """By reason."""
     sums: Sums = field(default_factory=Sums)
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,8 +144,8 @@ class Counts:
     n_bytes: int
     """Of all shards."""
     sources_digest: str
-    repeated_recordings: int
     sites: dict[str, SiteCounts]
+    labels: LabelCounts = field(default_factory=LabelCounts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -136,7 +155,7 @@ class Counts:
             "hours": asdict(self.hours),
             "bytes": self.n_bytes,
             "sources_digest": self.sources_digest,
-            "repeated_recordings": self.repeated_recordings,
+            "labels": asdict(self.labels),
             "sites": {site: entry.to_dict() for site, entry in self.sites.items()},
         }
 
@@ -149,7 +168,7 @@ class Counts:
             hours=Hours(**fields["hours"]),
             n_bytes=fields["bytes"],
             sources_digest=fields["sources_digest"],
-            repeated_recordings=fields["repeated_recordings"],
+            labels=LabelCounts(**fields.get("labels", {})),  # older sets have none
             sites={site: SiteCounts.from_dict(entry) for site, entry in fields["sites"].items()},
         )
 
@@ -165,8 +184,10 @@ class Accounts:
 
     accepted: Sequence[Row]
     """Rows of recordings.jsonl."""
-    quarantined: Sequence[Row]
-    """Rows of quarantine/files.jsonl."""
+    left_out: Sequence[Row]
+    """Rows of quarantine/files.jsonl, those of copies too."""
+    labels: Sequence[Row]
+    """Rows of quarantine/labels.jsonl."""
     rejected: Mapping[tuple[str, str], int]
     """Rejected windows by (site, reason)."""
     shards: Sequence[Shard]
@@ -179,12 +200,23 @@ class Accounts:
         """Return what is of one site."""
         return Accounts(
             accepted=[row for row in self.accepted if row["site_id"] == site],
-            quarantined=[row for row in self.quarantined if row["site_id"] == site],
+            left_out=[row for row in self.left_out if row["site_id"] == site],
+            labels=[row for row in self.labels if row["site_id"] == site],
             rejected={key: n for key, n in self.rejected.items() if key[0] == site},
             shards=[shard for shard in self.shards if shard.site_id == site],
             sums={site: self.sums.get(site, Sums())},
             subjects={site: self.subjects.get(site, 0)},
         )
+
+    @property
+    def quarantined(self) -> list[Row]:
+        """Files that were left out for a fault: all but the copies."""
+        return [row for row in self.left_out if row["reason"] != COPY]
+
+    @property
+    def n_copies(self) -> int:
+        """Files whose recording was used under another name."""
+        return len(self.left_out) - len(self.quarantined)
 
     @property
     def n_written(self) -> int:
@@ -216,11 +248,13 @@ def run_counts(accounts: Accounts, *, n_side_files: int, window_s: float) -> Cou
     if accounts.n_written + accounts.n_rejected != n_planned:
         out = f"{accounts.n_written} written + {accounts.n_rejected} rejected came out"
         raise RuntimeError(f"{n_planned} windows were planned, {out}")
-    sites = sorted({row["site_id"] for row in (*accounts.accepted, *accounts.quarantined)})
-    repeats = Counter(row["recording_id"] for row in accounts.accepted)
+    sites = sorted({row["site_id"] for row in (*accounts.accepted, *accounts.left_out)})
+    if n_repeated := len(accounts.accepted) - len({row["recording_id"] for row in accounts.accepted}):
+        raise RuntimeError(f"{n_repeated} recordings were used twice")
     return Counts(
         files=FileCounts(
-            n_in=len(accounts.accepted) + len(accounts.quarantined),
+            n_in=len(accounts.accepted) + len(accounts.left_out),
+            copies=accounts.n_copies,
             accepted=len(accounts.accepted),
             quarantined=len(accounts.quarantined),
             side_files=n_side_files,
@@ -235,8 +269,20 @@ def run_counts(accounts: Accounts, *, n_side_files: int, window_s: float) -> Cou
         hours=_hours(accounts, window_s),
         n_bytes=accounts.n_bytes,
         sources_digest=sources_digest(accounts.accepted),
-        repeated_recordings=sum(n - 1 for n in repeats.values()),
+        labels=_label_counts(accounts),
         sites={site: _site_counts(accounts.of(site), window_s) for site in sites},
+    )
+
+
+def _label_counts(accounts: Accounts) -> LabelCounts:
+    n_in = sum(row.get("n_labels", 0) for row in accounts.accepted)  # rows of older sets have none
+    n_merged = sum(row.get("n_labels_merged", 0) for row in accounts.accepted)
+    return LabelCounts(
+        n_in=n_in,
+        placed=n_in - n_merged - len(accounts.labels),
+        merged=n_merged,
+        refused=len(accounts.labels),
+        by_reason=counted(row["reason"] for row in accounts.labels),
     )
 
 
@@ -301,6 +347,8 @@ def _site_counts(accounts: Accounts, window_s: float) -> SiteCounts:
         bad_channels=counted(name for row in accepted for name, _ in row["bad_channels"]),
         amplitude_uv=_quantiles([row["amplitude_uv"] for row in accepted if row["amplitude_uv"] is not None]),
         subjects=accounts.subjects[site],
+        files_copies=accounts.n_copies,
+        labels_refused=counted(row["reason"] for row in accounts.labels),
         sums=sums,
     )
 

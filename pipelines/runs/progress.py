@@ -1,8 +1,8 @@
 """What a run has done so far, so that a killed one can go on: what it was begun with, and a note beside each shard.
 
 WORK/_run.json holds what decides the result; a run with anything else refuses to go on from there. WORK/_progress/
-holds a note per shard, written after it: a digest of the work that it came from, and all that the manifest takes
-from it; and the rows of its rejected windows. Both are removed before `_COMPLETED` is written.
+holds a note per shard, written after it: a digest of the work that it came from, and all that the manifest takes from
+it; and the rows of its rejected windows. Both are removed before `_COMPLETED` is written.
 """
 
 import hashlib
@@ -80,6 +80,11 @@ def kept(working: str, shard_path: str, digest: str) -> dict[str, Any] | None:
 def rejected_path(working: str, shard_path: str) -> str:
     """Return where the rows of a shard's rejected windows lie until the run ends."""
     return storage.join(working, PROGRESS, f"{shard_path}.rejected.jsonl")
+
+
+def faults_path(working: str, shard_path: str) -> str:
+    """Return where the private rows of a shard's faults lie until the run ends."""
+    return storage.join(working, PROGRESS, f"{shard_path}.faults.jsonl")
 
 
 def _note_path(working: str, shard_path: str) -> str:

@@ -6,6 +6,8 @@ from signals.shards.manifest import MANIFEST
 
 PRIVATE = "quarantine.jsonl"
 """Paths, persons and details of quarantined files, in the folder beside the shard set."""
+PRIVATE_LABELS, PRIVATE_WINDOWS = "labels.jsonl", "windows.jsonl"
+"""The same of refused labels, and of windows that could not be made."""
 
 
 def private_folder(output: str) -> str:

@@ -3,18 +3,33 @@
 import re
 import unicodedata
 from collections.abc import Collection
-from fnmatch import fnmatch
 from pathlib import Path
 
-from pipelines.intake.inputs import SIDE_FILES
+from pipelines.intake.candidates import could_be_recording
+from pipelines.intake.discovery import CORPORA
 from signals.readers.registry import open_recording
+from signals.recording.identity import FILLERS
 from signals.recording.recording import UnreadableError
 
-_FILLERS = frozenset(
-    {"anonymous", "anonymized", "anonymised", "unknown", "none", "patient", "subject", "male", "female", "startdate"}
-    | {"xxx", "test", "name"}
-)
+_FILLERS = FILLERS | {"male", "female", "startdate"}
 """Words that stand where an identity would, in files that have none."""
+_FOLDER_WORDS = frozenset(
+    {
+        "data",
+        "dataset",
+        "eegs",
+        "recordings",
+        "recording",
+        "subjects",
+        "patients",
+        "session",
+        "sessions",
+        "files",
+        "raw",
+    }
+    | {"rawdata", "derivatives", "windows", "shards", "sites", "train", "export", "clinic", "hospital", "public"}
+)
+"""Names of folders that name nobody, and stand in shard sets in other meanings."""
 _SHORTEST_WORD, _SHORTEST_NUMBER, _SHORTEST_STEM = 3, 5, 4
 _MOST_WORDS = 6
 
@@ -34,24 +49,34 @@ def listed_identifiers(path: Path) -> frozenset[str]:
     return identifiers
 
 
-def source_identifiers(folder: Path, sites: Collection[str] = ()) -> frozenset[str]:
-    """Return what the recordings below a folder hold of persons: header fields, whole and in parts, and file names.
+def source_identifiers(folder: Path, sites: Collection[str] = (), *, named_sites: bool = False) -> frozenset[str]:
+    """Return what the recordings below a folder hold of persons: header fields, names of files and of folders.
 
     EDF and BDF headers are read as they lie in the file, so that a fault of the reader is no fault of the check. A word
     of the recording field (hospital, equipment) that is the name of one of `sites` is no identifier; one of the patient
-    field always is. Raises ValueError for a folder without recordings.
+    field always is. A folder's name is one unless it is a site that a corpus declares or, with `named_sites`, any of
+    `sites`: a run whose rule took sites from a name that somebody declared. Raises ValueError for a folder without
+    recordings.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_side_file(path))
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and could_be_recording(str(path)))
     if not paths:
         raise ValueError(f"{folder} holds no recording")
     identifiers: set[str] = set()
     hospitals = {collapsed(site) for site in sites}
+    declared = {collapsed(corpus.site_id) for corpus in CORPORA} | (hospitals if named_sites else set())
     for path in paths:
         stem = collapsed(path.name.split(".")[0])
         patient, recording = _header_fields(path)
         identifiers |= {stem} if len(stem) >= _SHORTEST_STEM else set()
         identifiers |= _parts(patient) | (_parts(recording) - hospitals)
+    for name in {folder.name, *(part for path in paths for part in path.relative_to(folder).parts[:-1])}:
+        if collapsed(name) not in declared:
+            identifiers |= {word for word in {collapsed(name), *_parts(name)} if _names_folder(word)}
     return frozenset(identifiers)
+
+
+def _names_folder(word: str) -> bool:
+    return len(word) >= _SHORTEST_STEM and word not in _FOLDER_WORDS and _identifies(word)
 
 
 def contained(text: str, identifiers: frozenset[str]) -> str | None:
@@ -71,10 +96,6 @@ def contained(text: str, identifiers: frozenset[str]) -> str | None:
             if joined in identifiers:
                 return joined
     return None
-
-
-def _is_side_file(path: Path) -> bool:
-    return any(fnmatch(path.name.lower(), pattern) for pattern in SIDE_FILES)
 
 
 def _header_fields(path: Path) -> tuple[str, str]:

@@ -5,6 +5,7 @@ addresses of people and machines, and whatever else is given or stands in the re
 masked: the output of a check must not become the next place where a name stands.
 """
 
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def check_identity(shards_dir: Path, *, identifiers: Path | None = None, sources
     identifying = listed_identifiers(identifiers) if identifiers else frozenset()
     if sources:
         sites = [path.name.removeprefix("site=") for path in shards_dir.glob("site=*")]
-        identifying |= source_identifiers(sources, sites)
+        identifying |= source_identifiers(sources, sites, named_sites=_has_named_sites(shards_dir))
     seen: set[tuple[str, str]] = set()
     findings: list[str] = []
     n_texts = 0
@@ -78,11 +79,18 @@ def check_identity(shards_dir: Path, *, identifiers: Path | None = None, sources
         seen.add((text.field, text.text))
         findings += [f"{text.where}: {text.field} {what}" for what in breaches(text, identifying)]
     outcome = f"{len(findings)} findings" if findings else "nobody is named"
-    and_identifiers = f" and {len(identifying)} identifiers" if identifying else ""
-    looked = f"dates, times, paths, addresses, ids out of form{and_identifiers}"
+    looked = "dates, times, paths, addresses, ids out of form"
+    looked += f" and {len(identifying)} identifiers" if identifying else ""
     counted = Counter(findings).items()
     lines = tuple(line if n == 1 else f"{line} ({n} times)" for line, n in counted)
     return Checked(lines, f"{shards_dir}: {outcome} in {n_texts} texts; looked for {looked}")
+
+
+def _has_named_sites(shards_dir: Path) -> bool:
+    """Return whether the run that wrote a set had a rule for its sites; older runs took the folder without one."""
+    path = shards_dir / RUN
+    rule = json.loads(path.read_text(encoding="utf-8"))["options"].get("site_from") if path.is_file() else None
+    return rule not in (None, "hash")
 
 
 def breaches(text: Text, identifiers: frozenset[str]) -> list[str]:
@@ -114,5 +122,6 @@ def masked(text: str) -> str:
 def _is_known_file(name: str) -> bool:
     return (
         name in KNOWN_FILES
-        or re.fullmatch(r"site=[a-z0-9-]+/windows-\d{5}-of-\d{5}\.tfrecord\.snappy", name) is not None
+        or re.fullmatch(r"site=[a-z0-9-]+/windows-\d{5}-of-\d{5}\.(?:tfrecord\.snappy|index\.parquet)", name)
+        is not None
     )

@@ -3,7 +3,6 @@
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from pipelines.stages.finish import merge_into, write_accounting
 from signals.shards.manifest import (
     COMPLETED,
     FILES,
+    LABELS,
     RECORDINGS,
     WINDOWS,
     Manifest,
@@ -53,7 +53,8 @@ def merge(first: Path, second: Path, output: Path) -> Counts:
         counts = [Counts.from_dict(manifest.counts) for manifest in manifests]
         accounts = Accounts(
             accepted=rows[RECORDINGS],
-            quarantined=rows[FILES],
+            left_out=rows[FILES],
+            labels=rows[LABELS],
             rejected=Counter((row["site_id"], row["reason"]) for row in rows[WINDOWS]),
             shards=shards,
             sums=_sums(counts),
@@ -78,13 +79,14 @@ def merge(first: Path, second: Path, output: Path) -> Counts:
 
 
 def _rows(sets: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
-    rows = {name: [read_rows(path / name) for path in sets] for name in (RECORDINGS, FILES, WINDOWS)}
+    rows = {name: [read_rows(path / name) for path in sets] for name in (RECORDINGS, FILES, LABELS, WINDOWS)}
     # What a later run was given again is not lost by the earlier one.
     again = {row["file_id"] for name in (RECORDINGS, FILES) for row in rows[name][1]}
     left = [row for row in rows[FILES][0] if row["file_id"] not in again]
     return {
         RECORDINGS: rows[RECORDINGS][0] + rows[RECORDINGS][1],
         FILES: left + rows[FILES][1],
+        LABELS: rows[LABELS][0] + rows[LABELS][1],
         WINDOWS: rows[WINDOWS][0] + rows[WINDOWS][1],
     }
 
@@ -111,16 +113,17 @@ def _copy(sets: Sequence[Path], manifests: Sequence[Manifest], partial: Path) ->
     copied = []
     for site in sites:
         mine = [
-            (root / shard.path, shard)
+            (root, shard)
             for root, manifest in zip(sets, manifests, strict=True)
             for shard in manifest.shards
             if shard.site_id == site
         ]
-        for index, (source, shard) in enumerate(mine):
-            path = shard_name(site, index, len(mine))
-            (partial / path).parent.mkdir(exist_ok=True)
-            shutil.copyfile(source, partial / path)
-            copied.append(replace(shard, path=path))
+        for index, (root, shard) in enumerate(mine):
+            new = shard.renamed(shard_name(site, index, len(mine)))
+            for source, path in zip(shard.files, new.files, strict=True):
+                (partial / path).parent.mkdir(exist_ok=True)
+                shutil.copyfile(root / source, partial / path)
+            copied.append(new)
     return copied
 
 

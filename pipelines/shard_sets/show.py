@@ -44,7 +44,7 @@ def about(window: Window) -> dict[str, str]:
         "quality": window.quality_verdict.replace("+", ", ") or "not stored",
         "source": f"segment {window.provenance.segment}, samples {window.provenance.start_sample} to "
         f"{window.provenance.stop_sample}, read by {window.provenance.reader}",
-        "written by": f"code {window.provenance.code_version}, config {window.provenance.config_hash}",
+        "code": f"{window.provenance.code_version}, config {window.provenance.config_hash}",
     }
     return known | ({"votes": " ".join(f"{vote:g}" for vote in window.votes)} if window.votes else {})
 

@@ -8,7 +8,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from pyarrow.parquet import ParquetFile
+
 from signals.shards.example import decode_example
+from signals.shards.index import SCHEMA
 from signals.shards.records import decode_window, encode_window
 from signals.shards.tfrecord import read_shard
 
@@ -38,6 +41,8 @@ def texts_of(root: Path) -> Iterator[Text]:
         yield Text(name, "file", name)
         if path.name.endswith(".tfrecord.snappy"):
             yield from _of_shard(path, name)
+        elif path.name.endswith(".index.parquet"):
+            yield from _of_index(path, name)
         elif path.suffix in {".json", ".jsonl"}:
             yield from _of_json(path, name)
         elif path.suffix == ".html":
@@ -58,6 +63,16 @@ def _of_shard(path: Path, name: str) -> Iterator[Text]:
                 yield Text(where, UNKNOWN_FIELD, field)
             for text in _printable(values) if isinstance(values, list) else ():
                 yield from _walk(json.loads(text), where, field) if field == "about" else [Text(where, field, text)]
+
+
+def _of_index(path: Path, name: str) -> Iterator[Text]:
+    table = ParquetFile(path).read(use_threads=False)
+    for field in set(table.column_names) - set(SCHEMA.names):
+        yield Text(name, UNKNOWN_FIELD, field)
+    for number, row in enumerate(table.to_pylist()):
+        for field, value in row.items():
+            if isinstance(value, str):
+                yield Text(f"{name} row {number}", field, value)
 
 
 def _printable(values: list[bytes]) -> Iterator[str]:

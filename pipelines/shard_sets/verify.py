@@ -2,18 +2,22 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from pipelines.runs.accounting import Counts, sources_digest
+from pipelines.runs.accounting import COPY, Counts, sources_digest
 from pipelines.shard_sets.problem import Problem
 from signals.description.artifacts import KINDS
 from signals.description.features import FEATURES
 from signals.files import file_sha256
 from signals.shards.example import decode_example
+from signals.shards.index import IndexRow, index_row, read_index, write_index
 from signals.shards.manifest import (
     COMPLETED,
     FILES,
+    LABELS,
     MANIFEST,
     RECORDINGS,
     REPORT,
@@ -27,10 +31,10 @@ from signals.shards.manifest import (
 )
 from signals.shards.records import decode_window, encode_window
 from signals.shards.tally import Sums, Tally
-from signals.shards.tfrecord import CorruptShardError, read_shard
+from signals.shards.tfrecord import CorruptShardError, RecordPlace, scan_records
 from signals.window import Window
 
-KNOWN_FILES = (MANIFEST, COMPLETED, RECORDINGS, FILES, WINDOWS, RUN, REPORT)
+KNOWN_FILES = (MANIFEST, COMPLETED, RECORDINGS, FILES, LABELS, WINDOWS, RUN, REPORT)
 
 
 def verify(shards_dir: Path) -> str:
@@ -68,7 +72,12 @@ def _counts(shards_dir: Path, manifest: Manifest) -> Counts:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a .jsonl file; raises Problem naming the line that is none."""
+    """Return the rows of a .jsonl file; raises Problem naming the line that is none.
+
+    Sets written before labels could be refused have no LABELS: none was.
+    """
+    if path.as_posix().endswith(LABELS) and not path.exists():
+        return []
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
@@ -86,6 +95,8 @@ def _check_files(shards_dir: Path, manifest: Manifest) -> None:
         *(shard.index.path for shard in manifest.shards if shard.index),
     }
     present = {path.relative_to(shards_dir).as_posix() for path in shards_dir.rglob("*") if not path.is_dir()}
+    if "labels" not in manifest.counts:  # of an older set
+        present |= {LABELS}
     for name in sorted(expected - present):
         raise Problem(f"{shards_dir / name} is missing")
     for name in sorted(present - expected):
@@ -104,16 +115,19 @@ def _check_digest(shards_dir: Path, shard: Shard) -> None:
     path = shards_dir / shard.path
     if path.stat().st_size != shard.n_bytes:
         raise Problem(f"{path} has {path.stat().st_size} bytes, the manifest states {shard.n_bytes}")
-    digest = file_sha256(path)
-    if digest != shard.sha256:
-        raise Problem(f"{path} has changed: its sha256 begins {digest[:12]}, the manifest states {shard.sha256[:12]}")
+    for name, stated in shard.files.items():
+        if (digest := file_sha256(shards_dir / name)) != stated:
+            raise Problem(
+                f"{shards_dir / name} has changed: its sha256 begins {digest[:12]}, the manifest states {stated[:12]}"
+            )
 
 
 def _check_records(shards_dir: Path, shard: Shard, manifest: Manifest, tally: Tally, keys: set[str]) -> None:
     path = shards_dir / shard.path
     n_records, names = 0, frozenset[str]()
+    rows = list[IndexRow]()
     try:
-        for record in read_shard(path):
+        for place, record in _scanned(path):
             where = f"{path} record {n_records}"
             window, fields = _decoded(record, where)
             names = names or frozenset(decode_example(encode_window(window)))
@@ -124,11 +138,32 @@ def _check_records(shards_dir: Path, shard: Shard, manifest: Manifest, tally: Ta
                 raise Problem(f"{where}: window {window.key} occurs twice; was a file given twice?")
             keys.add(window.key)
             tally.add(window)
+            rows.append(index_row(window, place))
             n_records += 1
     except CorruptShardError as error:
         raise Problem(str(error)) from error
     if n_records != shard.n_windows:
         raise Problem(f"{path} holds {n_records} records, the manifest states {shard.n_windows}")
+    if shard.index:
+        _check_index(shards_dir / shard.index.path, rows)
+
+
+def _scanned(path: Path) -> Iterator[tuple[RecordPlace, bytes]]:
+    with path.open("rb") as file:
+        yield from scan_records(file, str(path))
+
+
+def _check_index(path: Path, rows: Sequence[IndexRow]) -> None:
+    """Compare an index with one made anew of the shard's records."""
+    anew = BytesIO()
+    write_index(anew, rows)
+    anew.seek(0)
+    try:
+        stored = read_index(path)
+    except ValueError as error:
+        raise Problem(str(error)) from error
+    if not stored.equals(read_index(anew)):
+        raise Problem(f"{path} is not the index of its shard's records")
 
 
 def _decoded(record: bytes, where: str) -> tuple[Window, frozenset[str]]:
@@ -194,12 +229,16 @@ def _check_subjects(manifest: Manifest, tallies: dict[str, Tally]) -> None:
 
 
 def _check_accounting(shards_dir: Path, manifest: Manifest, counts: Counts) -> None:
-    rows = {name: read_rows(shards_dir / name) for name in (RECORDINGS, FILES, WINDOWS)}
+    rows = {name: read_rows(shards_dir / name) for name in (RECORDINGS, FILES, LABELS, WINDOWS)}
     files, windows = counts.files, counts.windows
+    copies = [row for row in rows[FILES] if row["reason"] == COPY]
     planned, written = sum(row["n_windows"] for row in rows[RECORDINGS]), sum(s.n_windows for s in manifest.shards)
     pairs = {
         "files accepted": (files.accepted, len(rows[RECORDINGS])),
-        "files quarantined": (files.quarantined, len(rows[FILES])),
+        "files quarantined": (files.quarantined, len(rows[FILES]) - len(copies)),
+        "copies": (files.copies, len(copies)),
+        "labels refused": (counts.labels.refused, len(rows[LABELS])),
+        "labels": (counts.labels.n_in, counts.labels.placed + counts.labels.merged + counts.labels.refused),
         "files in": (files.n_in, len(rows[RECORDINGS]) + len(rows[FILES])),
         "windows rejected": (windows.rejected, len(rows[WINDOWS])),
         "windows written": (windows.written, written),

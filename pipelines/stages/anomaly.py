@@ -12,16 +12,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipelines.runs import storage
+from pipelines.stages.outcome import Refused
+from pipelines.stages.prepare import prepared
 from signals.bundles.anomaly import SCHEMA_VERSION, model_input
-from signals.readers.registry import reopen_recording
 from signals.windows.blocks import Block
-from signals.windows.prepare import prepare_block
 from signals.windows.profiles import Profile
 
 _MUST_AGREE = ("modality", "l_freq", "h_freq", "reference")
@@ -34,14 +33,14 @@ class AutoencoderError(ValueError):
 def check_autoencoder(path: str, profile: Profile) -> dict[str, Any]:
     """Return an autoencoder's metadata; raises AutoencoderError unless it can score windows of this profile."""
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: F401
         from apache_beam.ml.inference import onnx_inference  # noqa: F401  it needs the package onnx too
     except ImportError as error:
         raise AutoencoderError(f"--autoencoder needs {error.name}: install cerebeam[anomaly]") from error
-    if not Path(path).is_file():
+    if not storage.exists(path):
         raise AutoencoderError(f"autoencoder {path} does not exist; make one with training.autoencoder")
     try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        session = load_session(path)
         about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
         version = about["schema_version"]
     except Exception as error:  # ONNX Runtime raises classes of its own for whatever is wrong with a file
@@ -69,13 +68,12 @@ def windows_of(block: Block) -> tuple[Block, np.ndarray]:
     A window that will be rejected is NaN throughout.
     """
     signal = block.plan.profile.signal
-    prepared = prepare_block(reopen_recording(block.plan.uri, block.plan.header), block)
     n_times = round(block.plan.profile.window_s * signal.sfreq)
     stack = np.full((len(block.starts), signal.n_chans, n_times), np.nan, dtype=np.float32)
-    first = {window.provenance.start_sample: model_input(window.data, window.eeg_state) for window in prepared.windows}
-    native = block.plan.native_sfreq / signal.sfreq
-    for row, start in enumerate(block.starts):
-        stack[row] = first.get(int(start.start * native), stack[row])
+    rows = {start: row for row, start in enumerate(block.starts)}
+    for outcome in prepared(block):
+        if not isinstance(outcome, Refused):
+            stack[rows[outcome.start]] = model_input(outcome.window.data, outcome.window.eeg_state)
     return block, stack
 
 

@@ -12,15 +12,15 @@ from dataclasses import replace
 import numpy as np
 
 from pipelines.report.traces import Example, Row, extremes
+from pipelines.stages.outcome import Refused
+from pipelines.stages.prepare import prepared, reopened
 from signals.modality import microvolts
-from signals.readers.registry import reopen_recording
 from signals.recording.recording import Recording
 from signals.shards.records import as_stored
 from signals.threads import one_thread
 from signals.window import MEASURED, Window
 from signals.windows.blocks import Block
 from signals.windows.plan import RecordingPlan
-from signals.windows.prepare import prepare_block
 
 EXAMPLE_S = 10
 _MOST_ROWS = 24
@@ -42,18 +42,18 @@ def block_hash(block: Block) -> str:
     return hashlib.sha256(f"{block.plan.source_sha256}/{first.segment}/{first.start}".encode()).hexdigest()
 
 
-def read_example(block: Block) -> Example | None:
-    """Return the example of one block, None where every window of it is rejected."""
+def read_example(block: Block) -> Example | Refused:
+    """Return the example of the block's first window that is kept, or why its last one is not."""
+    outcome: Example | Refused | None = None
     with one_thread():
-        return example_of(reopen_recording(block.plan.uri, block.plan.header), block)
-
-
-def example_of(recording: Recording, block: Block) -> Example | None:
-    """Return the example of the block's first window that is kept, or None."""
-    for start in block.starts:
-        for window in prepare_block(recording, replace(block, starts=(start,))).windows:
-            return _example(recording, block.plan, window)
-    return None
+        for start in block.starts:
+            (first,) = prepared(replace(block, starts=(start,), anomaly=()))
+            if not isinstance(first, Refused):
+                plan = block.plan
+                return _example(reopened(plan), plan, first.window)
+            outcome = first
+    assert outcome is not None  # a block has windows
+    return outcome
 
 
 def _example(recording: Recording, plan: RecordingPlan, window: Window) -> Example:

@@ -2,20 +2,23 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from pipelines.report.report import run_facts, write_report
 from pipelines.report.traces import Example
 from pipelines.runs import storage
-from pipelines.runs.accounting import Accounts, Counts, complaint, run_counts
-from pipelines.runs.progress import forget, rejected_path
-from pipelines.runs.publish import PRIVATE, private_folder
+from pipelines.runs.accounting import COPY, Accounts, Counts, complaint, run_counts
+from pipelines.runs.progress import faults_path, forget, rejected_path
+from pipelines.runs.publish import PRIVATE, PRIVATE_LABELS, PRIVATE_WINDOWS, private_folder
 from pipelines.runs.storage import join, write_rows, write_text
-from pipelines.stages.plan_files import Accepted, Quarantined
+from pipelines.stages.outcome import Refused
+from pipelines.stages.plan_files import Accepted
 from pipelines.stages.write_shards import ShardResult
 from signals.shards.manifest import (
     COMPLETED,
     FILES,
+    LABELS,
     MANIFEST,
     RECORDINGS,
     WINDOWS,
@@ -41,39 +44,58 @@ class Finish:
     max_quarantined: float
     salt_id: str
     shard_mb: float
+    site_from: str = ""
+    completes: bool = False
+    """Whether `_COMPLETED` is written here, as the last file of a set that nobody touches afterwards; else whoever
+    started the run writes it, behind the timings."""
 
     def __call__(
         self,
         results: Sequence[ShardResult],
         accepted: Sequence[Accepted],
-        quarantined: Sequence[Quarantined],
+        refused: Sequence[Refused],
         examples: Sequence[Example],
     ) -> Counts:
-        """Return the run's accounting; `_COMPLETED` is written only if it allows that."""
-        if len(accepted) + len(quarantined) != self.n_files:
-            out = f"{len(accepted)} accepted + {len(quarantined)} quarantined came out"
-            raise RuntimeError(f"{self.n_files} files went in, {out}")
-        rejecting = sorted(result.name for result in results if result.rejected)
-        storage.join_files(join(self.output, WINDOWS), (rejected_path(self.output, name) for name in rejecting))
-        accounts, subjects = _accounts(self.output, results, accepted, quarantined)
+        """Return the run's accounting; the set is complete only if that allows it.
+
+        `accepted` are the files that are used, `refused` the files and labels that are not.
+        """
+        n_refused = sum(row.level == "file" for row in refused)
+        if len(accepted) + n_refused != self.n_files:
+            raise RuntimeError(f"{self.n_files} files went in, {len(accepted)} used + {n_refused} refused came out")
+        self._join_rows(results, refused)
+        accounts, subjects = _accounts(self.output, results, accepted, refused)
         counts = write_accounting(
             self.output, accounts, subjects, profile=self.profile, salt_id=self.salt_id, n_side_files=self.n_side_files
         )
-        private = private_folder(self.output)
-        storage.delete_folder(private)  # of a killed run
-        if quarantined:
-            write_rows(join(private, PRIVATE), [row.private_row() for row in quarantined])
         why = complaint(counts, self.max_quarantined)
-        options = {"shard_mb": self.shard_mb, "max_quarantined": self.max_quarantined}
+        options: dict[str, Any] = {"shard_mb": self.shard_mb, "max_quarantined": self.max_quarantined}
+        options["site_from"] = self.site_from.partition(":")[0] or "hash"
         write_report(self.output, run_facts(self.output, complaint=why, options=options, examples=examples))
         if why is None:
             forget(self.output)
-            write_text(join(self.output, COMPLETED), "")
+            if self.completes:
+                write_text(join(self.output, COMPLETED), "")
         return counts
+
+    def _join_rows(self, results: Sequence[ShardResult], refused: Sequence[Refused]) -> None:
+        """Write the rows of rejected windows, which shards left in files of their own, and the private lists."""
+        shards = sorted(results, key=lambda result: result.name)
+        rejected = [rejected_path(self.output, shard.name) for shard in shards if shard.rejected]
+        storage.join_files(join(self.output, WINDOWS), rejected)
+        private = private_folder(self.output)
+        storage.delete_folder(private)  # of a killed run
+        files = [row for row in refused if row.level == "file" and row.reason != COPY]
+        labels = [row for row in refused if row.level == "label"]
+        for name, rows in ((PRIVATE, files), (PRIVATE_LABELS, labels)):
+            if rows:
+                write_rows(join(private, name), [row.private_row() for row in rows])
+        if faults := [faults_path(self.output, shard.name) for shard in shards if shard.has_faults]:
+            storage.join_files(join(private, PRIVATE_WINDOWS), faults)
 
 
 def _accounts(
-    root: str, results: Sequence[ShardResult], accepted: Sequence[Accepted], quarantined: Sequence[Quarantined]
+    root: str, results: Sequence[ShardResult], accepted: Sequence[Accepted], refused: Sequence[Refused]
 ) -> tuple[Accounts, dict[str, SubjectEntry]]:
     """Return what the stages left behind, shards renumbered, and an entry per subject."""
     sums, rejected = dict[str, Sums](), Counter[tuple[str, str]]()
@@ -83,7 +105,8 @@ def _accounts(
     subjects = merge_subjects(results)
     accounts = Accounts(
         accepted=[asdict(row) for row in accepted],
-        quarantined=[row.public_row() for row in quarantined],
+        left_out=[row.public_row() for row in refused if row.level == "file"],
+        labels=[row.public_row() for row in refused if row.level == "label"],
         rejected=rejected,
         shards=renumber(root, [result.shard for result in results if result.shard]),
         sums=sums,
@@ -101,7 +124,7 @@ def write_accounting(
     salt_id: str,
     n_side_files: int,
 ) -> Counts:
-    """Write manifest.json and the rows of files that it counts; return the counts."""
+    """Write manifest.json and the rows of files and labels that it counts; return the counts."""
     counts = run_counts(accounts, n_side_files=n_side_files, window_s=profile.window_s)
     manifest = Manifest(
         modality=profile.signal,
@@ -114,7 +137,8 @@ def write_accounting(
         salt_id=salt_id,
     )
     write_rows(join(root, RECORDINGS), accounts.accepted)
-    write_rows(join(root, FILES), accounts.quarantined)
+    write_rows(join(root, FILES), accounts.left_out)
+    write_rows(join(root, LABELS), accounts.labels)
     write_text(join(root, MANIFEST), manifest_json(manifest))
     return counts
 
@@ -130,10 +154,11 @@ def renumber(root: str, shards: Sequence[Shard]) -> list[Shard]:
     for site in sorted({shard.site_id for shard in shards}):
         mine = sorted((shard for shard in shards if shard.site_id == site), key=lambda shard: shard.path)
         for index, shard in enumerate(mine):
-            path = shard_name(site, index, len(mine))
-            if path != shard.path and storage.exists(join(root, shard.path)):
-                storage.rename(join(root, shard.path), join(root, path))
-            renamed.append(replace(shard, path=path))
+            new = shard.renamed(shard_name(site, index, len(mine)))
+            for old_path, path in zip(shard.files, new.files, strict=True):
+                if path != old_path and storage.exists(join(root, old_path)):
+                    storage.rename(join(root, old_path), join(root, path))
+            renamed.append(new)
     return renamed
 
 

@@ -2,47 +2,27 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import PurePosixPath
+from dataclasses import dataclass, field
 from traceback import format_tb
-from typing import Any
 
 from pipelines.intake.inputs import FileRef
+from pipelines.stages.outcome import Refused
 from signals.readers.digests import source_sha256
 from signals.readers.disclosure import event_counts
 from signals.readers.registry import open_recording
 from signals.readers.remote import TransferError
-from signals.recording.identity import hash_file, hash_subject
+from signals.recording.identity import hash_file, hash_subject, names_somebody
 from signals.recording.recording import Recording, UnreadableError
 from signals.threads import one_thread
-from signals.windows.blocks import Block, WindowStart, blocks, plan_windows
+from signals.windows.blocks import Block, Placement, WindowStart, blocks, place_windows
+from signals.windows.labels import RefusedLabel
 from signals.windows.plan import RecordingPlan, plan_recording
 from signals.windows.profiles import Profile
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Quarantined:
-    """A file that was not used, and why."""
-
-    ref: FileRef
-    """The file as the run was given it: whoever replays the quarantine needs it. Kept outside of the shard set."""
-    file_id: str
-    reason: str
-    detail: str
-    """May quote the file, so it is kept outside of the shard set too."""
-    hours: float | None
-    """Length where the header could be read."""
-
-    def public_row(self) -> dict[str, Any]:
-        """Return what the shard set holds of the file: neither its path nor anything out of it."""
-        return {"file_id": self.file_id, "site_id": self.ref.site_id, "reason": self.reason, "hours": self.hours}
-
-    def private_row(self) -> dict[str, Any]:
-        """Return all that a replay needs, and a person who repairs the file."""
-        ref = asdict(self.ref)
-        return {"file": ref.pop("uri"), **ref, "file_id": self.file_id, "reason": self.reason, "detail": self.detail}
+UNKNOWN = "unknown-"
+"""What the id of a subject begins with whom nobody names."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +53,21 @@ class Accepted:
     """Electrodes found bad, and why."""
     events: dict[str, int] = field(default_factory=dict)
     """How often each event word (`signals.recording.events`) stands in the recording's annotations."""
+    n_labels: int = 0
+    """Labels of windows that came in, refused ones too."""
+    n_labels_merged: int = 0
+    """Of these, how many are one with another of the same window."""
+    subject_known: bool = True
+    """Whether a label file, a corpus' rule, a BIDS name or the header names the person."""
 
 
 @dataclass(frozen=True)
 class PlannedFile:
     """What became of one file."""
 
-    file: Accepted | Quarantined
+    file: Accepted | Refused
+    labels: tuple[Refused, ...] = ()
+    """Labels of an accepted file that no window got."""
     blocks: tuple[Block, ...] = ()
 
 
@@ -89,8 +77,12 @@ def plan_file(ref: FileRef, profile: Profile, salt: str) -> PlannedFile:
     try:
         recording = open_recording(ref.uri)
         with one_thread():
-            plan, starts = _plan(ref, recording, profile, salt)
-            return PlannedFile(_accepted(ref, recording, plan, starts, salt), tuple(blocks(plan, starts)))
+            plan = _plan(ref, recording, profile, salt)
+            placed = place_windows(recording, plan, ref.labels)
+            labels = tuple(_refused_label(plan, label) for label in placed.refused)
+            return PlannedFile(
+                _accepted(ref, recording, plan, placed, salt), labels, tuple(blocks(plan, placed.starts))
+            )
     except UnreadableError as error:
         return _quarantined(ref, error.reason, error.detail, recording, salt)
     except TransferError:  # the runner tries again, and the run dies rather than lose a good file
@@ -101,52 +93,63 @@ def plan_file(ref: FileRef, profile: Profile, salt: str) -> PlannedFile:
         return _quarantined(ref, "internal_error", f"{type(error).__name__}: {error}", recording, salt)
 
 
-def _plan(ref: FileRef, recording: Recording, profile: Profile, salt: str) -> tuple[RecordingPlan, list[WindowStart]]:
-    subject = ref.subject if ref.subject.lower() not in {"", "unknown"} else _named_patient(recording.patient)
-    # Without a known person every file counts as one of its own, and is marked so.
-    subject_id = (
-        hash_subject(ref.site_id, subject, salt=salt)
-        if subject
-        else "unknown-" + hash_subject(ref.site_id, PurePosixPath(ref.uri).name, salt=salt)
-    )
-    plan = plan_recording(
+def _plan(ref: FileRef, recording: Recording, profile: Profile, salt: str) -> RecordingPlan:
+    sha256 = source_sha256(ref.uri)
+    of_header = recording.patient if names_somebody(recording.patient) else ""
+    subject = ref.subject if ref.subject.lower() not in {"", "unknown"} else of_header
+    # Where nobody is named, every recording counts as one of a subject of its own, and is marked so.
+    subject_id = ("" if subject else UNKNOWN) + hash_subject(ref.site_id, subject or sha256, salt=salt)
+    return plan_recording(
         recording,
         profile,
         site_id=ref.site_id,
         subject_id=subject_id,
-        source_sha256=source_sha256(ref.uri),
+        source_sha256=sha256,
         mains_hz=ref.mains_hz,
     )
-    return plan, plan_windows(recording, plan, ref.labels)
 
 
-def _accepted(
-    ref: FileRef, recording: Recording, plan: RecordingPlan, starts: Sequence[WindowStart], salt: str
-) -> Accepted:
+def _accepted(ref: FileRef, recording: Recording, plan: RecordingPlan, placed: Placement, salt: str) -> Accepted:
     return Accepted(
         site_id=ref.site_id,
         recording_id=plan.recording_id,
         reader=recording.reader,
         native_sfreq=plan.native_sfreq,
         n_channels=len(plan.picks),
-        n_windows=len(starts),
+        n_windows=len(placed.starts),
         hours=recording.duration_s / 3600,
         mains_hz=plan.mains_hz,
         notes=plan.notes,
         file_id=hash_file(ref.uri, salt=salt),
         mains_detected=ref.mains_hz is None and recording.mains_hz is None and plan.mains_hz is not None,
         amplitude_uv=plan.amplitude_uv,
-        hours_covered=covered_s(plan, starts) / 3600,
+        hours_covered=covered_s(plan, placed.starts) / 3600,
         source_reference=plan.source_reference,
         reference=plan.profile.reference,
         bad_channels=plan.bad_channels,
         events=event_counts(recording),
+        n_labels=placed.n_labels,
+        n_labels_merged=placed.n_merged,
+        subject_known=not plan.subject_id.startswith(UNKNOWN),
     )
 
 
 def _quarantined(ref: FileRef, reason: str, detail: str, recording: Recording | None, salt: str) -> PlannedFile:
     hours = None if recording is None else recording.duration_s / 3600
-    return PlannedFile(Quarantined(ref, hash_file(ref.uri, salt=salt), reason, detail, hours))
+    file_id = hash_file(ref.uri, salt=salt)
+    return PlannedFile(
+        Refused(
+            level="file", reason=reason, detail=detail, site_id=ref.site_id, source_id=file_id, hours=hours,
+            uri=ref.uri, ref=ref,
+        )
+    )  # fmt: skip
+
+
+def _refused_label(plan: RecordingPlan, label: RefusedLabel) -> Refused:
+    return Refused(
+        level="label", reason=label.reason, detail=label.detail, site_id=plan.site_id, source_id=plan.recording_id,
+        at_s=label.onset_s, uri=plan.uri,
+    )  # fmt: skip
 
 
 def covered_s(plan: RecordingPlan, starts: Sequence[WindowStart]) -> float:
@@ -160,9 +163,3 @@ def covered_s(plan: RecordingPlan, starts: Sequence[WindowStart]) -> float:
         covered += start.start + n_window - max(start.start, reached)
         reached = start.start + n_window
     return covered / sfreq
-
-
-def _named_patient(text: str) -> str:
-    """Return the patient text of a header unless it is one of the fillers that anonymised files carry."""
-    words = {word.lower() for word in text.replace("_", " ").split()}
-    return "" if words <= {"x", "0", "anonymous", "anonymized", "unknown", "na"} else text

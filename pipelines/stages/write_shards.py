@@ -2,22 +2,22 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from pipelines.runs import storage
-from pipelines.runs.progress import keep, kept, rejected_path, work_digest
-from signals.readers.registry import reopen_recording
-from signals.recording.recording import Recording, RecordingHeader
+from pipelines.runs.progress import faults_path, keep, kept, rejected_path, work_digest
+from pipelines.stages.outcome import FAULTS, Refused
+from pipelines.stages.prepare import prepared
+from signals.shards.index import ShardIndex, index_name, write_index
 from signals.shards.manifest import Shard, SubjectEntry, shard_name
 from signals.shards.sharding import block_order, block_seconds
 from signals.shards.tally import Sums, Tally
-from signals.shards.writer import write_windows
+from signals.shards.writer import write_encoded
 from signals.threads import one_thread
 from signals.window import Window
 from signals.windows.blocks import Block
-from signals.windows.prepare import Rejected, prepare_block
 
 ShardKey = tuple[str, int, int]
 """(site_id, shard, number of shards)."""
@@ -39,6 +39,8 @@ class ShardResult:
     rejected: dict[str, int]
     """Rejected windows by reason."""
     sums: Sums
+    has_faults: bool = False
+    """Whether some were rejected for `pipelines.stages.outcome.FAULTS`; their private rows lie there too."""
     was_kept: bool = False
     """Whether an earlier, killed run had written it."""
 
@@ -51,6 +53,7 @@ class ShardResult:
             "subjects": {name: entry.to_dict() for name, entry in self.subjects.items()},
             "rejected": self.rejected,
             "sums": self.sums.to_dict(),
+            "has_faults": self.has_faults,
         }
 
     @classmethod
@@ -59,10 +62,11 @@ class ShardResult:
         return cls(
             site_id=fields["site_id"],
             name=fields["name"],
-            shard=Shard(**fields["shard"]) if fields["shard"] else None,
+            shard=Shard.from_dict(fields["shard"]) if fields["shard"] else None,
             subjects={name: SubjectEntry.from_dict(entry) for name, entry in fields["subjects"].items()},
             rejected=dict(fields["rejected"]),
             sums=Sums.from_dict(fields["sums"]),
+            has_faults=fields["has_faults"],
             was_kept=True,
         )
 
@@ -84,37 +88,43 @@ def write_shard(output: str, shard_mb: float, key: ShardKey, grouped: Iterable[B
 
 
 def _is_whole(output: str, shard: Shard | None) -> bool:
-    """Return whether a shard's file is as it was written; a shard of which nothing was kept has no file."""
-    path = storage.join(output, shard.path) if shard else ""
-    return shard is None or (storage.exists(path) and storage.sha256(path) == shard.sha256)
+    """Return whether a shard's files are as they were written; a shard of which nothing was kept has none."""
+    if shard is None:
+        return True
+    paths = {storage.join(output, name): digest for name, digest in shard.files.items()}
+    return all(storage.exists(path) and storage.sha256(path) == digest for path, digest in paths.items())
 
 
 def _write(output: str, site_id: str, name: str, blocks: list[Block]) -> ShardResult:
-    tally, rejected = Tally(), list[Rejected]()
+    tally, refused = Tally(), list[Refused]()
     path = storage.join(output, name)
     with one_thread(), storage.create(path) as file:
-        written = write_windows(file, _windows(output, blocks, rejected), path=name, site_id=site_id, tally=tally)
-    shard = written.shard if written else None
-    if shard is None:
+        encoded = _encoded(output, blocks, refused)
+        written = write_encoded(file, encoded, path=name, site_id=site_id, tally=tally)
+    shard = None
+    if written is None:
         storage.delete(path)  # the finish closes the gap in the numbers
-    if rejected:
-        storage.write_rows(rejected_path(output, name), [asdict(row) for row in rejected])
-    reasons = Counter(row.reason for row in rejected)
+    else:
+        with storage.create(storage.join(output, index_name(name))) as file:
+            digest = write_index(file, written.rows)
+        shard = replace(written.shard, index=ShardIndex(path=index_name(name), sha256=digest))
+    if refused:
+        storage.write_rows(rejected_path(output, name), [row.public_row() for row in refused])
+    faults = [row.private_row() for row in refused if row.reason in FAULTS]
+    if faults:
+        storage.write_rows(faults_path(output, name), faults)
+    reasons = Counter(row.reason for row in refused)
     return ShardResult(
         site_id=site_id, name=name, shard=shard, subjects=tally.subjects(), rejected=dict(sorted(reasons.items())),
-        sums=tally.sums(),
+        sums=tally.sums(), has_faults=bool(faults),
     )  # fmt: skip
 
 
-def _windows(output: str, blocks: list[Block], rejected: list[Rejected]) -> Iterator[Window]:
+def _encoded(output: str, blocks: list[Block], refused: list[Refused]) -> Iterator[tuple[Window, bytes]]:
     for block in blocks:
-        prepared = prepare_block(_reopened(block.plan.uri, block.plan.header, block.plan.source_sha256), block)
-        rejected += prepared.rejected
-        yield from prepared.windows
+        for outcome in prepared(block):
+            if isinstance(outcome, Refused):
+                refused.append(outcome)
+            else:
+                yield outcome.window, outcome.record
         seconds_written[output] += int(block_seconds(block))
-
-
-@lru_cache(maxsize=8)
-def _reopened(uri: str, header: RecordingHeader, sha256: str) -> Recording:
-    """Return a planned recording again; a shard's blocks come from many. `sha256` keeps the cache honest."""
-    return reopen_recording(uri, header)

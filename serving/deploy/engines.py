@@ -151,9 +151,9 @@ def agreement(
     """Return how far the engine's probabilities are from ONNX Runtime's; needs the GPU that it was built for."""
     engine, session = Engine(trt, engine_path), onnx_session(bundle.path / graph.file)
     worst, same = 0.0, []
-    for given in feeds:
-        ours = softmax(session.run(["logits"], dict(given))[0])
-        theirs = softmax(engine.run(given, "logits").astype(np.float32))
+    for feed in feeds:
+        ours = softmax(session.run(["logits"], dict(feed))[0])
+        theirs = softmax(engine.run(feed, "logits").astype(np.float32))
         worst = float(np.maximum(worst, np.abs(ours - theirs).max()))
         same += (ours.argmax(1) == theirs.argmax(1)).tolist()
     return Agreement(

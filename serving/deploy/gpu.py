@@ -1,4 +1,4 @@
-"""What GPU is here, asked of the driver itself, and running an engine on it."""
+"""Which GPU this machine has, by its driver, and running an engine on it."""
 
 import ctypes
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _CC_MAJOR, _CC_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR an
 
 
 class MissingError(RuntimeError):
-    """Something that this machine lacks; the message says what, and how to get it."""
+    """Something that is missing on this machine; the message names it, and how to get it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +34,14 @@ def find_gpu() -> Gpu | None:
     major, minor = ctypes.c_int(), ctypes.c_int()
     if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
         return None
-    asked = (
+    errors = (
         cuda.cuDeviceGet(ctypes.byref(device), 0),
         cuda.cuDeviceGetName(name, len(name), device),
         cuda.cuDeviceGetAttribute(ctypes.byref(major), _CC_MAJOR, device),
         cuda.cuDeviceGetAttribute(ctypes.byref(minor), _CC_MINOR, device),
     )
-    if any(asked):
-        raise MissingError(f"the CUDA driver does not tell its device: error codes {asked}")
+    if any(errors):
+        raise MissingError(f"the CUDA driver does not name its device: error codes {errors}")
     return Gpu(name=name.value.decode(), compute_capability=f"{major.value}.{minor.value}")
 
 
@@ -88,7 +88,7 @@ class DeviceArrays:
         return into
 
     def wait(self) -> None:
-        """Wait for everything that was asked of the device."""
+        """Wait for everything that was queued on the device."""
         self._ask(self.cuda.cudaDeviceSynchronize())
 
     def _ask(self, answer: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,6 +1,6 @@
 """ONNX graphs in INT8: which layers, with what ranges, and which of them are better left in float.
 
-Static: weights and activations, ranges from calibration windows (QDQ, one scale a column of a weight). Dynamic:
+Static: weights and activations, ranges from calibration windows (QDQ, one scale per column of a weight). Dynamic:
 activations get their range when they are there. Only products and convolutions with constant weights are touched:
 with everything quantised, answers are far off. Method: Jacob et al. 2018; Wu et al. 2020 (percentiles, sensitivity by
 layer).
@@ -68,12 +68,12 @@ def layers_of(path: Path) -> tuple[Layer, ...]:
 
     graph = onnx.load(path).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    found = []
+    layers = []
     for node in graph.node:
         if node.op_type in OP_TYPES and node.input[1] in constants:
             weight = constants[node.input[1]]
-            found.append(Layer(node=node.name, weight=weight.name, n_bytes=4 * int(np.prod(weight.dims))))
-    return tuple(found)
+            layers.append(Layer(node=node.name, weight=weight.name, n_bytes=4 * int(np.prod(weight.dims))))
+    return tuple(layers)
 
 
 def calibrate(
@@ -117,7 +117,7 @@ def write_static(calibrated: Calibrated, output: Path, *, leave: Sequence[str] =
 
     quantizer = QDQQuantizer(
         onnx.load(calibrated.path),
-        True,  # one scale a column of a weight
+        True,  # one scale per column of a weight
         False,  # the full range of 8 bits
         QuantType.QInt8,
         QuantType.QInt8 if symmetric else QuantType.QUInt8,
@@ -162,31 +162,31 @@ def sensitivities(calibrated: Calibrated, feeds: Sequence[Feed], output: str) ->
 
     The error is the root mean square difference of the named output from the float graph's.
     """
-    wanted = _outputs(calibrated.path, feeds, output)
+    exact = _outputs(calibrated.path, feeds, output)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "trial.onnx"
 
         def error(leave: Sequence[str]) -> float:
             write_static(calibrated, trial, leave=leave)
             return float(np.sqrt(np.mean([np.square(a - b).mean() for a, b in zip(
-                wanted, _outputs(trial, feeds, output), strict=True)])))  # fmt: skip
+                exact, _outputs(trial, feeds, output), strict=True)])))  # fmt: skip
 
         whole = error(())
         if whole == 0:
             return []
-        found = [Sensitivity(layer=layer, gain=1 - error([layer.node]) / whole) for layer in calibrated.layers]
-    return sorted(found, key=lambda one: -one.gain)
+        layers = [Sensitivity(layer=layer, gain=1 - error([layer.node]) / whole) for layer in calibrated.layers]
+    return sorted(layers, key=lambda one: -one.gain)
 
 
-def worth_leaving(found: Sequence[Sensitivity], *, least_gain: float, float_share: float) -> tuple[Sensitivity, ...]:
+def worth_leaving(layers: Sequence[Sensitivity], *, least_gain: float, float_share: float) -> tuple[Sensitivity, ...]:
     """Return the layers to leave in float: each takes away `least_gain` of the error or more, best first.
 
     Together they hold no more than `float_share` of the weights, so that the file still shrinks.
     """
-    budget = float_share * sum(one.layer.n_bytes for one in found)
+    budget = float_share * sum(one.layer.n_bytes for one in layers)
     left: list[Sensitivity] = []
-    for one in found:
-        if one.gain >= least_gain and sum(kept.layer.n_bytes for kept in left) + one.layer.n_bytes <= budget:
+    for one in layers:
+        if one.gain >= least_gain and sum(layer.layer.n_bytes for layer in left) + one.layer.n_bytes <= budget:
             left.append(one)
     return tuple(left)
 

@@ -49,7 +49,7 @@ from signals.window import Window
 PROG = "serving.deploy.quantise"
 SIZE_AIM = 4.0
 REACH = 0.85
-"""Share of the ratio that one byte a weight would give which counts as all that the graph allows: scales, zero points
+"""Share of the ratio that one byte per weight would give which counts as all that the graph allows: scales, zero points
 and the nodes that apply them take the rest, and weigh more the smaller the network."""
 KEPT_AIM = 0.99
 MOST_CHANGED = 0.05
@@ -107,42 +107,42 @@ class Gate:
     @property
     def refused(self) -> tuple[str, ...]:
         """What does not hold, in words; nan does not hold."""
-        held = {
+        gates = {
             f"{self.size_ratio:.2f}x smaller, not {self.size_needed:.2f}x": self.size_ratio >= self.size_needed,
             f"{self.accuracy_kept:.2%} of the balanced accuracy kept, not {KEPT_AIM:.0%}": self.accuracy_kept
             >= KEPT_AIM,
             f"{1 - self.agreement:.1%} of decisions changed, more than {self.most_changed:.1%}": self.agreement
             >= 1 - self.most_changed,
         }
-        return tuple(words for words, holds in held.items() if not holds)
+        return tuple(words for words, holds in gates.items() if not holds)
 
     @property
     def ok(self) -> bool:
         """Whether all three hold."""
         return not self.refused
 
-    def told(self) -> str:
-        """Return the numbers and what was asked, one line."""
+    def summary(self) -> str:
+        """Return the measured and the required numbers, one line."""
         return (
-            f"{self.size_ratio:.2f}x smaller (asked {self.size_needed:.2f}x; one byte a weight would give "
+            f"{self.size_ratio:.2f}x smaller (required {self.size_needed:.2f}x; one byte per weight would give "
             f"{self.size_allowed:.2f}x), balanced accuracy {self.balanced_accuracy_int8:.4f} of "
-            f"{self.balanced_accuracy_fp32:.4f} = {self.accuracy_kept:.2%} kept (asked {KEPT_AIM:.0%}), "
-            f"{self.agreement:.1%} of decisions the same (asked {1 - self.most_changed:.1%}) on {self.n_windows} "
+            f"{self.balanced_accuracy_fp32:.4f} = {self.accuracy_kept:.2%} kept (required {KEPT_AIM:.0%}), "
+            f"{self.agreement:.1%} of decisions the same (required {1 - self.most_changed:.1%}) on {self.n_windows} "
             "windows"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decided:
-    """What a bundle says of labelled windows, as numbers of classes."""
+    """A bundle's classes of labelled windows, as numbers."""
 
     true: list[int] = field(repr=False)
-    said: list[int] = field(repr=False)
+    predicted: list[int] = field(repr=False)
 
     @property
     def balanced_accuracy(self) -> float:
         """The mean over the classes that occur of the share that was recognised."""
-        return balanced_accuracy(self.true, self.said)
+        return balanced_accuracy(self.true, self.predicted)
 
 
 def quantise_first(
@@ -157,7 +157,7 @@ def quantise_first(
     if bundle.precision != FP32:
         raise BundleError(f"{bundle.path} is {bundle.precision} already; quantise the float bundle")
     if bundle.task is None:
-        raise BundleError(f"{bundle.path} holds an encoder: without classes, no gate can be asked")
+        raise BundleError(f"{bundle.path} holds an encoder: without classes, there is no gate")
     if output.exists():
         raise BundleError(f"output {output} exists already; choose another")
     reference = decided(bundle, evaluation)
@@ -170,21 +170,21 @@ def quantise_first(
 
 
 def quantise(bundle: Bundle, reference: Decided, calibration: Path, evaluation: Path, output: Path, plan: Plan) -> Gate:
-    """Write the INT8 bundle if it passes, and return what the gate saw; `reference` is what the float bundle says."""
+    """Write the INT8 bundle if it passes, and return its gate; `reference` has the float bundle's decisions."""
     seen: list[Gate] = []
 
     def fill(folder: Path) -> dict[str, Any]:
         left = [_write_member(bundle, graph, calibration, folder / graph.file, plan) for graph in bundle.graphs]
         if bundle.combiner is not None:
             (folder / bundle.combiner).write_bytes((bundle.path / bundle.combiner).read_bytes())
-        made = replace(bundle, path=folder, precision=METHODS[plan.method])
-        gate = judge(bundle, made, reference, decided(made, evaluation), left, most_changed=plan.most_changed)
+        quantised = replace(bundle, path=folder, precision=METHODS[plan.method])
+        gate = judge(bundle, quantised, reference, decided(quantised, evaluation), left, most_changed=plan.most_changed)
         seen.append(gate)
         if not gate.ok:
             raise _NotShippedError
         card = (bundle.path / CARD).read_text(encoding="utf-8")
-        (folder / CARD).write_text(f"{card.rstrip()}\n\nIn INT8 ({plan.method}): {gate.told()}.\n", encoding="utf-8")
-        return _about(made, gate, plan, left)
+        (folder / CARD).write_text(f"{card.rstrip()}\n\nIn INT8 ({plan.method}): {gate.summary()}.\n", encoding="utf-8")
+        return _about(quantised, gate, plan, left)
 
     with suppress(_NotShippedError):
         write_bundle(output, fill)
@@ -192,20 +192,22 @@ def quantise(bundle: Bundle, reference: Decided, calibration: Path, evaluation: 
 
 
 class _NotShippedError(Exception):
-    """The gate said no."""
+    """The gate refused."""
 
 
-def _about(made: Bundle, gate: Gate, plan: Plan, left: Sequence[Sequence[Sensitivity]]) -> dict[str, Any]:
-    kept = {name: value for name, value in made.about.items() if name not in ("digest", "files", "schema_version")}
+def _about(quantised: Bundle, gate: Gate, plan: Plan, left: Sequence[Sequence[Sensitivity]]) -> dict[str, Any]:
+    fields = {
+        name: value for name, value in quantised.about.items() if name not in ("digest", "files", "schema_version")
+    }
     return {
-        **kept,
-        "precision": made.precision,
-        "graphs": graph_fields(made.graphs),
+        **fields,
+        "precision": quantised.precision,
+        "graphs": graph_fields(quantised.graphs),
         "quantisation": {
             **asdict(plan),
             **asdict(gate),
             "left_in_float": [[asdict(one) for one in member] for member in left],
-            "made_from": made.about["digest"],
+            "made_from": quantised.about["digest"],
         },
     }
 
@@ -220,29 +222,31 @@ def _write_member(bundle: Bundle, graph: Graph, calibration: Path, output: Path,
     check_windows(bundle, graph, windows)
     feeds = [feed([window], graph) for window in windows]
     calibrated = calibrate(path, feeds, percentile=plan.percentile)
-    looked_at = feeds[:: max(1, len(feeds) // plan.n_sensitivity)][: plan.n_sensitivity]
-    found = sensitivities(calibrated, looked_at, "logits")
-    left = worth_leaving(found, least_gain=plan.least_gain, float_share=plan.float_share)
+    probes = feeds[:: max(1, len(feeds) // plan.n_sensitivity)][: plan.n_sensitivity]
+    layers = sensitivities(calibrated, probes, "logits")
+    left = worth_leaving(layers, least_gain=plan.least_gain, float_share=plan.float_share)
     write_static(calibrated, output, leave=[one.layer.node for one in left])
     return left
 
 
 def decided(bundle: Bundle, evaluation: Path) -> Decided:
-    """Return what a bundle says of held-out labelled windows; raises BundleError where they are of one class."""
+    """Return a bundle's decisions on held-out labelled windows; raises BundleError where they are of one class."""
     assert bundle.task is not None
-    found = Decided(true=[], said=[])
+    decisions = Decided(true=[], predicted=[])
     labelled = _labelled(windows_of_shards([evaluation]), bundle.task)
     while batch := list(islice(labelled, 8)):
-        found.true.extend(index for _, index in batch)
-        found.said.extend(probabilities(bundle, [window for window, _ in batch]).argmax(axis=1).tolist())
-    if len(set(found.true)) < 2:
-        raise BundleError(f"{evaluation} has windows of {len(set(found.true))} classes of {bundle.task.name}: no gate")
-    return found
+        decisions.true.extend(index for _, index in batch)
+        decisions.predicted.extend(probabilities(bundle, [window for window, _ in batch]).argmax(axis=1).tolist())
+    if len(set(decisions.true)) < 2:
+        raise BundleError(
+            f"{evaluation} has windows of {len(set(decisions.true))} classes of {bundle.task.name}: no gate"
+        )
+    return decisions
 
 
 def judge(
     float_bundle: Bundle,
-    made: Bundle,
+    quantised: Bundle,
     ours: Decided,
     theirs: Decided,
     left: Sequence[Sequence[Sensitivity]],
@@ -255,11 +259,11 @@ def judge(
         layer.n_bytes for graph in float_bundle.graphs for layer in layers_of(float_bundle.path / graph.file)
     )
     return Gate(
-        size_ratio=n_float / made.n_bytes,
+        size_ratio=n_float / quantised.n_bytes,
         size_allowed=n_float / (n_float - 0.75 * (n_weights - n_left)),
         balanced_accuracy_fp32=ours.balanced_accuracy,
         balanced_accuracy_int8=theirs.balanced_accuracy,
-        agreement=float(np.mean(np.array(ours.said) == np.array(theirs.said))),
+        agreement=float(np.mean(np.array(ours.predicted) == np.array(theirs.predicted))),
         most_changed=most_changed,
         n_windows=len(ours.true),
     )
@@ -303,7 +307,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run from the command line; returns 0, or 2 where no bundle was written, with one line that says why."""
+    """Run from the command line; returns 0, or 2 where no bundle was written, with one line that gives the reason."""
     args = parse_args(argv)
     logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises on its own internals
     plans = [
@@ -322,9 +326,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     for plan, gate in tried:
         if gate.ok:
-            print(f"bundle {args.output}, {METHODS[plan.method]}: {gate.told()}")  # noqa: T201
+            print(f"bundle {args.output}, {METHODS[plan.method]}: {gate.summary()}")  # noqa: T201
             return 0
-        why = f"{METHODS[plan.method]} not shipped: {' and '.join(gate.refused)}; in all {gate.told()}"
+        why = f"{METHODS[plan.method]} not shipped: {' and '.join(gate.refused)}; in all {gate.summary()}"
         print(f"{PROG}: {why}", file=sys.stderr)  # noqa: T201
     return 2
 

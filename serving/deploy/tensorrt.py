@@ -5,7 +5,7 @@ TensorRT for RTX (`tensorrt-rtx` of PyPI) builds ahead of time, without a GPU, f
 classic TensorRT (`tensorrt`) builds for the GPU that is there. Either takes fp32, fp16 and int8, with an optimisation
 profile for any batch and length. With `--check SHARDS` the engine is run and must agree with ONNX Runtime, or is not
 written.
-What is missing on this machine is said in one line, exit code 3.
+What is missing on this machine is reported in one line, exit code 3.
 """
 
 import argparse
@@ -48,7 +48,7 @@ COMPUTE_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """One engine, as engines.json tells it."""
+    """One engine, as engines.json lists it."""
 
     file: str
     graph: str
@@ -72,13 +72,13 @@ def feeds_of(bundle: Bundle, graph: Graph, shards: Path | None, n_windows: int) 
     return [feed([window], graph) for window in windows]
 
 
-def targets(library: str, asked: Sequence[str], gpu: Gpu | None) -> list[str]:
+def targets(library: str, names: Sequence[str], gpu: Gpu | None) -> list[str]:
     """Return the compute capabilities to build for; raises MissingError where classic TensorRT finds no GPU."""
     if library == RTX:
-        return list(asked) or list(COMPUTE_CAPABILITIES)
+        return list(names) or list(COMPUTE_CAPABILITIES)
     if gpu is None:
         raise MissingError(f"classic TensorRT builds on the GPU that it is for, and there is none here: {INSTALL}")
-    if asked and list(asked) != [gpu.compute_capability]:
+    if names and list(names) != [gpu.compute_capability]:
         raise BundleError(f"classic TensorRT builds for this GPU only, compute capability {gpu.compute_capability}")
     return [gpu.compute_capability]
 
@@ -144,10 +144,10 @@ def _write_one(
     )
     if not args.check or gpu is None or gpu.compute_capability != place:
         return built
-    found = agreement(trt, path, bundle, graph, feeds_of(bundle, graph, args.check, args.check_windows), precision)
-    if not found.ok:
-        raise BundleError(f"{path.name} disagrees with ONNX Runtime: {asdict(found)}; nothing was written")
-    return replace(built, parity=found)
+    agreed = agreement(trt, path, bundle, graph, feeds_of(bundle, graph, args.check, args.check_windows), precision)
+    if not agreed.ok:
+        raise BundleError(f"{path.name} disagrees with ONNX Runtime: {asdict(agreed)}; nothing was written")
+    return replace(built, parity=agreed)
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -173,7 +173,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run from the command line; returns 0, 2 for bad input, or 3 where this machine lacks something."""
+    """Run from the command line; returns 0, 2 for bad input, or 3 where something is missing on this machine."""
     args = parse_args(argv)
     try:
         built = write_engines(load_bundle(args.bundle), args)

@@ -1,4 +1,4 @@
-"""What the autoencoder is given, and what its answer says of a window; the network itself is an ONNX file.
+"""The autoencoder's input, and a window's score from its output; the network itself is an ONNX file.
 
 The file is made by training.autoencoder and run by pipelines.stages.anomaly; this is what both must agree on.
 """
@@ -28,6 +28,6 @@ def window_score(anomaly: np.ndarray) -> float:
 
     `anomaly` has shape (n_chans, n_seconds), NaN where a channel was not measured.
     """
-    known = np.sort(anomaly[np.isfinite(anomaly)])
-    n_top = max(1, int(np.ceil(TOP_SHARE * known.size)))
-    return float(known[-n_top:].mean()) if known.size else float("nan")
+    scores = np.sort(anomaly[np.isfinite(anomaly)])
+    n_top = max(1, int(np.ceil(TOP_SHARE * scores.size)))
+    return float(scores[-n_top:].mean()) if scores.size else float("nan")

@@ -3,23 +3,22 @@
 bundle/bundle.json   schema version, kind, precision, task, modality, profile, graphs, calibration, parity, provenance,
                      sha256 of every file and of bundle.json itself
 bundle/README.md     model card
-bundle/*.onnx        one graph a member: inputs signal float32 (batch, n_chans, n_times), normalised, and ch_state int64
-                     (batch, n_chans), and/or spectrogram float32 as in `Window.spectrogram`; outputs logits (batch,
-                     n_classes), representation (batch, width). An encoder has no logits, but channels (batch, n_chans,
-                     width).
+bundle/*.onnx        one graph per member: inputs signal float32 (batch, n_chans, n_times), normalised, and ch_state
+                     int64 (batch, n_chans), and/or spectrogram float32 as in `Window.spectrogram`; outputs logits
+                     (batch, n_classes), representation (batch, width). An encoder has no logits, but channels (batch,
+                     n_chans, width).
 bundle/combiner.onnx for a stacked ensemble: input probabilities (batch, n_members, n_classes), output logits
 """
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from signals.bundles.calibration import Calibration
-from signals.files import PARTIAL
+from signals.files import atomic_folder, file_sha256
 from signals.modality import Modality
 from signals.shards.normalise import Normaliser
 from signals.tasks import TASKS, Task
@@ -71,7 +70,7 @@ class Bundle:
     profile: Profile
     graphs: tuple[Graph, ...]
     combiner: str | None = None
-    """File of a stacked ensemble's meta-learner; None where the members' mean counts."""
+    """File of a stacked ensemble's meta-learner; None where the answer is the members' mean."""
     calibration: Calibration = field(default_factory=Calibration)
     about: dict[str, Any] = field(repr=False, default_factory=dict)
     """All of bundle.json."""
@@ -100,8 +99,8 @@ def load_bundle(path: Path | str) -> Bundle:
     for name, digest in about["files"].items():
         file = path / name
         if not file.is_file():
-            raise BundleError(f"{path} lacks the file {name}: export it again")
-        if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            raise BundleError(f"{path / name} is missing: export it again")
+        if file_sha256(file) != digest:
             raise BundleError(f"{file} was changed after the export: its sha256 is not the one in {ABOUT}")
     task = about["task"]
     if task is not None and task["name"] not in TASKS:
@@ -151,25 +150,19 @@ def _digest(about: Mapping[str, Any]) -> str:
 
 
 def write_bundle(output: Path, fill: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """Write a bundle whole or not at all, and return what its bundle.json says.
+    """Write a bundle whole or not at all, and return the content of its bundle.json.
 
     `fill` puts the files into the folder that it is given and returns the fields of bundle.json but for schema version
     and digests; where it raises, nothing is left. Raises BundleError for an output that exists.
     """
     if output.exists():
         raise BundleError(f"output {output} exists already; choose another")
-    partial = output.with_name(output.name + PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        files_of = fill(partial)
-        files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(partial.iterdir())}
-        about = {**files_of, "schema_version": SCHEMA_VERSION, "files": files}
+    with atomic_folder(output) as partial:
+        fields = fill(partial)
+        files = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
+        about = {**fields, "schema_version": SCHEMA_VERSION, "files": files}
         about["digest"] = _digest(json.loads(json.dumps(about)))
         (partial / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return about
 
 

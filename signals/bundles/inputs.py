@@ -1,4 +1,4 @@
-"""What a model is asked: windows of a file under a profile, or of shards, and the arrays that go into a network."""
+"""A model's inputs: windows of a file under a profile, or of shards, and the arrays that go into a network."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,11 +45,11 @@ def windows_of_shards(shards: Sequence[Path], *, n_windows: int | None = None) -
     files = [(folder / shard.path, shard.n_windows) for folder, manifest in manifests for shard in manifest.shards]
     total = sum(n for _, n in files)
     numbers = np.arange(total) if n_windows is None else np.linspace(0, total - 1, min(n_windows, total)).astype(int)
-    wanted, number = set(numbers.tolist()), 0
+    chosen, number = set(numbers.tolist()), 0
     for path, n in files:
-        if not wanted.isdisjoint(range(number, number + n)):
+        if not chosen.isdisjoint(range(number, number + n)):
             for at, record in enumerate(read_shard(path), start=number):
-                if at in wanted:
+                if at in chosen:
                     yield decode_window(record)
         number += n
 

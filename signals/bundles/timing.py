@@ -1,7 +1,7 @@
-"""A process of its own that times what it is asked to, so that forms of a model can be measured in turn.
+"""A process that times requests, so that forms of a model can be measured in turn.
 
-The parent writes one JSON object a line, the child answers each with one. First, unasked: {"n_bytes", "ready"}, when
-the first answer was there, on the clock that all processes of a machine share.
+The parent writes one JSON object per line, the child answers each with one. First, without a request, {"n_bytes",
+"ready"}: when the first answer was there, on the clock that all processes of a machine share.
 """
 
 import json
@@ -20,24 +20,24 @@ def answer_timings(work: Mapping[str, Callable[[int], object]], *, n_bytes: int)
     timed. The answer is {"seconds": [...]}, or {"peak_mb": ...} to {"what": "memory"}.
     """
     work["segment"](1)
-    _say({"n_bytes": n_bytes, "ready": time.clock_gettime(time.CLOCK_MONOTONIC)})
+    _send({"n_bytes": n_bytes, "ready": time.clock_gettime(time.CLOCK_MONOTONIC)})
     for line in sys.stdin:
-        asked = json.loads(line)
-        if asked["what"] == "memory":
-            _say({"peak_mb": _peak_mb()})
+        request = json.loads(line)
+        if request["what"] == "memory":
+            _send({"peak_mb": _peak_mb()})
             continue
         seconds = []
-        for _ in range(asked["repeats"]):
+        for _ in range(request["repeats"]):
             started = time.perf_counter()
-            work[asked["what"]](asked["size"])
+            work[request["what"]](request["size"])
             seconds.append(time.perf_counter() - started)
-        _say({"seconds": seconds})
+        _send({"seconds": seconds})
 
 
 def _peak_mb() -> float:
     """Return the peak resident memory of this program, MB.
 
-    ru_maxrss would not do where Linux tells better: it survives exec, so that a small child of a large parent begins
+    ru_maxrss is second best where Linux has better: it survives exec, so that a small child of a large parent begins
     with the parent's.
     """
     status = Path("/proc/self/status")
@@ -46,6 +46,6 @@ def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _say(answer: dict[str, Any]) -> None:
+def _send(answer: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()

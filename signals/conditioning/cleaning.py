@@ -1,6 +1,6 @@
 """Cleaning of windows: what may be taken out of a signal before a task sees it, each step off unless a profile asks.
 
-`ica` is one matrix a recording, decided when it is planned (`signals.windows.ica`). The other steps look at one
+`ica` is one matrix per recording, decided when it is planned (`signals.windows.ica`). The other steps look at one
 window and nothing else, so that neither blocks nor runners change them. Their order is fixed: components,
 transients, baseline, wavelets.
 """
@@ -12,8 +12,9 @@ import numpy as np
 
 from signals.conditioning.wavelets import denoise
 from signals.modality import Modality
-from signals.montage.montage import MIN_FOR_SPLINES, spline_matrix
-from signals.window import ABSENT, MEASURED
+from signals.montage.montage import Harmoniser
+from signals.montage.splines import MIN_FOR_SPLINES, spline_matrix
+from signals.window import MEASURED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ BASELINE_HZ = 0.3
 """Fastest cosine of the baseline; rhythmic delta begins at 0.5 Hz."""
 
 TRANSIENT_UV = 60.0
-"""Least deflection of one electrode from what its neighbours say, µV."""
+"""Least deflection of one electrode from what its neighbours predict, µV."""
 TRANSIENT_Z = 8.0
 """Least deflection over 1.4826 MAD of the same channel's deflections in the window."""
 FIELD_SHARE = 0.2
@@ -54,14 +55,14 @@ _REACH_S = 0.06  # cross-fade at both ends of a mended stretch
 
 
 def clean_window(
-    x: np.ndarray, sfreq: float, *, cleaning: Cleaning, ch_state: np.ndarray, modality: Modality, h_freq: float
+    x: np.ndarray, sfreq: float, *, cleaning: Cleaning, fit: Harmoniser, modality: Modality, h_freq: float
 ) -> np.ndarray:
     """Return a window after the steps that look at single windows, same dtype, shape (n_chans, n_times), µV.
 
-    `h_freq` is the upper edge of the pass band, Hz.
+    `fit` is the map that made its channels, `h_freq` the upper edge of the pass band, Hz.
     """
     if cleaning.transients:
-        x = mend_transients(x, sfreq, ch_state=ch_state, modality=modality)
+        x = mend_transients(x, sfreq, fit=fit, modality=modality)
     if cleaning.baseline:
         x = correct_baseline(x, sfreq)
     if cleaning.wavelets:
@@ -70,7 +71,7 @@ def clean_window(
 
 
 def correct_baseline(x: np.ndarray, sfreq: float, *, h_freq: float = BASELINE_HZ) -> np.ndarray:
-    """Return x without its straight line and its cosines up to `h_freq`, same shape and dtype.
+    """Return x without its linear trend and its cosines up to `h_freq`, same shape and dtype.
 
     A least-squares fit of the discrete cosine basis and a line to the whole window. The band-pass
     (`signals.conditioning.filters.band_taps`) halves only what lies at 0.25 Hz: sweat and cables pass it in part.
@@ -87,29 +88,34 @@ def _slow_basis(n_times: int, duration_s: float, h_freq: float) -> np.ndarray:
     return np.asarray(np.linalg.qr(np.stack([*cosines, t - 0.5], axis=1))[0])
 
 
-def mend_transients(x: np.ndarray, sfreq: float, *, ch_state: np.ndarray, modality: Modality) -> np.ndarray:
+def mend_transients(x: np.ndarray, sfreq: float, *, fit: Harmoniser, modality: Modality) -> np.ndarray:
     """Return x with the jumps of single electrodes taken out, float32, shape (n_chans, n_times), µV.
 
     What an electrode shows beyond the spherical spline of its neighbours (leave one out) is its own. Where that passes
-    `TRANSIENT_UV` and `TRANSIENT_Z`, and the neighbours show less than `FIELD_SHARE` of it, it is subtracted from
-    the electrode, and so is the share of it that the average reference spread over the others. An epileptiform spike
-    has a field, so it is spared; the window keeps its length and no stretch is blanked. Only measured channels are
-    looked at, and only with `MIN_FOR_SPLINES` of them.
+    `TRANSIENT_UV` and `TRANSIENT_Z`, and the neighbours show less than `FIELD_SHARE` of it against the average, it is
+    subtracted from the electrode, and so is the share of it that reference and interpolation brought to the others
+    (`signals.montage.montage.Harmoniser.spread`): 1/n under the average reference, nothing under the recorded one. An
+    epileptiform spike has a field, so it is spared; the window keeps its length and no stretch is blanked. Only
+    measured channels are looked at, and only with `MIN_FOR_SPLINES` of them.
     """
-    measured = np.flatnonzero(ch_state == MEASURED)
+    measured = np.flatnonzero(fit.ch_state == MEASURED)
     if measured.size < MIN_FOR_SPLINES:
         return x
     predict = _leave_one_out(modality, tuple(int(i) for i in measured))
-    y, spread = x.astype(np.float32, copy=True), 1.0 / np.count_nonzero(ch_state != ABSENT)
+    y = x.astype(np.float32, copy=True)
     for _ in range(3):  # a jump moves its neighbours' prediction: the largest goes first, then they are looked at anew
-        own = y[measured] - predict @ y[measured]
-        stretches = _own_stretches(own, y[measured] - own, sfreq)
+        seen = y[measured]
+        if fit.reference != "average":
+            seen = seen - seen.mean(axis=0)
+        own = seen - predict @ seen
+        stretches = _own_stretches(own, seen - own, sfreq)
         if not stretches:
             return y
         for channel, start, stop in stretches:
+            row = measured[channel]
             jump = own[channel, start:stop] * _fade(stop - start, sfreq)
-            y[:, start:stop] += np.where(ch_state != ABSENT, np.float32(spread), 0.0)[:, None] * jump
-            y[measured[channel], start:stop] -= jump
+            y[:, start:stop] -= fit.spread[:, row, None] * jump
+            y[row, start:stop] -= jump
     return y
 
 
@@ -129,7 +135,7 @@ def _own_stretches(own: np.ndarray, predicted: np.ndarray, sfreq: float) -> list
     spread = 1.4826 * np.median(np.abs(own), axis=-1, keepdims=True)
     limit = np.maximum(TRANSIENT_UV, TRANSIENT_Z * spread)
     size = np.abs(own) / limit
-    found: list[tuple[float, int, int, int]] = []
+    candidates: list[tuple[float, int, int, int]] = []
     for channel in np.flatnonzero(size.max(axis=-1) > 1.0).tolist():
         for start, stop in _runs(size[channel] > 0.25, int(0.1 * sfreq)):
             if size[channel, start:stop].max() <= 1.0:
@@ -138,9 +144,9 @@ def _own_stretches(own: np.ndarray, predicted: np.ndarray, sfreq: float) -> list
             # Far below zero, the jump is in the prediction: it is a neighbour's.
             if -0.5 < share < FIELD_SHARE:
                 # Largest in µV, not over its limit: the electrode that jumped deviates most, its neighbours less.
-                found.append((float(np.abs(own[channel, start:stop]).max()), channel, start, stop))
+                candidates.append((float(np.abs(own[channel, start:stop]).max()), channel, start, stop))
     kept: list[tuple[int, int, int]] = []
-    for _, owner, start, stop in sorted(found, reverse=True):
+    for _, owner, start, stop in sorted(candidates, reverse=True):
         if all(stop <= a or b <= start for _, a, b in kept):
             kept.append((owner, start, stop))
     return kept

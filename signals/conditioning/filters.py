@@ -21,6 +21,8 @@ NOTCH_HALF_WIDTH_HZ = 0.75
 """-6 dB half width of a notch, Hz."""
 GUARD = 0.45
 """Highest pass edge as a share of a sampling rate."""
+ANTIALIAS_RANGE_DB = (40, 160)
+"""Attenuations that `antialias_taps` keeps in float64."""
 ANTIALIAS_DB = 100.0
 """Attenuation from half of the lower rate upwards; float32 itself rounds at 150 dB."""
 
@@ -55,7 +57,8 @@ def antialias_taps(up: int, down: int, *, attenuation_db: float = ANTIALIAS_DB) 
     images is `attenuation_db` down, and the pass band ripples by no more than that. The one tap 1.0 for equal rates.
     Raises ValueError for an attenuation outside of 40-160 dB, which this design does not keep in float64.
     """
-    if not 40 <= attenuation_db <= 160:
+    low, high = ANTIALIAS_RANGE_DB
+    if not low <= attenuation_db <= high:
         raise ValueError(f"attenuation_db={attenuation_db} lies outside of [40, 160] dB")
     if up == down:
         return np.ones(1)

@@ -16,7 +16,7 @@ import numpy as np
 from signals.conditioning.filters import GUARD, bandpass
 from signals.conditioning.gaps import bridge
 from signals.description.robust import robust_z
-from signals.montage.montage import spline_matrix
+from signals.montage.splines import spline_matrix
 from signals.spectrograms import welch
 
 REASONS: dict[str, str] = {
@@ -82,8 +82,7 @@ def bad_channels(
     parts = [bridge(x, np.isnan(x)) for x in stretches if x.shape[1] >= 4 * sfreq]
     if n_chans < 6 or not parts:
         return {}
-    n_second = int(round(sfreq))
-    flat = _share([_flat(x, n_second, criteria.flat_uv) for x in parts]) >= criteria.bad_share
+    flat = flat_electrodes(parts, sfreq, criteria=criteria)
     alive = np.flatnonzero(~flat)
     found: dict[str, np.ndarray] = {"flat": flat}
     if alive.size >= 6:
@@ -97,6 +96,12 @@ def bad_channels(
         for row in range(n_chans)
         if (reasons := tuple(name for name in REASONS if name in found and found[name][row]))
     }
+
+
+def flat_electrodes(stretches: Sequence[np.ndarray], sfreq: float, *, criteria: Criteria = Criteria()) -> np.ndarray:
+    """Return the electrodes that are flat in most seconds of the stretches, bool, shape (n_electrodes,)."""
+    n_second = int(round(sfreq))
+    return _share([_flat(np.nan_to_num(x), n_second, criteria.flat_uv) for x in stretches]) >= criteria.bad_share
 
 
 def _criteria(

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from signals.readers.units import is_unsaid, scaling_of
+from signals.readers.channels.units import is_unsaid, scaling_of
 from signals.recording.details import Details, age_group, known_device
 from signals.recording.recording import Annotation, ReadSamples, Recording
 

@@ -1,12 +1,14 @@
 """A call in a process of its own, for libraries that can crash or hang on a bad file.
 
 The child is a fresh interpreter (`python -m signals.readers.isolation`), not a fork: the caller may have threads. It
-stays for the next call, since importing a library takes a second, and is replaced when it died or was killed.
+stays for the next call, since importing a library takes a second, and is replaced when it died or was killed. It gets
+half of the machine's memory at most: a header that promises too much ends as a MemoryError in the child.
 """
 
 import atexit
 import os
 import pickle
+import resource
 import struct
 import subprocess
 import sys
@@ -115,8 +117,16 @@ def _stop_waiting() -> None:
         _stop(_children.pop())
 
 
+def _limit_memory() -> None:
+    """Take half of the machine's memory as address space, or what the parent is limited to where that is less."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    resource.setrlimit(resource.RLIMIT_AS, (half if hard == resource.RLIM_INFINITY else min(half, hard), hard))
+
+
 def _serve() -> None:
     """Answer pickled calls from stdin on what was stdout until stdin ends; the library's own prints go nowhere."""
+    _limit_memory()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     while (request := _receive(sys.stdin.buffer)) is not None:

@@ -3,39 +3,61 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from signals.readers.bids import with_sidecars
-from signals.readers.brainvision import BRAINVISION_MAGIC, brainvision_files, open_brainvision
-from signals.readers.delimited import OPENBCI_MAGIC, open_delimited
+from signals.readers.channels.channel_maps import declared_map, rename_channels
 from signals.readers.disclosure import disclose, hide_names
-from signals.readers.edf import open_edf, reopen_edf
-from signals.readers.edf_header import BDF_MAGIC, EDF_MAGIC
-from signals.readers.eeglab import eeglab_files, open_eeglab
-from signals.readers.fif import FIF_MAGIC, fif_files, open_fif, reopen_fif
+from signals.readers.edf.edf import open_edf, reopen_edf
+from signals.readers.edf.edf_header import BDF_MAGIC, EDF_MAGIC
+from signals.readers.formats.egi_raw import is_egi_raw, open_egi_raw
+from signals.readers.formats.micromed import MICROMED_MAGIC, open_micromed
+from signals.readers.formats.mne_formats import (
+    GDF_MAGIC,
+    curry_files,
+    is_ant,
+    mff_files,
+    open_ant,
+    open_curry,
+    open_gdf,
+    open_mff,
+)
+from signals.readers.formats.neuroscan import NEUROSCAN_MAGIC, open_neuroscan
+from signals.readers.formats.nicolet import NICOLET_MAGIC, nicolet_files, open_nicolet
+from signals.readers.formats.nihon_kohden import is_nihon_kohden, nihon_kohden_files, open_nihon_kohden
+from signals.readers.formats.openvibe import OPENVIBE_MAGIC, open_openvibe
+from signals.readers.formats.persyst import PERSYST_MAGIC, open_persyst, persyst_files
+from signals.readers.formats.wfdb_records import WFDB_MAGIC, open_wfdb, wfdb_files
+from signals.readers.formats.xdf import XDF_MAGIC, open_xdf
+from signals.readers.isolated import open_isolated
 from signals.readers.isolation import as_unreadable
-from signals.readers.mat import open_mat
-from signals.readers.parquet import PARQUET_MAGIC, open_parquet
+from signals.readers.layouts.arrays import open_arrays
+from signals.readers.layouts.delimited import OPENBCI_MAGIC, open_delimited
+from signals.readers.layouts.parquet import PARQUET_MAGIC, open_parquet
 from signals.readers.remote import TransferError, local_copy, through_mirror
+from signals.readers.research.brainvision import BRAINVISION_MAGIC, brainvision_files, open_brainvision
+from signals.readers.research.eeglab import eeglab_files, open_eeglab
+from signals.readers.research.fif import FIF_MAGIC, fif_files, open_fif, reopen_fif
 from signals.recording.details import Details
 from signals.recording.recording import Recording, RecordingHeader, UnreadableError
 
 logger = logging.getLogger(__name__)
 
-_LFS_POINTER = b"version https://git-lfs"
-_SIDE_SUFFIXES = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set"}
-_ADVICE = {
-    ".raw": "EGI's simple binary form names no 10-20 electrodes; export as EDF or BrainVision",
-    ".mff": "export as EDF or BrainVision",
-    ".cnt": "export as EDF or BrainVision; readers of this form crash on real files",
+LFS_POINTER = b"version https://git-lfs"
+_SIDE_SUFFIXES = {
+    ".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".dat": ".lay, .hea or .dap", ".data": ".head", ".rs3": ".dap",
+    ".dpa": ".cdt", ".dpo": ".cdt", ".cef": ".cdt or .dap", ".ceo": ".cdt or .dap", ".21e": ".EEG", ".pnt": ".EEG",
+    ".log": ".EEG",
+}  # fmt: skip
+UNSUPPORTED = {
+    ".cnt": "neither Neuroscan nor ANT by its first bytes; export as EDF or BrainVision",
     ".wav": "sound without channel names; take the EDF that it was made from",
-    ".npz": "arrays without channel names and rate; write them as EDF",
-    ".npy": "an array without channel names and rate; write it as EDF",
     ".txt": "text without a declared form; see docs/readers.md",
-    ".gdf": "convert to EDF or BDF",
-    ".xdf": "convert to EDF or BrainVision",
-    ".hea": "WFDB records are not read yet; convert to EDF",
 }
+"""Endings that recordings have and no reader takes, with what to do."""
+_LOOSE_NAMES = {"openbci", "nihon-kohden"}
+"""Readers whose suffix promises nothing: any text may be .txt, and BrainVision's samples are .eeg too."""
 _MATLAB_MAGICS = (b"MATLAB ", b"\x89HDF")
 
 
@@ -79,9 +101,15 @@ _READERS = (
         files=eeglab_files, by_content=False,
     ),
     Reader(
-        name="mat", suffixes=(".mat",), has_signature=lambda b: b.startswith(_MATLAB_MAGICS), open=open_mat,
+        name="mat", suffixes=(".mat",), has_signature=lambda b: b.startswith(_MATLAB_MAGICS), open=open_arrays,
         by_content=False,
     ),
+    Reader(name="h5", suffixes=(".h5", ".hdf5"), has_signature=lambda b: b.startswith(b"\x89HDF"), open=open_arrays,
+           by_content=False),
+    Reader(name="npz", suffixes=(".npz",), has_signature=lambda b: b.startswith(b"PK"), open=open_arrays,
+           by_content=False),
+    Reader(name="npy", suffixes=(".npy",), has_signature=lambda b: b.startswith(b"\x93NUMPY"), open=open_arrays,
+           by_content=False),
     Reader(name="csv", suffixes=(".csv",), has_signature=lambda b: b"\x00" not in b, open=open_delimited,
            by_content=False),
     Reader(name="csv.gz", suffixes=(".csv.gz",), has_signature=lambda b: b.startswith(b"\x1f\x8b"),
@@ -90,6 +118,30 @@ _READERS = (
            open=open_delimited, by_content=False),
     Reader(name="parquet", suffixes=(".parquet",), has_signature=lambda b: b.startswith(PARQUET_MAGIC),
            open=open_parquet),
+    Reader(name="nihon-kohden", suffixes=(".eeg",), has_signature=is_nihon_kohden, files=nihon_kohden_files,
+           open=partial(open_isolated, open_nihon_kohden)),
+    Reader(name="persyst", suffixes=(".lay",), has_signature=lambda b: bool(PERSYST_MAGIC.match(b)),
+           files=persyst_files, open=open_persyst),
+    Reader(name="nicolet", suffixes=(".head",), has_signature=lambda b: bool(NICOLET_MAGIC.match(b)),
+           files=nicolet_files, open=open_nicolet, by_content=False),
+    Reader(name="neuroscan", suffixes=(".cnt",), has_signature=lambda b: b.startswith(NEUROSCAN_MAGIC),
+           open=partial(open_isolated, open_neuroscan)),
+    Reader(name="ant", suffixes=(".cnt",), has_signature=is_ant, open=partial(open_isolated, open_ant)),
+    Reader(name="gdf", suffixes=(".gdf",), has_signature=lambda b: b.startswith(GDF_MAGIC),
+           open=partial(open_isolated, open_gdf)),
+    Reader(name="curry", suffixes=(".cdt", ".dap"), has_signature=bool, files=curry_files, by_content=False,
+           open=partial(open_isolated, open_curry)),
+    Reader(name="egi-mff", suffixes=(".mff",), has_signature=lambda b: False, files=mff_files, by_content=False,
+           open=partial(open_isolated, open_mff)),
+    Reader(name="egi-raw", suffixes=(".raw",), has_signature=is_egi_raw, open=open_egi_raw, by_content=False),
+    Reader(name="xdf", suffixes=(".xdf", ".xdfz"), has_signature=lambda b: b.startswith((XDF_MAGIC, b"\x1f\x8b")),
+           open=partial(open_isolated, open_xdf), by_content=False),
+    Reader(name="openvibe", suffixes=(".ov",), has_signature=lambda b: b.startswith(OPENVIBE_MAGIC), open=open_openvibe,
+           by_content=False),
+    Reader(name="micromed", suffixes=(".trc",), has_signature=lambda b: b.startswith(MICROMED_MAGIC),
+           open=partial(open_isolated, open_micromed)),
+    Reader(name="wfdb", suffixes=(".hea",), has_signature=lambda b: bool(WFDB_MAGIC.match(b)), files=wfdb_files,
+           open=partial(open_isolated, open_wfdb), by_content=False),
 )  # fmt: skip
 
 READERS: dict[str, Reader] = {reader.name: reader for reader in _READERS}
@@ -127,6 +179,8 @@ def _open(uri: str, known: RecordingHeader | None, keep: Sequence[str] = ()) -> 
                 )
             opened = reader.reopen(path, known) if known is not None and reader.reopen else reader.open(path)
             recording = through_mirror(with_sidecars(opened, path), uri)
+        if (channel_map := declared_map(uri)) is not None:
+            recording = rename_channels(recording, channel_map)
     except TransferError:
         raise
     except Exception as error:
@@ -163,23 +217,25 @@ def find_reader(path: Path) -> Reader:
     """
     if not path.exists():
         raise UnreadableError("missing_file", f"{path.name} does not exist")
+    if path.is_dir() and path.suffix.lower() == ".mff":  # a recording that is a folder
+        return READERS["egi-mff"]
     if not path.is_file():
         raise UnreadableError("unsupported_format", f"{path.name} is not a regular file")
     with path.open("rb") as file:
         head = file.read(256)
     name = path.name.lower()
     promised = next((reader for reader in _READERS if name.endswith(reader.suffixes)), None)
-    if head.startswith(_LFS_POINTER):
+    if head.startswith(LFS_POINTER):
         raise UnreadableError("not_what_it_says", "a git-lfs pointer; run 'git lfs pull' where it came from")
     for reader in _READERS:
         if (reader.by_content or reader is promised) and reader.has_signature(head):
             return reader
-    if promised is not None and promised.name != "openbci":  # any text may be named .txt
+    if promised is not None and promised.name not in _LOOSE_NAMES:
         what = "empty" if not head else "without its signature"
         raise UnreadableError("not_what_it_says", f"named as {promised.name}, but {what}")
     if path.suffix.lower() in _SIDE_SUFFIXES:
         raise UnreadableError("unsupported_format", f"a side file; open its {_SIDE_SUFFIXES[path.suffix.lower()]}")
-    advice = _ADVICE.get(path.suffix.lower())
+    advice = UNSUPPORTED.get(path.suffix.lower())
     raise UnreadableError(
         "unsupported_format",
         f"no reader for {path.suffix or 'a file without suffix'}" + (f": {advice}" if advice else ""),

@@ -23,7 +23,7 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from signals.readers.edf_header import BDF_MAGIC, EDF_MAGIC, read_header
+from signals.readers.edf.edf_header import BDF_MAGIC, EDF_MAGIC, read_header
 from signals.recording.recording import Recording, UnreadableError
 
 PAGE_BYTES = 4 << 20

@@ -35,14 +35,16 @@ READ_REASONS = {
     "corrupt_header": "The header contradicts itself or the file's size.",
     "no_samples": "The header is readable, but no whole data record follows.",
     "reader_crashed": "The reading library died or raised; the detail names the error.",
+    "missing_library": "The format's optional library is not installed; the detail names it.",
     "reader_timeout": "The reading library did not finish in time.",
     "no_eeg_channels": "No channel could be mapped to a 10-20 electrode.",
-    "bipolar_montage": "Channels are bipolar derivations that cannot be turned into referential ones.",
-    "undefined_reference": "The profile's reference cannot be made from the channels that were recorded.",
+    "bipolar_montage": "Channels are bipolar or source derivations that cannot be turned into potentials.",
+    "undefined_reference": "The profile's reference was not recorded, or its electrode is flat or bad.",
     "implausible_amplitude": "After unit conversion the signal is not of the size of EEG.",
     "too_short": "Shorter than one window.",
     "too_few_channels": "Fewer measured channels than the profile asks for.",
-    "label_out_of_range": "A label lies outside of the recording.",
+    "label_out_of_range": "Every label lies outside of the recording or across a gap.",
+    "contradicting_labels": "Every window's labels contradict each other.",
     "unusable_rate": "The sampling rate is none of EEG, or has no manageable ratio to the target rate.",
     "internal_error": "The pipeline itself failed on this file; the detail names the error.",
 }
@@ -111,7 +113,7 @@ class Recording:
     """Mains frequency, if the file or a sidecar gives one."""
     units: tuple[str, ...] = ()
     """Unit as the file spells it, one per channel, empty where it gives none; () where the format fixes it."""
-    n_bytes: int = 0
+    n_bytes: int = field(default=0, compare=False)
     """Size of the file that was opened; 0 for a recording in memory."""
     notes: tuple[str, ...] = ()
     """Machine-readable remarks: "truncated_last_record", "gaps", "duplicate_labels", "unit_guessed", ..."""

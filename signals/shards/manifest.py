@@ -8,20 +8,20 @@ Paths of files stand in none of them.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from signals.description.features import FEATURES
 from signals.modality import Modality
-from signals.shards.index import ShardIndex
+from signals.shards.index import ShardIndex, index_name
 from signals.shards.moments import Moments
 
 SCHEMA_VERSION = 1
 MANIFEST, COMPLETED = "manifest.json", "_COMPLETED"
 RECORDINGS, RUN, REPORT = "recordings.jsonl", "run.json", "report.html"
-FILES, WINDOWS = "quarantine/files.jsonl", "quarantine/windows.jsonl"
-"""What was not used: a row per file, a row per window."""
+FILES, LABELS, WINDOWS = "quarantine/files.jsonl", "quarantine/labels.jsonl", "quarantine/windows.jsonl"
+"""What was not used: a row per file, per label, per window. Older sets have no LABELS."""
 
 
 def shard_name(site_id: str, index: int, total: int) -> str:
@@ -45,6 +45,22 @@ class Shard:
     sha256: str
     index: ShardIndex | None = None
     """A row per window (`signals.shards.index`); None in sets that were written without."""
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Shard":
+        """Build an entry from its JSON; older ones have no index."""
+        index = fields.get("index")
+        return cls(**{**fields, "index": None if index is None else ShardIndex(**index)})
+
+    def renamed(self, path: str) -> "Shard":
+        """Return the entry under another name, with its index under that name's."""
+        index = None if self.index is None else replace(self.index, path=index_name(path))
+        return replace(self, path=path, index=index)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Paths and sha256 of the shard and of its index."""
+        return {self.path: self.sha256} | ({self.index.path: self.index.sha256} if self.index else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,18 +147,22 @@ def read_manifest(shards_dir: Path) -> Manifest:
         raise ManifestError(f"{shards_dir} is no shard set: it has no {MANIFEST}; make one with pipelines.preprocess")
     if not (path.parent / COMPLETED).is_file():
         raise ManifestError(f"{shards_dir} is unfinished: it has no {COMPLETED}; run pipelines.preprocess again")
-    raw = path.read_bytes()
+    return parse_manifest(path.read_bytes(), str(path))
+
+
+def parse_manifest(raw: bytes, name: str) -> Manifest:
+    """Return the manifest that a file's bytes hold; raises ManifestError for another schema version."""
     fields = json.loads(raw)
     if fields["schema_version"] != SCHEMA_VERSION:
         raise ManifestError(
-            f"{path} has schema version {fields['schema_version']}, this code reads {SCHEMA_VERSION}: write it again"
+            f"{name} has schema version {fields['schema_version']}, this code reads {SCHEMA_VERSION}: write it again"
         )
     return Manifest(
         modality=Modality.from_dict(fields["modality"]),
         profile=fields["profile"],
         config_hash=fields["config_hash"],
         code_version=fields["code_version"],
-        shards=tuple(_shard_from_dict(shard) for shard in fields["shards"]),
+        shards=tuple(Shard.from_dict(shard) for shard in fields["shards"]),
         subjects={name: SubjectEntry.from_dict(entry) for name, entry in fields["subjects"].items()},
         counts=fields["counts"],
         # Shard sets written before the names were have these columns.
@@ -157,8 +177,3 @@ def _shard_to_dict(shard: Shard) -> dict[str, Any]:
     if shard.index is None:
         del written["index"]  # a set without indexes keeps the bytes of its manifest
     return written
-
-
-def _shard_from_dict(fields: Mapping[str, Any]) -> Shard:
-    index = fields.get("index")
-    return Shard(**{**fields, "index": None if index is None else ShardIndex(**index)})

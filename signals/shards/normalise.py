@@ -28,6 +28,9 @@ MIN_SCALE_UV = 1.0
 MIN_SCALE_MV = 0.02
 """The same for the channels in mV: an R peak of 0.1 mV, the least that is read as one, is 5."""
 
+CLIP = 20.0
+"""Normalised samples lie within this on both sides."""
+
 _TO_STD = 1.4826  # MAD of a normal distribution to its standard deviation
 
 
@@ -60,15 +63,15 @@ def window_scale(x: np.ndarray, ch_state: np.ndarray) -> float:
     return max(MIN_SCALE_UV, float(np.median(np.nanstd(usable, axis=-1)))) if usable.size else MIN_SCALE_UV
 
 
-def normalise(x: np.ndarray, scale: float, *, clip: float = 20.0) -> np.ndarray:
+def normalise(x: np.ndarray, scale: float | np.ndarray, *, clip: float = CLIP) -> np.ndarray:
     """Return x / scale, clipped hard to [-clip, clip], float32, same shape; NaN stays NaN.
 
-    Hard, not soft: everything inside of the limit, a discharge of 20 deviations too, keeps its exact shape. Raises
-    ValueError unless the scale is positive.
+    Hard, not soft: everything inside of the limit, a discharge of 20 deviations too, keeps its exact shape. `scale` is
+    one number, or shape (n_chans, 1). Raises ValueError unless the scale is positive.
     """
-    if not scale > 0:
+    if not np.all(np.greater(scale, 0)):
         raise ValueError(f"scale={scale} must be positive")
-    scaled = np.asarray(x, dtype=np.float32) * np.float32(1.0 / scale)
+    scaled = np.asarray(x, dtype=np.float32) * (1.0 / np.asarray(scale, dtype=np.float64)).astype(np.float32)
     return np.clip(scaled, -clip, clip, out=scaled)
 
 
@@ -143,12 +146,18 @@ class Normaliser:
         `sensor_types` are the window's; without, all channels are EEG. Raises ValueError where they are not as many as
         the channels.
         """
+        return normalise(x, self.scales_of(x, ch_state, subject_id, site_id, sensor_types)[:, None])
+
+    def scales_of(
+        self, x: np.ndarray, ch_state: np.ndarray, subject_id: str, site_id: str, sensor_types: Sequence[str] = ()
+    ) -> np.ndarray:
+        """Return what `apply` divides each channel by, in its unit, float64, shape (n_chans,)."""
         eeg = _is_eeg(len(x), sensor_types)
-        scaled = normalise(x, self.scale(x[eeg], ch_state[eeg], subject_id, site_id))
+        scales = np.full(len(x), self.scale(x[eeg], ch_state[eeg], subject_id, site_id))
         for row, sensor_type in enumerate(sensor_types):
             if UNITS[sensor_type] == "mV":
-                scaled[row] = normalise(x[row], _rms_mv(x[row]))
-        return scaled
+                scales[row] = _rms_mv(x[row])
+        return scales
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

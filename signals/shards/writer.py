@@ -13,7 +13,15 @@ import numpy as np
 
 from signals.files import atomic_file
 from signals.shards.index import IndexRow, ShardIndex, index_name, index_row, write_index
-from signals.shards.manifest import COMPLETED, MANIFEST, Manifest, Shard, SubjectEntry, manifest_json, shard_name
+from signals.shards.manifest import (
+    COMPLETED,
+    MANIFEST,
+    Manifest,
+    Shard,
+    SubjectEntry,
+    manifest_json,
+    shard_name,
+)
 from signals.shards.records import encode_window
 from signals.shards.tally import Tally
 from signals.shards.tfrecord import write_stream
@@ -37,18 +45,26 @@ def write_windows(
 
     `path` is the shard's name within its set. Returns None where there were no windows: the file is then of no use.
     """
+    encoded = ((window, encode_window(window)) for window in windows)
+    return write_encoded(file, encoded, path=path, site_id=site_id, tally=tally)
+
+
+def write_encoded(
+    file: BinaryIO, encoded: Iterable[tuple[Window, bytes]], *, path: str, site_id: str, tally: Tally
+) -> WrittenShard | None:
+    """Write windows whose records there are already; otherwise as `write_windows`."""
     heads: list[Window] = []
-    info = write_stream(file, _counted(windows, tally, heads))
+    info = write_stream(file, _counted(encoded, tally, heads))
     if not info.n_records:
         return None
     shard = Shard(path=path, site_id=site_id, n_windows=info.n_records, n_bytes=info.n_bytes, sha256=info.sha256)
     return WrittenShard(shard, tuple(map(index_row, heads, info.places)))
 
 
-def _counted(windows: Iterable[Window], tally: Tally, heads: list[Window]) -> Iterator[bytes]:
-    for window in windows:
+def _counted(encoded: Iterable[tuple[Window, bytes]], tally: Tally, heads: list[Window]) -> Iterator[bytes]:
+    for window, record in encoded:
         tally.add(window)
-        yield encode_window(window)
+        yield record
         # An index needs no samples: a view of one value keeps the shape without the memory.
         heads.append(replace(window, data=np.broadcast_to(np.float32(0), window.data.shape), spectrogram=None))
 

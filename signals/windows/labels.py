@@ -6,8 +6,9 @@ counts (`seizure_vote`, ...). A row without `onset_s` speaks of the whole record
 
 import csv
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path, PurePosixPath
 
 from signals.tasks import SIX_CLASS
@@ -32,37 +33,105 @@ class Label:
     """Where the window's ten minutes begin in that file, seconds."""
 
 
+LABEL_REASONS = {
+    "label_out_of_range": "The label's window does not lie within a gap-free stretch of the recording.",
+    "contradicting_labels": "Several rows give one window different labels, and there are no votes to add up.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedLabel:
+    """A label that no window gets, and why."""
+
+    onset_s: float | None
+    """Onset of its window, seconds since the recording's start; None for a label of the whole recording."""
+    reason: str
+    """A key of LABEL_REASONS."""
+    detail: str
+
+
+def merged(labels: Sequence[Label]) -> Label | None:
+    """Return the one label that several of one window amount to, or None where they contradict each other.
+
+    Equal labels are one. Votes are added up, and the class of most votes is the label unless all rows name the same.
+    """
+    first = labels[0]
+    if all((label.label, label.votes) == (first.label, first.votes) for label in labels):
+        return first
+    if not all(len(label.votes) == len(first.votes) > 0 for label in labels):
+        return None
+    votes = tuple(map(sum, zip(*(label.votes for label in labels), strict=True)))
+    names = {label.label for label in labels}
+    return replace(first, votes=votes, label=names.pop() if len(names) == 1 else class_of_votes(votes))
+
+
+def class_of_votes(votes: Sequence[float]) -> str:
+    """Return the six-class name with most votes, the first of several."""
+    return SIX_CLASS.classes[max(range(len(votes)), key=votes.__getitem__)]
+
+
 class LabelError(ValueError):
     """A label file that cannot be used; the message says which row and why."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the label file says of one recording."""
+    """What the label file holds of one recording."""
 
     site: str
+    file: str
+    """Its name, or the end of its path ("p1/eeg/rec.edf") where several recordings have the name."""
     subject: str
     labels: tuple[Label, ...]
+    line: int
+    """Number of its first row's line."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of where a recording comes from, to find its entry by."""
+
+    sites: tuple[str, ...]
+    """Names that its site has."""
+    is_declared: bool = False
+    """Whether its site has no other name."""
 
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Entries by (site, file name); the site is empty where the label file names none."""
+    """Entries by (site, file); the site is empty where the label file names none."""
 
     entries: dict[tuple[str, str], Entry]
 
-    def of(self, uri: str, site_id: str) -> Entry | None:
-        """Return the entry of a recording: by site and name, else by its name where only one entry has that name."""
-        name = PurePosixPath(uri).name
-        if (site_id, name) in self.entries:
-            return self.entries[site_id, name]
-        named = [entry for (_, other), entry in self.entries.items() if other == name]
-        return named[0] if len(named) == 1 else None
+    def match(self, recordings: Mapping[str, Origin]) -> dict[str, Entry]:
+        """Return the entries of recordings, by path.
 
-    def unmatched(self, uris: Iterable[str]) -> list[str]:
-        """Return the file names in the table that none of the recordings has, in order."""
-        seen = {PurePosixPath(uri).name for uri in uris}
-        return [name for _, name in self.entries if name not in seen]
+        An entry is of the recording whose path ends with its file; one that names a site is of that site's, or, where
+        sites are not declared, of the only recording of the name. Of several entries of a recording the one with the
+        longest file counts. Raises LabelError where an entry would be of several recordings: labels are never guessed.
+        """
+        by_name: dict[str, list[str]] = {}
+        for path in recordings:
+            by_name.setdefault(PurePosixPath(path).name, []).append(path)
+        matched: dict[str, Entry] = {}
+        for entry in sorted(self.entries.values(), key=lambda entry: (entry.file.count("/"), bool(entry.site))):
+            paths = by_name.get(PurePosixPath(entry.file).name, [])
+            fitting = [path for path in paths if f"/{path}".endswith(f"/{entry.file}")]
+            if entry.site:
+                of_site = [path for path in fitting if entry.site in recordings[path].sites]
+                undeclared = [] if self._elsewhere(entry) else [p for p in fitting if not recordings[p].is_declared]
+                fitting = of_site or undeclared
+            if len(fitting) > 1:
+                raise LabelError(
+                    f"label file, line {entry.line}: {len(fitting)} recordings are called so; write enough of the path "
+                    "in the column 'file' to tell them apart, or their site"
+                )
+            matched |= dict.fromkeys(fitting, entry)
+        return matched
+
+    def _elsewhere(self, entry: Entry) -> bool:
+        """Return whether another site has an entry of the same file."""
+        return sum(file == entry.file for _, file in self.entries) > 1
 
 
 def slug(name: str) -> str:
@@ -85,7 +154,7 @@ def read_labels(path: Path) -> LabelTable:
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise LabelError(f"{path} line {number}: not as many fields as the header")
-        name = row["file"].strip()
+        name = row["file"].strip().removeprefix("./").lstrip("/")
         site = slug(row["site"]) if row.get("site", "").strip() else ""
         if not name:
             raise LabelError(f"{path} line {number}: column 'file' is empty")
@@ -96,9 +165,10 @@ def read_labels(path: Path) -> LabelTable:
 def _entry(path: Path, key: tuple[str, str], rows: list[dict[str, str]]) -> Entry:
     subjects = {row.get("subject", "").strip() for row in rows}
     if len(subjects) > 1:
-        raise LabelError(f"{path}: {key[1]} is said to belong to several subjects: {sorted(subjects)}")
+        raise LabelError(f"{path} line {rows[0]['_line']}: the recording belongs to several subjects")
     labels = [_label(path, row) for row in rows]
-    return Entry(key[0], subjects.pop(), tuple(label for label in labels if label is not None))
+    placed = tuple(label for label in labels if label is not None)
+    return Entry(*key, subjects.pop(), placed, int(rows[0]["_line"]))
 
 
 def _label(path: Path, row: dict[str, str]) -> Label | None:
@@ -117,8 +187,10 @@ def _label(path: Path, row: dict[str, str]) -> Label | None:
         duration_s = float(length) if length and onset else None
     except ValueError:
         raise LabelError(f"{where}: duration_s={length!r} is no number") from None
+    if not all(value is None or isfinite(value) for value in (onset_s, duration_s)):
+        raise LabelError(f"{where}: onset_s={onset!r} and duration_s={length!r} must be finite")
     if votes and not text:
-        text = SIX_CLASS.classes[max(range(len(votes)), key=votes.__getitem__)]
+        text = class_of_votes(votes)
     return Label(onset_s=onset_s, label=text, votes=votes, duration_s=duration_s)
 
 
@@ -130,6 +202,6 @@ def _votes(where: str, row: dict[str, str]) -> tuple[float, ...]:
         votes = tuple(float(value) for value in given)
     except ValueError:
         raise LabelError(f"{where}: vote counts {given} are not all numbers") from None
-    if min(votes) < 0 or sum(votes) <= 0:
+    if not isfinite(sum(votes)) or min(votes) < 0 or sum(votes) <= 0:
         raise LabelError(f"{where}: vote counts {given} must not be negative, and one must be above 0")
     return votes

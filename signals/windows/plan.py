@@ -5,25 +5,23 @@ profile is refused here, with a reason code.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from signals.conditioning.conditioning import Conditioner
 from signals.conditioning.filters import GUARD, detect_mains, effective_band, resampling_ratio
-from signals.description.bad_channels import bad_channels
+from signals.description.bad_channels import bad_channels, flat_electrodes
 from signals.electrodes import electrode_positions
-from signals.montage.montage import (
-    MIN_FOR_SPLINES,
-    Derivation,
-    find_electrodes,
-    harmoniser,
-    recorded_references,
-)
-from signals.montage.references import UndefinedReferenceError
+from signals.montage.labels import Derivation, find_electrodes, recorded_references, reference_groups
+from signals.montage.montage import Harmoniser, harmoniser, has_no_potential, shortfall
+from signals.montage.references import REFERENCE_ELECTRODES, UndefinedReferenceError
+from signals.montage.splines import MIN_FOR_SPLINES
+from signals.readers.channels.channel_maps import hint
 from signals.recording.recording import Recording, RecordingHeader, UnreadableError
 from signals.threads import one_thread
-from signals.window import ABSENT, MEASURED
+from signals.window import MEASURED
 from signals.windows.ica import FIT_BAND, Removal, find_removal
 from signals.windows.look import channel_offsets, look_at, look_over, plausible_amplitude, spread
 from signals.windows.native import read_native
@@ -121,13 +119,13 @@ def plan_recording(
     Raises UnreadableError with a reason code for a recording that cannot be used under this profile.
     """
     electrodes = _electrodes(recording, profile)
-    recorded = recorded_references(electrodes.derivations)
     native_sfreq = electrodes.native_sfreq
     longest_s = max(segment.duration_s for segment in recording.segments)
     if longest_s < profile.window_s - 2 / native_sfreq:  # a file may fall short of its last sample
         raise too_short(longest_s, profile)
+    electrodes = _with_live_reference(recording, electrodes, profile)
     picks, derivations, bad, noted = _without_bad(recording, electrodes, profile)
-    notes = (*recording.notes, *electrodes.notes, *["mixed_references"] * (len(recorded) > 1), *noted)
+    notes = (*recording.notes, *electrodes.notes, *noted)
     look = look_over(recording, picks)
     mains_hz = mains_hz if mains_hz is not None else recording.mains_hz
     amplitude_uv = plausible_amplitude(look, native_sfreq)
@@ -146,7 +144,7 @@ def plan_recording(
         mains_hz=mains_hz if mains_hz is not None else detect_mains(look, native_sfreq),
         offsets=channel_offsets(look),
         notes=(*notes, *unusable),
-        source_reference=recording.reference or "/".join(sorted(recorded)),
+        source_reference=recording.reference or "/".join(sorted(recorded_references(electrodes.derivations))),
         amplitude_uv=amplitude_uv,
         bad_channels=bad,
         sensors=sensors,
@@ -179,7 +177,6 @@ class _Electrodes:
     picks: tuple[int, ...]
     derivations: tuple[Derivation, ...]
     native_sfreq: float
-    is_bipolar: bool
     ch_state: np.ndarray
     """States of the modality's channels that these electrodes would give."""
     notes: tuple[str, ...]
@@ -189,28 +186,32 @@ def _electrodes(recording: Recording, profile: Profile) -> _Electrodes:
     """Return the electrodes at the rate that most of them have; raises UnreadableError where they do not do."""
     found = find_electrodes(recording.ch_names, recording.sensor_types)
     if not found.picks:
-        raise UnreadableError("no_eeg_channels", f"no 10-20 electrode among {list(recording.ch_names)[:8]}")
+        raise UnreadableError(
+            "no_eeg_channels", f"no 10-20 electrode among {list(recording.ch_names)[:8]}{hint(recording.ch_names)}"
+        )
     rates = Counter(recording.sfreqs[pick] for pick in found.picks)
     native_sfreq = max(rates, key=lambda rate: (rates[rate], rate))
     _check_rate(native_sfreq, profile)
     kept = [i for i, pick in enumerate(found.picks) if recording.sfreqs[pick] == native_sfreq]
     derivations = tuple(found.derivations[i] for i in kept)
-    try:
-        fit = harmoniser(derivations, profile.signal.scalp, profile.reference)
-    except UndefinedReferenceError as error:
-        raise UnreadableError("undefined_reference", f"{profile.reference}: {error}") from error
+    fit = _harmoniser(derivations, profile, {})
     n_measured = int((fit.ch_state == MEASURED).sum())
-    if found.is_bipolar and n_measured < MIN_FOR_SPLINES:
-        raise UnreadableError("bipolar_montage", f"the pairs connect only {n_measured} electrodes of the montage")
     if n_measured < profile.min_measured:
-        raise UnreadableError("too_few_channels", f"{n_measured} measured, the profile asks for {profile.min_measured}")
+        reason = (
+            "bipolar_montage" if fit.apart or (not n_measured and has_no_potential(derivations)) else "too_few_channels"
+        )
+        raise UnreadableError(
+            reason,
+            f"{n_measured} measured, the profile needs {profile.min_measured}; "
+            + shortfall(derivations, fit, profile.signal.scalp),
+        )
+    references = recorded_references(derivations)
     return _Electrodes(
         picks=tuple(found.picks[i] for i in kept),
         derivations=derivations,
         native_sfreq=native_sfreq,
-        is_bipolar=found.is_bipolar,
         ch_state=fit.ch_state,
-        notes=("mixed_rates",) if len(rates) > 1 else (),
+        notes=("mixed_rates",) * (len(rates) > 1) + ("mixed_references",) * (len(references) > 1) + fit.notes,
     )
 
 
@@ -222,29 +223,60 @@ def _without_bad(
     They stay where the recording would not be one without them.
     """
     picks, derivations = electrodes.picks, electrodes.derivations
-    if electrodes.is_bipolar or not profile.repair_bad_channels:
-        return picks, derivations, (), ()
-    positions = electrode_positions([derivation.anode for derivation in derivations])
-    bad = bad_channels(look_at(recording, picks), electrodes.native_sfreq, positions=positions)
+    groups = reference_groups(derivations) if profile.repair_bad_channels else []
+    bad: dict[str, str] = {}
+    for rows in groups:
+        names = [derivations[row].anode for row in rows]
+        judged = bad_channels(
+            look_at(recording, [picks[row] for row in rows]),
+            electrodes.native_sfreq,
+            positions=electrode_positions(names),
+        )
+        bad |= {names[i]: "+".join(reasons) for i, reasons in judged.items()}
     if not bad:
         return picks, derivations, (), ()
-    named = tuple((derivations[row].anode, "+".join(reasons)) for row, reasons in bad.items())
-    good = [i for i in range(len(picks)) if i not in bad]
-    fewer = harmoniser(tuple(derivations[i] for i in good), profile.signal.scalp, profile.reference)
-    if not _repairable(fewer.ch_state, electrodes.ch_state, len(good), profile):
-        return picks, derivations, named, ("bad_channels_kept",)
+    good = [i for i, derivation in enumerate(derivations) if not {derivation.anode, derivation.against} & bad.keys()]
+    fewer = _harmoniser(tuple(derivations[i] for i in good), profile, bad)
+    if not _repairable(fewer.ch_state, electrodes.ch_state, sum(map(len, groups)) - len(bad), profile):
+        return picks, derivations, tuple(bad.items()), ("bad_channels_kept",)
     picks, derivations = tuple(picks[i] for i in good), tuple(derivations[i] for i in good)
-    return picks, derivations, named, ("bad_channels_repaired",)
+    return picks, derivations, tuple(bad.items()), ("bad_channels_repaired",)
+
+
+def _harmoniser(derivations: tuple[Derivation, ...], profile: Profile, bad: Mapping[str, str]) -> Harmoniser:
+    """Return the map of these channels; raises UnreadableError where `bad` electrodes leave the reference undefined."""
+    try:
+        return harmoniser(derivations, profile.signal.scalp, profile.reference)
+    except UndefinedReferenceError as error:
+        named = ", ".join(f"{name} is {reasons}" for name, reasons in bad.items())
+        raise UnreadableError("undefined_reference", f"{profile.reference}: {named or error}") from error
+
+
+def _with_live_reference(recording: Recording, electrodes: _Electrodes, profile: Profile) -> _Electrodes:
+    """Return the electrodes without flat ones of the profile's reference, which would pass for a perfect reference."""
+    names = {name for names in REFERENCE_ELECTRODES.get(profile.reference, ()) for name in names}
+    groups = reference_groups(electrodes.derivations)
+    rows = [i for group in groups for i in group if electrodes.derivations[i].anode in names]
+    if not rows:
+        return electrodes
+    flat = flat_electrodes(look_at(recording, [electrodes.picks[i] for i in rows]), electrodes.native_sfreq)
+    bad = {electrodes.derivations[i].anode: "flat" for i, is_flat in zip(rows, flat, strict=True) if is_flat}
+    if not bad:
+        return electrodes
+    good = [i for i, derivation in enumerate(electrodes.derivations) if derivation.anode not in bad]
+    derivations = tuple(electrodes.derivations[i] for i in good)
+    _harmoniser(derivations, profile, bad)
+    return replace(electrodes, picks=tuple(electrodes.picks[i] for i in good), derivations=derivations)
 
 
 def _repairable(after: np.ndarray, before: np.ndarray, n_good: int, profile: Profile) -> bool:
     """Return whether the recording is still one without its bad electrodes.
 
-    Every channel that was measured must be measured or interpolated, from at least `MIN_FOR_SPLINES` electrodes, and
-    enough must be measured for the profile.
+    At least `MIN_FOR_SPLINES` electrodes must be left, and enough of the channels measured for the profile. A bad
+    channel that the others cannot predict (`signals.montage.splines.LARGEST_ERROR`) is then absent.
     """
     enough = int((after == MEASURED).sum()) >= max(profile.min_measured, int((before == MEASURED).sum()) // 2)
-    return n_good >= MIN_FOR_SPLINES and enough and not (after[before == MEASURED] == ABSENT).any()
+    return n_good >= MIN_FOR_SPLINES and enough
 
 
 def _with_removal(recording: Recording, plan: RecordingPlan) -> RecordingPlan:

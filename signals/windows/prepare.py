@@ -189,9 +189,7 @@ def _scalp(plan: RecordingPlan, fit: Harmoniser, conditioned: Conditioned, fault
     if plan.removal is not None:
         x = plan.removal.apply(x)
     if profile.cleaning.by_window:
-        x = clean_window(
-            x, signal.sfreq, cleaning=profile.cleaning, ch_state=ch_state, modality=signal, h_freq=plan.band[1]
-        )
+        x = clean_window(x, signal.sfreq, cleaning=profile.cleaning, fit=fit, modality=signal, h_freq=plan.band[1])
     # A flat channel has no shape and no spectrum: its undefined features are stored as 0, the mask says why.
     spectrum = features.spectrum(x, signal.sfreq)
     values = np.nan_to_num(features.features(x, signal.sfreq, of=spectrum))

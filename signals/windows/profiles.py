@@ -9,11 +9,14 @@ from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from signals.conditioning.cleaning import Cleaning
-from signals.conditioning.filters import ANTIALIAS_DB
+from signals.conditioning.filters import ANTIALIAS_DB, ANTIALIAS_RANGE_DB, GUARD, TRANSITION_HZ
 from signals.electrodes import CHAINS
 from signals.modality import EEG_1020, EEG_PSG, MODALITIES, Modality
 from signals.montage.references import Reference
 from signals.tasks import TASKS
+
+SHORTEST_WINDOW_S = 2
+"""The features' spectra need two seconds (`signals.description.features`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class Profile:
     modality: str = EEG_1020.name
     """Name of a modality in `signals.modality.MODALITIES`."""
     window_s: float
-    """Length of a window, whole seconds."""
+    """Length of a window, whole seconds, at least two."""
     hop_s: float
     """Distance between the onsets of neighbouring windows, seconds."""
     l_freq: float = 0.5
@@ -59,8 +62,10 @@ class Profile:
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
             raise ValueError(f"modality={self.modality!r} is none of {sorted(MODALITIES)}")
-        if not (0 < self.window_s < math.inf and self.window_s == int(self.window_s)):
-            raise ValueError(f"window_s={self.window_s} must be a whole number of seconds above 0")
+        if not (SHORTEST_WINDOW_S <= self.window_s < math.inf and self.window_s == int(self.window_s)):
+            raise ValueError(
+                f"window_s={self.window_s} must be a whole number of seconds, at least {SHORTEST_WINDOW_S}"
+            )
         if not (0 < self.hop_s < math.inf and (self.hop_s * self.signal.sfreq).is_integer()):
             raise ValueError(
                 f"hop_s={self.hop_s} must be a whole number of samples at {self.signal.sfreq:g} Hz, above 0"
@@ -75,8 +80,21 @@ class Profile:
             raise ValueError(f"label_span_s={self.label_span_s} does not lie within window_s={self.window_s}")
         if self.reference not in get_args(Reference):
             raise ValueError(f"reference={self.reference!r} is none of {', '.join(get_args(Reference))}")
-        if not 0 < self.l_freq < self.h_freq < math.inf:
-            raise ValueError(f"l_freq={self.l_freq} must lie above 0 and below h_freq={self.h_freq}")
+        lowest = TRANSITION_HZ / 2
+        if not lowest < self.l_freq < self.h_freq < math.inf:
+            raise ValueError(
+                f"l_freq={self.l_freq} must lie above {lowest:g} Hz (half a transition band) and below "
+                f"h_freq={self.h_freq}"
+            )
+        if not self.l_freq < GUARD * self.signal.sfreq:
+            raise ValueError(f"l_freq={self.l_freq} leaves nothing of {self.signal.sfreq:g} Hz")
+        low, high = ANTIALIAS_RANGE_DB
+        if not low <= self.antialias_db <= high:
+            raise ValueError(f"antialias_db={self.antialias_db} lies outside of {low} to {high} dB")
+        if not 1 <= self.min_measured <= self.signal.n_eeg:
+            raise ValueError(f"min_measured={self.min_measured} must lie within 1 and {self.signal.n_eeg} EEG channels")
+        if self.windows not in ("tile", "labelled"):
+            raise ValueError(f"windows={self.windows!r} is neither 'tile' nor 'labelled'")
 
     @property
     def signal(self) -> Modality:

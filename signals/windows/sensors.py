@@ -16,8 +16,7 @@ from signals.conditioning.conditioning import Conditioned, Conditioner, Native
 from signals.conditioning.filters import effective_band
 from signals.description.artifacts import BIT, electrode_faults
 from signals.modality import Modality, microvolts
-from signals.montage.montage import Harmoniser
-from signals.window import MEASURED
+from signals.montage.montage import identity
 
 BANDS: dict[str, tuple[float, float]] = {"eog": (0.5, 35.0), "emg": (10.0, 100.0), "ecg": (0.5, 70.0)}
 """Pass band by sensor type, Hz, whatever band the EEG has: the filter settings of the AASM's scoring manual but for
@@ -91,7 +90,7 @@ def sensor_band(sensor_type: str, *, native_sfreq: float, sfreq: float) -> tuple
     return band if band[1] >= LEAST_EDGE_HZ[sensor_type] else None
 
 
-_ALONE = Harmoniser(np.ones((1, 1), np.float32), np.full(1, MEASURED, np.uint8), np.ones((1, 1), dtype=bool))
+_ALONE = identity(1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import numpy as np
 from signals.conditioning.conditioning import Conditioner
 from signals.conditioning.filters import effective_band
 from signals.electrodes import CHAINS
-from signals.readers.hms import HmsError, read_spectrogram
+from signals.readers.layouts.hms import HmsError, read_spectrogram
 from signals.recording.recording import Recording
 from signals.spectrograms import (
     REGIONAL_FREQS,

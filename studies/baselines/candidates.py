@@ -14,12 +14,13 @@ import numpy as np
 import torch
 
 from model.classifier import Classifier
+from model.encoder import Encoder
 from model.freezing import freeze, freeze_all_but_last
 from model.saved import TaskModel
 from studies.baselines import classical as baselines
 from training.corpus.frozen import FrozenTokens, pooled
 from training.corpus.labelled import Labelled
-from training.fitting.fit import fit, fit_network, sides, start_encoder
+from training.fitting.fit import fit, fit_network, random_encoder, sides, start_encoder
 from training.fitting.inference import predict
 from training.fitting.learning import learn
 from training.recipes.finetuning import FinetuneRecipe, probe
@@ -53,11 +54,15 @@ class Bench:
         return baselines.band_powers(self.data.shards, self.data.windows)
 
     def start(self, kind: str, seed: int) -> dict[str, Any]:
-        """Return `training.fitting.fit.fit`'s arguments for the "pretrained" encoder, or a "random" one of this
-        seed."""
-        encoder, about = start_encoder(self.encoder_dir if kind == "pretrained" else None, seed=seed)
+        """Return `training.fitting.fit.fit`'s arguments for the "pretrained" encoder, or a "random" one."""
+        encoder, about = self.encoder(kind, seed)
         kept = self._kept.setdefault(self._of(kind, seed), [])
         return {"encoder": encoder, "pretraining": about, "kept": kept, **self.run("probe")}
+
+    def encoder(self, kind: str, seed: int) -> tuple[Encoder, dict[str, Any]]:
+        """Return the "pretrained" encoder, or one of its very shape with "random" weights of this seed."""
+        pretrained, about = start_encoder(self.encoder_dir, seed=seed)
+        return (pretrained, about) if kind == "pretrained" else random_encoder(pretrained.config, seed=seed)
 
     def run(self, name: str) -> dict[str, Any]:
         """Return the arguments that say where a fit runs and logs."""
@@ -67,7 +72,7 @@ class Bench:
         """Return the frozen encoder's pooled tokens of every labelled window, float32, shape (n, n_dims)."""
         key = self._of(kind, seed)
         if key not in self._pooled:
-            encoder, _ = start_encoder(self.encoder_dir if kind == "pretrained" else None, seed=seed)
+            encoder, _ = self.encoder(kind, seed)
             self._pooled[key] = pooled(self.data, encoder, self._kept.setdefault(key, []))
         return self._pooled[key]
 

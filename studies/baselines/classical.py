@@ -11,15 +11,15 @@ import numpy as np
 
 from signals.description.features import BANDS, FEATURES
 from signals.window import ABSENT
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled
-from training.corpus.shards import Shards
 from training.fitting.learning import class_weights
 
 FLOOR = 1e-4
 """Least probability of a class: one that no training window had cannot be ruled out."""
 
 
-def stored_features(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarray:
+def stored_features(shards: Corpus, windows: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return all stored features of windows by number, float32, shape (n, n_chans * n_features + 3 n_features).
 
     Channel by channel (nan where a channel is absent), then mean, spread and largest over the EEG channels that are
@@ -31,14 +31,14 @@ def stored_features(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.n
     return np.concatenate([values.reshape(len(values), -1), *over], axis=1)
 
 
-def band_powers(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarray:
+def band_powers(shards: Corpus, windows: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return log10 and relative band powers by channel, float32, shape (n, n_chans * 2 n_bands); see `filled`."""
     names = [f"{band}_{kind}" for band in BANDS for kind in ("log10_uv2", "relative")]
     values = _by_channel(shards, windows)[:, :, [FEATURES.index(name) for name in names]]
     return filled(values, n_eeg=shards.manifest.modality.n_eeg)
 
 
-def filled_features(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarray:
+def filled_features(shards: Corpus, windows: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return all stored features by channel, float32, shape (n, n_chans * n_features), without nan; see `filled`."""
     return filled(_by_channel(shards, windows), n_eeg=shards.manifest.modality.n_eeg)
 
@@ -52,7 +52,7 @@ def filled(values: np.ndarray, *, n_eeg: int | None = None) -> np.ndarray:
     return np.where(np.isnan(values), mean, values).reshape(len(values), -1)
 
 
-def _by_channel(shards: Shards, windows: Sequence[int] | np.ndarray) -> np.ndarray:
+def _by_channel(shards: Corpus, windows: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return stored features, nan where a channel is absent; one at least is there, or no window had been written."""
     found = [shards.window(int(i)) for i in windows]
     values = np.stack([window.features for window in found]).astype(np.float32)

@@ -11,17 +11,17 @@ from tqdm import tqdm
 
 from model.patterns import features as patterns
 from model.patterns import periodicity
-from model.patterns.logistic import Straight, straight_of
+from model.patterns.logistic import LogisticModel, logistic_of
 from signals.files import atomic_file
 from studies.baselines.classical import expanded, fit_logistic
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled
-from training.corpus.shards import Shards
 
 N_TREES = 300
 
 
 def pattern_table(
-    shards: Shards, windows: Sequence[int] | np.ndarray, *, keep: Path | None = None
+    shards: Corpus, windows: Sequence[int] | np.ndarray, *, keep: Path | None = None
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """Return names and values of the features of windows by number, float32, shape (n, n_features).
 
@@ -60,12 +60,12 @@ def fit_extra_trees(x: np.ndarray, data: Labelled, rows: np.ndarray, *, seed: in
     return model.fit(x[repeated], classes, sample_weight=weights)
 
 
-def fit_straight(names: Sequence[str], x: np.ndarray, data: Labelled, rows: np.ndarray) -> Straight:
+def fit_pattern_logistic(names: Sequence[str], x: np.ndarray, data: Labelled, rows: np.ndarray) -> LogisticModel:
     """Return a logistic regression fitted on rows of x to the targets, inputs held within 1% and 99%."""
     low, high = np.quantile(x[rows], [0.01, 0.99], axis=0)
     model = fit_logistic(np.clip(x, low, high), data, rows, penalty=0.1)
     scaler, regression = model[0], model[-1]
-    return straight_of(
+    return logistic_of(
         scaler.mean_, scaler.scale_, regression.coef_, regression.intercept_, limits=(low, high), names=names,
         classes=data.task.classes,
     )  # fmt: skip

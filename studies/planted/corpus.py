@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.signal import resample_poly
 
+from evaluation.audit.confounds import SIGNAL_PROBES, signal_columns
 from evaluation.audit.fingerprint import content_hash, fingerprint, pack
 from evaluation.schemas.predictions import Predictions
 from signals.conditioning.filters import resampling_ratio
@@ -45,6 +46,8 @@ class Corpus:
     keys: np.ndarray = field(repr=False)
     hashes: np.ndarray = field(repr=False)
     prints: tuple[bytes, ...] = field(repr=False)
+    confounds: np.ndarray = field(repr=False)
+    """Columns of `evaluation.audit.confounds.SIGNAL_PROBES`, shape (n_windows, 3)."""
     raw: dict[str, tuple[Site, np.ndarray, tuple[str, ...], str]] = field(repr=False)
     """Site, signal (µV, shape (n_chans, n_times)), labels of segments and subject of each recording."""
 
@@ -58,7 +61,7 @@ class Corpus:
         return replace(self, subjects=subjects)
 
 
-_ARRAYS = ("features", "mains", "labels", "subjects", "sites", "recordings", "keys", "hashes")
+_ARRAYS = ("features", "mains", "labels", "subjects", "sites", "recordings", "keys", "hashes", "confounds")
 
 
 def make_corpus(
@@ -74,17 +77,21 @@ def make_corpus(
         for number in range(n_subjects):
             rng = np.random.default_rng([seed, site_index, number])
             person = draw_subject(np.random.default_rng([seed, number]) if travelling else rng)
-            made = record(rng, site=site, subject=person, labels=list(classes))
-            [signal] = made.stretches
+            simulated = record(rng, site=site, subject=person, labels=list(classes))
+            [signal] = simulated.stretches
             subject = hash_subject(site.site_id, str(number), salt="planted")
             parts.append(_described(site, signal, subject, tuple(classes), name=f"{site.site_id}-{number}"))
     return _joined(parts)
 
 
-def recopied(corpus: Corpus, rng: np.random.Generator) -> Corpus:
-    """Return the corpus and, besides, its first recording exported again by its last site under another name."""
+def recopied(corpus: Corpus, rng: np.random.Generator, *, shift: int = 0) -> Corpus:
+    """Return the corpus and, besides, its first recording exported again by its last site under another name.
+
+    `shift`: samples that are cut off its start, so that its windows begin later.
+    """
     _, signal, classes, _ = corpus.raw[str(corpus.recordings[0])]
     other = corpus.raw[str(corpus.recordings[-1])][0]
+    signal = np.concatenate([signal[:, shift:], signal[:, :shift]], axis=1)
     copy = 1.7 * resample_poly(
         signal, *resampling_ratio(corpus.raw[str(corpus.recordings[0])][0].sfreq, 250.0), axis=-1
     )
@@ -115,6 +122,7 @@ def _described(site: Site, signal: np.ndarray, subject: str, classes: tuple[str,
         keys=np.array([f"{name}/{w.start_s:g}" for w in windows]),
         hashes=np.array([content_hash(w) for w in windows]),
         prints=tuple(pack(fingerprint(w.data, w.sfreq, w.ch_state)) for w in windows),
+        confounds=np.stack([_confounds(signal, site.sfreq, window) for window in windows]),
         raw={name: (site, signal, classes, subject)},
     )
 
@@ -129,9 +137,18 @@ def window_features(window: Window) -> np.ndarray:
     return np.concatenate([mean, spread])
 
 
-def _mains(signal: np.ndarray, sfreq: float, window: Window) -> np.ndarray:
+def _native(signal: np.ndarray, sfreq: float, window: Window) -> np.ndarray:
     start = round(window.start_s * sfreq)
-    chosen = signal[:, start : start + round(10 * sfreq)]
+    return signal[:, start : start + round(10 * sfreq)]
+
+
+def _confounds(signal: np.ndarray, sfreq: float, window: Window) -> np.ndarray:
+    columns = signal_columns(_native(signal, sfreq, window), sfreq)
+    return np.array([columns[name] for name in SIGNAL_PROBES])
+
+
+def _mains(signal: np.ndarray, sfreq: float, window: Window) -> np.ndarray:
+    chosen = _native(signal, sfreq, window)
     power = np.abs(np.fft.rfft(chosen * np.hanning(chosen.shape[1]), axis=1)) ** 2
     freqs = np.fft.rfftfreq(chosen.shape[1], 1 / sfreq)
     return np.log10([power[:, np.abs(freqs - hum).argmin()].mean() for hum in (50.0, 60.0)])
@@ -174,7 +191,8 @@ def prediction_frame(corpus: Corpus, folds: np.ndarray, prob: np.ndarray, *, gro
     frame = pd.DataFrame(
         {"window_key": corpus.keys, "recording_id": corpus.recordings, "subject_id": corpus.subjects,
          "site_id": corpus.sites, "fold": folds, "model": "encoder", "label": np.array(CLASSES)[corpus.labels],
-         "content_hash": corpus.hashes, "fingerprint": list(corpus.prints), **columns}
+         "content_hash": corpus.hashes, "fingerprint": list(corpus.prints),
+         **dict(zip(SIGNAL_PROBES, corpus.confounds.T, strict=True)), **columns}
     )  # fmt: skip
     described = [
         {"name": str(fold), **{

@@ -57,5 +57,5 @@ def recover(*, seed: int, sizes: Sequence[float] = SIZES, n_subjects: int = 12) 
         measured["mmd2"].append(mmd(first, second, people, seed=seed)[0])
         measured["a_distance"].append(a_distance(first, second, people, seed=seed))
         measured["coral"].append(coral(first, second))
-    rho = {name: float(spearmanr(sizes, found).statistic) for name, found in measured.items()}
-    return Recovered(planted=tuple(sizes), rho=rho, **{name: tuple(found) for name, found in measured.items()})
+    rho = {name: float(spearmanr(sizes, distances).statistic) for name, distances in measured.items()}
+    return Recovered(planted=tuple(sizes), rho=rho, **{name: tuple(distances) for name, distances in measured.items()})

@@ -4,9 +4,9 @@ import numpy as np
 
 from signals.tasks import SIX_CLASS
 
-# Where doubting experts go, in the order of SIX_CLASS.classes (Seizure, LPD, GPD, LRDA, GRDA, Other). The pairs are
-# those that experts confuse in Jing et al., Interrater Reliability of Expert Electroencephalographers Identifying
-# Seizures and Rhythmic and Periodic Patterns in EEGs, Neurology 100 (2023); the shares are ours.
+# Which classes uncertain experts choose, in the order of SIX_CLASS.classes (Seizure, LPD, GPD, LRDA, GRDA, Other). The
+# pairs are those that experts confuse in Jing et al., Interrater Reliability of Expert Electroencephalographers
+# Identifying Seizures and Rhythmic and Periodic Patterns in EEGs, Neurology 100 (2023); the shares are ours.
 _DOUBT = {
     "LPD": (0.15, 0.00, 0.15, 0.30, 0.05, 0.35),
     "GPD": (0.12, 0.18, 0.00, 0.05, 0.30, 0.35),

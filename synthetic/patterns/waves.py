@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from synthetic.subject.grid import Grid
 from synthetic.subject.sources import slow_noise
 
 FORMS = ("spike", "sharp", "blunt", "triphasic", "polyspike", "spike-wave", "damped")
@@ -28,6 +29,26 @@ class Train:
     """Spread of durations, log units."""
     missed: float
     """Share of discharges that fail to come."""
+
+
+# Lobes of a textbook discharge: (centre s, standard deviation s, height); the first sharp lobe peaks at 0.
+_MORPHOLOGIES: dict[str, tuple[tuple[float, float, float], ...]] = {
+    "sharp": ((0.0, 0.028, 1.0), (0.10, 0.050, -0.45)),
+    "blunt": ((0.0, 0.055, 1.0), (0.16, 0.060, -0.25)),
+    "spike-wave": ((0.0, 0.014, 1.0), (0.035, 0.012, -0.3), (0.17, 0.060, 0.7)),
+    "polyspike": ((0.0, 0.012, 1.0), (0.045, 0.012, 0.8), (0.09, 0.014, 0.6), (0.19, 0.050, -0.5)),
+    "triphasic": ((-0.10, 0.032, 0.45), (0.0, 0.045, -1.0), (0.16, 0.070, 0.55)),
+}
+
+
+def discharge(morphology: str, sfreq: float, *, stretch: float = 1.0) -> np.ndarray:
+    """Return a textbook discharge, largest value 1, shape (n,); its sharp peak lies at n // 2."""
+    half = int(0.45 * sfreq)
+    t = np.arange(-half, half + 1) / sfreq / stretch
+    wave = sum(
+        height * np.exp(-0.5 * ((t - centre) / width) ** 2) for centre, width, height in _MORPHOLOGIES[morphology]
+    )
+    return np.asarray(wave) / np.max(np.abs(wave))
 
 
 def draw_discharge(rng: np.random.Generator, form: str, sfreq: float) -> np.ndarray:
@@ -83,38 +104,41 @@ def train_times(rng: np.random.Generator, train: Train, span_s: tuple[float, flo
     return np.array(times)
 
 
-def lay(
-    rng: np.random.Generator, times_s: np.ndarray, wave: np.ndarray, train: Train, *, n_times: int, sfreq: float
-) -> np.ndarray:
+def lay(rng: np.random.Generator, times_s: np.ndarray, wave: np.ndarray, train: Train, grid: Grid) -> np.ndarray:
     """Return the train of a discharge's shape, heights about 1, shape (n_times,)."""
-    out, half = np.zeros(n_times + 4 * wave.size), wave.size // 2
-    grid = np.arange(wave.size) - half
+    out, half = np.zeros(grid.n_times + 4 * wave.size), wave.size // 2
+    samples = np.arange(wave.size) - half
     for at in times_s:
         stretch = float(np.exp(train.stretch_sd * rng.standard_normal()))
-        one = np.interp(grid / stretch, grid, wave, left=0.0, right=0.0)
-        start = int(round(at * sfreq)) - half + 2 * wave.size
+        one = np.interp(samples / stretch, samples, wave, left=0.0, right=0.0)
+        start = int(round(at * grid.sfreq)) - half + 2 * wave.size
         out[start : start + wave.size] += float(np.exp(train.height_sd * rng.standard_normal())) * one
-    return out[2 * wave.size : 2 * wave.size + n_times]
+    return out[2 * wave.size : 2 * wave.size + grid.n_times]
 
 
 def rhythm_phase(
-    rng: np.random.Generator, rate_hz: np.ndarray | float, *, wobble: float, n_times: int, sfreq: float
+    rng: np.random.Generator, rate_hz: np.ndarray | float, grid: Grid, *, wobble: float, cutoff_hz: float = 0.25
 ) -> np.ndarray:
-    """Return the phase of a rhythm whose rate wanders by `wobble` (a share) over seconds, radians, (n_times,)."""
-    drift = 1 + wobble * slow_noise(rng, 1, n_times, sfreq, cutoff_hz=0.25)[0]
-    return np.asarray(2 * np.pi * np.cumsum(rate_hz * drift) / sfreq + rng.uniform(0, 2 * np.pi))
+    """Return the phase of a rhythm whose rate wanders by `wobble` (a share) below `cutoff_hz`, radians, (n_times,)."""
+    drift = 1 + wobble * slow_noise(rng, 1, grid.n_times, grid.sfreq, cutoff_hz=cutoff_hz)[0]
+    return np.asarray(2 * np.pi * np.cumsum(rate_hz * drift) / grid.sfreq + rng.uniform(0, 2 * np.pi))
+
+
+def pointed(phase: np.ndarray, sharpness: float) -> np.ndarray:
+    """Return one pointed wave per turn of `phase`: a wrapped bump without its mean."""
+    return np.asarray(np.exp(sharpness * (np.cos(phase) - 1)) - np.exp(-sharpness) * np.i0(sharpness))
 
 
 def rhythm_wave(phase: np.ndarray, *, skew: float, turn: float, sharpness: float) -> np.ndarray:
-    """Return a wave a turn of `phase`, size about 1: a sine, a sine with its octave, or pointed with `sharpness`."""
-    pointed = np.exp(sharpness * (np.cos(phase) - 1)) - np.exp(-sharpness) * np.i0(sharpness)
-    wave = (1 - min(sharpness, 1.0)) * np.sin(phase) + min(sharpness, 1.0) * 1.3 * pointed
+    """Return one wave per turn of `phase`, height about 1: a sine with its octave, or pointed with `sharpness`."""
+    share = min(sharpness, 1.0)
+    wave = (1 - share) * np.sin(phase) + share * 1.3 * pointed(phase, sharpness)
     return np.asarray(wave + skew * np.sin(2 * phase + turn))
 
 
-def gate(span_s: tuple[float, float], *, n_times: int, sfreq: float, fade_s: float = 0.8) -> np.ndarray:
-    """Return 1 inside of the span, 0 outside, soft edges, none at the segment's own ends, shape (n_times,)."""
-    t = np.arange(n_times) / sfreq
-    rise = np.ones(n_times) if span_s[0] <= 0 else np.clip((t - span_s[0]) / fade_s, 0, 1)
-    fall = np.ones(n_times) if span_s[1] >= n_times / sfreq else np.clip((span_s[1] - t) / fade_s, 0, 1)
+def gate(span_s: tuple[float, float], grid: Grid, *, fade_s: float = 0.8) -> np.ndarray:
+    """Return 1 inside the span and 0 outside with soft edges, none at the segment's own ends, shape (n_times,)."""
+    start, stop = span_s
+    rise = np.ones(grid.n_times) if start <= 0 else np.clip((grid.t - start) / fade_s, 0, 1)
+    fall = np.ones(grid.n_times) if stop >= grid.length_s else np.clip((stop - grid.t) / fade_s, 0, 1)
     return rise * fall

@@ -131,7 +131,7 @@ def _text(value: str, width: int) -> bytes:
 def write_fif(path: Path, data_uv: np.ndarray, *, ch_names: Sequence[str], sfreq: float, patient: str) -> None:
     """Write a raw FIF file of EEG channels with MNE, without a date and without this machine's identifiers.
 
-    `data_uv`: µV, shape (n_chans, n_times). `path` ends in "_raw.fif", as MNE asks.
+    `data_uv`: µV, shape (n_chans, n_times). `path` ends in "_raw.fif", as MNE requires.
     """
     import mne
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from signals.electrodes import CHAINS
 from signals.modality import EEG_1020
-from signals.readers.hms import SPECTROGRAM_S
+from signals.readers.layouts.hms import SPECTROGRAM_S
 from signals.spectrograms import REGIONAL_FREQS, regional
 from signals.tasks import SIX_CLASS
 from synthetic.recordings.recordings import SEGMENT_S, SyntheticRecording, record
@@ -63,13 +63,13 @@ def write_hms(
         subject, patient_id = draw_subject(rng), int(next(ids))
         patients.append(patient_id)
         for number in range(recordings_per_patient):
-            made = record(rng, site=HMS_SITE, subject=subject, labels=plan.pop())
-            (data,) = made.stretches
+            recording = record(rng, site=HMS_SITE, subject=subject, labels=plan.pop())
+            (data,) = recording.stretches
             eeg_id, spectrogram_id = int(next(ids)), int(next(ids))
             _write_spectrogram(
                 root / "train_spectrograms" / f"{spectrogram_id}.parquet", data, shuffled=number % 2 == 1
             )
-            for sub_id, (onset, label, votes) in enumerate(_label_rows(made)):
+            for sub_id, (onset, label, votes) in enumerate(_label_rows(recording)):
                 label_id = 10**9 + len(train)
                 train.append(
                     (eeg_id, sub_id, onset, spectrogram_id, sub_id, onset, label_id, patient_id, label, *votes)
@@ -86,9 +86,9 @@ def write_hms(
     return HmsFolder(root, n_patients * recordings_per_patient, len(train), tuple(patients))
 
 
-def _label_rows(made: SyntheticRecording) -> list[tuple[float, str, tuple[int, ...]]]:
+def _label_rows(recording: SyntheticRecording) -> list[tuple[float, str, tuple[int, ...]]]:
     """Return onset, class and votes of each label, most of them twice."""
-    segments = list(zip(made.segment_onsets_s, made.labels, made.votes, strict=True))
+    segments = list(zip(recording.segment_onsets_s, recording.labels, recording.votes, strict=True))
     again = [(onset + OVERLAP_S, label, votes) for onset, label, votes in segments[:-1]]
     return sorted([*segments, *again])
 

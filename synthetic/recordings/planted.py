@@ -1,5 +1,5 @@
-"""Artifacts of a chosen kind and size at a chosen place, put into recordings that have none: what detectors are
-measured against.
+"""Artifacts of a chosen kind and size at a chosen place, planted in clean recordings: the truth
+that detectors are measured against.
 
 They are planted where they happen, in the native samples against the recording's own reference, and go through the
 whole chain with everything else.
@@ -69,9 +69,9 @@ def clean_recording(
     subject = without_artifacts(subject)
     dirty = ("pop", "flat", "noisy", "blink", "eye_movement", "muscle", "drift")
     for _ in range(max_draws):
-        made = record(rng, site=site, subject=subject, labels=labels)
-        if not any(truth.of(kind) for truth in made.truths for kind in dirty):
-            return made
+        recording = record(rng, site=site, subject=subject, labels=labels)
+        if not any(truth.of(kind) for truth in recording.truths for kind in dirty):
+            return recording
     raise RuntimeError(f"no clean recording in {max_draws} draws")
 
 

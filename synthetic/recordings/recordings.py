@@ -1,12 +1,14 @@
 """A subject's recording at a site: segments joined, then referenced, amplified and disturbed as the site does."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from signals.window import MEASURED
 from synthetic.recordings.sites import REFERENCES, Site, electrode_of
-from synthetic.segments.segments import segment
+from synthetic.segments.clinical import segment
+from synthetic.segments.segment import Segment
 from synthetic.subject.artifacts import heart_wave
 from synthetic.subject.subjects import Subject
 from synthetic.subject.truth import Event, Truth
@@ -33,43 +35,40 @@ class SyntheticRecording:
 
 
 def record(rng: np.random.Generator, *, site: Site, subject: Subject, labels: Sequence[str]) -> SyntheticRecording:
-    """Return a recording with one 50-s segment a label, one after the other; a site of "edf+d" pauses halfway."""
-    made = [_site_segment(rng, site, subject, label) for label in labels]
-    half = (len(made) + 1) // 2 if site.file_format == "edf+d" and len(made) > 1 else len(made)
+    """Return a recording with one 50-s segment per label, in order; a site of "edf+d" pauses halfway."""
+    segments = [_site_segment(rng, site, subject, label) for label in labels]
+    half = (len(segments) + 1) // 2 if site.file_format == "edf+d" and len(segments) > 1 else len(segments)
     n_fade, onsets, stretches, stretch_onsets = int(_FADE_S * site.sfreq), [], [], []
     unevenness = rng.normal(site.gain, 0.02, len(site.ch_names))
     hum = rng.lognormal(np.log(site.mains_uv), 0.6, len(site.ch_names)) * rng.choice([-1, 1], len(site.ch_names))
-    for first, part in ((0, made[:half]), (half, made[half:])):
+    for first, part in ((0, segments[:half]), (half, segments[half:])):
         if not part:
             continue
         onset_s = first * SEGMENT_S + (GAP_S if first else 0.0)
-        joined = join([data for data, _, _ in part], n_fade)
+        joined = join([s.data for s in part], n_fade)
         clean = joined * unevenness[:, None].astype(np.float32)
         stretches.append(clean + _amplifier(rng, site, hum, onset_s, joined.shape[1]))
         stretch_onsets.append(onset_s)
         onsets += [onset_s + i * SEGMENT_S for i in range(len(part))]
-    _flatten(stretches, site, made, half)
+    _flatten(stretches, site, segments, half)
     return SyntheticRecording(
         stretches=tuple(stretches), stretch_onsets_s=tuple(stretch_onsets), segment_onsets_s=tuple(onsets),
-        labels=tuple(labels), votes=tuple(votes for _, votes, _ in made), truths=tuple(truth for _, _, truth in made),
+        labels=tuple(labels), votes=tuple(s.votes for s in segments), truths=tuple(s.truth for s in segments),
     )  # fmt: skip
 
 
-_Made = tuple[np.ndarray, tuple[int, ...], Truth]
-
-
-def _site_segment(rng: np.random.Generator, site: Site, subject: Subject, label: str) -> _Made:
+def _site_segment(rng: np.random.Generator, site: Site, subject: Subject, label: str) -> Segment:
     """Return a segment against the site's reference, a fade longer than SEGMENT_S, with the EKG last if it has one."""
     names = [electrode_of(name) for name in site.ch_names if name != "EKG"]
     extra = [name for name in REFERENCES[site.reference] if name not in names]
-    made, votes, truth = segment(
+    ideal = segment(
         rng, label=label, duration_s=SEGMENT_S + _FADE_S, sfreq=site.sfreq, ch_names=[*names, *extra], subject=subject
     )
     picks = [[*names, *extra].index(name) for name in REFERENCES[site.reference]] or list(range(len(names)))
-    data = made[: len(names)] - made[picks].mean(axis=0)
+    data = ideal.data[: len(names)] - ideal.data[picks].mean(axis=0)
     if "EKG" in site.ch_names:
-        data = np.vstack([data, ekg(rng, truth.of("heartbeat"), data.shape[1], site.sfreq)])
-    return data, votes, truth
+        data = np.vstack([data, ekg(rng, ideal.truth.of("heartbeat"), data.shape[1], site.sfreq)])
+    return replace(ideal, data=data, ch_state=np.full(len(data), MEASURED, np.uint8))
 
 
 def ekg(rng: np.random.Generator, beats: Sequence[Event], n_times: int, sfreq: float) -> np.ndarray:
@@ -103,12 +102,12 @@ def _amplifier(rng: np.random.Generator, site: Site, hum_uv: np.ndarray, onset_s
     return np.float32(site.noise_uv) * noise + np.outer(hum_uv, wave).astype(np.float32)
 
 
-def _flatten(stretches: list[np.ndarray], site: Site, made: Sequence[_Made], half: int) -> None:
+def _flatten(stretches: list[np.ndarray], site: Site, segments: Sequence[Segment], half: int) -> None:
     """Set flat electrodes to 0 in place: an input shorted to the reference shows neither brain nor hum."""
     names = [electrode_of(name) for name in site.ch_names]
-    for index, (_, _, truth) in enumerate(made):
+    for index, one in enumerate(segments):
         stretch, place = (stretches[0], index) if index < half else (stretches[1], index - half)
-        for event in truth.of("flat"):
+        for event in one.truth.of("flat"):
             start = place * SEGMENT_S + event.onset_s
             stop = min(start + event.duration_s, (place + 1) * SEGMENT_S)
             for name in set(event.ch_names) & set(names):

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 FILE_FORMATS = {"edf": ".edf", "edf+d": ".edf", "bdf": ".bdf", "fif": "_raw.fif"}
-"""Ending of the file name a format; MNE wants raw FIF files to end so."""
+"""Ending of the file name per format; MNE wants raw FIF files to end so."""
 
 _OLD_19 = "Fp1 Fp2 F7 F3 Fz F4 F8 T3 C3 Cz C4 T4 T5 P3 Pz P4 T6 O1 O2"
 _NEW_32 = (

@@ -1,6 +1,6 @@
 """Real recordings without labels as backgrounds: stretches of them, and the states of a sick brain laid over them.
 
-A carrier brings what a simulation lacks: real fields, real changes from second to second, real artifacts. People at
+A carrier has what a simulation has not: real fields, real changes from second to second, real artifacts. People at
 rest are not patients of intensive care, so a carrier is slowed, attenuated or made asymmetric before it is used.
 """
 
@@ -56,10 +56,10 @@ def read_carriers(shards: Path, *, length_s: float, hop_s: float, without: Seque
             for record in read_shard(shards / shard.path):
                 window = decode_window(record)
                 windows.setdefault(window.recording_id, []).append(window)
-    found = [c for _, group in sorted(windows.items()) for c in stretches(group, length_s=length_s, hop_s=hop_s)]
-    if not found:
+    carriers = [c for _, group in sorted(windows.items()) for c in stretches(group, length_s=length_s, hop_s=hop_s)]
+    if not carriers:
         raise ValueError(f"{shards} has no usable stretch of {length_s} s: windows must tile recordings that long")
-    return found
+    return carriers
 
 
 def stretches(windows: Iterable[Window], *, length_s: float, hop_s: float) -> Iterator[Carrier]:

@@ -54,7 +54,7 @@ def near(directions: np.ndarray, centre: np.ndarray, width: float) -> np.ndarray
 def field(positions: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the scalp map of sources that move together, its largest value on the scalp being 1, shape (n_chans,).
 
-    `weights`: one a source, shape (N_SOURCES,).
+    `weights`: one per source, shape (N_SOURCES,).
     """
     return leadfield(positions) @ weights / np.max(np.abs(_scalp_leadfield() @ weights))
 

@@ -22,12 +22,12 @@ from benchmarks.studies.probes import (
     with_both,
     within_person,
 )
-from evaluation.measures.transfer import transfer_table
+from evaluation.scenarios.transfer import transfer_table
 from model.encoder import Encoder, EncoderConfig
 from signals.files import file_sha256
 from signals.tasks import Task
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled
-from training.corpus.shards import Shards
 
 RHYTHM = Task(name="rhythm", classes=("none", "slow"), window_s=10.0)
 
@@ -35,7 +35,7 @@ RHYTHM = Task(name="rhythm", classes=("none", "slow"), window_s=10.0)
 @pytest.fixture
 def data(make_toy_shards: Callable[..., Path]) -> Labelled:
     """Eight people with six windows each, two of which have a slow rhythm on one side; others' the reference takes."""
-    shards = Shards(make_toy_shards(n_sites=2, n_subjects=4, n_windows=6))
+    shards = Corpus.open(make_toy_shards(n_sites=2, n_subjects=4, n_windows=6))
     slow = np.array([entry.votes[1] + entry.votes[3] > 7 for entry in shards.entries])
     targets = np.eye(2, dtype=np.float32)[slow.astype(int)]
     return Labelled(shards=shards, task=RHYTHM, windows=np.arange(len(slow)), targets=targets, has_votes=False)

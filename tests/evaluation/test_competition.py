@@ -136,9 +136,11 @@ def test_scores_by_recording_with_patients_drawn() -> None:
     columns = [[f"{kind}_{c}" for c in given.classes] for kind in ("target", "prob")]
     kl = rel_entr(joined[columns[0]].to_numpy(), joined[columns[1]].to_numpy()).sum(axis=1)
     assert scores[0].kl == pytest.approx(kl.mean())
-    # Two patients of two recordings: either one twice, or both.
-    assert scores[0].low == pytest.approx(min(kl[:2].mean(), kl[2:].mean()))
-    assert scores[0].high == pytest.approx(max(kl[:2].mean(), kl[2:].mean()))
+    # Two patients a and b of two recordings: the standard error of their mean is |a - b| / 2, Student's t of one degree
+    # of freedom 12.706, and the interval is that of the logarithm.
+    reach = 12.706 * abs(kl[:2].mean() - kl[2:].mean()) / 2 / kl.mean()
+    assert np.log(scores[0].high / scores[0].kl) == pytest.approx(reach, rel=0.05)
+    assert np.log(scores[0].kl / scores[0].low) == pytest.approx(reach, rel=0.05)
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

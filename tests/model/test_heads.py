@@ -6,9 +6,11 @@ from torch import Tensor
 
 from model.encoder import Encoder, EncoderConfig
 from model.freezing import GROUPS, freeze, group_of
-from model.heads import HEADS, ClassifierHead, ReconstructionHead, register_head
+from model.heads import HEADS, ClassifierHead, Head, ReconstructionHead, Tensors, register_head
 from model.layers.adapters import KINDS, add_adapters
-from model.pretraining.masking import MaskPlan, draw_mask, hide
+from model.montage import Montage
+from model.pretraining.draws import Draws
+from model.pretraining.masking import MaskPlan, draw_masks, hide
 from model.pretraining.pretraining import PretrainModel
 from signals.modality import EEG_1020
 from signals.window import ABSENT, MEASURED
@@ -19,18 +21,16 @@ CONFIG = EncoderConfig(dim=32, depth=1, n_heads=4, stem_dim=16)
 def make_batch(n_times: int = 1024) -> dict[str, Tensor]:
     rng = np.random.default_rng(0)
     x = np.cumsum(rng.normal(size=(4, 19, n_times)), axis=-1).astype(np.float32)
-    x = (x - x.mean(-1, keepdims=True)) / x.std()
-    state = np.full((4, 19), MEASURED)
+    x = torch.from_numpy((x - x.mean(-1, keepdims=True)) / x.std())
+    state = torch.full((4, 19), MEASURED)
     plan = MaskPlan(schedule_weights=(0.5, 0.0, 0.5))
-    masks = np.stack([draw_mask(rng, row, n_times, sfreq=256.0, plan=plan) for row in state])
-    truth, seen = (np.stack(a) for a in zip(*map(hide, x, masks, state), strict=True))
-    arrays = {
-        "x_BCT": truth,
-        "mask_BCT": masks,
-        "filled_BCT": seen,
-        "ch_state_BC": state,
-    }
-    return {name: torch.from_numpy(value) for name, value in arrays.items()}
+    masks = draw_masks(Draws(0, torch.arange(4)), state, n_times, sfreq=256.0, plan=plan)
+    truth, seen = hide(x, masks, state)
+    return {**Montage.of(EEG_1020, state).tensors(), "x_BCT": truth, "mask_BCT": masks, "filled_BCT": seen}
+
+
+def mean_loss(head: Head, results: Tensors, batch: Tensors) -> Tensor:
+    return head.total(results, batch) / head.count(batch).clamp(min=1e-12)
 
 
 class _OneHead(torch.nn.Module):
@@ -52,7 +52,7 @@ class _OneHead(torch.nn.Module):
             "sleep_target_B": torch.tensor([0, 4, -1, 2]),
             "target_BK": torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0]]),
         }
-        return self.head.loss(self.head(out, batch), batch)
+        return mean_loss(self.head, self.head(out, batch), batch)
 
 
 @pytest.mark.parametrize("name", sorted(HEADS))
@@ -105,20 +105,20 @@ def test_unknown_group_and_taken_name_are_refused() -> None:
 
 def test_untrained_reconstruction_equals_linear_interpolation() -> None:
     batch = make_batch(n_times=1000)  # no multiple of a token either
-    model = PretrainModel(Encoder(CONFIG), EEG_1020, {"reconstruction": 1.0}).eval()
+    model = PretrainModel(Encoder(CONFIG), {"reconstruction": 1.0}).eval()
     with torch.no_grad():
         assert torch.equal(model.reconstruct(batch), batch["filled_BCT"])
 
 
 def test_reconstruction_leaves_visible_samples_and_counts_hidden_measured_ones_only() -> None:
-    model = PretrainModel(Encoder(CONFIG), EEG_1020, {"reconstruction": 1.0})
+    model = PretrainModel(Encoder(CONFIG), {"reconstruction": 1.0})
     torch.nn.init.normal_(model.heads["reconstruction"].samples.weight)
     batch = make_batch()
     reconstruction = model.reconstruct(batch)
     assert torch.equal(reconstruction[~batch["mask_BCT"]], batch["x_BCT"][~batch["mask_BCT"]])
     batch["ch_state_BC"] = torch.full((4, 19), MEASURED)
     batch["ch_state_BC"][:, 5] = ABSENT
-    loss = model.heads["reconstruction"].loss({"reconstruction_BCT": batch["filled_BCT"]}, batch)
+    loss = mean_loss(model.heads["reconstruction"], {"reconstruction_BCT": batch["filled_BCT"]}, batch)
     counted = batch["mask_BCT"].clone()
     counted[:, 5] = False
     error = (batch["filled_BCT"] - batch["x_BCT"])[counted]
@@ -144,9 +144,9 @@ def test_spectra_are_log_amplitudes_and_hidden_measured_tokens_alone_count() -> 
     batch = {"mask_BCT": mask, "ch_state_BC": torch.tensor([[MEASURED, ABSENT]]), "true_spectra_BCNF": truth}
     said = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
     expected = (said - truth)[0, 0, 1].square().mean()
-    torch.testing.assert_close(head.loss({"spectra_BCNF": said}, batch), expected)
+    torch.testing.assert_close(mean_loss(head, {"spectra_BCNF": said}, batch), expected)
     nothing = batch | {"mask_BCT": torch.zeros_like(mask)}
-    assert head.loss({"spectra_BCNF": said}, nothing).item() == 0.0
+    assert mean_loss(head, {"spectra_BCNF": said}, nothing).item() == 0.0
 
 
 def test_contrastive_loss_is_zero_with_gradients_where_nothing_is_hidden() -> None:
@@ -164,11 +164,11 @@ def test_classifier_loss_is_the_cross_entropy_to_votes_and_weighs_classes() -> N
     logits = torch.log(torch.tensor([[0.75, 0.25], [0.5, 0.5]]))
     target = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
     expected = (-np.log(0.75) - np.log(0.5)) / 2
-    assert head.loss({"logits_BK": logits}, {"target_BK": target}).item() == pytest.approx(expected)
+    assert mean_loss(head, {"logits_BK": logits}, {"target_BK": target}).item() == pytest.approx(expected)
     weighed = {"target_BK": target, "class_weight_K": torch.tensor([3.0, 1.0])}
     # weights 3, and 3 x 0.5 + 1 x 0.5
     expected = (-3 * np.log(0.75) - 2 * np.log(0.5)) / 5
-    assert head.loss({"logits_BK": logits}, weighed).item() == pytest.approx(expected)
+    assert mean_loss(head, {"logits_BK": logits}, weighed).item() == pytest.approx(expected)
 
 
 def test_classifier_pools_the_label_span_apart() -> None:
@@ -180,14 +180,15 @@ def test_classifier_pools_the_label_span_apart() -> None:
     elsewhere, absent = tokens.clone(), tokens.clone()
     elsewhere[:, :, 4] += 1
     absent[:, 2] += 1
-    span = head.span
-    assert span is not None
-    present = state["ch_state_BC"] != ABSENT
-    side = position[:, 0]
-    assert torch.equal(span(tokens[:, :, 2:3], present, side), span(elsewhere[:, :, 2:3], present, side))
     a, b, c = (head({"tokens_BCND": t}, state)["logits_BK"] for t in (tokens, elsewhere, absent))
     assert torch.equal(a, c)
     assert not torch.equal(a, b)
+    # The half of the features that speaks of the span does not know of the other tokens.
+    whole, span = head.whole.width, head.span.width
+    features = [head.features({"tokens_BCND": t}, state) for t in (tokens, elsewhere)]
+    assert features[0].shape == (1, whole + span)
+    assert torch.equal(features[0][:, whole:], features[1][:, whole:])
+    assert not torch.equal(features[0][:, :whole], features[1][:, :whole])
 
 
 def test_windows_without_a_sleep_stage_weigh_nothing() -> None:
@@ -195,9 +196,9 @@ def test_windows_without_a_sleep_stage_weigh_nothing() -> None:
     logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
     # one window of three has a stage: its own cross-entropy over three
     expected = -logits[1].log_softmax(-1)[4] / 3
-    loss = head.loss({"sleep_logits_BK": logits}, {"sleep_target_B": torch.tensor([-1, 4, -1])})
+    loss = mean_loss(head, {"sleep_logits_BK": logits}, {"sleep_target_B": torch.tensor([-1, 4, -1])})
     torch.testing.assert_close(loss, expected)
-    none = head.loss({"sleep_logits_BK": logits.requires_grad_()}, {"sleep_target_B": torch.full((3,), -1)})
+    none = mean_loss(head, {"sleep_logits_BK": logits.requires_grad_()}, {"sleep_target_B": torch.full((3,), -1)})
     none.backward()
     assert none.item() == 0.0
     assert not logits.grad.any()
@@ -210,8 +211,50 @@ def test_contrastive_counts_whole_tokens_of_wholly_hidden_channels_only() -> Non
     out = Encoder(CONFIG)(
         batch["filled_BCT"], torch.tensor(EEG_1020.positions), batch["ch_state_BC"], mask_BCT=batch["mask_BCT"]
     )
-    results = HEADS["contrastive"](CONFIG)(out, batch | {"true_merged_BCND": out["merged_BCND"]})
-    assert len(results["predicted_MD"]) == 4
+    head = HEADS["contrastive"](CONFIG)
+    results = head(out, batch | {"true_merged_BCND": out["merged_BCND"]})
+    assert head.count(batch) == 4
+    # The four tokens of that channel come first; what stands in other places is compared with nothing.
+    expected = head.predict(out["tokens_BCND"][0, 3, :4])
+    torch.testing.assert_close(results["predicted_MD"][:4], expected)
+    logits = (
+        torch.nn.functional.normalize(expected, dim=-1)
+        @ torch.nn.functional.normalize(head.target(out["merged_BCND"][0, 3, :4]), dim=-1).T
+    )
+    wanted = torch.nn.functional.cross_entropy(logits / 0.1, torch.arange(4), reduction="sum")
+    torch.testing.assert_close(head.total(results, batch), wanted)
+
+
+def test_contrastive_tokens_are_evenly_chosen_where_there_are_too_many() -> None:
+    head = HEADS["contrastive"](CONFIG, max_tokens=3)
+    batch = {"mask_BCT": torch.ones(1, 5, 512, dtype=torch.bool), "ch_state_BC": torch.full((1, 5), MEASURED)}
+    tokens = torch.arange(10.0).reshape(1, 5, 2, 1).expand(-1, -1, -1, 32)
+    head.predict = torch.nn.Identity()
+    results = head({"tokens_BCND": tokens}, batch | {"true_merged_BCND": tokens})
+    assert head.count(batch) == 3
+    assert results["predicted_MD"][:, 0].tolist() == [0.0, 4.0, 9.0]  # of ten tokens: 0, 4.5 rounded down, 9
+
+
+SPLITTABLE = sorted(set(HEADS) - {"contrastive"})
+
+
+@pytest.mark.parametrize("name", SPLITTABLE)
+def test_totals_and_counts_of_parts_add_up_to_those_of_the_whole(name: str) -> None:
+    model, batch = _OneHead(name).eval(), make_batch(n_times=512)
+    if isinstance(model.head, ReconstructionHead):
+        torch.nn.init.normal_(model.head.samples.weight, std=0.1)
+    position = torch.tensor(EEG_1020.positions)
+    batch |= {"sleep_target_B": torch.tensor([0, 4, -1, 2]), "target_BK": torch.eye(3)[[0, 1, 2, 0]]}
+
+    def sums(rows: slice) -> Tensor:
+        part = {key: value[rows] for key, value in batch.items()} | {"position_C3": position}
+        out = model.encoder(part["filled_BCT"], position, part["ch_state_BC"], mask_BCT=part["mask_BCT"])
+        part |= {"true_spectra_BCNF": model.encoder.spectra(part["x_BCT"])}
+        return torch.stack([model.head.total(model.head(out, part), part), model.head.count(part)])
+
+    whole = sums(slice(0, 4))
+    torch.testing.assert_close(sum(sums(slice(b, b + 1)) for b in range(4)), whole, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(sums(slice(0, 3)) + sums(slice(3, 4)), whole, rtol=1e-5, atol=1e-6)
 
 
 def test_a_feature_that_hardly_varies_in_a_few_windows_is_not_blown_up() -> None:

@@ -60,7 +60,7 @@ def finished(tmp_path_factory):
     root = tmp_path_factory.mktemp("finished")
     make_clinics(root / "clinics")
     assert main(["--input", str(root / "clinics"), "--labels", str(root / "clinics" / "labels.csv"), "--salt", "secret",
-                 "--output", str(root / "out")]) == 0  # fmt: skip
+                 "--site-from", "folder", "--output", str(root / "out")]) == 0  # fmt: skip
     return root / "clinics", root / "out"
 
 

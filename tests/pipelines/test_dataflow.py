@@ -22,7 +22,7 @@ from pipelines.preprocess import main
 pytest.importorskip("google.cloud.dataflow", reason="needs cerebeam[gcp]")
 ROOT = Path(__file__).parents[2]
 ROOMS = ("cerebeam", "signals", "synthetic", "studies", "pipelines", "model", "training", "evaluation", "serving")
-SALT = ("--salt", "secret")
+SALT = ("--salt", "secret", "--site-from", "folder")
 WORKERS = (
     "--worker_machine_type=n2-standard-4", "--num_workers=3", "--max_num_workers=50", "--disk_size_gb=60",
     "--experiments=use_runner_v2", "--experiments=no_use_multiple_sdk_containers",

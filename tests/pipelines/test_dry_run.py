@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.dry_run import main, table
-from signals.recording.recording import READ_REASONS
-from signals.windows.prepare import WINDOW_REASONS
+from pipelines.stages.outcome import REASONS
 from signals.windows.profiles import PRETRAIN
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -33,7 +32,7 @@ def test_the_table_of_awkward_files_is_that_of_the_docs(awkward):
     assert made == [line for line in written if not line.startswith("| file")]
 
 
-@pytest.mark.parametrize("reason", [*READ_REASONS, *WINDOW_REASONS])
+@pytest.mark.parametrize("reason", sorted({reason for reasons in REASONS.values() for reason in reasons}))
 def test_the_docs_say_what_to_do_about_every_reason(reason):
     text = (DOCS / "pipeline.md").read_text(encoding="utf-8")
     rows = text.split("## Reason codes")[1].splitlines()

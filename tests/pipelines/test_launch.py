@@ -27,7 +27,14 @@ def test_parameters_become_options():
 
 def test_every_parameter_of_the_template_is_an_option():
     parameters = json.loads((FOLDER / "metadata.json").read_text())["parameters"]
-    values = {"profile": "pretrain", "resume": "true", "overwrite": "true", "shard_mb": "64", "max_quarantined": "0.1"}
+    values = {
+        "profile": "pretrain",
+        "resume": "true",
+        "overwrite": "true",
+        "shard_mb": "64",
+        "max_quarantined": "0.1",
+        "site_from": "folder",
+    }
     given = [f"--{parameter['name']}={values.get(parameter['name'], 'gs://a/b')}" for parameter in parameters]
     args, unknown = command_parser().parse_known_args(options_of(given))
     assert unknown == []

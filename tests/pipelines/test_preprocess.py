@@ -18,7 +18,7 @@ from signals.windows.plan import plan_recording
 from signals.windows.prepare import prepare_recording
 from signals.windows.profiles import PRETRAIN
 
-SALT = ("--salt", "secret")
+SALT = ("--salt", "secret", "--site-from", "folder")
 
 
 def preprocess(clinics, output, *args):
@@ -52,7 +52,7 @@ def test_the_accounting_adds_up_and_the_broken_file_is_quarantined(shards):
     counts = read_manifest(shards).counts
     # 300 bytes are less than the header promises.
     assert counts["files"] == {
-        "in": 5, "accepted": 4, "quarantined": 1, "side_files": 2, "by_reason": {"corrupt_header": 1},
+        "in": 5, "accepted": 4, "quarantined": 1, "copies": 0, "side_files": 2, "by_reason": {"corrupt_header": 1},
     }  # fmt: skip
     assert counts["windows"] == {"planned": 24, "written": 24, "rejected": 0, "by_reason": {}}  # 4 x 65 s
     # 24 windows of 10 s of 4 x 65 s; nobody knows how long the broken file is.
@@ -179,6 +179,7 @@ def test_too_many_quarantined_fail_the_run(clinics, tmp_path, capsys):
         "report.html",
         "recordings.jsonl",
         "quarantine/files.jsonl",
+        "quarantine/labels.jsonl",
         "quarantine/windows.jsonl",
     }
     assert rows(tmp_path / "out.failed.private" / "quarantine.jsonl")[0]["file"].endswith("broken.edf")
@@ -235,8 +236,8 @@ def test_all_ten_real_sites_are_read(tmp_path, real):
     counts = read_manifest(tmp_path / "out").counts
     assert len(counts["sites"]) == 10
     assert all(site["files_accepted"] > 0 for site in counts["sites"].values())
-    # two files of yasa-sleep have no declared form, the preterm's 8 pairs connect 4 electrodes on each side
-    assert counts["files"]["by_reason"] == {"bipolar_montage": 1, "unsupported_format": 2}
+    # two files of yasa-sleep have no declared form
+    assert counts["files"]["by_reason"] == {"unsupported_format": 2}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from pipelines.preprocess import main
 
-SALT = ("--salt", "secret")
+SALT = ("--salt", "secret", "--site-from", "folder")
 TWO = ("--direct_num_workers=2",)
 SMALL = ("--shard-mb", "0.3")  # 44 s of EEG: a shard a recording
 
@@ -91,7 +91,7 @@ def test_the_portable_runner_gives_the_same_bytes(clinics, one_worker, job_servi
 
 def test_the_threads_of_blas_do_not_show(clinics, one_worker, tmp_path, monkeypatch):
     # OpenBLAS adds up in another order with more threads: seen with (19, 19) @ (19, 13001) in float64.
-    from pipelines.stages import example_traces, plan_files, write_shards
+    from pipelines.stages import plan_files, prepare
 
     seen = []
 
@@ -103,8 +103,7 @@ def test_the_threads_of_blas_do_not_show(clinics, one_worker, tmp_path, monkeypa
         return call
 
     monkeypatch.setattr(plan_files, "plan_recording", watched(plan_files.plan_recording))
-    monkeypatch.setattr(write_shards, "prepare_block", watched(write_shards.prepare_block))
-    monkeypatch.setattr(example_traces, "prepare_block", watched(example_traces.prepare_block))
+    monkeypatch.setattr(prepare, "prepare_block", watched(prepare.prepare_block))
     with threadpool_limits(limits=4, user_api="blas"):
         assert main(command(clinics, tmp_path / "four", *SMALL)[3:]) == 0
         watched(len)([])
@@ -173,15 +172,15 @@ def test_resume_without_a_killed_run_is_a_run(clinics, one_worker, tmp_path):
 def test_a_run_that_dies_says_so_in_one_line_and_can_go_on(clinics, one_worker, tmp_path, capsys, monkeypatch):
     from pipelines.stages import write_shards
 
-    real, calls = write_shards.prepare_block, []
+    real, calls = write_shards.write_encoded, []
 
-    def failing(recording, block):
-        calls.append(block)
+    def failing(file, encoded, **kwargs):
+        calls.append(file)
         if len(calls) == 3:
-            raise OSError("disk gone")
-        return real(recording, block)
+            raise OSError("disk gone")  # what is no recording's fault ends the run
+        return real(file, encoded, **kwargs)
 
-    monkeypatch.setattr(write_shards, "prepare_block", failing)
+    monkeypatch.setattr(write_shards, "write_encoded", failing)
     assert main(command(clinics, tmp_path / "out", *SMALL)[3:]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert re.search(r"the run died: .*disk gone.*keeps [12] whole shards, which --resume takes over", line)

@@ -60,10 +60,10 @@ def test_an_ensemble_is_the_mean_of_its_members(served, second_model, tmp_path):
     ],
 )
 def test_who_should_look(served, probs, held, says):
-    told = recommendation(load_bundle(served.bundle), np.array(probs), held)
-    assert says in told
-    assert told.endswith("(research use only)")
-    assert told.startswith("flag for expert review") == (says != "no flag")
+    answer = recommendation(load_bundle(served.bundle), np.array(probs), held)
+    assert says in answer
+    assert answer.endswith("(research use only)")
+    assert answer.startswith("flag for expert review") == (says != "no flag")
 
 
 def edf(path, names, seconds):

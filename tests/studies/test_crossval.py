@@ -11,7 +11,7 @@ from model.saved import load_task_model
 from signals.bundles.calibration import UNCERTAINTY_COLUMNS, decompose
 from signals.tasks import SIX_CLASS
 from studies import crossval, predict
-from training.corpus.shards import Shards
+from training.corpus.corpus import Corpus
 from training.fitting import fit
 from training.fitting import inference as asking
 
@@ -138,7 +138,7 @@ def test_saved_models_are_asked_together_or_with_dropout(shards: Path, run: Path
 
 
 def test_dropout_samples_differ_and_leave_the_model_as_it_was(shards: Path, run: Path) -> None:
-    opened = Shards(shards)
+    opened = Corpus.open(shards)
     for name in ("probe#seed0", "efficientnet_small#seed0"):
         model = load_task_model(run.parent / "folds" / name / "fold0")
         before, _ = asking.predict(model, opened, range(4))

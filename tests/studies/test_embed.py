@@ -5,7 +5,7 @@ import torch
 from evaluation.schemas.embeddings import read_embeddings
 from model.encoder import Encoder, electrode_ids, sized
 from studies import embed
-from training.corpus.shards import Shards
+from training.corpus.corpus import Corpus
 from training.fitting.fit import start_encoder
 
 
@@ -18,7 +18,7 @@ def test_every_window_has_the_encoders_mean_token(toy_shards, tmp_path):
     torch.manual_seed(1)
     Encoder(sized("tiny", dim=16, depth=1, n_heads=2, stem_dim=16)).save_pretrained(tmp_path / "encoder")
     made = run(toy_shards, tmp_path / "e.parquet", "--encoder", str(tmp_path / "encoder"))
-    shards = Shards(toy_shards)
+    shards = Corpus.open(toy_shards)
     assert made.values.shape == (36, 16)
     assert list(made.frame["window_key"]) == [entry.key for entry in shards.entries]
     assert (made.meta["encoder"], made.model) == ("pretrained", "pretrained encoder")
@@ -48,7 +48,7 @@ def test_random_weights_depend_on_the_seed_alone(make_toy_shards, tmp_path):
 
 def test_features_are_the_shards_own(toy_shards, tmp_path):
     made = run(toy_shards, tmp_path / "f.parquet", "--features")
-    np.testing.assert_array_equal(made.values[7], Shards(toy_shards).window(7).features.ravel())
+    np.testing.assert_array_equal(made.values[7], Corpus.open(toy_shards).window(7).features.ravel())
     assert made.model == made.meta["encoder"] == "features"
 
 

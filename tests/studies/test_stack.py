@@ -127,7 +127,7 @@ def test_leaks_are_refused(members: Predictions) -> None:
     leaky = Predictions(frame=members.frame, task="six-class", classes=CLASSES, meta={**members.meta, "folds": folds})
     with pytest.raises(ValueError, match=r"no held-out predictions: Fold fold0: 1 subject\(s\) stand on both sides"):
         check_stackable(leaky, ("sees-a", "sees-b"))
-    with pytest.raises(ValueError, match="does not say who was trained on"):
+    with pytest.raises(ValueError, match="does not list who was trained on"):
         check_held_out(Predictions(frame=members.frame, task="six-class", classes=CLASSES, meta={}))
     # One patient of fold0 is also asked in fold1: each fold alone is clean, the meta-learner would not be.
     frame = members.frame.copy()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.measures.stress import read_stress, stress_curves
+from evaluation.scenarios.stress import read_stress, stress_curves
 from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder, sized
 from model.supervised.supervised import new_network
@@ -15,7 +15,7 @@ from signals.tasks import SIX_CLASS
 from signals.windows.profiles import SIX_CLASS as PROFILE
 from studies import stress
 from synthetic.synthesize import synthesize
-from training.corpus.shards import Shards
+from training.corpus.corpus import Corpus
 from training.fitting.inference import predict
 
 
@@ -38,7 +38,7 @@ def ward(tmp_path_factory):
     labels = synthesize(root / "corpus", seed=3, subjects_per_site=1, segments_per_subject=2)
     inputs = [str(root / "corpus" / site) for site in ("northgate", "harbour")]
     args = ["--input", *inputs, "--labels", str(labels), "--output", str(root / "shards")]
-    assert preprocess([*args, "--profile", "six-class", "--salt", "s"]) == 0
+    assert preprocess([*args, "--site-from", "folder", "--profile", "six-class", "--salt", "s"]) == 0
     save_model(root / "model")
     return root
 
@@ -51,7 +51,7 @@ def run(ward, *more, model="model", output="stress.parquet"):
 
 def test_level_0_is_the_plain_prediction_and_higher_levels_are_not(ward):
     made = run(ward, "--stress", "channels removed", "gain error", "window shortened")
-    shards = Shards(ward / "shards")
+    shards = Corpus.open(ward / "shards")
     plain, _ = predict(Classifier.from_pretrained(ward / "model"), shards, range(len(shards.entries)), batch=2)
     by_key = {entry.key: row for row, entry in enumerate(shards.entries)}
     columns = [f"prob_{name}" for name in SIX_CLASS.classes]
@@ -82,7 +82,7 @@ def test_networks_are_disturbed_too(ward, capfd, name):
         return
     made = run(ward, "--stress", "channels removed", model=name, output=f"{name}.parquet")
     assert set(made.frame["model"]) == {name}
-    shards = Shards(ward / "shards")
+    shards = Corpus.open(ward / "shards")
     plain, _ = predict(network, shards, range(len(shards.entries)), batch=2)
     by_key = {entry.key: row for row, entry in enumerate(shards.entries)}
     whole = made.frame[made.frame["level"] == 0]
@@ -96,7 +96,9 @@ def test_windows_without_an_answer_are_counted(ward):
     assert made.meta["refused"] == {"channels removed": {"12 channels": {"too_few_channels": 4}}}
     assert 12.0 not in set(made.frame["level"])
     (curve,) = stress_curves(made, n_boot=10, seed=0)
-    assert [level.level for level in curve.levels] == [0, 1, 2, 4, 8]
+    # The level stays on the page, without an answer.
+    assert [(level.level, level.n_windows) for level in curve.levels][-2:] == [(8, 4), (12, 0)]
+    assert curve.levels[-1].n_refused == 4
 
 
 def test_the_undisturbed_chain_gives_the_same_answer(ward):
@@ -120,7 +122,7 @@ def test_every_stress_runs_on_one_recording(ward):
 
 
 def test_mistakes_are_told_in_one_line(ward, capfd):
-    subjects = sorted({entry.subject_id for entry in Shards(ward / "shards").entries})
+    subjects = sorted({entry.subject_id for entry in Corpus.open(ward / "shards").entries})
     save_model(ward / "knows-all", seen=subjects)
     other = ward / "elsewhere"
     other.mkdir()
@@ -139,7 +141,7 @@ def test_mistakes_are_told_in_one_line(ward, capfd):
 
 
 def test_a_model_is_asked_about_strangers_only(ward):
-    shards = Shards(ward / "shards")
+    shards = Corpus.open(ward / "shards")
     of_site = {entry.site_id: entry.subject_id for entry in shards.entries}
     save_model(ward / "knows-north", seen=[of_site["northgate"]])
     made = run(ward, "--stress", "gain error", model="knows-north")
@@ -150,7 +152,7 @@ def test_shards_of_other_settings_are_refused(ward, tmp_path):
     shards = tmp_path / "shards"
     labels = str(ward / "corpus" / "labels.csv")
     args = ["--input", str(ward / "corpus" / "harbour"), "--labels", labels, "--output", str(shards)]
-    assert preprocess([*args, "--profile", "six-class", "--salt", "s"]) == 0
+    assert preprocess([*args, "--site-from", "folder", "--profile", "six-class", "--salt", "s"]) == 0
     manifest = json.loads((shards / "manifest.json").read_text())
     manifest["profile"]["h_freq"] = 40.0
     (shards / "manifest.json").write_text(json.dumps(manifest))

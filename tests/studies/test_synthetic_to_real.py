@@ -13,7 +13,7 @@ from studies import pattern_predict
 from studies.baselines import patterns
 from studies.synthetic_to_real import MEMBERS, Study, best_temperature, family_loss, greedy_average, main
 from synthetic.critical_corpus import CorpusPlan, write_corpus
-from training.corpus.shards import Shards
+from training.corpus.corpus import Corpus
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Segments of another seed under another site's name, in the place of real ones."""
     from synthetic import critical_corpus
-    from synthetic.segments.critical_care import Family
+    from synthetic.segments.families import Family
 
     folder = tmp_path_factory.mktemp("study") / "asked"
     with pytest.MonkeyPatch.context() as patch:
@@ -52,7 +52,7 @@ def test_it_leaves_a_reader_and_predictions(
         ["--reader", str(tmp_path / "reader"), "--shards", str(asked), "--output", str(tmp_path / "again.parquet")]
     )
     again = read_predictions(tmp_path / "again.parquet").frame.set_index("window_key")
-    shards = Shards(asked)
+    shards = Corpus.open(asked)
     window = shards.window(0)
     row = held.of("reader").set_index("window_key").loc[window.key]
     np.testing.assert_allclose(
@@ -89,7 +89,7 @@ def test_the_average_takes_what_helps(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_features_are_kept_on_disk(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shards = Shards(corpus)
+    shards = Corpus.open(corpus)
     names, first = patterns.pattern_table(shards, [0, 3], keep=tmp_path / "kept.npz")
     window = shards.window(3)
     np.testing.assert_allclose(

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.measures.transfer import seeds_of, transfer_table
+from evaluation.scenarios.transfer import seeds_of, transfer_table
 from evaluation.schemas.predictions import read_predictions
 from model.encoder import Encoder, sized
 from signals.tasks import SIX_CLASS
 from studies import transfer
 from studies.baselines import candidates as contenders
 from studies.baselines.candidates import CONTENDERS, DEFAULT, N_CANDIDATES, Contender, prior
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
-from training.corpus.shards import Shards
 from training.corpus.splits import check_classes, subject_folds
 
 
@@ -51,7 +51,7 @@ def test_every_contender_stands_in_one_table(shards, encoder_dir, tmp_path, monk
     for name, about in made.meta["models"].items():
         assert about["cpu_seconds"] >= 0
         assert all(params in about["candidates"] for params in about["chosen"].values()), name
-    data = labelled(Shards(shards), SIX_CLASS)
+    data = labelled(Corpus.open(shards), SIX_CLASS)
     frame = made.of("prior")
     for fold in made.meta["folds"]:
         assert not set(fold["train_subjects"]) & set(fold["test_subjects"])
@@ -67,7 +67,7 @@ def test_all_are_tuned_alike():
 
 
 def test_test_subjects_have_no_say_in_the_choice(shards, tmp_path, monkeypatch):
-    data = labelled(Shards(shards), SIX_CLASS)
+    data = labelled(Corpus.open(shards), SIX_CLASS)
     asked = []
 
     def spy(bench, rows, params, seed):

@@ -6,7 +6,7 @@ import pytest
 
 from signals.bundles.anomaly import model_input
 from training.autoencoder import _spoil, main
-from training.corpus.shards import Shards
+from training.corpus.corpus import Corpus
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def test_one_file_comes_out_and_tells_what_it_was_made_of(trained, toy_shards):
     assert [path.name for path in trained.parent.iterdir()] == ["model.onnx"]
     session = onnxruntime.InferenceSession(trained, providers=["CPUExecutionProvider"])
     about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
-    shards = Shards(toy_shards)
+    shards = Corpus.open(toy_shards)
     assert about["manifest_digest"] == shards.manifest.digest
     assert about["modality"]["name"] == "eeg_1020"
     assert about["loss"][1] < about["loss"][0]

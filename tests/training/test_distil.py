@@ -10,8 +10,8 @@ from model.saved import load_task_model
 from signals.tasks import SIX_CLASS
 from studies import loso
 from training import distil, finetune, prune
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
-from training.corpus.shards import Shards
 from training.fitting.held_out import score_of
 from training.fitting.inference import predict
 from training.objectives.teaching import Teaching
@@ -44,10 +44,10 @@ def test_the_loss_is_hintons() -> None:
     taught = torch.from_numpy(teaching.softened(np.arange(5)))
     # softmax(log p / T) is what a teacher with logits log p would say at temperature T
     torch.testing.assert_close(taught, (torch.from_numpy(said).log() / 2.5).softmax(-1).float())
-    loss = teaching.blend(torch.tensor(2.0), logits, taught)
+    total = teaching.total(logits, taught)
     kl = torch.nn.functional.kl_div((logits / 2.5).log_softmax(-1), taught, reduction="batchmean")
     entropy = -(taught * taught.log()).sum(-1).mean()
-    assert loss.item() == pytest.approx(0.7 * 2.0 + 0.3 * 2.5**2 * (kl + entropy).item(), rel=1e-5)
+    assert total.item() == pytest.approx(5 * 2.5**2 * (kl + entropy).item(), rel=1e-5)
     with pytest.raises(ValueError, match="not asked about all windows"):
         Teaching(probabilities=np.full((2, 3), np.nan)).softened([0])
 
@@ -62,7 +62,7 @@ def test_a_student_learns_what_its_teacher_says(
     )  # fmt: skip
     told = capsys.readouterr().out
     student = load_task_model(tmp_path / "student")
-    data = labelled(Shards(shards), SIX_CLASS)
+    data = labelled(Corpus.open(shards), SIX_CLASS)
     test = np.array([data.shards.entries[i].site_id == "site2" for i in data.windows]).nonzero()[0]
     assert not set(student.config.provenance["train_subjects"]) & set(data.subjects[test])
     about = student.config.provenance["distillation"]
@@ -101,7 +101,7 @@ def test_a_pruned_model_goes_on_learning_as_a_student(
 def test_a_teacher_that_learnt_from_the_test_site_is_refused(
     taught: tuple[list[Path], Path], shards: Path, tmp_path: Path
 ) -> None:
-    data = labelled(Shards(shards), SIX_CLASS)
+    data = labelled(Corpus.open(shards), SIX_CLASS)
     folders, predictions = taught
     voice = distil.voice_of(folders[0], data)
     with pytest.raises(ValueError, match="learnt from 3 subjects of the test side, first site1-s0"):

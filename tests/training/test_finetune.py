@@ -17,9 +17,9 @@ from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS, Task
 from studies import loso, predict
 from training import finetune, pretrain
+from training.corpus.corpus import Corpus
 from training.corpus.frozen import FrozenTokens
 from training.corpus.labelled import labelled, target_of, with_contrast
-from training.corpus.shards import Shards
 from training.fitting import fit
 from training.fitting import inference as asking
 from training.objectives.augment import mirror_order
@@ -50,17 +50,17 @@ def test_votes_come_before_labels() -> None:
 
 
 def test_only_windows_of_the_task_count(toy_shards: Path, long_shards: Path) -> None:
-    data = labelled(Shards(long_shards), SIX_CLASS)
+    data = labelled(Corpus.open(long_shards), SIX_CLASS)
     assert data.has_votes
     assert data.targets.shape == (24, 6)
     with pytest.raises(ValueError, match="needs windows of 12800 samples"):
-        labelled(Shards(toy_shards), SIX_CLASS)
+        labelled(Corpus.open(toy_shards), SIX_CLASS)
     with pytest.raises(ValueError, match="no window of .* has a label of task 'hard'; labels there: .*GPD"):
-        labelled(Shards(toy_shards), HARD)
+        labelled(Corpus.open(toy_shards), HARD)
 
 
 def test_a_site_of_one_class_teaches_the_site_and_is_left_out(long_shards: Path) -> None:
-    data = labelled(Shards(long_shards), SIX_CLASS)
+    data = labelled(Corpus.open(long_shards), SIX_CLASS)
     sites = np.array([data.shards.entries[i].site_id for i in data.windows])
     only_seizures = (sites != "site0") | (data.labels == data.labels[sites == "site0"][0])
     one_class = replace(data, windows=data.windows[only_seizures], targets=data.targets[only_seizures])
@@ -109,7 +109,7 @@ def test_leaving_sites_out_writes_honest_predictions(
     assert meta["grouping"] == "site"
     for fold in meta["folds"]:
         assert not set(fold["train_subjects"]) & set(fold["test_subjects"])
-        data = labelled(Shards(long_shards), SIX_CLASS)
+        data = labelled(Corpus.open(long_shards), SIX_CLASS)
         rows = np.isin(data.subjects, fold["train_subjects"])
         expected = data.targets[rows].mean(axis=0)
         got = prior[prior["fold"] == fold["name"]][[f"prob_{c}" for c in SIX_CLASS.classes]].to_numpy()
@@ -124,7 +124,7 @@ def test_leaving_sites_out_writes_honest_predictions(
     again = read_predictions(tmp_path / "p.parquet")
     assert again.meta["train_overlap"] == 8
     final = Classifier.from_pretrained(tmp_path / "final", local_files_only=True)
-    shards = Shards(long_shards)
+    shards = Corpus.open(long_shards)
     expected, _ = asking.predict(final, shards, range(24), batch=5)
     by_key = {entry.key: row for row, entry in enumerate(shards.entries)}
     frame = again.of("encoder")
@@ -177,13 +177,13 @@ def test_subject_folds_with_hard_labels_and_no_encoder(make_toy_shards: Callable
 def test_a_head_on_a_frozen_encoder_tells_the_toy_rhythms_apart(long_shards: Path, tmp_path: Path) -> None:
     base = ["--shards", str(long_shards), "--task", "six-class", "--no-encoder", "--output", str(tmp_path)]
     finetune.main([*base, "--recipe", "probe", "--epochs", "40", "--batch", "4", "--micro-batch", "4"])
-    data = labelled(Shards(long_shards), SIX_CLASS)
+    data = labelled(Corpus.open(long_shards), SIX_CLASS)
     probabilities, _ = asking.predict(Classifier.from_pretrained(tmp_path), data.shards, data.windows)
     assert (probabilities.argmax(axis=1) == data.labels).mean() > 0.5  # chance is 1/6
 
 
 def test_kept_tokens_are_those_of_the_encoder(long_shards: Path, encoder_dir: Path) -> None:
-    data = labelled(Shards(long_shards), SIX_CLASS)
+    data = labelled(Corpus.open(long_shards), SIX_CLASS)
     encoder, _ = fit.start_encoder(encoder_dir, seed=0)
     classifier = new_classifier(
         encoder,

@@ -25,10 +25,12 @@ from signals.windows.profiles import PSG
 from studies.baselines.classical import band_powers, filled_features, stored_features
 from studies.embed import representations
 from synthetic.polysomnogram import polysomnogram, write_polysomnogram
+from training.corpus.corpus import Corpus
 from training.corpus.frozen import pooled
 from training.corpus.labelled import labelled
-from training.corpus.pretrain_batches import masked_batch
-from training.corpus.shards import Shards
+from training.corpus.order import MicroBatch
+from training.corpus.source import Source
+from training.objectives.preparation import Preparation
 from training.recipes.pretraining import eeg_tiny
 
 STAGES = ("W", "N2", "N3", "REM")
@@ -55,7 +57,7 @@ def encoder():
 
 
 def test_shards_hold_the_sensors_and_their_labels(house, capsys):
-    shards = Shards(house / "shards")
+    shards = Corpus.open(house / "shards")
     assert shards.manifest.modality == EEG_PSG
     assert sorted(entry.label for entry in shards.entries) == sorted(STAGES * 2)
     presence = [site["presence"] for site in shards.manifest.counts["sites"].values()]
@@ -72,7 +74,7 @@ def test_shards_hold_the_sensors_and_their_labels(house, capsys):
 
 
 def test_a_batch_has_a_row_for_each_sensor(house):
-    shards = Shards(house / "shards")
+    shards = Corpus.open(house / "shards")
     batch = shards.batch(range(8), Normaliser(kind="robust"))
     assert batch.x_BCT.shape == (8, 23, 7680)
     assert batch.x_BCT.dtype == np.float32
@@ -86,22 +88,24 @@ def test_a_batch_has_a_row_for_each_sensor(house):
 
 
 def test_models_take_the_windows_as_they_are(house, encoder):
-    shards = Shards(house / "shards")
+    shards = Corpus.open(house / "shards")
     data = labelled(shards, TASKS["sleep"])
     assert data.targets.shape == (8, 5)
     assert np.isfinite(representations(encoder, shards)).all()
     assert np.isfinite(pooled(data, encoder, [])).all()
     recipe = eeg_tiny()
-    batch = masked_batch(
-        shards, [0, 1], [0, 1], Normaliser(kind="subject"), masks=recipe.masks, crop_s=4.0, seed=(0, 1)
-    )
+    source = Source(corpus=shards, normaliser=Normaliser(kind="subject"), crop_times=1024, seed=(0, 1))
+    prepare = Preparation(sfreq=256.0, masks=recipe.masks, seed=(0, 1))
+    batch = prepare(source.raw(MicroBatch(windows=(0, 1), samples=(0, 1), n_times=1024)))
+    assert batch["sensor_type_BC"][0].tolist() == [0] * 19 + [1, 1, 2, 3]
+    assert not batch["mask_BCT"][:, 19:].any()
     torch.manual_seed(0)
-    losses = PretrainModel(encoder, EEG_PSG, recipe.weights)(batch)
-    assert torch.isfinite(losses["loss"])
+    model = PretrainModel(encoder, recipe.weights)
+    assert all(torch.isfinite(total) for total in model(batch).values())
 
 
 def test_classical_models_see_every_row_but_average_over_eeg(house):
-    shards = Shards(house / "shards")
+    shards = Corpus.open(house / "shards")
     n, windows = len(FEATURES), np.arange(8)
     stored = stored_features(shards, windows)
     by_channel = np.stack([shards.window(i).features for i in windows])
@@ -114,7 +118,7 @@ def test_classical_models_see_every_row_but_average_over_eeg(house):
 
 
 def test_the_server_prepares_the_same_night(house):
-    shards = Shards(house / "shards")
+    shards = Corpus.open(house / "shards")
     stored = {entry.key: shards.window(i) for i, entry in enumerate(shards.entries)}
     windows = list(windows_of_file(PSG, str(house / "in" / "site0" / "night0.edf")))
     assert len(windows) == len(STAGES)
@@ -134,7 +138,7 @@ def test_the_server_prepares_the_same_night(house):
 
 @pytest.mark.slow  # the export alone takes ten seconds
 def test_a_bundle_answers_as_the_model_does(house, encoder):
-    shards = Shards(house / "shards")
+    shards = Corpus.open(house / "shards")
     torch.manual_seed(0)
     classifier = new_classifier(
         encoder, TASKS["sleep"], EEG_PSG, Normaliser(kind="robust"), dropout=0.0, profile=PSG.to_dict(),
@@ -161,7 +165,7 @@ def test_real_recordings_bring_the_sensors_that_they_have(real, tmp_path):
         shutil.copy(real / name, tmp_path / "in" / name)
     args = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "shards"), "--profile", "pretrain"]
     assert preprocess([*args, "--set", "modality=eeg_psg", "--salt", "s"]) == 0
-    shards = Shards(tmp_path / "shards")
+    shards = Corpus.open(tmp_path / "shards")
     batch = shards.batch(range(len(shards.entries)), Normaliser(kind="robust"))
     assert batch.x_BCT.shape == (6 + 5 + 23, 23, 2560)
     assert np.isfinite(batch.x_BCT).all()

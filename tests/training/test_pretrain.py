@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,18 +13,30 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.measures.reconstruction import read_reconstruction
+from evaluation.scenarios.reconstruction import read_reconstruction
 from model.checkpoint import checkpoints, load_checkpoint, load_newest
 from model.encoder import Encoder
-from signals.window import MEASURED
+from model.pretraining.masking import MaskPlan
+from signals.modality import EEG_PSG
+from signals.shards.manifest import COMPLETED, MANIFEST, Manifest, Shard, SubjectEntry, manifest_json
+from signals.shards.moments import Moments
+from signals.shards.normalise import Normaliser
+from signals.shards.records import encode_window
+from signals.shards.tfrecord import write_shard
+from signals.tasks import TASKS
+from signals.window import ABSENT, MEASURED
+from tests.toy_shards import toy_window
 from training import pretrain
-from training.corpus import pretrain_batches
+from training.corpus.corpus import Corpus
 from training.corpus.order import MicroBatch
-from training.corpus.shards import Shards
+from training.corpus.source import Choice, Resident, Source
 from training.corpus.splits import hold_out
-from training.recipes.pretraining import RECIPES, PretrainRecipe
-from training.trainer.loop import NonFiniteLossError
+from training.corpus.stream import Prepare
+from training.objectives.preparation import Preparation
+from training.objectives.validation import knn_accuracy
+from training.recipes.pretraining import RECIPES
 from training.trainer.stopping import RESUME_EXIT
+from training.trainer.train import NonFiniteLossError, StepBatches
 
 Metrics = Callable[[Path], list[dict[str, float]]]
 SHORT = ["--tiny", "--steps", "6", "--save-every", "3", "--dim", "32", "--depth", "1", "--stem-dim", "32"]
@@ -31,6 +44,44 @@ SHORT = ["--tiny", "--steps", "6", "--save-every", "3", "--dim", "32", "--depth"
 
 def options(shards: Path, output: Path, *more: str) -> list[str]:
     return ["--shards", str(shards), "--output", str(output), *SHORT, *more]
+
+
+@pytest.fixture(scope="module")
+def psg_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six windows of three sleepers, with eyes, chin and heart."""
+    folder, rng = tmp_path_factory.mktemp("psg"), np.random.default_rng(0)
+    shards, subjects = [], {}
+    for number in range(3):
+        toy = [
+            toy_window(rng, site="lab", subject=f"sleeper{number}", number=n, label="GRDA", window_s=6.0)
+            for n in range(2)
+        ]
+        windows = [
+            replace(
+                window,
+                modality=EEG_PSG.name,
+                data=np.concatenate(
+                    [window.data, rng.normal(size=(4, 1536)).astype(np.float32) * [[9], [9], [9], [1]]]
+                ).astype(np.float32),
+                ch_state=np.full(23, MEASURED, dtype=np.uint8),
+                artifact_mask=np.zeros((23, 6), dtype=np.uint16),
+                quality=np.ones(23, dtype=np.float32),
+                features=np.zeros((23, window.features.shape[1]), dtype=np.float32),
+            )
+            for window in toy
+        ]
+        path = f"site=lab/{number}.tfrecord.snappy"
+        info = write_shard(folder / path, map(encode_window, windows))
+        shards.append(Shard(path=path, site_id="lab", n_windows=2, n_bytes=info.n_bytes, sha256=info.sha256))
+        moments = Moments.of(np.concatenate([w.data for w in windows], axis=1))
+        subjects[f"sleeper{number}"] = SubjectEntry(site_id="lab", n_windows=2, recording_ids=(), moments=moments)
+    manifest = Manifest(
+        modality=EEG_PSG, profile={}, config_hash="toy", code_version="toy", shards=tuple(shards), subjects=subjects,
+        counts={},
+    )  # fmt: skip
+    (folder / MANIFEST).write_text(manifest_json(manifest))
+    (folder / COMPLETED).write_text("")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +108,13 @@ def test_run_leaves_encoder_subjects_and_reconstruction(whole_run: Path, toy_sha
     assert state is not None
     for name, value in encoder.state_dict().items():
         assert torch.equal(value, state["model"][f"encoder.{name}"])
-    assert state["manifest_digest"] == Shards(toy_shards).manifest.digest
-    assert state["loader"] == {"step": 6, "windows_per_epoch": 30}
+    assert state["manifest_digest"] == Corpus.open(toy_shards).manifest.digest
+    assert {name: state["loader"][name] for name in ("step", "windows_per_epoch")} == {
+        "step": 6,
+        "windows_per_epoch": 30,
+    }
+    config = json.loads((whole_run / "config.json").read_text())
+    assert (config["recipe"], config["config"]["dim"], config["config"]["steps"]) == ("eeg_tiny", 32, 6)
 
 
 def test_settings_are_chosen_without_the_held_out_subjects(whole_run: Path, toy_shards: Path, tmp_path: Path) -> None:
@@ -107,7 +163,7 @@ def test_sigterm_saves_and_asks_to_be_resumed(toy_shards: Path, tmp_path: Path, 
     more = options(toy_shards, tmp_path / "run", "--steps", "5000", "--save-every", "5000")
     process = subprocess.Popen([sys.executable, "-m", "training.pretrain", *more], stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180  # of starting up on a busy machine
         log = tmp_path / "run" / "metrics.jsonl"
         while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -123,15 +179,15 @@ def test_sigterm_saves_and_asks_to_be_resumed(toy_shards: Path, tmp_path: Path, 
 def test_non_finite_loss_stops_before_the_step_and_names_it(
     toy_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = pretrain_batches.pretrain_batch
+    real = Preparation.__call__
 
-    def poisoned(shards: Shards, micro: MicroBatch, *arguments: object, **named: object) -> dict[str, torch.Tensor]:
-        batch = real(shards, micro, *arguments, **named)
-        if 8 in micro.samples:  # sample 8 belongs to the third step of four
+    def poisoned(self: Preparation, raw: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        batch = real(self, raw)
+        if 8 in raw["sample_B"]:  # sample 8 belongs to the third step of four
             batch["x_BCT"] = batch["x_BCT"] * float("inf")
         return batch
 
-    monkeypatch.setattr(pretrain_batches, "pretrain_batch", poisoned)
+    monkeypatch.setattr(Preparation, "__call__", poisoned)
     with pytest.raises(NonFiniteLossError, match="step 3"):
         pretrain.main(options(toy_shards, tmp_path, "--contrastive-weight", "0", "--save-every", "1"))
     state = load_newest(tmp_path / "checkpoints")
@@ -158,30 +214,59 @@ def test_training_beats_the_mean_and_never_sees_excluded_sites(toy_shards: Path,
     assert error["model"] < error["mean"]
 
 
-def test_masks_depend_on_the_sample_number_alone(toy_shards: Path) -> None:
-    shards, recipe = Shards(toy_shards), RECIPES["eeg_tiny"](tiny=True)
-    normaliser = pretrain.Normaliser(kind="window")
-    together = pretrain.pretrain_batch(shards, MicroBatch((3, 4), (10, 11), 1024), normaliser, recipe, step=0)
-    alone = pretrain.pretrain_batch(shards, MicroBatch((4,), (11,), 1024), normaliser, recipe, step=0)
+def source_of(shards: Path, crop_times: int = 1024) -> Source:
+    return Source(corpus=Corpus.open(shards), normaliser=Normaliser(kind="window"), crop_times=crop_times, seed=(0, 1))
+
+
+def prepared(source: Source, micro: MicroBatch, **more: object) -> dict[str, torch.Tensor]:
+    return Preparation(sfreq=256.0, masks=MaskPlan(), seed=(0, 1), **more)(source.raw(micro))
+
+
+def test_what_is_drawn_depends_on_the_sample_number_alone(toy_shards: Path) -> None:
+    source, more = source_of(toy_shards), {"gain_sd": 0.3, "drop_channels": 0.2}
+    together = prepared(source, MicroBatch((3, 4), (10, 11), 1024), **more)
+    alone = prepared(source, MicroBatch((4,), (11,), 1024), **more)
     for name, value in alone.items():
-        assert torch.equal(together[name][1:], value)
-    assert alone["x_BCT"].shape == (1, 19, 1024)  # crop_s = 4
+        assert torch.equal(together[name][1:], value), name
+    assert alone["x_BCT"].shape == (1, 19, 1024)
     assert (together["ch_state_BC"] == MEASURED).any()
+    assert (together["ch_state_BC"] == ABSENT).any()
+    # The same window twice, as at the border of two epochs.
+    twice = prepared(source, MicroBatch((4, 4), (11, 12), 1024), **more)
+    assert torch.equal(twice["x_BCT"][:1], alone["x_BCT"])
+    assert not torch.equal(twice["x_BCT"][1:], alone["x_BCT"])
+
+
+def test_without_a_mask_or_change_samples_are_the_normaliser_s(toy_shards: Path) -> None:
+    source = source_of(toy_shards, crop_times=2560)
+    raw = source.raw(MicroBatch((5, 6), (0, 1), 2560))
+    x = (raw["x_BCT"] * raw["inverse_scale_BC"][..., None]).clamp(-20, 20)
+    np.testing.assert_array_equal(x.numpy(), source.corpus.batch([5, 6], source.normaliser).x_BCT)
+
+
+def test_windows_in_memory_give_the_very_same_batches(make_toy_shards: Callable[..., Path]) -> None:
+    folders = [make_toy_shards(n_sites=1), make_toy_shards(n_sites=1, n_subjects=2, window_s=4.0)]
+    source = Source(corpus=Corpus.open(folders), normaliser=Normaliser(kind="window"), crop_times=1024, seed=(0, 1))
+    subjects = source.corpus.manifest.subjects
+    resident = Resident(source, Choice(subjects).rows(source.corpus), torch.device("cpu"))
+    assert resident.n_bytes == 2 * 19 * (12 * 2560 + 6 * 1024)
+    for micro in (MicroBatch((5, 0), (7, 8), 1024), MicroBatch((13, 14), (0, 1), 1024)):
+        a, b = source.raw(micro), resident.raw(micro)
+        assert a.keys() == b.keys()
+        for name in a:
+            torch.testing.assert_close(a[name], b[name], rtol=0, atol=0)
 
 
 def test_first_steps_start_from_the_line_whatever_the_filling(toy_shards: Path) -> None:
-    shards, micro = Shards(toy_shards), MicroBatch((0, 1), (0, 1), 1024)
-    recipe = replace(RECIPES["eeg_tiny"](tiny=True), filling="ar", line_steps=3)
-    normaliser = pretrain.Normaliser(kind="window")
-
-    def made(recipe: PretrainRecipe, step: int) -> dict[str, torch.Tensor]:
-        return pretrain.pretrain_batch(shards, micro, normaliser, recipe, step=step)
-
-    from_line, from_ar = made(replace(recipe, filling="line"), 9), made(replace(recipe, line_steps=0), 0)
+    source, micro = source_of(toy_shards), MicroBatch((0, 1), (0, 1), 1024)
+    raw = source.raw(micro)
+    prepare = Prepare([Preparation(sfreq=256.0, masks=MaskPlan(), seed=(0, 1), filling="ar")], line_steps=3)
+    from_line, from_ar = prepared(source, micro), prepared(source, micro, filling="ar")
     assert not torch.equal(from_line["filled_BCT"], from_ar["filled_BCT"])
     for step in range(5):
+        made = prepare(StepBatches(micro_batches=[raw], eeg_hours=0.0, step=step, sources=(0,))).micro_batches[0]
         for name, value in (from_line if step < 3 else from_ar).items():
-            assert torch.equal(made(recipe, step)[name], value)
+            assert torch.equal(made[name], value)
 
 
 def test_held_out_subjects_are_whole() -> None:
@@ -198,7 +283,7 @@ def test_held_out_subjects_are_whole() -> None:
     [
         (["--bogus", "1"], "unknown option '--bogus'"),
         (["--recipe", "eeg_huge"], "unknown recipe 'eeg_huge'"),
-        (["--batch", "5"], "batch=5 is no multiple of micro_batch=2"),
+        (["--micro-batch", "0"], "micro_batch=0 must be positive"),
         (["--steps", "many"], "invalid literal"),
         (["--shards", "/nowhere"], "/nowhere is no shard set"),
         (["--exclude-sites", "site9"], "'site9'"),
@@ -222,7 +307,7 @@ def test_other_configuration_in_the_same_folder_is_refused(
     with pytest.raises(SystemExit) as raised:
         pretrain.main(options(toy_shards, whole_run, "--seed", "1"))
     assert raised.value.code == 2
-    assert "belongs to another run (config differ)" in capfd.readouterr().err
+    assert "belongs to another run (config: seed differ)" in capfd.readouterr().err
 
 
 def test_sleep_stages_of_some_windows_help_and_have_their_own_curve(
@@ -230,18 +315,80 @@ def test_sleep_stages_of_some_windows_help_and_have_their_own_curve(
 ) -> None:
     shards = make_toy_shards(n_sites=1)
     labels = {"Seizure": "Sleep stage 2", "LPD": "R"}  # the rest of the toy's labels are no sleep stages
-    real = pretrain_batches.TASKS["sleep"].class_of
-    monkeypatch.setattr(
-        type(pretrain_batches.TASKS["sleep"]), "class_of", lambda _, label: real(labels.get(label, label))
-    )
-    opened, recipe = Shards(shards), RECIPES["eeg_tiny"](tiny=True)
-    windows = tuple(range(6))
-    batch = pretrain_batches.pretrain_batch(
-        opened, MicroBatch(windows, windows, 1024), pretrain.Normaliser(kind="window"), recipe, step=0
-    )
+    real = TASKS["sleep"].class_of
+    monkeypatch.setattr(type(TASKS["sleep"]), "class_of", lambda _, label: real(labels.get(label, label)))
+    source, windows = source_of(shards), tuple(range(6))
+    batch = source.raw(MicroBatch(windows, windows, 1024))
     wanted = {"Seizure": 2, "LPD": 4}
-    assert batch["sleep_target_B"].tolist() == [wanted.get(opened.entries[i].label, -1) for i in windows]
+    assert batch["sleep_target_B"].tolist() == [wanted.get(source.corpus.entry(i).label, -1) for i in windows]
     pretrain.main(options(shards, tmp_path / "run", "--sleep-weight", "0.1", "--max-steps", "2"))
     lines = metrics_of(tmp_path / "run")
     assert all(np.isfinite(line["sleep"]) for line in lines)
     assert any(line["sleep"] > 0 for line in lines)
+
+
+def test_a_finished_run_is_prolonged_and_a_new_one_starts_from_its_weights(
+    whole_run: Path, toy_shards: Path, tmp_path: Path, metrics_of: Metrics
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    pretrain.main(options(toy_shards, run, "--steps", "8", "--evaluate-windows", "1"))
+    lines = metrics_of(run)
+    assert [line["step"] for line in lines] == list(range(1, 9))
+    assert lines[:6] == metrics_of(whole_run)
+    # The rate follows the longer schedule: a cosine that ends at step 8, with 2 steps of warm-up.
+    share = 0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * (7 - 2) / 6))
+    assert lines[7]["learning_rate"] == pytest.approx(share * 3e-3, rel=1e-6)
+    other = tmp_path / "other"
+    more = ("--init-from", str(whole_run), "--max-steps", "1", "--learning-rate", "1e-12", "--evaluate-windows", "1")
+    pretrain.main(options(toy_shards, other, *more))
+    before, after = (load_newest(folder / "checkpoints") for folder in (whole_run, other))
+    assert before is not None
+    assert after is not None
+    for name, value in before["model"].items():
+        torch.testing.assert_close(after["model"][name], value, rtol=0, atol=1e-9)
+    with pytest.raises(SystemExit):
+        pretrain.main(options(toy_shards, tmp_path / "wrong", "--init-from", str(whole_run), "--dim", "64"))
+
+
+@pytest.mark.parametrize("how", [("--loader-processes", "2"), ("--resident", "device")])
+def test_how_windows_are_read_changes_no_step(
+    whole_run: Path, toy_shards: Path, tmp_path: Path, metrics_of: Metrics, how: tuple[str, ...]
+) -> None:
+    pretrain.main(options(toy_shards, tmp_path, *how, "--max-steps", "3", "--evaluate-windows", "1"))
+    read, whole = (metrics_of(run)[:3] for run in (tmp_path, whole_run))
+    assert [(line["loss"], line["order_crc"]) for line in read] == [(line["loss"], line["order_crc"]) for line in whole]
+
+
+def test_corpora_of_several_modalities_share_a_run_by_their_weights(
+    toy_shards: Path, psg_shards: Path, tmp_path: Path, metrics_of: Metrics
+) -> None:
+    drawn: list[tuple[int, int]] = []
+    real = Source.raw
+
+    def watched(source: Source, micro: MicroBatch) -> dict[str, torch.Tensor]:
+        raw = real(source, micro)
+        drawn.append((raw["x_BCT"].shape[1], len(raw["x_BCT"])))
+        return raw
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Source, "raw", watched)
+        more = ("--sampling-weights", "3", "1", "--max-steps", "2", "--evaluate-windows", "1")
+        pretrain.main(["--shards", str(toy_shards), str(psg_shards), "--output", str(tmp_path), *SHORT, *more])
+    assert len(metrics_of(tmp_path)) == 2
+    # Of a step's four windows three are of the toy's 19 channels, one has sensors besides.
+    assert {n_chans for n_chans, _ in drawn} == {19, 23}
+    told = json.loads((tmp_path / "pretrain_subjects.json").read_text())
+    assert any(s.startswith("site0") for s in told["train"])
+    assert any(s.startswith("sleeper") for s in [*told["train"], *told["held_out"]])
+
+
+def test_neighbours_of_other_subjects_decide_the_probe() -> None:
+    # Two clouds; each subject is nearest to itself, and labels follow the clouds for all but one window.
+    embedding = np.array([[1, 0.0], [1, 0.01], [1, 0.1], [1, 0.11], [0.0, 1], [0.01, 1], [0.1, 1], [0.11, 1]])
+    subjects = np.array(list("aabbccdd"))
+    labels = np.array(["x", "x", "x", "x", "y", "y", "y", "x"])
+    # k=1: windows of a and b find each other, c's find d's nearest, which is labelled y (cosine to [0.1, 1]);
+    # d's y finds c: right; d's x finds c's y: wrong. x: 4 of 5, y: 3 of 3.
+    assert knn_accuracy(embedding, labels, subjects, k=1) == pytest.approx((4 / 5 + 1) / 2)
+    assert knn_accuracy(embedding, labels, np.array(["one"] * 8)) == 0.0

@@ -14,8 +14,8 @@ from model.supervised.supervised import new_network
 from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS
 from training import finetune, prune
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
-from training.corpus.shards import Shards
 from training.fitting.held_out import held_out_rows, score_model
 from training.fitting.inference import predict
 from training.recipes.compression import brief
@@ -51,7 +51,7 @@ def test_a_pruned_model_is_smaller_scored_on_others_and_can_be_shipped(
     assert [stage["name"] for stage in stages] == ["as it was", "pruned", "fine-tuned"]
     assert [stage["n_parameters"] for stage in stages] == [n_before, n_after, n_after]
     assert after.config.provenance["train_subjects"] == before.config.provenance["train_subjects"]
-    data = labelled(Shards(shards), SIX_CLASS)
+    data = labelled(Corpus.open(shards), SIX_CLASS)
     others = np.flatnonzero(~np.isin(data.subjects, before.config.provenance["train_subjects"]))
     assert {data.shards.entries[i].site_id for i in data.windows[others]} == {"site1"}
     for stage, one in ((stages[0], before), (stages[2], after)):
@@ -109,7 +109,7 @@ def test_mistakes_end_in_one_line_and_code_2(
 
 
 def test_a_model_that_saw_everybody_cannot_be_measured(make_toy_shards: Callable[..., Path]) -> None:
-    data = labelled(Shards(make_toy_shards(n_sites=1, n_subjects=2, n_windows=1, window_s=50.0)), SIX_CLASS)
+    data = labelled(Corpus.open(make_toy_shards(n_sites=1, n_subjects=2, n_windows=1, window_s=50.0)), SIX_CLASS)
     with pytest.raises(ValueError, match="nobody is left to measure on"):
         held_out_rows(data, trained=set(data.subjects.tolist()), sites=())
 
@@ -118,7 +118,7 @@ def test_networks_lose_single_weights_only(shards: Path, model: Path, tmp_path: 
     few = ["--shards", str(shards), "--task", "six-class", "--no-encoder", "--output", str(tmp_path / "net")]
     finetune.main(["--recipe", "eegnet", "--tiny", *few])
     network = load_task_model(tmp_path / "net")
-    data = labelled(Shards(shards), SIX_CLASS)
+    data = labelled(Corpus.open(shards), SIX_CLASS)
     command = prune.PruneCommand(model=tmp_path / "net", shards=shards, output=tmp_path / "out", config=brief())
     with pytest.raises(ValueError, match="is for encoders with a head; for this network there is 'weights'"):
         prune.cut(network, data, np.arange(4), command)
@@ -127,7 +127,7 @@ def test_networks_lose_single_weights_only(shards: Path, model: Path, tmp_path: 
 
 
 def test_a_resnet_gru_loses_channels_inside_its_blocks(shards: Path, tmp_path: Path) -> None:
-    data = labelled(Shards(shards), SIX_CLASS)
+    data = labelled(Corpus.open(shards), SIX_CLASS)
     modality = data.shards.manifest.modality
     network = new_network(
         "resnet_gru", SIX_CLASS, modality, Normaliser(kind="window"), dropout=0.1, profile={}, provenance={}

@@ -15,9 +15,9 @@ from evaluation.schemas.predictions import read_predictions
 from signals.tasks import SIX_CLASS
 from studies import loso
 from training import finetune
-from training.fitting.learning import _Epochs
-from training.trainer.loop import Trainer
+from training.fitting.learning import EpochValidation
 from training.trainer.stopping import RESUME_EXIT
+from training.trainer.train import Trainer
 
 PROBE = ("--recipe", "probe", "--epochs", "3", "--patience", "1")
 TWO_STAGES = (
@@ -114,9 +114,9 @@ def test_the_state_of_another_fit_is_refused(
     interrupt(2, terminate)
     assert run(shards, tmp_path / "run", *PROBE) == RESUME_EXIT
     assert run(shards, tmp_path / "run", *PROBE, "--learning-rate", "0.5") == 2
-    assert "belongs to another run (config differ)" in capsys.readouterr().err
+    assert "belongs to another run (config: learning_rate differ)" in capsys.readouterr().err
     assert run(shards, tmp_path / "run", *PROBE, "--seed", "1") == 2
-    assert "config, windows, first_weights" in capsys.readouterr().err
+    assert "config: seed; windows; first_weights differ" in capsys.readouterr().err
     assert run(shards, tmp_path / "run", *PROBE, "--save-every", "3") is None  # changes nothing of the end
 
 
@@ -124,13 +124,13 @@ def test_a_look_is_not_taken_twice(
     shards: Path, tmp_path: Path, interrupt: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[int] = []
-    real = _Epochs._look
+    real = EpochValidation._measure
 
-    def look(self: _Epochs) -> None:
+    def look(self: EpochValidation) -> tuple[float, float]:
         looked.append(1)
-        real(self)
+        return real(self)
 
-    monkeypatch.setattr(_Epochs, "_look", look)
+    monkeypatch.setattr(EpochValidation, "_measure", look)
     more = (*PROBE, "--patience", "9")
     assert run(shards, tmp_path / "whole", *more) is None
     n_whole = len(looked)

@@ -11,8 +11,8 @@ from model.encoder import Encoder
 from model.layers.pooling import pooled_statistics
 from signals.shards.normalise import Normaliser
 from signals.window import ABSENT
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled
-from training.corpus.shards import Shards
 from training.objectives.augment import mirror_order
 
 BUDGET_BYTES = 2 << 30
@@ -21,14 +21,14 @@ BUDGET_BYTES = 2 << 30
 class FrozenTokens:
     """Tokens by window, and by its mirror image; shared by fits that start from the same encoder and normaliser."""
 
-    def __init__(self, shards: Shards, classifier: Classifier) -> None:
+    def __init__(self, shards: Corpus, classifier: Classifier) -> None:
         self.shards = shards
         self.normaliser = classifier.normaliser
         self.mirror_with = mirror_order(classifier.modality)
         self._tokens: dict[tuple[int, bool], tuple[Tensor, Tensor]] = {}
 
     @staticmethod
-    def fit_in_memory(shards: Shards, classifier: Classifier, n_windows: int) -> bool:
+    def fit_in_memory(shards: Corpus, classifier: Classifier, n_windows: int) -> bool:
         """Return whether tokens of so many windows, mirrored ones too, stay within the budget."""
         config = classifier.encoder.config
         n_tokens = -(-shards.n_times // config.token_times) * classifier.modality.n_chans

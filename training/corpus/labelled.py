@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from signals.tasks import TASKS, Task
-from training.corpus.shards import Shards
+from training.corpus.corpus import Corpus
 from training.objectives.teaching import Teaching
 
 logger = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 class Labelled:
     """The windows of a shard set that say something about a task."""
 
-    shards: Shards
+    shards: Corpus
     task: Task
     windows: np.ndarray
     """Numbers in `shards.entries`, int64, shape (n,)."""
@@ -28,12 +29,12 @@ class Labelled:
     teaching: Teaching | None = None
     """What a teacher says of the same windows, where a student learns from one."""
 
-    @property
+    @cached_property
     def subjects(self) -> np.ndarray:
         """Subject of each window, shape (n,)."""
         return np.array([self.shards.entries[i].subject_id for i in self.windows])
 
-    @property
+    @cached_property
     def n_votes(self) -> np.ndarray:
         """Number of votes on each window, shape (n,); 0 where its label is hard."""
         return np.array([sum(self.shards.entries[i].votes) for i in self.windows], dtype=np.float64)
@@ -51,7 +52,7 @@ def task_named(name: str) -> Task:
     return TASKS[name]
 
 
-def labelled(shards: Shards, task: Task) -> Labelled:
+def labelled(shards: Corpus, task: Task) -> Labelled:
     """Return the windows of a task, votes first, else hard labels.
 
     Raises ValueError where no window has a label of the task, or windows are not of the task's length.

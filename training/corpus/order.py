@@ -1,7 +1,7 @@
-"""Which windows a step trains on: one global seeded stream of micro-batches, the same for any number of processes.
+"""Which windows a step trains on: one global seeded stream of samples, the same for any number of processes.
 
 Sample number p of a run is the same window, crop and mask whatever the world size, the loader's threads or the number
-of restarts. Nothing is carried from one micro-batch to the next, so resuming needs nothing but the number of the step.
+of restarts. Nothing is carried from one step to the next, so resuming needs nothing but the number of the step.
 """
 
 import zlib
@@ -38,10 +38,10 @@ def epoch_order(shard_of: np.ndarray, *, seed: int, epoch: int, block_shards: in
 
 
 class Order:
-    """The endless stream of micro-batches over chosen windows.
+    """The endless stream of samples over chosen windows, cut into steps, and those into micro-batches.
 
-    Windows are bucketed by length; a micro-batch holds as many of one length as `budget_times` samples allow, at least
-    one. An epoch has every window once; a bucket's last micro-batch may be smaller.
+    An epoch has every window once. A step's windows are grouped by length; a micro-batch holds as many of one length as
+    `budget_times` samples allow, at least one.
     """
 
     def __init__(
@@ -50,62 +50,67 @@ class Order:
         shard_of: Sequence[int] | np.ndarray,
         n_times_of: Sequence[int] | np.ndarray,
         *,
+        batch: int,
         budget_times: int,
         seed: int,
     ) -> None:
         if not len(chosen):
             raise ValueError("no windows are left to train on")
-        self.chosen, self.seed = np.asarray(chosen, dtype=np.int64), seed
+        self.chosen, self.seed, self.batch, self.budget_times = np.asarray(chosen, np.int64), seed, batch, budget_times
         self._shard_of, self._n_times_of = np.asarray(shard_of), np.asarray(n_times_of)
-        self._size_of = {int(n): max(1, budget_times // int(n)) for n in np.unique(self._n_times_of)}
-        self.n_micro = sum(
-            -(-int(np.count_nonzero(self._n_times_of == n)) // size) for n, size in self._size_of.items()
-        )
-        self._epochs: dict[int, tuple[np.ndarray, list[np.ndarray]]] = {}
+        self._epochs: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         """Return how many windows an epoch has."""
         return len(self.chosen)
 
-    def micro_batch(self, number: int) -> MicroBatch:
-        """Return micro-batch `number` of the run, counted from 0 over all processes."""
-        epoch, place = divmod(number, self.n_micro)
-        known = self._epochs.get(epoch)
-        if known is None:  # two threads may both make it: they make the same
-            known = self._epoch(epoch)
-            self._epochs = {e: other for e, other in self._epochs.items() if e >= epoch - 1} | {epoch: known}
-        order, groups = known
-        rows = order[groups[place]]
-        return MicroBatch(
-            windows=tuple(self.chosen[rows].tolist()),
-            samples=tuple((epoch * len(self.chosen) + groups[place]).tolist()),
-            n_times=int(self._n_times_of[rows[0]]),
-        )
+    def step(self, step: int, *, world_size: int = 1) -> list[MicroBatch]:
+        """Return the micro-batches of a step, counted from 0, over all processes; process r takes those at r::n.
 
-    def step(self, step: int, *, n_micro: int) -> list[MicroBatch]:
-        """Return the micro-batches of a step, counted from 0, over all processes."""
-        return [self.micro_batch(step * n_micro + number) for number in range(n_micro)]
+        The windows do not depend on the number of processes, and the micro-batches only where there would be fewer of
+        them than processes.
+        """
+        samples = np.arange(step * self.batch, (step + 1) * self.batch)
+        rows = np.array([self._row(sample) for sample in samples.tolist()])
+        most = max(1, self.batch // world_size)
+        lengths = self._n_times_of[rows]
+        return group_by_length(self.chosen[rows], samples, lengths, most=most, budget_times=self.budget_times)
 
-    def _epoch(self, epoch: int) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return the epoch's order, and the places in it that each micro-batch takes, ordered by their first."""
-        order = epoch_order(self._shard_of, seed=self.seed, epoch=epoch)
-        lengths = self._n_times_of[order]
-        groups = []
-        for n_times, size in self._size_of.items():
-            places = np.flatnonzero(lengths == n_times)
-            groups += [places[start : start + size] for start in range(0, len(places), size)]
-        return order, sorted(groups, key=lambda group: int(group[0]))
+    def _row(self, sample: int) -> int:
+        epoch, place = divmod(sample, len(self.chosen))
+        order = self._epochs.get(epoch)
+        if order is None:  # two threads may both make it: they make the same
+            order = epoch_order(self._shard_of, seed=self.seed, epoch=epoch)
+            self._epochs = {e: known for e, known in self._epochs.items() if e >= epoch - 1} | {epoch: order}
+        return int(order[place])
+
+
+def group_by_length(
+    windows: np.ndarray, samples: np.ndarray, n_times: np.ndarray, *, most: int, budget_times: int
+) -> list[MicroBatch]:
+    """Return micro-batches of windows of one length, of at most `most` windows and `budget_times` samples each."""
+    micro_batches = []
+    for length in np.unique(n_times).tolist():
+        rows = np.flatnonzero(n_times == length)
+        size = max(1, min(budget_times // length, most))
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            micro_batches.append(
+                MicroBatch(windows=tuple(windows[part].tolist()), samples=tuple(samples[part].tolist()), n_times=length)
+            )
+    return micro_batches
 
 
 def order_crc(micro_batches: Sequence[MicroBatch]) -> int:
-    """Return the CRC-32 of the numbers of windows of micro-batches, in order."""
-    numbers = [number for micro in micro_batches for number in (*micro.windows, *micro.samples)]
-    return zlib.crc32(np.array(numbers, dtype="<i8").tobytes())
+    """Return the sum, modulo 2^32, of the CRC-32 of each window's number and sample number.
+
+    A sum, so that processes which share a step out add up to what one process finds.
+    """
+    pairs = [pair for micro in micro_batches for pair in zip(micro.windows, micro.samples, strict=True)]
+    return sum(zlib.crc32(np.array(pair, dtype="<i8").tobytes()) for pair in pairs) % 2**32
 
 
-def check_batches(*, batch: int, micro_batch: int, world_size: int) -> None:
-    """Raise ValueError, saying what to change, unless micro-batches share out evenly between the ranks."""
-    if batch % (micro_batch * world_size):
-        raise ValueError(
-            f"batch={batch} is no multiple of micro_batch={micro_batch} x {world_size} processes: change one of them"
-        )
+def check_batch(*, batch: int, world_size: int) -> None:
+    """Raise ValueError, saying what to change, where a process would have no window of a step."""
+    if batch < world_size:
+        raise ValueError(f"batch={batch} is smaller than the {world_size} processes: raise it, or start fewer")

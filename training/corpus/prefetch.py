@@ -5,11 +5,12 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
-def prefetch(make: Callable[[int], T], numbers: Iterable[int], *, depth: int = 2, workers: int = 1) -> Generator[T]:
-    """Yield make(n) for each number, in order, made by `workers` threads up to `depth` ahead of what was taken.
+def prefetch(make: Callable[[S], T], items: Iterable[S], *, depth: int = 2, workers: int = 1) -> Generator[T]:
+    """Yield make(item) for each item, in order, made by `workers` threads up to `depth` ahead of what was taken.
 
     How many threads there are does not change what comes out. An error of `make` is raised where its result is asked
     for. When the iterator is closed or dropped, work that has begun is waited for: a thread that is still inside of
@@ -18,15 +19,15 @@ def prefetch(make: Callable[[int], T], numbers: Iterable[int], *, depth: int = 2
     if workers < 1:
         raise ValueError(f"workers={workers} must be at least 1")
     waiting: deque[Future[T]] = deque()
-    todo = iter(numbers)
+    todo = iter(items)
     with ThreadPoolExecutor(workers, thread_name_prefix="prefetch") as pool:
 
         def fill() -> None:
             while len(waiting) < max(depth, workers):
-                number = next(todo, None)
-                if number is None:
+                item = next(todo, None)
+                if item is None:
                     return
-                waiting.append(pool.submit(make, number))
+                waiting.append(pool.submit(make, item))
 
         try:
             fill()

@@ -8,7 +8,7 @@ import numpy as np
 from signals.spectrograms import regional
 from signals.window import ABSENT, Window
 from signals.windows.surroundings import SPECTROGRAM_SHAPE, log_power
-from training.corpus.shards import Shards
+from training.corpus.corpus import Corpus
 
 _MOST_KEPT = 8192
 
@@ -20,7 +20,7 @@ class Spectrograms:
     middle and NaN around. Where no window of the shards carries any, all have the window's own columns.
     """
 
-    def __init__(self, shards: Shards) -> None:
+    def __init__(self, shards: Corpus) -> None:
         self.shards = shards
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -115,16 +115,24 @@ def split_digest(described: Sequence[Mapping[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(list(described), sort_keys=True).encode()).hexdigest()
 
 
+def hold_out_names(names: Collection[str], *, share: float, seed: int) -> tuple[list[str], list[str]]:
+    """Return subjects to train on and those held out: those of the lowest hashes, at least one on each side.
+
+    Raises ValueError with fewer than two subjects.
+    """
+    subjects = sorted(set(names), key=lambda subject: hashlib.sha256(f"{seed}/{subject}".encode()).digest())
+    if len(subjects) < 2:
+        raise ValueError("pretraining needs at least 2 subjects: one of them is held out")
+    n_held_out = min(max(1, round(share * len(subjects))), len(subjects) - 1)
+    return subjects[n_held_out:], subjects[:n_held_out]
+
+
 def hold_out(subject_ids: Sequence[str], *, share: float, seed: int) -> tuple[list[int], list[int]]:
     """Return rows to train on and rows held out, whole subjects: those of the lowest hashes.
 
     At least one subject lies on each side. Raises ValueError with fewer than two subjects.
     """
-    subjects = sorted(set(subject_ids), key=lambda subject: hashlib.sha256(f"{seed}/{subject}".encode()).digest())
-    if len(subjects) < 2:
-        raise ValueError("pretraining needs at least 2 subjects: one of them is held out")
-    n_held_out = min(max(1, round(share * len(subjects))), len(subjects) - 1)
-    held_out = set(subjects[:n_held_out])
+    held_out = set(hold_out_names(subject_ids, share=share, seed=seed)[1])
     sides: tuple[list[int], list[int]] = ([], [])
     for row, subject in enumerate(subject_ids):
         sides[subject in held_out].append(row)

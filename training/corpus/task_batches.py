@@ -10,7 +10,7 @@ from model.classifier import Classifier
 from model.saved import TaskModel
 from training.corpus.frozen import FrozenTokens
 from training.corpus.labelled import Labelled
-from training.corpus.order import MicroBatch, Order, order_crc
+from training.corpus.order import MicroBatch, Order, check_batch, order_crc
 from training.corpus.prefetch import prefetch
 from training.corpus.spectra import Spectrograms
 from training.fitting.inference import reads_spectrogram
@@ -18,7 +18,7 @@ from training.objectives.augment import Augmentation, mirror_order
 from training.objectives.losses import vote_weights
 from training.objectives.mixing import cutmix, mixup
 from training.recipes.finetuning import FinetuneRecipe
-from training.trainer.loop import StepBatches, Trainer
+from training.trainer.train import StepBatches, Trainer
 
 
 class TaskBatches:
@@ -52,6 +52,11 @@ class TaskBatches:
         )
         self._normaliser = model.normaliser
         self._row_of = {int(window): row for row, window in enumerate(data.windows)}
+
+    def sample(self, rows: np.ndarray) -> dict[str, Tensor]:
+        """Return a micro-batch like the run's, of the first of these rows."""
+        windows = tuple(self.data.windows[rows[: self.recipe.micro_batch]].tolist())
+        return self.tensors(MicroBatch(windows, tuple(range(len(windows))), self.data.shards.n_times))
 
     def tensors(self, micro: MicroBatch) -> dict[str, Tensor]:
         """Return "x_BCT" or "tokens_BCND", "ch_state_BC", "target_BK", and what else model and recipe want."""
@@ -107,24 +112,25 @@ def step_batches(batches: TaskBatches, train: np.ndarray, trainer: Trainer, *, n
     `train` are rows of the labelled windows.
     """
     data, recipe = batches.data, batches.recipe
-    entries, n_times = data.shards.entries, data.shards.n_times
+    n_times = data.shards.n_times
     order = Order(
         data.windows[train],
-        [entries[i].shard for i in data.windows[train]],
+        [data.shards.place(i)[0] for i in data.windows[train].tolist()],
         [n_times] * len(train),
+        batch=recipe.batch,
         budget_times=recipe.micro_batch * n_times,
         seed=recipe.seed,
     )
-    n_micro = recipe.batch // recipe.micro_batch
-    step_hours = recipe.batch * n_times / data.shards.manifest.modality.sfreq / 3600
+    rank, world_size = trainer.processes.rank, trainer.processes.world_size
+    check_batch(batch=recipe.batch, world_size=world_size)
 
     def make(step: int) -> StepBatches:
-        all_ranks = order.step(step, n_micro=n_micro)
-        mine = all_ranks[trainer.processes.rank :: trainer.processes.world_size]
+        mine = order.step(step, world_size=world_size)[rank::world_size]
+        n_windows = sum(len(micro.windows) for micro in mine)
         return StepBatches(
             micro_batches=[batches.tensors(micro) for micro in mine],
-            eeg_hours=step_hours,
-            order_crc=order_crc(all_ranks),
+            eeg_hours=n_windows * n_times / data.shards.manifest.modality.sfreq / 3600,
+            order_crc=order_crc(mine),
         )
 
     return prefetch(make, range(trainer.step, n_steps))

@@ -1,7 +1,7 @@
 """Fitting a task model on chosen rows: an encoder with a head, or a network, as a recipe says."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from model.classifier import Classifier, new_classifier
-from model.encoder import Encoder
+from model.encoder import Encoder, EncoderConfig
 from model.freezing import freeze
 from model.layers.adapters import add_adapters
 from model.saved import TaskModel
@@ -30,13 +30,19 @@ from training.pretrain import SUBJECTS_FILE
 from training.recipes.finetuning import ENCODER, FinetuneRecipe
 from training.recipes.pretraining import eeg_tiny
 from training.trainer.distributed import Processes
+from training.trainer.tracking import TrackerName
+
+
+def random_encoder(config: EncoderConfig, *, seed: int) -> tuple[Encoder, dict[str, Any]]:
+    """Return an encoder of random weights, and that it was not pretrained."""
+    torch.manual_seed(seed)
+    return Encoder(config), {"train": [], "recipe": None}
 
 
 def start_encoder(folder: Path | None, *, seed: int) -> tuple[Encoder, dict[str, Any]]:
-    """Return an encoder and what is told about its pretraining; random weights of the demo's size without a folder."""
+    """Return an encoder and the facts of its pretraining; random weights of the demo's size without a folder."""
     if folder is None:
-        torch.manual_seed(seed)
-        return Encoder(eeg_tiny().encoder), {"train": [], "recipe": None}
+        return random_encoder(eeg_tiny().encoder, seed=seed)
     encoder, loading = Encoder.from_pretrained(
         check_model_dir(Path(folder)), local_files_only=True, output_loading_info=True
     )
@@ -75,10 +81,11 @@ def fit(
     kept: list[FrozenTokens] | None = None,
     spectra: Spectrograms | None = None,
     checkpoints: Path | None = None,
+    track: Sequence[TrackerName] = (),
 ) -> Classifier | None:
     """Return a classifier trained on chosen rows of `data`; None if a signal stopped the run.
 
-    checkpoints: as in `training.fitting.learning.learn`.
+    checkpoints, track: as in `training.fitting.learning.learn`.
     kept: tokens of this very encoder, frozen, from earlier fits; used, and added to, where normalisers agree.
     spectra: kept spectrograms of these shards, where the recipe wants them.
 
@@ -105,7 +112,7 @@ def fit(
             parameter.requires_grad_(True)
     return learn(
         classifier, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name, frozen=frozen,
-        spectra=spectra, checkpoints=checkpoints,
+        spectra=spectra, checkpoints=checkpoints, track=track,
     )  # fmt: skip
 
 
@@ -121,6 +128,7 @@ def fit_network(
     name: str,
     spectra: Spectrograms | None = None,
     checkpoints: Path | None = None,
+    track: Sequence[TrackerName] = (),
 ) -> Supervised | None:
     """Return a network of `model.supervised.supervised` trained on chosen rows; None if a signal stopped the run.
 
@@ -150,7 +158,7 @@ def fit_network(
         model.network.standardise(model.view(x_BCT, ch_state_BC))
     return learn(
         model, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name, spectra=spectra,
-        checkpoints=checkpoints,
+        checkpoints=checkpoints, track=track,
     )  # fmt: skip
 
 
@@ -160,8 +168,16 @@ class Fitting:
     Nothing of it is fitted: tokens of a frozen encoder and spectrograms depend on single windows alone.
     """
 
-    def __init__(self, data: Labelled, encoder_dir: Path | None, *, seed: int, processes: Processes) -> None:
-        self.data, self.processes = data, processes
+    def __init__(
+        self,
+        data: Labelled,
+        encoder_dir: Path | None,
+        *,
+        seed: int,
+        processes: Processes,
+        track: Sequence[TrackerName] = (),
+    ) -> None:
+        self.data, self.processes, self.track = data, processes, track
         self.encoder, self.pretraining = start_encoder(encoder_dir, seed=seed)
         self._kept: list[FrozenTokens] = []
         self._spectra = Spectrograms(data.shards)
@@ -172,14 +188,14 @@ class Fitting:
         The state of a stopped run lies beside the metrics; the same call goes on from there. Raises ValueError where it
         is another fit's.
         """
-        told = {
+        shared = {
             "processes": self.processes, "metrics": metrics, "name": name, "spectra": self._spectra,
-            "checkpoints": metrics.with_suffix(".checkpoints"),
+            "checkpoints": metrics.with_suffix(".checkpoints"), "track": self.track,
         }  # fmt: skip
         if recipe.model == ENCODER:
             begin = {"encoder": self.encoder, "pretraining": self.pretraining, "kept": self._kept}
-            return fit(self.data, chosen, recipe, **begin, **told)  # type: ignore[arg-type]
-        return fit_network(self.data, chosen, recipe, network=recipe.model, options={}, **told)  # type: ignore[arg-type]
+            return fit(self.data, chosen, recipe, **begin, **shared)  # type: ignore[arg-type]
+        return fit_network(self.data, chosen, recipe, network=recipe.model, options={}, **shared)  # type: ignore[arg-type]
 
 
 def sides(data: Labelled, chosen: np.ndarray, recipe: FinetuneRecipe) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from model.classifier import Classifier
 from model.saved import TaskModel
+from training.corpus.corpus import Corpus
 from training.corpus.frozen import FrozenTokens
-from training.corpus.shards import Shards
 from training.corpus.spectra import Spectrograms
 
 Windows = Sequence[int] | np.ndarray
@@ -34,7 +34,7 @@ def reads_spectrogram(model: TaskModel) -> bool:
 
 def predict(
     model: TaskModel,
-    shards: Shards,
+    shards: Corpus,
     windows: Windows,
     *,
     batch: int = 16,
@@ -56,7 +56,7 @@ def predict(
 
 
 def predict_samples(
-    model: TaskModel, shards: Shards, windows: Windows, *, n_samples: int, seed: int, batch: int = 16
+    model: TaskModel, shards: Corpus, windows: Windows, *, n_samples: int, seed: int, batch: int = 16
 ) -> np.ndarray:
     """Return what a model says with dropout left on, float64, shape (n_samples, n, n_classes).
 
@@ -96,7 +96,7 @@ def _rate(module: nn.Module) -> float:
 
 def _batches(
     model: TaskModel,
-    shards: Shards,
+    shards: Corpus,
     windows: Windows,
     size: int,
     frozen: FrozenTokens | None,

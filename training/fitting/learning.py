@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import asdict, replace
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evaluation.measures.metrics import balanced_accuracy, confusion_matrix, predicted_shares
 from model.classifier import Classifier
 from model.heads import Tensors
 from model.saved import TaskModel
@@ -27,18 +28,19 @@ from training.objectives.losses import VoteLoss
 from training.objectives.teaching import Teaching
 from training.recipes.finetuning import FinetuneRecipe
 from training.trainer.distributed import Processes
-from training.trainer.loop import StepBatches, Trainer, run_steps
+from training.trainer.monitoring import monitored
 from training.trainer.optim import make_optimizer, make_scheduler
 from training.trainer.saving import Saver, resume
-from training.trainer.tracking import JsonLines, Trackers
+from training.trainer.tracking import TrackerName
+from training.trainer.train import Trainer, run_steps
 from training.trainer.unfreezing import Unfreezing, stages_of
 
 logger = logging.getLogger(__name__)
 M = TypeVar("M", Classifier, Supervised)
 
 
-class TaskLoss(nn.Module):
-    """A model with the loss to its targets, and to its teacher."""
+class TaskObjective(nn.Module):
+    """A model with the loss to its targets, "labels", and to its teacher, "teacher"."""
 
     def __init__(
         self,
@@ -49,16 +51,26 @@ class TaskLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.loss, self.unfreezing, self.teaching = model, loss, unfreezing, teaching
+        share = 0.0 if teaching is None else teaching.weight
+        self.weights = {"labels": 1 - share, **({} if teaching is None else {"teacher": share})}
 
     def forward(self, batch: Tensors) -> dict[str, Tensor]:
-        """Return "loss" of a batch of `training.corpus.task_batches`."""
+        """Return totals over a batch of `training.corpus.task_batches`."""
         logits_BK, _ = logits_of(self.model, dict(batch))
-        loss = self.loss(logits_BK, batch["target_BK"], batch.get("weight_B"))
+        totals = {"labels": self.loss.total(logits_BK, batch["target_BK"], batch.get("weight_B"))}
         if self.teaching is not None:
-            loss = self.teaching.blend(loss, logits_BK, batch["taught_BK"])
-        return {"loss": loss}
+            totals["teacher"] = self.teaching.total(logits_BK, batch["taught_BK"])
+        return totals
 
-    def train(self, mode: bool = True) -> "TaskLoss":
+    def counts(self, batch: Tensors) -> dict[str, Tensor]:
+        """Return the sum of weights of labels, and the number of windows that the teacher spoke of."""
+        target_BK = batch["target_BK"]
+        counts = {"labels": self.loss.count(target_BK, batch.get("weight_B"))}
+        if self.teaching is not None:
+            counts["teacher"] = target_BK.new_full((), len(target_BK))
+        return counts
+
+    def train(self, mode: bool = True) -> "TaskObjective":
         """Go into training, but for stages that are shut."""
         super().train(mode)
         if mode and self.unfreezing is not None:
@@ -78,26 +90,27 @@ def learn(
     frozen: FrozenTokens | None = None,
     spectra: Spectrograms | None = None,
     checkpoints: Path | None = None,
+    track: Sequence[TrackerName] = (),
 ) -> M | None:
     """Return the model after training what requires gradients, at its best epoch; None if a signal stopped the run.
 
-    rows: those to train on and those that choose the epoch. frozen, spectra: kept tokens and spectrograms to use. With
-    `second_stage_votes`, all this happens again on windows of so many votes. checkpoints: folder that a stopped run
-    saves its state in, and the same run goes on from; it is gone in the end. Raises ValueError where too few windows
-    are left for the second stage, and for checkpoints of another run.
+    rows: those to train on and those that choose the epoch. frozen, spectra: kept tokens and spectrograms to use.
+    track: where numbers go besides `metrics`. With `second_stage_votes`, all this happens again on windows of so many
+    votes. checkpoints: folder that a stopped run saves its state in, and the same run goes on from; it is gone in the
+    end. Raises ValueError where too few windows are left for the second stage, and for checkpoints of another run.
     """
     if spectra is None and reads_spectrogram(model):
         spectra = Spectrograms(data.shards)
-    told: dict[str, Any] = {"processes": processes, "frozen": frozen, "spectra": spectra}
+    shared: dict[str, Any] = {"processes": processes, "frozen": frozen, "spectra": spectra, "track": track}
     folders = [None, None] if checkpoints is None else [checkpoints / "all", checkpoints / "firm"]
-    learnt = _stage(model, data, rows, recipe, metrics=metrics, name=name, folder=folders[0], **told)
+    learnt = _stage(model, data, rows, recipe, metrics=metrics, name=name, folder=folders[0], **shared)
     if learnt is not None and recipe.second_stage_votes:
         firm = firm_rows(data, rows, n_votes=recipe.second_stage_votes)
         log = metrics.with_name(f"{metrics.stem}-firm{metrics.suffix}")
-        told |= {"metrics": log, "name": f"{name}, firm", "folder": folders[1]}
+        shared |= {"metrics": log, "name": f"{name}, firm", "folder": folders[1]}
         if recipe.unfreeze_every:
             Unfreezing(stages_of(learnt), every=0).apply(0)
-        learnt = _stage(learnt, data, firm, second_stage(recipe), **told)
+        learnt = _stage(learnt, data, firm, second_stage(recipe), **shared)
     if learnt is not None and checkpoints is not None and processes.is_main:
         shutil.rmtree(checkpoints, ignore_errors=True)
     return learnt
@@ -140,44 +153,58 @@ def _stage(
     frozen: FrozenTokens | None,
     spectra: Spectrograms | None,
     folder: Path | None,
+    track: Sequence[TrackerName],
 ) -> M | None:
     train, valid = rows
     n_epoch_steps = max(1, len(train) // recipe.batch)
     n_steps = n_epoch_steps * recipe.epochs
     unfreezing = Unfreezing(stages_of(model), every=recipe.unfreeze_every) if recipe.unfreeze_every else None
-    loss = TaskLoss(model, vote_loss(data, train, recipe), unfreezing, data.teaching)
-    trainer = _trainer(loss, recipe, processes, n_steps=n_steps)
-    epochs = _Epochs(data, valid, recipe, model, frozen, spectra, unfreezing)
+    objective = TaskObjective(model, vote_loss(data, train, recipe), unfreezing, data.teaching)
+    trainer = _trainer(objective, recipe, processes, n_steps=n_steps)
+    validation = EpochValidation(
+        data, valid, model, patience=recipe.patience, every=n_epoch_steps, frozen=frozen, spectra=spectra
+    )
     saver = None if folder is None else Saver(folder, processes, keep=2)
     about = {} if saver is None else run_about(model, data, rows, recipe)
-    if saver is not None:
-        epochs.resume(resume(trainer, saver.folder, about))
+    if (
+        saver is not None
+        and (state := resume(trainer, saver.folder, about, defaults=asdict(FinetuneRecipe()))) is not None
+    ):
+        validation.load_state(state["validation"])
 
     def save(t: Trainer) -> None:
         if saver is not None:
-            saver.save(lambda: {**t.state(), **about, "epochs": epochs.state()}, step=t.step)
+            saver.save(lambda: {**t.state(), **about, "validation": validation.state()}, step=t.step)
 
-    tracker = Trackers([JsonLines(metrics, after_step=trainer.step)] if processes.is_main else [])
+    first_step = trainer.step
+
+    def before_step(step: int) -> None:
+        if unfreezing is not None and (step % n_epoch_steps == 0 or step == first_step):
+            unfreezing.apply(step // n_epoch_steps)
+
     made = TaskBatches(data, recipe, model, frozen=frozen, spectra=spectra)
+    sample = {name: values.to(processes.device) for name, values in made.sample(train).items()}
     batches = step_batches(made, train, trainer, n_steps=n_steps)
-    with trainer.stop.listening(), closing(batches), closing(tracker):
+    page = monitored(metrics, trainer, sample, batch=recipe.batch, config=asdict(recipe), also=track)
+    with trainer.stop.listening(), closing(batches), page as tracker:
         finished = run_steps(
             trainer,
-            epochs.watch(batches, trainer.step, n_epoch_steps),
+            batches,
             n_steps=n_steps,
             label=name,
             tracker=tracker,
             save=save,
             save_every=recipe.save_every,
+            validation=validation,
+            before_step=before_step,
         )
     if not finished:
         return None
-    epochs.look(trainer.step)
-    model.load_state_dict(epochs.best)
+    model.load_state_dict(validation.best)
     return model.eval()
 
 
-def _trainer(loss: TaskLoss, recipe: FinetuneRecipe, processes: Processes, *, n_steps: int) -> Trainer:
+def _trainer(loss: TaskObjective, recipe: FinetuneRecipe, processes: Processes, *, n_steps: int) -> Trainer:
     model = loss.model
     optimizer = make_optimizer(
         model,
@@ -208,7 +235,7 @@ def run_about(
         if data.teaching is not None:
             sides.update(data.teaching.softened(side).tobytes() + repr(data.teaching.weight).encode())
     return {
-        "config": {name: value for name, value in asdict(recipe).items() if name != "save_every"},
+        "config": asdict(recipe),
         "manifest_digest": data.shards.manifest.digest,
         "windows": sides.hexdigest(),
         "first_weights": weights.hexdigest(),
@@ -239,54 +266,55 @@ def class_weights(data: Labelled, train: np.ndarray) -> np.ndarray | None:
     return None if data.has_votes else balance(data, train)
 
 
-class _Epochs:
-    """Validation after each epoch: remembers the best weights, and ends the run when patience is over."""
+class EpochValidation:
+    """Validation after each epoch: keeps the best weights, and ends the run when patience is over.
+
+    The main process predicts and decides; all processes hear the loss and act alike.
+    """
 
     def __init__(
         self,
         data: Labelled,
         valid: np.ndarray,
-        recipe: FinetuneRecipe,
         model: TaskModel,
+        *,
+        patience: int,
+        every: int,
         frozen: FrozenTokens | None,
         spectra: Spectrograms | None,
-        unfreezing: Unfreezing | None,
     ) -> None:
-        self.data, self.valid, self.recipe, self.model = data, valid, recipe, model
-        self.frozen, self.spectra, self.unfreezing = frozen, spectra, unfreezing
+        self.data, self.valid, self.model, self.patience, self.every = data, valid, model, patience, every
+        self.frozen, self.spectra = frozen, spectra
         self.best: dict[str, Tensor] = {}
-        self.best_loss, self.since_best, self.looked = float("inf"), 0, 0
+        self.best_loss, self.since_best = float("inf"), 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether so many epochs as patience allows brought nothing better."""
+        return self.since_best >= self.patience
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs to go on from here."""
-        return {"best": self.best, "best_loss": self.best_loss, "since_best": self.since_best, "looked": self.looked}
+        return {"best": self.best, "best_loss": self.best_loss, "since_best": self.since_best}
 
-    def resume(self, state: Mapping[str, Any] | None) -> None:
-        """Go on from a checkpoint's state, if there is one."""
-        for name, value in (state or {"epochs": {}})["epochs"].items():
-            setattr(self, name, value)
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint's state."""
+        self.best, self.best_loss, self.since_best = state["best"], state["best_loss"], state["since_best"]
 
-    def watch(self, batches: Iterator[StepBatches], first_step: int, n_epoch_steps: int) -> Iterator[StepBatches]:
-        for step, batch in enumerate(batches, start=first_step):
-            if step % n_epoch_steps == 0 and step and not self.look(step):
-                return
-            if self.unfreezing is not None and (step % n_epoch_steps == 0 or step == first_step):
-                self.unfreezing.apply(step // n_epoch_steps)
-            yield batch
-
-    def look(self, step: int) -> bool:
-        """Validate, unless this step's weights were looked at before the run was stopped; returns whether to go on."""
-        if step > self.looked:
-            self._look()
-            self.looked = step
-        return self.since_best < self.recipe.patience
-
-    def _look(self) -> None:
-        windows = self.data.windows[self.valid]
-        said, _ = predict(self.model, self.data.shards, windows, frozen=self.frozen, spectra=self.spectra)
-        loss = -float((self.data.targets[self.valid] * np.log(said + 1e-9)).sum(axis=1).mean())
+    def __call__(self, trainer: Trainer) -> dict[str, float]:
+        """Return "valid_loss", the cross-entropy to the targets, and "valid_balanced_accuracy"."""
+        mine = self._measure() if trainer.processes.is_main else (0.0, 0.0)
+        loss, accuracy = trainer.processes.from_main(torch.tensor(mine, dtype=torch.float64)).tolist()
         if loss < self.best_loss:
             self.best_loss, self.since_best = loss, 0
             self.best = deepcopy(self.model.state_dict())
         else:
             self.since_best += 1
+        return {"valid_loss": loss, "valid_balanced_accuracy": accuracy}
+
+    def _measure(self) -> tuple[float, float]:
+        windows, targets = self.data.windows[self.valid], self.data.targets[self.valid]
+        prob, _ = predict(self.model, self.data.shards, windows, frozen=self.frozen, spectra=self.spectra)
+        confusion = confusion_matrix(targets.argmax(axis=1), predicted_shares(prob))
+        loss = -float((targets * np.log(prob + 1e-9)).sum(axis=1).mean())
+        return loss, float(balanced_accuracy(confusion))

@@ -55,6 +55,8 @@ class Augmentation:
     equaliser_sd: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.time_mask and self.span_s is None:
+            raise ValueError(f"time_mask={self.time_mask} would silence what the label speaks of: the whole window")
         start_s, stop_s = self.span_s or (0.0, self.window_s)
         if self.time_shift_s > (stop_s - start_s) / 4:
             raise ValueError(
@@ -83,9 +85,10 @@ class Augmentation:
 
     def _mask(self, rng: np.random.Generator) -> tuple[float, float]:
         """Return a stretch of up to 5 s that leaves the label's span alone."""
-        start_s, stop_s = self.span_s or (0.0, 0.0)
+        assert self.span_s is not None
+        start_s, stop_s = self.span_s
         free = [(0.0, start_s), (stop_s, self.window_s)]
-        low, high = free[int(rng.random() < (free[1][1] - free[1][0]) / max(self.window_s - (stop_s - start_s), 1e-9))]
+        low, high = free[int(rng.random() < (free[1][1] - free[1][0]) / (self.window_s - (stop_s - start_s)))]
         length = min(float(rng.uniform(1.0, _MASK_S)), high - low)
         onset = float(rng.uniform(low, high - length))
         return onset, onset + length

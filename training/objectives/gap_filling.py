@@ -8,10 +8,11 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+import torch
 from scipy.linalg import solveh_banded
 
-from model.pretraining.masking import fill_hidden
-from signals.montage.montage import spline_kernel
+from model.pretraining import masking
+from signals.montage.splines import spline_kernel
 from signals.window import MEASURED
 
 AR_ORDER = 24
@@ -62,6 +63,12 @@ def window_fill(x: np.ndarray, mask: np.ndarray, ch_state: np.ndarray) -> np.nda
     return filled
 
 
+def fill_hidden(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the window with the line across each gap, float32, shape of `x` (`model.pretraining.masking`)."""
+    line = masking.fill_hidden(torch.from_numpy(np.asarray(x, dtype=np.float32))[None], torch.from_numpy(mask)[None])
+    return np.asarray(line[0].numpy())
+
+
 def visible_mean(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return, at hidden samples, the mean of the channel's visible ones, shape of `x`."""
     means = np.where(mask, 0, x).sum(-1, keepdims=True) / np.maximum((~mask).sum(-1, keepdims=True), 1)
@@ -94,7 +101,7 @@ def _kernel(positions: tuple[tuple[float, ...], ...]) -> np.ndarray:
 def _spline_weights(visible_UC: np.ndarray, kernel_CC: np.ndarray) -> np.ndarray:
     """Return for U sets of visible channels the matrices to all channels from them, shape (U, C, C).
 
-    The linear system of `signals.montage.montage.spline_matrix`, with the rows and columns of hidden channels made the
+    The linear system of `signals.montage.splines.spline_matrix`, with the rows and columns of hidden channels made the
     identity's, so that systems of all sizes fit one batch. A set of none gives 0.
     """
     n_sets, n_chans = visible_UC.shape

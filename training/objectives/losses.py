@@ -22,23 +22,31 @@ class VoteLoss:
     class_weight_K: Tensor | None = None
     """What each class counts; None for 1."""
 
-    def __call__(self, logits_BK: Tensor, target_BK: Tensor, weight_B: Tensor | None = None) -> Tensor:
-        """Return the weighted mean over windows, a scalar.
+    def total(self, logits_BK: Tensor, target_BK: Tensor, weight_B: Tensor | None = None) -> Tensor:
+        """Return the weighted sum over windows, a scalar; the loss is this over `count`.
 
         "kl": KL(target || model) but for the target's own entropy, which no weight of the model changes: the
         cross-entropy. "focal": the same with each class's term times (1 - p)^gamma (Lin et al. 2017). Smoothing mixes
         targets with the uniform distribution (Szegedy et al. 2016). `weight_B` weighs whole windows.
         """
-        n_classes = logits_BK.shape[-1]
-        target_BK = (1 - self.label_smoothing) * target_BK + self.label_smoothing / n_classes
-        weight_BK = target_BK if self.class_weight_K is None else target_BK * self.class_weight_K.to(target_BK)
-        if weight_B is not None:
-            weight_BK = weight_BK * weight_B[:, None]
         log_prob_BK = logits_BK.float().log_softmax(-1)
         terms_BK = -log_prob_BK
         if self.kind == "focal":
             terms_BK = terms_BK * (1 - log_prob_BK.exp()).pow(self.focal_gamma)
-        return (weight_BK * terms_BK).sum() / weight_BK.sum()
+        return (self._weight(target_BK, weight_B) * terms_BK).sum()
+
+    def count(self, target_BK: Tensor, weight_B: Tensor | None = None) -> Tensor:
+        """Return the sum of weights, a scalar."""
+        return self._weight(target_BK, weight_B).sum()
+
+    def mean(self, logits_BK: Tensor, target_BK: Tensor) -> Tensor:
+        """Return the loss of windows that are all there at once, a scalar."""
+        return self.total(logits_BK, target_BK) / self.count(target_BK)
+
+    def _weight(self, target_BK: Tensor, weight_B: Tensor | None) -> Tensor:
+        target_BK = (1 - self.label_smoothing) * target_BK + self.label_smoothing / target_BK.shape[-1]
+        weight_BK = target_BK if self.class_weight_K is None else target_BK * self.class_weight_K.to(target_BK)
+        return weight_BK if weight_B is None else weight_BK * weight_B[:, None]
 
 
 def vote_weights(n_votes: Tensor, *, power: float) -> Tensor:

@@ -1,20 +1,21 @@
-"""Scores reconstruction on held-out windows and writes the sums that evaluation reads."""
+"""Scores reconstruction on held-out windows: the sums that evaluation reads."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
-from evaluation.measures.reconstruction import write_reconstruction
-from model.pretraining.masking import MIN_GROUP, MaskPlan, draw_mask, hide
+from model.montage import Montage
+from model.pretraining.draws import Draws
+from model.pretraining.masking import MIN_GROUP, MaskPlan, draw_masks, hide
 from model.pretraining.pretraining import PretrainModel
 from signals.description.features import BANDS
 from signals.modality import Modality
+from signals.shards.index import IndexRow
 from signals.shards.normalise import Normaliser
 from signals.window import ABSENT, MEASURED
-from training.corpus.shards import Entry, Shards, WindowBatch
+from training.corpus.corpus import Corpus, WindowBatch
 from training.corpus.splits import evenly
 from training.objectives.gap_filling import Filling, ar_fill, fill_to_start, spline_fill, visible_mean
 
@@ -23,9 +24,8 @@ WHOLE = "all"
 
 
 def evaluate_reconstruction(
-    path: Path,
     model: PretrainModel,
-    shards: Shards,
+    corpus: Corpus,
     windows: Sequence[int],
     normaliser: Normaliser,
     *,
@@ -34,8 +34,8 @@ def evaluate_reconstruction(
     max_s: float = 10.0,
     max_windows: int = 200,
     on_window: Callable[[], None] = lambda: None,
-) -> None:
-    """Write one row a window, bin of span lengths, method and band: the model, and what it is measured against.
+) -> pd.DataFrame:
+    """Return one row per window, bin of span lengths, method and band: the model, and what it is measured against.
 
     Those are the line across the gap, the mean of the channel's visible samples, spherical splines from the visible
     channels, an autoregressive model of the channel (`training.objectives.gap_filling`), and the `filling` that the
@@ -47,9 +47,9 @@ def evaluate_reconstruction(
     rows: list[dict[str, object]] = []
     for number in evenly(windows, max_windows):
         on_window()
-        batch = shards.batch([number], normaliser)
-        rows += _window_rows(batch, model, shards.manifest.modality, seed=seed, filling=filling, max_s=max_s)
-    write_reconstruction(path, pd.DataFrame(rows))
+        batch = corpus.batch([number], normaliser)
+        rows += _window_rows(batch, model, corpus.manifest.modality, seed=seed, filling=filling, max_s=max_s)
+    return pd.DataFrame(rows)
 
 
 def _window_rows(
@@ -61,15 +61,17 @@ def _window_rows(
     scored = (ch_state == MEASURED) & is_eeg
     if np.count_nonzero(scored) < MIN_GROUP:
         return
+    key = torch.tensor([int(batch.entries[0].key, 16) >> 1])
+    states, eeg = torch.from_numpy(ch_state)[None], torch.from_numpy(is_eeg)[None]
     for place, span_ms in enumerate(SPAN_BINS_MS):
-        rng = np.random.default_rng((seed, 2, place, int(batch.entries[0].key, 16)))
         plan = MaskPlan(span_ms=span_ms, schedule_weights=(1.0, 0.0, 0.0))
-        mask = draw_mask(rng, ch_state, n_times, sfreq=sfreq, plan=plan, referenced=is_eeg)
-        x, line = hide(whole, mask, ch_state, referenced=is_eeg)
+        masks = draw_masks(Draws((seed, 2, place), key), states, n_times, sfreq=sfreq, plan=plan, is_eeg_BC=eeg)
+        hidden = hide(torch.from_numpy(whole)[None], masks, states, is_eeg_BC=eeg)
+        mask, x, line = (part[0].numpy() for part in (masks, *hidden))
         known = np.where(is_eeg, ch_state, ABSENT)
         start = fill_to_start(x, mask, known, filling)
         estimates = {
-            "model": _model_fill(model, start, mask, ch_state),
+            "model": _model_fill(model, modality, start, mask, ch_state),
             "filling": start,
             "linear": line,
             "mean": visible_mean(x, mask),
@@ -81,15 +83,19 @@ def _window_rows(
                 yield {**_who(batch.entries[0], span_ms), "method": method, **sums}
 
 
-def _model_fill(model: PretrainModel, start: np.ndarray, mask: np.ndarray, ch_state: np.ndarray) -> np.ndarray:
+def _model_fill(
+    model: PretrainModel, modality: Modality, start: np.ndarray, mask: np.ndarray, ch_state: np.ndarray
+) -> np.ndarray:
     device = next(model.parameters()).device
-    arrays = {"filled_BCT": start, "mask_BCT": mask, "ch_state_BC": ch_state}
+    montage = Montage.of(modality, torch.from_numpy(ch_state)[None])
+    arrays = {"filled_BCT": start, "mask_BCT": mask}
+    batch = {**montage.tensors(), **{name: torch.from_numpy(a)[None] for name, a in arrays.items()}}
     with torch.inference_mode():
-        tensors = {name: torch.from_numpy(a[None]).to(device) for name, a in arrays.items()}
-        return np.asarray(model.reconstruct(tensors)[0].cpu().numpy())
+        filled = model.reconstruct({name: tensor.to(device) for name, tensor in batch.items()})
+    return np.asarray(filled[0].cpu().numpy())
 
 
-def _who(entry: Entry, span_ms: tuple[float, float]) -> dict[str, object]:
+def _who(entry: IndexRow, span_ms: tuple[float, float]) -> dict[str, object]:
     return {
         "window_key": entry.key,
         "subject_id": entry.subject_id,

@@ -34,11 +34,10 @@ class Teaching:
         powers = np.clip(wanted, 1e-12, 1.0) ** (1 / self.temperature)
         return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
-    def blend(self, loss: Tensor, logits_BK: Tensor, taught_BK: Tensor) -> Tensor:
-        """Return (1 - weight) loss + weight T^2 KL(softened teacher || softened student), but for its constant.
+    def total(self, logits_BK: Tensor, taught_BK: Tensor) -> Tensor:
+        """Return the sum over windows of T^2 KL(softened teacher || softened student), but for its constant.
 
         T^2 keeps the size of the gradient independent of the temperature.
         """
         log_prob_BK = (logits_BK.float() / self.temperature).log_softmax(-1)
-        taught = -(taught_BK * log_prob_BK).sum(-1).mean() * self.temperature**2
-        return (1 - self.weight) * loss + self.weight * taught
+        return -(taught_BK * log_prob_BK).sum() * self.temperature**2

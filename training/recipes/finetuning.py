@@ -10,7 +10,7 @@ from model.supervised.supervised import NETWORKS, SPECTROGRAM_NETWORKS
 from model.supervised.view import Derivation
 from signals.shards.normalise import Normalisation
 from training.objectives.losses import LossKind
-from training.trainer.loop import Precision
+from training.trainer.train import Precision
 
 ClassWeights = Literal["auto", "always", "never"]
 ENCODER = "encoder"
@@ -52,7 +52,7 @@ class FinetuneRecipe:
     batch: int = 16
     """Windows of a step."""
     micro_batch: int = 8
-    """Windows of one forward pass; divides `batch`."""
+    """Most windows of one forward pass, and those that are mixed with each other."""
     learning_rate: float = 2e-3
     """Peak rate of the head."""
     encoder_lr_scale: float = 0.5
@@ -115,11 +115,9 @@ class FinetuneRecipe:
             raise ValueError(f"adapter={self.adapter!r} is none of {list(KINDS)}")
         if self.adapter_rank < 1:
             raise ValueError(f"adapter_rank={self.adapter_rank} must be at least 1")
-        if self.batch % self.micro_batch:
-            raise ValueError(f"batch={self.batch} is no multiple of micro_batch={self.micro_batch}")
         if not 0 < self.validation_share < 1:
             raise ValueError(f"validation_share={self.validation_share} must lie between 0 and 1")
-        for name in ("epochs", "patience", "second_stage_epochs", "save_every"):
+        for name in ("epochs", "patience", "second_stage_epochs", "save_every", "batch", "micro_batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.loss not in get_args(LossKind):

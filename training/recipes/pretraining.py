@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from model.encoder import SIZES, EncoderConfig, sized
 from model.layers.fusion import SOURCES
 from model.pretraining.masking import SPAN_MS, MaskPlan, MaskUnit
 from signals.shards.normalise import Normalisation
 from training.objectives.gap_filling import Filling
-from training.trainer.loop import Precision
+from training.trainer.train import Precision
+
+Resident = Literal["no", "device"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ class PretrainRecipe:
     batch: int = 16
     """Windows of a step over all processes."""
     micro_batch: int = 8
-    """Windows of one forward pass; divides `batch` evenly over the processes."""
+    """Most windows of one forward pass; memory depends on it, the step does not."""
     learning_rate: float = 3e-3
     """Peak rate of AdamW."""
     weight_decay: float = 0.05
@@ -80,8 +83,18 @@ class PretrainRecipe:
     """Of the moving average of the weights, which is what is kept in the end; 0 keeps the weights themselves."""
     compile: bool = False
     """Let torch compile the model: slow to begin, then faster."""
-    loader_threads: int = 1
-    """Threads that make batches ahead of time; they do not change what is trained on."""
+    loader_processes: int = 0
+    """Processes that read ahead; 0 for a thread. They do not change what is trained on."""
+    lanes: int = 8
+    """Lanes that read corpora of more than a million windows: at least as many as processes, at most `batch`."""
+    resident: Resident = "no"
+    """Keep all windows as int16, decoded once: on the "device", or "no"."""
+    min_quality: float = 0.0
+    """Windows whose mean quality is lower are left out."""
+    gain_sd: float = 0.0
+    """Spread of a window's random gain, in log units."""
+    drop_channels: float = 0.0
+    """Chance of each channel to be taken for absent."""
     max_corrupt: float = 0.001
     """Share of records that may be unreadable; beyond it the run does not begin."""
     save_every: int = 500
@@ -104,8 +117,6 @@ class PretrainRecipe:
     def __post_init__(self) -> None:
         if self.size not in SIZES:
             raise ValueError(f"size={self.size!r} is none of {sorted(SIZES)}")
-        if self.batch % self.micro_batch:
-            raise ValueError(f"batch={self.batch} is no multiple of micro_batch={self.micro_batch}")
         if self.line_steps < 0:
             raise ValueError(f"line_steps={self.line_steps} must not be below 0")
         if not 0 < self.held_out_share < 1:
@@ -113,12 +124,18 @@ class PretrainRecipe:
         for name in ("contrastive_weight", "spectral_weight", "sleep_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 0")
+        for name in ("drop_channels", "min_quality"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 0 and below 1")
+        if self.resident not in get_args(Resident):
+            raise ValueError(f"resident={self.resident!r} is none of {', '.join(get_args(Resident))}")
         if unknown := set(self.fusion) - set(SOURCES):
             raise ValueError(f"fusion names {sorted(unknown)}; sources are {list(SOURCES)}")
         if not 0 <= self.choose_share < 1:
             raise ValueError(f"choose_share={self.choose_share} must be at least 0 and below 1")
         for name in (
             "steps", "save_every", "keep", "crop_s", "learning_rate", "reconstruction_weight", "evaluate_windows",
+            "batch", "micro_batch",
         ):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be positive")

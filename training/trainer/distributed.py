@@ -6,13 +6,16 @@ memory there leaves the others waiting in a collective. What is given up is the 
 with the communication; what is gained is that any failure is agreed on, and that both backends do the same sums.
 """
 
+import hashlib
 import logging
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -67,11 +70,36 @@ class Processes(ABC):
                 gradient.copy_(part.view_as(gradient))
 
     def check_same(self, module: nn.Module) -> None:
-        """Raise RuntimeError unless all processes hold the same parameters: seeds must have given the same weights."""
-        squares = torch.stack([p.detach().double().pow(2).sum() for p in module.parameters()]).sum()
-        total = self.sum(squares.reshape(1)).item()
-        if total != squares.item() * self.world_size:
+        """Raise RuntimeError unless all processes hold the same parameters: seeds must have given the same weights.
+
+        Every process compares its own digest with the main process's: equal numbers need not add up to a multiple of
+        themselves in floating point.
+        """
+        digest = hashlib.sha256()
+        for parameter in module.parameters():
+            digest.update(parameter.detach().float().cpu().numpy().tobytes())
+        mine = torch.tensor(list(digest.digest()), dtype=torch.float32)
+        differs = not torch.equal(self.from_main(mine).cpu(), mine)
+        if self.sum(torch.tensor([float(differs)])).item():
             raise RuntimeError("the processes do not hold the same parameters")
+
+    def from_main(self, values: Tensor) -> Tensor:
+        """Return the main process's values, on each process's device; all give values of one shape."""
+        return self.sum(values if self.is_main else torch.zeros_like(values))
+
+    def average_buffers(self, module: nn.Module) -> None:
+        """Replace the buffers of batch normalisation by their mean over processes, counts by the main process's."""
+        if self.world_size == 1:
+            return
+        norms = [m for m in module.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))]
+        for norm in norms:
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.copy_(self.from_main(norm.num_batches_tracked))
+        buffers = [b for m in norms for b in (m.running_mean, m.running_var) if b is not None]
+        if buffers:
+            total = self.sum(torch.cat([b.detach().reshape(-1).double() for b in buffers])) / self.world_size
+            for buffer, part in zip(buffers, total.split([b.numel() for b in buffers]), strict=True):
+                buffer.copy_(part.view_as(buffer))
 
 
 class Single(Processes):
@@ -141,10 +169,43 @@ def start_processes(backend: Backend = "auto") -> Processes:
     device = _device(local_rank, local_size)
     if world_size == 1:
         return Single(rank=0, world_size=1, device=device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    store = None
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        shared = dist.TCPStore(address, port, world_size, is_master=False, timeout=TIMEOUT)
+        store = fresh_store(shared, rank, world_size)
+    backend_name = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend_name, store=store, rank=rank, world_size=world_size, timeout=TIMEOUT)
     return TorchGroup(rank=rank, world_size=world_size, device=device)
 
 
+def fresh_store(store: dist.Store, rank: int, world_size: int) -> dist.Store:
+    """Return a part of the store that only the processes of this start know.
+
+    torchrun's agent keeps its store over restarts: a new process would find the address that a dead peer had published
+    and connect to nobody. So every process leaves a token of its own; the main process answers each token with a name
+    for this start, until all have confirmed it. Tokens of the dead are answered too, and nobody reads that.
+    """
+    token, deadline = uuid4().hex, time.monotonic() + TIMEOUT.total_seconds()
+    if rank:
+        store.set(f"token/{rank}", token)
+        start = store.get(f"start/{token}").decode()
+        store.set(f"confirmed/{start}/{rank}", "")
+        return dist.PrefixStore(f"start/{start}", store)
+    waiting = set(range(1, world_size))
+    while waiting:
+        for peer in sorted(waiting):
+            if store.check([f"token/{peer}"]):
+                store.set(f"start/{store.get(f'token/{peer}').decode()}", token)
+            if store.check([f"confirmed/{token}/{peer}"]):
+                waiting.discard(peer)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes {sorted(waiting)} did not come within {TIMEOUT}")
+        time.sleep(_LOOK_S)
+    return dist.PrefixStore(f"start/{token}", store)
+
+
+_LOOK_S = 0.02
 _TORCHRUN = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
 
 

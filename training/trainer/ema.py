@@ -27,6 +27,12 @@ class WeightAverage:
             if name in self.averages:
                 self.averages[name].lerp_(parameter, weight)
 
+    def restart(self, module: nn.Module) -> None:
+        """Begin again from the module's present weights."""
+        for name, parameter in module.named_parameters():
+            if name in self.averages:
+                self.averages[name].copy_(parameter.detach())
+
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:
         """Lend the module the averages inside; its own weights come back afterwards."""

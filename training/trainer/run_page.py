@@ -1,4 +1,4 @@
-"""A run's curves as one static page, OUT/curves.html: made from OUT/metrics.jsonl whenever a run ends or stops."""
+"""A run's curves as one static page, made from its JSON lines whenever a run ends or stops."""
 
 import json
 import logging
@@ -16,7 +16,9 @@ logger = logging.getLogger(__name__)
 
 MOST_POINTS = 200
 PANELS: dict[str, tuple[str, ...]] = {
-    "Loss": ("loss", *HEADS),
+    "Loss": ("loss", *HEADS, "labels", "teacher"),
+    "Loss of validation windows": ("valid_loss",),
+    "Balanced accuracy of validation windows": ("valid_balanced_accuracy", "knn_accuracy"),
     "Error at hidden samples of held-out windows": ("valid_error",),
     "The same by band": tuple(f"valid_error_{band}" for band in ("delta", "theta", "alpha", "beta", "gamma")),
     "Gradient norm": ("grad_norm",),
@@ -28,13 +30,16 @@ PANELS: dict[str, tuple[str, ...]] = {
 }
 
 
-def write_run_page(folder: Path) -> None:
-    """Write curves.html beside a run's metrics.jsonl; nothing without a line in it."""
-    path = folder / "metrics.jsonl"
+def write_run_page(path: Path) -> None:
+    """Write the curves of a run's JSON lines beside them; nothing without a line.
+
+    metrics.jsonl has curves.html, NAME.jsonl has NAME.html.
+    """
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
     if not lines:
         return
-    with atomic_file(folder / "curves.html") as file:
+    page = path.with_name("curves.html") if path.name == "metrics.jsonl" else path.with_suffix(".html")
+    with atomic_file(page) as file:
         file.write(run_page(lines).encode())
 
 

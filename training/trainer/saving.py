@@ -10,7 +10,7 @@ import torch
 
 from model.checkpoint import load_newest, save_checkpoint
 from training.trainer.distributed import Processes
-from training.trainer.loop import Trainer
+from training.trainer.train import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -78,19 +78,40 @@ class Saver:
             raise SaveError(f"cannot save {what} in {self.folder}: {why}; earlier checkpoints are whole: start again")
 
 
-def resume(trainer: Trainer, folder: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
+FREE = frozenset(
+    {
+        "steps", "epochs", "patience", "save_every", "keep", "save_in_background", "validate_every", "validate_windows",
+        "evaluate_windows", "micro_batch", "loader_processes", "resident", "compile",
+    }
+)  # fmt: skip
+"""Settings that may change when a run goes on: it may be prolonged, saved or looked at more often, or cut otherwise."""
+
+
+def resume(
+    trainer: Trainer, folder: Path, about: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
     """Go on from a folder's newest whole checkpoint and return its state; None, with nothing changed, without one.
 
-    Raises ValueError, naming what differs, where the checkpoint says otherwise than `about`: it is another run's.
+    "config" of `about` may differ from the checkpoint's in what is `FREE`, and have settings that the checkpoint is too
+    old for, at their `defaults`. Raises ValueError, naming what differs, where anything else does: it is another run's.
     """
     state = load_newest(folder)
     if state is None:
         return None
-    if wrong := [name for name, value in about.items() if state.get(name) != value]:
-        raise ValueError(f"{folder} belongs to another run ({', '.join(wrong)} differ): choose another --output")
+    wrong = [name for name, value in about.items() if name != "config" and state.get(name) != value]
+    if changed := changed_settings(state["config"], about["config"], defaults or {}):
+        wrong.insert(0, f"config: {', '.join(changed)}")
+    if wrong:
+        raise ValueError(f"{folder} belongs to another run ({'; '.join(wrong)} differ): choose another --output")
     trainer.load_state(state)
     logger.info("going on from step %d", trainer.step)
     return state
+
+
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """Return the names of settings that decide what was done so far and are not what they were."""
+    names = sorted((set(before) | set(now)) - FREE)
+    return [name for name in names if before.get(name, defaults.get(name)) != now.get(name, defaults.get(name))]
 
 
 def copied(state: Any) -> Any:

@@ -27,10 +27,14 @@ PEAK_TFLOPS = {
 def forward_backward_flops(module: nn.Module, batch: Mapping[str, Tensor], device: torch.device) -> int:
     """Return the FLOPs of one forward and backward pass over a batch: matrix products and convolutions only.
 
-    The backward pass counts twice the forward one. Gradients and generators are left as they were.
+    The backward pass counts twice the forward one. Gradients, generators and averages of batch normalisation are left
+    as they were.
     """
+    was_training = module.training
+    module.eval()
     with torch.random.fork_rng(), torch.no_grad(), FlopCounterMode(display=False) as counter:
         module({name: tensor.to(device) for name, tensor in batch.items()})
+    module.train(was_training)
     return 3 * int(counter.get_total_flops())
 
 

@@ -113,7 +113,7 @@ class Trackers:
 
 
 def open_trackers(
-    folder: Path,
+    path: Path,
     *,
     also: Sequence[TrackerName] = (),
     after_step: int,
@@ -121,15 +121,15 @@ def open_trackers(
     config: Mapping[str, Any],
     project: str = "cerebeam",
 ) -> Trackers:
-    """Return a run's trackers: FOLDER/metrics.jsonl and those of `also`; none where not active.
+    """Return a run's trackers: JSON lines in `path`, and those of `also` in its folder; none where not active.
 
     Raises ValueError, saying what to install, for a tracker whose package is missing.
     """
     if not active:
         return Trackers()
     made: dict[TrackerName, Any] = {"wandb": WandbTracker, "mlflow": MlflowTracker}
-    others = [made[name](folder, config=config, project=project) for name in also]
-    return Trackers([JsonLines(folder / "metrics.jsonl", after_step=after_step), *others])
+    others = [made[name](path.parent, config=config, project=project) for name in also]
+    return Trackers([JsonLines(path, after_step=after_step), *others])
 
 
 def _imported(name: str) -> Any:

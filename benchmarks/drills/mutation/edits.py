@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from benchmarks.drills.mutation.exclusions import Place, is_commutative, is_default_keyword, is_measured
+from benchmarks.drills.mutation.exclusions import (
+    Place,
+    excluded,
+    is_commutative,
+    is_default_keyword,
+    is_measured,
+)
 
 LARGE = 1000
 """An integer from here on is doubled, not raised by one: a limit of 262,144 bytes may as well be 262,145."""
@@ -255,8 +261,8 @@ def slice_bound(place: Place, source: Source) -> Edits:
 
 def returned(place: Place, source: Source) -> Edits:
     """A returned value replaced: a truth negated, a number changed, a text or list emptied, anything else None."""
-    if isinstance(place.node, ast.Return) and place.node.value is not None:
-        value = place.node.value
+    value = place.node.value if isinstance(place.node, ast.Return) else None
+    if value is not None and not (isinstance(value, ast.Constant) and not value.value):  # None is as false as False
         text = "None"
         if isinstance(value, ast.Compare | ast.BoolOp):
             text = f"not ({source.text(value)})"
@@ -274,20 +280,24 @@ def keyword(place: Place, source: Source) -> Edits:
     parts: list[ast.AST] = [*place.node.args, *place.node.keywords]
     spans = [source.span(part) for part in parts]
     for number, part in enumerate(parts):
-        if isinstance(part, ast.keyword) and part.arg is not None and not is_default_keyword(part):
+        is_named = isinstance(part, ast.keyword) and part.arg is not None and not is_default_keyword(part)
+        if is_named and not excluded(Place(part, place.node, "keywords")):
             yield source.remove(number, spans)
 
 
 def table(place: Place, source: Source) -> Edits:
-    """An entry of a table left out, or two neighbouring values of it swapped."""
+    """An entry of a table left out, or two neighbouring values of it swapped; whole rows of a table have no order."""
     node = place.node
     if isinstance(node, ast.Dict) and len(node.values) > 1 and None not in node.keys:
         keys = [key for key in node.keys if key is not None]
         entries = [(source.span(key)[0], source.span(value)[1]) for key, value in zip(keys, node.values, strict=True)]
         values: list[ast.expr] = node.values
-    elif isinstance(node, ast.Set | ast.List | ast.Tuple) and len(node.elts) > 2 and place.field != "slice":
-        entries = [source.span(element) for element in node.elts] if all(map(_is_constant, node.elts)) else []
-        values = node.elts if entries and not isinstance(node, ast.Set) else []
+    elif isinstance(node, ast.Set | ast.List | ast.Tuple) and all(map(_is_constant, node.elts)):
+        entries = (
+            [source.span(element) for element in node.elts] if len(node.elts) > 2 and place.field != "slice" else []
+        )
+        is_ordered = not isinstance(node, ast.Set) and not any(isinstance(element, ast.Tuple) for element in node.elts)
+        values = node.elts if is_ordered else []
     else:
         return
     for number, (start, end) in enumerate(entries):

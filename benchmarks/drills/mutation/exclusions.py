@@ -106,6 +106,16 @@ NODES = (
 )  # fmt: skip
 """Parts of the syntax tree that are passed over with all that stands below them."""
 
+FAULTS = (
+    ("< for <= where an operand has a unit or a fraction", "two measured quantities are never equal"),
+    ("swapped arguments of max, hypot, isclose, ...", "the same in either order"),
+    ("swapped rows of a table, swapped names for equal values", "the same in either order"),
+    ("None for a returned False, 0 or empty text", "as false as that"),
+    ('encoding="utf-8" left out', "the default where this runs"),
+    ("an integer from 1000 on raised by one", "a limit of 262,145 is as good; doubled instead"),
+)
+"""Faults that are not planted since they change nothing; `benchmarks.drills.mutation.edits` leaves them out."""
+
 
 def excluded(place: Place) -> bool:
     """Return whether a rule passes over this node and what stands below it."""

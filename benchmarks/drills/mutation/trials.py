@@ -129,8 +129,11 @@ def outcomes_of(trials: Trials, faults: Sequence[Fault], *, deadline: float) -> 
                 number, fault = next(waiting, (-1, None))
             if fault is None:
                 return
-            done[number] = trials.outcome(fault, tree)
-            _show(done[number], len(done), len(faults))
+            outcome = trials.outcome(fault, tree)
+            if tree.is_stopped:  # its tests were ended, so they show nothing
+                return
+            done[number] = outcome
+            _show(outcome, len(done), len(faults))
 
     with ThreadPoolExecutor(len(trials.trees)) as pool:
         try:

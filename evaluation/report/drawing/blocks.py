@@ -88,7 +88,7 @@ def _html(block: Block) -> str:
             kind = f' class="{block.kind}"' if block.kind else ""
             return f"<p{kind}>{inline(block.markup)}</p>"
         case Heading():
-            return f"<h3>{escape(block.text)}</h3>"
+            return f"<h4>{escape(block.text)}</h4>"
         case Table():
             return tables.html(block)
         case Figure():

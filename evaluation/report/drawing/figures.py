@@ -124,7 +124,7 @@ def curves_plot(curves: Mapping[str, Sequence[Sequence[float]]], *, name: str, t
     left, right, top, bottom = 52.0, WIDTH - 12.0, 12.0, 220.0
 
     def at(x: float, y: float) -> tuple[float, float]:
-        up = (y - marks[0]) / (marks[-1] - marks[0])
+        up = (y - marks[0]) / ((marks[-1] - marks[0]) or 1.0)  # a curve that stays at 0 has one mark
         return left + (x - across[0]) / (across[1] - across[0]) * (right - left), bottom - up * (bottom - top)
 
     parts = [

@@ -84,6 +84,77 @@ def _curve(name: str, curve: Sequence[Point], colour: str, at: Callable[[float, 
     return "".join(parts)
 
 
+def square_plot(
+    curves: Mapping[str, Sequence[Sequence[float]]],
+    *,
+    name: str,
+    title: str,
+    x_label: str,
+    y_label: str,
+    diagonal: bool = False,
+) -> Figure:
+    """Return curves of shares over shares, both axes from 0 to 1; `diagonal` draws what guessing gives."""
+    left, top, size = 52.0, 32.0, 300.0
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return left + x * size, top + (1 - y) * size
+
+    parts = []
+    for mark in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+        parts.append(line(*at(0, mark), *at(1, mark)) + line(*at(mark, 0), *at(mark, 1)))
+        parts.append(text(left - 8, at(0, mark)[1] + 4, f"{mark:.1f}", anchor="end", cls="soft"))
+        parts.append(text(at(mark, 0)[0], top + size + 18, f"{mark:.1f}", anchor="middle", cls="soft"))
+    if diagonal:
+        parts.append(line(*at(0, 0), *at(1, 1), colour=INK, dash="3 3"))
+    for i, (label, points) in enumerate(curves.items()):
+        colour = SHADES[i % len(SHADES)]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(p[0], p[1]) for p in points))
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"><title>{escape(label)}</title></polyline>'
+        )
+        x, y = left + (i % 3) * 120, top + size + 62 + 18 * (i // 3)
+        parts.append(line(x, y - 4, x + 18, y - 4, colour=colour, width=3) + text(x + 24, y, label))
+    parts.append(text(left + size / 2, top + size + 38, x_label, anchor="middle", cls="soft"))
+    parts.append(text(left - 26, top - 14, y_label, cls="soft"))
+    height = top + size + 70 + 18 * ((len(curves) + 2) // 3)
+    return Figure(name=name, title=title, svg=svg(height, "".join(parts), title))
+
+
+def strip_plot(
+    groups: Mapping[str, Sequence[float]], *, name: str, title: str, y_label: str, reference: tuple[float, str]
+) -> Figure:
+    """Return one dot per patient, in a column per group, heights from 0 to 1; equal heights stand side by side."""
+    if not any(groups.values()):
+        return Figure(name=name, title=title, svg="", note="no patients")
+    left, right, top, bottom = 52.0, WIDTH - 12.0, 32.0, 250.0
+    step = (right - left) / len(groups)
+
+    def height(value: float) -> float:
+        return bottom - value * (bottom - top)
+
+    parts = [
+        line(left, height(m), right, height(m)) + text(left - 8, height(m) + 4, f"{m:.1f}", anchor="end", cls="soft")
+        for m in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    ]
+    parts.append(line(left, height(reference[0]), right, height(reference[0]), colour=INK, dash="3 3"))
+    for i, (label, values) in enumerate(groups.items()):
+        middle, taken = left + step * (i + 0.5), dict[float, int]()
+        for value in sorted(values):
+            place = round(value, 2)
+            n = taken[place] = taken.get(place, 0) + 1
+            x = middle + (n // 2) * 7 * (1 if n % 2 else -1)
+            x = min(max(x, middle - step / 2 + 4), middle + step / 2 - 4)
+            parts.append(
+                f'<circle cx="{x:.1f}" cy="{height(value):.1f}" r="3.2" fill="{SHADES[0]}" fill-opacity="0.7">'
+                f"<title>{escape(label)}: {value:.2f}</title></circle>"
+            )
+        words = label if len(label) < 14 else label[:12] + "…"
+        parts.append(text(middle, bottom + 18 + 14 * (i % 2 if len(groups) > 4 else 0), words, anchor="middle"))
+    parts.append(text(left - 26, top - 14, y_label, cls="soft"))
+    parts.append(text(right - 2, height(reference[0]) - 5, reference[1], anchor="end", cls="over"))
+    return Figure(name=name, title=title, svg=svg(bottom + 44, "".join(parts), title))
+
+
 def cloud_plot(points: Sequence[Sequence[float]], groups: Sequence[str], *, name: str, title: str) -> Figure:
     """Return points coloured, and shaped, by name; the legend counts them."""
     if not points:

@@ -31,9 +31,12 @@ def headings(metrics: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{NAMES[m]} {'↑' if HIGHER_IS_BETTER[m] else '↓'}" for m in metrics)
 
 
-def p_text(p: float | None) -> str:
-    """Return "0.030", "< 0.001" or "undefined"."""
-    return "undefined" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+def p_text(p: float | None, *, at_floor: bool = False) -> str:
+    """Return "0.030", "undefined", or "≤ 0.0010" where the resamples can show nothing smaller."""
+    if p is None:
+        return "undefined"
+    digits = 4 if p < 0.01 else 3
+    return f"{'≤ ' if at_floor else ''}{p:.{digits}f}"
 
 
 def size(row: Mapping[str, Any]) -> str:
@@ -51,6 +54,8 @@ def plural(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def is_votes(facts: Facts) -> bool:
-    """Return whether the task's targets are expert votes rather than single labels."""
-    return bool(facts["task"]["vote_columns"])
+def label_noun(facts: Facts) -> str:
+    """Return what the targets are, by what the file states of them: "expert votes", "synthetic labels", "votes"."""
+    noun = "votes" if facts["labels"]["votes"] else "labels"
+    source = {"experts": "expert ", "synthetic": "synthetic "}.get(facts["labels"]["source"], "")
+    return f"{source}{noun}"

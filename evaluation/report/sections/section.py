@@ -19,6 +19,11 @@ def no_facts(context: Context) -> Mapping[str, Any]:
     return {}
 
 
+TOP, CLINICAL, APPENDIX = "top", "clinical", "appendix"
+PARTS = {TOP: "", CLINICAL: "For clinicians", APPENDIX: "Appendix"}
+"""Parts of the page and their headings, in order."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Section:
     """One section. `facts` sees the files; `render` and `caveats` see facts.json and nothing else."""
@@ -27,6 +32,8 @@ class Section:
     """Anchor on the page."""
     title: str
     """Heading; empty for the top of the page."""
+    part: str = APPENDIX
+    """One of PARTS."""
     render: Callable[[Facts], Sequence[Block]]
     """No blocks: the section is left out."""
     facts: Callable[[Context], Mapping[str, Any]] = no_facts

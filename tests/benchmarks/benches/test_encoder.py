@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from benchmarks.benches.encoder import OURS_CBRAMOD, OURS_LABRAM
-from benchmarks.benches.encoder_peers import CbramodShape, LabramShape
+from benchmarks.benches.parts.encoder_peers import CbramodShape, LabramShape
 from model.encoder import Encoder, EncoderConfig
 
 

@@ -48,10 +48,10 @@ def test_what_is_lost_is_noticed(bases, tmp_path, monkeypatch, what):
     script = tmp_path / "child.py"
     script.write_text(
         "import os, time\nfrom pathlib import Path\nimport benchmarks.drills.fuzz as fuzzing\nsound = fuzzing.verdict\n"
-        "calls = []\ndef planted(path):\n    calls.append(path)\n    if len(calls) == 3:\n        try:\n"
+        "calls = []\ndef planted(path, **options):\n    calls.append(path)\n    if len(calls) == 3:\n        try:\n"
         f"            {code}\n        except MemoryError as error:\n            return f'LOST MemoryError: {{error}}'\n"
-        "    return sound(path)\nfuzzing.verdict = planted\n"
-        f"fuzzing._serve([Path(p) for p in {[str(base) for base in bases]!r}], 1)\n"
+        "    return sound(path, **options)\nfuzzing.verdict = planted\n"
+        f"fuzzing._serve([Path(p) for p in {[str(base) for base in bases]!r}], 1, False)\n"
     )
     popen = fuzzing.subprocess.Popen
     monkeypatch.setattr(fuzzing.subprocess, "Popen", lambda _, **kw: popen([sys.executable, script], **kw))

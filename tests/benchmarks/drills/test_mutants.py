@@ -18,7 +18,8 @@ from benchmarks.drills.mutation.tree import Tree, digest
 
 PROJECT = Path(__file__).parents[3]
 # Whatever fault a seed draws on a line, its fate is certain: zeros have the mean 0 whatever they are divided by, no
-# test enters `forgotten`, and every other line is killed, `double` in a process of its own and `marked` in a fixture.
+# test enters `forgotten`, and every other line is killed: `double` and `half` in other processes, `marked` in a
+# fixture.
 TOY = {
     "toy/levels.py": """\
 LIMITS = (3, 7, 9)
@@ -66,6 +67,37 @@ def test_mean():
 def test_marked(shared):
     assert shared == [20, 5]
 """,
+    # A worker process that the first test starts and the second one uses.
+    "toy/worker.py": "import sys\n\n\ndef half(x):\n    return x // 2\n\n\nif __name__ == '__main__':\n"
+    "    for line in sys.stdin:\n        print(half(int(line)), flush=True)\n",
+    "tests/toy/test_worker.py": """\
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def worker():
+    command = [sys.executable, "-m", "toy.worker"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
+
+
+def ask(worker, line):
+    worker.stdin.write(line)
+    worker.stdin.flush()
+    return worker.stdout.readline()
+
+
+def test_it_answers(worker):
+    assert ask(worker, "0\\n")
+
+
+def test_it_is_right(worker):
+    assert ask(worker, "7\\n") == "3\\n"
+""",
     "tests/toy/test_processes.py": "import subprocess\nimport sys\n\n\ndef test_double():\n"
     "    command = [sys.executable, '-m', 'toy.child', '4']\n"
     "    assert subprocess.run(command, capture_output=True, text=True).stdout.strip() == '12'\n",
@@ -106,12 +138,12 @@ def test_gaps_survive_and_the_rest_is_killed(checkout, capsys):
     places = [line.split()[1] for line in out if line.startswith("survived")]
     assert sorted(places) == ["toy/levels.py:13", "toy/levels.py:9"], out
     assert any("toy/levels.py:13 " in line and "no test enters it" in line and "a - b -> " in line for line in out)
-    # Lines 1, 5, 9, 13 and 17, and one of the other file: neither imports nor the start of a program.
+    # Lines 1, 5, 9, 13 and 17, and one of either other file: neither imports nor the start of a program.
     assert out[-4:] == [
-        "figure mutants_planted_toy 6 count",
-        "figure mutants_killed_share_toy 0.6667 share",
-        "figure mutants_planted 6 count",
-        "figure mutants_killed_share 0.6667 share",
+        "figure mutants_planted_toy 7 count",
+        "figure mutants_killed_share_toy 0.7143 share",
+        "figure mutants_planted 7 count",
+        "figure mutants_killed_share 0.7143 share",
     ]
     assert state(checkout) == before
 
@@ -177,7 +209,7 @@ def test_what_was_tried_on_the_same_files_is_remembered(checkout, capsys):
 
 def test_no_fault_is_planted_after_the_time(checkout, capsys):
     out = lines(capsys, "--root", checkout, "--rooms", "toy", "--minutes", 0)
-    assert out[-1] == "toy: 6 of 6 faults were not planted: --minutes is over"
+    assert out[-1] == "toy: 7 of 7 faults were not planted: --minutes is over"
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
@@ -194,7 +226,7 @@ def test_an_interrupted_drill_leaves_nothing(checkout, tmp_path, sent):
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     for line in process.stderr:
-        if line.startswith("1/6"):
+        if line.startswith("1/7"):
             break
     process.send_signal(sent)
     process.communicate(timeout=20)

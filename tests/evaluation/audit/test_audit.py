@@ -134,6 +134,30 @@ def constant(p: Predictions) -> None:
     set_prob(p.frame, slice(None), 0.3)
 
 
+def collapsed(p: Predictions) -> None:
+    set_prob(p.frame, p.frame["fold"] == "b", 0.3)
+
+
+def same_person(p: Predictions) -> None:
+    p.frame["person_id"] = p.frame["subject_id"].replace("b0", "a0")
+
+
+def noisy_amplifier(p: Predictions) -> None:
+    """Labels go with the subject, and the noise with the label."""
+    ill = (p.frame["subject_id"].str[1].astype(int) % 2).to_numpy()
+    p.frame["label"] = np.where(ill, "Epilepsy", "Control")
+    p.frame["target_Epilepsy"], p.frame["target_Control"] = ill.astype(float), 1.0 - ill
+    p.frame["noise_db"] = 6.0 * ill + np.random.default_rng(0).normal(size=len(ill))
+
+
+def anothers_uncertainty(p: Predictions) -> None:
+    """An ensemble whose answer is a meta-learner's reports the entropy of its members' mean."""
+    prob = p.frame[["prob_Control", "prob_Epilepsy"]].to_numpy()
+    p.frame["uncertainty_total"] = -(prob * np.log(prob)).sum(axis=1)
+    assert "uncertainty_of_another_answer" not in codes(p)
+    p.frame.loc[3, "uncertainty_total"] += 0.2
+
+
 def shuffled_labels(p: Predictions) -> None:
     order = np.random.default_rng(2).permutation(len(p.frame))
     p.frame["prob_Epilepsy"] = p.frame["prob_Epilepsy"].to_numpy()[order]
@@ -182,6 +206,10 @@ def perfect_on_one_patient(p: Predictions) -> None:
         (nameless, "unknown_subjects"),
         (dominant, "dominant_subject"),
         (constant, "constant_model"),
+        (collapsed, "collapsed_fold"),
+        (anothers_uncertainty, "uncertainty_of_another_answer"),
+        (same_person, "person_on_two_sides"),
+        (noisy_amplifier, "confounded_labels"),
         (shuffled_labels, "no_better_than_chance"),
         (reads_the_mains_hum, "site_shortcut"),
         (perfect_on_one_patient, "single_patient"),
@@ -214,3 +242,12 @@ def test_a_constant_baseline_is_no_error() -> None:
     constant(predictions)
     prior = dataclasses.replace(predictions, frame=predictions.frame.assign(model="prior"))
     assert verdict(audit(prior, model="prior", n_boot=50)) == "passed"
+
+
+def test_a_finding_counts_and_names_whom_it_is_about() -> None:
+    predictions = make_predictions()
+    wanderer(predictions)
+    same_person(predictions)
+    messages = {f.code: f.message for f in audit(predictions, model="encoder", n_boot=50)}
+    assert messages["subject_at_two_sites"].startswith("1 subject(s) were seen at several sites: b0.")
+    assert messages["person_on_two_sides"].startswith("1 person(s) were recorded under several subject ids")

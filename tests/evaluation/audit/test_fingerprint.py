@@ -48,7 +48,7 @@ def test_a_copy_at_another_gain_rate_filter_and_reference_is_recognised() -> Non
     first, second = windows_of(x, sfreq, names), windows_of(copy, 250.0, names)
     assert len(first) == len(second) == 5
     r = (prints(first) * prints(second)).sum(axis=1)
-    assert r.min() > 0.99
+    assert r.min() > 0.95
     assert content_hash(first[0]) != content_hash(second[0])
 
 
@@ -57,17 +57,27 @@ def test_no_two_windows_of_the_synthetic_corpus_are_alike() -> None:
     vectors = np.concatenate([prints(windows_of(*synthetic(k, seed=10 + k))) for k in range(4)])
     r = np.abs(vectors @ vectors.T) - np.eye(len(vectors))
     assert len(vectors) >= 20
-    assert r.max() < 0.9
+    assert r.max() < 0.6
 
 
-def test_projection_keeps_a_known_correlation() -> None:
-    # White noise of 19 channels: y = r x + sqrt(1 - r^2) z correlates by r; error (1 - r^2) / sqrt(128) = 0.0018.
-    rng = np.random.default_rng(3)
-    x, z = rng.normal(size=(2, 19, 2560))
-    y = 0.99 * x + np.sqrt(1 - 0.99**2) * z
-    state = np.full(19, MEASURED)
-    found = fingerprint(x, 256.0, state) @ fingerprint(y, 256.0, state)
-    assert found == pytest.approx(0.99, abs=4 * 0.0018)
+@pytest.mark.parametrize("shift", [1, 7, 20, 50])
+def test_a_copy_that_begins_later_is_recognised(shift: int) -> None:
+    x, sfreq, names = synthetic(0, seed=1)
+    first = windows_of(x, sfreq, names)
+    second = windows_of(np.concatenate([x[:, shift:], x[:, :shift]], axis=1), sfreq, names)
+    r = (prints(first) * prints(second)).sum(axis=1)
+    assert r.min() > 0.9
+    assert content_hash(first[0]) != content_hash(second[0])
+
+
+def test_strangers_are_around_zero_as_the_projection_has_it() -> None:
+    # Unrelated unit vectors in 160 dimensions correlate with a standard deviation of 1 / sqrt(160) = 0.079, and
+    # a little more as the scatter of spectra is not white: 0.8 is then some eight of them away.
+    rng, state = np.random.default_rng(3), np.full(19, MEASURED)
+    vectors = np.stack([fingerprint(rng.normal(size=(19, 2560)), 256.0, state) for _ in range(60)])
+    r = (vectors @ vectors.T)[np.triu_indices(60, 1)]
+    assert abs(r.mean()) < 0.02
+    assert r.std() < 0.1
 
 
 def test_flat_windows_have_no_name() -> None:
@@ -83,5 +93,5 @@ def test_packing_keeps_correlations() -> None:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     back = unpack([pack(v) for v in vectors])
     np.testing.assert_allclose((back * vectors).sum(axis=1), 1.0, atol=1e-3)
-    with pytest.raises(ValueError, match="256 bytes"):
+    with pytest.raises(ValueError, match="320 bytes"):
         unpack([b"short"])

@@ -8,15 +8,8 @@ import pytest
 from sklearn import metrics as reference
 
 from evaluation.measures import tallies as tallies_module
-from evaluation.measures.bootstrap import (
-    ONE_SUBJECT,
-    differences,
-    draws,
-    estimates,
-    holm,
-    percentile_interval,
-    resamples,
-)
+from evaluation.measures.bootstrap import differences, draws, estimates, holm, n_units, resamples
+from evaluation.measures.intervals import ONE_SUBJECT
 from evaluation.measures.tallies import evaluate, point, tally
 
 CLASSES = ("Seizure", "LPD", "Other")
@@ -94,21 +87,33 @@ def test_chunks_do_not_change_draws() -> None:
     np.testing.assert_array_equal(whole, small)
 
 
-def test_interval_covers_the_known_truth() -> None:
-    # 40 subjects share an effect each: accuracy of a subject is Beta(6, 4), so the truth is 0.6. Of 120 simulated
-    # studies a 95% interval should cover about 114; a percentile interval of 40 clusters covers slightly less. Windows
-    # taken for independent would cover only some 50%.
-    rng, covered, covered_windows = np.random.default_rng(5), 0, 0
-    for study in range(120):
-        share = rng.beta(6, 4, 40)
-        right = rng.random((40, 50)) < share[:, None]
-        weights = next(resamples(40, n_boot=400, seed=study))
-        low, high, _ = percentile_interval(weights @ right.mean(axis=1) / 40)
-        covered += low <= 0.6 <= high
-        half = 1.96 * right.std() / np.sqrt(right.size)
-        covered_windows += abs(right.mean() - 0.6) <= half
-    assert 104 <= covered <= 120
-    assert covered_windows < 90
+def test_each_metric_rests_on_its_own_subjects_and_scale() -> None:
+    frame = make_frame()
+    frame = frame[(frame["label"] != "LPD") | frame["subject_id"].isin(["s000", "s001", "s002"])]
+    tallied = tally(frame, CLASSES, grave=(("Seizure", "Other"),))
+    assert n_units(tallied, "recall[LPD]") == 3
+    assert n_units(tallied, "auroc[LPD]") == 3
+    assert (
+        n_units(tallied, "kl")
+        == n_units(tallied, "recall[Seizure]")
+        == n_units(tallied, "grave[Seizure > Other]")
+        == 12
+    )
+    drawn = draws(tallied, n_boot=200, seed=0)
+    known = estimates(tallied, drawn)["recall[LPD]"]
+    value, error = known.value, np.nanstd(drawn["recall[LPD]"], ddof=1) * np.sqrt(3 / 2)
+    # Student's t of 2 degrees of freedom, 4.3027, on the logit of the share.
+    reach = 4.3027 * error / (value * (1 - value))
+    assert known.high == pytest.approx(1 / (1 + np.exp(-np.log(value / (1 - value)) - reach)), abs=1e-4)
+
+
+def test_ece_is_debiased_and_its_count_kept() -> None:
+    tallied = tally(make_frame(), CLASSES)
+    drawn = draws(tallied, n_boot=200, seed=0)
+    known = estimates(tallied, drawn)
+    counted = point(tallied)["ece"].value
+    assert known["ece_plugin"].value == counted
+    assert known["ece"].value == pytest.approx(max(0.0, 2 * counted - drawn["ece"].mean()))
 
 
 def test_one_subject_gets_no_interval_but_a_reason() -> None:
@@ -141,8 +146,10 @@ def test_differences_are_paired() -> None:
     assert gap.value > 0
     assert gap.low > 0
     assert gap.p_value == pytest.approx(2 / 301)
+    assert gap.at_floor
     same = differences((better, b), (better, b))["kl"]
     assert (same.value, same.low, same.high, same.p_value) == (0.0, 0.0, 0.0, 1.0)
+    assert not same.at_floor
 
 
 def test_models_of_other_windows_are_not_compared() -> None:

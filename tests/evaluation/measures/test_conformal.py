@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.measures.conformal import TOO_FEW, Coverage, coverage, least_probability, thresholds
+from evaluation.measures.conformal import (
+    TOO_FEW,
+    Coverage,
+    coverage,
+    least_probability,
+    short_expected,
+    thresholds,
+)
 
 CLASSES = ("rest", "task")
 
@@ -85,3 +92,11 @@ def test_what_cannot_be_calibrated_says_so() -> None:
     assert rows["a", "split", "other folds"].coverage.reason == TOO_FEW
     # class-conditional sets hold every class then: valid, and of no use
     assert rows["a", "class-conditional", "other folds"].set_size == 2.0
+
+
+def test_patients_fall_short_by_chance_as_often_as_the_binomial() -> None:
+    # Six windows covered with 0.9 each: any miss makes 5 of 6 < 0.9, so 1 - 0.9^6 = 0.4686. Ten windows: 9 of 10 is
+    # enough, so two misses are needed: 1 - 0.9^10 - 10 x 0.1 x 0.9^9 = 0.2639.
+    assert short_expected(np.array([6, 6]), 0.1) == pytest.approx(1 - 0.9**6)
+    assert short_expected(np.array([10]), 0.1) == pytest.approx(1 - 0.9**10 - 0.9**9)
+    assert short_expected(np.array([6, 10]), 0.1) == pytest.approx((0.468559 + 0.263901) / 2, abs=1e-5)

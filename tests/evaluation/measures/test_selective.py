@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.measures.selective import mistakes, risk_curve, selective
+from evaluation.measures.selective import least_confidence, mistakes, risk_curve, selective
 
 CLASSES = ("rest", "task")
 
@@ -14,7 +14,8 @@ def make_frame(n: int = 600, n_subjects: int = 10, *, skill: float = 1.0) -> pd.
     true = rng.integers(0, 2, n)
     prob = 1 / (1 + np.exp(-rng.normal(skill * (2 * true - 1), 1.0)))
     return pd.DataFrame(
-        {"subject_id": [f"s{i % n_subjects}" for i in range(n)], "label": np.array(CLASSES)[true],
+        {"subject_id": [f"s{i % n_subjects}" for i in range(n)], "fold": [f"f{i % n_subjects % 2}" for i in range(n)],
+         "label": np.array(CLASSES)[true],
          "prob_rest": 1 - prob, "prob_task": prob}
     )  # fmt: skip
 
@@ -31,8 +32,33 @@ def test_curve_equals_a_loop() -> None:
     assert found.risks[1.0].value == pytest.approx(wrong.mean())
     assert found.aurc_best < found.aurc.value < found.aurc_random
     assert found.aurc.low < found.aurc.value < found.aurc.high
-    within = [k + 1 for k, risk in enumerate(risks) if risk <= 0.1]
-    assert found.coverages[0.1] == pytest.approx(within[-1] / 600)
+
+
+def test_the_confidence_to_answer_from_is_chosen_on_the_other_fold() -> None:
+    frame = make_frame()
+    top = frame[["prob_rest", "prob_task"]].max(axis=1).to_numpy()
+    wrong = ((frame["prob_task"] > 0.5) != (frame["label"] == "task")).to_numpy()
+    answered = np.zeros(600, dtype=bool)
+    for fold in ("f0", "f1"):
+        inside = (frame["fold"] == fold).to_numpy()
+        ranked = np.argsort(-top[~inside])
+        risks = np.cumsum(wrong[~inside][ranked]) / np.arange(1, 301)
+        least = top[~inside][ranked][np.flatnonzero(risks <= 0.1)[-1]]
+        answered |= inside & (top >= least)
+    [row] = [row for row in selective(frame, CLASSES, n_boot=100, seed=0).limited if row.allowed == 0.1]
+    assert row.nested
+    assert row.answered == pytest.approx(answered.mean())
+    assert row.risk.value == pytest.approx(wrong[answered].mean())
+    assert row.risk.low < row.risk.value < row.risk.high
+
+
+def test_one_subject_chooses_on_its_own_windows_and_that_is_recorded() -> None:
+    assert not any(row.nested for row in selective(make_frame(n_subjects=1), CLASSES, n_boot=10, seed=0).limited)
+
+
+def test_no_confidence_is_enough() -> None:
+    assert least_confidence(np.array([0.9, 0.8]), np.array([1.0, 0.0]), allowed=0.1) == np.inf
+    assert least_confidence(np.array([0.9, 0.8]), np.array([0.0, 1.0]), allowed=0.1) == 0.9
 
 
 def test_best_order_has_the_area_of_its_formula() -> None:

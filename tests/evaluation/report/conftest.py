@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.measures.stress import write_stress
 from evaluation.report.__main__ import main
+from evaluation.scenarios.stress import write_stress
 from evaluation.schemas.embeddings import Embeddings, write_embeddings
 from evaluation.schemas.predictions import Predictions, write_predictions
 from signals.tasks import TASKS
@@ -127,8 +127,10 @@ def read(folder: Path) -> Made:
     return Made(folder=folder, facts=facts, page=Page((folder / "report.html").read_text(encoding="utf-8")))
 
 
-def make_predictions(task: str, *, n_subjects: int, sites: tuple[str, ...], **meta: Any) -> Predictions:
-    """Return predictions of "encoder" and "prior", twelve windows per subject."""
+def make_predictions(
+    task: str, *, n_subjects: int, sites: tuple[str, ...], prefix: str = "", **meta: Any
+) -> Predictions:
+    """Return predictions of "encoder" and "prior", twelve windows per subject; `prefix` makes others of them."""
     classes, rng = TASKS[task].classes, np.random.default_rng(0)
     n_classes, rows = len(classes), []
     for s in range(n_subjects):
@@ -139,7 +141,7 @@ def make_predictions(task: str, *, n_subjects: int, sites: tuple[str, ...], **me
             target = np.eye(n_classes)[true] * 0.6 + 0.4 / n_classes
             for name, prob in (("encoder", model), ("prior", prior)):
                 rows.append(
-                    {"window_key": f"{s}-{w}", "recording_id": f"r{s}", "subject_id": f"s{s:02d}",
+                    {"window_key": f"{prefix}{s}-{w}", "recording_id": f"{prefix}r{s}", "subject_id": f"{prefix}s{s:02d}",
                      "site_id": sites[s % len(sites)], "fold": sites[s % len(sites)], "model": name,
                      "label": classes[true], **dict(zip((f"target_{c}" for c in classes), target, strict=True)),
                      **dict(zip((f"prob_{c}" for c in classes), prob / prob.sum(), strict=True))}
@@ -185,7 +187,7 @@ def six_class(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("six")
     sites = ("north <b>", "south")
     write_predictions(folder / "p.parquet", make_predictions("six-class", n_subjects=8, sites=sites, grouping="site"))
-    outside = make_predictions("six-class", n_subjects=6, sites=("icu",), unknown_subject_sites=["icu"])
+    outside = make_predictions("six-class", n_subjects=6, sites=("icu",), prefix="x", unknown_subject_sites=["icu"])
     write_predictions(folder / "e.parquet", outside)
     (folder / "h.jsonl").write_text("\n".join(json.dumps({"step": i, "loss": 3.0 - i / 10}) for i in range(9)))
     files = ["--external", str(folder / "e.parquet"), "--history", str(folder / "h.jsonl")]

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.measures.reconstruction import score_reconstruction
 from evaluation.report.drawing.blocks import render
 from evaluation.report.facts import plain
 from evaluation.report.sections.representation import pretraining
+from evaluation.scenarios.reconstruction import score_reconstruction
 
 ERRORS = {"model": 0.5, "linear": 1.0, "mean": 2.0, "spline": 1.5, "ar": 0.8, "filling": 0.6}
 

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from evaluation.measures.intervals import exact_interval
 from evaluation.report.drawing.wording import NAMES
 from evaluation.report.sections.registry import SECTIONS
 from signals.pages.svg import number
@@ -61,7 +62,7 @@ def test_headings_are_what_a_reader_searches_for(six_class: Any, with_files: Any
     for heading in ("Confusion matrix", "Sensitivity at a fixed false-alarm rate", "Selective prediction", "Calibration",
                     "Conformal prediction sets", "Robustness to degraded input", "Embeddings", "Limitations",
                     "External validation", "Leak audit", "Reproducibility"):  # fmt: skip
-        assert f">{heading}</h2>" in html
+        assert f">{heading}</h3>" in html
 
 
 def test_models_table_has_each_metric_under_its_heading(six_class: Any) -> None:
@@ -104,6 +105,22 @@ def test_site_rows_mean_worst_and_spread(six_class: Any) -> None:
         assert table.at("Worst site", column(metric)).below == names[values.index(worst)]
         assert table.at("Mean of sites", column(metric)).text == number(sum(values) / len(values), 3)
         assert table.at("Spread (best − worst)", column(metric)).text == number(max(values) - min(values), 3)
+
+
+def test_intervals_over_sites_stand_in_their_rows(six_class: Any) -> None:
+    table, across = six_class.page.tables["over-sites"], six_class.facts["across_sites"]["encoder"]
+    for metric in ("balanced_accuracy", "kl", "kappa", "auroc_macro"):
+        shown(table.at("Mean over hospitals", column(metric)), across[metric]["mean_over_hospitals"])
+        shown(table.at("A new hospital", column(metric)), across[metric]["new_hospital"])
+        assert across[metric]["new_hospital"]["low"] <= across[metric]["mean_over_hospitals"]["low"]
+
+
+def test_abstention_rows(six_class: Any) -> None:
+    table = six_class.page.tables["abstention"]
+    for row in six_class.facts["selective"]["limited"]:
+        name = f"at most {row['allowed']:.0%}"
+        assert table.at(name, "Answered ↑").text == f"{row['answered']:.0%}"
+        shown(table.at(name, "Error rate ↓"), row["risk"])
 
 
 def test_lead_names_the_worst_site_first(six_class: Any) -> None:
@@ -165,6 +182,10 @@ def test_grave_confusions_have_their_own_shares(six_class: Any) -> None:
         name = f"{pair['true']} predicted as {pair['predicted']}"
         assert table.at(name, "Windows").text == f"{pair['n_windows']:,.0f}"
         shown(table.at(name, "Share of the label"), known[f"grave[{pair['true']} > {pair['predicted']}]"])
+        assert table.at(name, "Patients affected").text == f"{pair['n_affected']} of {pair['n_subjects']}"
+        low, high = exact_interval(pair["n_affected"], pair["n_subjects"])
+        assert table.at(name, "Share of patients").below == f"{low:.1%} to {high:.1%}"
+    assert any(pair["n_affected"] not in (0, pair["n_subjects"]) for pair in six_class.facts["confusion"]["grave"])
 
 
 def test_classes_have_their_own_rows(six_class: Any) -> None:
@@ -180,11 +201,15 @@ def test_classes_have_their_own_rows(six_class: Any) -> None:
 
 def test_alarm_rates_stand_under_their_headings(six_class: Any) -> None:
     table, rows = six_class.page.tables["alarms"], six_class.facts["alarms"]
-    by_rate = {}
+    assert {row["name"] for row in rows} == {"Seizure", "LPD", "GPD", "LRDA", "GRDA"}  # no alarm for Other
+    by_class: dict[str, list[float]] = {}
     for row in rows:
-        shown(table.at(row["name"], f"{row['allowed_per_h']:g} per hour"), row["sensitivity"], 2)
-        by_rate.setdefault(row["name"], []).append(row["sensitivity"]["value"])
-    assert any(len(set(values)) > 1 for values in by_rate.values())  # else reversed columns would not show
+        rate = f"{row['allowed']:.0%} of windows"  # the file has no onsets: no rate per hour
+        shown(table.at(row["name"], f"Sensitivity at {rate}"), row["sensitivity"], 2)
+        shown(table.at(row["name"], f"False alarms at {rate}"), row["false_rate"], 3)
+        by_class.setdefault(row["name"], []).append(row["sensitivity"]["value"])
+    assert any(len(set(values)) > 1 for values in by_class.values())  # else reversed columns would not show
+    assert "per hour" not in six_class.page.text["alarms"].replace("stated per hour", "")
 
 
 def test_conformal_rows(six_class: Any) -> None:
@@ -265,3 +290,93 @@ def test_site_distances_and_geometry(with_files: Any) -> None:
                           "separability": "Separability", "knn_label": "Neighbours, label",
                           "knn_site": "Neighbours, site"}.items():  # fmt: skip
             assert table.at(shape["model"], name).text == number(shape[key], 2)
+
+
+def test_operating_point_stands_under_its_headings(six_class: Any) -> None:
+    table, curves = six_class.page.tables["operating-point"], six_class.facts["curves"]["classes"]
+    assert [row["name"] for row in curves] == ["Seizure", "LPD", "GPD", "LRDA", "GRDA"]
+    for row in curves:
+        assert table.at(row["name"], "Share of windows").text == f"{row['prevalence']:.1%}"
+        values = []
+        for key, name in (
+            ("sensitivity", "Sensitivity ↑"),
+            ("specificity", "Specificity ↑"),
+            ("ppv", "PPV ↑"),
+            ("npv", "NPV ↑"),
+        ):
+            shown(table.at(row["name"], name), row[key], 2)
+            values.append(number(row[key]["value"], 2))
+        assert len(set(values)) > 2  # else swapped columns would not show
+
+
+@pytest.mark.parametrize(("figure", "key"), [("roc", "roc"), ("precision-recall", "pr")])
+def test_curves_are_drawn_at_their_points(six_class: Any, figure: str, key: str) -> None:
+    drawn = six_class.page.figures[figure]
+    across, up = axis(drawn, anchor="middle"), axis(drawn, anchor="end")
+    for row in six_class.facts["curves"]["classes"]:
+        [line] = [el for el in drawn.iter("polyline") if el.findtext("title") == row["name"]]
+        points = [tuple(map(float, pair.split(","))) for pair in (line.get("points") or "").split()]
+        assert len(points) == len(row[key])
+        for (x, y), (share, value) in zip(points, row[key], strict=True):
+            assert x == pytest.approx(across[0] + across[1] * share, abs=0.2)
+            assert y == pytest.approx(up[0] + up[1] * value, abs=0.2)
+
+
+def test_each_patient_is_one_dot_at_its_share(six_class: Any) -> None:
+    drawn, each = six_class.page.figures["patients"], six_class.facts["subjects"]["each"]
+    up = axis(drawn, anchor="end")
+    dots = [(d.findtext("title"), float(d.get("cy", "nan"))) for d in drawn.iter("circle")]
+    assert sorted(t for t, _ in dots) == sorted(f"{row['site']}: {row['accuracy']:.2f}" for row in each)
+    assert len(dots) == 8
+    for title, y in dots:
+        assert y == pytest.approx(up[0] + up[1] * float((title or "").split(": ")[1]), abs=1.2)
+    poor = sum(row["accuracy"] < 0.5 for row in each)
+    assert f"Of 8 patients, {poor} had fewer than half" in six_class.page.text["patients"]
+    assert f"the poorest had {min(row['accuracy'] for row in each):.0%} of 12" in six_class.page.text["patients"]
+
+
+def test_cohort_has_each_site_and_class(six_class: Any) -> None:
+    table = six_class.page.tables["cohort"]
+    for site in six_class.facts["cohort"]["sites"]:
+        assert table.at(site["name"], "Patients").text == "4"
+        assert table.at(site["name"], "Windows").text == "48"
+        for name in six_class.facts["task"]["classes"]:
+            assert table.at(site["name"], name).text == f"{site['classes'][name]}"
+    flow = six_class.page.tables["flow"]
+    assert flow.at("Windows with a label and a prediction", "Number").text == "96"
+    assert flow.at("Patients with a prediction", "Number").text == "8"
+    assert "no manifest" in flow.at("Files found", "Number").below
+
+
+def test_contents_lead_to_every_section_in_order(six_class: Any) -> None:
+    html = six_class.page.html
+    nav = html.split("<nav")[1].split("</nav>")[0]
+    links = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', nav)
+    sections = re.findall(r'<section id="([^"]+)"><h3>([^<]+)</h3>', html)
+    assert links == sections
+    assert len(links) > 12
+    assert html.index('id="summary"') < html.index("<nav") < html.index('id="clinical"') < html.index('id="appendix"')
+    for name in (
+        "sites",
+        "cohort",
+        "confusion-matrix",
+        "operating-point",
+        "alarms",
+        "calibration",
+        "selective",
+        "external",
+    ):
+        assert html.index('id="clinical"') < html.index(f'<section id="{name}"') < html.index('id="appendix"')
+    for name in ("audit", "model", "models", "conformal", "limitations", "reproducibility"):
+        assert html.index('id="appendix"') < html.index(f'<section id="{name}"')
+
+
+def test_wide_tables_say_that_they_go_on(six_class: Any) -> None:
+    frames = re.findall(
+        r'<div class="(wide|narrow)"><p class="hint">Scroll sideways[^<]*</p><div class="scroll"><table id="table-([^"]+)"',
+        six_class.page.html,
+    )
+    kinds = {name: kind for kind, name in frames}
+    assert set(kinds) == set(six_class.page.tables)
+    assert kinds["cohort"] == kinds["models"] == "wide"
+    assert kinds["flow"] == kinds["confusion-matrix"] == "narrow"

@@ -9,7 +9,17 @@ from xml.etree import ElementTree
 import pytest
 
 from evaluation.report.drawing.blocks import Details, Text, inline, render, tables_in
-from evaluation.report.drawing.tables import Row, Table, csv_text, estimate, html, latex, latex_escape, share, words
+from evaluation.report.drawing.tables import (
+    Row,
+    Table,
+    csv_text,
+    estimate,
+    html,
+    latex,
+    latex_escape,
+    share,
+    words,
+)
 from evaluation.report.files import file_stem
 
 HOSTILE = 'a <b> & "c", 5% of $x_1'

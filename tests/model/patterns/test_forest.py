@@ -8,7 +8,7 @@ from sklearn.ensemble import ExtraTreesClassifier, GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
 from model.patterns.forest import Forest, forest_of
-from model.patterns.logistic import Straight, straight_of
+from model.patterns.logistic import LogisticModel, logistic_of
 
 NAMES, CLASSES = tuple("abcde"), ("x", "y", "z")
 
@@ -52,18 +52,18 @@ def test_a_regression_answers_as_scikit_learn_does(tmp_path: Path) -> None:
     x, y, asked = _data()
     mean, scale, limits = x.mean(axis=0), x.std(axis=0), (x.min(axis=0), x.max(axis=0))
     model = LogisticRegression().fit((x - mean) / scale, y)
-    straight = straight_of(
+    linear = logistic_of(
         mean, scale, model.coef_, model.intercept_, limits=limits, names=NAMES, classes=CLASSES
     )  # fmt: skip
     expected = model.predict_proba((np.clip(asked, *limits) - mean) / scale)
-    np.testing.assert_allclose(straight.predict(asked), expected, atol=1e-6)
-    straight.to_npz(tmp_path / "straight.npz")
-    np.testing.assert_array_equal(Straight.from_npz(tmp_path / "straight.npz").predict(asked), straight.predict(asked))
-    np.testing.assert_array_equal(straight.predict(1e6 * np.ones((1, 5))), straight.predict(limits[1][None]))
+    np.testing.assert_allclose(linear.predict(asked), expected, atol=1e-6)
+    linear.to_npz(tmp_path / "linear.npz")
+    np.testing.assert_array_equal(LogisticModel.from_npz(tmp_path / "linear.npz").predict(asked), linear.predict(asked))
+    np.testing.assert_array_equal(linear.predict(1e6 * np.ones((1, 5))), linear.predict(limits[1][None]))
     with pytest.raises(ValueError, match=r"must be \(n, 5\)"):
-        straight.predict(np.zeros((3, 4)))
+        linear.predict(np.zeros((3, 4)))
     with pytest.raises(ValueError, match="is no logistic regression"):
-        Straight.from_npz(_forest_file(tmp_path))
+        LogisticModel.from_npz(_forest_file(tmp_path))
 
 
 def _forest_file(folder: Path) -> Path:

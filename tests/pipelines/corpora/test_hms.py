@@ -8,7 +8,7 @@ from pipelines.intake.inputs import InputError, find_inputs
 from pipelines.preprocess import main
 from signals.description.artifacts import KINDS
 from signals.readers.digests import source_sha256
-from signals.readers.hms import read_spectrogram, read_train
+from signals.readers.layouts.hms import read_spectrogram, read_train
 from signals.readers.registry import open_recording
 from signals.shards.manifest import read_manifest
 from signals.shards.records import decode_window

@@ -14,7 +14,7 @@ NEW_LAB = """
     '''A laboratory that did not exist before.'''
     from pipelines.corpora.corpus import Corpus, Known
     from signals.windows.blocks import Label
-    from signals.readers.delimited import openbci_form
+    from signals.readers.layouts.known import openbci_layout
 
     def known(path):
         subject, _, task = path.stem.partition("-")
@@ -22,7 +22,7 @@ NEW_LAB = """
 
     CORPUS = Corpus(
         site_id="newlab", pattern="*/newlab/*", mains_hz=60.0, known=known, side_files=("*/newlab/about.txt",),
-        csv_forms=(openbci_form("newlab", ("Fp1", "Fp2"), pattern="*/newlab/*"),),
+        csv_forms=(openbci_layout("newlab", ("Fp1", "Fp2"), pattern="*/newlab/*"),),
     )
 """
 
@@ -30,7 +30,7 @@ NEW_LAB = """
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """An empty package of corpora that can be imported; csv forms declared from it stay in the test."""
-    monkeypatch.setattr("signals.readers.delimited._declared", {})
+    monkeypatch.setattr("signals.readers.layouts.layout._declared", {})
     folder = tmp_path / "labs_of_a_test"
     folder.mkdir()
     (folder / "__init__.py").touch()
@@ -92,7 +92,7 @@ def test_all_modules_are_found():
 
 
 def test_the_walk_through_of_the_docs_is_true(monkeypatch):
-    monkeypatch.setattr("signals.readers.delimited._declared", {})
+    monkeypatch.setattr("signals.readers.layouts.layout._declared", {})
     text = Path(__file__).parents[3].joinpath("docs", "readers.md").read_text(encoding="utf-8")
     kyiv, wiring = [part.split("```")[0] for part in text.split("```python\n")[1:]]
     assert kyiv == Path(sys.modules["pipelines.corpora.kyiv"].__file__).read_text(encoding="utf-8")

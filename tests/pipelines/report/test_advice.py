@@ -2,12 +2,11 @@ import re
 from pathlib import Path
 
 from pipelines.report.advice import ADVICE, NOTES
-from signals.recording.recording import READ_REASONS
-from signals.windows.prepare import WINDOW_REASONS
+from pipelines.stages.outcome import REASONS
 
 
 def test_every_reason_says_what_to_do():
-    assert set(ADVICE) == set(READ_REASONS) | set(WINDOW_REASONS)
+    assert set(ADVICE) == {reason for reasons in REASONS.values() for reason in reasons}
 
 
 def test_every_bids_note_says_what_was_done():

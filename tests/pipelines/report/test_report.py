@@ -86,8 +86,8 @@ def test_examples_are_one_a_site_before_and_after(facts, finished):
 
 def test_a_page_without_any_window(facts):
     accounts = Accounts(
-        accepted=[], rejected={}, shards=[], sums={}, subjects={},
-        quarantined=[{"site_id": "north", "reason": "no_samples", "hours": None, "file_id": "0" * 16}],
+        accepted=[], rejected={}, shards=[], sums={}, subjects={}, labels=[],
+        left_out=[{"site_id": "north", "reason": "no_samples", "hours": None, "file_id": "0" * 16}],
     )  # fmt: skip
     counts = run_counts(accounts, n_side_files=0, window_s=10)
     assert Counts.from_dict(counts.to_dict()) == counts
@@ -108,7 +108,16 @@ def test_every_run_draws_the_same_examples(finished, facts, tmp_path):
     from pipelines.preprocess import main
 
     clinics = finished[0]
-    args = ["--input", str(clinics), "--labels", str(clinics / "labels.csv"), "--salt", "secret"]
+    args = [
+        "--input",
+        str(clinics),
+        "--labels",
+        str(clinics / "labels.csv"),
+        "--salt",
+        "secret",
+        "--site-from",
+        "folder",
+    ]
     assert main([*args, "--output", str(tmp_path / "again"), "--shard-mb", "0.2"]) == 0
     again = read_facts(str(tmp_path / "again"))
     # Other shards, the same examples, and numbers without a gap.

@@ -4,15 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.intake.inputs import FileRef
-from pipelines.runs.progress import (
-    begin,
-    different_facts,
-    forget,
-    keep,
-    kept,
-    run_facts,
-    work_digest,
-)
+from pipelines.runs.progress import begin, different_facts, forget, keep, kept, run_facts, work_digest
 from pipelines.stages.write_shards import ShardResult
 from signals.shards.manifest import Shard, SubjectEntry
 from signals.shards.moments import Moments

@@ -13,6 +13,7 @@ from signals.readers.registry import open_recording, reopen_recording
 from signals.recording.recording import UnreadableError
 
 SALT = ("--salt", "secret")
+BY_FOLDER = ("--site-from", "folder")
 
 
 def digests(files):
@@ -47,10 +48,10 @@ def few_pages(monkeypatch):
 
 def test_from_bucket_to_bucket_gives_the_bytes_of_a_local_run(clinics, bucket, tmp_path):
     local = ["--input", str(clinics), "--labels", str(clinics / "labels.csv"), "--output", str(tmp_path / "out")]
-    assert main([*local, *SALT]) == 0
+    assert main([*local, *SALT, *BY_FOLDER]) == 0
     uri = bucket.upload(clinics, "clinics")
     there = ["--input", uri, "--labels", f"{uri}/labels.csv", "--output", "gs://cerebeam/out"]
-    assert main([*there, *SALT]) == 0
+    assert main([*there, *SALT, *BY_FOLDER]) == 0
     here, remotely = local_tree(tmp_path / "out"), bucket.tree("out")
     for name in ("recordings.jsonl", "quarantine/files.jsonl"):
         assert taken(remotely, name) == taken(here, name) != []
@@ -63,10 +64,28 @@ def test_from_bucket_to_bucket_gives_the_bytes_of_a_local_run(clinics, bucket, t
     assert not any(uri.encode() in octets for octets in bucket.tree("out").values())
 
 
+def test_completed_is_the_last_file_of_a_remote_set(clinics, bucket, monkeypatch):
+    from pipelines.runs import storage
+
+    written = []
+    real = storage.create
+
+    def create(path):
+        written.append(path.rsplit("/", 1)[1])
+        return real(path)
+
+    monkeypatch.setattr(storage, "create", create)
+    uri = bucket.upload(clinics, "clinics")
+    assert main(["--input", uri, "--output", "gs://cerebeam/out", *SALT]) == 0
+    assert written[-1] == "_COMPLETED"
+    assert written.count("_COMPLETED") == 1
+    assert json.loads(bucket.tree("out")["run.json"])["timings"]["wall_s"] > 0
+
+
 def test_what_a_remote_run_left_out_is_replayed(clinics, bucket):
     uri = bucket.upload(clinics, "clinics")
     first = ["--input", uri, "--labels", f"{uri}/labels.csv", "--output", "gs://cerebeam/out"]
-    assert main([*first, *SALT]) == 0
+    assert main([*first, *SALT, *BY_FOLDER]) == 0
     (clinics / "south" / "broken.edf").write_bytes((clinics / "south" / "south0.edf").read_bytes())
     bucket.upload(clinics, "clinics")
     remote._mirrors.clear()  # the replay is another process
@@ -84,14 +103,15 @@ def test_a_remote_run_that_must_not_count_keeps_its_report_beside_the_output(cli
     assert bucket.tree("out") == bucket.tree("out.private") == {}
     failed = bucket.tree("out.failed")
     assert sorted(failed) == [
-        "quarantine/files.jsonl", "quarantine/windows.jsonl", "recordings.jsonl", "report.html", "run.json"
+        "quarantine/files.jsonl", "quarantine/labels.jsonl", "quarantine/windows.jsonl", "recordings.jsonl",
+        "report.html", "run.json",
     ]  # fmt: skip
     assert list(bucket.tree("out.failed.private")) == ["quarantine.jsonl"]
 
 
 def test_a_glob_names_remote_files(clinics, bucket, tmp_path):
     uri = bucket.upload(clinics, "clinics")
-    assert main(["--input", f"{uri}/*/*0.edf", "--output", str(tmp_path / "out"), *SALT]) == 0
+    assert main(["--input", f"{uri}/*/*0.edf", "--output", str(tmp_path / "out"), *SALT, *BY_FOLDER]) == 0
     counts = json.loads((tmp_path / "out" / "manifest.json").read_text())["counts"]
     assert counts["files"]["accepted"] == 2
     assert sorted(counts["sites"]) == ["north", "south"]

@@ -20,7 +20,8 @@ def keys(folder):
 
 
 def run(*args):
-    return preprocess([*map(str, args), "--salt", "secret"])
+    rule = () if "--replay" in args else ("--site-from", "folder")
+    return preprocess([*map(str, args), "--salt", "secret", *rule])
 
 
 @pytest.fixture(scope="session")
@@ -48,12 +49,12 @@ def test_a_replayed_file_is_lost_no_more(mended, tmp_path, capsys):
     capsys.readouterr()
     counts = read_manifest(tmp_path / "c").counts
     # 5 files came in, 4 were used at once, the fifth after it was mended: 5 x 6 windows.
-    assert counts["files"] == {"in": 5, "accepted": 5, "quarantined": 0, "side_files": 2, "by_reason": {}}
+    assert counts["files"] == {"in": 5, "accepted": 5, "quarantined": 0, "copies": 0, "side_files": 2, "by_reason": {}}
     assert counts["windows"] == {"planned": 30, "written": 30, "rejected": 0, "by_reason": {}}
     assert counts["hours"]["quarantined_files_of_unknown_length"] == 0
     assert keys(tmp_path / "c") == sorted(keys(a) + keys(b))
     assert sorted(p.name for p in (tmp_path / "c" / "site=south").iterdir()) == [
-        f"windows-0000{i}-of-00002.tfrecord.snappy" for i in (0, 1)
+        f"windows-0000{i}-of-00002.{ending}" for i in (0, 1) for ending in ("index.parquet", "tfrecord.snappy")
     ]
     # Nothing is left to replay.
     assert not (tmp_path / "c.private").exists()

@@ -29,8 +29,11 @@ def rewrite(shard_set, change):
     shard = read_manifest(shard_set).shards[0]
     info = write_shard(shard_set / shard.path, change(list(read_shard(shard_set / shard.path))))
 
+    (shard_set / shard.index.path).unlink()
+
     def books(manifest):
         manifest["shards"][0] |= {"sha256": info.sha256, "n_bytes": info.n_bytes, "n_windows": info.n_records}
+        del manifest["shards"][0]["index"]
 
     edit(shard_set / "manifest.json", books)
 
@@ -47,7 +50,7 @@ def test_a_whole_set(finished, capsys):
 
 
 def test_a_flipped_byte(shard_set, capsys):
-    path = next(shard_set.glob("site=south/*"))
+    path = next(shard_set.glob("site=south/*.snappy"))
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1
     path.write_bytes(raw)
@@ -67,6 +70,40 @@ def test_a_flipped_byte_that_the_manifest_knows(shard_set, capsys):
     assert "record 0" in line
 
 
+def test_an_index_of_other_records(shard_set, capsys):
+    first, second = read_manifest(shard_set).shards
+    octets = (shard_set / second.index.path).read_bytes()
+    (shard_set / first.index.path).write_bytes(octets)
+    code, line = verify(shard_set, capsys)
+    assert code == 1
+    assert f"{first.index.path} has changed" in line
+    edit(shard_set / "manifest.json", lambda m: m["shards"][0]["index"].update(sha256=second.index.sha256))
+    code, line = verify(shard_set, capsys)
+    assert code == 1
+    assert f"{first.index.path} is not the index of its shard's records" in line
+
+
+def test_a_set_without_indexes_and_without_refused_labels_is_whole(shard_set, capsys):
+    """As sets were written before there were any."""
+
+    def older(manifest):
+        for shard in manifest["shards"]:
+            (shard_set / shard.pop("index")["path"]).unlink()
+        del manifest["counts"]["labels"], manifest["counts"]["files"]["copies"]
+        manifest["counts"]["repeated_recordings"] = 0
+        for site in manifest["counts"]["sites"].values():
+            del site["files_copies"], site["labels_refused"]
+
+    edit(shard_set / "manifest.json", older)
+    (shard_set / "quarantine" / "labels.jsonl").unlink()
+    lines = (shard_set / "recordings.jsonl").read_text().splitlines()
+    newer = ("n_labels", "n_labels_merged", "subject_known")
+    rows = [{name: value for name, value in json.loads(line).items() if name not in newer} for line in lines]
+    (shard_set / "recordings.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert verify(shard_set, capsys)[0] == 0
+    assert main(["stats", str(shard_set)]) == 0
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "_COMPLETED", "run.json", "recordings.jsonl"])
 def test_a_missing_file(shard_set, capsys, name):
     (shard_set / name).unlink()
@@ -76,7 +113,7 @@ def test_a_missing_file(shard_set, capsys, name):
 
 
 def test_a_missing_shard(shard_set, capsys):
-    next(shard_set.glob("site=north/*")).unlink()
+    next(shard_set.glob("site=north/*.snappy")).unlink()
     code, line = verify(shard_set, capsys)
     assert code == 1
     assert "site=north/windows-00000-of-00001.tfrecord.snappy is missing" in line
@@ -91,7 +128,7 @@ def test_an_extra_file(shard_set, capsys):
 
 def test_a_gap_in_the_numbers(shard_set, capsys):
     old, new = (f"site=north/windows-0000{i}-of-00002.tfrecord.snappy" for i in (0, 1))
-    next(shard_set.glob("site=north/*")).rename(shard_set / new)
+    next(shard_set.glob("site=north/*.snappy")).rename(shard_set / new)
     edit(shard_set / "manifest.json", lambda m: m["shards"][0].update(path=new))
     code, line = verify(shard_set, capsys)
     assert code == 1
@@ -158,7 +195,7 @@ def test_a_lost_row_of_the_quarantine(shard_set, capsys):
 
 
 def test_a_truncated_shard(shard_set, capsys):
-    path = next(shard_set.glob("site=north/*"))
+    path = next(shard_set.glob("site=north/*.snappy"))
     shutil.copy(path, path.with_suffix(".copy"))
     path.write_bytes(path.with_suffix(".copy").read_bytes()[:-100])
     path.with_suffix(".copy").unlink()

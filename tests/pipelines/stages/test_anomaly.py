@@ -16,7 +16,7 @@ from signals.shards.tfrecord import read_shard
 from signals.window import MEASURED
 from signals.windows.profiles import PRETRAIN, SIX_CLASS
 
-SALT = ("--salt", "secret")
+SALT = ("--salt", "secret", "--site-from", "folder")
 
 
 def write_model(path, *, profile=PRETRAIN, version=1):
@@ -103,3 +103,27 @@ def test_autoencoders_that_cannot_serve_are_refused_in_one_line(clinics, tmp_pat
     assert ended.value.code == 2
     assert "none.onnx does not exist" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_in_a_bucket_scores_as_one_on_this_machine(clinics, bucket, tmp_path):
+    (tmp_path / "models").mkdir()
+    model = write_model(tmp_path / "models" / "toy.onnx")
+    uri = bucket.upload(tmp_path / "models", "models") + "/toy.onnx"
+    args = ["--input", str(clinics), "--labels", str(clinics / "labels.csv"), *SALT]
+    for name, path, options in (("here", model, ()), ("there", uri, ()), ("two", model, ("--direct_num_workers=2",))):
+        assert main([*args, "--output", str(tmp_path / name), "--autoencoder", str(path), *options]) == 0
+    digests = [[shard.sha256 for shard in read_manifest(tmp_path / name).shards] for name in ("here", "there", "two")]
+    assert digests[0] == digests[1] == digests[2]
+
+
+def test_a_model_that_no_worker_can_reach_is_refused(bucket, clinics, tmp_path, capsys):
+    uri = bucket.upload(clinics, "clinics")
+    model = write_model(tmp_path / "toy.onnx")
+    with pytest.raises(SystemExit) as ended:
+        main(["--input", uri, "--output", "gs://cerebeam/out", *SALT, "--runner=DataflowRunner",
+              "--autoencoder", str(model)])  # fmt: skip
+    assert ended.value.code == 2
+    assert f"{model} lies on this machine" in capsys.readouterr().err.splitlines()[-1]
+    with pytest.raises(SystemExit):
+        main(["--input", uri, "--output", "gs://cerebeam/out", *SALT, "--autoencoder", "gs://cerebeam/none.onnx"])
+    assert "gs://cerebeam/none.onnx does not exist" in capsys.readouterr().err.splitlines()[-1]

@@ -2,7 +2,8 @@ import logging
 
 from pipelines.intake.inputs import FileRef
 from pipelines.stages import plan_files
-from pipelines.stages.plan_files import Accepted, Quarantined, plan_file
+from pipelines.stages.outcome import Refused
+from pipelines.stages.plan_files import Accepted, plan_file
 from signals.windows.profiles import PRETRAIN
 
 
@@ -20,7 +21,7 @@ def test_a_fault_of_ours_is_told_without_path_or_name(clinics, monkeypatch, capl
     monkeypatch.setattr(plan_files, "plan_recording", failing)
     with caplog.at_level(logging.INFO):
         row = planned(path)
-    assert isinstance(row, Quarantined)
+    assert isinstance(row, Refused)
     assert row.reason == "internal_error"
     assert row.detail.startswith(f"LookupError: {path}")  # for the private list
     assert "planning failed: LookupError" in caplog.text

@@ -44,7 +44,7 @@ def test_the_gate_says_no_and_writes_nothing(served, tmp_path, capsys, monkeypat
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "not shipped" in err
-    assert "kept (asked 150%)" in err
+    assert "kept (required 150%)" in err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,22 +8,26 @@ from scipy import signal
 
 from signals.conditioning.cleaning import BASELINE_HZ, Cleaning, clean_window, correct_baseline, mend_transients
 from signals.conditioning.filters import bandpass
+from signals.conditioning.wavelets import denoise
+from signals.electrodes import electrode_positions
 from signals.modality import EEG_1020
-from signals.window import ABSENT, INTERPOLATED, MEASURED
-from synthetic.patterns.patterns import discharge
+from signals.montage.labels import Derivation
+from signals.montage.montage import harmoniser
+from signals.window import ABSENT, INTERPOLATED
+from synthetic.patterns.waves import discharge
 from synthetic.subject.sources import SOURCES, field, mixing, near
 
 SFREQ, NAMES = 256.0, EEG_1020.ch_names
 POSITIONS = np.asarray(EEG_1020.positions)
-STATE = np.full(19, MEASURED, dtype=np.uint8)
+FIT = harmoniser(tuple(Derivation(name, None) for name in NAMES), EEG_1020, "average")
 
 
-def brain(seed=0, seconds=10, size_uv=20.0):
+def brain(seed=0, seconds=10, size_uv=20.0, names=NAMES):
     """EEG of 72 cortical sources with a 1/f spectrum against the average reference, µV."""
     n_times = int(seconds * SFREQ)
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal((len(SOURCES), n_times)))
     spectrum /= np.maximum(np.fft.rfftfreq(n_times, 1 / SFREQ), 0.5)
-    x = mixing(POSITIONS) @ np.fft.irfft(spectrum, n_times)
+    x = mixing(electrode_positions(names)) @ np.fft.irfft(spectrum, n_times)
     x = bandpass(x - x.mean(axis=0), SFREQ, l_freq=0.5, h_freq=50.0)
     return (size_uv * x / x.std()).astype(np.float32)
 
@@ -64,7 +70,7 @@ def test_baseline_is_a_projection(seconds, seed):
 def test_a_jump_of_one_electrode_is_mended_everywhere():
     x, t = brain(), np.arange(768) / SFREQ
     pop = on_one_electrode(300 * np.exp(-t / 0.3), NAMES.index("C3"), 1000, 2560)
-    clean = mend_transients(x + pop, SFREQ, ch_state=STATE, modality=EEG_1020)
+    clean = mend_transients(x + pop, SFREQ, fit=FIT, modality=EEG_1020)
     left = np.square(clean - x).sum() / np.square(pop).sum()
     assert left < 0.1
     others = [i for i, name in enumerate(NAMES) if name != "C3"]
@@ -81,36 +87,103 @@ def test_a_discharge_with_a_field_is_spared(form, name):
     scalp = field(POSITIONS, near(SOURCES, centre, 0.2))
     wave = -300 * discharge(form, SFREQ)
     x[:, 1000 : 1000 + wave.size] += np.outer(scalp - scalp.mean(), wave).astype(np.float32)
-    assert mend_transients(x, SFREQ, ch_state=STATE, modality=EEG_1020) is not x
-    np.testing.assert_array_equal(mend_transients(x, SFREQ, ch_state=STATE, modality=EEG_1020), x)
+    assert mend_transients(x, SFREQ, fit=FIT, modality=EEG_1020) is not x
+    np.testing.assert_array_equal(mend_transients(x, SFREQ, fit=FIT, modality=EEG_1020), x)
 
 
 def test_clean_eeg_is_not_touched():
     for seed in range(5):
         x = brain(seed)
-        np.testing.assert_array_equal(mend_transients(x, SFREQ, ch_state=STATE, modality=EEG_1020), x)
+        np.testing.assert_array_equal(mend_transients(x, SFREQ, fit=FIT, modality=EEG_1020), x)
+
+
+@pytest.mark.parametrize("reference", ["average", "source", "cz", "linked-ears"])
+@pytest.mark.parametrize("missing", [(), ("T4", "Fz")])
+@pytest.mark.parametrize("name", ["C3", "T3", "Cz"])
+def test_mending_gives_nothing_to_channels_that_were_clean(reference, missing, name):
+    """A jump of 400 µV on one electrode, harmonised as a file is; the truth is the same file without it."""
+    names = [*(n for n in NAMES if n not in missing), "A1", "A2"]
+    fit = harmoniser(tuple(Derivation(n, None) for n in names), EEG_1020, reference)
+    potentials = brain(3, names=names)
+    t = np.arange(768) / SFREQ
+    jump = np.zeros_like(potentials)
+    jump[names.index(name), 1000:1768] = 400 * np.exp(-t / 0.3)
+    truth, dirty = fit.matrix @ potentials, fit.matrix @ (potentials + jump)
+    mended = mend_transients(dirty, SFREQ, fit=fit, modality=EEG_1020)
+    # What is left is what the neighbours did not foretell of the electrode: 10% of the jump's energy, also where
+    # reference and interpolation had carried it.
+    assert np.square(mended - truth).sum() < 0.1 * np.square(dirty - truth).sum()
+    clean = [i for i, row in enumerate(fit.matrix @ jump) if np.abs(row).max() < 1e-3]
+    carried = reference == "average" or name == reference.capitalize()  # to all others
+    assert (len(clean) == 18) == (not carried and not missing)
+    np.testing.assert_allclose(mended[clean], truth[clean], atol=1e-3)
+    np.testing.assert_array_equal(mended[:, :900], dirty[:, :900])
+
+
+@pytest.mark.parametrize("reference", ["source", "cz"])
+@pytest.mark.parametrize("name", ["C3", "Cz", "T4"])
+def test_a_discharge_is_spared_under_any_reference(reference, name):
+    fit = harmoniser(tuple(Derivation(n, None) for n in NAMES), EEG_1020, reference)
+    x = brain(1)
+    scalp = field(POSITIONS, near(SOURCES, POSITIONS[NAMES.index(name)], 0.2))
+    wave = -300 * discharge("spike-wave", SFREQ)
+    x[:, 1000 : 1000 + wave.size] += np.outer(scalp, wave).astype(np.float32)
+    x = fit.matrix @ x
+    np.testing.assert_array_equal(mend_transients(x, SFREQ, fit=fit, modality=EEG_1020), x)
 
 
 def test_interpolated_and_absent_channels_are_no_witnesses():
+    fit = harmoniser(tuple(Derivation(n, None) for n in NAMES[:8]), EEG_1020, "source")
     x, t = brain(), np.arange(768) / SFREQ
-    state = STATE.copy()
-    state[8:] = ABSENT
-    x[8:] = 0
+    x[fit.ch_state == ABSENT] = 0
     pop = np.zeros_like(x)
     pop[2, 1000:1768] = 300 * np.exp(-t / 0.3)
-    clean = mend_transients(x + pop, SFREQ, ch_state=state, modality=EEG_1020)
-    assert (clean[8:] == 0).all()
+    clean = mend_transients(x + pop, SFREQ, fit=fit, modality=EEG_1020)
+    assert not np.array_equal(clean, x + pop)
+    assert (clean[fit.ch_state == ABSENT] == 0).all()
+    state = fit.ch_state.copy()
     state[7] = INTERPOLATED  # seven are left: too few for a spline
-    assert mend_transients(x + pop, SFREQ, ch_state=state, modality=EEG_1020) is not None
-    np.testing.assert_array_equal(mend_transients(x + pop, SFREQ, ch_state=state, modality=EEG_1020), x + pop)
+    seven = dataclasses.replace(fit, ch_state=state)
+    np.testing.assert_array_equal(mend_transients(x + pop, SFREQ, fit=seven, modality=EEG_1020), x + pop)
+
+
+def test_what_is_mended_fades_in_and_out():
+    x = brain(5)
+    pop = on_one_electrode(np.full(256, 300.0), NAMES.index("C3"), 1000, 2560)
+    taken = (x + pop - mend_transients(x + pop, SFREQ, fit=FIT, modality=EEG_1020))[NAMES.index("C3")]
+    touched = np.flatnonzero(taken)
+    first, last = int(touched[0]), int(touched[-1])
+    plateau = np.median(taken[first:last])
+    assert plateau == pytest.approx(300 * 18 / 19, rel=0.15)
+    # Each of three passes fades at both ends, so the outermost samples keep most of the jump.
+    for edge in (taken[first : first + 3], taken[last : last - 3 : -1]):
+        assert abs(edge[0]) < 0.2 * plateau < edge[1] < edge[2]
+
+
+def test_each_step_is_its_function():
+    x, t = brain(4), np.arange(768) / SFREQ
+    x += on_one_electrode(300 * np.exp(-t / 0.3), NAMES.index("C3"), 1000, 2560)
+    x += 50 * np.linspace(-1, 1, 2560, dtype=np.float32)
+    steps = {
+        "transients": mend_transients(x, SFREQ, fit=FIT, modality=EEG_1020),
+        "baseline": correct_baseline(x, SFREQ),
+        "wavelets": denoise(x, SFREQ, h_freq=50.0),
+    }
+    for name, wanted in steps.items():
+        assert not np.array_equal(wanted, x), name
+        cleaning = Cleaning(**{name: True})
+        assert (cleaning.any, cleaning.by_window) == (True, True)
+        out = clean_window(x, SFREQ, cleaning=cleaning, fit=FIT, modality=EEG_1020, h_freq=50.0)
+        np.testing.assert_array_equal(out, wanted, err_msg=name)
+    assert (Cleaning(ica=True).any, Cleaning(ica=True).by_window) == (True, False)
 
 
 def test_steps_are_off_by_default():
     assert not Cleaning().any
     x = brain()
-    same = clean_window(x, SFREQ, cleaning=Cleaning(), ch_state=STATE, modality=EEG_1020, h_freq=50.0)
+    same = clean_window(x, SFREQ, cleaning=Cleaning(), fit=FIT, modality=EEG_1020, h_freq=50.0)
     assert same is x
     every = Cleaning(transients=True, baseline=True, wavelets=True)
-    clean = clean_window(x, SFREQ, cleaning=every, ch_state=STATE, modality=EEG_1020, h_freq=50.0)
+    clean = clean_window(x, SFREQ, cleaning=every, fit=FIT, modality=EEG_1020, h_freq=50.0)
     assert clean.dtype == np.float32
     assert 0.85 < np.square(clean).sum() / np.square(x).sum() < 1.0

@@ -10,7 +10,8 @@ from scipy.signal import find_peaks, resample_poly
 from signals.conditioning.conditioning import Conditioner, Native
 from signals.conditioning.filters import antialias_taps, bandpass, reflect
 from signals.modality import EEG_1020
-from signals.montage.montage import Derivation, harmoniser
+from signals.montage.labels import Derivation
+from signals.montage.montage import harmoniser
 from signals.readers.registry import open_recording
 from signals.windows.plan import plan_recording
 from signals.windows.prepare import prepare_recording

@@ -4,7 +4,7 @@ import pywt
 
 from signals.conditioning.filters import bandpass
 from signals.conditioning.wavelets import LEVEL, WAVELET, denoise
-from synthetic.patterns.patterns import discharge
+from synthetic.patterns.waves import discharge
 
 SFREQ = 256.0
 

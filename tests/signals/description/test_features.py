@@ -151,7 +151,7 @@ def plain_sharp_waves(x, sfreq):
 
 
 def test_sharp_waves_equal_their_definition_and_one_channel_has_its_own_count():
-    from synthetic.patterns.patterns import discharge
+    from synthetic.patterns.waves import discharge
 
     rng = np.random.default_rng(4)
     x = 60 * rng.standard_t(2, size=(6, 2560)).cumsum(-1) / 200

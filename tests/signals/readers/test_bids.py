@@ -3,8 +3,10 @@ import json
 import numpy as np
 import pyedflib
 import pytest
+from scipy.io import savemat
 
 from pipelines.intake.inputs import find_inputs
+from pipelines.intake.sites import SiteRule
 from signals.readers.bids import bids_root, place_of
 from signals.readers.registry import open_recording
 from signals.recording.recording import Annotation
@@ -86,15 +88,47 @@ def test_units_come_from_the_table_only_where_the_header_says_none(tree):
     assert recording.notes == ("bids_units", "bids_unit_disagrees")
 
 
+def test_a_format_without_units_is_in_microvolts(tmp_path):
+    folder = tmp_path / "ds" / "sub-01" / "eeg"
+    folder.mkdir(parents=True)
+    locations = np.array([("Fp1", ""), ("pulse", "")], dtype=[("labels", object), ("type", object)])
+    values = np.arange(100.0).reshape(2, 50)
+    eeg = {"nbchan": 2, "pnts": 50, "trials": 1, "srate": 50, "data": values, "chanlocs": locations}
+    savemat(folder / "sub-01_task-rest_eeg.set", {"EEG": eeg})
+    path = str(folder / "sub-01_task-rest_eeg.set")
+    table = folder / "sub-01_task-rest_channels.tsv"
+    table.write_text("name\ttype\tunits\nFp1\tEEG\tuV\npulse\tECG\tuV\n")
+    recording = open_recording(path)
+    assert (recording.sensor_types, recording.notes) == (("eeg", "ecg"), ())
+    np.testing.assert_allclose(recording.read([1, 0]), values[::-1] * [[1e-3], [1.0]], rtol=1e-6)
+    table.write_text("name\ttype\tunits\nFp1\tEEG\tmV\n")
+    recording = open_recording(path)
+    assert recording.notes == ("bids_unit_disagrees",)
+    assert np.array_equal(recording.read([0]), values[:1].astype(np.float32))
+
+
+@pytest.mark.parametrize(("about", "sfreq_note", "mains_hz"), [
+    ({"SamplingFrequency": 100.05, "PowerLineFrequency": 60}, [], 60.0),
+    ({"SamplingFrequency": 100.2}, ["bids_sfreq_disagrees"], 50.0),
+    ({"SamplingFrequency": "n/a", "PowerLineFrequency": 55}, [], None),
+    ({"PowerLineFrequency": "n/a"}, [], None),
+])  # fmt: skip
+def test_rate_and_mains_of_the_sidecar(tree, about, sfreq_note, mains_hz):
+    tree.with_name("sub-01_ses-a_task-rest_eeg.json").write_text(json.dumps({"PowerLineFrequency": 50} | about))
+    recording = open_recording(str(tree))
+    assert [note for note in recording.notes if "sfreq" in note] == sfreq_note
+    assert recording.mains_hz == mains_hz
+
+
 def test_site_and_subject_come_from_the_tree(tree):
-    (file,) = find_inputs([str(tree.parents[3])], None).files
+    (file,) = find_inputs([str(tree.parents[3])], None, sites=SiteRule(source="bids")).files
     assert (file.site_id, file.subject) == ("resting-eeg", "sub-01")
     root = tree.parents[3]
     (root / "participants.tsv").write_text("participant_id\tsite\nsub-01\tUlm West\n")
-    assert find_inputs([str(root)], None).files[0].site_id == "ulm-west"
+    assert find_inputs([str(root)], None, sites=SiteRule(source="bids")).files[0].site_id == "ulm-west"
     (root / "participants.tsv").unlink()
     (root / "dataset_description.json").unlink()
-    assert find_inputs([str(root)], None).files[0].site_id == "ds-resting"
+    assert find_inputs([str(root)], None, sites=SiteRule(source="bids")).files[0].site_id == "ds-resting"
 
 
 def test_a_file_elsewhere_has_no_place(tmp_path):

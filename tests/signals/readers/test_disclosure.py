@@ -164,3 +164,24 @@ def test_names_are_hidden_as_whole_words_only():
 )
 def test_references_are_known_ones(text, kept):
     assert known_reference(text) == kept
+
+
+def test_every_usual_reference_is_kept_as_written():
+    usual = ("common", "Average", "AVEREF", "avg", "CAR", "REST", "linked", "Linked_Ears", "linked-mastoids",
+             "mastoids", "earlobes", "nose", "REF", "CMS", "CMS/DRL", "LE", "lm",
+             " A1 / A2 ", "M1 and M2", "Fz-Cz")  # fmt: skip
+    assert [known_reference(text) for text in usual] == [text.strip() for text in usual]
+    for text in ("Average of Erika", "Cz of Erika", "linked ears 1961", "A1 or A2"):
+        assert known_reference(text) == "other"
+
+
+def test_names_of_three_letters_are_hidden_and_shorter_ones_are_not():
+    error = UnreadableError("reader_crashed", "in eva: no Eva, eva_2 or x")
+    assert hide_names(error, "/data/eva.edf").detail == "in (the file): no Eva, eva_2 or x"
+    assert hide_names(error, "/data/x.edf") is error
+    assert hide_names(error, "/data/eva.edf").reason == "reader_crashed"
+
+
+def test_a_path_is_hidden_with_its_folders_however_it_was_spelled():
+    error = UnreadableError("reader_crashed", "cannot open lab/eva/eva.edf")
+    assert hide_names(error, "./lab//eva/eva.edf").detail == "cannot open (the file)"

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from signals.readers.edf_header import read_header
+from signals.readers.edf.edf_header import read_header
 from signals.readers.isolation import run_isolated
 from signals.recording.recording import UnreadableError
 

@@ -33,7 +33,7 @@ AWKWARD: dict[str, tuple[str, int, float] | str] = {
     "mne-python/test_bad_date.vhdr": ("brainvision", 32, 7.9),  # 505600 bytes / 32 channels / int16 at 1000 Hz
     "mne-python/test_bad_date.vmrk": "unsupported_format",
     "mne-python/test_edf_stim_channel.edf": ("edf", 25, 9.59375),
-    "mne-python/test_egi.raw": "unsupported_format",
+    "mne-python/test_egi.raw": ("egi-raw", 262, 0.308),  # 77 samples at 250 Hz; 256 electrodes, 1 reference, 5 tracks
     "mne-python/test_old_layout_latin1_software_filter.eeg": "unsupported_format",
     "mne-python/test_old_layout_latin1_software_filter.vhdr": ("brainvision", 29, 1.004),  # 29116 / 29 / 4 at 250 Hz
     "mne-python/test_old_layout_latin1_software_filter.vmrk": "unsupported_format",
@@ -58,7 +58,7 @@ SITES = {
     "tehran-adhd": ("mat/tehran-adhd", 19, 128.0),
     "yasa-sleep": ("fif", 2, 200.0),
 }
-NO_RECORDINGS = {".eeg", ".vmrk", ".fdt", ".npz", ".txt", ".csv"}
+NO_RECORDINGS = {".eeg", ".vmrk", ".fdt", ".npz", ".txt", ".csv"}  # the .npz has no declared layout
 
 
 def reason_of(path: Path | str) -> str:
@@ -130,11 +130,23 @@ def test_recordings_survive_pickling():
         ("x.csv.gz", b"a,b\n1,2\n", "not_what_it_says"),
         ("x.csv", b"a,b\n1,2\n", "unsupported_format"),
         ("x.csv", b"\xff\xfea\x00", "not_what_it_says"),
-        ("x.cnt", b"Version 3.0", "unsupported_format"),
+        ("x.cnt", b"Version 3.0", "corrupt_header"),
+        ("x.cnt", b"Version 2", "not_what_it_says"),
+        ("x.lay", b"[FileInfo]\n", "corrupt_header"),
+        ("x.head", b"sample_freq=1\n", "corrupt_header"),
+        ("x.gdf", b"GDF 2.20", "corrupt_header"),
+        ("x.xdf", b"XDF:", "unsupported_format"),
+        ("x.hea", b"x 1 100 10\n", "reader_crashed"),
+        ("x.raw", b"P5 640 480", "not_what_it_says"),
+        ("x.eeg", b"EEG-1100C V01.00", "reader_crashed"),
+        ("x.TRC", b"* MICROMED  Brain-Quick file *", "reader_crashed"),
+        ("x.cdt", b"\0\0\0\0", "missing_file"),
+        ("x.npz", b"PK\x03\x04", "corrupt_header"),
+        ("x.npy", b"\x93NUMPY", "reader_crashed"),
         ("x", b"", "unsupported_format"),
         ("x.edf", b"0       ", "corrupt_header"),
-        ("x.set", b"MATLAB 7.3 MAT-file", "unsupported_format"),
-        ("x.mat", b"\x89HDF\r\n\x1a\n", "unsupported_format"),
+        ("x.set", b"MATLAB 7.3 MAT-file", "corrupt_header"),
+        ("x.mat", b"\x89HDF\r\n\x1a\n", "corrupt_header"),
         ("x.mat", b"MATLAB 5.0 MAT-file".ljust(500, b"\x07"), "reader_crashed"),
         ("x.fif", b"\x00\x00\x00\x64\x00\x00\x00\x1f" + b"\x07" * 500, "reader_crashed"),
     ],

@@ -1,5 +1,7 @@
+import datetime
 import json
 
+import mne
 import numpy as np
 import pytest
 
@@ -81,6 +83,18 @@ def test_brainvision_and_bids(tmp_path):
     (tmp_path / "set" / "participants.tsv").write_text("participant_id\tage\tname\nsub-01\t89+\tErika\n")
     assert open_recording(uri, keep=KEEPABLE).details == Details("ANT Neuro", 9, "65-89")
     assert open_recording(uri).details == Details()
+
+
+def test_fif(tmp_path):
+    info = mne.create_info(["C3", "C4"], 256.0, "eeg")
+    info["device_info"] = {"type": "BioSemi", "model": "ActiveTwo", "serial": "S-99"}
+    info["subject_info"] = {"last_name": "Mustermann", "birthday": datetime.date(2001, 5, 2)}
+    raw = mne.io.RawArray(2e-5 * np.random.default_rng(0).standard_normal((2, 512)), info, verbose="error")
+    raw.set_meas_date(datetime.datetime(2019, 3, 1, 9, 30, tzinfo=datetime.UTC))
+    raw.save(tmp_path / "a_raw.fif", verbose="error")
+    path = str(tmp_path / "a_raw.fif")
+    assert open_recording(path, keep=KEEPABLE).details == Details("BioSemi", None, "13-17")
+    assert open_recording(path).details == Details()
 
 
 @pytest.mark.parametrize(

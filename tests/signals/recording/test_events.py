@@ -7,24 +7,36 @@ from hypothesis import strategies as st
 from signals.recording.events import EVENT_WORDS, OTHER, event_word, is_event_word
 
 KNOWN = {
-    "seizure": "seizure|Sz|SZ onset|Seizure end|focal seizure|electrographic seizure",
+    "seizure": "seizure|comment/Seizure|  sz. |Sz|SZ onset|Seizure end|focal seizure|electrographic seizure",
     "spike": "spike|Sharp wave|spike-wave|spike and wave|polyspikes",
+    "lpd": "LPD|LPDs|PLED|pleds",
+    "gpd": "GPD|gpds|GPED|GPEDs",
+    "lrda": "LRDA",
+    "grda": "GRDA|FIRDA",
     "eyes open": "eyes open|Eyes_Open|EYES OPENED|EO",
     "eyes closed": "Eyes closed|eye close|EC",
     "hyperventilation": "Hyperventilation|HV start|post HV",
     "photic": "photic|Photic 10 Hz|photic stimulation|IPS 18Hz",
     "sleep W": "Sleep stage W|wake",
+    "sleep N1": "Sleep stage 1|Stage N1|Stage n 1|N1",
     "sleep N2": "Sleep stage 2|Sleep stage N2|N2",
     "sleep N3": "Sleep stage 3|Sleep stage 4",
     "sleep REM": "Sleep stage R|REM",
     "sleep unscored": "Sleep stage ?",
-    "movement": "Movement time|movement|cough",
+    "movement": "Movement time|movement|cough|Patient moves|swallowing|coughing onset",
     "boundary": "boundary|New Segment|BAD_ACQ_SKIP|Recording starts",
     "artifact": "artifact|BAD_muscle|artefact",
+    "blink": "Blink|eye blinks|blinking",
+    "arousal": "arousal|EEG arousal",
+    "drowsy": "drowsy|Drowsiness|asleep",
+    "resting": "rest|Resting state|baseline",
+    "calibration": "Calibration|impedance check|cal",
+    "stimulus": "stimulus|Square",
+    "response": "rt|Response",
     "T0": "T0",
     "T2": "T2",
-    "S1": "Stimulus/S  1|S1",
-    "R12": "Response/R12",
+    "S1": "Stimulus/S  1|S1|s 001",
+    "R12": "Response/R12|r12",
     "7": "7|007",
 }
 PRIVATE = [
@@ -38,6 +50,8 @@ PRIVATE = [
     "photic 1961",
     "Patient: Doe, John",
     "T3",
+    "S1234",
+    "1961",
     "",
 ]
 
@@ -51,6 +65,11 @@ def test_known_events_keep_their_word(word, texts):
 def test_free_text_does_not_pass(text):
     assert event_word(text) == OTHER
     assert not is_event_word(text)
+
+
+def test_every_word_is_known_by_some_text():
+    assert set(KNOWN) >= EVENT_WORDS - {OTHER}
+    assert all(is_event_word(word) for word in KNOWN)
 
 
 @given(st.text(max_size=40))

@@ -8,7 +8,7 @@ import pytest
 from scipy.io import savemat
 
 from signals.readers.digests import source_sha256
-from signals.recording.identity import hash_subject
+from signals.recording.identity import hash_file, hash_subject, salt_id
 from signals.recording.recording import UnreadableError
 
 REAL_DATA = os.environ.get("CEREBEAM_REAL_DATA", "")
@@ -34,6 +34,16 @@ def test_nothing_is_hashed_without_salt_or_subject():
         hash_subject("a", "b", salt="")
     with pytest.raises(ValueError, match="is empty"):
         hash_subject("a", "", salt="x")
+
+
+def test_files_and_salts_are_keyed_digests_of_their_own():
+    wanted = hmac.new(b"pepper", b"file/a/b.edf", hashlib.sha256).hexdigest()[:16]
+    assert hash_file("a/b.edf", salt="pepper") == wanted
+    assert salt_id("pepper") == hmac.new(b"pepper", b"which salt is this", hashlib.sha256).hexdigest()[:16]
+    # Neither tells the salt, nor which subject is which file.
+    files = {hash_file("x", salt="s"), hash_file("x", salt="t"), hash_file("y", salt="s")}
+    subjects = {hash_subject("", "x", salt="s"), hash_subject("file", "x", salt="s")}
+    assert len(files | subjects | {salt_id("s"), salt_id("t")}) == 7
 
 
 def test_side_files_count(tmp_path):

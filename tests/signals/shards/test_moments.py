@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signals.shards.moments import Moments
+from signals.shards.moments import EDGES_UV, Moments
 
 
 def make(seed, n_times, offset=0.0, scale=30.0):
@@ -77,12 +77,42 @@ def test_sizes_beyond_the_histogram():
     np.testing.assert_array_equal(moments.sizes.sum(axis=1), [3, 3, 3])
 
 
+def test_bins_are_a_twentieth_of_a_decade():
+    # 0.01 µV ... 10 mV in steps of 10 ** 0.05, with a bin below and one above.
+    assert len(EDGES_UV) == 121
+    np.testing.assert_allclose(EDGES_UV[[0, 20, 120]], [0.01, 0.1, 1e4])
+    inside = np.sqrt(EDGES_UV[:-1] * EDGES_UV[1:])
+    for sign in (-1, 1):
+        sizes = Moments.of(sign * inside[None]).sizes
+        np.testing.assert_array_equal(sizes, [[0, *[1] * 120, 0]])
+    np.testing.assert_array_equal(np.flatnonzero(Moments.of(np.array([[0.0, 0.0099, 1.01e4, 1e9]])).sizes), [0, 121])
+
+
+def test_quantiles_spread_evenly_within_a_bin():
+    # Three samples in the bin that begins at 1 µV, one in the bin that begins at 10 µV; a bin is 12.2% wide.
+    moments = Moments.of(np.array([[1.05, -1.05, 1.05, 10.5]]))
+    wide = 10**0.05 - 1
+    expected_uv = {0: 0.0, 0.25: 1 + wide / 3, 0.5: 1 + 2 * wide / 3, 0.75: 1 + wide, 0.875: 10 * (1 + wide / 2)}
+    for q, expected in (expected_uv | {1: 10 * (1 + wide)}).items():
+        assert moments.quantile_abs(q)[0] == pytest.approx(expected)
+
+
+def test_dictionaries_hold_the_filled_bins_alone():
+    fields = Moments.of(np.array([[1.05, 1.05, 1.3], [0.0, 0.0, 0.0]])).to_dict()
+    # 1.05 lies in bin 41 (1 µV is edge 40), 1.3 three bins above: log10(1.3) = 0.114 = 2.28 bins.
+    assert fields["sizes"] == [{"first_bin": 41, "counts": [2, 0, 1]}, {"first_bin": 0, "counts": [3]}]
+    assert fields["count"] == [3, 3]
+
+
 def test_json_round_trip():
     moments = Moments.of(*make(2, 500)).merge(Moments.of(np.full((4, 2), np.nan)))
     again = Moments.from_dict(json.loads(json.dumps(moments.to_dict())))
     for name in ("count", "mean", "m2", "sizes"):
         np.testing.assert_array_equal(getattr(again, name), getattr(moments, name))
     assert again.sizes.dtype == np.int64
+    # A program that writes 0 for 0.0 gives the same.
+    whole = Moments.from_dict({"count": [2], "mean": [0], "m2": [3], "sizes": [{"first_bin": 0, "counts": [2]}]})
+    assert (whole.mean.dtype, whole.m2.dtype, whole.count.dtype) == (np.float64, np.float64, np.int64)
     empty = Moments.of(np.zeros((2, 0)))
     np.testing.assert_array_equal(Moments.from_dict(empty.to_dict()).sizes, empty.sizes)
 
@@ -92,3 +122,5 @@ def test_refusals():
         Moments.of(np.zeros((4, 3))).merge(Moments.of(np.zeros((2, 3))))
     with pytest.raises(ValueError, match=r"q=1\.5"):
         Moments.of(np.zeros((4, 3))).quantile_abs(1.5)
+    with pytest.raises(ValueError, match=r"q=-0\.1"):
+        Moments.of(np.zeros((4, 3))).quantile_abs(-0.1)

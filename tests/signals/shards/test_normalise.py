@@ -56,6 +56,17 @@ def test_only_measured_channels_set_the_scale():
     assert robust_window_scale(np.zeros((4, 10)), STATE) == window_scale(np.zeros((4, 10)), STATE) == 1.0
 
 
+def test_a_channel_with_one_missing_sample_still_sets_the_scale():
+    x = signal_of(10)
+    x[1:] *= 9
+    x[0, 7] = np.nan
+    state = np.array([MEASURED, INTERPOLATED, INTERPOLATED, INTERPOLATED], dtype=np.uint8)
+    assert robust_window_scale(x, state) == pytest.approx(10, rel=0.03)
+    assert window_scale(x, state) == pytest.approx(10, rel=0.03)
+    x[0] = np.nan  # measured, but nothing of it is there
+    assert robust_window_scale(x, state) == pytest.approx(90, rel=0.03)
+
+
 def test_normalise_keeps_shape_inside_of_the_clip():
     x = np.array([[0.0, 30.0, -450.0, 5000.0, -5000.0, np.nan]])
     out = normalise(x, 30.0)

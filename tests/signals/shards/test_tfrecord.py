@@ -1,5 +1,7 @@
 import hashlib
+import struct
 
+import cramjam
 import pytest
 
 from signals.shards.tfrecord import BLOCK_BYTES, CorruptShardError, read_shard, write_shard
@@ -41,6 +43,88 @@ def test_we_read_tensorflows_shards(tmp_path):
     (path,) = (tmp_path / "tf").rglob("*.snapshot")
     payloads = list(read_shard(path))
     assert all(record in payload for record, payload in zip(records, payloads, strict=True))
+
+
+def blocks(octets):
+    """The raw snappy blocks of a stream: lengths are big-endian."""
+    at, found = 0, []
+    while at < len(octets):
+        (length,) = struct.unpack(">I", octets[at : at + 4])
+        found.append(bytes(cramjam.snappy.decompress_raw(octets[at + 4 : at + 4 + length])))
+        at += 4 + length
+    return found
+
+
+@pytest.mark.parametrize("n_bytes", [BLOCK_BYTES - 17, BLOCK_BYTES - 16, BLOCK_BYTES - 15, 2 * BLOCK_BYTES - 16])
+def test_every_block_but_the_last_is_full(tmp_path, n_bytes):
+    # A record takes its length (8 bytes), its data and two checksums of 4 bytes.
+    info = write_shard(tmp_path / "a", [b"r" * n_bytes])
+    sizes = [len(block) for block in blocks((tmp_path / "a").read_bytes())]
+    assert sum(sizes) == n_bytes + 16
+    assert sizes[:-1] == [BLOCK_BYTES] * (len(sizes) - 1)
+    assert len(sizes) == -(-(n_bytes + 16) // BLOCK_BYTES)
+    assert info.n_bytes == (tmp_path / "a").stat().st_size
+
+
+def test_an_empty_shard_is_an_empty_file(tmp_path):
+    info = write_shard(tmp_path / "a", [])
+    assert (info.n_records, info.n_bytes, (tmp_path / "a").read_bytes()) == (0, 0, b"")
+    assert list(read_shard(tmp_path / "a")) == []
+
+
+def test_checksums_are_masked_as_the_format_says(tmp_path):
+    write_shard(tmp_path / "a", [b"123456789"])
+    stream = b"".join(blocks((tmp_path / "a").read_bytes()))
+    # CRC-32C of "123456789" is 0xE3069283 (RFC 3720, B.4); masked: rotated right by 15 bits, plus 0xA282EAD8.
+    masked = ((0xE3069283 >> 15 | 0xE3069283 << 17) + 0xA282EAD8) & 0xFFFFFFFF
+    assert stream[:8] == struct.pack("<Q", 9)
+    assert stream[12:] == b"123456789" + struct.pack("<I", masked)
+
+
+def rewritten(path, stream):
+    """A shard of one block whose uncompressed bytes are given."""
+    block = bytes(cramjam.snappy.compress_raw(stream))
+    path.write_bytes(struct.pack(">I", len(block)) + block)
+    return path
+
+
+def test_with_a_listener_only_what_is_broken_is_left_out(tmp_path):
+    records = [b"first", b"second", b"third"]
+    write_shard(tmp_path / "a", records)
+    stream = bytearray(blocks((tmp_path / "a").read_bytes())[0])
+    stream[stream.index(b"second")] ^= 1
+    remarks = []
+    assert list(read_shard(rewritten(tmp_path / "a", bytes(stream)), on_corrupt=remarks.append)) == [b"first", b"third"]
+    assert remarks == [f"{tmp_path / 'a'}: the checksum of a record does not match"]
+    with pytest.raises(CorruptShardError, match="checksum of a record does not match"):
+        list(read_shard(tmp_path / "a"))
+    # A length that cannot be trusted ends the file.
+    stream[stream.index(b"third") - 12] ^= 1
+    remarks.clear()
+    assert list(read_shard(rewritten(tmp_path / "a", bytes(stream)), on_corrupt=remarks.append)) == [b"first"]
+    assert [remark.partition(": ")[2] for remark in remarks] == [
+        "the checksum of a record does not match", "the checksum of a record's length does not match",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("keep", "says"), [
+    (lambda stream: stream[:-1], "ends within a record"), (lambda stream: stream[:5], "ends within a record"),
+])  # fmt: skip
+def test_a_stream_that_ends_early_is_noticed(tmp_path, keep, says):
+    write_shard(tmp_path / "a", [b"one"])
+    stream = blocks((tmp_path / "a").read_bytes())[0]
+    with pytest.raises(CorruptShardError, match=says):
+        list(read_shard(rewritten(tmp_path / "a", keep(stream))))
+
+
+@pytest.mark.parametrize(("octets", "says"), [
+    (b"\x00\x00\x00", "within a block's length"), (b"\x00\x00\x00\x09abc", "within a block$"),
+    (b"\x00\x00\x00\x03abc", "no snappy data"),
+])  # fmt: skip
+def test_each_damage_of_the_outer_stream_is_named(tmp_path, octets, says):
+    (tmp_path / "a").write_bytes(octets)
+    with pytest.raises(CorruptShardError, match=says):
+        list(read_shard(tmp_path / "a"))
 
 
 @pytest.mark.parametrize("where", [10, 5000, -3])

@@ -27,10 +27,11 @@ def written(folder: Path) -> Manifest:
 
 def test_an_open_file_gets_the_bytes_of_a_shard_and_the_tally_its_windows(tmp_path):
     file, tally, some = io.BytesIO(), Tally(), windows(3)
-    shard = write_windows(file, iter(some), path="p", site_id="a", tally=tally)
+    written = write_windows(file, iter(some), path="p", site_id="a", tally=tally)
     info = write_shard(tmp_path / "whole", map(encode_window, some))
     assert file.getvalue() == (tmp_path / "whole").read_bytes()
-    assert shard is not None
+    assert written is not None
+    shard = written.shard
     assert (shard.n_windows, shard.n_bytes, shard.sha256) == (3, info.n_bytes, info.sha256)
     assert tally.subjects()["s"].n_windows == 3
 
@@ -69,7 +70,8 @@ def test_a_generator_that_fails_leaves_no_finished_set(tmp_path):
     assert not (tmp_path / COMPLETED).exists()
     with pytest.raises(ManifestError):
         read_manifest(tmp_path)
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["windows-00000-of-00002.tfrecord.snappy"]
+    names = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert names == ["windows-00000-of-00002.index.parquet", "windows-00000-of-00002.tfrecord.snappy"]
 
 
 def test_a_shard_without_windows_is_refused(tmp_path):

@@ -12,7 +12,7 @@ from signals.windows.ica import Removal, classify, find_removal
 from signals.windows.plan import plan_recording
 from signals.windows.prepare import prepare_block, prepare_recording
 from signals.windows.profiles import PRETRAIN, SIX_CLASS
-from synthetic.patterns.patterns import discharge
+from synthetic.patterns.waves import discharge
 from synthetic.subject.artifacts import physiological
 from synthetic.subject.background import ongoing
 from synthetic.subject.sources import SOURCES, field, near

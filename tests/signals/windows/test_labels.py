@@ -1,9 +1,13 @@
 import pytest
 
 from pipelines.intake.inputs import InputError, find_inputs
-from signals.windows.labels import LabelError, read_labels
+from signals.windows.labels import LabelError, Origin, read_labels
 
 VOTES = "seizure_vote,lpd_vote,gpd_vote,lrda_vote,grda_vote,other_vote"
+
+
+def match(table, path):
+    return table.match({path: Origin(())})[path]
 
 
 def write(tmp_path, text):
@@ -19,7 +23,7 @@ def test_rows_of_a_recording_are_gathered(tmp_path):
             f"site,subject,file,onset_s,label,{VOTES}\nA,p,a.edf,0,LPD,0,3,0,0,0,1\nA,p,a.edf,50,,1,0,0,0,0,0\n",
         )
     )
-    entry = table.of("/x/a/a.edf", "a")
+    entry = table.match({"/x/a/a.edf": Origin(("a",))})["/x/a/a.edf"]
     assert entry.subject == "p"
     assert [(label.onset_s, label.label, sum(label.votes)) for label in entry.labels] == [
         (0, "LPD", 4),
@@ -27,10 +31,39 @@ def test_rows_of_a_recording_are_gathered(tmp_path):
     ]
 
 
+def matched(tmp_path, text, *paths, is_declared=False):
+    """{path: subject} of recordings whose site is their folder's name."""
+    table = read_labels(write(tmp_path, text))
+    found = table.match({path: Origin((path.split("/")[-2],), is_declared=is_declared) for path in paths})
+    return {path: entry.subject for path, entry in found.items()}
+
+
 def test_a_name_that_two_sites_share_needs_the_site(tmp_path):
-    table = read_labels(write(tmp_path, "site,subject,file,label\nA,p,x.edf,rest\nB,q,x.edf,task\n"))
-    assert table.of("/data/b/x.edf", "b").subject == "q"
-    assert table.of("/data/c/x.edf", "c") is None
+    text = "site,subject,file,label\nA,p,x.edf,rest\nB,q,x.edf,task\n"
+    assert matched(tmp_path, text, "/data/a/x.edf", "/data/b/x.edf") == {"/data/a/x.edf": "p", "/data/b/x.edf": "q"}
+    assert matched(tmp_path, text, "/data/c/x.edf") == {}
+
+
+def test_labels_do_not_jump_between_sites(tmp_path):
+    text = "site,file,subject,label\nnorth,sub01.edf,anna,Epilepsy\n"
+    north, south = "/data/north/sub01.edf", "/data/south/sub01.edf"
+    assert matched(tmp_path, text, north, south) == {north: "anna"}
+    # Where folders are declared to be sites, the only file of the name is not of another site either.
+    assert matched(tmp_path, text, south, is_declared=True) == {}
+    # Where they are not, the label file's name for its site is as good as the folder's.
+    assert matched(tmp_path, text, south) == {south: "anna"}
+    with pytest.raises(LabelError, match="line 2: 2 recordings are called so; write enough of the path"):
+        matched(tmp_path, text, "/data/p1/sub01.edf", "/data/p2/sub01.edf")
+
+
+def test_a_path_tells_recordings_of_one_name_apart(tmp_path):
+    text = "file,subject,label\np1/eeg/rec.edf,anna,LPD\np2/eeg/rec.edf,bert,GPD\n./rec.edf,carl,LPD\n"
+    paths = ["/data/p1/eeg/rec.edf", "/data/p2/eeg/rec.edf"]
+    with pytest.raises(LabelError, match="line 4"):
+        matched(tmp_path, text, *paths)
+    assert matched(tmp_path, text.rsplit("./", 1)[0], *paths) == dict(zip(paths, ["anna", "bert"], strict=True))
+    with pytest.raises(LabelError, match="2 recordings are called so"):
+        matched(tmp_path, "file,subject,label\nrec.edf,anna,LPD\n", *paths)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +104,8 @@ def test_a_row_with_an_onset_may_have_a_duration(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("file,onset_s,duration_s,label\na.edf,10,90,LPD\na.edf,200,,GPD\nb.edf,,300,Other\n")
     table = read_labels(path)
-    assert [label.duration_s for label in table.of("a.edf", "").labels] == [90.0, None]
-    assert [label.duration_s for label in table.of("b.edf", "").labels] == [None]  # the file's length, not a stretch
+    assert [label.duration_s for label in match(table, "a.edf").labels] == [90.0, None]
+    assert [label.duration_s for label in match(table, "b.edf").labels] == [None]  # the file's length, not a stretch
     path.write_text("file,onset_s,duration_s,label\na.edf,10,long,LPD\n")
     with pytest.raises(LabelError, match="duration_s='long' is no number"):
         read_labels(path)

@@ -83,3 +83,29 @@ def test_bad_overrides_are_one_line(option, value, says):
 
 def test_sleep_is_thirty_seconds():
     assert (SLEEP.window_s, SLEEP.hop_s, SLEEP.annotation_task) == (30, 30, "sleep")
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("window_s=1", "at least 2"),  # the features' spectra
+        ("l_freq=0.25", "above 0.25 Hz"),  # half a transition band
+        ("l_freq=0", "above 0.25 Hz"),
+        ("antialias_db=200", "outside of 40 to 160 dB"),
+        ("antialias_db=nan", "outside of 40 to 160 dB"),
+        ("min_measured=0", "within 1 and 19"),
+        ("min_measured=20", "within 1 and 19"),
+        ("h_freq=nan", "below h_freq=nan"),
+    ],
+)
+def test_what_would_kill_a_run_later_is_refused_at_once(option, says):
+    name, _, value = option.partition("=")
+    with pytest.raises(ValueError, match=says) as raised:
+        with_overrides(PRETRAIN, {name: value})
+    assert len(str(raised.value).splitlines()) == 1
+    assert str(raised.value).startswith(name) or name in str(raised.value)
+
+
+@pytest.mark.parametrize("options", [{"window_s": "2", "hop_s": "1"}, {"l_freq": "0.26"}, {"antialias_db": "160"}])
+def test_the_nearest_that_does_is_taken(options):
+    with_overrides(PRETRAIN, options)

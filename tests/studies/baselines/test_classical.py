@@ -16,15 +16,15 @@ from studies.baselines.classical import (
     probabilities,
     stored_features,
 )
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
-from training.corpus.shards import Shards
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, request):
     write = request.getfixturevalue("write_shards")
     shards = write(tmp_path_factory.mktemp("toy"), n_sites=2, n_subjects=4, n_windows=3, window_s=50.0)
-    return labelled(Shards(shards), SIX_CLASS)
+    return labelled(Corpus.open(shards), SIX_CLASS)
 
 
 def test_features_are_those_of_the_shards(data):

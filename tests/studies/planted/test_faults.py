@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from studies.planted.corpus import Corpus, make_corpus, recopied
-from studies.planted.faults import FAULTS, Fault, findings_of, is_told
+from studies.planted.faults import FAULTS, Fault, findings_of, is_flagged
 from studies.planted.gap import recover
 
 
@@ -16,19 +16,20 @@ def corpus() -> Corpus:
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
 def test_each_fault_is_flagged_by_name(fault: Fault, corpus: Corpus) -> None:
     _, findings = findings_of(fault, corpus)
-    assert is_told(fault, findings), [finding.code for finding in findings]
+    assert is_flagged(fault, findings), [finding.code for finding in findings]
 
 
-def test_each_name_is_wanted_once_and_one_control_is_clean() -> None:
+def test_names_differ_and_one_control_is_clean() -> None:
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS)
     codes = [fault.code for fault in FAULTS]
-    assert len(set(codes)) == len(codes)
     assert codes.count("") == 1
+    assert len(set(codes)) >= len(codes) - 1  # the shifted copy is found by the finding for copies
 
 
 def test_a_fault_that_is_not_flagged_is_noticed(corpus: Corpus) -> None:
     clean = next(fault for fault in FAULTS if not fault.code)
     blind = Fault(name="blind", code="site_shortcut", plant=clean.plant)
-    assert not is_told(blind, findings_of(blind, corpus)[1])
+    assert not is_flagged(blind, findings_of(blind, corpus)[1])
 
 
 def test_the_copy_has_other_samples_but_the_same_signal(corpus: Corpus) -> None:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.corpus.order import Order, check_batches, epoch_order
+from training.corpus.order import Order, check_batch, epoch_order, order_crc
 
 
 def test_epoch_order_is_a_seeded_permutation_that_keeps_shards_together() -> None:
@@ -17,57 +17,67 @@ def test_epoch_order_is_a_seeded_permutation_that_keeps_shards_together() -> Non
     assert all(len(set(shard_of[block])) == 4 for block in order.reshape(10, 20))
 
 
-def order_of(n_windows: int = 25, *, budget_times: int = 2560 * 2, seed: int = 3) -> Order:
+def order_of(n_windows: int = 25, *, batch: int = 4, budget_times: int = 2560 * 2, seed: int = 3) -> Order:
     return Order(
-        range(5, 5 + n_windows), np.arange(n_windows) // 3, [2560] * n_windows, budget_times=budget_times, seed=seed
-    )
+        range(5, 5 + n_windows), np.arange(n_windows) // 3, [2560] * n_windows, batch=batch, budget_times=budget_times,
+        seed=seed,
+    )  # fmt: skip
+
+
+def pairs(order: Order, step: int, **more: int) -> list[tuple[int, int]]:
+    return [pair for m in order.step(step, **more) for pair in zip(m.windows, m.samples, strict=True)]
 
 
 def test_every_epoch_has_every_window_once_in_another_order() -> None:
     order = order_of()
-    assert order.n_micro == 13  # 12 pairs and one alone
-    epochs = [[order.micro_batch(13 * epoch + place) for place in range(13)] for epoch in (0, 1)]
-    for epoch, micros in enumerate(epochs):
-        assert sorted(w for micro in micros for w in micro.windows) == list(range(5, 30))
-        samples = [s for micro in micros for s in micro.samples]
-        assert sorted(samples) == list(range(25 * epoch, 25 * epoch + 25))
-    assert [m.windows for m in epochs[0]] != [m.windows for m in epochs[1]]
+    drawn = [pair for step in range(13) for pair in pairs(order, step)]  # 52 samples: two epochs and two more
+    assert [sample for _, sample in drawn] == list(range(52))
+    first, second = ([window for window, _ in drawn[25 * e : 25 * e + 25]] for e in (0, 1))
+    assert sorted(first) == sorted(second) == list(range(5, 30))
+    assert first != second
 
 
-def test_any_micro_batch_can_be_asked_for_first() -> None:
+def test_any_step_can_be_asked_for_first() -> None:
     order = order_of()
-    known = [order.micro_batch(number) for number in range(40)]
-    assert order_of().micro_batch(31) == known[31]
-    assert [order_of().micro_batch(number) for number in (39, 2)] == [known[39], known[2]]
-    assert order_of(seed=4).micro_batch(0) != known[0]
+    known = [order.step(number) for number in range(40)]
+    assert order_of().step(31) == known[31]
+    assert [order_of().step(number) for number in (39, 2)] == [known[39], known[2]]
+    assert order_of(seed=4).step(0) != known[0]
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 4])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4])
 def test_a_step_is_the_same_for_any_number_of_processes(world_size: int) -> None:
     order = order_of()
     for step in range(6):
-        whole = order.step(step, n_micro=4)
-        shared = [order.step(step, n_micro=4)[rank::world_size] for rank in range(world_size)]
-        assert sorted((m for mine in shared for m in mine), key=lambda m: m.samples) == sorted(
-            whole, key=lambda m: m.samples
-        )
+        whole, parts = order.step(step), order.step(step, world_size=world_size)
+        shared = [parts[rank::world_size] for rank in range(world_size)]
+        assert sorted(pairs(order, step, world_size=world_size)) == sorted(pairs(order, step))
+        assert all(shared)  # nobody is without work: four windows make four micro-batches where they must
+        assert sum(map(order_crc, shared)) % 2**32 == order_crc(whole)
+        assert world_size > 2 or parts == whole
 
 
 @given(
     lengths=st.lists(st.sampled_from([512, 2560, 12800]), min_size=1, max_size=40),
     budget=st.integers(256, 30000),
+    batch=st.integers(1, 20),
     seed=st.integers(0, 5),
 )
-def test_micro_batches_are_of_one_length_and_within_the_budget(lengths: list[int], budget: int, seed: int) -> None:
-    order = Order(range(len(lengths)), np.arange(len(lengths)) // 4, lengths, budget_times=budget, seed=seed)
-    micros = [order.micro_batch(number) for number in range(order.n_micro)]
-    assert sorted(w for micro in micros for w in micro.windows) == list(range(len(lengths)))
-    for micro in micros:
-        assert {lengths[w] for w in micro.windows} == {micro.n_times}
-        assert len(micro.windows) == 1 or len(micro.windows) * micro.n_times <= budget
+def test_micro_batches_are_of_one_length_and_within_the_budget(
+    lengths: list[int], budget: int, batch: int, seed: int
+) -> None:
+    order = Order(
+        range(len(lengths)), np.arange(len(lengths)) // 4, lengths, batch=batch, budget_times=budget, seed=seed
+    )
+    for step in range(3):
+        micros = order.step(step)
+        assert sum(len(micro.windows) for micro in micros) == batch
+        for micro in micros:
+            assert {lengths[w] for w in micro.windows} == {micro.n_times}
+            assert len(micro.windows) == 1 or len(micro.windows) * micro.n_times <= budget
 
 
-def test_world_size_that_does_not_divide_is_refused() -> None:
-    check_batches(batch=8, micro_batch=2, world_size=4)
-    with pytest.raises(ValueError, match="batch=8 is no multiple of micro_batch=2 x 3 processes"):
-        check_batches(batch=8, micro_batch=2, world_size=3)
+def test_more_processes_than_windows_of_a_step_are_refused() -> None:
+    check_batch(batch=8, world_size=8)
+    with pytest.raises(ValueError, match="batch=8 is smaller than the 9 processes"):
+        check_batch(batch=8, world_size=9)

@@ -11,13 +11,13 @@ from model.supervised.supervised import new_network
 from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS
 from signals.window import ABSENT, MEASURED
+from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled
 from training.corpus.order import MicroBatch
-from training.corpus.shards import Shards
 from training.corpus.spectra import Spectrograms, own_spectrogram, surrounded
 from training.corpus.task_batches import TaskBatches
 from training.fitting.fit import Fitting, fit, listening, start_encoder
-from training.fitting.learning import TaskLoss, balance, firm_rows, second_stage, vote_loss
+from training.fitting.learning import TaskObjective, balance, firm_rows, second_stage, vote_loss
 from training.objectives.losses import VoteLoss
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
 from training.trainer.distributed import Single
@@ -28,7 +28,7 @@ ALONE = Single(rank=0, world_size=1, device=torch.device("cpu"))
 
 @pytest.fixture
 def data(make_toy_shards: Callable[..., Path]) -> Labelled:
-    return labelled(Shards(make_toy_shards(n_sites=1, n_subjects=4, n_windows=3, window_s=50.0)), SIX_CLASS)
+    return labelled(Corpus.open(make_toy_shards(n_sites=1, n_subjects=4, n_windows=3, window_s=50.0)), SIX_CLASS)
 
 
 def network(data: Labelled, name: str = "efficientnet_small"):
@@ -78,7 +78,7 @@ def test_classes_weigh_alike_only_where_asked(data: Labelled) -> None:
 def test_stages_open_from_the_last_and_shut_ones_keep_their_averages(data: Labelled) -> None:
     model = network(data)
     unfreezing = Unfreezing(stages_of(model), every=2)
-    loss = TaskLoss(model, VoteLoss(), unfreezing)
+    loss = TaskObjective(model, VoteLoss(), unfreezing)
     n_stages = len(stages_of(model))
     assert [unfreezing.n_open(epoch) for epoch in (0, 1, 2, 5, 100)] == [0, 0, 1, 2, n_stages]
     unfreezing.apply(0)

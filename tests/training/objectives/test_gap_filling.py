@@ -4,13 +4,13 @@ import pytest
 from scipy.linalg import toeplitz
 from scipy.signal import lfilter
 
-from model.pretraining.masking import fill_hidden
 from signals.modality import EEG_1020
-from signals.montage.montage import spline_matrix
+from signals.montage.splines import spline_matrix
 from signals.window import INTERPOLATED, MEASURED
 from training.objectives.gap_filling import (
     ar_coefficients,
     ar_fill,
+    fill_hidden,
     fill_to_start,
     spline_fill,
     visible_mean,

@@ -3,11 +3,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from training.trainer import distributed
@@ -107,3 +109,19 @@ def test_alone_nothing_is_exchanged() -> None:
 def test_buckets_keep_types_apart() -> None:
     parameters = [nn.Parameter(torch.zeros(4)), nn.Parameter(torch.zeros(4, dtype=torch.float64))]
     assert [len(bucket) for bucket in distributed._buckets([*parameters, parameters[1]])] == [1, 2]
+
+
+def test_a_start_does_not_see_what_dead_processes_left_in_the_store() -> None:
+    store = dist.HashStore()
+    store.set("token/1", "of a dead process")  # rank 1 of the last start; rank 2 left nothing
+    store.set("rank 1 listens at", "a port that is closed")
+
+    def begin(rank: int) -> dist.Store:
+        return distributed.fresh_store(store, rank, 3)
+
+    for _ in range(2):
+        with ThreadPoolExecutor(3) as pool:
+            stores = list(pool.map(begin, range(3)))
+        assert not any(part.check(["rank 1 listens at"]) for part in stores)
+        stores[1].set("rank 1 listens at", "a new port")
+        assert [part.get("rank 1 listens at") for part in stores] == [b"a new port"] * 3

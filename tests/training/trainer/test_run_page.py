@@ -14,7 +14,7 @@ def lines(n: int) -> list[dict[str, float]]:
 
 def test_page_shows_what_was_logged_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines(1000)))
-    write_run_page(tmp_path)
+    write_run_page(tmp_path / "metrics.jsonl")
     page = (tmp_path / "curves.html").read_text()
     assert "1000 steps, the last is number 1000" in page
     assert "Gradient norm" in page
@@ -32,6 +32,10 @@ def test_every_head_has_a_curve_of_its_own() -> None:
 
 
 def test_a_run_without_steps_has_no_page(tmp_path: Path) -> None:
-    write_run_page(tmp_path)
+    write_run_page(tmp_path / "metrics.jsonl")
     assert list(tmp_path.iterdir()) == []
     assert "1 steps" in run_page(lines(1))
+
+
+def test_a_curve_that_stays_at_zero_is_drawn() -> None:
+    assert "valid_balanced_accuracy: 0 at step 1" in run_page([{"step": 1, "valid_balanced_accuracy": 0.0}])

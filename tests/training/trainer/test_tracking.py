@@ -8,7 +8,9 @@ from training.trainer.tracking import JsonLines, open_trackers
 
 
 def told(folder: Path, also: tuple[str, ...], *, after_step: int = 0, steps: range = range(1, 4)) -> None:
-    trackers = open_trackers(folder, also=also, after_step=after_step, active=True, config={"recipe": "eeg_tiny"})
+    trackers = open_trackers(
+        folder / "metrics.jsonl", also=also, after_step=after_step, active=True, config={"recipe": "eeg_tiny"}
+    )
     for step in steps:
         trackers.log(step, {"loss": 1.0 / step})
     trackers.close()
@@ -26,7 +28,7 @@ def test_json_lines_have_every_step_once_after_a_resume(tmp_path: Path) -> None:
 
 
 def test_other_processes_tell_nothing(tmp_path: Path) -> None:
-    trackers = open_trackers(tmp_path, also=("wandb",), after_step=0, active=False, config={})
+    trackers = open_trackers(tmp_path / "metrics.jsonl", also=("wandb",), after_step=0, active=False, config={})
     trackers.log(1, {"loss": 1.0})
     trackers.close()
     assert list(tmp_path.iterdir()) == []

@@ -29,7 +29,11 @@ def render(facts: Facts) -> Sequence[Block]:
                 words(row["method"], row["calibration"]),
                 estimate(row["coverage"], percent=True),
                 share(row["worst_subject"]),
-                share(row["short_subjects"], 0),
+                share(
+                    row["short_subjects"],
+                    0,
+                    below=f"{row['short_expected']:.0%} by chance" if row["short_expected"] else "",
+                ),
                 _worst_class(row),
                 value(row["set_size"], 2),
             )
@@ -44,7 +48,8 @@ def render(facts: Facts) -> Sequence[Block]:
         Text(
             "Calibration and test share no patient. “Other folds”: as a new hospital would get it. “Own patients”: calibrated "
             "on the other patients of the same fold; what only this repairs is the gap between sites. One threshold for all classes (split) may fail a rare class; "
-            "class-conditional sets cover each class, and grow.",
+            "class-conditional sets cover each class, and grow. A patient is short when fewer windows hold the label than promised; by chance "
+            "alone that happens to the share given below, since a patient has few windows.",
             "note",
         ),
     ]

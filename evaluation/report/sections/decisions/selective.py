@@ -5,11 +5,11 @@ from typing import Any
 
 from evaluation.measures.selective import selective
 from evaluation.report.context import Context
-from evaluation.report.drawing.blocks import Block, Pair, Text
+from evaluation.report.drawing.blocks import Block, Heading, Pair, Text
 from evaluation.report.drawing.plots import band_plot
-from evaluation.report.drawing.tables import Row, Table, estimate, words
-from evaluation.report.drawing.wording import Facts, interval, percent
-from evaluation.report.sections.section import Section
+from evaluation.report.drawing.tables import Row, Table, estimate, share, words
+from evaluation.report.drawing.wording import Facts, interval
+from evaluation.report.sections.section import CLINICAL, Section
 from signals.pages.svg import number
 
 
@@ -22,12 +22,14 @@ def render(facts: Facts) -> Sequence[Block]:
     """Return the risk-coverage curve and the risk at fixed coverages."""
     known = facts["selective"]
     rows = tuple(
-        Row(cells=(words(f"Most confident {float(share):.0%}"), estimate(entry)))
-        for share, entry in known["risks"].items()
+        Row(cells=(words(f"Most confident {float(coverage):.0%}"), estimate(entry)))
+        for coverage, entry in known["risks"].items()
     )
-    limits = "; ".join(
-        f"at most {float(risk):.0%} errors: {percent(share, 0)} answered" for risk, share in known["coverages"].items()
+    limited = tuple(
+        Row(cells=(words(f"at most {row['allowed']:.0%}"), share(row["answered"], 0), estimate(row["risk"])))
+        for row in known["limited"]
     )
+    nested = all(row["nested"] for row in known["limited"])
     figure = band_plot(
         {facts["main_model"]: known["curve"]},
         name="risk-coverage",
@@ -42,8 +44,15 @@ def render(facts: Facts) -> Sequence[Block]:
             f"Area under the risk-coverage curve (AURC) {interval(known['aurc'], 3)}; the best order of these "
             f"errors would reach {number(known['aurc_best'], 3)}, a random one {number(known['aurc_random'], 3)}."
         ),
-        Text(f"{limits}.", "note"),
+        Heading("Abstention"),
+        Table(name="abstention", columns=("Error rate aimed at", "Answered ↑", "Error rate ↓"), rows=limited),
+        Text(
+            "The confidence below which the model abstains was chosen on the other folds, so both columns are what a new fold gives."
+            if nested
+            else "The confidence was chosen on these very windows: there is nothing to leave out, and the numbers are optimistic.",
+            "note",
+        ),
     ]
 
 
-SECTION = Section(name="selective", title="Selective prediction", facts=facts, render=render)
+SECTION = Section(name="selective", title="Selective prediction", part=CLINICAL, facts=facts, render=render)

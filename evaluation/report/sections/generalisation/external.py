@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.audit.audit import unknown_subjects
+from evaluation.audit.exposure import overlap
 from evaluation.measures.bootstrap import draws, estimates
 from evaluation.measures.tallies import tally
 from evaluation.report.context import Context, cohort, main_model, ordered, with_chance
@@ -13,7 +14,7 @@ from evaluation.report.drawing.blocks import Block, Text
 from evaluation.report.drawing.tables import Row, Table, estimate, words
 from evaluation.report.drawing.wording import Facts, headings, interval
 from evaluation.report.sections.performance.confusion import confusion_facts, matrix_blocks
-from evaluation.report.sections.section import Section
+from evaluation.report.sections.section import CLINICAL, Section
 
 _METRICS = ("balanced_accuracy", "kl", "kappa", "auroc_macro", "accuracy")
 
@@ -24,6 +25,8 @@ def facts(context: Context) -> Mapping[str, Any]:
     if external is None:
         return {"external": None}
     scored = with_chance(external)
+    rows = external.of(external.models[0])
+    shared = overlap(rows, external.origin, context.rows, context.scored.origin)
     model = main_model(scored)
     tallied = {}
     for name in ordered(scored, model):
@@ -35,6 +38,7 @@ def facts(context: Context) -> Mapping[str, Any]:
     return {
         "external": {
             "main_model": model,
+            "overlap": shared,
             "data": cohort(scored.of(model), scored.classes),
             "n_unknown": int(unknown_subjects(scored, scored.of(model)).sum()),
             "n_clusters": tallied[model].n_subjects,
@@ -65,7 +69,7 @@ def render(facts: Facts) -> Sequence[Block]:
         )
     return [
         Text(
-            f"The model as it is, applied to {data['n_windows']:,} windows that took no part in training or choice: "
+            f"The model as it is, applied to {data['n_windows']:,} windows {_independence(external['overlap'])}: "
             f"balanced accuracy **{interval(known[external['main_model']]['metrics']['balanced_accuracy'])}**, "
             f"where guessing gives {1 / len(facts['task']['classes']):.2f}.{unknown}"
         ),
@@ -74,4 +78,16 @@ def render(facts: Facts) -> Sequence[Block]:
     ]
 
 
-SECTION = Section(name="external", title="External validation", facts=facts, render=render)
+def _independence(shared: Mapping[str, Any]) -> str:
+    """Return what the windows of the second data set have to do with training, in words."""
+    if shared["n_shared_windows"]:
+        return (
+            f"of which **{shared['n_shared_windows']:,} took part** in training, model choice or pretraining "
+            f"({shared['n_subjects']} subjects, {shared['n_recordings']} recordings), so this is no external validation"
+        )
+    if shared["complete"]:
+        return "that took no part in training, model choice or pretraining, by subject, recording and samples"
+    return "of which none is in the predictions above; the file does not list who its model was trained on, so an overlap cannot be excluded"
+
+
+SECTION = Section(name="external", title="External validation", part=CLINICAL, facts=facts, render=render)

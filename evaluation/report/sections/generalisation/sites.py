@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.measures.sites import SITE_METRICS, across_sites, site_rows
 from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Pair, Text
 from evaluation.report.drawing.figures import dot_plot
 from evaluation.report.drawing.tables import Row, Table, estimate, value, words
-from evaluation.report.drawing.wording import Facts, headings, size
-from evaluation.report.sections.section import Section
+from evaluation.report.drawing.wording import Facts, headings, plural, size
+from evaluation.report.sections.section import CLINICAL, Section
+from evaluation.scenarios.sites import SITE_METRICS, across_sites, site_rows
 
 _METRICS = ("balanced_accuracy", "kl", "kappa", "auroc_macro")
 _SUMMARIES = (("Mean of sites", "mean"), ("Worst site", "worst"), ("Spread (best − worst)", "spread"))
@@ -43,11 +43,29 @@ def render(facts: Facts) -> Sequence[Block]:
             )
             for label, key in _SUMMARIES
         ]
+    blocks = _intervals(facts) if len(sites) > 1 else []
     split = {"site": "Leave-one-site-out: each row is a site that its model never saw in training with labels."}.get(
         facts["grouping"], "Split by subject, not by site: models have met other subjects of the same site."
     )
     table = Table(name="sites", columns=("Site", *headings(_METRICS)), rows=tuple(rows))
-    return [Text(split), table, *(_figures(facts) if len(sites) > 1 else [])]
+    return [Text(split), table, *blocks, *(_figures(facts) if len(sites) > 1 else [])]
+
+
+def _intervals(facts: Facts) -> list[Block]:
+    """Return the table of intervals over sites: for the mean over hospitals, and for one more hospital."""
+    across = facts["across_sites"][facts["main_model"]]
+    rows = tuple(
+        Row(cells=(words(label), *(estimate(across[m][key]) for m in _METRICS)))
+        for label, key in (("Mean over hospitals", "mean_over_hospitals"), ("A new hospital", "new_hospital"))
+    )
+    return [
+        Table(name="over-sites", columns=("Interval", *headings(_METRICS)), rows=rows),
+        Text(
+            f"t intervals over {plural(across['kl']['n_sites'], 'site')}, each counting once: where the mean over all hospitals of the kind lies, and where the "
+            "result at one more of them is to be expected. Few sites make them wide; the intervals of the table above hold for these sites alone.",
+            "note",
+        ),
+    ]
 
 
 def _figures(facts: Facts) -> list[Block]:
@@ -69,4 +87,4 @@ def _figures(facts: Facts) -> list[Block]:
     return [Pair((accuracy, kl)), Text("Hollow dots have no interval.", "note")]
 
 
-SECTION = Section(name="sites", title="Performance by site", facts=facts, render=render)
+SECTION = Section(name="sites", title="Performance by site", part=CLINICAL, facts=facts, render=render)

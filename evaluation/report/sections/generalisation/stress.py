@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.measures.stress import stress_curves
 from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Pair, Text
 from evaluation.report.drawing.figures import Figure
@@ -11,8 +10,17 @@ from evaluation.report.drawing.plots import band_plot
 from evaluation.report.drawing.tables import Cell, Row, Table, estimate, value, words
 from evaluation.report.drawing.wording import Facts
 from evaluation.report.sections.section import Section
+from evaluation.scenarios.stress import stress_curves
 
-_COLUMNS = ("Disturbance", "Model", "Balanced accuracy kept ↑", "AUROC kept ↑", "Lowest balanced accuracy ↑")
+_COLUMNS = (
+    "Disturbance",
+    "Model",
+    "Balanced accuracy kept ↑",
+    "Kept, windows answered throughout ↑",
+    "AUROC kept ↑",
+    "Lowest balanced accuracy ↑",
+    "Most refused",
+)
 
 
 def facts(context: Context) -> Mapping[str, Any]:
@@ -28,16 +36,16 @@ def render(facts: Facts) -> Sequence[Block]:
         return []
     names = list(dict.fromkeys(curve["stress"] for curve in curves))
     figures = [_figure([c for c in curves if c["stress"] == name], name, facts) for name in names]
-    n_refused = sum(level["n_refused"] for curve in curves for level in curve["levels"])
-    refused = f" Preparation refused {n_refused:,} disturbed windows; they are left out." if n_refused else ""
     rows = tuple(
         Row(
             cells=(
                 words(c["stress"]),
                 words(c["model"]),
                 estimate(c["retained"]["balanced_accuracy"], 2),
+                estimate(c["retained_common"]["balanced_accuracy"], 2),
                 estimate(c["retained"]["auroc_macro"], 2),
                 _lowest(c),
+                _refused(c),
             )
         )
         for c in curves
@@ -45,11 +53,29 @@ def render(facts: Facts) -> Sequence[Block]:
     return [
         Text(
             "Windows were disturbed on purpose and prepared as the server prepares them. What is kept is the area under "
-            f"the share of the score above chance: 1 is no loss, 0 is guessing.{refused}"
+            f"the share of the score above chance: 1 is no loss, 0 is guessing.{_refusals(curves)}"
         ),
         Table(name="robustness", columns=_COLUMNS, rows=rows),
         Pair(tuple(figures)),
     ]
+
+
+def _refusals(curves: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many windows preparation refused, and which levels it refused altogether."""
+    n_refused = sum(level["n_refused"] for curve in curves for level in curve["levels"])
+    if not n_refused:
+        return " Preparation refused none of the disturbed windows."
+    lost = {f"{c['stress']}, {v['name']}" for c in curves for v in c["levels"] if not v["n_windows"]}
+    whole = f" Refused altogether: **{'; '.join(sorted(lost))}**." if lost else ""
+    return f" Preparation refused {n_refused:,} disturbed windows; each counts as a guess.{whole}"
+
+
+def _refused(curve: Mapping[str, Any]) -> Cell:
+    worst = max(curve["levels"], key=lambda level: level["n_refused"])
+    if not worst["n_refused"]:
+        return words("none")
+    total = worst["n_windows"] + worst["n_refused"]
+    return words(f"{worst['n_refused']:,} of {total:,}", f"at {worst['name']}")
 
 
 def _figure(curves: Sequence[Mapping[str, Any]], name: str, facts: Facts) -> Figure:

@@ -3,17 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evaluation.audit.exposure import TRANSDUCTIVE, exposure
 from evaluation.report.context import Context, cohort
 from evaluation.report.drawing.blocks import Block, Text
-from evaluation.report.drawing.wording import Facts, interval, is_votes, p_text, plural
-from evaluation.report.sections.section import Section
+from evaluation.report.drawing.wording import Facts, interval, label_noun, p_text, plural
+from evaluation.report.sections.section import TOP, Section
+from evaluation.schemas.predictions import targets
 
 
 def facts(context: Context) -> Mapping[str, Any]:
     """Return who was tested and how training and test were kept apart."""
+    origin, rows = context.scored.origin, context.rows
+    target = targets(rows, context.classes)
     return {
-        "grouping": context.scored.meta.get("grouping", "unknown"),
-        "data": cohort(context.rows, context.classes),
+        "grouping": origin.grouping,
+        "n_folds": len(origin.folds),
+        "labels": {"source": origin.label_source, "votes": bool((target.max(axis=1) < 1 - 1e-6).any())},
+        "exposure": exposure(rows, origin),
+        "data": cohort(rows, context.classes),
     }
 
 
@@ -22,9 +29,11 @@ def render(facts: Facts) -> Sequence[Block]:
     level = facts["bootstrap"]["level"]
     description = facts["task"]["description"] or f"{facts['task']['name']}."
     return [
-        Text(f"{description} In brackets: {level:.0%} intervals, patients resampled.", "sub"),
+        *_transductive(facts),
+        Text(description, "sub"),
         _verdict(facts),
-        Text(f"{_score(facts)} {_second_score(facts)} {_across(facts)}", "lead"),
+        Text(f"{_score(facts)} {_across(facts)} {_second_score(facts)}", "lead"),
+        Text(f"In brackets: {level:.0%} intervals over patients of these sites.", "note"),
         Text(
             "**Research use only.** This is not a medical device, and these figures are no evidence for treating anyone. "
             "They say nothing about patients, hospitals or equipment other than those counted here.",
@@ -33,12 +42,31 @@ def render(facts: Facts) -> Sequence[Block]:
     ]
 
 
+def _transductive(facts: Facts) -> list[Block]:
+    """Return, as the first line of the page, that the encoder had seen test data; nothing where it had not."""
+    seen = facts["exposure"]
+    if seen["status"] != TRANSDUCTIVE:
+        return []
+    people = f"{seen['n_subjects']} of {seen['n_test_subjects']} test subjects" if seen["n_subjects"] else "test sites"
+    return [
+        Text(
+            f"Transductive evaluation: the encoder was pretrained, without labels, on signal of {people} "
+            f"(sites {', '.join(seen['sites'])}). Results at a hospital that it has not seen may be lower.",
+            "verdict",
+        )
+    ]
+
+
 def how_split(facts: Facts) -> str:
-    """Return in words who was kept out of training."""
-    return {
-        "site": "each site was predicted by a model trained on the other sites only",
-        "subject": "each subject was predicted by a model trained on other subjects",
-    }.get(facts["grouping"], "the file does not say how training and test were separated")
+    """Return in words who was kept out of training, as far as the file lists it."""
+    split = {
+        "site": "each site was predicted by a model fitted without labels of that site",
+        "subject": "each subject was predicted by a model fitted without labels of that subject",
+        "apart": "predicted by a model fitted on other data",
+    }.get(facts["grouping"])
+    if split is None:
+        return "the file does not state how training and test were separated"
+    return split if facts["n_folds"] else f"{split}, by its own statement: it lists no folds"
 
 
 def _score(facts: Facts) -> str:
@@ -54,7 +82,7 @@ def _score(facts: Facts) -> str:
 def _second_score(facts: Facts) -> str:
     known = facts["models"][facts["main_model"]]["metrics"]
     return (
-        f"Its KL divergence from the {'expert votes' if is_votes(facts) else 'labels'} was **{interval(known['kl'])}**, "
+        f"Its KL divergence from the {label_noun(facts)} was **{interval(known['kl'])}**, "
         f"its macro AUROC **{interval(known['auroc_macro'])}**{_against_prior(facts)}."
     )
 
@@ -65,8 +93,10 @@ def _across(facts: Facts) -> str:
         return "All data come from one site: nothing here shows how the model does at another one."
     if across["n_sites"] < 2:
         return f"Balanced accuracy is defined at {across['n_sites']} of {n_sites} sites, so sites cannot be compared by it."
+    new = across["new_hospital"]
     return (
-        f"Across sites, balanced accuracy ranged from {across['worst']:.2f} ({across['worst_site']}) to {across['best']:.2f}, "
+        f"**At a new hospital {new['low']:.2f} to {new['high']:.2f} is to be expected** ({facts['bootstrap']['level']:.0%} prediction interval from "
+        f"{n_sites} sites). Across sites, balanced accuracy ranged from {across['worst']:.2f} ({across['worst_site']}) to {across['best']:.2f}, "
         f"{across['mean']:.2f} on average."
     )
 
@@ -89,18 +119,15 @@ def _against_prior(facts: Facts) -> str:
         return ""
     row = rows[0]
     side = "below" if row["value"] < 0 else "above"
-    return f" (KL {abs(row['value']):.2f} {side} the prior-only baseline, p {p_text(row['p_holm'])})"
+    return f" (KL {abs(row['value']):.2f} {side} the prior-only baseline, p {'= ' if not row['at_floor'] else ''}{p_text(row['p_holm'], at_floor=row['at_floor'])})"
 
 
 def caveats(facts: Facts) -> Sequence[str]:
     """Return what the design of the study leaves open."""
     known = [
-        f"{facts['data']['n_subjects']} subjects stand behind these intervals, however many windows each gave; with few "
-        "subjects percentile intervals are somewhat too narrow.",
-        "Resampling patients says nothing about another seed, another training run or another hospital.",
-        "Expert votes are taken as they are; disagreement between experts limits every score."
-        if is_votes(facts)
-        else "Labels are single classes, so KL equals log loss.",
+        f"{facts['data']['n_subjects']} subjects stand behind the intervals over patients, however many windows each gave.",
+        "Intervals over patients hold for these sites; they do not cover another seed, another training run or another hospital.",
+        _about_labels(facts),
     ]
     if facts["data"]["n_sites"] == 1:
         known.append("One site: what is measured may be a habit of its equipment.")
@@ -109,4 +136,12 @@ def caveats(facts: Facts) -> Sequence[str]:
     return known
 
 
-SECTION = Section(name="summary", title="", facts=facts, render=render, caveats=caveats)
+def _about_labels(facts: Facts) -> str:
+    source = {
+        "experts": "Labels are those of experts, taken as they are; disagreement between experts limits every score.",
+        "synthetic": "Labels were planted by a generator: no expert has read these recordings.",
+    }.get(facts["labels"]["source"], "The file does not state who labelled the windows.")
+    return source if facts["labels"]["votes"] else f"{source} They are single classes, so KL equals log loss."
+
+
+SECTION = Section(name="summary", title="", part=TOP, facts=facts, render=render, caveats=caveats)

@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.measures.intervals import Estimate, exact_interval
 from evaluation.measures.tallies import Tallies
 from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Heading, Text
 from evaluation.report.drawing.tables import Cell, Row, Table, count, estimate, words
 from evaluation.report.drawing.wording import Facts, interval
-from evaluation.report.sections.section import Section
+from evaluation.report.sections.section import CLINICAL, Section
+
+_GRAVE = ("Confusion", "Windows", "Share of the label", "Patients affected", "Share of patients")
 
 
 def facts(context: Context) -> Mapping[str, Any]:
@@ -35,10 +38,20 @@ def confusion_facts(tallies: Tallies, grave: Sequence[tuple[str, str]]) -> dict[
                 "n_windows": counts[index[true], index[predicted]],
                 "share_of_true": shares[index[true], index[predicted]],
                 "reason": "" if totals[index[true], 0] > 0 else "the class does not occur among the labels",
+                **_patients(tallies.confusion[:, index[true]], index[predicted]),
             }
             for true, predicted in grave
         ],
     }
+
+
+def _patients(of_label: np.ndarray, predicted: int) -> dict[str, Any]:
+    """Return how many patients with the label had the confusion, exactly; `of_label` has shape (n_subjects, K)."""
+    having = of_label.sum(axis=1) > 0
+    n, affected = int(having.sum()), int((of_label[having, predicted] > 0).sum())
+    low, high = exact_interval(affected, n)
+    share = affected / n if n else float("nan")
+    return {"n_subjects": n, "n_affected": affected, "affected": Estimate(share, low, high, "" if n else "no patients")}
 
 
 def render(facts: Facts) -> Sequence[Block]:
@@ -54,6 +67,8 @@ def render(facts: Facts) -> Sequence[Block]:
                 words(f"{g['true']} predicted as {g['predicted']}"),
                 count(g["n_windows"]),
                 estimate(known[_pair(g)]),
+                words(f"{g['n_affected']:,} of {g['n_subjects']:,}"),
+                estimate(g["affected"], percent=True),
             )
         )
         for g in grave
@@ -61,7 +76,8 @@ def render(facts: Facts) -> Sequence[Block]:
     return [
         *blocks,
         Heading("Grave confusions"),
-        Table(name="grave-confusions", columns=("Confusion", "Windows", "Share of the label"), rows=rows),
+        Table(name="grave-confusions", columns=_GRAVE, rows=rows),
+        Text("A patient is affected by one window or more; shares of patients are exact (Clopper-Pearson).", "note"),
         Text(
             f"Together {interval(known['grave_rate'], 3)} of all windows. With a grave mistake counted as five ordinary ones, the mean cost is "
             f"{interval(known['grave_cost'], 3)} per window, where a perfect model costs 0; the weight ranks models and is no clinical estimate."
@@ -101,4 +117,4 @@ def _cell(confusion: Mapping[str, Any], i: int, j: int, grave: set[tuple[str, st
     )
 
 
-SECTION = Section(name="confusion-matrix", title="Confusion matrix", facts=facts, render=render)
+SECTION = Section(name="confusion-matrix", title="Confusion matrix", part=CLINICAL, facts=facts, render=render)

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.measures.sites import site_rows
 from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Text
 from evaluation.report.drawing.tables import Row, Table, estimate, words
 from evaluation.report.drawing.wording import Facts, headings, size
 from evaluation.report.sections.section import Section
+from evaluation.scenarios.sites import site_rows
 
 _METRICS = ("balanced_accuracy", "kl", "auroc_macro")
 
@@ -21,7 +21,10 @@ def facts(context: Context) -> Mapping[str, Any]:
 
 
 def render(facts: Facts) -> Sequence[Block]:
-    """Return the table of folds."""
+    """Return the table of folds; nothing where each fold is a site, as that table is there already."""
+    names = [row["name"] for row in facts["folds"]]
+    if names == [row["name"] for row in facts["sites"][facts["main_model"]]]:
+        return []
     rows = tuple(
         Row(cells=(words(row["name"], size(row)), *(estimate(row["metrics"][m]) for m in _METRICS)))
         for row in facts["folds"]

@@ -32,16 +32,22 @@ def facts(context: Context) -> Mapping[str, Any]:
 def _differences(context: Context) -> list[dict[str, Any]]:
     model, rows = context.model, list[dict[str, Any]]()
     ours = (context.tallied[model], context.drawn[model])
-    for second in list(context.tallied)[1:]:
+    for second in _compared(context):
         pair = {"first": model, "second": second}
         try:
             known = differences(ours, (context.tallied[second], context.drawn[second]))
         except ValueError as error:
-            rows.append({**pair, "metric": None, "p_value": math.nan, "reason": str(error)})
+            rows.append({**pair, "metric": None, "p_value": math.nan, "at_floor": False, "reason": str(error)})
             continue
         rows += [{**pair, "metric": m, **dataclasses.asdict(known[m])} for m in COMPARED if m in known]
     corrected = holm(np.array([row["p_value"] for row in rows], dtype=np.float64))
     return [{**row, "p_holm": float(p)} for row, p in zip(rows, corrected, strict=True)]
+
+
+def _compared(context: Context) -> list[str]:
+    """Return the models to compare with: "chance" only where the file has no prior, which is the same comparison."""
+    rest = list(context.tallied)[1:]
+    return [name for name in rest if name != "chance" or "prior" not in rest]
 
 
 def render(facts: Facts) -> Sequence[Block]:
@@ -51,8 +57,8 @@ def render(facts: Facts) -> Sequence[Block]:
         _table(facts, "models", wanted[:_FIRST_TABLE]),
         _table(facts, "models-more", wanted[_FIRST_TABLE:]),
         Text(
-            f"↑ higher is better, ↓ lower is better. Intervals: {facts['bootstrap']['n_boot']:,} resamples of subjects with all "
-            "their windows. Where probabilities tie, each tied class counts in equal shares.",
+            f"↑ higher is better, ↓ lower is better. Intervals: t intervals on the metric’s own scale, standard errors from "
+            f"{facts['bootstrap']['n_boot']:,} resamples of subjects with all their windows. The ECE is debiased. Where probabilities tie, each tied class counts in equal shares.",
             "note",
         ),
         Heading("Paired differences"),
@@ -78,7 +84,8 @@ def _paired(facts: Facts) -> list[Block]:
     return [
         Table(name="differences", columns=("Difference", "Metric", "Value", "p", "p (Holm)"), rows=rows),
         Text(
-            "Both models on the same resamples; p is two-sided and corrected for all comparisons of this table (Holm).",
+            "Both models on the same resamples; p is two-sided and corrected for all comparisons of this table (Holm). “≤” is the least that "
+            f"{facts['bootstrap']['n_boot']:,} resamples can show.",
             "note",
         ),
     ]
@@ -88,13 +95,19 @@ def _difference(row: Mapping[str, Any]) -> tuple[Cell, ...]:
     pair = words(f"{row['first']} − {row['second']}")
     if not row["metric"]:
         return pair, words("–", row["reason"]), words("–"), words("–"), words("–")
-    return pair, words(NAMES[row["metric"]]), estimate(row), words(p_text(row["p_value"])), words(p_text(row["p_holm"]))
+    return (
+        pair,
+        words(NAMES[row["metric"]]),
+        estimate(row),
+        words(p_text(row["p_value"], at_floor=row["at_floor"])),
+        words(p_text(row["p_holm"], at_floor=row["at_floor"])),
+    )
 
 
 def caveats(facts: Facts) -> Sequence[str]:
     """Return what the intervals of this section do not cover."""
     return (
-        "Where every resample gives the same value (1.000 to 1.000), no error was seen; that is no certainty.",
+        "Where no patient had an error, the interval is exact over patients (Clopper-Pearson): how rare an error may be that was not seen.",
         "A resample in which a class is missing averages recall over the classes that it has.",
     )
 

@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.measures.reconstruction import score_reconstruction
 from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Details, Pair, Text
 from evaluation.report.drawing.figures import curves_plot, dot_plot
 from evaluation.report.drawing.tables import Row, Table, estimate, words
 from evaluation.report.drawing.wording import Facts, interval
 from evaluation.report.sections.section import Section
+from evaluation.scenarios.reconstruction import score_reconstruction
 
 _HISTORY_POINTS = 200
 _BASELINES = {

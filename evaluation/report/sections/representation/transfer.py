@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.measures.transfer import TRANSFER_METRICS, transfer_table
 from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Heading, Text
 from evaluation.report.drawing.tables import Row, Table, estimate, value, words
 from evaluation.report.drawing.wording import NAMES, Facts, headings, p_text, plural
 from evaluation.report.sections.section import Section
+from evaluation.scenarios.transfer import TRANSFER_METRICS, transfer_table
 
 _METRICS = ("balanced_accuracy", "auroc_macro", "kappa", "kl")
 assert set(_METRICS) == set(TRANSFER_METRICS)
@@ -46,8 +46,8 @@ def render(facts: Facts) -> Sequence[Block]:
                 words(d["model"]),
                 words(NAMES[d["metric"]]),
                 estimate(d),
-                words(p_text(d["p_value"])),
-                words(p_text(d["p_holm"])),
+                words(p_text(d["p_value"], at_floor=d["at_floor"])),
+                words(p_text(d["p_holm"], at_floor=d["at_floor"])),
             )
         )
         for d in transfer["differences"]

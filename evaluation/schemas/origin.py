@@ -1,0 +1,94 @@
+"""Where predictions come from: labels, split, pretraining. The default of each entry claims nothing.
+
+Writers put these entries into `Predictions.meta`; every sentence of a report about training or labels is derived from
+them, so an entry that is missing weakens the sentence instead of passing for good news.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+LABEL_SOURCES = ("experts", "synthetic", "unknown")
+"""Who labelled the windows: people, a generator that planted the truth, or the file does not state it."""
+PRETRAINED, RANDOM = "pretrained", "random"
+"""Values of meta["encoder"]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldSides:
+    """Who stood on which side of one fold."""
+
+    name: str
+    train_subjects: frozenset[str] = frozenset()
+    test_subjects: frozenset[str] = frozenset()
+    train_recordings: frozenset[str] = frozenset()
+    test_recordings: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Entries of `Predictions.meta` that a report relies on."""
+
+    grouping: str = "unknown"
+    """"site" or "subject": what was left out in each fold; "apart": a model of other data; else unknown."""
+    label_source: str = "unknown"
+    """One of LABEL_SOURCES."""
+    encoder: str = "unknown"
+    """PRETRAINED, RANDOM, or unknown."""
+    salt_id: str = ""
+    """Salt of the subject ids (`signals.shards.manifest`); empty where it was not recorded."""
+    split_digest: str = ""
+    manifest_digest: str = ""
+    folds: tuple[FoldSides, ...] = field(default=(), repr=False)
+    pretrain_subjects: frozenset[str] | None = field(default=None, repr=False)
+    """Subjects of pretraining; None where it was not recorded, empty for no pretraining."""
+    pretrain_recordings: frozenset[str] | None = field(default=None, repr=False)
+    """Recording ids of pretraining: digests of files, so they do not depend on a salt."""
+    pretrain_sites: frozenset[str] | None = None
+    pretrain_salt_id: str = ""
+
+    @property
+    def trained_subjects(self) -> frozenset[str]:
+        """Subjects on the training side of any fold."""
+        return frozenset().union(*(fold.train_subjects for fold in self.folds))
+
+    @property
+    def trained_recordings(self) -> frozenset[str]:
+        """Recordings on the training side of any fold."""
+        return frozenset().union(*(fold.train_recordings for fold in self.folds))
+
+    @property
+    def same_salt(self) -> bool | None:
+        """Whether subject ids can be compared with those of pretraining; None where a salt was not recorded."""
+        if not self.salt_id or not self.pretrain_salt_id:
+            return None
+        return self.salt_id == self.pretrain_salt_id
+
+
+def origin_of(meta: Mapping[str, Any]) -> Origin:
+    """Return the origin that a file's metadata states; raises ValueError for an unknown label source."""
+    source = str(meta.get("label_source") or "unknown")
+    if source not in LABEL_SOURCES:
+        raise ValueError(f"label_source {source!r} is not one of {', '.join(LABEL_SOURCES)}")
+    return Origin(
+        grouping=str(meta.get("grouping") or "unknown"),
+        label_source=source,
+        encoder=str(meta.get("encoder") or "unknown"),
+        salt_id=str(meta.get("salt_id") or ""),
+        split_digest=str(meta.get("split_digest") or ""),
+        manifest_digest=str(meta.get("manifest_digest") or ""),
+        folds=tuple(_fold(fold) for fold in meta.get("folds") or ()),
+        pretrain_subjects=_names(meta.get("pretrain_subjects")),
+        pretrain_recordings=_names(meta.get("pretrain_recordings")),
+        pretrain_sites=_names(meta.get("pretrain_sites")),
+        pretrain_salt_id=str(meta.get("pretrain_salt_id") or ""),
+    )
+
+
+def _fold(fold: Mapping[str, Any]) -> FoldSides:
+    sides = ("train_subjects", "test_subjects", "train_recordings", "test_recordings")
+    return FoldSides(name=str(fold["name"]), **{side: frozenset(fold.get(side) or ()) for side in sides})
+
+
+def _names(values: Iterable[str] | None) -> frozenset[str] | None:
+    return None if values is None else frozenset(values)

@@ -1,0 +1,264 @@
+"""Every claim of the page is derived from a fact: change the fact, and the sentence changes."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.report.__main__ import main
+from evaluation.report.page import page
+from evaluation.schemas.predictions import write_predictions
+
+FOLDS = [
+    {"name": site, "train_subjects": [f"s{k:02d}" for k in range(8) if k % 2 != i],
+     "test_subjects": [f"s{k:02d}" for k in range(8) if k % 2 == i]}
+    for i, site in enumerate(("north", "south"))
+]  # fmt: skip
+
+
+@pytest.fixture
+def report(tmp_path: Path, make_predictions: Any, read_report: Any) -> Any:
+    """How to make a report from metadata, one task and further files; the audit may fail."""
+
+    def make(
+        *, task: str = "six-class", hard: bool = False, external: Any = None, options: Any = (), **meta: Any
+    ) -> Any:
+        predictions = make_predictions(task, n_subjects=8, sites=("north", "south"), **meta)
+        if hard:
+            names = [f"target_{c}" for c in predictions.classes]
+            predictions.frame[names] = predictions.frame[names].to_numpy().round()
+        write_predictions(tmp_path / "p.parquet", predictions)
+        argv = [str(tmp_path / "p.parquet"), "--output", str(tmp_path / "out"), "--n-boot", "20", *options]
+        if external is not None:
+            write_predictions(tmp_path / "x.parquet", external)
+            argv += ["--external", str(tmp_path / "x.parquet")]
+        assert main(argv) in (0, 1)
+        return read_report(tmp_path / "out")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("source", "hard", "noun", "limitation"),
+    [
+        ("experts", False, "expert votes", "disagreement between experts"),
+        ("synthetic", False, "synthetic votes", "planted by a generator"),
+        ("unknown", False, "the votes", "does not state who labelled"),
+        ("experts", True, "expert labels", "single classes"),
+        ("synthetic", True, "synthetic labels", "single classes"),
+    ],
+)
+def test_votes_are_called_what_the_file_states_of_them(
+    report: Any, source: str, hard: bool, noun: str, limitation: str
+) -> None:
+    made = report(label_source=source, hard=hard)
+    assert f"{noun} was" in made.page.text["summary"]
+    assert limitation in made.page.text["limitations"]
+    assert ("expert" in made.page.text["summary"]) is (source == "experts")
+
+
+def test_the_first_line_is_that_the_evaluation_is_transductive(report: Any) -> None:
+    seen = report(pretrain_subjects=["s00", "s03", "someone"], grouping="site", folds=FOLDS)
+    assert seen.page.text["summary"].strip().startswith("Transductive evaluation:")
+    assert "2 of 8 test subjects (sites north, south)" in seen.page.text["summary"]
+    unseen = report(pretrain_subjects=["someone"], grouping="site", folds=FOLDS)
+    assert "ransductive" not in unseen.page.text["summary"]
+
+
+def test_what_was_left_out_is_what_the_file_lists(report: Any) -> None:
+    by_site = report(grouping="site", folds=FOLDS).page.text["summary"]
+    assert "fitted without labels of that site" in by_site
+    assert "lists no folds" not in by_site
+    assert "by its own statement: it lists no folds" in report(grouping="site").page.text["summary"]
+    assert "fitted without labels of that subject" in report(grouping="subject", folds=FOLDS).page.text["summary"]
+    assert "does not state how training and test were separated" in report().page.text["summary"]
+
+
+def test_external_data_are_said_to_be_apart_only_where_they_are(report: Any, make_predictions: Any) -> None:
+    def external(prefix: str, **meta: Any) -> Any:
+        return make_predictions("six-class", n_subjects=3, sites=("icu",), prefix=prefix, **meta)
+
+    listed = {"folds": [{"name": "test", "train_subjects": ["s00"]}], "pretrain_subjects": []}
+    apart = report(external=external("x", **listed)).page
+    assert "took no part in training, model choice or pretraining" in apart.text["external"]
+    assert "external_overlap" not in apart.text["audit"]
+    unlisted = report(external=external("x")).page
+    assert "cannot be excluded" in unlisted.text["external"]
+    shared = report(external=external("", label_source="experts")).page
+    assert "of which 36 took part in training" in shared.text["external"]
+    assert "no part" not in shared.text["external"]
+    assert "external_overlap" in shared.text["audit"]
+    assert "must not be used" in shared.text["summary"]
+
+
+def test_the_predictions_file_is_no_external_data(
+    tmp_path: Path, make_predictions: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "p.parquet")
+    write_predictions(tmp_path / "p.parquet", make_predictions("eyes", n_subjects=2, sites=("x",)))
+    assert main([path, "--external", path, "--output", str(tmp_path / "out")]) == 2
+    assert "is the predictions file itself" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_main_model_can_be_chosen(report: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "encoder reached a balanced accuracy" in report().page.text["summary"]
+    made = report(options=["--main-model", "prior"])
+    assert "prior reached a balanced accuracy" in made.page.text["summary"]
+    assert made.facts["main_model"] == "prior"
+    assert "--main-model prior" in made.facts["provenance"]["command"]
+    argv = [str(tmp_path / "p.parquet"), "--output", str(tmp_path / "no"), "--main-model", "oracle"]
+    assert main(argv) == 2
+    assert "model 'oracle' is not in the predictions, which have encoder, prior" in capsys.readouterr().err
+
+
+def test_a_stale_calibration_fails_the_audit(report: Any, tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps({"temperature": 2.0, "fitted_on": {"model": "encoder", "n_windows": 96}}))
+    assert "stale_calibration" not in report(options=["--calibration", str(path)]).page.text["audit"]
+    path.write_text(json.dumps({"temperature": 2.0, "fitted_on": {"model": "encoder", "n_windows": 95}}))
+    assert "stale_calibration" in report(options=["--calibration", str(path)]).page.text["audit"]
+
+
+def test_refusals_of_a_stress_run_are_counted_and_named(with_files: Any) -> None:
+    facts = json.loads(json.dumps(with_files.facts))
+    assert "refused none" in with_files.page.text["robustness"]
+    level = facts["stress"][0]["levels"][2]
+    level["n_windows"], level["n_refused"] = 0, 60
+    text = page(facts, title="t")
+    assert "refused 60 disturbed windows; each counts as a guess" in text
+    assert "Refused altogether: <b>mains hum, 3 µV</b>" in text
+    level["n_windows"], level["n_refused"] = 50, 10
+    text = page(facts, title="t")
+    assert "Refused altogether" not in text
+    assert "<td>10 of 60<small>at 3 µV</small></td>" in text
+
+
+def test_rates_per_hour_are_claimed_only_with_onsets(tmp_path: Path, make_predictions: Any, read_report: Any) -> None:
+    predictions = make_predictions("six-class", n_subjects=4, sites=("a", "b"))
+    order = predictions.frame.groupby(["subject_id", "model"]).cumcount()
+    predictions.frame["start_s"], predictions.frame["hop_s"] = order * 400.0, 10.0
+    write_predictions(tmp_path / "p.parquet", predictions)
+    assert main([str(tmp_path / "p.parquet"), "--output", str(tmp_path / "o"), "--n-boot", "10"]) == 0
+    made = read_report(tmp_path / "o")
+    assert made.page.tables["alarms"].columns[1:4] == [
+        "Sensitivity at 1 per day", "False alarms at 1 per day", "Sensitivity at 1 per hour",
+    ]  # fmt: skip
+    assert "per hour of recording" in made.page.text["alarms"]
+    # 12 windows of 10 s in each of 4 recordings, too far apart to merge: two of each class, 480 s together.
+    assert made.page.tables["alarms"].at("Seizure", "Class").below == "8 events in 0.1 h"
+
+
+def test_p_values_state_what_the_resamples_can_show(with_files: Any, six_class: Any) -> None:
+    facts = json.loads(json.dumps(six_class.facts))
+    assert {row["second"] for row in facts["differences"]} == {"prior"}  # chance would be the same comparison again
+    for row in facts["differences"]:
+        row["p_value"], row["p_holm"], row["at_floor"] = 2 / 51, 8 / 51, True
+    text = page(facts, title="t")
+    assert "<td>≤ 0.039</td><td>≤ 0.157</td>" in text
+    assert "prior-only baseline, p ≤ 0.157)" in text
+    for row in facts["differences"]:
+        row["at_floor"] = False
+    text = page(facts, title="t")
+    assert "<td>0.039</td><td>0.157</td>" in text
+    assert "prior-only baseline, p = 0.157)" in text
+    assert {row["second"] for row in with_files.facts["differences"]} == {"chance"}
+
+
+def test_a_choice_on_the_same_windows_is_stated(with_files: Any) -> None:
+    facts = json.loads(json.dumps(with_files.facts))
+    assert "was chosen on the other folds" in with_files.page.text["selective"]
+    for row in facts["selective"]["limited"]:
+        row["nested"] = False
+    assert "chosen on these very windows" in page(facts, title="t")
+
+
+def test_the_first_screen_says_what_a_new_hospital_may_expect(six_class: Any) -> None:
+    new = six_class.facts["across_sites"]["encoder"]["balanced_accuracy"]["new_hospital"]
+    words = f"At a new hospital {new['low']:.2f} to {new['high']:.2f} is to be expected (95% prediction interval from 2 sites)"
+    assert words in six_class.page.text["summary"]
+    facts = json.loads(json.dumps(six_class.facts))
+    facts["data"]["n_sites"] = 1
+    text = page(facts, title="t")
+    assert "prediction interval" not in text.split("<nav")[0]
+    assert "nothing here shows how the model does at another one" in text
+
+
+@pytest.mark.parametrize(
+    ("mean", "accuracy", "words"),
+    [(0.46, 0.68, "under-confident"), (0.9, 0.7, "over-confident"), (0.71, 0.7, "well calibrated on average")],
+)
+def test_confidence_is_compared_with_accuracy(six_class: Any, mean: float, accuracy: float, words: str) -> None:
+    facts = json.loads(json.dumps(six_class.facts))
+    facts["confidence"] = {"mean": mean, "accuracy": accuracy}
+    text = page(facts, title="t")
+    assert f"The model is <b>{words}</b>: its mean confidence is {mean:.2f}" in text
+
+
+def test_what_calibration_is_shipped_is_stated(six_class: Any) -> None:
+    assert "uncalibrated; no calibration file was given" in six_class.page.text["calibration"]
+    facts = json.loads(json.dumps(six_class.facts))
+    shipped = {"temperature": 0.77, "fitted_to": "votes", "after": {"ece": 0.149}, "abstain_below": 0.4}
+    facts["calibration"] = shipped
+    text = page(facts, title="t")
+    assert "temperature of 0.77, which on patients that it was not fitted on gives an ECE of 0.149 (counted)" in text
+    assert "abstains below a confidence of 0.40" in text
+    facts["calibration"] = {**shipped, "abstain_below": None, "after": {}}
+    text = page(facts, title="t")
+    assert "has no threshold for abstention" in text
+    assert "not fitted on" not in text
+
+
+@pytest.mark.parametrize(
+    ("meta", "words"),
+    [
+        ({"encoder": "random"}, "trained from random weights"),
+        ({"encoder": "pretrained", "pretrain_subjects": ["a", "b"]}, "pretrained without labels on 2 subjects"),
+        ({"pretrain_subjects": []}, "without pretraining"),
+        ({}, "does not state whether it was pretrained"),
+    ],
+)
+def test_the_model_is_described_as_the_file_has_it(report: Any, meta: dict[str, Any], words: str) -> None:
+    made = report(recipe={"name": "probe", "epochs": 40, "secret": 1}, **meta)
+    assert words in made.page.text["model"]
+    assert "40" in made.page.text["model"]
+    assert "secret" not in made.page.text["model"]
+    assert re.search(r"Predictions of \d{4}-\d\d-\d\d", made.page.text["model"])
+
+
+def test_the_pipelines_counts_are_the_flow(report: Any, tmp_path: Path) -> None:
+    site = {
+        "windows": 50,
+        "windows_rejected": 3,
+        "hours": {"written": 1.5},
+        "readers": {"edf": 4},
+        "native_sfreqs": {"256": 4},
+    }
+    counts = {
+        "files": {"in": 20, "quarantined": 2, "by_reason": {"truncated": 2}},
+        "sites": {"north": site, "south": site},
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps({"counts": counts}))
+    made = report(options=["--pipeline", str(tmp_path / "manifest.json")])
+    flow, cohort = made.page.tables["flow"], made.page.tables["cohort"]
+    assert [flow.at(step, "Number").text for step in ("Files found", "Files quarantined", "Windows written", "Windows rejected")] == [
+        "20", "2", "100", "6",
+    ]  # fmt: skip
+    assert flow.at("Files quarantined", "Step").below == "truncated 2"
+    assert cohort.at("north", "Site").below == "edf; 256 Hz"
+    assert cohort.at("north", "Hours").text == "1.5"
+
+
+def test_folds_that_are_sites_are_shown_once(report: Any) -> None:
+    assert "folds" not in report(grouping="site").page.text
+
+
+def test_folds_of_subjects_are_shown(tmp_path: Path, make_predictions: Any, read_report: Any) -> None:
+    predictions = make_predictions("six-class", n_subjects=4, sites=("a", "b"))
+    predictions.frame["fold"] = "f" + predictions.frame["subject_id"].str[-1]
+    write_predictions(tmp_path / "p.parquet", predictions)
+    assert main([str(tmp_path / "p.parquet"), "--output", str(tmp_path / "o"), "--n-boot", "10"]) == 0
+    table = read_report(tmp_path / "o").page.tables["folds"]
+    assert [row[0].text for row in table.rows] == ["f0", "f1", "f2", "f3"]

@@ -1,0 +1,156 @@
+"""Stress files and curves against hand-derived areas."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evaluation.scenarios.stress import chance_score, read_stress, retained_area, stress_curves, write_stress
+from evaluation.schemas.predictions import Predictions
+
+CLASSES = ("rest", "task")
+
+
+def make_stress(right_of: dict[float, float] | None = None, *, n_subjects: int = 6) -> Predictions:
+    """Each subject has 10 windows, five a class; of each class the share `right_of[level]` is called rightly."""
+    rows = []
+    for level, right in (right_of or {0.0: 1.0, 2.0: 0.8, 4.0: 0.6}).items():
+        for s in range(n_subjects):
+            for w in range(10):
+                true = w % 2
+                said = true if w // 2 < round(5 * right) else 1 - true
+                rows.append(
+                    {"window_key": f"{s}-{w}", "recording_id": f"r{s}", "subject_id": f"s{s}", "site_id": "x",
+                     "model": "m", "label": CLASSES[true], "stress": "channels removed", "level": level,
+                     "unit": "channels", "level_name": "", "target_rest": 1.0 - true, "target_task": float(true),
+                     "prob_rest": 0.9 - 0.8 * said, "prob_task": 0.1 + 0.8 * said}
+                )  # fmt: skip
+    return Predictions(frame=pd.DataFrame(rows), task="rest-or-task", classes=CLASSES, meta={"command": "c"})
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    write_stress(tmp_path / "s.parquet", make_stress())
+    read = read_stress(tmp_path / "s.parquet")
+    pd.testing.assert_frame_equal(read.frame, make_stress().frame, check_dtype=False)
+    assert (read.classes, read.meta) == (CLASSES, {"command": "c"})
+
+
+def test_the_area_is_that_of_the_trapezoids() -> None:
+    # Balanced accuracy 1.0, 0.8, 0.6 at levels 0, 2, 4; above chance 0.5: shares 1, 0.6, 0.2; mean height 0.6.
+    [curve] = stress_curves(make_stress(), n_boot=20, seed=0)
+    assert [level.metrics["balanced_accuracy"].value for level in curve.levels] == pytest.approx([1.0, 0.8, 0.6])
+    kept = curve.retained["balanced_accuracy"]
+    assert kept.value == pytest.approx(0.6)
+    assert kept.low == pytest.approx(0.6)  # every subject is alike, so is every resample
+    assert [level.name for level in curve.levels] == ["0 channels", "2 channels", "4 channels"]
+
+
+def test_uneven_levels_weigh_by_their_distance_and_kinds_alike() -> None:
+    values = np.array([[0.9], [0.7], [0.5]])  # shares 1, 0.5, 0 above chance 0.5
+    even = retained_area(values, [0, 1, 2], chance=0.5, nominal=False)
+    assert even.value == pytest.approx(0.5)
+    # 1 of 10 at mean height 0.75, 9 of 10 at 0.25
+    assert retained_area(values, [0, 1, 10], chance=0.5, nominal=False).value == pytest.approx(0.3)
+    assert retained_area(values, [0, 1, 10], chance=0.5, nominal=True).value == pytest.approx(0.25)
+
+
+def test_no_loss_is_one_and_chance_has_no_area() -> None:
+    [curve] = stress_curves(make_stress({0.0: 0.8, 1.0: 0.8}), n_boot=10, seed=0)
+    assert curve.retained["balanced_accuracy"].value == pytest.approx(1.0)
+    [curve] = stress_curves(make_stress({0.0: 0.4, 1.0: 0.4}), n_boot=10, seed=0)
+    assert np.isnan(curve.retained["balanced_accuracy"].value)
+    assert "no better than chance" in curve.retained["balanced_accuracy"].reason
+    assert chance_score("auroc_macro", 6) == 0.5
+
+
+def drop(stress: Predictions, *, level: float, subjects: tuple[str, ...]) -> None:
+    gone = (stress.frame["level"] == level) & stress.frame["subject_id"].isin(subjects)
+    stress.frame.drop(stress.frame[gone].index, inplace=True)
+
+
+def test_a_refused_window_counts_as_a_guess_and_resamples_stay_paired() -> None:
+    stress = make_stress()
+    drop(stress, level=4.0, subjects=("s5",))
+    [curve] = stress_curves(stress, n_boot=20, seed=0)
+    assert [level.n_refused for level in curve.levels] == [0, 0, 10]
+    # At level 4, 50 windows at 0.6 and 10 guesses at 0.5: 0.5833, a share of 1/6 above chance 0.5. Answered ones: 0.6.
+    assert curve.levels[2].metrics["balanced_accuracy"].value == pytest.approx((50 * 0.6 + 10 * 0.5) / 60)
+    assert curve.levels[2].answered["balanced_accuracy"].value == pytest.approx(0.6)
+    # Trapezoids over 0, 2, 4: (1 + 0.6) / 2 and (0.6 + 1/6) / 2, their mean 0.5917; answered throughout: as without.
+    assert curve.retained["balanced_accuracy"].value == pytest.approx((0.8 + 0.3 + 1 / 12) / 2)
+    assert curve.retained_common["balanced_accuracy"].value == pytest.approx(0.6)
+    assert curve.n_common == 50
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"levels": {"channels removed": [[0, ""], [2, ""], [4, ""]]}},
+        {"refused": {"channels removed": {"4 channels": {"too_few_channels": 60}}}},
+    ],
+)
+def test_a_level_that_was_refused_altogether_stays_and_keeps_nothing(meta: dict[str, object]) -> None:
+    stress = make_stress()
+    drop(stress, level=4.0, subjects=tuple(f"s{k}" for k in range(6)))
+    stress.meta.update(meta)
+    [curve] = stress_curves(stress, n_boot=20, seed=0)
+    last = curve.levels[-1]
+    assert (last.level, last.name, last.n_windows, last.n_refused) == (4.0, "4 channels", 0, 60)
+    assert last.metrics["balanced_accuracy"].value == pytest.approx(0.5)
+    assert np.isnan(last.answered["balanced_accuracy"].value)
+    assert last.answered["balanced_accuracy"].reason == "the preparation refused every window"
+    # (1 + 0.6) / 2 and (0.6 + 0) / 2
+    assert curve.retained["balanced_accuracy"].value == pytest.approx(0.55)
+    assert np.isnan(curve.retained_common["balanced_accuracy"].value)
+
+
+def test_a_kind_that_was_refused_altogether_is_one_of_the_kinds() -> None:
+    stress = make_stress({0.0: 1.0, 1.0: 0.8})
+    stress.frame["unit"], stress.frame["level_name"] = "", "Cz"
+    stress.meta["refused"] = {"channels removed": {"average": {"not_possible": 60}}}
+    [curve] = stress_curves(stress, n_boot=5, seed=0)
+    assert [(level.name, level.n_refused) for level in curve.levels[1:]] == [("Cz", 0), ("average", 60)]
+    assert curve.retained["balanced_accuracy"].value == pytest.approx(0.3)  # the mean of 0.6 and 0
+    stress.frame["unit"] = "µV"
+    with pytest.raises(ValueError, match="'average', which is no amount in µV"):
+        stress_curves(stress, n_boot=5, seed=0)
+
+
+def test_to_refuse_the_windows_that_were_wrong_is_no_gain() -> None:
+    # Two of six patients are all wrong: 4/6 undisturbed. With those refused and guessed it is (40 + 20 / 2) / 60 = 5/6,
+    # twice as far above chance, and over the answered windows 1: neither is a gain of the model.
+    stress = make_stress({0.0: 1.0, 1.0: 1.0})
+    wrong = stress.frame["subject_id"].isin(["s0", "s1"])
+    flipped = 1 - stress.frame.loc[wrong, "prob_rest"]
+    stress.frame.loc[wrong, "prob_rest"], stress.frame.loc[wrong, "prob_task"] = flipped, 1 - flipped
+    drop(stress, level=1.0, subjects=("s0", "s1"))
+    [curve] = stress_curves(stress, n_boot=50, seed=0)
+    kept = curve.retained["balanced_accuracy"]
+    assert kept.value == pytest.approx(1.0)
+    assert kept.high <= 1.0
+    assert curve.retained_common["balanced_accuracy"].value == pytest.approx(1.0)
+    assert curve.levels[1].answered["balanced_accuracy"].value == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (lambda f: f.drop(f[f["level"] == 0].index, inplace=True), "has no level 0"),
+        (lambda f: f.__setitem__("level", f["level"] - 1), "at least 0"),
+        (
+            lambda f: f.loc.__setitem__((f["level"] == 2, "window_key"), f["window_key"] + "x"),
+            "windows that are missing at level 0",
+        ),
+        (lambda f: f.loc.__setitem__((f["level"] == 2, "unit"), "µV"), "mixes units"),
+        (lambda f: f.drop(columns="stress", inplace=True), "are missing the columns"),
+        (lambda f: f.__setitem__("prob_rest", 0.7), "not a distribution"),
+    ],
+)
+def test_what_breaks_the_contract_is_refused(fault: Callable[[pd.DataFrame], None], words: str, tmp_path: Path) -> None:
+    stress = make_stress()
+    fault(stress.frame)
+    with pytest.raises(ValueError, match=words):
+        write_stress(tmp_path / "s.parquet", stress)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,84 @@
+"""The transfer table: seeds apart from patients, pairs against the reference, Holm over all of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+
+from evaluation.measures.bootstrap import holm
+from evaluation.scenarios.transfer import TRANSFER_METRICS, seeds_of, transfer_table
+from evaluation.schemas.predictions import Predictions
+
+CLASSES = ("rest", "task")
+STRENGTH = {"probe/pretrained#seed0": 1.5, "probe/pretrained#seed1": 1.5, "probe/pretrained#seed2": 1.5,
+            "majority": 0.0, "features+boosting#seed0": 1.5, "features+boosting#seed1": 1.5}  # fmt: skip
+
+
+def make_transfer(n_subjects: int = 12) -> Predictions:
+    rows = []
+    for m, (model, strength) in enumerate(STRENGTH.items()):
+        rng = np.random.default_rng(m)
+        for s in range(n_subjects):
+            for w in range(20):
+                true = w % 2
+                p = 1 / (1 + np.exp(-strength * (2 * true - 1) - rng.normal() * (strength > 0)))
+                p = 0.7 if strength == 0 else p
+                rows.append(
+                    {"window_key": f"{s}-{w}", "recording_id": f"r{s}", "subject_id": f"s{s:02d}", "site_id": "x",
+                     "fold": "f", "model": model, "label": CLASSES[true], "target_rest": 1.0 - true,
+                     "target_task": float(true), "prob_rest": 1 - p, "prob_task": p}
+                )  # fmt: skip
+    return Predictions(frame=pd.DataFrame(rows), task="rest-or-task", classes=CLASSES, meta={})
+
+
+def test_seeds_are_gathered_under_their_way() -> None:
+    assert seeds_of(list(STRENGTH)) == {
+        "probe/pretrained": [f"probe/pretrained#seed{k}" for k in range(3)],
+        "majority": ["majority"],
+        "features+boosting": [f"features+boosting#seed{k}" for k in range(2)],
+    }
+
+
+def test_rows_are_means_over_seeds_and_their_spread() -> None:
+    predictions = make_transfer()
+    rows, _ = transfer_table(predictions, reference="majority", n_boot=50, seed=0)
+    each = []
+    for k in range(3):
+        frame = predictions.of(f"probe/pretrained#seed{k}")
+        said = np.where(frame["prob_task"] > frame["prob_rest"], "task", "rest")
+        each.append(balanced_accuracy_score(frame["label"], said))
+    row = rows[0]
+    assert (row.model, row.n_seeds) == ("probe/pretrained", 3)
+    assert row.metrics["balanced_accuracy"].value == pytest.approx(np.mean(each), abs=1e-12)
+    assert row.seed_sd["balanced_accuracy"] == pytest.approx(np.std(each, ddof=1), abs=1e-12)
+    assert row.metrics["balanced_accuracy"].low < np.mean(each) < row.metrics["balanced_accuracy"].high
+    assert rows[1].metrics["balanced_accuracy"].value == pytest.approx(0.5)
+    assert np.isnan(rows[1].seed_sd["balanced_accuracy"])
+
+
+def test_differences_are_paired_and_corrected_together() -> None:
+    _, found = transfer_table(make_transfer(), reference="probe/pretrained", n_boot=400, seed=0)
+    assert len(found) == 2 * len(TRANSFER_METRICS)
+    by = {(row.model, row.metric): row for row in found}
+    assert by["majority", "balanced_accuracy"].high < 0
+    assert by["majority", "balanced_accuracy"].p_holm < 0.05
+    equal = by["features+boosting", "auroc_macro"]  # the same strength: nothing to find
+    assert equal.low < 0 < equal.high
+    corrected = holm(np.array([row.p_value for row in found]))
+    np.testing.assert_array_equal([row.p_holm for row in found], corrected)
+
+
+def test_one_subject_has_no_interval_and_says_so() -> None:
+    rows, found = transfer_table(make_transfer(1), reference="majority", n_boot=20, seed=0)
+    assert np.isnan(rows[0].metrics["kl"].low)
+    assert "one subject" in rows[0].metrics["kl"].reason
+    assert np.isnan(found[0].p_value)
+
+
+def test_mistakes_are_told() -> None:
+    predictions = make_transfer()
+    with pytest.raises(ValueError, match="is not in the transfer file, which has probe/pretrained, majority"):
+        transfer_table(predictions, reference="encoder", n_boot=10, seed=0)
+    predictions.frame.drop(index=0, inplace=True)
+    with pytest.raises(ValueError, match="predicted different windows"):
+        transfer_table(predictions, reference="majority", n_boot=10, seed=0)

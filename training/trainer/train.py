@@ -1,0 +1,367 @@
+"""One trainer for pretraining, fine-tuning, distillation and the autoencoder; read it from top to bottom.
+
+A step: every process counts what its micro-batches hold and all add up the counts (1); runs them forward and backward,
+each term's sum divided by its count over the whole step (2); all agree on how it went (3); gradients are added up over
+processes, clipped, and the optimizer steps (4). Sums and counts add up in any order, so any split of a batch into
+micro-batches and over processes gives the same step.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from training.trainer.distributed import Processes
+from training.trainer.ema import WeightAverage
+from training.trainer.memory import MAX_HALVINGS, is_out_of_memory, release, split
+from training.trainer.stopping import StopRequest
+from training.trainer.stopwatch import Stopwatch
+from training.trainer.tracking import Tracker
+
+logger = logging.getLogger(__name__)
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Batch = Mapping[str, Tensor]
+_STOPPED, _OUT_OF_MEMORY = 0, 1
+
+
+class Objective(Protocol):
+    """What is minimised: an `nn.Module` that gives sums, with what they are divided by. `weights` may leave terms out.
+
+    The loss is the sum over terms of weight x total / count.
+    """
+
+    weights: Mapping[str, float]
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the total of each term over a batch, scalars with gradients."""
+
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what each total is divided by, scalars of at least 0 that the batch alone decides."""
+
+
+_LEAST_COUNT = 1e-12
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss or gradient that is not finite on some rank; raised on every rank, before the optimizer steps."""
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> Precision:
+    """Return what "auto" means on a device: bf16 on a GPU that has it, else fp32."""
+    if precision != "auto":
+        return precision
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """What a run changes as it goes, and how it takes a step."""
+
+    module: nn.Module
+    """An `Objective`."""
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    processes: Processes
+    seed: int
+    precision: Precision = "fp32"
+    clip_norm: float = 1.0
+    ema_decay: float = 0.0
+    """Of the weights' moving average; 0 for none."""
+    compile: bool = False
+    """Whether torch compiles the module."""
+    step: int = 0
+    """Steps taken so far."""
+    place: Tensor | None = None
+    """Where the reading of this process stands (`StepBatches.place`)."""
+    halvings: int = 0
+    """How often micro-batches were halved for want of memory."""
+    stop: StopRequest = field(default_factory=StopRequest)
+    average: WeightAverage | None = field(init=False, default=None, repr=False)
+    watch: Stopwatch = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        device = self.processes.device
+        self.module.to(device)
+        self.precision = resolve_precision(self.precision, device)
+        self.average = WeightAverage(self.module, self.ema_decay) if self.ema_decay else None
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+        self.watch = Stopwatch(device)
+        self._forward = torch.compile(self.module) if self.compile else self.module
+        self.processes.check_same(self.module)
+
+    def take_step(self, micro_batches: Sequence[Batch]) -> dict[str, float] | None:
+        """Take one optimizer step over this process's micro-batches; returns the step's means over all processes.
+
+        Micro-batches lie on this process's device. Processes may have different numbers of them, of different sizes, or
+        none. Returns None, with nothing changed, where a signal asked any process to stop before the end of the step.
+        Raises NonFiniteLossError on every process, naming the step, if any loss or the gradient is not finite.
+        """
+        counts = self._counts(micro_batches)
+        while True:
+            totals, trouble = self._accumulate(micro_batches, counts)
+            stopped, out_of_memory = self._agree(trouble)
+            if stopped:
+                self.optimizer.zero_grad(set_to_none=True)
+                self.stop.asked = True
+                return None
+            if not out_of_memory:
+                return self._update(totals, counts)
+            self._halve()
+
+    def _counts(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """Return what each term's total is divided by in this step, over all processes, float64."""
+        with self.watch.part("communicate"), torch.no_grad():
+            counts = torch.zeros(len(self.module.weights), dtype=torch.float64, device=self.processes.device)
+            for batch in batches:
+                found = self.module.counts(batch)
+                counts += torch.stack([found[name].double() for name in self.module.weights])
+            return dict(zip(self.module.weights, self.processes.sum(counts), strict=True))
+
+    def _accumulate(self, batches: Sequence[Batch], counts: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """Return totals, and what went wrong on this process: counts of (stop asked, out of memory)."""
+        trouble = torch.zeros(2)
+        totals = {name: torch.zeros((), device=self.processes.device) for name in self.module.weights}
+        self.module.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        try:
+            for number, batch in enumerate(batches):
+                # Dropout depends on the step and the place in it, so that a resumed run, or one of another world size,
+                # draws what the uninterrupted one would have.
+                place = self.processes.rank + number * self.processes.world_size
+                torch.manual_seed(int(np.random.SeedSequence((self.seed, self.step, place)).generate_state(1)[0]))
+                for part in split(batch, self.halvings):
+                    if self.stop.asked:
+                        trouble[_STOPPED] = 1
+                        return totals, trouble
+                    for name, total in self._backward(part, counts).items():
+                        totals[name] += total
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            trouble[_OUT_OF_MEMORY] = 1
+        return totals, trouble
+
+    def _backward(self, batch: Batch, counts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        device = self.processes.device
+        with self.watch.part("forward"):
+            low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+            with torch.autocast(device.type, low, enabled=low is not None):
+                totals = self._forward(batch)
+        with self.watch.part("backward"):
+            self.scaler.scale(self._loss(totals, counts)).backward()
+        return {name: total.detach().float() for name, total in totals.items()}
+
+    def _loss(self, totals: Mapping[str, Tensor], counts: Mapping[str, Tensor]) -> Tensor:
+        """Return the weighted sum of totals over counts; a term of which there is nothing in the step is 0."""
+        terms = [
+            weight * torch.where(counts[name] > 0, totals[name] / counts[name].clamp(min=_LEAST_COUNT), 0.0).float()
+            for name, weight in self.module.weights.items()
+        ]
+        return torch.stack(terms).sum()
+
+    def _agree(self, trouble: Tensor) -> tuple[bool, bool]:
+        with self.watch.part("communicate"):
+            stopped, out_of_memory = self.processes.sum(trouble).tolist()
+        return stopped > 0, out_of_memory > 0
+
+    def _halve(self) -> None:
+        if self.halvings == MAX_HALVINGS:
+            raise MemoryError(
+                f"step {self.step + 1}: out of memory even with micro-batches halved {MAX_HALVINGS} times"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        release()
+        self.halvings += 1
+        logger.warning(
+            "step %d: out of memory; micro-batches are now cut into %d parts, the step keeps its windows",
+            self.step + 1,
+            2**self.halvings,
+        )
+
+    def _update(self, totals: Mapping[str, Tensor], counts: Mapping[str, Tensor]) -> dict[str, float]:
+        with self.watch.part("communicate"):
+            agreed = dict(zip(totals, self.processes.sum(torch.stack(list(totals.values()))), strict=True))
+            terms = {name: (agreed[name] / counts[name].clamp(min=_LEAST_COUNT)).item() for name in totals}
+            values = {"loss": self._loss(agreed, counts).item(), **terms}
+            if not np.isfinite(list(values.values())).all():
+                raise NonFiniteLossError(f"step {self.step + 1}: a loss is not finite: {values}")
+            self.processes.sum_gradients(self.module)
+            self.processes.average_buffers(self.module)
+        with self.watch.part("update"):
+            self.scaler.unscale_(self.optimizer)
+            norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.clip_norm).item()
+            values |= {"grad_norm": norm, "learning_rate": self.optimizer.param_groups[-1]["lr"]}
+            if not np.isfinite(norm):
+                self._not_finite(norm)
+            scale = self.scaler.get_scale()
+            self.scaler.step(self.optimizer)  # leaves the step out where scaled gradients overflowed
+            self.scaler.update()
+            if self.scaler.get_scale() >= scale:
+                self.scheduler.step()
+            self.step += 1
+            if self.average is not None:
+                self.average.update(self.module, self.step)
+        if self.scaler.is_enabled():
+            values["loss_scale"] = self.scaler.get_scale()
+        return values
+
+    def _not_finite(self, norm: float) -> None:
+        """Raise unless the loss scale of fp16 may simply be too large still."""
+        if not self.scaler.is_enabled() or self.scaler.get_scale() <= 1.0:
+            raise NonFiniteLossError(f"step {self.step + 1}: the gradient's norm is {norm}")
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs to go on from here."""
+        return {
+            "model": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else None,
+            "halvings": self.halvings,
+            "rng": rng_state(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint's state."""
+        self.module.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.halvings = int(state["halvings"])
+        set_rng_state(state["rng"])
+        self.step = int(state["step"])
+
+
+def rng_state() -> dict[str, Any]:
+    """Return the state of every library's global generator, in kinds that a checkpoint may hold."""
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": (kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached),
+        "python": random.getstate(),
+    }
+
+
+def set_rng_state(state: Mapping[str, Any]) -> None:
+    """Set every library's global generator to a saved state; a GPU's only where there are as many as then."""
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    kind, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepBatches:
+    """What one step trains on, on this process."""
+
+    micro_batches: Sequence[Batch]
+    eeg_hours: float
+    order_crc: int = 0
+    """`training.corpus.order.order_crc` of this process's windows; those of all add up, modulo 2^32."""
+    step: int = 0
+    sources: tuple[int, ...] = ()
+    """Number of the corpus that each micro-batch comes from, where there may be several."""
+    place: Tensor | None = None
+    """Where the reading stands after this step (`training.corpus.lanes`)."""
+
+    def to(self, device: torch.device) -> "StepBatches":
+        """Return the step with its tensors on a device."""
+        moved = [{name: t.to(device, non_blocking=True) for name, t in batch.items()} for batch in self.micro_batches]
+        return replace(self, micro_batches=moved)
+
+
+class Validation(Protocol):
+    """Looks at a model between steps, on all processes, and may end the run."""
+
+    @property
+    def every(self) -> int:
+        """Steps between looks; 0 for none."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run should end; the same on every process."""
+
+    def __call__(self, trainer: "Trainer") -> Mapping[str, float]:
+        """Return values to log, the same on every process."""
+
+
+def run_steps(
+    trainer: Trainer,
+    batches: Iterable[StepBatches],
+    *,
+    n_steps: int,
+    label: str,
+    tracker: Tracker,
+    save: Callable[[Trainer], None],
+    save_every: int,
+    validation: Validation | None = None,
+    before_step: Callable[[int], None] = lambda step: None,
+    prepare: Callable[[StepBatches], StepBatches] | None = None,
+) -> bool:
+    """Take steps until `n_steps` are taken or validation ends the run; returns False if a signal stopped it.
+
+    A run that a signal stopped is saved. Validation comes after its step and before the step's save, so that a run that
+    goes on does not validate the same weights again. `before_step` is called with the number of steps taken.
+    `prepare` makes a step of raw samples one to train on, on the device.
+    """
+    bar = tqdm(
+        total=n_steps,
+        initial=trainer.step,
+        desc=label,
+        unit="step",
+        disable=None if trainer.processes.is_main else True,
+    )
+    saved = trainer.step
+    with bar:
+        for batch, load_s, began in _timed(batches):
+            if validation is not None and validation.is_over:
+                break
+            before_step(trainer.step)
+            with trainer.watch.part("prepare"):
+                batch = batch.to(trainer.processes.device)
+                batch = batch if prepare is None else prepare(batch)
+            values = trainer.take_step(batch.micro_batches)
+            if values is not None:
+                trainer.place = batch.place
+                values |= {"load_s": load_s, **trainer.watch.read(), "step_s": time.perf_counter() - began}
+                # Sums of whole numbers below 2^53: exact.
+                sums = torch.tensor([batch.eeg_hours, batch.order_crc], dtype=torch.float64)
+                hours, crc = trainer.processes.sum(sums).tolist()
+                values |= {"eeg_hours_per_s": hours / values["step_s"], "order_crc": int(crc) % 2**32}
+                if validation is not None and validation.every and trainer.step % validation.every == 0:
+                    values |= validation(trainer)
+                tracker.log(trainer.step, values)
+                bar.update()
+                bar.set_postfix(loss=f"{values['loss']:.4f}")
+            if trainer.step > saved and (values is None or trainer.step % save_every == 0 or trainer.step == n_steps):
+                save(trainer)
+                saved = trainer.step
+            if values is None:
+                return False
+    return True
+
+
+def _timed(batches: Iterable[StepBatches]) -> Iterator[tuple[StepBatches, float, float]]:
+    """Yield each batch, the seconds spent waiting for it, and when the waiting began."""
+    waiting = iter(batches)
+    while True:
+        began = time.perf_counter()
+        batch = next(waiting, None)
+        if batch is None:
+            return
+        yield batch, time.perf_counter() - began, began
