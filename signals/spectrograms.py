@@ -70,7 +70,7 @@ def regional(x: np.ndarray, ch_names: Sequence[str], sfreq: float) -> np.ndarray
 
     x has shape (..., n_chans, n_times), µV, any common reference. Each is the mean over its four bipolar pairs, at
     `REGIONAL_FREQS`, 4-s windows centred at 1, 3, 5, ... s; the signal is mirrored by 1 s at both ends, so that there
-    is one column for every 2 s, as in the HMS competition's spectrograms. Raises ValueError if an electrode lacks.
+    is one column for every 2 s, as in the HMS competition's spectrograms. Raises ValueError if an electrode is missing.
     """
     n_pad = _regional_samples(sfreq)[2]
     return _chain_power(_mirrored(x, n_pad, n_pad), ch_names, sfreq)
@@ -83,7 +83,7 @@ def regional_blocks(
 
     `read(start, stop)` gives samples of a recording of `n_times`, shape (n_chans, stop - start), µV. Joined, the blocks
     are what `regional` returns for the whole; 300 columns are the 10 minutes of the HMS competition. Raises ValueError
-    if an electrode lacks, or for less than 4 s.
+    if an electrode is missing, or for less than 4 s.
     """
     total = n_regional_columns(n_times, sfreq)
     for first in range(0, total, n_columns):

@@ -33,6 +33,6 @@ def one_thread() -> Iterator[None]:
 @cache
 def _blas() -> ThreadpoolController:
     """Return the BLAS libraries of this process; finding them takes a millisecond."""
-    import scipy.linalg  # noqa: F401  brings a BLAS of its own, which must be there to be found
+    import scipy.linalg  # noqa: F401  loads a BLAS of its own, which must be loaded before the search
 
     return ThreadpoolController().select(user_api="blas")

@@ -34,7 +34,7 @@ class Window:
     ch_state: np.ndarray = field(compare=False)
     """uint8, shape (n_chans,): ABSENT, INTERPOLATED or MEASURED."""
     artifact_mask: np.ndarray = field(repr=False, compare=False)
-    """uint16 bit set of `signals.description.artifacts.KINDS`, shape (n_chans, n_seconds): one entry a channel and
+    """uint16 bit set of `signals.description.artifacts.KINDS`, shape (n_chans, n_seconds): one entry per channel and
     second."""
     quality: np.ndarray = field(repr=False, compare=False)
     """float32 in [0, 1], shape (n_chans,): 1 is clean."""
@@ -44,17 +44,17 @@ class Window:
     artifact_ratio: np.ndarray | None = field(default=None, repr=False, compare=False)
     """Share of seconds with an artifact per channel, float32, shape (n_chans,), NaN for absent ones; None likewise."""
     quality_verdict: str = ""
-    """"good", or what speaks against the window's EEG, joined by "+" (`signals.description.quality.REASONS`); empty in
+    """"good", or the reasons against the window's EEG, joined by "+" (`signals.description.quality.REASONS`); empty in
     records written before it was stored."""
     features: np.ndarray = field(repr=False, compare=False)
     """float32, shape (n_chans, n_features), columns as in `signals.description.features.FEATURES`."""
     anomaly: np.ndarray | None = field(default=None, repr=False, compare=False)
     """The autoencoder's score, float32, shape (n_chans, n_seconds), NaN where a channel was not measured; None where it
-    was not asked (`signals.bundles.anomaly`)."""
+    was not requested (`signals.bundles.anomaly`)."""
     spectrogram: np.ndarray | None = field(default=None, repr=False, compare=False)
     """log10 of power in µV²/Hz of the ten minutes around the window's middle, float32, shape (4, 100, 300): chains LL,
     RL, LP, RP, `signals.spectrograms.REGIONAL_FREQS`, steps of 2 s, NaN where the recording does not reach; None where
-    it was not asked (`signals.windows.surroundings`)."""
+    it was not requested (`signals.windows.surroundings`)."""
     modality: str
     sfreq: float
     band: tuple[float, float]
@@ -71,7 +71,7 @@ class Window:
     votes: tuple[float, ...] = ()
     """Expert vote counts in the task's order; empty without."""
     label_span_s: tuple[float, float] | None = None
-    """The stretch that the label speaks of, seconds from the window's start."""
+    """The stretch that the label covers, seconds from the window's start."""
     provenance: Provenance
 
     @property
@@ -81,7 +81,7 @@ class Window:
 
     @property
     def sensor_types(self) -> tuple[str, ...]:
-        """Kind of each channel, as its modality says."""
+        """Kind of each channel, by its modality."""
         return MODALITIES[self.modality].sensor_types
 
     @property

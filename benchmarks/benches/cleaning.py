@@ -150,7 +150,7 @@ def measure(n_subjects: int) -> None:
             case = make_case(seed, PATTERNS[(seed + number) % len(PATTERNS)], artifact_name)
             truth, dirty, wave = (as_is(x) for x in (case.brain, case.brain + case.artifact, case.pattern))
             recording, plan = planned(case.brain + case.artifact, replace(SIX_CLASS, cleaning=STEPS["ica"]))
-            for verdict in plan.removal.verdicts if plan.removal else ():
+            for verdict in plan.removal.kinds if plan.removal else ():
                 verdicts[artifact_name, verdict] += 1
             for name, cleaning in STEPS.items():
                 step = replace(plan, profile=replace(SIX_CLASS, cleaning=cleaning))

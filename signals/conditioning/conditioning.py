@@ -57,7 +57,7 @@ class Conditioner:
     band: tuple[float, float]
     mains_hz: float | None
     offsets: tuple[float, ...]
-    """One a pick, in the source's unit, taken off before the filters.
+    """One per pick, in the source's unit, taken off before the filters.
 
     Transforms in float32 lose digits on offsets of thousands of µV. One number for the whole recording, or blocks would
     differ.

@@ -1,4 +1,4 @@
-"""Multi-level wavelet denoising whose threshold knows how much of each level is noise."""
+"""Multi-level wavelet denoising with a threshold from each level's own noise."""
 
 from collections.abc import Sequence
 

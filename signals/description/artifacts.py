@@ -1,4 +1,4 @@
-"""Artifact flags, one bit set a channel and second. They mark; nothing is cut out, and clinical discharges pass.
+"""Artifact flags, one bit set per channel and second. They mark; nothing is cut out, and clinical discharges pass.
 
 The detectors work on harmonised, band-passed windows in µV (high-pass from 0.5 Hz). Thresholds are in µV because the
 question is what an electrode can pick up, not what is unusual for this patient.
@@ -189,7 +189,7 @@ def _clipped(x: np.ndarray, n_second: int, thresholds: Thresholds) -> np.ndarray
     floor = 0.7 * np.minimum(rows.min(axis=-1, keepdims=True), -thresholds.clip_min_uv / 0.7)
     near = (rows[:, 1:-1] >= rail) | (rows[:, 1:-1] <= floor)
     still = near & (curvature <= widest)
-    # A quantile takes longer than all the rest, so only channels that its bound lets through are asked for it.
+    # A quantile takes longer than all the rest, so it is computed only for channels that its bound lets through.
     possible = np.flatnonzero(np.count_nonzero(still, axis=-1) >= n_run)
     possible = possible[_runs(still[possible], n_run).any(axis=-1)]
     if possible.size:
@@ -291,7 +291,7 @@ def _pops(x: np.ndarray, n_second: int, thresholds: Thresholds) -> np.ndarray:
     where = _select(where, np.abs(x[after] - x[before]) > 0.5 * jump[where])
     if not where[-1].size:
         return _any_in_second(found, n_second)
-    # Steep jumps are few. What else speaks for a pop is looked at there only, the costliest criterion last.
+    # Steep jumps are few: the other criteria are computed there only, the costliest last.
     where = _select(where, _quiet_beside(x, level, where, jump[where], n_side, reach, thresholds))
     others = np.moveaxis(jump, -2, -1)[(*where[:-2], where[-1])]
     where = _select(where, np.count_nonzero(others > 0.5 * jump[where][:, None], axis=1) <= 2)

@@ -46,7 +46,7 @@ class Criteria:
     predicted_sparse: float = 0.5
     """The same in sparser ones, where the nearest electrode lies 6 cm away."""
     predicted_alone: float = 0.5
-    """Least correlation of an electrode that nothing else speaks against, in dense montages. PREP takes 0.75, which in
+    """Least correlation of an electrode that meets no other criterion, in dense montages. PREP takes 0.75, which in
     weak EEG convicts half of a 64-electrode cap."""
     predicted_alone_sparse: float = 0.3
     """The same in sparser ones."""
@@ -148,7 +148,7 @@ def _predicted(
     if good.size <= criteria.least_subset:
         return np.zeros((len(x), 0)), np.zeros((len(x), 0))
     rows = _prediction(tuple(map(tuple, positions.tolist())), tuple(good.tolist()), criteria, seed)
-    step = max(1, int(sfreq // 100))  # below 40 Hz after the band-pass: every other sample tells it all
+    step = max(1, int(sfreq // 100))  # below 40 Hz after the band-pass: every other sample suffices
     stretches = _seconds(x, int(4 * sfreq))[..., ::step].astype(np.float32)
     guess = np.einsum("cd,dst->cst", rows, stretches, optimize=True)
     return _correlation(stretches, guess), stretches.std(axis=-1) / np.maximum(guess.std(axis=-1), 1e-6)
@@ -160,8 +160,8 @@ def _prediction(
 ) -> np.ndarray:
     """Return the mean over random subsets of the splines that predict each electrode, float32, (n_chans, n_chans).
 
-    An electrode is predicted from subsets that it is not in, of the `good` electrodes, which nothing else speaks
-    against. PREP takes the median of the predictions; their mean is one matrix, which costs nothing per sample. It
+    An electrode is predicted from subsets that it is not in, of the `good` electrodes, which meet no other
+    criterion. PREP takes the median of the predictions; their mean is one matrix, which costs nothing per sample. It
     takes 15 ms to compute, and is the same for all recordings of a montage.
     """
     places, rng, n_chans = np.array(positions), np.random.default_rng(seed), len(positions)

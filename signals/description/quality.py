@@ -36,10 +36,10 @@ REASONS: dict[str, str] = {
     "bad_channels": "Too many channels are of poor quality.",
     "noise": "The signal-to-noise ratio is too low.",
 }
-"""What speaks against a window."""
+"""Reasons against a window."""
 
 GOOD = "good"
-"""The verdict on a window that nothing speaks against."""
+"""The verdict on a window without a reason against it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Limits:
 
 
 def channel_quality(x: np.ndarray, artifact_mask: np.ndarray, ch_state: np.ndarray) -> np.ndarray:
-    """Return a score a channel, float32 in [0, 1], shape (..., n_chans): 1 is clean.
+    """Return a score per channel, float32 in [0, 1], shape (..., n_chans): 1 is clean.
 
     The mean over seconds of what the flags leave (`WEIGHTS`), times exp(-excess / 3), where excess is by how much the
     channel's deviation (`deviation_z`) passes 3. An interpolated channel counts half, an absent one 0. x has shape

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from signals.readers.channels.units import is_unsaid, scaling_of
+from signals.recording.details import Details, age_group, known_device
 from signals.recording.recording import Annotation, ReadSamples, Recording
 
 _SENSOR_TYPES = {
@@ -54,7 +55,7 @@ def place_of(path: Path) -> Place | None:
     if root is None:
         return None
     subject = path.name.partition("_")[0]
-    participant = next((row for row in _rows(root / "participants.tsv") if row.get("participant_id") == subject), {})
+    participant = _participant(path, root)
     about = _json(root / "dataset_description.json")
     named = next((participant[key] for key in ("site", "site_id") if _said(participant.get(key))), "")
     return Place(named or str(about.get("Name") or root.name), subject)
@@ -83,8 +84,21 @@ def with_sidecars(recording: Recording, path: Path) -> Recording:
         recording,
         reference=recording.reference or str(about.get("EEGReference") or ""),
         mains_hz=float(mains_hz) if mains_hz in (50, 60) else recording.mains_hz,
+        details=_details(path, root, about).filled(recording.details),
         notes=(*recording.notes, *dict.fromkeys(notes)),
     )
+
+
+def _details(path: Path, root: Path, about: dict[str, Any]) -> Details:
+    """Return device and age group as sidecar and participants.tsv give them."""
+    device = f"{about.get('Manufacturer') or ''} {about.get('ManufacturersModelName') or ''}"
+    years = _number(_participant(path, root).get("age", "").removesuffix("+"))
+    return Details(device=known_device(device), age_group=age_group(years))
+
+
+def _participant(path: Path, root: Path) -> Row:
+    subject = path.name.partition("_")[0]
+    return next((row for row in _rows(root / "participants.tsv") if row.get("participant_id") == subject), {})
 
 
 def _with_channels(recording: Recording, sidecar: Path | None, notes: list[str]) -> Recording:

@@ -7,6 +7,7 @@ file names that libraries put into their messages.
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +21,15 @@ _SHORTEST_NAME = 3
 """A stem shorter than this ("x", "a1") names nobody, and taking it out would maul the message."""
 
 
-def disclose(recording: Recording) -> Recording:
-    """Return the recording with event words for descriptions, and the reference only if it is a known one."""
+def disclose(recording: Recording, keep: Sequence[str] = ()) -> Recording:
+    """Return the recording with event words for descriptions, the reference only if known, the details of `keep`."""
     return replace(
         recording,
         annotations=tuple(
             Annotation(a.onset_s, a.duration_s, event_word(a.description)) for a in recording.annotations
         ),
         reference=known_reference(recording.reference),
+        details=recording.details.kept(keep),
     )
 
 

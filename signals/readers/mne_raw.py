@@ -15,6 +15,7 @@ import numpy as np
 from signals.readers.channels.sensor_types import sensor_type_of
 from signals.readers.channels.units import Scaling, channel_notes
 from signals.readers.matrix import onset_of_sample
+from signals.recording.details import Details, age_group, known_device
 from signals.recording.recording import SENSOR_TYPES, Annotation, Recording, Segment, UnreadableError
 
 VOLTS_TO_UNIT = {"eeg": 1e6, "eog": 1e6, "emg": 1e6, "ecg": 1e3}
@@ -67,7 +68,18 @@ def recording_of_raw(
             if text not in _SKIPS | _SEAMS
         ),
         patient=_patient(raw),
+        details=_details(raw),
         notes=(*notes, *channel_notes(ch_names, scalings), *(["gaps"] * (len(segments) > 1))),
+    )
+
+
+def _details(raw: Any) -> Details:
+    """Return device and age group; MNE keeps the start as UTC, which is no hour of the patient's day."""
+    device, subject = raw.info.get("device_info") or {}, raw.info.get("subject_info") or {}
+    begun, born = raw.info.get("meas_date"), subject.get("birthday")
+    years = (begun.date() - born).days / 365.25 if begun is not None and born is not None else None
+    return Details(
+        device=known_device(f"{device.get('type') or ''} {device.get('model') or ''}"), age_group=age_group(years)
     )
 
 

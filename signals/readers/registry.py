@@ -1,7 +1,7 @@
 """Which reader opens which file: by content where a format has a signature, else by name."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ from signals.readers.remote import TransferError, local_copy, through_mirror
 from signals.readers.research.brainvision import BRAINVISION_MAGIC, brainvision_files, open_brainvision
 from signals.readers.research.eeglab import eeglab_files, open_eeglab
 from signals.readers.research.fif import FIF_MAGIC, fif_files, open_fif, reopen_fif
+from signals.recording.details import Details
 from signals.recording.recording import Recording, RecordingHeader, UnreadableError
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class Reader:
     files: Callable[[Path], tuple[Path, ...]] = _only
     """All files that a recording consists of."""
     by_content: bool = True
-    """Whether the signature alone is enough, whatever the name says."""
+    """Whether the signature alone is enough, whatever the file's name."""
     reopen: Callable[[Path, RecordingHeader], Recording] | None = None
     """A cheaper `open` for a file that was accepted before, without annotations; None where there is none."""
 
@@ -147,17 +148,19 @@ READERS: dict[str, Reader] = {reader.name: reader for reader in _READERS}
 """All formats by name."""
 
 
-def open_recording(uri: str) -> Recording:
+def open_recording(uri: str, *, keep: Sequence[str] = ()) -> Recording:
     """Return the recording at a local path or URI: its header, and samples by range.
 
+    Of `Recording.details` only what `keep` names (`signals.recording.details.KEEPABLE`) is there, nothing by default.
     Raises only UnreadableError, with a code of READ_REASONS; what a library raises becomes "reader_crashed" with the
     error's type and message. A signature that contradicts the name is followed, with the note "name_disagrees".
     """
-    return _open(uri, None)
+    Details().kept(keep)  # a wrong name is the caller's fault, not the file's
+    return _open(uri, None, keep)
 
 
 def reopen_recording(uri: str, header: RecordingHeader) -> Recording:
-    """Return a recording that `open_recording` has accepted before, from what it learnt then.
+    """Return a recording that `open_recording` has accepted before, from the header that it gave.
 
     Samples are the same; annotations may be left out, since reading them takes a look at every data record. Libraries
     that can crash are called in this process. Raises as `open_recording`, and UnreadableError "corrupt_header" for a
@@ -166,7 +169,7 @@ def reopen_recording(uri: str, header: RecordingHeader) -> Recording:
     return _open(uri, header)
 
 
-def _open(uri: str, known: RecordingHeader | None) -> Recording:
+def _open(uri: str, known: RecordingHeader | None, keep: Sequence[str] = ()) -> Recording:
     try:
         with local_copy(uri, again=known is not None) as path:
             reader, n_bytes = find_reader(path), path.stat().st_size
@@ -184,7 +187,7 @@ def _open(uri: str, known: RecordingHeader | None) -> Recording:
         raise _as_refusal(error, uri) from None
     disagrees = not path.name.lower().endswith(reader.suffixes)
     notes = (*recording.notes, *(["name_disagrees"] * disagrees))
-    return disclose(replace(recording, uri=uri, n_bytes=n_bytes, notes=notes))
+    return disclose(replace(recording, uri=uri, n_bytes=n_bytes, notes=notes), keep)
 
 
 def _as_refusal(error: Exception, uri: str) -> UnreadableError:
@@ -194,7 +197,7 @@ def _as_refusal(error: Exception, uri: str) -> UnreadableError:
 
 
 def source_files(path: Path | str) -> tuple[Path, ...]:
-    """Return all files that a recording consists of, the one that was named first.
+    """Return all files that a recording consists of, `path` first.
 
     Raises UnreadableError as `open_recording` does.
     """

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from signals.recording.details import Details
+
 SENSOR_TYPES = ("eeg", "eog", "emg", "ecg", "resp", "stim", "misc")
 
 
@@ -93,9 +95,9 @@ class Recording:
     ch_names: tuple[str, ...]
     """Labels as in the file, whitespace trimmed."""
     sensor_types: tuple[str, ...]
-    """One of SENSOR_TYPES a channel."""
+    """One of SENSOR_TYPES per channel."""
     sfreqs: tuple[float, ...]
-    """Hz, one a channel."""
+    """Hz, one per channel."""
     segments: tuple[Segment, ...]
     """Gap-free stretches in order of time; one for a continuous file."""
     read_samples: ReadSamples = field(repr=False, compare=False)
@@ -103,12 +105,14 @@ class Recording:
     annotations: tuple[Annotation, ...] = ()
     patient: str = field(default="", repr=False)
     """Raw identity found in the header, only for hashing; never written anywhere."""
+    details: Details = field(default_factory=Details)
+    """Device, hour and age group; past `open_recording` only what its `keep` names."""
     reference: str = ""
-    """Recording reference, if the file says so."""
+    """Recording reference, if the file gives one."""
     mains_hz: float | None = None
-    """Mains frequency, if the file or a sidecar says so."""
+    """Mains frequency, if the file or a sidecar gives one."""
     units: tuple[str, ...] = ()
-    """Unit as the file spells it, one a channel, empty where it says none; () where the format fixes it."""
+    """Unit as the file spells it, one per channel, empty where it gives none; () where the format fixes it."""
     n_bytes: int = field(default=0, compare=False)
     """Size of the file that was opened; 0 for a recording in memory."""
     notes: tuple[str, ...] = ()

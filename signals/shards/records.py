@@ -3,7 +3,7 @@
 Signals are stored as int16 with their bytes shuffled (all low bytes, then all high bytes): plain int16 EEG does not
 compress under snappy at all, shuffled it does. The quantisation step travels in the record; it is 0.1 µV for signals
 within ±3,276.7 µV and grows only for larger ones. EEG channels share one step; where there are other sensors, each of
-them has its own, and the record holds a step a channel.
+them has its own, and the record holds a step per channel.
 """
 
 import json
@@ -44,8 +44,8 @@ def quantise(data: np.ndarray, *, least: float = STEP_UV) -> tuple[np.ndarray, f
 def quantise_channels(data: np.ndarray, sensor_types: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return int16 values, and steps in each channel's unit, float32: shape (1,) for EEG alone, else (n_chans,).
 
-    `data` has shape (n_chans, n_times). A sensor's step is at most 0.1 µV as well, 0.0001 mV, and no other channel has
-    a say in it: the values of EEG are the same with other sensors beside it or without. Raises ValueError for samples
+    `data` has shape (n_chans, n_times). A sensor's step is at most 0.1 µV as well, 0.0001 mV, and depends on no other
+    channel: the values of EEG are the same with other sensors beside it or without. Raises ValueError for samples
     that are not finite.
     """
     n_eeg = sum(sensor_type == "eeg" for sensor_type in sensor_types)
@@ -97,7 +97,7 @@ def encode_window(window: Window) -> bytes:
         "provenance": asdict(window.provenance),
     }
     span = window.label_span_s or ()
-    # Only where they were asked: a record without has the same bytes as before there were any.
+    # Only where they were requested: records without them have the bytes that they had before there were any.
     scores = {} if window.anomaly is None else {"anomaly": window.anomaly.astype("<f4").tobytes()}
     if window.snr_db is not None:
         scores["snr_db"] = window.snr_db.astype("<f4").tobytes()

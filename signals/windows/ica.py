@@ -2,7 +2,7 @@
 
 The decomposition is fitted once, when a recording is planned, on a bounded excerpt. Afterwards it is a fixed map over
 the modality's channels, so blocks, workers and the server make the same windows, and nothing is read whole. A
-component that carries epileptiform discharges is never touched, whatever else speaks against it.
+component that carries epileptiform discharges is never removed, whatever else it carries.
 
 Of the others only what stands out is taken (wavelet-enhanced ICA: Castellanos and Makarov 2006,
 doi:10.1016/j.jneumeth.2006.05.033): with 19 electrodes a component of blinks holds as much frontal EEG between them,
@@ -21,9 +21,9 @@ from signals.spectrograms import welch
 FIT_BAND = (1.0, 100.0)
 """Pass band of what is decomposed, Hz: muscles show best where brains do not; slower drift only disturbs the fit."""
 MIN_COMPONENTS = 7
-"""Fewest components for a decomposition that can tell eyes from brain."""
+"""Fewest components for a decomposition that separates eyes from brain."""
 SAMPLES_A_SQUARE = 40
-"""Samples for each squared component that are enough; 20 to 30 are asked for (Onton and Makeig 2006)."""
+"""Sufficient samples per squared number of components; 20 to 30 is the usual advice (Onton and Makeig 2006)."""
 FLOOR = 1.6
 """Robust deviations of its wavelet level that a component's coefficient must pass to count as artifact."""
 _MAX_ITER = 300
@@ -35,8 +35,8 @@ _DECIMALS = 6  # of the matrices: rounds away what the order of additions may ch
 class Removal:
     """What is taken out of a recording's windows."""
 
-    verdicts: tuple[str, ...]
-    """Of all components: "brain", "blink", "eye_movement", "muscle", or "spikes": an eye or muscle that is kept."""
+    kinds: tuple[str, ...]
+    """Kind of each component: "brain", "blink", "eye_movement", "muscle", or "spikes": eye or muscle that is kept."""
     unmixing: np.ndarray = field(repr=False)
     """float32, shape (n_removed, n_chans): from µV to sources of deviation 1."""
     mixing: np.ndarray = field(repr=False)
@@ -65,18 +65,18 @@ class Removal:
     @property
     def notes(self) -> tuple[str, ...]:
         """Remarks for a recording's plan: "ica_blink", "ica_muscle", "ica_spikes_kept", ... or "ica_nothing"."""
-        kinds = sorted(set(self.verdicts) - {"brain"})
+        kinds = sorted(set(self.kinds) - {"brain"})
         return tuple("ica_spikes_kept" if kind == "spikes" else f"ica_{kind}" for kind in kinds) or ("ica_nothing",)
 
 
 def find_removal(
     x: np.ndarray, sfreq: float, *, ch_names: Sequence[str], band: tuple[float, float], h_freq: float, seed: int = 0
 ) -> Removal | None:
-    """Return what to take out, fitted on an excerpt; None where it cannot be told.
+    """Return what to remove, fitted on an excerpt; None where that cannot be determined.
 
     x has shape (n_chans, n_times), µV, its upper edge at `h_freq` (Hz; up to 100 is of use); `band` is that of the
     windows which the removal is for. None for fewer than `MIN_COMPONENTS` independent channels, for an excerpt too
-    short to determine them, and for channels without the electrodes that the criteria name (see `judge`).
+    short to determine them, and for channels without the electrodes that the criteria name (see `classify`).
     """
     if not {*_FRONTAL, *_POSTERIOR, *_RIM} <= set(ch_names) or x.shape[1] < 20 * sfreq:
         return None
@@ -86,12 +86,12 @@ def find_removal(
     if rank < MIN_COMPONENTS or x.shape[1] < SAMPLES_A_SQUARE / 2 * rank**2:
         return None
     unmixing, mixing = decompose(narrow, rank=rank, seed=seed)
-    verdicts = judge(unmixing @ narrow, mixing, sfreq, ch_names=ch_names, h_freq=h_freq)
-    removed = [k for k, verdict in enumerate(verdicts) if verdict in ("blink", "eye_movement", "muscle")]
+    kinds = classify(unmixing @ narrow, mixing, sfreq, ch_names=ch_names, h_freq=h_freq)
+    removed = [k for k, kind in enumerate(kinds) if kind in ("blink", "eye_movement", "muscle")]
     unmixing = np.round(unmixing[removed], _DECIMALS).astype(np.float32)
     mixing = np.round(mixing[:, removed], _DECIMALS).astype(np.float32)
     seen = bandpass(unmixing @ x, sfreq, l_freq=band[0], h_freq=min(band[1], GUARD * sfreq))
-    return Removal(verdicts, unmixing, mixing, _floors(seen))
+    return Removal(kinds, unmixing, mixing, _floors(seen))
 
 
 def _floors(sources: np.ndarray) -> np.ndarray:
@@ -112,7 +112,7 @@ def decompose(x: np.ndarray, *, rank: int, seed: int = 0) -> tuple[np.ndarray, n
     """
     import mne
 
-    # The model knows no time: leaving out samples only makes it faster.
+    # The model ignores the order of samples: leaving some out only makes it faster.
     step = max(1, x.shape[1] // (SAMPLES_A_SQUARE * rank**2))
     raw = mne.io.RawArray(x[:, ::step].astype(np.float64), mne.create_info(x.shape[0], 1.0, "eeg"), verbose="error")
     ica = mne.preprocessing.ICA(
@@ -139,10 +139,10 @@ POINTED = 0.4
 a sharp wave of 100 ms. It keeps the feet of a blink from being spikes."""
 
 
-def judge(
+def classify(
     sources: np.ndarray, mixing: np.ndarray, sfreq: float, *, ch_names: Sequence[str], h_freq: float
 ) -> tuple[str, ...]:
-    """Return the verdict on each component (`Removal.verdicts`).
+    """Return the kind of each component (`Removal.kinds`).
 
     `sources` has shape (n_components, n_times), deviation 1; `mixing` (n_chans, n_components), µV; `h_freq` is the
     upper edge of the band, Hz. The criteria:
@@ -158,7 +158,7 @@ def judge(
                   component's size on its largest electrode: kept. Brisk blinks are sharp waves too, so of what
                   blinks only those count that are pointed (`POINTED`) and negative at the poles: blinks are positive
                   there, epileptiform discharges negative on the surface but for rare cases. Saccades, whose map no
-                  cortical source has, are not asked.
+                  cortical source has, are not checked for spikes.
     """
     from scipy import stats
     from scipy.ndimage import maximum_filter1d
@@ -175,18 +175,18 @@ def judge(
         "muscle": np.bincount(row, minlength=len(sized)) / minutes,
         "blink": np.bincount(row[pointed], minlength=len(sized)) / minutes,
     }
-    verdicts = []
+    kinds = []
     for k in range(len(sources)):
-        verdict = "brain"
+        kind = "brain"
         slow = _power(freqs, density[k], 1, 5) / _power(freqs, density[k], 1, 30)
         if kurtosis[k] > _SPARSE and slow > _SLOW_SHARE:
-            verdict = _eye(mixing[:, k], ch_names)
-        if verdict == "brain" and _is_muscle(freqs, density[k], mixing[:, k], ch_names, h_freq):
-            verdict = "muscle"
-        if verdict in spikes and spikes[verdict][k] > SPIKES_PER_MIN:
-            verdict = "spikes"
-        verdicts.append(verdict)
-    return tuple(verdicts)
+            kind = _eye(mixing[:, k], ch_names)
+        if kind == "brain" and _is_muscle(freqs, density[k], mixing[:, k], ch_names, h_freq):
+            kind = "muscle"
+        if kind in spikes and spikes[kind][k] > SPIKES_PER_MIN:
+            kind = "spikes"
+        kinds.append(kind)
+    return tuple(kinds)
 
 
 def _power(freqs: np.ndarray, density: np.ndarray, low: float, high: float) -> float:

@@ -22,7 +22,7 @@ PLAUSIBLE_SHARE = 0.25
 _TYPICAL_UV = 15.0
 _N_STRETCHES, _STRETCH_S = 8, 8.0  # for unit, offsets and mains
 _N_LONG, _LONG_S = 4, 15.0  # for bad electrodes
-_SHORTEST_S = 4.0  # to filter, and to tell 50 from 60 Hz
+_SHORTEST_S = 4.0  # long enough to filter, and to separate 50 from 60 Hz
 
 
 def look_over(recording: Recording, picks: Sequence[int]) -> list[np.ndarray]:
@@ -105,6 +105,6 @@ def _size(x: np.ndarray, sfreq: float) -> float | None:
     if not len(x):
         return None
     if x.shape[1] > _SHORTEST_S * sfreq:
-        # Neither offset, drift nor mains hum of millivolts says anything about the unit.
+        # Offset, drift and mains hum may be of millivolts in any unit.
         x = bandpass(x, sfreq, l_freq=1.0, h_freq=min(35.0, GUARD * sfreq))
     return float(np.median(1.4826 * np.median(np.abs(x), axis=1)))

@@ -1,4 +1,4 @@
-"""What is done to a recording, decided once: channels, rate, band, mains, offsets, what is taken out.
+"""What is done to a recording, decided once: channels, rate, band, mains, offsets, components to remove.
 
 A plan is small and holds no samples, so it is what goes through a shuffle. A recording that cannot be used under a
 profile is refused here, with a reason code.
@@ -37,7 +37,7 @@ _EXCERPT = (6, 20.0)  # pieces and their seconds: what components are fitted on,
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingPlan:
-    """What was decided about a recording before its windows are made."""
+    """What is decided about a recording before its windows are prepared."""
 
     uri: str
     site_id: str
@@ -54,13 +54,13 @@ class RecordingPlan:
     offsets: tuple[float, ...]
     notes: tuple[str, ...] = ()
     removal: Removal | None = field(default=None, compare=False)
-    """Components that the profile's cleaning takes out; None where it takes none or could not tell them."""
+    """Components that the profile's cleaning removes; None where it removes none or cannot identify them."""
     source_reference: str = ""
-    """What the file or its labels say that channels were recorded against; empty where they say nothing."""
+    """Recording reference by the file or its labels; empty where they give none."""
     amplitude_uv: float | None = None
     """Robust standard deviation within 1-35 Hz that the unit was judged by, µV, median over channels."""
     bad_channels: tuple[tuple[str, str], ...] = ()
-    """Electrodes found bad, and why (`signals.description.bad_channels.REASONS`, joined by "+"). They are no picks
+    """Bad electrodes, and why (`signals.description.bad_channels.REASONS`, joined by "+"). They are no picks
     any more, unless a note says "bad_channels_kept"."""
     sensors: tuple[SensorPlan, ...] = ()
     """Channels of the modality's rows beside EEG, in their order; rows that are not here are absent."""
@@ -114,7 +114,7 @@ def plan_recording(
     source_sha256: str,
     mains_hz: float | None = None,
 ) -> RecordingPlan:
-    """Return how to prepare a recording; mains are detected where neither `mains_hz` nor the recording says them.
+    """Return how to prepare a recording; mains are detected where neither `mains_hz` nor the recording gives them.
 
     Raises UnreadableError with a reason code for a recording that cannot be used under this profile.
     """
@@ -280,7 +280,7 @@ def _repairable(after: np.ndarray, before: np.ndarray, n_good: int, profile: Pro
 
 
 def _with_removal(recording: Recording, plan: RecordingPlan) -> RecordingPlan:
-    """Return the plan with the components to take out, and a note of what was found."""
+    """Return the plan with the components to remove, and notes of their kinds."""
     h_freq = min(FIT_BAND[1], GUARD * plan.native_sfreq)
     x = _excerpt(recording, replace(plan, band=(plan.band[0], max(h_freq, plan.band[1]))))
     signal = plan.profile.signal

@@ -1,8 +1,8 @@
 """From a recording to windows: the one chain that the pipeline and the server share.
 
 `plan_recording` (`signals.windows.plan`) decides once per recording what is done to it, `plan_windows` and `blocks`
-(`signals.windows.blocks`) where its windows lie. `read_block` reads what a block's windows are made of,
-`prepare_samples` makes the windows from it: a pure function, which serves a stream just as well.
+(`signals.windows.blocks`) where its windows lie. `read_block` reads the samples of a block,
+`prepare_samples` turns them into windows: a pure function, which serves a stream just as well.
 """
 
 from collections.abc import Iterator, Sequence
@@ -52,7 +52,7 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockSamples:
-    """All that the windows of a block are made of, besides their plan."""
+    """The samples of a block: all that its windows depend on besides their plan."""
 
     reader: str
     """Name of the reader that brought the samples."""

@@ -35,8 +35,8 @@ _LIMB = re.compile(r"leg|tib|\b[lr]at\d?\b|\bplm|\barms?\b|delt|fds|edb|foot|fee
 def choose_channels(ch_names: Sequence[str], sensor_types: Sequence[str], modality: Modality) -> dict[str, int]:
     """Return the file's channel of each sensor row by the row's name; rows that no channel fits are left out.
 
-    Eyes: the first channel whose label says left is the first row, the first that says right the second; a row that
-    none claims takes the first channel that says neither (horizontal and vertical go in file order). EMG: the chin if a
+    Eyes: the first channel labelled left is the first row, the first labelled right the second; a row without such a
+    channel takes the first one of neither side (horizontal and vertical go in file order). EMG: the chin if a
     label names it, else the first that names no limb or trunk. ECG: the first.
     """
     rows: dict[str, list[str]] = {}
@@ -117,7 +117,7 @@ class SensorPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class SensorSignal:
-    """One sensor row over a block, and the native samples that it was made of."""
+    """One sensor row over a block, and its native samples."""
 
     plan: SensorPlan
     native: Native

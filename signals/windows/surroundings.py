@@ -55,7 +55,7 @@ def surroundings(recording: Recording, plan: RecordingPlan, starts: Sequence[Win
     """Return the spectrogram around each window, float32, shape (4, 100, 300), log10 µV²/Hz.
 
     Step j covers the 2 s from 2 j - 300 s of the window's middle on, to within a second: the columns of a recording lie
-    on its own grid. NaN: beyond the recording, in gaps, where an electrode of the chain lacks samples or is not there,
+    on its own grid. NaN: beyond the recording, in gaps, where an electrode of the chain has no samples or is absent,
     and above the recording's band. `starts` lie together (`signals.windows.blocks.Block`): columns that several
     windows share are computed once. Where a label brings a recorded spectrogram, that is taken as `recorded` gives it.
     """
@@ -91,7 +91,7 @@ def recorded(uri: str, offset_s: float) -> np.ndarray:
 def _computed(recording: Recording, plan: RecordingPlan, starts: Sequence[WindowStart]) -> list[np.ndarray]:
     """Return the spectrogram around each window from the recording itself."""
     conditioner = _conditioner(plan)
-    made = [np.full(SPECTROGRAM_SHAPE, np.nan, dtype=np.float32) for _ in starts]
+    spectrograms = [np.full(SPECTROGRAM_SHAPE, np.nan, dtype=np.float32) for _ in starts]
     for segment in range(len(recording.segments)):
         n_columns = _n_columns(recording, plan, conditioner, segment)
         firsts = [_first_step(recording, plan, start, segment) for start in starts]
@@ -101,11 +101,11 @@ def _computed(recording: Recording, plan: RecordingPlan, starts: Sequence[Window
         for at in range(lowest, highest, _COLUMNS_AT_ONCE):
             until = min(at + _COLUMNS_AT_ONCE, highest)
             columns = _columns(recording, plan, conditioner, segment, at, until)
-            for spectrogram, first, (a, b) in zip(made, firsts, spans, strict=True):
+            for spectrogram, first, (a, b) in zip(spectrograms, firsts, spans, strict=True):
                 a, b = max(a, at), min(b, until)
                 if a < b:
                     spectrogram[:, :, first + a : first + b] = columns[:, :, a - at : b - at]
-    return made
+    return spectrograms
 
 
 def _conditioner(plan: RecordingPlan) -> Conditioner:

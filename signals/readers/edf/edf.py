@@ -1,7 +1,7 @@
 """EDF, EDF+C, EDF+D, BDF and BDF+ by range, from a memory map.
 
 Follows the specifications at https://www.edfplus.info (Kemp et al. 1992; Kemp and Olivan 2003) and BioSemi's 24-bit
-variant. Only the data records and channels asked for are touched, and the map is opened for each read and dropped
+variant. Only the requested data records and channels are touched, and the map is opened for each read and dropped
 after it, so that no handle stays open. Calibration is computed in float64 and rounded once, to float32.
 
 Time zero of a `Recording` is its first sample: an EDF+ file that starts within a second has its annotations shifted.
@@ -120,6 +120,7 @@ def _recording(
         read_samples=read_samples,
         annotations=tuple(annotations),
         patient=header.patient,
+        details=header.details,
         units=tuple(ch.unit for ch in channels),
         notes=tuple(notes),
     )

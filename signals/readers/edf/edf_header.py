@@ -3,8 +3,10 @@
 import math
 import re
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 
+from signals.recording.details import Details, age_group, known_device
 from signals.recording.recording import UnreadableError
 
 # Name and width of the fixed fields, then of the fields that have one entry a signal.
@@ -55,6 +57,7 @@ class Header:
     """What the reader needs of a header, checked against the file's size."""
 
     patient: str
+    details: Details
     header_bytes: int
     sample_bytes: int
     """2 for EDF, 3 for BDF."""
@@ -78,7 +81,7 @@ def read_header(path: Path) -> Header:
 
     A count of records that is unknown (-1, or never filled in) or larger than the file is replaced by the number of
     whole records present, with a note; what a cut last record holds is counted in `tail_samples`, but for EDF+D, whose
-    records tell their times at a place that may be cut off. Dates are not looked at.
+    records hold their times at a place that may be cut off. Of dates only an hour and an age are kept (`Details`).
 
     Raises UnreadableError: "not_what_it_says", "corrupt_header" where fields contradict each other or the file's size,
     "no_samples" where no sample follows.
@@ -108,6 +111,7 @@ def read_header(path: Path) -> Header:
     )
     return Header(
         patient=_patient(fixed["patient"]),
+        details=_details(fixed),
         header_bytes=256 * (n_signals + 1),
         sample_bytes=sample_bytes,
         is_discontinuous=is_discontinuous,
@@ -211,3 +215,31 @@ def _patient(field: bytes) -> str:
         return ""
     is_plus = len(subfields) >= 4 and _SEX_AND_BIRTH.fullmatch(" ".join(subfields[1:3]))
     return code if is_plus and set(code) - set("Xx,") else text
+
+
+def _details(fixed: dict[str, bytes]) -> Details:
+    """Return device, hour and age group as far as the header holds them; a wrong date or time is none.
+
+    EDF+ holds them in subfields: the birth date is the patient's third, "Startdate" and its date begin the recording's.
+    A recording that starts at midnight to the second is taken for one without a time.
+    """
+    recording, patient = decode(fixed["recording"]), decode(fixed["patient"]).split()
+    time = _parsed(decode(fixed["time"]), "%H.%M.%S")
+    begun = _parsed(" ".join(recording.split()[1:2]), "%d-%b-%Y") or _parsed(decode(fixed["date"]), "%d.%m.%y")
+    born = _parsed(patient[2], "%d-%b-%Y") if len(patient) >= 4 else None
+    return Details(
+        device=known_device(recording),
+        start_hour=time.hour if time is not None and (time.hour, time.minute, time.second) != (0, 0, 0) else None,
+        age_group=age_group(_years(born.date(), begun.date()) if born is not None and begun is not None else None),
+    )
+
+
+def _parsed(text: str, form: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, form)
+    except ValueError:
+        return None
+
+
+def _years(born: date, begun: date) -> float:
+    return (begun - born).days / 365.25

@@ -15,6 +15,7 @@ import numpy as np
 from signals.readers.channels.units import channel_notes, scaling_of
 from signals.readers.edf.edf_header import decode
 from signals.readers.matrix import Matrix, cut_segments, matrix_reader, onset_of_sample
+from signals.recording.details import Details
 from signals.recording.recording import Annotation, Recording, Segment, UnreadableError
 
 BRAINVISION_MAGIC = re.compile(rb"(\xef\xbb\xbf)?\s*Brain ?Vision( Data Exchange)? Header File")
@@ -49,6 +50,7 @@ def open_brainvision(path: Path) -> Recording:
         read_samples=matrix_reader(Matrix(load, factors, tuple(starts))),
         annotations=_annotations(markers, sfreq, starts, segments),
         reference=references.pop() if len(references) == 1 else "",
+        details=Details(start_hour=_start_hour(markers)),
         units=tuple(unit for _, _, _, unit in fields),
         notes=(*channel_notes(ch_names, scalings), *(["gaps"] * (len(segments) > 1))),
     )
@@ -148,6 +150,13 @@ def _pauses(markers: list[list[str]], sfreq: float) -> list[tuple[int, float]]:
         pauses.append((sample, lost))
         last = (sample, date)
     return pauses
+
+
+def _start_hour(markers: list[list[str]]) -> int | None:
+    """Return the hour of the first sample's date; midnight to the second counts as no time."""
+    dates = [_date(row[5]) for row in markers if row[0] == "New Segment" and int(row[2]) == 1]
+    known = [date for date in dates if date is not None and (date.hour, date.minute, date.second) != (0, 0, 0)]
+    return known[0].hour if known else None
 
 
 def _date(text: str) -> datetime | None:

@@ -17,9 +17,8 @@ from benchmarks.drills.mutation.faults import room_candidates
 from benchmarks.drills.mutation.tree import Tree, digest
 
 PROJECT = Path(__file__).parents[3]
-# Whatever fault a seed draws on a line, its fate is certain: zeros have the mean 0 whatever they are divided by, no
-# test enters `forgotten`, and every other line is killed: `double` and `half` in other processes, `marked` in a
-# fixture.
+# Whatever fault a seed draws on a line, its fate is certain: the test of `mean` checks nothing, no test enters
+# `forgotten`, and every other line is killed: `double` and `half` in other processes, `marked` in a fixture.
 TOY = {
     "toy/levels.py": """\
 LIMITS = (3, 7, 9)
@@ -61,7 +60,7 @@ def test_raised():
 
 
 def test_mean():
-    assert mean([0, 0]) == 0
+    mean([0, 0])
 
 
 def test_marked(shared):

@@ -119,9 +119,9 @@ def test_a_second_segment_is_fetched_from_where_it_lies(store):
 
 
 @pytest.mark.parametrize(("kind", "again", "is_whole"), [
-    ("edf", False, False), ("edf+d", False, True), ("edf+d", True, True), ("bdf", False, False),
+    ("edf", False, False), ("edf+d", False, True), ("edf+d", True, False), ("bdf", False, False),
 ])  # fmt: skip
-def test_every_record_is_fetched_only_for_annotations_and_gaps(store, kind, again, is_whole):
+def test_every_record_is_fetched_once_and_only_for_annotations_and_gaps(store, kind, again, is_whole):
     uri, path = put_edf(store, kind=kind)
     opened = reopen_recording(uri, open_recording(str(path)).header) if again else open_recording(uri)
     assert len(opened.segments) == (2 if kind == "edf+d" else 1)

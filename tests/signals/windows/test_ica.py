@@ -8,7 +8,7 @@ from signals.conditioning.filters import bandpass
 from signals.modality import EEG_1020
 from signals.recording.recording import Recording, Segment
 from signals.windows.blocks import blocks, plan_windows
-from signals.windows.ica import Removal, find_removal, judge
+from signals.windows.ica import Removal, classify, find_removal
 from signals.windows.plan import plan_recording
 from signals.windows.prepare import prepare_block, prepare_recording
 from signals.windows.profiles import PRETRAIN, SIX_CLASS
@@ -62,7 +62,7 @@ def planned(parts):
 def test_blinks_go_and_the_brain_stays(parts, planned):
     brain, _, events = parts
     recording, plan = planned
-    assert "blink" in plan.removal.verdicts
+    assert "blink" in plan.removal.kinds
     assert "ica_blink" in plan.notes
     truth = windows_of(recording_of(brain), plan_of(recording_of(brain), replace(CLEAN, cleaning=Cleaning())))
     before = windows_of(recording, replace(plan, removal=None)) - truth
@@ -115,8 +115,8 @@ def test_a_component_of_spikes_is_never_taken_out():
     noise[1] += np.convolve(spikes, 14 * discharge("spike-wave", SFREQ), mode="same")
     sources = noise / noise.std(axis=1, keepdims=True)
     temporal = field(POSITIONS, near(SOURCES, POSITIONS[NAMES.index("T3")], 0.2))[:, None] * [20.0, 40.0]
-    assert judge(sources[:1], temporal[:, :1], SFREQ, ch_names=NAMES, h_freq=100.0) == ("muscle",)
-    assert judge(sources, temporal, SFREQ, ch_names=NAMES, h_freq=100.0)[1] in ("spikes", "brain")
+    assert classify(sources[:1], temporal[:, :1], SFREQ, ch_names=NAMES, h_freq=100.0) == ("muscle",)
+    assert classify(sources, temporal, SFREQ, ch_names=NAMES, h_freq=100.0)[1] in ("spikes", "brain")
 
 
 @pytest.mark.parametrize("rate_hz", [0.8, 2.0])
@@ -125,12 +125,12 @@ def test_rhythmic_frontal_delta_is_brain(rate_hz):
     t = np.arange(int(60 * SFREQ)) / SFREQ
     blink_map = np.exp(-0.5 * ((POSITIONS[:, 1] - 0.96) / 0.2) ** 2) * 80
     rhythm = np.sqrt(2) * np.sin(2 * np.pi * rate_hz * t)[None] + background()
-    assert judge(rhythm, blink_map[:, None], SFREQ, ch_names=NAMES, h_freq=100.0) == ("brain",)
+    assert classify(rhythm, blink_map[:, None], SFREQ, ch_names=NAMES, h_freq=100.0) == ("brain",)
     sparse = np.zeros_like(t)
     for at in np.arange(1, 59, 4):
         sparse += np.exp(-0.5 * ((t - at) / 0.08) ** 2)
     blinks = ((sparse - sparse.mean()) / sparse.std())[None] + background()
-    assert judge(blinks, blink_map[:, None], SFREQ, ch_names=NAMES, h_freq=100.0) == ("blink",)
+    assert classify(blinks, blink_map[:, None], SFREQ, ch_names=NAMES, h_freq=100.0) == ("blink",)
 
 
 def test_saccades_step_apart_at_the_temples():
@@ -142,7 +142,7 @@ def test_saccades_step_apart_at_the_temples():
     scalp[[NAMES.index("F7"), NAMES.index("F8")]] = 40, -38
     source = bandpass(steps[None], SFREQ, l_freq=1.0, h_freq=100.0)
     source = source / source.std() + background()
-    assert judge(source, scalp[:, None], SFREQ, ch_names=NAMES, h_freq=100.0) == ("eye_movement",)
+    assert classify(source, scalp[:, None], SFREQ, ch_names=NAMES, h_freq=100.0) == ("eye_movement",)
 
 
 def test_removal_leaves_small_coefficients_alone():
@@ -197,4 +197,4 @@ def test_negative_spikes_among_blinks_keep_the_component(sign, verdict):
         at = int(start * SFREQ)
         source[at : at + wave.size] += sign * 6 * wave
     source = source / source.std() + background()[0]
-    assert judge(source[None], blink_map[:, None], SFREQ, ch_names=NAMES, h_freq=100.0) == (verdict,)
+    assert classify(source[None], blink_map[:, None], SFREQ, ch_names=NAMES, h_freq=100.0) == (verdict,)

@@ -108,7 +108,7 @@ def same_eeg(with_sensors, without):
     assert len(with_sensors) == len(without) > 0
     for a, b in zip(with_sensors, without, strict=True):
         for name in ("data", "ch_state", "artifact_mask", "quality", "snr_db", "artifact_ratio", "features"):
-            assert np.array_equal(getattr(a, name)[:19], getattr(b, name)), name
+            assert np.array_equal(getattr(a, name)[:19], getattr(b, name), equal_nan=True), name
         assert a.key == b.key
         assert a.quality_verdict == b.quality_verdict
 

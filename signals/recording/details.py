@@ -1,0 +1,79 @@
+"""What may be kept of who and what was recorded, on request: coarse, and never a name or a date."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+KEEPABLE: tuple[str, ...] = ("device", "start-hour", "age-group")
+"""What `signals.readers.registry.open_recording` keeps only on request."""
+
+DEVICES: dict[str, tuple[str, ...]] = {
+    "ANT Neuro": ("ant neuro", "eego", "asalab"),
+    "BioSemi": ("biosemi", "activetwo"),
+    "Brain Products": ("brain products", "brainproducts", "brainamp", "actichamp", "brainvision", "liveamp"),
+    "Cadwell": ("cadwell", "arc essentia"),
+    "Compumedics": ("compumedics", "grael", "neuroscan", "synamps", "profusion"),
+    "EB Neuro": ("ebneuro", "eb neuro", "be plus"),
+    "EGI": ("egi", "geodesic", "magstim"),
+    "Emotiv": ("emotiv", "epoc"),
+    "Embla": ("embla",),
+    "g.tec": ("g.tec", "gtec", "g.usbamp", "g.nautilus", "g.hiamp"),
+    "Lifelines": ("lifelines", "trackit"),
+    "Micromed": ("micromed", "brainquick", "brain quick"),
+    "Mitsar": ("mitsar",),
+    "Natus": ("natus", "xltek", "nicolet", "neuroworks", "deltamed", "stellate", "bio-logic", "nervus"),
+    "Nihon Kohden": ("nihon kohden", "neurofax", "eeg-1100", "eeg-1200"),
+    "OpenBCI": ("openbci", "ultracortex"),
+    "Philips": ("philips", "alice"),
+    "SOMNOmedics": ("somnomedics", "somnoscreen"),
+}
+"""Makers of amplifiers by the words that name them or their machines; serial numbers and owners stand beside those."""
+
+_AGES: tuple[tuple[float, str], ...] = (
+    (1, "0"), (5, "1-4"), (13, "5-12"), (18, "13-17"), (40, "18-39"), (65, "40-64"), (90, "65-89"), (130, "90+"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Details:
+    """Coarse facts about a recording; empty or None where the file does not hold them or they were not requested."""
+
+    device: str = ""
+    """Maker of the amplifier, a key of `DEVICES`."""
+    start_hour: int | None = None
+    """Hour of the day at which the recording starts, local time, 0 to 23."""
+    age_group: str = ""
+    """Age in years when recorded: "0", "1-4", "5-12", "13-17", "18-39", "40-64", "65-89" or "90+"."""
+
+    def kept(self, names: Sequence[str]) -> "Details":
+        """Return the details with all but `names` left out; raises ValueError for a name that is not `KEEPABLE`."""
+        if unknown := set(names) - set(KEEPABLE):
+            raise ValueError(f"keep={sorted(unknown)} are none of {', '.join(KEEPABLE)}")
+        return Details(
+            device=self.device if "device" in names else "",
+            start_hour=self.start_hour if "start-hour" in names else None,
+            age_group=self.age_group if "age-group" in names else "",
+        )
+
+    def filled(self, further: "Details") -> "Details":
+        """Return the details, completed by those of `further`."""
+        return Details(
+            device=self.device or further.device,
+            start_hour=further.start_hour if self.start_hour is None else self.start_hour,
+            age_group=self.age_group or further.age_group,
+        )
+
+
+def known_device(text: str) -> str:
+    """Return the maker whose name or machine a text holds, a key of `DEVICES`; empty for any other text."""
+    words = f" {' '.join(text.lower().replace('_', ' ').split())} "
+    for maker, names in DEVICES.items():
+        if any(f" {name}" in words for name in names):
+            return maker
+    return ""
+
+
+def age_group(years: float | None) -> str:
+    """Return the group of an age in years, empty for None and for what is no age."""
+    if years is None or not 0 <= years < _AGES[-1][0]:
+        return ""
+    return next(name for below, name in _AGES if years < below)
