@@ -5,8 +5,8 @@ import mne
 import numpy as np
 import pytest
 
+from signals.readers.mne_raw import recording_of_raw
 from signals.readers.registry import open_recording, source_files
-from signals.readers.research import fif
 from signals.readers.research.fif import open_fif, reopen_fif
 from signals.recording.recording import Annotation, Segment, UnreadableError
 
@@ -57,10 +57,25 @@ def test_a_file_without_date(raw, tmp_path):
     assert open_recording(save(raw, tmp_path)).annotations[0].onset_s == pytest.approx(1.0)
 
 
-def probe(*skips, n_times=1000):
-    events = [(onset, duration, "BAD_ACQ_SKIP") for onset, duration in skips]
-    return fif._Probe(ch_names=("Fp1",), ch_types=("eeg",), sfreq=100.0, n_times=n_times, patient="",
-                      events=((4.5, 0.1, "spike"), *events))  # fmt: skip
+def stretches(raw, *skips):
+    """Return the samples [start, stop) of the segments that are left of 10 s at 100 Hz, counted in the file."""
+    onsets, durations = zip((4.5, 0.1), *skips, strict=True)
+    texts = ["spike", *["BAD_ACQ_SKIP"] * len(skips)]
+    raw.set_annotations(
+        mne.Annotations(np.add(onsets, raw.first_time), durations, texts, orig_time=raw.info["meas_date"])
+    )
+    segments = recording_of_raw(raw).segments
+    return [(round(100 * s.onset_s), round(100 * (s.onset_s + s.duration_s))) for s in segments]
+
+
+def test_skips_may_overlap_repeat_and_reach_the_end(raw):
+    # Of 10 s, the skips at 0-1, 3-5 (twice), 4-6 and 9-10 s leave 1-3 and 6-9.
+    skips = ((9.0, 1.0), (0.0, 1.0), (3.0, 2.0), (3.0, 2.0), (4.0, 2.0))
+    assert stretches(raw, *skips) == [(100, 300), (600, 900)]
+    assert stretches(raw, (3.0, 5.0), (4.0, 1.0)) == [(0, 300), (800, 1000)]
+    assert stretches(raw) == [(0, 1000)]
+    with pytest.raises(UnreadableError, match="nothing but acquisition skips"):
+        stretches(raw, (0.0, 10.0))
 
 
 def test_a_file_without_its_last_samples_is_refused(raw, tmp_path):
