@@ -67,7 +67,7 @@ def test_hours_lie_beside_each_other_to_scale():
         "north: 5.000 h in windows, 1.000 h windows rejected, 2.000 h no window fits, 2.000 h files left out"
     )
     assert other_title == "south: 2.500 h in windows"
-    assert legend_of(figure) == {name: colour for name, colour in FATES.items()}
+    assert legend_of(figure) == dict(FATES)
     shown = words(figure)
     for hours in (0, 2, 4, 6, 8, 10):
         assert float(shown[f"{hours}"].get("x")) == pytest.approx(LEFT + hours * px, abs=0.06)
@@ -153,7 +153,7 @@ def test_sizes_on_a_log_axis():
         return LEFT + (log10(value) + 2) / 6 * (RIGHT - LEFT)
 
     svg = drawing(figure)
-    (shade,) = [r for r in svg.findall("rect")]
+    (shade,) = svg.findall("rect")
     assert float(shade.get("x")) == pytest.approx(at(0.2), abs=0.06)
     assert float(shade.get("width")) == pytest.approx(at(1000.0) - at(0.2), abs=0.06)
     assert (shade.get("y"), shade.get("height")) == ("4.0", "28.0")

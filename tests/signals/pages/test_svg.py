@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +55,7 @@ def test_a_few_round_numbers_cover_any_range(low, span):
     assert marks[0] <= low + slack
     assert marks[-1] >= high - slack
     assert 2 <= len(marks) <= 9
-    steps = {round(b - a, 9) for a, b in zip(marks, marks[1:], strict=False)}
+    steps = {round(b - a, 9) for a, b in itertools.pairwise(marks)}
     assert max(steps) == pytest.approx(min(steps), rel=1e-6)
     # 1, 2 or 5 times a power of ten.
     assert f"{max(steps):.3e}"[:5] in {"1.000", "2.000", "5.000"}
