@@ -86,7 +86,7 @@ class InThisProcess:
         self.calls = [*getattr(self, "calls", []), (work, args)]
         try:
             future.set_result(work(*args))
-        except BaseException as error:  # noqa: BLE001  as a pool hands it on
+        except BaseException as error:
             future.set_exception(error)
         return future
 

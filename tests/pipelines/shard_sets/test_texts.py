@@ -1,4 +1,4 @@
-"""Which texts of a shard set are looked at, and under which names: what is not listed here no rule can hold to account."""
+"""Which texts of a shard set are looked at, and under which names: what is not listed no rule can hold to account."""
 
 import json
 

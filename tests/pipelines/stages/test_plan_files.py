@@ -61,9 +61,10 @@ def test_every_field_of_an_accepted_file(clinics):
     sha = hashlib.sha256(path.read_bytes()).hexdigest()
     assert file == Accepted(
         site_id="north", recording_id=sha[:16], reader="edf", native_sfreq=200.0, n_channels=19, n_windows=6,
-        hours=65 / 3600, mains_hz=50.0, notes=plan.notes, file_id=hash_file(str(path), salt="secret"), mains_detected=False,
-        amplitude_uv=file.amplitude_uv, hours_covered=60 / 3600, source_reference="ref", reference="average",
-        bad_channels=plan.bad_channels, events={}, n_labels=2, n_labels_merged=1, subject_known=True,
+        hours=65 / 3600, mains_hz=50.0, notes=plan.notes, file_id=hash_file(str(path), salt="secret"),
+        mains_detected=False, amplitude_uv=file.amplitude_uv, hours_covered=60 / 3600, source_reference="ref",
+        reference="average", bad_channels=plan.bad_channels, events={}, n_labels=2, n_labels_merged=1,
+        subject_known=True,
     )  # fmt: skip
     # White noise with a 1/f spectrum: electrodes agree with none of their neighbours.
     assert (file.notes, len(file.bad_channels)) == (("bad_channels_kept",), len(plan.bad_channels))
