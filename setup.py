@@ -9,7 +9,18 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "signals" / "version.py").read_text(encoding="utf-8"), re.M)
 assert VERSION
 
-ROOMS = ["cerebeam", "signals", "synthetic", "pipelines", "model", "training", "studies", "evaluation", "serving"]
+ROOMS = [
+    "cerebeam",
+    "audit",
+    "signals",
+    "synthetic",
+    "pipelines",
+    "model",
+    "training",
+    "studies",
+    "evaluation",
+    "serving",
+]
 FORMATS = ["antio>=0.7", "curryreader>=0.1", "h5py>=3.14", "mffpy>=0.11", "neo>=0.14", "pyxdf>=1.17", "wfdb>=4.3"]
 
 setup(
@@ -21,6 +32,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=[*ROOMS, *(f"{room}.*" for room in ROOMS)]),
+    package_data={"cerebeam": ["prices.toml"]},
     # What a Beam worker needs, and nothing more; exact versions stand in constraints.txt.
     install_requires=[
         "apache-beam>=2.77",
@@ -52,6 +64,7 @@ setup(
         # A worker that runs --autoencoder.
         "anomaly": ["onnx>=1.23", "onnxruntime>=1.31"],
         "serve": ["onnxruntime>=1.31"],
+        "audit": ["cryptography>=50"],
         # Engines for NVIDIA's GPUs, built with or without one at hand; 95 MB.
         "tensorrt": ["onnx>=1.23", "onnxruntime>=1.31", "tensorrt-rtx>=1.7"],
         # Libraries of the formats that MNE alone does not read; a missing one is named when such a file is opened.
@@ -63,6 +76,7 @@ setup(
         "dev": [
             *FORMATS,
             "apache-beam[gcp]>=2.77",
+            "cryptography>=50",
             "edfio>=0.4.18",
             "gcp-storage-emulator>=2026.7",
             "hypothesis>=6.170",

@@ -36,6 +36,8 @@ COMMANDS = {
     "quantise": ("serving.deploy.quantise", "a bundle in INT8, if it is small enough and as good"),
     "tensorrt": ("serving.deploy.tensorrt", "TensorRT engines from a bundle"),
     "bench": ("cerebeam.bench", "latency, throughput, memory and size of bundles, beside torch"),
+    "audit": ("cerebeam.audit_log", "keys for an audit log, the proof that it is whole, its last rows"),
+    "cost": ("cerebeam.cost", "what hours of EEG cost to keep, prepare and learn from, what a budget buys"),
     "predict": ("serving.predict", "answers for one recording from a bundle"),
 }
 

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("cerebeam", "signals", "synthetic", "pipelines", "model", "training", "studies", "evaluation", "serving")
+ROOMS = (
+    "cerebeam",
+    "audit",
+    "signals",
+    "synthetic",
+    "pipelines",
+    "model",
+    "training",
+    "studies",
+    "evaluation",
+    "serving",
+)
 SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 
@@ -40,6 +51,9 @@ def test_arrows_between_rooms():
         ("synthetic", "import pipelines.preprocess"),
         ("studies", "import pipelines.preprocess"),
         ("signals", "import synthetic.synthesize"),
+        ("audit", "import signals.files"),
+        ("audit", "import numpy"),
+        ("signals", "import audit.log"),
         ("signals/readers", "import signals.windows.plan"),
         ("signals/montage", "import signals.conditioning.filters"),
         ("signals/windows", "import signals.shards.records"),
