@@ -61,11 +61,15 @@ def encode_row(key: bytes, head: Head, body: bytes) -> tuple[bytes, Head]:
 
 def parse_row(line: bytes) -> tuple[int, bytes, bytes] | None:
     """Return a line's number, code and JSON; None where it does not have that form."""
-    number, _, rest = line.partition(b" ")
-    code, _, body = rest.partition(b" ")
-    if not number.isdigit() or len(number) > 15 or len(code) != 64 or not body.endswith(b"\n"):
+    digits, _, rest = line.partition(b" ")
+    code_hex, _, body = rest.partition(b" ")
+    if not digits.isdigit() or len(digits) > 15 or not body.endswith(b"\n"):
         return None
     try:
-        return int(number), bytes.fromhex(code.decode("ascii")), body[:-1]
+        number, code = int(digits), bytes.fromhex(code_hex.decode("ascii"))
     except ValueError:
         return None
+    # One way to write a row: neither capital letters nor leading zeros nor blanks, which no code would cover.
+    if len(code) != 32 or digits != b"%d" % number or code_hex != code.hex().encode("ascii"):
+        return None
+    return number, code, body[:-1]

@@ -190,7 +190,7 @@ def test_checkpoints_by_rows_by_time_and_at_the_end(bench):
     assert len(list(bench.folder.iterdir())) == 3
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.text(), st.text())
 def test_any_text_is_one_line_of_ascii_that_reads_back(actor, resource):
     body = encode_event(Event(actor=actor, action="GET", resource=resource), log_id="x", at=1.0)

@@ -71,6 +71,22 @@ def test_problem_names_the_row(written, change, problem):
     assert any(problem in line for line in written.verify())
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda line: line[:3] + line[3:67].upper() + line[67:],
+        lambda line: b"0" + line,
+        lambda line: b" " + line,
+        lambda line: line.replace(b" ", b"  ", 1),
+    ],
+)
+def test_a_row_is_written_in_one_way_only(written, change):
+    lines = written.path.read_bytes().splitlines(keepends=True)
+    assert change(lines[12]) != lines[12]
+    written.path.write_bytes(b"".join([*lines[:12], change(lines[12]), *lines[13:]]))
+    assert written.verify()
+
+
 def rewritten(written, n_rows=61):
     """The log with one actor replaced, by somebody who has the chain's key."""
     head, lines = Head(), []
