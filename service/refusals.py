@@ -1,0 +1,54 @@
+"""What a request is refused with: one form everywhere, {error, code, hint}."""
+
+from dataclasses import dataclass
+
+from signals.bundles.bundle import BundleError
+from signals.recording.recording import READ_REASONS, UnreadableError
+
+
+@dataclass(frozen=True)
+class Refusal(Exception):
+    """A request that gets no answer, and what its sender can do about it."""
+
+    status: int
+    """HTTP status."""
+    code: str
+    """For programs; a reader's reason code comes through as it is."""
+    error: str
+    """One sentence; nothing of the request stands in it unless it was checked."""
+    hint: str = ""
+    retry_after_s: float | None = None
+
+    @property
+    def body(self) -> dict[str, str]:
+        """The JSON object that the sender gets."""
+        return {"error": self.error, "code": self.code, "hint": self.hint}
+
+
+def busy(retry_after_s: float = 1.0) -> Refusal:
+    """Return the refusal of work that could not be answered in time."""
+    return Refusal(
+        503, "busy", "the server has more work than it can answer in time", "send it again after Retry-After seconds",
+        retry_after_s,
+    )  # fmt: skip
+
+
+def too_late() -> Refusal:
+    """Return the refusal of work whose deadline has passed."""
+    return Refusal(504, "deadline_exceeded", "the deadline passed before the answer", "give it more time, or send less")
+
+
+def of_error(error: Exception) -> Refusal | None:
+    """Return the refusal that a recording's or a bundle's error is; None for any other."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, UnreadableError):
+        return Refusal(422, error.reason, clean(error.detail), READ_REASONS[error.reason])
+    if isinstance(error, BundleError):
+        return Refusal(422, "does_not_fit", clean(str(error)), "GET /models shows what each model takes")
+    return None
+
+
+def clean(text: str, longest: int = 300) -> str:
+    """Return text on one line without control characters, cut to a length."""
+    return "".join(c if c.isprintable() else " " for c in text)[:longest]
