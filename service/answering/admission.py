@@ -15,20 +15,25 @@ _MOST_CALLERS = 10_000
 class Admission:
     """Counts the requests inside and knows what one costs; refuses one that would wait too long."""
 
-    def __init__(self, *, max_wait_s: float, n_workers: int, cost_s: float = 0.05) -> None:
-        """cost_s: a core's seconds for one request, measured from then on."""
-        self._max_wait_s, self._n_workers = max_wait_s, n_workers
+    def __init__(self, *, max_wait_s: float, n_cores: int) -> None:
+        """Begin with costs that are guessed; they are measured from then on."""
+        self._max_wait_s, self._n_cores = max_wait_s, n_cores
         self._lock = threading.Lock()
-        self.cost_s, self.n_inside = cost_s, 0
+        self._prepare_s, self._model_s = 0.03, 0.02
+        self.n_inside = 0
+
+    @property
+    def wait_s(self) -> float:
+        """Expected seconds until the requests inside are answered."""
+        return self.n_inside * (self._prepare_s + self._model_s) / self._n_cores
 
     @contextmanager
     def place(self) -> Iterator[None]:
         """Hold a place for one request; raises Refusal "busy" at once where its turn would come too late."""
         with self._lock:
-            wait_s = self.n_inside * self.cost_s / self._n_workers
-            # Whoever is alone gets in, however slow the last one was.
-            if self.n_inside >= self._n_workers and wait_s > self._max_wait_s:
-                raise busy(max(1.0, wait_s))
+            # Where a core is free, one gets in, however slow the last one was.
+            if self.n_inside >= self._n_cores and self.wait_s > self._max_wait_s:
+                raise busy(max(1.0, self.wait_s))
             self.n_inside += 1
         try:
             yield
@@ -36,10 +41,15 @@ class Admission:
             with self._lock:
                 self.n_inside -= 1
 
-    def measured(self, cost_s: float) -> None:
-        """Take note of what a request has cost."""
+    def prepared(self, cpu_s: float) -> None:
+        """Take note of a core's seconds for reading and preparing one request."""
         with self._lock:
-            self.cost_s += _SMOOTHING * (cost_s - self.cost_s)
+            self._prepare_s += _SMOOTHING * (cpu_s - self._prepare_s)
+
+    def computed(self, n_windows: int, seconds: float) -> None:
+        """Take note of a batch of the model."""
+        with self._lock:
+            self._model_s += _SMOOTHING * (seconds / n_windows - self._model_s)
 
 
 class Rate:
