@@ -1,23 +1,20 @@
 """What a request is refused with: one form everywhere, {error, code, hint}."""
 
-from dataclasses import dataclass
-
 from signals.bundles.bundle import BundleError
 from signals.recording.recording import READ_REASONS, UnreadableError
 
 
-@dataclass(frozen=True)
 class Refusal(Exception):
     """A request that gets no answer, and what its sender can do about it."""
 
-    status: int
-    """HTTP status."""
-    code: str
-    """For programs; a reader's reason code comes through as it is."""
-    error: str
-    """One sentence; nothing of the request stands in it unless it was checked."""
-    hint: str = ""
-    retry_after_s: float | None = None
+    def __init__(self, status: int, code: str, error: str, hint: str = "", retry_after_s: float | None = None) -> None:
+        """Take the HTTP status, a code for programs (a reader's reason code as it is), one sentence, and advice.
+
+        Nothing of the request stands in the sentence unless it was checked.
+        """
+        super().__init__(code)
+        self.status, self.code, self.error, self.hint = status, code, error, hint
+        self.retry_after_s = retry_after_s
 
     @property
     def body(self) -> dict[str, str]:

@@ -44,16 +44,12 @@ class Model:
     def windows(self, recording: Recording, *, source_sha256: str, hop_s: float | None = None) -> Iterator[Window]:
         """Yield a recording's windows with what the graphs read; raises as `windows_of_recording`."""
         want = wanted(self.bundle.graphs)
-        return windows_of_recording(
-            self.bundle.profile, recording, source_sha256=source_sha256, hop_s=hop_s, want=want
-        )
+        return windows_of_recording(self.bundle.profile, recording, source_sha256=source_sha256, hop_s=hop_s, want=want)
 
     def n_windows(self, recording: Recording, *, hop_s: float | None = None) -> int:
         """Return how many windows a recording has, rejected ones included: what progress is counted against."""
         window_s, hop = self.bundle.profile.window_s, hop_s or self.bundle.profile.hop_s
-        return sum(
-            max(0, 1 + int((segment.duration_s - window_s + 1e-6) // hop)) for segment in recording.segments
-        )
+        return sum(max(0, 1 + int((segment.duration_s - window_s + 1e-6) // hop)) for segment in recording.segments)
 
     def window_of_array(
         self, x_uv: np.ndarray, *, sfreq: float = SFREQ, ch_names: Sequence[str] | None = None,

@@ -125,9 +125,7 @@ def check_windows(bundle: Bundle, graph: Graph, windows: Sequence[Window]) -> No
             )
 
 
-def _run_graph(
-    bundle: Bundle, graph: Graph, windows: Sequence[Window], output: str, sessions: Sessions
-) -> np.ndarray:
+def _run_graph(bundle: Bundle, graph: Graph, windows: Sequence[Window], output: str, sessions: Sessions) -> np.ndarray:
     check_windows(bundle, graph, windows)
     (result,) = sessions(graph.file).run([output], served.feed(windows, graph))
     return np.asarray(result)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from service.refusals import busy, too_late
 from serving.model import Model
 from serving.runtime import Answer
-from service.refusals import busy, too_late
 from signals.window import Window
 
 logger = logging.getLogger(__name__)
@@ -117,5 +117,3 @@ def _wanted(request: _Request) -> bool:
         request.result.set_exception(too_late())
         return False
     return True
-
-

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from anyio import to_thread
@@ -69,7 +70,7 @@ async def store(body: AsyncIterator[bytes], folder: Path, suffix: str) -> str:
             async for part in body:
                 n_bytes += len(part)
                 await to_thread.run_sync(file.write, part)
-            await to_thread.run_sync(lambda: (file.flush(), os.fsync(file.fileno())))
+            await to_thread.run_sync(_settle, file)
         finally:
             file.close()
         if n_bytes == 0:
@@ -83,6 +84,12 @@ async def store(body: AsyncIterator[bytes], folder: Path, suffix: str) -> str:
     finally:
         partial.unlink(missing_ok=True)
     return name
+
+
+def _settle(file: BinaryIO) -> None:
+    """Bring a file's bytes to the disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _within(folder: Path, name: str) -> Path:

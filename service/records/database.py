@@ -37,7 +37,9 @@ def open_database(url: str) -> Engine:
             engine = create_engine(parsed, connect_args={"timeout": _BUSY_S})
             event.listen(engine, "connect", _prepare_sqlite)
         else:
-            engine = create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+            engine = create_engine(
+                parsed, pool_pre_ping=True, connect_args={"connect_timeout": 5, "client_encoding": "utf8"}
+            )
         migrate(engine)
     except (ArgumentError, SQLAlchemyError, OSError, ImportError) as error:
         raise RecordsError(f"the records cannot be opened: {type(error).__name__}, check system.database") from error

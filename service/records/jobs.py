@@ -100,9 +100,7 @@ def finish(engine: Engine, job: Job, answers: Sequence[Answer], *, source_sha256
 
 def fail(engine: Engine, job: Job, refusal: Refusal) -> bool:
     """End a job with its reason; returns False where it is not its worker's."""
-    return _own(
-        engine, job, state=FAILED, finished_at=time.time(), code=refusal.code[:64], error=refusal.error[:400]
-    )
+    return _own(engine, job, state=FAILED, finished_at=time.time(), code=refusal.code[:64], error=refusal.error[:400])
 
 
 def give_back(engine: Engine, *, everyone: bool = False) -> int:
@@ -159,7 +157,7 @@ def _tuple(values: Sequence[str] | None) -> tuple[str, ...] | None:
 def count_by_state(engine: Engine) -> dict[str, int]:
     """Return how many jobs are in each state that has any."""
     with transaction(engine) as session:
-        return {state: n for state, n in session.execute(select(Job.state, func.count()).group_by(Job.state))}
+        return dict(session.execute(select(Job.state, func.count()).group_by(Job.state)).tuples().all())
 
 
 def files_in_use(engine: Engine) -> set[str]:

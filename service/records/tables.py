@@ -51,9 +51,7 @@ class WindowAnswer(Base):
 
     __tablename__ = "answers"
     __table_args__ = (UniqueConstraint("job_id", "start_s"),)
-    id: Mapped[int] = mapped_column(
-        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
-    )
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     start_s: Mapped[float]
     stop_s: Mapped[float]
@@ -64,9 +62,7 @@ class Access(Base):
     """One request: who, what, when, with what result. Never what it held."""
 
     __tablename__ = "accesses"
-    id: Mapped[int] = mapped_column(
-        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
-    )
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
     at: Mapped[float] = mapped_column(Float, index=True)
     request_id: Mapped[str] = mapped_column(String(32))
     subject: Mapped[str] = mapped_column(String(200))

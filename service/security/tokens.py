@@ -30,6 +30,8 @@ class Caller:
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
+NOBODY = Caller("", "reader")
+"""The caller before a token was seen."""
 ANYONE = Caller("local", "admin")
 """The caller of the dev profile, which listens to this machine alone."""
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from service.answering.admission import Admission
 from service.answering.house import House
 from service.answering.owner import Owner
+from service.notice import RESEARCH
 from service.refusals import of_error, too_late
 from service.web.bodies import Sample
 from service.web.gate import Passage
@@ -19,7 +20,6 @@ from serving.model import Model
 from serving.runtime import Answer
 from signals.window import Window
 
-RESEARCH = "Research use only. Not a medical device."
 _T = TypeVar("_T")
 
 

@@ -66,9 +66,7 @@ def samples_of(fields: dict[str, Any], *, most: int) -> list[Sample]:
         try:
             result.append(sample_of(one))
         except Refusal as refusal:
-            raise Refusal(
-                refusal.status, refusal.code, f"sample {number}: {refusal.error}", refusal.hint
-            ) from None
+            raise Refusal(refusal.status, refusal.code, f"sample {number}: {refusal.error}", refusal.hint) from None
     return result
 
 
@@ -76,10 +74,10 @@ def _array(value: Any, name: str, *, n_axes: int) -> np.ndarray:
     """Return nested lists as float32; raises Refusal 422 for another depth, ragged rows, texts and what overflows."""
     _check_size(value, name, n_axes)
     try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+        array = np.asarray(value)  # without a type, which would read texts as numbers
+    except ValueError:
         array = np.zeros(0)
-    if array.ndim != n_axes or array.size == 0:
+    if array.ndim != n_axes or array.size == 0 or array.dtype.kind not in "fiu":
         raise Refusal(
             422, "invalid_request", f"{name} is no array of {n_axes} axes of numbers", "rows must be equally long"
         )

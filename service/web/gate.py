@@ -15,7 +15,7 @@ from service.answering.admission import Admission, Rate
 from service.records.accesses import Accesses
 from service.records.tables import Access
 from service.refusals import Refusal
-from service.security.tokens import ANYONE, Caller, Verifier
+from service.security.tokens import ANYONE, NOBODY, Caller, Verifier
 from service.settings import Deployment
 from service.web.metrics import Metrics
 
@@ -26,7 +26,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-OPEN = frozenset({"/", "/health", "/ready", "/metrics", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"})
+OPEN = frozenset(
+    {"/", "/health", "/ready", "/metrics", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
+)
 """Paths that need no token: they show nothing of a patient."""
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -45,7 +47,7 @@ class Passage:
 
     id: str = field(default_factory=lambda: uuid4().hex)
     started: float = field(default_factory=time.perf_counter)
-    caller: Caller = Caller("", "reader")
+    caller: Caller = NOBODY
     deadline: float | None = None
     """On `time.monotonic`'s clock."""
     cpu_s: float = 0.0
@@ -206,4 +208,6 @@ def _deadline(header: bytes | None) -> float | None:
 
 
 def _too_large(most: int) -> Refusal:
-    return Refusal(413, "body_too_large", f"the body has more than {most} bytes", "split it, or send recordings to /jobs")
+    return Refusal(
+        413, "body_too_large", f"the body has more than {most} bytes", "split it, or send recordings to /jobs"
+    )

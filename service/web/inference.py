@@ -112,11 +112,13 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 def _listed(data: Any, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        values = np.asarray(data, dtype=np.float64)
-        with np.errstate(over="ignore"):
-            return values.astype(np.float32).reshape(shape)
-    except (TypeError, ValueError):
-        raise _malformed("an input's data is not the numbers that its shape needs") from None
+        values = np.asarray(data)
+        if values.dtype.kind in "fiu":
+            with np.errstate(over="ignore"):
+                return values.astype(np.float32).reshape(shape)
+    except ValueError:
+        pass
+    raise _malformed("an input's data is not the numbers that its shape needs")
 
 
 def _samples(tensors: dict[str, np.ndarray], parameters: dict[str, Any]) -> list[Sample]:
@@ -158,8 +160,9 @@ def _id(fields: dict[str, Any]) -> str | None:
 def _timeout(parameters: dict[str, Any]) -> float | None:
     """Return Triton's `timeout`, which is in microseconds, as seconds."""
     value = parameters.get("timeout")
-    is_number = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 3_600_000_000
-    return value / 1e6 if is_number else None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 3_600_000_000:
+        return None
+    return value / 1e6
 
 
 def write_response(model: Model, request: InferRequest, answers: list[Answer]) -> tuple[bytes, dict[str, str]]:

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 
-from service.formats.formats import FORMATS, Findings, write
+from service.formats.findings import Findings
+from service.formats.formats import FORMATS, write
 from service.jobs.supervisor import wait_for_end
 from service.jobs.uploads import SUFFIXES, store, suffix_of
 from service.records import jobs

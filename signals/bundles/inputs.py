@@ -31,9 +31,7 @@ def windows_of_file(
     be used: it is too short, has too few of the profile's channels, is no recording at all.
     """
     recording, digest = open_recording(uri), source_sha256(uri)
-    yield from windows_of_recording(
-        profile, recording, source_sha256=digest, mains_hz=mains_hz, hop_s=hop_s, want=want
-    )
+    yield from windows_of_recording(profile, recording, source_sha256=digest, mains_hz=mains_hz, hop_s=hop_s, want=want)
 
 
 def windows_of_recording(

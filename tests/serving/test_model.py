@@ -22,11 +22,19 @@ def array(served):
     return np.asarray(recording.read(range(19), segment=0))
 
 
+def close(ours, theirs):
+    """ONNX Runtime's sums depend, in the last bits of float32, on where an array begins in memory."""
+    return ours.class_probabilities == pytest.approx(theirs.class_probabilities, abs=1e-6)
+
+
 def test_an_array_is_answered_as_the_file_that_holds_it(served, model, array):
     bundle = load_bundle(served.bundle)
-    (of_file,) = run(bundle, windows_of_file(bundle, str(served.edf)))
+    (window,) = windows_of_file(bundle, str(served.edf))
+    assert np.array_equal(model.window_of_array(array).data, window.data)
+    (of_file,) = run(bundle, [window])
     (of_array,) = model.answers([model.window_of_array(array)])
-    assert of_array == of_file
+    assert close(of_array, of_file)
+    assert of_array.predicted_class == of_file.predicted_class
 
 
 def test_windows_for_the_graph_are_those_of_the_pipeline(served, model):
@@ -41,10 +49,10 @@ def test_windows_for_the_graph_are_those_of_the_pipeline(served, model):
 def test_a_file_that_changes_later_changes_no_answer(served, array, tmp_path):
     shutil.copytree(served.bundle, tmp_path / "b")
     model = open_model(tmp_path / "b")
-    before = model.answers([model.window_of_array(array)])
+    (before,) = model.answers([model.window_of_array(array)])
     for file in tmp_path.glob("b/*.onnx"):
         file.write_bytes(b"gone")
-    assert model.answers([model.window_of_array(array)]) == before
+    assert close(model.answers([model.window_of_array(array)])[0], before)
     with pytest.raises(BundleError, match="was changed after the export"):
         open_model(tmp_path / "b")
 
