@@ -37,6 +37,8 @@ COMMANDS = {
     "tensorrt": ("serving.deploy.tensorrt", "TensorRT engines from a bundle"),
     "bench": ("cerebeam.bench", "latency, throughput, memory and size of bundles, beside torch"),
     "predict": ("serving.predict", "answers for one recording from a bundle"),
+    "run": ("cerebeam.run", "data, training, report, registry and the API in one command that resumes"),
+    "config": ("service.configure", "the service's configuration: show it, check it"),
     "serve": ("service.serve", "an API that answers windows and recordings"),
     "register": ("service.registry.commands:register", "store a bundle in the registry, as the challenger"),
     "promote": ("service.registry.commands:promote", "make a registered model the champion, if every gate holds"),

@@ -83,7 +83,7 @@ def test_an_upload_is_answered_at_its_hop_and_survives_restarts(live, things, lo
 @pytest.mark.parametrize("when", ["accepted", "running", "half"])
 def test_an_accepted_job_is_finished_once_after_kill_9(live, long_edf, tmp_path, when):
     first = live()
-    ids = [upload(first, long_edf, hop_s=2).json()["id"] for _ in range(2)]
+    ids = [upload(first, long_edf, hop_s=5).json()["id"] for _ in range(2)]
     until = time.monotonic() + 30
     while when != "accepted" and time.monotonic() < until:
         state, n_done = rows(tmp_path, f"select state, n_done from jobs where id = '{ids[0]}'")[0]
@@ -95,9 +95,9 @@ def test_an_accepted_job_is_finished_once_after_kill_9(live, long_edf, tmp_path,
     second = live()
     for job_id in ids:
         job = ended(second, job_id)
-        assert (job["state"], job["n_windows"]) == ("done", 126)
+        assert (job["state"], job["n_windows"]) == ("done", 51)
     assert rows(tmp_path, "select job_id, count(*), count(distinct start_s) from answers group by job_id") == [
-        (job_id, 126, 126) for job_id in sorted(ids)
+        (job_id, 51, 51) for job_id in sorted(ids)
     ]
 
 
