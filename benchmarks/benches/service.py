@@ -3,8 +3,8 @@
     python -m benchmarks.benches.service [--bundle DIR] [--parts segment throughput overload hostile schema soak]
         [--seconds 20] [--soak-s 540]
 
-Clients and server share the machine. The bundle is by default the encoder of size "tiny" with random weights: it costs what a
-trained one costs. Without it nothing of the answers' quality is measured here.
+Clients and server share the machine. The bundle is by default the encoder of size "tiny" with random weights,
+which costs what a trained one costs; nothing of the answers' quality is measured here.
 """
 
 import argparse
@@ -120,7 +120,8 @@ def segment(bundle: Path, work: Path, edf: Path, x: np.ndarray, rounds: int) -> 
     old = work / BEFORE
     if not old.is_dir():
         archive = subprocess.run(["git", "archive", BEFORE], cwd=ROOT, capture_output=True, check=True).stdout
-        tarfile.open(fileobj=BytesIO(archive)).extractall(old, filter="data")
+        with tarfile.open(fileobj=BytesIO(archive)) as files:
+            files.extractall(old, filter="data")
     command = [sys.executable, "-m", "serving.bench", str(bundle.resolve()), "--segment", str(edf.resolve()), "--child"]
     env = os.environ | {"PYTHONPATH": str(old), "OMP_NUM_THREADS": "1"}
     before, now = [], []

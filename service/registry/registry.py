@@ -4,6 +4,7 @@ A version's artifact is the bundle itself; what the gates said is in its tags, w
 whose gates all hold becomes champion.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class Registry:
             from mlflow import MlflowClient
         except ImportError:
             raise RegistryError("MLflow is not installed: pip install 'cerebeam[service]'") from None
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table it makes
         if uri.startswith("sqlite:///"):
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         self._uri = uri

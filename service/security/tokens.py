@@ -46,7 +46,7 @@ class Verifier:
     def __init__(self, jwks: Path, *, issuer: str, audience: str) -> None:
         """Raise KeysError for a file without a usable key."""
         self._path, self._issuer, self._audience = jwks, issuer, audience
-        self._stamp = 0
+        self._stamp = (0, 0, 0)
         self._keys: dict[str, jwt.PyJWK] = {}
         self._refresh()
 
@@ -73,10 +73,11 @@ class Verifier:
 
     def _refresh(self) -> None:
         try:
-            stamp = self._path.stat().st_mtime_ns
+            about = self._path.stat()
+            stamp = (about.st_mtime_ns, about.st_size, about.st_ino)
             if stamp != self._stamp:
                 self._keys, self._stamp = _read_keys(self._path), stamp
-        except (OSError, ValueError, jwt.PyJWTError) as error:
+        except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
             if not self._keys:  # a file that is being written leaves the keys as they were
                 raise KeysError(f"{self._path} holds no usable keys: {error}") from None
 

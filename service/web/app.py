@@ -33,7 +33,7 @@ def new_app(server: Server) -> App:
     api.include_router(recordings.router)
     _add_states(api)
     _add_operations(api)
-    for kind in (Refusal, HTTPException, RequestValidationError):
+    for kind in (Refusal, HTTPException, RequestValidationError, Exception):
         api.add_exception_handler(kind, _refused)
     limits = server.settings.deployment
     gate: App = Gate(
@@ -148,6 +148,7 @@ def _as_refusal(error: Exception) -> Refusal:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][:2])
         return Refusal(422, "invalid_request", f"{place}: {first['msg']}", "GET /docs shows what is expected")
-    assert isinstance(error, HTTPException)
+    if not isinstance(error, HTTPException):  # the gate writes it down
+        return Refusal(500, "internal_error", "the server failed", "its log names the place")
     code = _CODES.get(error.status_code, "refused")
     return Refusal(error.status_code, code, "there is nothing here for such a request", "GET /docs lists what there is")

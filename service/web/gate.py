@@ -95,7 +95,7 @@ class Gate:
         except Exception as error:
             logger.error("request failed", exc_info=error, extra={"request": passage.id})
             if not passage.status:
-                await respond(sending, passage, Refusal(500, "internal_error", "the server failed", f"id {passage.id}"))
+                await respond(sending, passage, Refusal(500, "internal_error", "the server failed"))
         finally:
             self._note(scope, passage)
 

@@ -280,11 +280,18 @@ def raw(live, *parts, pause=0.0, timeout=8.0):
             time.sleep(pause)
         received = b""
         try:
-            while more := one.recv(65536):
+            while not whole(received) and (more := one.recv(65536)):
                 received += more
         except OSError:
             pass
     return received
+
+
+def whole(reply):
+    """Whether a reply is there with as many bytes as it announces."""
+    head, end, body = reply.partition(b"\r\n\r\n")
+    lengths = [int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
+    return bool(end and lengths and len(body) >= lengths[0])
 
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

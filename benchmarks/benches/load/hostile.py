@@ -60,8 +60,8 @@ async def attack(
 ) -> tuple[int, dict[str, int]]:
     """Send bodies, a good request after every tenth; returns how often harm was done, and the bodies by kind.
 
-    Harm: a status of 500, a 200 or 202 for what is none (but for uploads, which are judged later), a good request without its
-    answer within 5 s, a /health that does not answer.
+    Harm: a status of 500, a 200 or 202 for what is none (but for uploads, which are judged later), a good request
+    without its answer within 5 s.
     """
     kinds: dict[str, int] = {}
     harmed, source = 0, requests(random.Random(seed), edf, token)
