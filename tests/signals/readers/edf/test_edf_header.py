@@ -108,7 +108,7 @@ def test_records_promised_and_present(tmp_path, n_records, n_bytes, expected):
         ({"record_s": "2000000"}, "corrupt_header", "duration of a data record '2000000'"),
         ({"signals": SIGNALS[2:]}, "no_samples", "the file holds annotations only"),
         ({"signals": ((*SIGNALS[0][:6], -1), SIGNALS[1])}, "corrupt_header", "'-1' samples in each record of signal 0"),
-        ({"signals": (SIGNALS[0], (*SIGNALS[1][:6], "2.5"))}, "corrupt_header", "'2.5' samples in each record of signal"),
+        ({"signals": (SIGNALS[0], (*SIGNALS[1][:6], "2.5"))}, "corrupt_header", "'2.5' samples in each record"),
         ({"signals": ((*SIGNALS[0][:6], 0),)}, "corrupt_header", "data records of zero samples"),
         ({"n_bytes": 1}, "no_samples", "1 bytes follow the header, one data record has 18"),
         ({"n_bytes": 35, "n_records": 1, "reserved": "EDF+D", "signals": SIGNALS[:2] * 4}, "no_samples", "35 bytes"),
