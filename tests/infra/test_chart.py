@@ -98,7 +98,7 @@ def test_commands_exist_and_settings_have_the_form_of_the_service(chart, variant
             if container["name"] in {"server", "backup"}:
                 args = container["args"]
                 assert args[0] in {"serve", "backup"}
-                assert (args[0] in COMMANDS or kind == "Deployment")
+                assert args[0] in COMMANDS or kind == "Deployment"
                 for arg in args:
                     if arg.startswith("--set="):
                         section, dot, rest = arg.removeprefix("--set=").partition(".")
