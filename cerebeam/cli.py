@@ -38,6 +38,7 @@ COMMANDS = {
     "bench": ("cerebeam.bench", "latency, throughput, memory and size of bundles, beside torch"),
     "audit": ("cerebeam.audit_log", "keys for an audit log, the proof that it is whole, its last rows"),
     "backup": ("cerebeam.backup", "copy a server's data folder while it is in use; verify and restore copies"),
+    "comply": ("cerebeam.comply", "controls of 45 CFR 164 held against a deployment, each with its evidence"),
     "cost": ("cerebeam.cost", "what hours of EEG cost to keep, prepare and learn from, what a budget buys"),
     "predict": ("serving.predict", "answers for one recording from a bundle"),
     "run": ("cerebeam.run", "data, training, report, registry and the API in one command that resumes"),
