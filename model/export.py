@@ -31,7 +31,7 @@ from signals.shards.manifest import ManifestError, read_manifest
 from signals.version import code_version, source_digest
 
 CALIBRATION = "calibration.json"
-PRIVATE = ("train_subjects", "pretrain_subjects")
+PRIVATE = ("train_subjects", "train_recordings", "pretrain_subjects", "pretrain_recordings")
 """Parts of a model's provenance that stay behind: a bundle states how many, not who."""
 
 
@@ -180,7 +180,7 @@ def about_bundle(what: Export, agreement: Parity) -> dict[str, Any]:
 
 
 def _public(provenance: Any) -> dict[str, Any]:
-    counts = {f"n_{name}": len(provenance[name]) for name in PRIVATE if name in provenance}
+    counts = {f"n_{name}": len(provenance[name]) for name in PRIVATE if provenance.get(name) is not None}
     return {**{name: value for name, value in provenance.items() if name not in PRIVATE}, **counts}
 
 

@@ -15,6 +15,7 @@ from pipelines.shard_sets.identifiers import contained, listed_identifiers, sour
 from pipelines.shard_sets.problem import Problem
 from pipelines.shard_sets.texts import UNKNOWN_FIELD, Text, texts_of
 from pipelines.shard_sets.verify import KNOWN_FILES
+from signals.recording.details import DEVICES
 from signals.recording.events import is_event_word
 from signals.shards.manifest import MANIFEST, RUN
 
@@ -48,6 +49,8 @@ FORMS = {
     "label": re.compile(r"(?:[\w+/.-]+(?: [\w+/.-]+){0,3})?"),
     "notes": re.compile(r"[a-z0-9_]+(?::[\w.+-]+)?"),
     "reason": re.compile(r"[a-z_]+"),
+    "label_source": re.compile(r"[a-z]*"),
+    "device": re.compile("|".join(["", *map(re.escape, DEVICES)])),
 }
 """How the values of a field must look; None where anything goes that the other rules let pass."""
 

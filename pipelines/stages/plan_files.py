@@ -59,6 +59,12 @@ class Accepted:
     """Of these, how many are one with another of the same window."""
     subject_known: bool = True
     """Whether a label file, a corpus' rule, a BIDS name or the header names the person."""
+    label_source: str = ""
+    """Who labelled it, one of `signals.windows.labels.LABEL_SOURCES`; empty without labels."""
+    device: str = ""
+    """Maker of the amplifier, a key of `signals.recording.details.DEVICES`; empty where the file does not name it."""
+    file_order: int | None = None
+    """As in `FileRef`."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ def plan_file(ref: FileRef, profile: Profile, salt: str) -> PlannedFile:
     """Return the blocks of one file, or why it is not used; raises TransferError only."""
     recording = None
     try:
-        recording = open_recording(ref.uri)
+        recording = open_recording(ref.uri, keep=("device",))
         with one_thread():
             plan = _plan(ref, recording, profile, salt)
             placed = place_windows(recording, plan, ref.labels)
@@ -131,6 +137,9 @@ def _accepted(ref: FileRef, recording: Recording, plan: RecordingPlan, placed: P
         n_labels=placed.n_labels,
         n_labels_merged=placed.n_merged,
         subject_known=not plan.subject_id.startswith(UNKNOWN),
+        label_source=ref.label_source if placed.n_labels else "",
+        device=recording.details.device,
+        file_order=ref.file_order,
     )
 
 
