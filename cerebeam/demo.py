@@ -87,7 +87,8 @@ def stages(demo: Demo) -> list[Stage]:
             *python, "evaluation.report", str(checkpoints / "predictions.parquet"), "--output", str(out),
             "--reconstruction", str(checkpoints / "pretrain" / "reconstruction.parquet"),
             "--history", str(checkpoints / "pretrain" / "metrics.jsonl"),
-            "--pipeline", str(task_shards / "manifest.json"), "--title", _title(demo),
+            "--pipeline", str(task_shards / "manifest.json"),
+            "--calibration", str(checkpoints / "final" / "calibration.json"), "--title", _title(demo),
         ),)),
         Stage("export", "ONNX, checked against torch", ((
             *python, "model.export", "--model", str(checkpoints / "final"), "--shards", str(task_shards),

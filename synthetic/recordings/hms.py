@@ -27,7 +27,7 @@ HMS_SITE = Site(
 )  # fmt: skip
 COLUMNS = ("eeg_id", "eeg_sub_id", "eeg_label_offset_seconds", "spectrogram_id", "spectrogram_sub_id",
            "spectrogram_label_offset_seconds", "label_id", "patient_id", "expert_consensus",
-           *SIX_CLASS.vote_columns, "label_source")  # fmt: skip
+           "label_source", *SIX_CLASS.vote_columns)  # fmt: skip
 """The competition's columns, and who voted: nobody."""
 OVERLAP_S = 6.0
 """A second label lies so long after each label but the last: neighbouring windows overlap, as in the original."""
@@ -83,8 +83,8 @@ def write_hms(
                         label_id,
                         patient_id,
                         label,
-                        *votes,
                         "synthetic",
+                        *votes,
                     )
                 )
             if number == 0:
