@@ -1,11 +1,12 @@
 """Answers from a bundle with onnxruntime alone; windows are prepared by the same code as in the pipeline."""
 
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,13 +87,13 @@ def answer_batch(bundle: Bundle, windows: Sequence[Window]) -> Answers:
     """
     _ = bundle.classes  # an encoder is refused before anything is computed
     logits = np.stack([_run_graph(bundle, graph, windows, "logits") for graph in bundle.graphs])
-    combiner = None if bundle.combiner is None else partial(_run_combiner, bundle.path / bundle.combiner)
+    combiner = None if bundle.combiner is None else partial(_run_combiner, bundle, bundle.combiner)
     return answers(logits, temperature=bundle.calibration.temperature, combiner=combiner)
 
 
-def _run_combiner(path: Path, probabilities: np.ndarray) -> np.ndarray:
+def _run_combiner(bundle: Bundle, name: str, probabilities: np.ndarray) -> np.ndarray:
     """Return the meta-learner's logits, (n_windows, n_classes), of members' probabilities (as in its graph)."""
-    (logits,) = onnx_session(path).run(["logits"], {"probabilities": probabilities})
+    (logits,) = onnx_session(bundle, name).run(["logits"], {"probabilities": probabilities})
     return np.asarray(logits)
 
 
@@ -114,7 +115,7 @@ def check_windows(bundle: Bundle, graph: Graph, windows: Sequence[Window]) -> No
 
 def _run_graph(bundle: Bundle, graph: Graph, windows: Sequence[Window], output: str) -> np.ndarray:
     check_windows(bundle, graph, windows)
-    (result,) = onnx_session(bundle.path / graph.file).run([output], served.feed(windows, graph))
+    (result,) = onnx_session(bundle, graph.file).run([output], served.feed(windows, graph))
     return np.asarray(result)
 
 
@@ -186,23 +187,35 @@ def check_provider() -> str:
     return provider
 
 
-def onnx_session(path: Path) -> Any:
-    """Return the ONNX Runtime session of a file, kept while the file is the same; raises as `check_provider`."""
-    stamp = path.stat()
-    return kept_session(path, stamp.st_ino, stamp.st_mtime_ns)
+def onnx_session(bundle: Bundle, name: str) -> Any:
+    """Return the ONNX Runtime session of a bundle's file, built from bytes with the digest that bundle.json states.
+
+    It is kept by that digest: a file that is replaced later changes nothing, and is never run. Raises as
+    `check_provider` and `Bundle.read`.
+    """
+    # The variable that torch and BLAS obey; 0 lets ONNX Runtime take every core.
+    key = (bundle.digest_of(name), check_provider(), int(os.environ.get("OMP_NUM_THREADS", "0")))
+    with _LOCK:
+        if key not in _SESSIONS:
+            _SESSIONS[key] = _new_session(bundle.read(name), provider=key[1], n_threads=key[2])
+            while len(_SESSIONS) > SESSIONS_KEPT:
+                _SESSIONS.popitem(last=False)
+        _SESSIONS.move_to_end(key)
+        return _SESSIONS[key]
 
 
-@lru_cache(maxsize=8)
-def kept_session(path: Path, inode: int, mtime_ns: int) -> Any:
-    """Return the session of one state of a file, identified by its inode and time."""
+SESSIONS_KEPT = 32
+_SESSIONS: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
+_LOCK = threading.Lock()
+
+
+def _new_session(raw: bytes, *, provider: str, n_threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # The variable that torch and BLAS obey; 0 lets ONNX Runtime take every core.
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
-    provider = check_provider()
+    options.intra_op_num_threads = n_threads
     session = onnxruntime.InferenceSession(
-        path, options, providers=list(dict.fromkeys([provider, "CPUExecutionProvider"]))
+        raw, options, providers=list(dict.fromkeys([provider, "CPUExecutionProvider"]))
     )
     if session.get_providers()[0] != provider:
         raise ProviderError(f"{provider} did not start: its libraries or a GPU are missing")
