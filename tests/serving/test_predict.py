@@ -14,6 +14,7 @@ from signals.bundles.bundle import BundleError, load_bundle, mark, write_bundle
 from signals.bundles.calibration import Calibration
 from signals.bundles.inputs import model_input, windows_of_shards
 from synthetic.recordings.files import write_edf
+from tests.serving.conftest import save_model
 
 
 def torch_logits(folder, windows):
@@ -125,11 +126,12 @@ def test_a_bundle_names_no_subject(served):
     assert load_bundle(served.bundle).trained_on == {mark("a"), mark("b")}
 
 
-def test_a_graph_that_is_replaced_after_loading_is_never_run(served, second_model, tmp_path):
+def test_a_graph_that_is_replaced_after_loading_is_never_run(served, tmp_path):
     shutil.copytree(served.bundle, tmp_path / "b")
     windows = list(windows_of_shards([served.shards], n_windows=2))
     before = probabilities(load_bundle(served.bundle), windows)
-    export(load_models([second_model]), [served.shards], tmp_path / "other", n_windows=24)
+    save_model(tmp_path / "fresh", seed=77)  # of which no session is kept yet
+    export(load_models([tmp_path / "fresh"]), [served.shards], tmp_path / "other", n_windows=24)
     # Loaded, answered, replaced: the session of the checked bytes goes on.
     bundle = load_bundle(tmp_path / "b")
     np.testing.assert_array_equal(probabilities(bundle, windows), before)
