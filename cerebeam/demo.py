@@ -240,7 +240,7 @@ def _results(facts: dict[str, Any]) -> list[str]:
 
 
 def _caution(facts: dict[str, Any]) -> list[str]:
-    """Return what stands beside the score on the page: what a new hospital may expect, and what pretraining had seen."""
+    """Return what stands beside the score on the page: a new hospital's range, and what pretraining had seen."""
     lines = []
     new = facts["across_sites"][facts["main_model"]]["balanced_accuracy"].get("new_hospital")
     if new and new["low"] is not None:
