@@ -111,7 +111,7 @@ class Bundle:
         except FileNotFoundError:
             raise BundleError(f"{self.path / name} is missing: export it again") from None
         if hashlib.sha256(raw).hexdigest() != self.digest_of(name):
-            raise BundleError(f"{self.path / name} was changed after the export: its sha256 is not the one in {ABOUT}")
+            raise BundleError(f"{self.path / name} changed while it was read: its sha256 is not the one in {ABOUT}")
         return raw
 
 

@@ -140,7 +140,7 @@ def test_a_graph_that_is_replaced_after_loading_is_never_run(served, tmp_path):
     # Replaced between loading and the first answer: refused.
     late = load_bundle(tmp_path / "other")
     (tmp_path / "other" / "model.onnx").write_bytes(b"another graph")
-    with pytest.raises(BundleError, match="was changed after the export"):
+    with pytest.raises(BundleError, match="changed while it was read"):
         probabilities(late, windows)
     (tmp_path / "other" / "model.onnx").unlink()
     with pytest.raises(BundleError, match="is missing"):
