@@ -17,6 +17,7 @@ from pipelines.runs import storage
 from pipelines.runs.progress import BEGUN
 from pipelines.stages.anomaly import AutoencoderError, check_autoencoder
 from signals.command_line import Parser
+from signals.recording.details import KEEPABLE
 from signals.shards.manifest import COMPLETED
 from signals.windows.labels import LabelError, LabelTable, read_labels
 from signals.windows.profiles import PROFILES, Profile, with_overrides
@@ -44,6 +45,8 @@ class Run:
     """ONNX file that scores the windows (`pipelines.stages.anomaly`)."""
     site_from: str = ""
     """Rule that the sites are named by; empty where they are hashed."""
+    keep: tuple[str, ...] = ()
+    """Details of recordings that are stored (`signals.recording.details.KEEPABLE`)."""
     resume: bool = False
     """Go on where a killed run of the same inputs, profile, salt and code ended."""
     n_workers: int = 1
@@ -98,6 +101,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         else:
             inputs = find_inputs(args.input, table, sites=site_rule(args.site_from, salt=salt))
         profile = with_overrides(PROFILES[args.profile], dict(_option(text) for text in args.set))
+        keep = _kept(args.keep)
         if args.autoencoder is not None:
             check_autoencoder(args.autoencoder, profile)
     except FileNotFoundError as error:
@@ -117,11 +121,20 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         shard_mb=args.shard_mb,
         max_quarantined=args.max_quarantined,
         autoencoder=args.autoencoder,
+        keep=keep,
         resume=args.resume,
         n_workers=n_workers,
         is_here=not _names_runner(beam_args),
         beam_args=tuple(beam_args),
     )
+
+
+def _kept(text: str | None) -> tuple[str, ...]:
+    """Return the names of `--keep`, each once, in the order of `KEEPABLE`."""
+    names = [] if text is None else [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in KEEPABLE]:
+        raise InputError(f"--keep {text}: {unknown[0]!r} is none of {', '.join(KEEPABLE)}")
+    return tuple(name for name in KEEPABLE if name in names)
 
 
 def _option(text: str) -> tuple[str, str]:
@@ -148,6 +161,9 @@ def command_parser() -> Parser:
     parser.add_argument("--profile", choices=sorted(PROFILES), default="pretrain")
     parser.add_argument(
         "--set", action="append", default=[], metavar="OPTION=VALUE", help="change an option of the profile: hop_s=5"
+    )
+    parser.add_argument(
+        "--keep", metavar="NAMES", help=f"store details of the recordings, of {','.join(KEEPABLE)}; nothing by default"
     )
     parser.add_argument("--salt", help="secret for the subject hashes; else CEREBEAM_SALT, else one kept for this user")
     parser.add_argument("--salt-file", help="file that holds the salt, gs:// as well")

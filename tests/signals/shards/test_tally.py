@@ -1,11 +1,15 @@
+from dataclasses import replace
+
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signals.shards.tally import Sums
+from signals.shards.tally import Sums, Tally
+from tests.toy_shards import toy_window
 
 counts = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(0, 9))
 bins = st.tuples(*[st.integers(0, 9)] * 3)
-sums = st.builds(Sums, classes=counts, channel_seconds=counts, quality=bins)
+sums = st.builds(Sums, classes=counts, channel_seconds=counts, quality=bins, decisions=counts)
 
 
 @given(sums, sums, sums)
@@ -21,6 +25,22 @@ def test_a_sum():
     expected = Sums(classes={"GPD": 1, "LPD": 3}, presence={"measured": (2, 0)}, quality=(1, 5))
     assert a + b == expected
     assert Sums.from_dict(expected.to_dict()) == expected
+
+
+def test_decisions_on_quality_are_counted_and_nothing_where_none_was_stored():
+    rng = np.random.default_rng(0)
+    window = toy_window(rng, site="a", subject="s", number=0, label="LPD", window_s=10.0)
+    tally = Tally()
+    for decision in ("good", "noise", "artifacts+noise", "good", ""):
+        tally.add(replace(window, quality_verdict=decision))
+    # Five windows, one of which has no decision: the decisions count four.
+    assert tally.sums().decisions == {"artifacts+noise": 1, "good": 2, "noise": 1}
+    assert sum(tally.sums().quality) == 5
+    older = Tally()
+    older.add(replace(window, quality_verdict=""))
+    assert "decisions" not in older.sums().to_dict()
+    assert (tally.sums() + older.sums()).decisions == tally.sums().decisions
+    assert Sums.from_dict(tally.sums().to_dict()) == tally.sums()
 
 
 def test_nothing_is_written_of_no_windows():
