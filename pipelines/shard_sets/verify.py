@@ -30,7 +30,7 @@ from signals.shards.manifest import (
     read_manifest,
     shard_name,
 )
-from signals.shards.records import decode_window, encode_window
+from signals.shards.records import DETAIL_FIELDS, decode_window, encode_window
 from signals.shards.tally import Sums, Tally
 from signals.shards.tfrecord import CorruptShardError, RecordPlace, scan_records
 from signals.window import Window
@@ -132,8 +132,8 @@ def _check_records(shards_dir: Path, shard: Shard, manifest: Manifest, tally: Ta
             where = f"{path} record {n_records}"
             window, fields = _decoded(record, where)
             names = names or frozenset(decode_example(encode_window(window)))
-            if names != fields:
-                raise Problem(f"{where}: fields {sorted(names ^ fields)} are missing or unknown")
+            if odd := (names ^ fields) - DETAIL_FIELDS:
+                raise Problem(f"{where}: fields {sorted(odd)} are missing or unknown")
             _check_window(window, shard, manifest, where)
             if window.key in keys:
                 raise Problem(f"{where}: window {window.key} occurs twice; was a file given twice?")

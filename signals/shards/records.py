@@ -22,6 +22,8 @@ from signals.window import Provenance, Window
 SCHEMA_VERSION = 1
 STEP_UV = 0.1
 _INT16_MAX = 32767
+DETAIL_FIELDS = frozenset({"device", "start_hour", "age_group"})
+"""Fields that some records of a set hold and others do not: what was requested and is known of their recordings."""
 
 
 class SchemaError(ValueError):
