@@ -104,11 +104,17 @@ def read_whole(path: Path, *, library: bool = False) -> Reading:
     Only of a format that a `library` reads may the reason be that the library failed.
     """
     try:
-        with contextlib.suppress(UnreadableError):  # planning comes to the same reason
-            _read_starts(open_recording(str(path)))  # of recordings that planning refuses, too
+        recording = open_recording(str(path))
+    except UnreadableError as error:
+        return Reading(result=_refusal(error.reason, error.detail, library))
+    except Exception as error:
+        return Reading(result=f"{LOST} {type(error).__name__}: {error}")
+    try:
+        with contextlib.suppress(UnreadableError):  # planning comes to a reason of its own
+            _read_starts(recording)  # of recordings that planning refuses, too
         planned = plan_file(FileRef(str(path), "fuzz", "fuzz", None, ()), PRETRAIN, "fuzz")
         if isinstance(planned.file, Refused):
-            return Reading(result=_of_file(planned.file, library))
+            return Reading(result=_refusal(planned.file.reason, planned.file.detail, library))
         outcomes = [outcome for block in planned.blocks for outcome in prepared(block)]
     except Exception as error:
         return Reading(result=f"{LOST} {type(error).__name__}: {error}")
@@ -124,10 +130,10 @@ def read_whole(path: Path, *, library: bool = False) -> Reading:
     return Reading(result=result, n_windows=len(windows), n_refused=len(refused))
 
 
-def _of_file(refused: Refused, library: bool) -> str:
+def _refusal(reason: str, detail: str, library: bool) -> str:
     # A reader of our own has no library to blame.
-    is_blamed = refused.reason in ("reader_crashed", "reader_timeout") and not library
-    return f"{LOST} {refused.detail}" if is_blamed or refused.reason == "internal_error" else refused.reason
+    is_blamed = reason in ("reader_crashed", "reader_timeout") and not library
+    return f"{LOST} {detail}" if is_blamed or reason == "internal_error" else reason
 
 
 def _read_starts(recording: Recording) -> None:

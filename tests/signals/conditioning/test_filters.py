@@ -133,7 +133,7 @@ def test_antialias_taps_are_scipys_and_symmetric_to_the_last_bit(up, down):
 
 
 def test_a_rate_of_a_large_ratio_takes_little_more_than_its_taps():
-    """A damaged header of 364.3386 Hz asks for 12 million taps; designing them took ten seconds and nearly a gigabyte."""
+    """A damaged header of 364.3386 Hz needs 12 million taps: designing them took seconds and nearly a gigabyte."""
     antialias_taps.cache_clear()
     tracemalloc.start()
     taps = antialias_taps(25600, 17361)
