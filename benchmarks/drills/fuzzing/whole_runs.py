@@ -77,7 +77,7 @@ def _losses(output: Path, damaged: Sequence[Path], sound: Sequence[Path]) -> tup
     refused = {row["file_id"]: row["reason"] for row in _rows(output / FILES)}
     windows = _rows(output / WINDOWS)
     faulty = {row["recording_id"] for row in windows if row["reason"] == "internal_error"}
-    for path in damaged:
+    for path in (path for path in damaged if path.exists()):  # one of a recording's files may be gone: this one
         file_id = hash_file(str(path), salt=SALT)
         if file_id not in used and file_id not in refused:
             lost.append(f"{path.parent.name}/{path.name} is in no list")

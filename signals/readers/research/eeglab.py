@@ -24,8 +24,8 @@ def open_eeglab(path: Path, *, is_known: bool = False) -> Recording:
     """Return the recording in a .set file; "boundary" events cut it into segments, and so do epochs.
 
     MATLAB 7.3 files are opened and read by h5py in a process of its own; others are decoded there once, by SciPy,
-    before they are in this one, unless the file `is_known` to be sound. Raises UnreadableError: "missing_file" for a missing
-    .fdt, "missing_library", "corrupt_header", "reader_crashed".
+    before they are in this one, unless the file `is_known` to be sound. Raises UnreadableError: "missing_file" for
+    a missing .fdt, "missing_library", "corrupt_header", "reader_crashed".
     """
     if is_hdf5(path):
         return open_isolated(_open_hdf5, path)

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from signals.description.artifacts import BIT
 from signals.shards.tally import Sums, Tally
 from tests.toy_shards import toy_window
 
@@ -46,3 +47,19 @@ def test_decisions_on_quality_are_counted_and_nothing_where_none_was_stored():
 def test_nothing_is_written_of_no_windows():
     assert Sums().to_dict() == {}
     assert Sums.from_dict({}) == Sums()
+
+
+def test_artifacts_are_counted_in_seconds_of_measured_channels():
+    rng = np.random.default_rng(0)
+    # Number 1: channel 4 is interpolated, the 18 others are measured, 10 s each.
+    window = toy_window(rng, site="a", subject="s", number=1, label="LPD", window_s=10.0)
+    mask = np.zeros((19, 10), dtype=np.uint16)
+    mask[0, 2:5] = BIT["muscle"]  # 3 s
+    mask[4, :] = BIT["muscle"]  # of no measured channel
+    mask[7:9, 0] = BIT["muscle"] | BIT["line"]  # 1 s of two channels, under both
+    tally = Tally()
+    tally.add(replace(window, artifact_mask=mask))
+    tally.add(replace(window, artifact_mask=np.zeros_like(mask)))
+    counted = tally.sums().channel_seconds
+    assert counted.pop("all") == 2 * 18 * 10
+    assert {kind: n for kind, n in counted.items() if n} == {"muscle": 3 + 2, "line": 2}
