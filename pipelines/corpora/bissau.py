@@ -19,7 +19,7 @@ def known(path: Path) -> Known:
         return Known()
     group = _groups(path.with_name("metadata_guineabissau.csv")).get(name[1])
     labels = (Label(onset_s=None, label=group),) if group else ()
-    return Known(subject=f"GB{int(name[1]):03d}", labels=labels)
+    return Known(subject=f"GB{int(name[1]):03d}", labels=labels, label_source="experts")
 
 
 @lru_cache(maxsize=8)
@@ -33,5 +33,5 @@ def _groups(path: Path) -> dict[str, str]:
 
 CORPUS = Corpus(
     site_id="bissau-emotiv", pattern="*/bissau-emotiv/*", mains_hz=50.0, known=known,
-    side_files=("*/bissau-emotiv/metadata_guineabissau.csv",),
+    side_files=("*/bissau-emotiv/metadata_guineabissau.csv",), tables=("metadata_guineabissau.csv",),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from signals.readers.layouts.layout import Layout
-from signals.windows.labels import Label
+from signals.windows.labels import UNKNOWN_SOURCE, Label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +16,8 @@ class Known:
     subject: str = ""
     """Whom it is of, as the laboratory counts its people; empty if nobody knows. Hashed when the file is opened."""
     labels: tuple[Label, ...] = ()
+    label_source: str = UNKNOWN_SOURCE
+    """Who labelled: one of `signals.windows.labels.LABEL_SOURCES`."""
 
 
 def nothing_known(path: Path) -> Known:
@@ -39,6 +41,9 @@ class Corpus:
     """Column maps of csv files whose header line does not say which column is which electrode."""
     side_files: tuple[str, ...] = ()
     """Globs over the whole path of files that belong to the recordings and are none themselves."""
+    tables: tuple[str, ...] = ()
+    """What the label rule reads, relative to a recording's folder: "../train.csv". Copied first where they are remote.
+    """
 
     def __post_init__(self) -> None:
         if self.mains_hz not in (None, 50.0, 60.0):

@@ -2,8 +2,9 @@
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from pipelines.corpora.corpus import Corpus, Known, corpus_of
 from pipelines.intake.candidates import could_be_recording
 from pipelines.intake.discovery import CORPORA
 from pipelines.intake.sites import SiteRule
+from pipelines.intake.tables import Tables, copied_tables
 from pipelines.runs import storage
 from signals.readers.bids import Place, place_of
-from signals.windows.labels import Entry, Label, LabelTable, Origin, slug
+from signals.windows.labels import UNKNOWN_SOURCE, Entry, Label, LabelTable, Origin, slug
 
 
 class InputError(ValueError):
@@ -30,6 +32,11 @@ class FileRef:
     """Subject as the label file names it, empty if it does not; hashed as soon as the file is opened."""
     mains_hz: float | None
     labels: tuple[Label, ...]
+    label_source: str = UNKNOWN_SOURCE
+    """Who labelled it; one of `signals.windows.labels.LABEL_SOURCES`."""
+    file_order: int | None = None
+    """Place among its site's files by the numbers in their names, letters ignored; files of the same numbers share it.
+    None without a number."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class _Candidate:
     path: str
     corpus: Corpus | None
     place: Place | None
+    known: Known
 
     def origin(self, rule: SiteRule) -> Origin:
         """Return the names that a label file may call its site by."""
@@ -82,14 +90,15 @@ def find_inputs(
     recordings = [path for path in paths if path in named or _could_be(path, corpora)]
     if not recordings:
         raise InputError(f"no recording among the {len(paths)} files of {' '.join(inputs)}")
-    candidates = [_candidate(path, corpora) for path in recordings]
+    with copied_tables() as tables:
+        candidates = [_candidate(path, corpora, tables) for path in recordings]
     entries = table.match({each.path: each.origin(sites) for each in candidates}) if table else {}
     if table and not entries:
         line = next(iter(table.entries.values())).line
         raise InputError(f"the label file names none of the {len(recordings)} recordings, e.g. in line {line}")
     matched = {id(entry) for entry in entries.values()}
     return Inputs(
-        files=tuple(_file_ref(each, entries.get(each.path), sites) for each in candidates),
+        files=in_file_order([_file_ref(each, entries.get(each.path), sites) for each in candidates]),
         side_files=tuple(sorted(set(paths) - set(recordings))),
         unmatched_lines=tuple(
             entry.line for entry in (table.entries.values() if table else ()) if id(entry) not in matched
@@ -137,14 +146,16 @@ def _could_be(path: str, corpora: tuple[Corpus, ...]) -> bool:
     return not any(fnmatch(path, pattern) for pattern in sides) and could_be_recording(path)
 
 
-def _candidate(path: str, corpora: tuple[Corpus, ...]) -> _Candidate:
+def _candidate(path: str, corpora: tuple[Corpus, ...], tables: Tables) -> _Candidate:
     corpus = corpus_of(path, corpora)
-    return _Candidate(path, corpus, place_of(Path(path)) if corpus is None else None)
+    if corpus is not None:
+        return _Candidate(path, corpus, None, _known(corpus, path, tables))
+    place = place_of(tables.of_bids(path))
+    return _Candidate(path, None, place, Known(subject=place.subject if place else ""))
 
 
 def _file_ref(candidate: _Candidate, entry: Entry | None, sites: SiteRule) -> FileRef:
-    path, corpus, place = candidate.path, candidate.corpus, candidate.place
-    known = _known(corpus, path) if corpus else Known(subject=place.subject if place else "")
+    path, corpus, place, known = candidate.path, candidate.corpus, candidate.place, candidate.known
     site_id = sites.site_id(
         path,
         corpus=corpus.site_id if corpus else "",
@@ -157,11 +168,43 @@ def _file_ref(candidate: _Candidate, entry: Entry | None, sites: SiteRule) -> Fi
         subject=(entry.subject if entry else "") or known.subject,
         mains_hz=corpus.mains_hz if corpus else None,
         labels=(entry.labels if entry else ()) or known.labels,
+        label_source=_label_source(entry, known),
     )
 
 
-def _known(corpus: Corpus, path: str) -> Known:
+def _label_source(entry: Entry | None, known: Known) -> str:
+    """Return who labelled: by the label file, or by the corpus' rule where the labels are its own."""
+    if entry is None or not entry.labels:
+        return known.label_source
+    if entry.label_source == UNKNOWN_SOURCE and entry.labels == known.labels:
+        return known.label_source
+    return entry.label_source
+
+
+def in_file_order(files: Sequence[FileRef]) -> tuple[FileRef, ...]:
+    """Return files with their `file_order`, in the order given.
+
+    Names say who was recorded, so only the numbers in them count, and only as ranks: enough to see whether the classes
+    of a task were recorded in blocks.
+    """
+    numbers = {
+        ref.uri: tuple(map(int, re.findall(r"\d+", ref.uri.rsplit("/", 1)[-1].partition(".")[0]))) for ref in files
+    }
+    by_site: dict[str, set[tuple[int, ...]]] = {}
+    for ref in files:
+        by_site.setdefault(ref.site_id, set()).update({numbers[ref.uri]} - {()})
+    places = {site: {one: place for place, one in enumerate(sorted(some))} for site, some in by_site.items()}
+    return tuple(
+        replace(ref, file_order=places[ref.site_id][numbers[ref.uri]] if numbers[ref.uri] else None) for ref in files
+    )
+
+
+def _known(corpus: Corpus, path: str, tables: Tables) -> Known:
     try:
-        return corpus.known(Path(path))
+        known = corpus.known(tables.beside(path, corpus.tables))
+        if not storage.is_remote(path):
+            return known
+        labels = (replace(label, spectrogram_uri=tables.uri(label.spectrogram_uri)) for label in known.labels)
+        return replace(known, labels=tuple(labels))
     except (OSError, ValueError, LookupError) as error:
         raise InputError(f"label rule of {corpus.site_id}: {error}") from error

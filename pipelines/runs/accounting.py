@@ -4,11 +4,13 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from signals.recording.details import Details
 from signals.shards.manifest import Shard
 from signals.shards.tally import Sums
+from signals.windows.labels import UNKNOWN_SOURCE
 
 Row = Mapping[str, Any]
 COPY = "duplicate_recording"
@@ -50,6 +52,8 @@ class LabelCounts:
     """One with another label of the same window."""
     refused: int = 0
     by_reason: dict[str, int] = field(default_factory=dict)
+    by_source: dict[str, int] = field(default_factory=dict)
+    """Of those that came in, how many are of which source (`signals.windows.labels.LABEL_SOURCES`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +122,16 @@ class SiteCounts:
     files_copies: int = 0
     labels_refused: dict[str, int] = field(default_factory=dict)
     """By reason."""
+    details: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Recordings by each value of each detail that was requested (`signals.recording.details.Details`)."""
     sums: Sums = field(default_factory=Sums)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         fields = asdict(self)
         del fields["sums"]
+        if not self.details:
+            del fields["details"]
         return {"bytes": fields.pop("n_bytes"), **fields, **self.sums.to_dict()}
 
     @classmethod
@@ -277,12 +285,17 @@ def run_counts(accounts: Accounts, *, n_side_files: int, window_s: float) -> Cou
 def _label_counts(accounts: Accounts) -> LabelCounts:
     n_in = sum(row.get("n_labels", 0) for row in accounts.accepted)  # rows of older sets have none
     n_merged = sum(row.get("n_labels_merged", 0) for row in accounts.accepted)
+    sources: Counter[str] = Counter()
+    for row in accounts.accepted:
+        if row.get("n_labels"):
+            sources[row.get("label_source") or UNKNOWN_SOURCE] += row["n_labels"]
     return LabelCounts(
         n_in=n_in,
         placed=n_in - n_merged - len(accounts.labels),
         merged=n_merged,
         refused=len(accounts.labels),
         by_reason=counted(row["reason"] for row in accounts.labels),
+        by_source=dict(sorted(sources.items())),
     )
 
 
@@ -349,6 +362,11 @@ def _site_counts(accounts: Accounts, window_s: float) -> SiteCounts:
         subjects=accounts.subjects[site],
         files_copies=accounts.n_copies,
         labels_refused=counted(row["reason"] for row in accounts.labels),
+        details={
+            name: counted(str(row[name]) for row in accepted if name in row)
+            for name in (each.name for each in fields(Details))
+            if any(name in row for row in accepted)
+        },
         sums=sums,
     )
 
