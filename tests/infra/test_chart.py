@@ -8,7 +8,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from cerebeam.backup import parse_args as backup_args
 from cerebeam.cli import COMMANDS
+from service.serve import overrides_of
+from service.serve import parse_args as serve_args
+from service.settings import load_settings
 
 CHART = Path(__file__).parents[2] / "infra" / "helm" / "cerebeam"
 VARIANTS = sorted(path.stem for path in (CHART / "variants").glob("*.yaml"))
@@ -92,19 +96,28 @@ def test_selectors_find_their_pods_and_no_others(chart, variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_commands_exist_and_settings_have_the_form_of_the_service(chart, variant):
-    for kind, template in pods(render(chart, values_of(variant))):
-        for container in template["spec"]["containers"]:
-            if container["name"] in {"server", "backup"}:
-                args = container["args"]
-                assert args[0] in {"serve", "backup"}
-                assert args[0] in COMMANDS or kind == "Deployment"
-                for arg in args:
-                    if arg.startswith("--set="):
-                        section, dot, rest = arg.removeprefix("--set=").partition(".")
-                        assert section in {"dataset", "models", "deployment", "system"}
-                        assert dot
-                        assert "=" in rest
+def test_commands_exist_and_the_service_takes_the_settings(chart, variant):
+    containers = [c for _, template in pods(render(chart, values_of(variant))) for c in template["spec"]["containers"]]
+    [server] = [c for c in containers if c["name"] == "server"]
+    args = serve_args(server["args"][1:])
+    settings = load_settings(overrides=overrides_of(args), environment={})
+    assert settings.deployment.profile == "production"
+    assert settings.deployment.port == server["ports"][0]["containerPort"]
+    mounts = {mount["mountPath"] for mount in server["volumeMounts"]}
+    needed = [settings.system.data, settings.deployment.jwks, settings.deployment.certificate, args.config]
+    for path in [*settings.models.bundles, *filter(None, needed)]:
+        assert any(path.is_relative_to(mount) for mount in mounts), path
+    for backup in (c for c in containers if c["name"] == "backup"):
+        assert backup_args(backup["args"][1:]).data == settings.system.data
+    assert {c["args"][0] for c in containers if c.get("command") == ["cerebeam"]} <= set(COMMANDS)
+
+
+def test_probes_are_routes_that_need_no_token(chart):
+    [server] = [t["spec"]["containers"][0] for kind, t in pods(render(chart, {})) if kind == "Deployment"]
+    paths = {server[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")}
+    assert paths == {"/health", "/ready"}
+    gate = (CHART.parents[2] / "service" / "web" / "gate.py").read_text(encoding="utf-8")
+    assert all(f'"{path}"' in gate for path in paths)
 
 
 def test_pretraining_has_the_grace_that_the_drill_asks_for_and_waits_for_all_agents(chart):
