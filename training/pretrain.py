@@ -11,10 +11,10 @@ OUT/reconstruction.parquet; OUT/pretrain_subjects.json the subjects trained on a
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
@@ -25,7 +25,7 @@ from model.encoder import Encoder
 from model.pretraining.pretraining import PretrainModel
 from signals.shards.normalise import Normaliser
 from signals.version import code_version
-from training.command import check_model_dir, parse_command, run_main, write_config
+from training.command import Sections, check_model_dir, parse_command, run_main, write_config
 from training.corpus.corpus import Corpus
 from training.corpus.order import check_batch
 from training.corpus.source import Choice, Resident, Source
@@ -40,7 +40,6 @@ from training.trainer.monitoring import monitored
 from training.trainer.optim import make_optimizer, make_scheduler
 from training.trainer.saving import Saver, resume
 from training.trainer.stopping import RESUME_EXIT, Stopped, StopRequest
-from training.trainer.tracking import TrackerName
 from training.trainer.train import Trainer, run_steps
 
 SUBJECTS_FILE = "pretrain_subjects.json"
@@ -65,11 +64,9 @@ class PretrainCommand:
     """Stop after this many steps; the schedule stays the recipe's."""
     dist: Backend = "auto"
     """How processes talk: torchrun's and horovodrun's environments are recognised."""
-    track: tuple[TrackerName, ...] = ()
-    """Where numbers go besides OUT/metrics.jsonl."""
     recipe: str
     """Name of the recipe that gave the configuration."""
-    config: PretrainRecipe
+    config: Annotated[PretrainRecipe, Sections]
     """The recipe, with overrides."""
 
 
@@ -84,7 +81,7 @@ class Sides:
 def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) -> bool:
     """Run, or go on with, a pretraining; returns False if a signal stopped it (it can be started again)."""
     recipe = command.config
-    check_batch(batch=recipe.batch, world_size=processes.world_size)
+    check_batch(batch=recipe.optim.batch, world_size=processes.world_size)
     corpora = open_corpora(command)
     sides = choose_sides(corpora, recipe)
     sources = [_source(corpus, sides, recipe) for corpus in corpora]
@@ -95,7 +92,8 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
         "code_version": code_version(),
     }
     trainer = _trainer(recipe, processes, stop)
-    saver = Saver(command.output / "checkpoints", processes, keep=recipe.keep, in_background=recipe.save_in_background)
+    track = recipe.track
+    saver = Saver(command.output / "checkpoints", processes, keep=track.keep, in_background=track.save_in_background)
     decides = {name: about[name] for name in ("config", "manifest_digest", "exclude_sites")}
     state = resume(trainer, saver.folder, decides, defaults=asdict(PretrainRecipe()))
     if state is None and command.init_from is not None:
@@ -107,13 +105,13 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
         Look(
             source=source,
             preparation=_preparation(source, recipe, (recipe.seed, 4)),
-            windows=evenly(_held_out(source.corpus, sides, recipe.validate_windows), recipe.validate_windows),
+            windows=evenly(_held_out(source.corpus, sides, track.validate_windows), track.validate_windows),
         )
         for source in sources
     ]
     finished = _train(command, trainer, saver, stream, looks, about)
     if finished and processes.is_main:
-        with trainer.average.applied(trainer.module) if trainer.average is not None else nullcontext():
+        with trainer.averaged():
             _finish(command, trainer, sources, sides, about)
     processes.barrier()
     return finished
@@ -124,7 +122,7 @@ def open_corpora(command: PretrainCommand) -> list[Corpus]:
 
     Raises ValueError for weights that are not as many as the sets.
     """
-    how: dict[str, Any] = {"max_corrupt": command.config.max_corrupt}
+    how: dict[str, Any] = {"max_corrupt": command.config.data.max_corrupt}
     if command.sampling_weights and len(command.sampling_weights) != len(command.shards):
         raise ValueError(f"{len(command.sampling_weights)} sampling weights for {len(command.shards)} shard sets")
     each = [Corpus.open(uri, **how) for uri in command.shards]
@@ -140,9 +138,9 @@ def open_corpora(command: PretrainCommand) -> list[Corpus]:
 def choose_sides(corpora: Sequence[Corpus], recipe: PretrainRecipe) -> Sides:
     """Return whole subjects to train on and to be scored, by the manifests alone."""
     subjects = {name for corpus in corpora for name in corpus.manifest.subjects}
-    train, held_out = hold_out_names(subjects, share=recipe.held_out_share, seed=recipe.split_seed)
-    if recipe.choose_share:
-        train, held_out = hold_out_names(train, share=recipe.choose_share, seed=recipe.split_seed + 1)
+    train, held_out = hold_out_names(subjects, share=recipe.data.held_out_share, seed=recipe.data.split_seed)
+    if recipe.data.choose_share:
+        train, held_out = hold_out_names(train, share=recipe.data.choose_share, seed=recipe.data.split_seed + 1)
     return Sides(train=sorted(train), held_out=sorted(held_out))
 
 
@@ -150,32 +148,32 @@ def _source(corpus: Corpus, sides: Sides, recipe: PretrainRecipe) -> Source:
     manifest = corpus.manifest
     known = {name: manifest.subjects[name] for name in sides.train if name in manifest.subjects}
     normaliser = Normaliser.fit(
-        recipe.normalisation,
+        recipe.data.normalisation,
         {name: entry.moments for name, entry in known.items()},
         {name: entry.site_id for name, entry in known.items()},
         known,
         sensor_types=manifest.modality.sensor_types,
     )
-    crop_times = round(recipe.crop_s * manifest.modality.sfreq)
+    crop_times = round(recipe.data.crop_s * manifest.modality.sfreq)
     return Source(corpus=corpus, normaliser=normaliser, crop_times=crop_times, seed=(recipe.seed, 1))
 
 
 def _preparation(source: Source, recipe: PretrainRecipe, seed: tuple[int, ...], **changes: float) -> Preparation:
-    return Preparation(sfreq=source.sfreq, masks=recipe.masks, filling=recipe.filling, seed=seed, **changes)
+    return Preparation(sfreq=source.sfreq, masks=recipe.masks, filling=recipe.objective.filling, seed=seed, **changes)
 
 
 def _stream(command: PretrainCommand, sources: Sequence[Source], sides: Sides, processes: Processes) -> Stream:
     recipe = command.config
     reading = Reading(
-        batch=recipe.batch,
-        micro_batch=recipe.micro_batch,
+        batch=recipe.optim.batch,
+        micro_batch=recipe.optim.micro_batch,
         seed=recipe.seed,
-        n_lanes=recipe.lanes,
+        n_lanes=recipe.data.lanes,
         rank=processes.rank,
         world_size=processes.world_size,
     )
-    choices = [Choice(sides.train, min_quality=recipe.min_quality) for _ in sources]
-    if recipe.resident == "device":
+    choices = [Choice(sides.train, min_quality=recipe.data.min_quality) for _ in sources]
+    if recipe.data.resident == "device":
         for source, choice in zip(sources, choices, strict=True):
             source.resident = Resident(source, choice.rows(source.corpus), processes.device)
     return Stream(sources, choices, reading, command.sampling_weights)
@@ -191,18 +189,18 @@ def _held_out(corpus: Corpus, sides: Sides, least: int) -> list[int]:
 
 def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) -> Trainer:
     torch.manual_seed(recipe.seed)  # weights, the same on every rank
-    model = PretrainModel(Encoder(recipe.encoder), recipe.weights)
-    optimizer = make_optimizer(model, learning_rate=recipe.peak_rate, weight_decay=recipe.weight_decay)
+    model = PretrainModel(Encoder(recipe.model.encoder), recipe.objective.weights)
+    optimizer = make_optimizer(model, learning_rate=recipe.optim.peak_rate, weight_decay=recipe.regularise.weight_decay)
     return Trainer(
         module=model,
         optimizer=optimizer,
-        scheduler=make_scheduler(optimizer, warmup_steps=recipe.warmup_steps, steps=recipe.steps),
+        scheduler=make_scheduler(optimizer, warmup_steps=recipe.schedule.warmup_steps, steps=recipe.schedule.steps),
         processes=processes,
         seed=recipe.seed,
-        precision=recipe.precision,
-        clip_norm=recipe.clip_norm,
-        ema_decay=recipe.ema_decay,
-        compile=recipe.compile,
+        precision=recipe.optim.precision,
+        clip_norm=recipe.optim.clip_norm,
+        ema_decay=recipe.regularise.ema_decay,
+        compile=recipe.optim.compile,
         stop=stop,
     )
 
@@ -239,22 +237,21 @@ def _train(
     about: Mapping[str, Any],
 ) -> bool:
     recipe, processes = command.config, trainer.processes
-    n_steps = min(recipe.steps, command.max_steps or recipe.steps)
+    n_steps = min(recipe.schedule.steps, command.max_steps or recipe.schedule.steps)
     if processes.is_main:
         write_config(command.output / "config.json", command)
     preparations = [
-        _preparation(s, recipe, (recipe.seed, 1), gain_sd=recipe.gain_sd, drop_channels=recipe.drop_channels)
-        for s in stream.sources
+        _preparation(source, recipe, (recipe.seed, 1), **asdict(recipe.augment)) for source in stream.sources
     ]
-    prepare = Prepare(preparations, recipe.line_steps)
+    prepare = Prepare(preparations, recipe.objective.line_steps)
     # On a CPU whoever reads ahead prepares too; on a GPU, and from its memory, the device does.
     ahead = processes.device.type == "cpu"
     number, micro = stream.first()
     sample = preparations[number](stream.sources[number].raw(micro))
     batches = step_batches(
-        stream, range(trainer.step, n_steps), prepare if ahead else None, n_workers=recipe.loader_processes
+        stream, range(trainer.step, n_steps), prepare if ahead else None, n_workers=recipe.data.loader_processes
     )
-    validation = HeldOutValidation(looks, recipe.validate_every)
+    validation = HeldOutValidation(looks, recipe.track.validate_every)
 
     def save(t: Trainer) -> None:
         place = None if t.place is None else processes.sum(t.place).cpu()
@@ -264,7 +261,7 @@ def _train(
 
     config = {"recipe": command.recipe, **asdict(recipe)}
     page = monitored(
-        command.output / "metrics.jsonl", trainer, sample, batch=recipe.batch, config=config, also=command.track
+        command.output / "metrics.jsonl", trainer, sample, batch=recipe.optim.batch, config=config, also=recipe.track.to
     )
     with closing(batches), page as tracker:
         finished = run_steps(
@@ -274,7 +271,7 @@ def _train(
             label="pretrain",
             tracker=tracker,
             save=save,
-            save_every=recipe.save_every,
+            save_every=recipe.track.save_every,
             validation=validation,
             prepare=None if ahead else prepare,
         )
@@ -298,7 +295,7 @@ class HeldOutValidation:
         """Return the values of `training.objectives.validation`."""
         model = trainer.module
         assert isinstance(model, PretrainModel)
-        with trainer.average.applied(model) if trainer.average is not None else nullcontext():
+        with trainer.averaged():
             values = validate(model, self.looks, trainer.processes)
             values |= probe(model, self.looks, trainer.processes)
         self.scores[trainer.step] = values["valid_error"]
@@ -318,7 +315,7 @@ def _finish(
     facts = {
         "train": list(sides.train),
         "held_out": list(sides.held_out),
-        "normalisation": recipe.normalisation,
+        "normalisation": recipe.data.normalisation,
         "recipe": command.recipe,
         **about,
     }
@@ -328,11 +325,11 @@ def _finish(
         evaluate_reconstruction(
             model,
             source.corpus,
-            _held_out(source.corpus, sides, recipe.evaluate_windows),
+            _held_out(source.corpus, sides, recipe.track.evaluate_windows),
             source.normaliser,
-            seed=recipe.split_seed,
-            max_windows=recipe.evaluate_windows,
-            filling=recipe.filling,
+            seed=recipe.data.split_seed,
+            max_windows=recipe.track.evaluate_windows,
+            filling=recipe.objective.filling,
             on_window=trainer.stop.check,
         )
         for source in sources

@@ -30,8 +30,8 @@ from training.trainer.saving import SAVE_FAILED_EXIT
 from training.trainer.stopping import RESUME_EXIT
 
 STEPS = 400
-OPTIONS = ["--tiny", "--steps", str(STEPS), "--save-every", "3", "--validate-every", "7", "--validate-windows", "4",
-           "--ema-decay", "0.9"]  # fmt: skip
+OPTIONS = ["--tiny", "--schedule.steps", str(STEPS), "--track.save-every", "3", "--track.validate-every", "7",
+           "--track.validate-windows", "4", "--regularise.ema-decay", "0.9"]  # fmt: skip
 GRACE_S = 5.0
 
 
@@ -153,8 +153,9 @@ def finetune(drill: Drill) -> None:
     shards = drill.output / "segments"
     module("synthetic.critical_corpus", "--output", shards, "--segments", "24", "--held-out", "0")
     command = [
-        "-m", "training.finetune", "--recipe", "eegnet", "--tiny", "--epochs", "40", "--patience", "40", "--mixup",
-        "0.2", "--save-every", "3", "--shards", str(shards), "--task", "six-class", "--no-encoder", "--output",
+        "-m", "training.finetune", "--recipe", "eegnet", "--tiny", "--schedule.epochs", "40",
+        "--schedule.patience", "40", "--augment.mixup", "0.2", "--track.save-every", "3", "--shards", str(shards),
+        "--task", "six-class", "--no-encoder", "--output",
     ]  # fmt: skip
     whole, folder = drill.output / "fit-whole", drill.output / "fit"
     assert drill.launch(whole, [*command, str(whole)]).wait(timeout=1200) == 0

@@ -39,7 +39,8 @@ from training.trainer.stopping import RESUME_EXIT
 from training.trainer.train import NonFiniteLossError, StepBatches
 
 Metrics = Callable[[Path], list[dict[str, float]]]
-SHORT = ["--tiny", "--steps", "6", "--save-every", "3", "--dim", "32", "--depth", "1", "--stem-dim", "32"]
+SHORT = ["--tiny", "--schedule.steps", "6", "--track.save-every", "3", "--model.dim", "32", "--model.depth", "1",
+         "--model.stem-dim", "32"]  # fmt: skip
 
 
 def options(shards: Path, output: Path, *more: str) -> list[str]:
@@ -114,11 +115,23 @@ def test_run_leaves_encoder_subjects_and_reconstruction(whole_run: Path, toy_sha
         "windows_per_epoch": 30,
     }
     config = json.loads((whole_run / "config.json").read_text())
-    assert (config["recipe"], config["config"]["dim"], config["config"]["steps"]) == ("eeg_tiny", 32, 6)
+    sections = config["config"]
+    assert (config["recipe"], sections["model"]["dim"], sections["schedule"]["steps"]) == ("eeg_tiny", 32, 6)
 
 
 def test_settings_are_chosen_without_the_held_out_subjects(whole_run: Path, toy_shards: Path, tmp_path: Path) -> None:
-    pretrain.main(options(toy_shards, tmp_path / "run", "--choose-share", "0.2", "--steps", "1", "--save-every", "1"))
+    pretrain.main(
+        options(
+            toy_shards,
+            tmp_path / "run",
+            "--data.choose-share",
+            "0.2",
+            "--schedule.steps",
+            "1",
+            "--track.save-every",
+            "1",
+        )
+    )
     final, chosen = (json.loads((run / "pretrain_subjects.json").read_text()) for run in (whole_run, tmp_path / "run"))
     assert not set(final["held_out"]) & {*chosen["train"], *chosen["held_out"]}
     assert set(final["train"]) == {*chosen["train"], *chosen["held_out"]}
@@ -160,7 +173,7 @@ def test_two_processes_take_the_same_steps_as_one(
 
 
 def test_sigterm_saves_and_asks_to_be_resumed(toy_shards: Path, tmp_path: Path, metrics_of: Metrics) -> None:
-    more = options(toy_shards, tmp_path / "run", "--steps", "5000", "--save-every", "5000")
+    more = options(toy_shards, tmp_path / "run", "--schedule.steps", "5000", "--track.save-every", "5000")
     process = subprocess.Popen([sys.executable, "-m", "training.pretrain", *more], stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 180  # of starting up on a busy machine
@@ -189,7 +202,7 @@ def test_non_finite_loss_stops_before_the_step_and_names_it(
 
     monkeypatch.setattr(Preparation, "__call__", poisoned)
     with pytest.raises(NonFiniteLossError, match="step 3"):
-        pretrain.main(options(toy_shards, tmp_path, "--contrastive-weight", "0", "--save-every", "1"))
+        pretrain.main(options(toy_shards, tmp_path, "--objective.contrastive", "0", "--track.save-every", "1"))
     state = load_newest(tmp_path / "checkpoints")
     assert state is not None
     assert state["step"] == 2
@@ -204,7 +217,7 @@ def test_every_recipe_trains_a_step(name: str, toy_shards: Path, tmp_path: Path,
 
 
 def test_training_beats_the_mean_and_never_sees_excluded_sites(toy_shards: Path, tmp_path: Path) -> None:
-    more = ("--steps", "40", "--exclude-sites", "site0", "--schedule-weights", "1", "0", "0")
+    more = ("--schedule.steps", "40", "--exclude-sites", "site0", "--objective.schedule-weights", "1", "0", "0")
     pretrain.main(options(toy_shards, tmp_path, *more))
     frame = read_reconstruction(tmp_path / "reconstruction.parquet")
     told = json.loads((tmp_path / "pretrain_subjects.json").read_text())
@@ -283,8 +296,8 @@ def test_held_out_subjects_are_whole() -> None:
     [
         (["--bogus", "1"], "unknown option '--bogus'"),
         (["--recipe", "eeg_huge"], "unknown recipe 'eeg_huge'"),
-        (["--micro-batch", "0"], "micro_batch=0 must be positive"),
-        (["--steps", "many"], "invalid literal"),
+        (["--optim.micro-batch", "0"], "micro_batch=0 must be positive"),
+        (["--schedule.steps", "many"], "invalid literal"),
         (["--shards", "/nowhere"], "/nowhere is no shard set"),
         (["--exclude-sites", "site9"], "'site9'"),
     ],
@@ -321,7 +334,7 @@ def test_sleep_stages_of_some_windows_help_and_have_their_own_curve(
     batch = source.raw(MicroBatch(windows, windows, 1024))
     wanted = {"Seizure": 2, "LPD": 4}
     assert batch["sleep_target_B"].tolist() == [wanted.get(source.corpus.entry(i).label, -1) for i in windows]
-    pretrain.main(options(shards, tmp_path / "run", "--sleep-weight", "0.1", "--max-steps", "2"))
+    pretrain.main(options(shards, tmp_path / "run", "--objective.sleep", "0.1", "--max-steps", "2"))
     lines = metrics_of(tmp_path / "run")
     assert all(np.isfinite(line["sleep"]) for line in lines)
     assert any(line["sleep"] > 0 for line in lines)
@@ -332,7 +345,7 @@ def test_a_finished_run_is_prolonged_and_a_new_one_starts_from_its_weights(
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(whole_run, run)
-    pretrain.main(options(toy_shards, run, "--steps", "8", "--evaluate-windows", "1"))
+    pretrain.main(options(toy_shards, run, "--schedule.steps", "8", "--track.evaluate-windows", "1"))
     lines = metrics_of(run)
     assert [line["step"] for line in lines] == list(range(1, 9))
     assert lines[:6] == metrics_of(whole_run)
@@ -340,7 +353,16 @@ def test_a_finished_run_is_prolonged_and_a_new_one_starts_from_its_weights(
     share = 0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * (7 - 2) / 6))
     assert lines[7]["learning_rate"] == pytest.approx(share * 3e-3, rel=1e-6)
     other = tmp_path / "other"
-    more = ("--init-from", str(whole_run), "--max-steps", "1", "--learning-rate", "1e-12", "--evaluate-windows", "1")
+    more = (
+        "--init-from",
+        str(whole_run),
+        "--max-steps",
+        "1",
+        "--optim.learning-rate",
+        "1e-12",
+        "--track.evaluate-windows",
+        "1",
+    )
     pretrain.main(options(toy_shards, other, *more))
     before, after = (load_newest(folder / "checkpoints") for folder in (whole_run, other))
     assert before is not None
@@ -348,14 +370,14 @@ def test_a_finished_run_is_prolonged_and_a_new_one_starts_from_its_weights(
     for name, value in before["model"].items():
         torch.testing.assert_close(after["model"][name], value, rtol=0, atol=1e-9)
     with pytest.raises(SystemExit):
-        pretrain.main(options(toy_shards, tmp_path / "wrong", "--init-from", str(whole_run), "--dim", "64"))
+        pretrain.main(options(toy_shards, tmp_path / "wrong", "--init-from", str(whole_run), "--model.dim", "64"))
 
 
-@pytest.mark.parametrize("how", [("--loader-processes", "2"), ("--resident", "device")])
+@pytest.mark.parametrize("how", [("--data.loader-processes", "2"), ("--data.resident", "device")])
 def test_how_windows_are_read_changes_no_step(
     whole_run: Path, toy_shards: Path, tmp_path: Path, metrics_of: Metrics, how: tuple[str, ...]
 ) -> None:
-    pretrain.main(options(toy_shards, tmp_path, *how, "--max-steps", "3", "--evaluate-windows", "1"))
+    pretrain.main(options(toy_shards, tmp_path, *how, "--max-steps", "3", "--track.evaluate-windows", "1"))
     read, whole = (metrics_of(run)[:3] for run in (tmp_path, whole_run))
     assert [(line["loss"], line["order_crc"]) for line in read] == [(line["loss"], line["order_crc"]) for line in whole]
 
@@ -373,7 +395,7 @@ def test_corpora_of_several_modalities_share_a_run_by_their_weights(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Source, "raw", watched)
-        more = ("--sampling-weights", "3", "1", "--max-steps", "2", "--evaluate-windows", "1")
+        more = ("--sampling-weights", "3", "1", "--max-steps", "2", "--track.evaluate-windows", "1")
         pretrain.main(["--shards", str(toy_shards), str(psg_shards), "--output", str(tmp_path), *SHORT, *more])
     assert len(metrics_of(tmp_path)) == 2
     # Of a step's four windows three are of the toy's 19 channels, one has sensors besides.
@@ -392,9 +414,3 @@ def test_neighbours_of_other_subjects_decide_the_probe() -> None:
     # d's y finds c: right; d's x finds c's y: wrong. x: 4 of 5, y: 3 of 3.
     assert knn_accuracy(embedding, labels, subjects, k=1) == pytest.approx((4 / 5 + 1) / 2)
     assert knn_accuracy(embedding, labels, np.array(["one"] * 8)) == 0.0
-
-
-def test_the_rate_grows_with_the_root_of_the_batch() -> None:
-    recipe = RECIPES["eeg_tiny"]()
-    assert recipe.peak_rate == recipe.learning_rate == 3e-3
-    assert replace(recipe, batch=64, rate_batch=16).peak_rate == pytest.approx(6e-3)

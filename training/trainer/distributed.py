@@ -24,6 +24,8 @@ from torch import Tensor, nn
 logger = logging.getLogger(__name__)
 
 Backend = Literal["auto", "single", "torch", "horovod"]
+Sharing = Literal["replicate", "shard"]
+"""Whether each process holds the whole model, or its shard of it."""
 BUCKET_BYTES = 32 << 20
 """Gradients travel in flat buckets of about this size: few messages, and no second copy of the whole model."""
 TIMEOUT = timedelta(minutes=10)

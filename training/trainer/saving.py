@@ -78,11 +78,9 @@ class Saver:
             raise SaveError(f"cannot save {what} in {self.folder}: {why}; earlier checkpoints are whole: start again")
 
 
-FREE = frozenset(
-    {
-        "steps", "epochs", "patience", "save_every", "keep", "save_in_background", "validate_every", "validate_windows",
-        "evaluate_windows", "micro_batch", "loader_processes", "resident", "compile",
-    }
+FREE = (
+    "schedule.steps", "schedule.epochs", "schedule.patience", "optim.micro_batch", "optim.compile",
+    "data.loader_processes", "data.resident", "track.",
 )  # fmt: skip
 """Settings that may change when a run goes on: it may be prolonged, saved or looked at more often, or cut otherwise."""
 
@@ -108,10 +106,19 @@ def resume(
     return state
 
 
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested configuration by dotted names: {"optim.batch": 16, ...}."""
+    named: dict[str, Any] = {}
+    for name, value in config.items():
+        named |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return named
+
+
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """Return the names of settings that decide what was done so far and are not what they were."""
-    names = sorted((set(before) | set(now)) - FREE)
-    return [name for name in names if before.get(name, defaults.get(name)) != now.get(name, defaults.get(name))]
+    """Return the dotted names of settings that decide what was done so far and are not what they were."""
+    old, new, usual = (flat(config) for config in (before, now, defaults))
+    names = sorted(name for name in old.keys() | new.keys() if not name.startswith(FREE))
+    return [name for name in names if old.get(name, usual.get(name)) != new.get(name, usual.get(name))]
 
 
 def copied(state: Any) -> Any:

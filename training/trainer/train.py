@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -224,6 +225,12 @@ class Trainer:
         """Raise unless the loss scale of fp16 may simply be too large still."""
         if not self.scaler.is_enabled() or self.scaler.get_scale() <= 1.0:
             raise NonFiniteLossError(f"step {self.step + 1}: the gradient's norm is {norm}")
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Lend the module the moving average of its weights inside, where there is one."""
+        with self.average.applied(self.module) if self.average is not None else nullcontext():
+            yield
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs to go on from here."""

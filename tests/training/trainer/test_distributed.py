@@ -82,7 +82,8 @@ def test_horovod_gives_the_losses_of_one_process(
     toy_shards: Path, tmp_path: Path, metrics_of: Callable[[Path], list[dict[str, float]]]
 ) -> None:
     launcher = horovodrun()
-    more = ["-m", "training.pretrain", "--tiny", "--steps", "6", "--dim", "32", "--depth", "1", "--stem-dim", "32"]
+    more = ["-m", "training.pretrain", "--tiny", "--schedule.steps", "6", "--model.dim", "32",
+            "--model.depth", "1", "--model.stem-dim", "32"]  # fmt: skip
     more += ["--shards", str(toy_shards), "--output"]
     launch([sys.executable, *more, str(tmp_path / "one")])
     launch([*launcher, *more, str(tmp_path / "two"), "--dist", "horovod"])
