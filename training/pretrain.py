@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,6 @@ import pandas as pd
 import torch
 
 from evaluation.scenarios.reconstruction import write_reconstruction
-from model.checkpoint import load_newest
 from model.encoder import Encoder
 from model.pretraining.pretraining import PretrainModel
 from signals.shards.normalise import Normaliser
@@ -35,10 +35,12 @@ from training.objectives.preparation import Preparation
 from training.objectives.reconstruction import evaluate_reconstruction
 from training.objectives.validation import Look, probe, validate
 from training.recipes.pretraining import RECIPES, PretrainRecipe
+from training.trainer.checkpoints import load_newest
 from training.trainer.distributed import Backend, Processes, start_processes
 from training.trainer.monitoring import monitored
 from training.trainer.optim import make_optimizer, make_scheduler
 from training.trainer.saving import Saver, resume
+from training.trainer.sharding import like, share_out
 from training.trainer.stopping import RESUME_EXIT, Stopped, StopRequest
 from training.trainer.train import Trainer, run_steps
 
@@ -110,9 +112,10 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
         for source in sources
     ]
     finished = _train(command, trainer, saver, stream, looks, about)
-    if finished and processes.is_main:
-        with trainer.averaged():
-            _finish(command, trainer, sources, sides, about)
+    if finished:
+        with trainer.evaluated() as model:
+            if processes.is_main:
+                _finish(command, model, stop, sources, sides, about)
     processes.barrier()
     return finished
 
@@ -190,6 +193,8 @@ def _held_out(corpus: Corpus, sides: Sides, least: int) -> list[int]:
 def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) -> Trainer:
     torch.manual_seed(recipe.seed)  # weights, the same on every rank
     model = PretrainModel(Encoder(recipe.model.encoder), recipe.objective.weights)
+    whole_copy = deepcopy(model) if recipe.optim.sharing == "shard" and processes.world_size > 1 else None
+    share_out(model, processes, recipe.optim.sharing)
     optimizer = make_optimizer(model, learning_rate=recipe.optim.peak_rate, weight_decay=recipe.regularise.weight_decay)
     return Trainer(
         module=model,
@@ -201,6 +206,7 @@ def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) ->
         clip_norm=recipe.optim.clip_norm,
         ema_decay=recipe.regularise.ema_decay,
         compile=recipe.optim.compile,
+        whole_copy=whole_copy,
         stop=stop,
     )
 
@@ -222,7 +228,7 @@ def start_from(trainer: Trainer, folder: Path) -> None:
     wrong = [n for n in own if n.startswith("encoder.") and (n not in weights or weights[n].shape != own[n].shape)]
     if wrong:
         raise ValueError(f"{folder} holds another encoder: {wrong[0]} and {len(wrong) - 1} more differ")
-    fitting = {n: value for n, value in weights.items() if n in own and own[n].shape == value.shape}
+    fitting = {n: like(value, own[n]) for n, value in weights.items() if n in own and own[n].shape == value.shape}
     model.load_state_dict(fitting, strict=False)
     if trainer.average is not None:
         trainer.average.restart(model)
@@ -293,9 +299,7 @@ class HeldOutValidation:
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
         """Return the values of `training.objectives.validation`."""
-        model = trainer.module
-        assert isinstance(model, PretrainModel)
-        with trainer.averaged():
+        with trainer.evaluated() as model:
             values = validate(model, self.looks, trainer.processes)
             values |= probe(model, self.looks, trainer.processes)
         self.scores[trainer.step] = values["valid_error"]
@@ -303,14 +307,18 @@ class HeldOutValidation:
 
 
 def _finish(
-    command: PretrainCommand, trainer: Trainer, sources: Sequence[Source], sides: Sides, about: Mapping[str, Any]
+    command: PretrainCommand,
+    model: PretrainModel,
+    stop: StopRequest,
+    sources: Sequence[Source],
+    sides: Sides,
+    about: Mapping[str, Any],
 ) -> None:
     """Write the encoder, who it was trained on, and how well it fills gaps of subjects it was not trained on.
 
     What is here already is done again after an interruption.
     """
-    recipe, model = command.config, trainer.module
-    assert isinstance(model, PretrainModel)
+    recipe = command.config
     model.encoder.save_pretrained(command.output / "encoder")
     facts = {
         "train": list(sides.train),
@@ -330,7 +338,7 @@ def _finish(
             seed=recipe.data.split_seed,
             max_windows=recipe.track.evaluate_windows,
             filling=recipe.objective.filling,
-            on_window=trainer.stop.check,
+            on_window=stop.check,
         )
         for source in sources
     ]

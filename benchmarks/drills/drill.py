@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.harness import figure, machine, module
-from model.checkpoint import checkpoints, load_checkpoint
+from training.trainer.checkpoints import checkpoints, load_checkpoint
 from training.trainer.saving import SAVE_FAILED_EXIT
 from training.trainer.stopping import RESUME_EXIT
 

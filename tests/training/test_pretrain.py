@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from evaluation.scenarios.reconstruction import read_reconstruction
-from model.checkpoint import checkpoints, load_checkpoint, load_newest
 from model.encoder import Encoder
 from model.pretraining.masking import MaskPlan
 from signals.modality import EEG_PSG
@@ -35,6 +34,7 @@ from training.corpus.stream import Prepare
 from training.objectives.preparation import Preparation
 from training.objectives.validation import knn_accuracy
 from training.recipes.pretraining import RECIPES
+from training.trainer.checkpoints import checkpoints, load_checkpoint, load_newest
 from training.trainer.stopping import RESUME_EXIT
 from training.trainer.train import NonFiniteLossError, StepBatches
 

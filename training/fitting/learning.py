@@ -303,7 +303,7 @@ class EpochValidation:
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
         """Return "valid_loss", the cross-entropy to the targets, and "valid_balanced_accuracy"."""
-        with trainer.averaged():
+        with trainer.evaluated():
             mine = self._measure() if trainer.processes.is_main else (0.0, 0.0)
             loss, accuracy = trainer.processes.from_main(torch.tensor(mine, dtype=torch.float64)).tolist()
             if loss < self.best_loss:

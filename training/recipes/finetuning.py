@@ -116,6 +116,11 @@ class FinetuneOptim(Optim):
     encoder_lr_scale: float = 0.5
     """Rate of an encoder's stem and trunk, as a share of that of its head."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sharing != "replicate":
+            raise ValueError(f"sharing={self.sharing} is for pretraining: a fit holds its whole model")
+
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneSchedule:

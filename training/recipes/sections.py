@@ -46,6 +46,8 @@ class Optim:
         one_of(self, "rate_rule", get_args(RateRule))
         one_of(self, "precision", get_args(Precision))
         one_of(self, "sharing", get_args(Sharing))
+        if self.sharing == "shard" and self.precision == "fp16":
+            raise ValueError("precision=fp16 scales losses on each process apart: with sharing=shard take bf16")
 
     @property
     def peak_rate(self) -> float:

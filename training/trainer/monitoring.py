@@ -29,7 +29,8 @@ def monitored(
     processes = trainer.processes
     tracker = open_trackers(path, also=also, after_step=trainer.step, active=processes.is_main, config=flat(config))
     n_windows = len(next(iter(sample.values())))
-    flops = forward_backward_flops(trainer.module, sample, processes.device) * batch / n_windows
+    module = trainer.module if trainer.whole_copy is None else trainer.whole_copy.to(processes.device)
+    flops = forward_backward_flops(module, sample, processes.device) * batch / n_windows
     try:
         yield Monitor(tracker, step_flops=flops, world_size=processes.world_size, device=processes.device)
     finally:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from model.checkpoint import load_newest, save_checkpoint
+from training.trainer.checkpoints import load_newest, save_checkpoint
 from training.trainer.distributed import Processes
 from training.trainer.train import Trainer
 

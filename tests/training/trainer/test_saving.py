@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoint import best_checkpoint, checkpoints, load_newest
 from training.trainer import saving
+from training.trainer.checkpoints import best_checkpoint, checkpoints, load_newest
 from training.trainer.distributed import Single
 from training.trainer.saving import SaveError, Saver, copied
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import checkpoint
-from model.checkpoint import CheckpointError, checkpoints, load_checkpoint, load_newest, save_checkpoint
+from training.trainer import checkpoints as checkpoint
+from training.trainer.checkpoints import CheckpointError, checkpoints, load_checkpoint, load_newest, save_checkpoint
 
 STATE = {"model": {"weight": torch.arange(3.0)}, "config": {"seed": 0, "name": "x", "share": (0.5, 1.0)}}
 
