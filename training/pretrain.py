@@ -40,7 +40,7 @@ from training.trainer.distributed import Backend, Processes, start_processes
 from training.trainer.monitoring import monitored
 from training.trainer.optim import make_optimizer, make_scheduler
 from training.trainer.saving import Saver, resume
-from training.trainer.sharding import like, share_out
+from training.trainer.sharding import is_sharded, like, share_out
 from training.trainer.stopping import RESUME_EXIT, Stopped, StopRequest
 from training.trainer.train import Trainer, run_steps
 
@@ -95,7 +95,13 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     }
     trainer = _trainer(recipe, processes, stop)
     track = recipe.track
-    saver = Saver(command.output / "checkpoints", processes, keep=track.keep, in_background=track.save_in_background)
+    saver = Saver(
+        track.checkpoints or command.output / "checkpoints",
+        processes,
+        keep=track.keep,
+        in_background=track.save_in_background,
+        shared=is_sharded(trainer.module),
+    )
     decides = {name: about[name] for name in ("config", "manifest_digest", "exclude_sites")}
     state = resume(trainer, saver.folder, decides, defaults=asdict(PretrainRecipe()))
     if state is None and command.init_from is not None:

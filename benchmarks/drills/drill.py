@@ -202,14 +202,14 @@ def disk(drill: Drill) -> None:
     _until(stopped, lambda: _step(folder) >= 20)
     stopped.send_signal(signal.SIGTERM)
     stopped.wait(timeout=60)
-    whole = checkpoints(folder / "checkpoints")
+    whole = [Path(uri) for uri in checkpoints(folder / "checkpoints")]
     size = whole[-1].stat().st_size
 
     def small() -> None:  # files beyond this size cannot be written, as on a full disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
 
     code, _ = drill.run(folder, limit=small)
-    intact = checkpoints(folder / "checkpoints") == whole
+    intact = [Path(uri) for uri in checkpoints(folder / "checkpoints")] == whole
     lines = [line for line in (folder / "terminal.log").read_text().splitlines() if "cannot save" in line]
     print(f"  full disk: exit {code}, earlier checkpoints kept: {intact}, logged: {lines[-1] if lines else 'nothing'}")
     raw = whole[-1].read_bytes()

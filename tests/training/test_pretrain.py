@@ -25,7 +25,9 @@ from signals.shards.tfrecord import write_shard
 from signals.tasks import TASKS
 from signals.window import ABSENT, MEASURED
 from tests.toy_shards import toy_window
+from tests.training.ranks import in_ranks
 from training import pretrain
+from training.command import parse_command
 from training.corpus.corpus import Corpus
 from training.corpus.order import MicroBatch
 from training.corpus.source import Choice, Resident, Source
@@ -35,7 +37,8 @@ from training.objectives.preparation import Preparation
 from training.objectives.validation import knn_accuracy
 from training.recipes.pretraining import RECIPES
 from training.trainer.checkpoints import checkpoints, load_checkpoint, load_newest
-from training.trainer.stopping import RESUME_EXIT
+from training.trainer.distributed import TorchGroup
+from training.trainer.stopping import RESUME_EXIT, StopRequest
 from training.trainer.train import NonFiniteLossError, StepBatches
 
 Metrics = Callable[[Path], list[dict[str, float]]]
@@ -170,6 +173,44 @@ def test_two_processes_take_the_same_steps_as_one(
     )
     one, two = ([line["loss"] for line in metrics_of(run)] for run in (whole_run, tmp_path / "run"))
     np.testing.assert_allclose(two, one, rtol=1e-4)
+
+
+def test_a_model_that_two_processes_share_is_saved_in_slices_and_goes_on_in_one(
+    whole_run: Path, toy_shards: Path, tmp_path: Path, metrics_of: Metrics
+) -> None:
+    run, brief = tmp_path / "run", ("--track.evaluate-windows", "1")
+    more = ("--optim.sharing", "shard", "--track.validate-every", "2", "--max-steps", "4", *brief)
+
+    def work(processes: TorchGroup) -> bool:
+        command = parse_command(
+            pretrain.PretrainCommand, RECIPES, options(toy_shards, run, *more), default_recipe="eeg_tiny", prog="test"
+        )
+        return pretrain.pretrain(command, processes, StopRequest())
+
+    assert in_ranks(2, work) == [True, True]
+    assert len(list((run / "checkpoints").glob("step-00000004.*.slices"))) == 2
+    assert (run / "encoder" / "model.safetensors").is_file()
+    pretrain.main(options(toy_shards, run, *brief))
+    one, both = metrics_of(whole_run), metrics_of(run)
+    assert [line["order_crc"] for line in both] == [line["order_crc"] for line in one]
+    np.testing.assert_allclose([line["loss"] for line in both], [line["loss"] for line in one], rtol=1e-3)
+    assert np.isfinite(both[1]["valid_error"])
+
+
+def test_checkpoints_may_lie_in_an_object_store(
+    whole_run: Path, toy_shards: Path, tmp_path: Path, metrics_of: Metrics
+) -> None:
+    more = options(toy_shards, tmp_path / "run", "--track.checkpoints", "memory://pretrain/checkpoints")
+    more += ["--track.evaluate-windows", "1"]
+    pretrain.main([*more, "--max-steps", "4", "--track.save-in-background"])
+    pretrain.main(more)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert [line["loss"] for line in metrics_of(tmp_path / "run")] == [line["loss"] for line in metrics_of(whole_run)]
+    a = load_newest(whole_run / "checkpoints")
+    b = load_newest("memory://pretrain/checkpoints")
+    assert a is not None
+    assert b is not None
+    assert all(torch.equal(a["model"][name], b["model"][name]) for name in a["model"])
 
 
 def test_sigterm_saves_and_asks_to_be_resumed(toy_shards: Path, tmp_path: Path, metrics_of: Metrics) -> None:

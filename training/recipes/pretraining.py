@@ -163,6 +163,8 @@ class PretrainTrack(Track):
     """Steps between looks at held-out windows; 0 for none."""
     validate_windows: int = 32
     """How many windows such a look takes, evenly chosen."""
+    checkpoints: str = ""
+    """URI of the folder of checkpoints (gs://, s3://); OUT/checkpoints without."""
     evaluate_windows: int = 200
     """How many held-out windows score the reconstruction at the end, evenly chosen."""
 

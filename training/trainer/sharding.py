@@ -81,7 +81,8 @@ def like(value: Tensor, target: Tensor) -> Tensor:
     """Return a whole tensor sliced as another one is; as it is where that one is whole."""
     if not isinstance(target, DTensor):
         return value
-    return distribute_tensor(value.to(target.device), target.device_mesh, target.placements)
+    # Every process has the whole: nothing is sent.
+    return distribute_tensor(value.to(target.device), target.device_mesh, target.placements, src_data_rank=None)
 
 
 def load_parameters(module: nn.Module, state: Mapping[str, Tensor]) -> None:

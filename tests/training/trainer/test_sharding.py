@@ -18,7 +18,7 @@ from training.trainer.sharding import is_sharded, joined, share_out, slices
 from training.trainer.train import Batch, Trainer
 
 ALONE = Single(rank=0, world_size=1, device=torch.device("cpu"))
-CONFIG = EncoderConfig(dim=32, depth=2, n_heads=4, stem_dim=16)
+CONFIG = EncoderConfig(dim=16, depth=1, n_heads=2, stem_dim=16)
 HEADS = {"reconstruction": 1.0, "spectral": 1.0}
 
 
@@ -94,17 +94,17 @@ def test_two_processes_take_the_steps_of_one(sharing: Sharing) -> None:
 def test_slices_of_one_run_go_on_as_slices_and_as_a_whole() -> None:
     """What two processes save is joined and goes on with two, sliced or not, and with one."""
     expected = trainer(ALONE)
-    steps(expected, 4)
+    steps(expected, 2)
 
     def first(processes: TorchGroup) -> dict[str, Any]:
         run = trainer(processes, "shard")
-        steps(run, 2)
+        steps(run, 1)
         return {**run.state(), "step": run.step}
 
     state = joined(in_ranks(2, first))
     alone = trainer(ALONE)
     alone.load_state(deepcopy(state))
-    steps(alone, 2)
+    steps(alone, 1)
     assert_close(weights(alone), weights(expected))
 
     def second(processes: TorchGroup) -> list[dict[str, Tensor]]:
@@ -112,7 +112,7 @@ def test_slices_of_one_run_go_on_as_slices_and_as_a_whole() -> None:
         for sharing in ("shard", "replicate"):
             run = trainer(processes, sharing)
             run.load_state(deepcopy(state))
-            steps(run, 2)
+            steps(run, 1)
             found.append(weights(run))
         return found
 
