@@ -29,7 +29,7 @@ from training.corpus.order import Order, order_crc
 from training.corpus.prefetch import prefetch
 from training.corpus.splits import hold_out
 from training.recipes.autoencoding import RECIPES, AutoencoderRecipe
-from training.trainer.distributed import Single
+from training.trainer.distributed import start_processes
 from training.trainer.optim import make_optimizer, make_scheduler
 from training.trainer.train import Batch, StepBatches, Trainer, run_steps
 
@@ -75,7 +75,7 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
     scheduler = make_scheduler(optimizer, warmup_steps=recipe.schedule.warmup_steps, steps=recipe.schedule.steps)
     trainer = Trainer(
         module=AutoencoderObjective(model), optimizer=optimizer, scheduler=scheduler, seed=recipe.seed,
-        processes=Single(rank=0, world_size=1, device=torch.device("cpu")),
+        processes=start_processes("single"),
     )  # fmt: skip
     curve = Curve()
     batches = _batches(model, shards, chosen, recipe)
@@ -85,7 +85,7 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
             save_every=recipe.schedule.steps,
         )  # fmt: skip
     losses = curve.losses
-    model.eval()
+    model.cpu().eval()
     _calibrate(model, shards, held_out)
     tenth = max(1, recipe.schedule.steps // 10)
     about = {

@@ -28,7 +28,7 @@ from training.corpus.labelled import Labelled, labelled, task_named, with_contra
 from training.finetune import without_encoder
 from training.fitting.fit import Fitting, sides
 from training.fitting.held_out import Score, held_out_rows, score_model, score_of
-from training.fitting.inference import predict
+from training.fitting.inference import load_on_device, predict
 from training.fitting.learning import learn
 from training.objectives.teaching import Teaching
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
@@ -97,7 +97,7 @@ class Distilled:
 
 def teacher_of(folder: Path, data: Labelled) -> Teacher:
     """Return a saved model's probabilities of all windows; raises ValueError for another task or modality."""
-    model = load_task_model(folder)
+    model = load_on_device(folder)
     if model.config.task != data.task.name or model.modality != data.shards.manifest.modality:
         raise ValueError(
             f"{folder} is for task {model.config.task!r} on {model.modality.name}, the shards are for "

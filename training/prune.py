@@ -35,7 +35,7 @@ from training.fitting.inference import reads_spectrogram
 from training.fitting.learning import learn
 from training.recipes.compression import brief
 from training.recipes.finetuning import FinetuneRecipe
-from training.trainer.distributed import Processes, start_processes
+from training.trainer.distributed import Processes, own_device, start_processes
 from training.trainer.stopping import RESUME_EXIT
 
 PROG = "training.prune"
@@ -95,7 +95,7 @@ def prune_model(command: PruneCommand, processes: Processes) -> list[Stage] | No
     data = labelled(Corpus.open(command.shards), task_named(model.config.task))
     train, test = _rows(model, data, command)
     stages = [_stage("as it was", model, data, test)]
-    pruned = cut(model, data, sides(data, train, command.config)[0], command)
+    pruned = cut(model.cpu(), data, sides(data, train, command.config)[0], command)
     stages.append(_stage("pruned", pruned, data, test))
     log = command.output.with_name(f"{command.output.name}.jsonl")
     tuned = tune(pruned, data, train, command.config, processes=processes, metrics=log)
@@ -171,6 +171,7 @@ def tune(
 
 
 def _stage(name: str, model: TaskModel, data: Labelled, rows: np.ndarray) -> Stage:
+    model.to(own_device())
     return Stage(
         name=name,
         n_parameters=sum(p.numel() for p in model.parameters()),

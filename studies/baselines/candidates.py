@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from model.classifier import Classifier
 from model.encoder import Encoder
@@ -31,7 +30,7 @@ from training.recipes.finetuning import (
     probe,
 )
 from training.recipes.sections import changed
-from training.trainer.distributed import Single
+from training.trainer.distributed import start_processes
 from training.trainer.stopping import RESUME_EXIT
 
 N_CANDIDATES = 3
@@ -45,7 +44,7 @@ class Bench:
 
     def __init__(self, data: Labelled, encoder_dir: Path | None, logs: Path) -> None:
         self.data, self.encoder_dir, self.logs = data, encoder_dir, logs
-        self.processes = Single(rank=0, world_size=1, device=torch.device("cpu"))
+        self.processes = start_processes("single")
         self._kept: dict[tuple[str, int], list[FrozenTokens]] = {}
         self._pooled: dict[tuple[str, int], np.ndarray] = {}
         self._numbers = count()

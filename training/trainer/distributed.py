@@ -215,11 +215,16 @@ def _horovod() -> Any:
     return hvd
 
 
+def own_device(local_rank: int = 0) -> torch.device:
+    """Return the device of this process: its GPU where there is one, else the CPU."""
+    return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
+
+
 def _device(local_rank: int, local_size: int) -> torch.device:
-    if torch.cuda.is_available():
-        device = torch.device("cuda", local_rank)
+    device = own_device(local_rank)
+    if device.type == "cuda":
         torch.cuda.set_device(device)
         return device
     if local_size > 1:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
-    return torch.device("cpu")
+    return device
