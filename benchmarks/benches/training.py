@@ -147,8 +147,8 @@ def decodes(args: argparse.Namespace) -> None:
                     batch=16, micro_batch=4, seed=0, rank=rank, world_size=world_size, listed_most=0 if lanes else n
                 )
                 stream = Stream([source], [Choice(source.corpus.manifest.subjects)], reading)
-                for _, micros, _ in stream.plan(range(n // 16)):
-                    windows += sum(len(source.raw(micro)["x_BCT"]) for _, micro in micros)
+                for _, groups, _ in stream.plan(range(n // 16)):
+                    windows += sum(len(source.raw(micro)["x_BCT"]) for group in groups for _, micro in group)
                 total += source.corpus.n_decoded
             print(f"  {'lanes' if lanes else 'listed'}, {world_size} processes: {total} decoded, {windows} used")
             worst = max(worst, total / n)
