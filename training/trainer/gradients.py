@@ -61,6 +61,7 @@ class GradientSums:
             for parameter, part in zip(bucket, total().split([p.numel() for p in bucket]), strict=True):
                 assert parameter.grad is not None
                 parameter.grad.copy_(part.view_as(parameter))
+        self._buckets, self._sent = [], []
 
     def _is_ready(self, parameter: Tensor) -> None:
         number = self._bucket_of.get(parameter) if self._is_last else None

@@ -21,16 +21,16 @@ from training.trainer.distributed import Processes, Sharing, TorchGroup
 
 
 def share_out(module: nn.Module, processes: Processes, sharing: Sharing) -> nn.Module:
-    """Return the module on this process's device, with "shard" as slices; before an optimizer is made of it.
+    """Return the module, with "shard" as slices on this process's device; before an optimizer is made of it.
 
     Raises RuntimeError unless all processes hold the same parameters, ValueError for processes that are not torch's.
     """
-    module.to(processes.device)
-    processes.check_same(module)
     if sharing == "replicate" or processes.world_size == 1:
         return module
     if not isinstance(processes, TorchGroup):
         raise ValueError("sharing=shard is for processes of torchrun: start it so, or leave it at replicate")
+    module.to(processes.device)
+    processes.check_same(module)
     mesh = init_device_mesh(processes.device.type, (processes.world_size,))
     parts = [block for blocks in module.modules() if isinstance(blocks, nn.ModuleList) for block in blocks]
     for part in [*parts, module]:

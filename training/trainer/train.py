@@ -195,7 +195,7 @@ class Trainer:
                     place = self.processes.rank + number * self.processes.world_size
                     torch.manual_seed(int(np.random.SeedSequence((self.seed, self.step, place)).generate_state(1)[0]))
                     weight.value = one.weight
-                    parts = split(one.batch, self.halvings)
+                    parts = split(one.batch, 0 if self.lockstep else self.halvings)
                     for part in parts:
                         if self.stop.requested and not self.lockstep:
                             trouble[_STOPPED] = 1
@@ -207,6 +207,7 @@ class Trainer:
                 if not is_out_of_memory(error) or self.lockstep:
                     raise
                 trouble[_OUT_OF_MEMORY] = 1
+                release()
         with self.watch.part("communicate"):
             self._gradients.finish()
         return totals, trouble

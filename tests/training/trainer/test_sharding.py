@@ -142,3 +142,14 @@ def test_contradictions_are_refused() -> None:
 
     with pytest.raises(ValueError, match="is for processes of torchrun"):
         share_out(nn.Linear(1, 1), Horovod(rank=0, world_size=2, device=torch.device("cpu")), "shard")
+
+
+def test_a_run_that_once_ran_out_of_memory_goes_on_in_slices() -> None:
+    # Parts of a micro-batch are passes: two processes would take different numbers of them.
+    def work(processes: TorchGroup) -> int:
+        run = trainer(processes, "shard")
+        run.halvings = 3
+        steps(run, 1)
+        return run.step
+
+    assert in_ranks(2, work) == [1, 1]
