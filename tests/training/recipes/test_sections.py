@@ -1,7 +1,8 @@
 import json
-from dataclasses import dataclass, fields, is_dataclass
+import re
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 
@@ -108,7 +109,30 @@ def test_only_what_changes_no_step_may_change_when_a_run_goes_on() -> None:
     assert changed_settings(older, _plain(changed(recipe, optim={"rate_rule": "linear"})), _plain(recipe)) != []
 
 
-def _plain(recipe: PretrainRecipe) -> dict[str, object]:
-    from dataclasses import asdict
-
+def _plain(recipe: Any) -> dict[str, Any]:
     return asdict(recipe)
+
+
+def test_every_option_that_the_pages_name_is_one() -> None:
+    root = Path(__file__).parents[3]
+    recipes = [PretrainRecipe(), finetuning.FinetuneRecipe(), autoencoding.AutoencoderRecipe()]
+    known = {name.replace("_", "-") for recipe in recipes for name in flat(_plain(recipe))}
+    pages = [*root.glob("docs/*.md"), *root.glob("infra/**/*.md"), *root.glob("infra/multinode/*"), root / "README.md"]
+    named = {
+        (page.name, section, option)
+        for page in pages
+        for section, option in re.findall(r"--(\w+)\.(?:no-)?([a-z-]+)", page.read_text())
+        if section in SECTIONS
+    }
+    assert len(named) > 30
+    assert not [one for one in named if f"{one[1]}.{one[2]}" not in known]
+    flat_names = {name.partition(".")[2] for name in known if "." in name} - {"name", "to"}
+    # No page that shows training's commands names a field without its section.
+    stray = {
+        (page.name, option)
+        for page in pages
+        if page.name in ("training.md", "six_class.md", "pretraining.md", "encoder.md")
+        for option in re.findall(r"`--(?:no-)?([a-z-]+)[ `]", page.read_text())
+        if option in flat_names
+    }
+    assert not stray
