@@ -1,8 +1,8 @@
 """Pretraining: hide parts of unlabelled windows, learn to fill them in, measure it on subjects never trained on.
 
 `python -m training.pretrain --recipe eeg_tiny --shards DIR --output DIR`, or the same under torchrun. Started again
-with the same options after an interruption (exit code 75), it goes on from the last checkpoint; with more `--schedule.steps` a
-finished run is prolonged. `--init-from DIR` starts from the weights of another run or encoder.
+with the same options after an interruption (exit code 75), it goes on from the last checkpoint; with more
+`--schedule.steps` a finished run is prolonged. `--init-from DIR` starts from the weights of another run or encoder.
 
 OUT/encoder/ model for transformers; OUT/checkpoints/; OUT/metrics.jsonl; OUT/curves.html; OUT/config.json;
 OUT/reconstruction.parquet; OUT/pretrain_subjects.json the subjects trained on and held out.
