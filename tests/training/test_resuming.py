@@ -114,7 +114,7 @@ def test_the_state_of_another_fit_is_refused(
     interrupt(2, terminate)
     assert run(shards, tmp_path / "run", *PROBE) == RESUME_EXIT
     assert run(shards, tmp_path / "run", *PROBE, "--optim.learning-rate", "0.5") == 2
-    assert "belongs to another run (config: learning_rate differ)" in capsys.readouterr().err
+    assert "belongs to another run (config: optim.learning_rate differ)" in capsys.readouterr().err
     assert run(shards, tmp_path / "run", *PROBE, "--seed", "1") == 2
     assert "config: seed; windows; first_weights differ" in capsys.readouterr().err
     assert run(shards, tmp_path / "run", *PROBE, "--track.save-every", "3") is None  # changes nothing of the end
