@@ -181,8 +181,9 @@ def _stream(command: PretrainCommand, sources: Sequence[Source], sides: Sides, p
         rank=processes.rank,
         world_size=processes.world_size,
     )
-    choices = [Choice(sides.train, min_quality=recipe.data.min_quality) for _ in sources]
-    if recipe.data.resident == "device":
+    data = recipe.data
+    choices = [Choice(sides.train, min_quality=data.min_quality, good_only=data.good_only) for _ in sources]
+    if data.resident == "device":
         for source, choice in zip(sources, choices, strict=True):
             source.resident = Resident(source, choice.rows(source.corpus), processes.device)
     return Stream(sources, choices, reading, command.sampling_weights)

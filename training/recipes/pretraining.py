@@ -14,6 +14,7 @@ from training.recipes.sections import (
     Regularise,
     Schedule,
     Track,
+    below_one,
     changed,
     not_negative,
     one_of,
@@ -71,6 +72,8 @@ class PretrainData:
     """Where the scale of a window comes from."""
     min_quality: float = 0.0
     """Windows whose mean quality is lower are left out."""
+    good_only: bool = False
+    """Windows with a stored reason against their quality are left out."""
     max_corrupt: float = 0.001
     """Share of records that may be unreadable; beyond it the run ends."""
     held_out_share: float = 0.2
@@ -90,7 +93,8 @@ class PretrainData:
         positive(self, "crop_s", "lanes")
         not_negative(self, "loader_processes")
         within(self, "held_out_share")
-        shares(self, "choose_share", "min_quality", "max_corrupt")
+        shares(self, "max_corrupt")
+        below_one(self, "choose_share", "min_quality")
         one_of(self, "resident", get_args(Resident))
 
 
@@ -152,7 +156,7 @@ class PretrainAugment:
 
     def __post_init__(self) -> None:
         not_negative(self, "gain_sd")
-        shares(self, "drop_channels")
+        below_one(self, "drop_channels")
 
 
 @dataclass(frozen=True, kw_only=True)

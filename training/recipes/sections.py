@@ -133,9 +133,14 @@ def not_negative(section: Any, *names: str) -> None:
     _check(section, names, lambda value: value >= 0, "must not be below 0")
 
 
-def shares(section: Any, *names: str, most: float = 1.0) -> None:
+def shares(section: Any, *names: str) -> None:
     """Raise ValueError unless these fields lie between 0 and 1."""
-    _check(section, names, lambda value: 0 <= value <= most, f"must lie between 0 and {most:g}")
+    _check(section, names, lambda value: 0 <= value <= 1, "must lie between 0 and 1")
+
+
+def below_one(section: Any, *names: str) -> None:
+    """Raise ValueError unless these fields are at least 0 and below 1."""
+    _check(section, names, lambda value: 0 <= value < 1, "must be at least 0 and below 1")
 
 
 def within(section: Any, *names: str) -> None:
