@@ -180,6 +180,9 @@ def _window(
         label=place.label.label if place.label else "",
         votes=place.label.votes if place.label else (),
         label_span_s=profile.label_span_s if place.label else None,
+        device=plan.details.device,
+        start_hour=plan.details.start_hour,
+        age_group=plan.details.age_group,
         provenance=Provenance(
             source_sha256=plan.source_sha256,
             segment=place.segment,
