@@ -92,7 +92,7 @@ def test_a_set_without_indexes_and_without_refused_labels_is_whole(shard_set, ca
         del manifest["counts"]["labels"], manifest["counts"]["files"]["copies"]
         manifest["counts"]["repeated_recordings"] = 0
         for site in manifest["counts"]["sites"].values():
-            del site["files_copies"], site["labels_refused"]
+            del site["files_copies"], site["labels_refused"], site["decisions"]
 
     edit(shard_set / "manifest.json", older)
     (shard_set / "quarantine" / "labels.jsonl").unlink()
@@ -143,6 +143,7 @@ def test_a_gap_in_the_numbers(shard_set, capsys):
         (lambda m: m["counts"]["files"].update({"in": 6}), "files in, 6 by the manifest, 5 by the rows"),
         (lambda m: m["counts"]["windows"].update(written=23), "windows written, 23"),
         (lambda m: m["counts"]["sites"]["south"].update(classes={"LPD": 12, "GPD": 1}), "classes of south"),
+        (lambda m: m["counts"]["sites"]["south"].update(decisions={"good": 11, "noise": 1}), "decisions of south"),
         (lambda m: next(iter(m["subjects"].values())).update(n_windows=7), "has 6 windows, the manifest states 7"),
         (lambda m: m["subjects"].popitem(), "whom the manifest does not know"),
         (lambda m: m.update(config_hash="0" * 16), "was prepared under"),
