@@ -22,7 +22,7 @@ from signals.shards.normalise import Normaliser
 from studies.baselines.classical import filled_features
 from training.command import run_main
 from training.corpus.corpus import Corpus
-from training.fitting.fit import start_encoder
+from training.fitting.fit import NOT_PRETRAINED, pretraining_meta, start_encoder
 
 PROG = "studies.embed"
 
@@ -55,7 +55,7 @@ def embed(
 ) -> None:
     """Write the embeddings file of a shard set."""
     shards = Corpus.open(shards_dir)
-    about: dict[str, Any] = {"train": []}
+    about: dict[str, Any] = dict(NOT_PRETRAINED)
     if features:
         values, kind = filled_features(shards, range(len(shards.entries))), "features"
     else:
@@ -69,7 +69,8 @@ def embed(
         "model": kind if kind == "features" else f"{kind} encoder",
         "encoder": kind,
         "manifest_digest": shards.manifest.digest,
-        "pretrain_subjects": list(about["train"]),
+        "salt_id": shards.manifest.salt_id,
+        **pretraining_meta(about),
         "seed": seed,
         "command": command_line,
     }

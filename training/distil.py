@@ -223,10 +223,14 @@ def _trained(data: Labelled, train: np.ndarray, command: DistilCommand, processe
     }  # fmt: skip
     learnt: TaskModel | None = learn(student, data, sides(data, train, recipe), recipe, **run)  # type: ignore[arg-type]
     if learnt is not None:
-        subjects = sorted(set(data.subjects[train].tolist()))
+        before = learnt.config.provenance
+        recordings = {data.shards.entries[i].recording_id for i in data.windows[train]}
         learnt.config.provenance = {
-            **learnt.config.provenance, "train_subjects": subjects, "recipe": asdict(recipe)
-        }  # fmt: skip
+            **before,
+            "train_subjects": sorted({*before["train_subjects"], *data.subjects[train].tolist()}),
+            "train_recordings": sorted({*before.get("train_recordings", ()), *recordings}),
+            "recipe": asdict(recipe),
+        }
     return learnt
 
 

@@ -98,6 +98,8 @@ def test_run_leaves_encoder_subjects_and_reconstruction(whole_run: Path, toy_sha
     told = json.loads((whole_run / "pretrain_subjects.json").read_text())
     assert len(told["held_out"]) == 2  # a fifth of 12 subjects
     assert not set(told["held_out"]) & set(told["train"])
+    assert told["recordings"] == sorted(f"rec-{subject}" for subject in told["train"])
+    assert told["sites"] == ["site0", "site1", "site2"]
     frame = read_reconstruction(whole_run / "reconstruction.parquet")
     assert set(frame["subject_id"]) == set(told["held_out"])
     assert set(frame["method"]) == {"model", "linear", "mean", "spline", "ar", "filling"}
@@ -212,6 +214,24 @@ def test_training_beats_the_mean_and_never_sees_excluded_sites(toy_shards: Path,
     error = frame[frame["span_ms_low"] == 200].groupby("method")["sum_squared_error"].sum()
     assert error["model"] < error["linear"]
     assert error["model"] < error["mean"]
+
+
+def test_what_an_earlier_run_was_trained_on_counts_too(toy_shards: Path, tmp_path: Path) -> None:
+    corpus = Corpus.open(toy_shards, exclude_sites=["site1", "site2"])
+    before = {"train": ["old"], "recordings": ["rec-old"], "sites": ["siteX"], "salt_id": ""}
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    (folder / "pretrain_subjects.json").write_text(json.dumps(before))
+    known = pretrain.trained_on([corpus], ["site0-s1"], former=folder)
+    assert known == {
+        "train": ["old", "site0-s1"], "recordings": ["rec-old", "rec-site0-s1"], "sites": ["site0", "siteX"],
+        "salt_id": "",
+    }  # fmt: skip
+    (folder / "pretrain_subjects.json").write_text(json.dumps({"train": ["old"], "salt_id": "s"}))
+    older = pretrain.trained_on([corpus], ["site0-s1"], former=folder)
+    assert (older["train"], older["is_known"], older["salt_id"]) == (["old", "site0-s1"], False, "+s")
+    assert not pretrain.trained_on([corpus], ["site0-s1"], former=tmp_path)["is_known"]
+    assert "is_known" not in pretrain.trained_on([corpus], ["site0-s1"], former=None)
 
 
 def source_of(shards: Path, crop_times: int = 1024) -> Source:

@@ -32,11 +32,16 @@ from training.recipes.pretraining import eeg_tiny
 from training.trainer.distributed import Processes
 from training.trainer.tracking import TrackerName
 
+NOT_PRETRAINED: Mapping[str, Any] = {"train": [], "recordings": [], "sites": [], "recipe": None}
+"""Facts of an encoder of random weights."""
+UNKNOWN_PRETRAINING: Mapping[str, Any] = {"train": [], "recipe": None, "is_known": False}
+"""Facts of an encoder whose folder does not list the data of its pretraining."""
+
 
 def random_encoder(config: EncoderConfig, *, seed: int) -> tuple[Encoder, dict[str, Any]]:
     """Return an encoder of random weights, and that it was not pretrained."""
     torch.manual_seed(seed)
-    return Encoder(config), {"train": [], "recipe": None}
+    return Encoder(config), dict(NOT_PRETRAINED)
 
 
 def start_encoder(folder: Path | None, *, seed: int) -> tuple[Encoder, dict[str, Any]]:
@@ -49,7 +54,7 @@ def start_encoder(folder: Path | None, *, seed: int) -> tuple[Encoder, dict[str,
     if wrong := sorted({*loading["missing_keys"], *loading["unexpected_keys"]}):
         raise ValueError(f"{folder} does not fit this code's encoder: {wrong[0]} and {len(wrong) - 1} more differ")
     about = Path(folder) / SUBJECTS_FILE
-    return encoder, json.loads(about.read_text()) if about.is_file() else {"train": [], "recipe": None}
+    return encoder, json.loads(about.read_text()) if about.is_file() else dict(UNKNOWN_PRETRAINING)
 
 
 def listening(encoder: Encoder) -> Encoder:
@@ -144,7 +149,7 @@ def fit_network(
         _normaliser(data, train, recipe),
         dropout=recipe.dropout,
         profile=data.shards.manifest.profile,
-        provenance=_provenance(data, chosen, recipe, {"train": []}),
+        provenance=_provenance(data, chosen, recipe, NOT_PRETRAINED),
         weights=Path(recipe.weights) if recipe.weights else None,
         view=recipe.view,
         **options,
@@ -259,7 +264,22 @@ def _provenance(
         "manifest_digest": data.shards.manifest.digest,
         "config_hash": data.shards.manifest.config_hash,
         "code_version": code_version(),
+        "salt_id": data.shards.manifest.salt_id,
         "train_subjects": sorted(set(data.subjects[chosen].tolist())),
-        "pretrain_subjects": list(pretraining["train"]),
+        "train_recordings": sorted({data.shards.entries[i].recording_id for i in data.windows[chosen]}),
+        **pretraining_meta(pretraining),
+    }
+
+
+def pretraining_meta(pretraining: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a model's provenance and its predictions state of pretraining (`evaluation.schemas.origin`).
+
+    `pretraining` is the content of SUBJECTS_FILE. What it does not hold is left out or None, so that it counts as not
+    known.
+    """
+    meta = {
+        "pretrain_subjects": list(pretraining["train"]) if pretraining.get("is_known", True) else None,
         "pretrain_manifest_digest": pretraining.get("manifest_digest"),
     }
+    named = {"pretrain_recordings": "recordings", "pretrain_sites": "sites", "pretrain_salt_id": "salt_id"}
+    return meta | {name: pretraining[key] for name, key in named.items() if key in pretraining}
