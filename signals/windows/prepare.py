@@ -280,7 +280,7 @@ def reject_reason(window: Window, missing: np.ndarray) -> str | None:
     shape (n_eeg, n_times).
     """
     measured = window.ch_state[: window.n_eeg] == MEASURED
-    if missing[measured].mean() > 0.5:
+    if missing.any() and missing[measured].mean() > 0.5:
         return "mostly_missing"
     flat = artifacts.KINDS.index("flat")
     if ((window.artifact_mask[: window.n_eeg][measured] >> flat) & 1).all():
