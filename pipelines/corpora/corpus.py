@@ -1,4 +1,4 @@
-"""What a laboratory's files need said about them that the files do not say themselves."""
+"""Facts about a laboratory's files that the files themselves do not hold."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -99,9 +99,7 @@ def detect(
     high, low = seconds.max(axis=-1), seconds.min(axis=-1)
     muscle, line = _spectral(x, seconds, sfreq, mains_hz, h_freq, thresholds)
     blocks = _blocks(seconds).mean(axis=-1)
-    found_pops = pops(
-        x, n_second, least_uv=thresholds.pop_uv, usual=thresholds.pop_usual, ratio=thresholds.pop_ratio
-    )
+    found_pops = pops(x, n_second, least_uv=thresholds.pop_uv, usual=thresholds.pop_usual, ratio=thresholds.pop_ratio)
     flags = {
         "flat": high - low < thresholds.flat_uv,
         "clipped": _clipped(x, n_second, thresholds),
