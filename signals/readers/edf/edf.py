@@ -209,7 +209,7 @@ def _read_records(layout: _Layout, first: int, n_records: int) -> Iterator[np.nd
 
 def _read_into(file: RawIOBase, records: np.ndarray) -> None:
     """Fill the records from a file, which may give less than was requested at a time; raises OSError at its end."""
-    left = memoryview(records).cast("B")
+    left = records.data.cast("B")
     while left:
         n_bytes = file.readinto(left)
         if not n_bytes:
