@@ -47,6 +47,7 @@ def preprocess(run: Run) -> Counts | None:
         max_quarantined=run.max_quarantined,
         salt_id=salt_id(run.salt),
         shard_mb=run.shard_mb,
+        keep=run.keep,
         site_from=run.site_from,
         # A job elsewhere may outlive this process, so it completes its set itself; there nothing is written behind it.
         completes=storage.is_remote(run.output) and not run.is_here,
@@ -78,7 +79,7 @@ def preprocess(run: Run) -> Counts | None:
 
 def _begin(working: str, run: Run) -> None:
     """Make the working folder ready: empty, or for a resumed run as the killed one left it."""
-    facts = run_facts(run.inputs.files, run.profile, run.salt, run.shard_mb)
+    facts = run_facts(run.inputs.files, run.profile, run.salt, run.shard_mb, run.keep)
     differing = different_facts(working, facts) if run.resume else None
     if differing:
         raise RunError(

@@ -33,5 +33,5 @@ def _groups(path: Path) -> dict[str, str]:
 
 CORPUS = Corpus(
     site_id="bissau-emotiv", pattern="*/bissau-emotiv/*", mains_hz=50.0, known=known,
-    side_files=("*/bissau-emotiv/metadata_guineabissau.csv",),
+    side_files=("*/bissau-emotiv/metadata_guineabissau.csv",), tables=("metadata_guineabissau.csv",),
 )  # fmt: skip

@@ -39,6 +39,9 @@ class Corpus:
     """Column maps of csv files whose header line does not say which column is which electrode."""
     side_files: tuple[str, ...] = ()
     """Globs over the whole path of files that belong to the recordings and are none themselves."""
+    tables: tuple[str, ...] = ()
+    """What the label rule reads, relative to a recording's folder: "../train.csv". Copied first where they are remote.
+    """
 
     def __post_init__(self) -> None:
         if self.mains_hz not in (None, 50.0, 60.0):

@@ -84,6 +84,8 @@ _SIDES = ("*/train_spectrograms/*.parquet", "*/test_spectrograms/*.parquet", "*/
           "*/sample_submission.csv", "*/example_figures/*")  # fmt: skip
 
 CORPORA = (
-    Corpus(site_id="hms", pattern="*/train_eegs/*.parquet", mains_hz=60.0, known=known_train, side_files=_SIDES),
-    Corpus(site_id="hms", pattern="*/test_eegs/*.parquet", mains_hz=60.0, known=known_test, side_files=_SIDES),
-)
+    Corpus(site_id="hms", pattern="*/train_eegs/*.parquet", mains_hz=60.0, known=known_train, side_files=_SIDES,
+           tables=("../train.csv",)),
+    Corpus(site_id="hms", pattern="*/test_eegs/*.parquet", mains_hz=60.0, known=known_test, side_files=_SIDES,
+           tables=("../test.csv",)),
+)  # fmt: skip

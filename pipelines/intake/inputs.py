@@ -3,7 +3,7 @@
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from pipelines.corpora.corpus import Corpus, Known, corpus_of
 from pipelines.intake.candidates import could_be_recording
 from pipelines.intake.discovery import CORPORA
 from pipelines.intake.sites import SiteRule
+from pipelines.intake.tables import Tables, copied_tables
 from pipelines.runs import storage
 from signals.readers.bids import Place, place_of
 from signals.windows.labels import Entry, Label, LabelTable, Origin, slug
@@ -51,6 +52,7 @@ class _Candidate:
     path: str
     corpus: Corpus | None
     place: Place | None
+    known: Known
 
     def origin(self, rule: SiteRule) -> Origin:
         """Return the names that a label file may call its site by."""
@@ -82,7 +84,8 @@ def find_inputs(
     recordings = [path for path in paths if path in named or _could_be(path, corpora)]
     if not recordings:
         raise InputError(f"no recording among the {len(paths)} files of {' '.join(inputs)}")
-    candidates = [_candidate(path, corpora) for path in recordings]
+    with copied_tables() as tables:
+        candidates = [_candidate(path, corpora, tables) for path in recordings]
     entries = table.match({each.path: each.origin(sites) for each in candidates}) if table else {}
     if table and not entries:
         line = next(iter(table.entries.values())).line
@@ -137,14 +140,16 @@ def _could_be(path: str, corpora: tuple[Corpus, ...]) -> bool:
     return not any(fnmatch(path, pattern) for pattern in sides) and could_be_recording(path)
 
 
-def _candidate(path: str, corpora: tuple[Corpus, ...]) -> _Candidate:
+def _candidate(path: str, corpora: tuple[Corpus, ...], tables: Tables) -> _Candidate:
     corpus = corpus_of(path, corpora)
-    return _Candidate(path, corpus, place_of(Path(path)) if corpus is None else None)
+    if corpus is not None:
+        return _Candidate(path, corpus, None, _known(corpus, path, tables))
+    place = place_of(tables.of_bids(path))
+    return _Candidate(path, None, place, Known(subject=place.subject if place else ""))
 
 
 def _file_ref(candidate: _Candidate, entry: Entry | None, sites: SiteRule) -> FileRef:
-    path, corpus, place = candidate.path, candidate.corpus, candidate.place
-    known = _known(corpus, path) if corpus else Known(subject=place.subject if place else "")
+    path, corpus, place, known = candidate.path, candidate.corpus, candidate.place, candidate.known
     site_id = sites.site_id(
         path,
         corpus=corpus.site_id if corpus else "",
@@ -160,8 +165,12 @@ def _file_ref(candidate: _Candidate, entry: Entry | None, sites: SiteRule) -> Fi
     )
 
 
-def _known(corpus: Corpus, path: str) -> Known:
+def _known(corpus: Corpus, path: str, tables: Tables) -> Known:
     try:
-        return corpus.known(Path(path))
+        known = corpus.known(tables.beside(path, corpus.tables))
+        if not storage.is_remote(path):
+            return known
+        labels = (replace(label, spectrogram_uri=tables.uri(label.spectrogram_uri)) for label in known.labels)
+        return replace(known, labels=tuple(labels))
     except (OSError, ValueError, LookupError) as error:
         raise InputError(f"label rule of {corpus.site_id}: {error}") from error

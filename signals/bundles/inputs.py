@@ -1,6 +1,7 @@
 """A model's inputs: windows of a file under a profile, or of shards, and the arrays that go into a network."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,32 +9,47 @@ import numpy as np
 from signals.bundles.bundle import SPECTROGRAM, BundleError, Graph
 from signals.readers.digests import source_sha256
 from signals.readers.registry import open_recording
+from signals.recording.recording import Recording
 from signals.shards.manifest import read_manifest
 from signals.shards.normalise import Normaliser
 from signals.shards.records import as_stored, decode_window
 from signals.shards.tfrecord import read_shard
 from signals.window import Window
 from signals.windows.plan import plan_recording
-from signals.windows.prepare import prepare_recording
+from signals.windows.prepare import EVERYTHING, prepare_recording
 from signals.windows.profiles import Profile
 
 
-def windows_of_file(profile: Profile, uri: str, *, mains_hz: float | None = None) -> Iterator[Window]:
+def windows_of_file(
+    profile: Profile, uri: str, *, mains_hz: float | None = None, hop_s: float | None = None,
+    want: Collection[str] = EVERYTHING,
+) -> Iterator[Window]:  # fmt: skip
     """Yield the windows of a recording, prepared by the same code as in the pipeline.
 
-    Raises signals.recording.recording.UnreadableError for a file that cannot be used: it is too short, has too few
-    of the profile's channels, is no recording at all.
+    `hop_s` is the distance between their onsets, by default the profile's; `want` as in
+    `signals.windows.prepare.prepare_block`. Raises signals.recording.recording.UnreadableError for a file that cannot
+    be used: it is too short, has too few of the profile's channels, is no recording at all.
     """
-    recording = open_recording(uri)
+    recording, digest = open_recording(uri), source_sha256(uri)
+    yield from windows_of_recording(profile, recording, source_sha256=digest, mains_hz=mains_hz, hop_s=hop_s, want=want)
+
+
+def windows_of_recording(
+    profile: Profile, recording: Recording, *, source_sha256: str, mains_hz: float | None = None,
+    hop_s: float | None = None, want: Collection[str] = EVERYTHING,
+) -> Iterator[Window]:  # fmt: skip
+    """Yield the windows of an open recording, also of one in memory; as `windows_of_file`."""
+    if hop_s is not None:
+        profile = replace(profile, hop_s=hop_s)
     plan = plan_recording(
-        recording,
-        profile,
-        site_id="served",
-        subject_id="served",
-        source_sha256=source_sha256(uri),
-        mains_hz=mains_hz,
+        recording, profile, site_id="served", subject_id="served", source_sha256=source_sha256, mains_hz=mains_hz
     )
-    yield from prepare_recording(recording, plan)
+    yield from prepare_recording(recording, plan, want=want)
+
+
+def wanted(graphs: Sequence[Graph]) -> frozenset[str]:
+    """Return what windows need besides samples so that these graphs can answer, for `prepare_block`'s `want`."""
+    return frozenset({SPECTROGRAM for graph in graphs if SPECTROGRAM in graph.inputs})
 
 
 def windows_of_shards(shards: Sequence[Path], *, n_windows: int | None = None) -> Iterator[Window]:

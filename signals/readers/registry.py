@@ -98,11 +98,11 @@ _READERS = (
     ),
     Reader(
         name="eeglab", suffixes=(".set",), has_signature=lambda b: b.startswith(_MATLAB_MAGICS), open=open_eeglab,
-        files=eeglab_files, by_content=False,
+        files=eeglab_files, by_content=False, reopen=lambda path, _: open_eeglab(path, is_known=True),
     ),
     Reader(
         name="mat", suffixes=(".mat",), has_signature=lambda b: b.startswith(_MATLAB_MAGICS), open=open_arrays,
-        by_content=False,
+        by_content=False, reopen=lambda path, _: open_arrays(path, is_known=True),
     ),
     Reader(name="h5", suffixes=(".h5", ".hdf5"), has_signature=lambda b: b.startswith(b"\x89HDF"), open=open_arrays,
            by_content=False),

@@ -18,6 +18,7 @@ from signals.readers.channels.units import channel_notes, scaling_of
 from signals.readers.isolated import open_isolated
 from signals.readers.layouts.hdf5 import Array, arrays, is_hdf5, open_hdf5, read_range, value
 from signals.readers.layouts.layout import Layout, layouts_of
+from signals.readers.matlab import check_matlab
 from signals.readers.matrix import Matrix, matrix_reader
 from signals.readers.numbers import finite
 from signals.recording.recording import Recording, Segment, UnreadableError
@@ -40,11 +41,12 @@ class Contents:
     """(name, time axis) -> what loads the array, shape (n_chans, n_times)."""
 
 
-def open_arrays(path: Path) -> Recording:
+def open_arrays(path: Path, *, is_known: bool = False) -> Recording:
     """Return the recording in a file of arrays of a known or declared layout.
 
-    Raises UnreadableError: "unsupported_format" for content that no layout describes, "missing_library" for HDF5
-    without h5py, "no_samples".
+    A .mat file of an older version is decoded in a process of its own before it is in this one, unless it `is_known` to
+    be sound. Raises UnreadableError: "unsupported_format" for content that no layout describes, "missing_library" for
+    HDF5 without h5py, "no_samples", "reader_crashed".
     """
     if is_hdf5(path):
         # The child knows no layouts that this process has declared: they travel along.
@@ -52,7 +54,11 @@ def open_arrays(path: Path) -> Recording:
         return open_isolated(_Hdf5Opener(form, tuple(layouts_of(path, form))), path)
     if path.suffix.lower() == ".npz":
         return _recording(path, _npz_contents(path))
-    return _recording(path, _npy_contents(path) if path.suffix.lower() == ".npy" else _mat_contents(path))
+    if path.suffix.lower() == ".npy":
+        return _recording(path, _npy_contents(path))
+    if not is_known:
+        check_matlab(path)
+    return _recording(path, _mat_contents(path))
 
 
 def _recording(path: Path, contents: Contents, layouts: Sequence[Layout] | None = None) -> Recording:
