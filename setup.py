@@ -10,6 +10,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "signals" / "version.py")
 assert VERSION
 
 ROOMS = ["cerebeam", "signals", "synthetic", "pipelines", "model", "training", "studies", "evaluation", "serving"]
+SITES = ["pydantic>=2.14", "pyyaml>=6.0"]
 FORMATS = ["antio>=0.7", "curryreader>=0.1", "h5py>=3.14", "mffpy>=0.11", "neo>=0.14", "pyxdf>=1.17", "wfdb>=4.3"]
 
 setup(
@@ -56,12 +57,15 @@ setup(
         "tensorrt": ["onnx>=1.23", "onnxruntime>=1.31", "tensorrt-rtx>=1.7"],
         # Libraries of the formats that MNE alone does not read; a missing one is named when such a file is opened.
         "formats": FORMATS,
+        # Site cards, read by whoever starts a run; its workers need neither.
+        "sites": SITES,
         # gs:// and Dataflow; workers get it with Beam's container.
         "gcp": ["apache-beam[gcp]>=2.77"],
         # Trackers besides JSON lines; MLflow's light form, with what its local SQLite file needs.
         "track": ["alembic>=1.20", "mlflow-skinny>=3.17", "sqlalchemy>=2.1", "wandb>=0.31"],
         "dev": [
             *FORMATS,
+            *SITES,
             "apache-beam[gcp]>=2.77",
             "edfio>=0.4.18",
             "gcp-storage-emulator>=2026.7",
@@ -74,7 +78,6 @@ setup(
             "pyprep>=0.9",
             "pytest>=9.2",
             "pytest-xdist>=3.8",
-            "pyyaml>=6.0",
             "ruff>=0.17",
             "tensorflow-cpu>=2.21",
             "tensorrt-rtx>=1.7",

@@ -12,10 +12,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipelines.intake.cards import read_cards
 from pipelines.intake.inputs import FileRef, InputError, find_inputs
+from pipelines.intake.sites import HASHED
 from pipelines.stages.outcome import Refused
 from pipelines.stages.plan_files import plan_file
 from signals.command_line import Parser
+from signals.sites.card import CardError, SiteCard
 from signals.windows.labels import LabelError, read_labels
 from signals.windows.profiles import PROFILES, Profile
 
@@ -32,13 +35,25 @@ def decision(ref: FileRef, profile: Profile) -> str:
         notes += f"; {len(planned.labels)} labels refused, `{planned.labels[0].reason}`: {planned.labels[0].detail}"
     return (
         f"read | {file.reader}, {file.n_channels} electrodes at {file.native_sfreq:g} Hz, "
-        f"{file.n_windows} windows{notes}"
+        f"{file.n_windows} windows{_outside(ref, subject_known=file.subject_known)}{notes}"
     )
 
 
-def table(inputs: Sequence[str], profile: Profile, *, labels: Path | None = None) -> Iterator[str]:
+def _outside(ref: FileRef, *, subject_known: bool) -> str:
+    """Return what is known of a file from outside of it: its site, whether its subject, its labels, its mains."""
+    site = "a site without a name" if ref.site_id.startswith(HASHED) else f"site {ref.site_id}"
+    names = list(dict.fromkeys(label.label for label in ref.labels))
+    labels = f"{len(ref.labels)} labels ({', '.join(names[:3])})" if len(ref.labels) > 1 else ", ".join(names)
+    mains = f", mains {ref.mains_hz:g} Hz" if ref.mains_hz else ""
+    subject = "subject known" if subject_known else "subject unknown"
+    return f"; {site}, {subject}, {f'label {labels}' if labels else 'no label'}{mains}"
+
+
+def table(
+    inputs: Sequence[str], profile: Profile, *, labels: Path | None = None, cards: Sequence[SiteCard] = ()
+) -> Iterator[str]:
     """Yield the lines of a Markdown table, a row per file, in order of the paths below their common folder."""
-    inputs_read = find_inputs(inputs, read_labels(labels) if labels else None)
+    inputs_read = find_inputs(inputs, read_labels(labels) if labels else None, cards)
     refs: dict[str, FileRef | None] = {file.uri: file for file in inputs_read.files} | dict.fromkeys(
         inputs_read.side_files
     )
@@ -56,13 +71,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="pipelines.dry_run", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--input", nargs="+", required=True, help="folders, files or globs")
     parser.add_argument("--labels", type=Path, help="label file, as for preprocess")
+    parser.add_argument("--site-card", nargs="+", default=[], metavar="FILE", help="site cards, or folders of them")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="pretrain")
     args = parser.parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     try:
-        for line in table(args.input, PROFILES[args.profile], labels=args.labels):
+        cards = read_cards(args.site_card)
+        for line in table(args.input, PROFILES[args.profile], labels=args.labels, cards=cards):
             print(line, flush=True)  # noqa: T201
-    except (InputError, LabelError) as error:
+    except (InputError, LabelError, CardError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     return 0
 

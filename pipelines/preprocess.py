@@ -48,6 +48,7 @@ def preprocess(run: Run) -> Counts | None:
         salt_id=salt_id(run.salt),
         shard_mb=run.shard_mb,
         site_from=run.site_from,
+        carded_sites=run.inputs.carded_sites,
         # A job elsewhere may outlive this process, so it completes its set itself; there nothing is written behind it.
         completes=storage.is_remote(run.output) and not run.is_here,
     )

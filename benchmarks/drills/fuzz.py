@@ -22,14 +22,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.harness import figure, machine
+from signals.readers.declaration import NOTHING_DECLARED, Declaration
 from signals.readers.registry import open_recording
 from signals.recording.recording import READ_REASONS, Recording, UnreadableError
 from signals.windows.blocks import blocks, plan_windows
@@ -214,13 +216,20 @@ def _fields(data: bytearray) -> list[tuple[int, int]]:
     return fields
 
 
-def verdict(path: Path, *, library: bool = False) -> str:
+Declares = Callable[[Path], Declaration]
+
+
+def _nothing(path: Path) -> Declaration:
+    return NOTHING_DECLARED
+
+
+def verdict(path: Path, *, library: bool = False, declares: Declares = _nothing) -> str:
     """Return `READ` or the reason code of a file after planning it and preparing its first window.
 
     Only of a format that a `library` reads may the reason be that the library failed.
     """
     try:
-        recording = open_recording(str(path))
+        recording = open_recording(str(path), declared=declares(path))
         _read_starts(recording)  # of recordings that planning refuses, too
         plan = plan_recording(recording, PRETRAIN, site_id="fuzz", subject_id="fuzz", source_sha256="0" * 64)
         block = next(blocks(plan, plan_windows(recording, plan)[:1]))
@@ -258,7 +267,7 @@ class Outcome:
 class _Child:
     """A process that judges mutations one after the other."""
 
-    def __init__(self, bases: Sequence[Path], seed: int, library: bool, setup: str) -> None:
+    def __init__(self, bases: Sequence[Path], seed: int, library: bool, declares: str) -> None:
         self._limit_s = LIBRARY_LIMIT_S if library else LIMIT_S
         command = [
             sys.executable,
@@ -269,7 +278,7 @@ class _Child:
             "--seed",
             str(seed),
             *(["--library"] if library else []),
-            *(["--setup", setup] if setup else []),
+            *(["--declares", declares] if declares else []),
         ]
         # benchmarks/ is not installed
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
@@ -304,13 +313,13 @@ class _Child:
 
 
 def fuzz(
-    bases: Sequence[Path], numbers: Sequence[int], *, seed: int, library: bool = False, setup: str = ""
+    bases: Sequence[Path], numbers: Sequence[int], *, seed: int, library: bool = False, declares: str = ""
 ) -> Iterator[Outcome]:
     """Yield what becomes of each mutation, judged in a child process that is replaced where one dies or hangs.
 
-    `setup` is "module:function", called in the child before the first.
+    `declares` is "module:function" of what gives each file's declaration, where the format needs one.
     """
-    child = _Child(bases, seed, library, setup)
+    child = _Child(bases, seed, library, declares)
     try:
         for number in numbers:
             began = time.perf_counter()
@@ -319,18 +328,19 @@ def fuzz(
             if outcome is None:
                 code = child.end()
                 outcome = "LOST hang" if code is None and seconds >= LIMIT_S else f"LOST crash with status {code}"
-                child = _Child(bases, seed, library, setup)
+                child = _Child(bases, seed, library, declares)
             yield Outcome(number, bases[number % len(bases)].name, outcome, seconds)
     finally:
         child.end()
 
 
-def _serve(bases: Sequence[Path], seed: int, library: bool) -> None:
+def _serve(bases: Sequence[Path], seed: int, library: bool, declares: Declares | None = None) -> None:
     """Judge the mutations whose numbers come in; one line of JSON each goes out."""
+    how: dict[str, Any] = {"library": library, **({"declares": declares} if declares else {})}
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     with tempfile.TemporaryDirectory() as folder:
-        verdict(bases[0], library=library)  # libraries are loaded before the limit is counted
+        verdict(bases[0], **how)  # libraries are loaded before the limit is counted
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (mapped + LIMIT_BYTES, mapped + LIMIT_BYTES))
         answers.write(b'"ready"\n')
@@ -341,7 +351,7 @@ def _serve(bases: Sequence[Path], seed: int, library: bool) -> None:
             place = Path(folder) / str(number)
             place.mkdir()
             path = mutate_recording(base, place, random.Random(f"{seed}/{number}"))
-            answers.write(json.dumps(verdict(path, library=library)).encode() + b"\n")
+            answers.write(json.dumps(verdict(path, **how)).encode() + b"\n")
             answers.flush()
             shutil.rmtree(place)
 
@@ -355,13 +365,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, help="folder for the files that were lost")
     parser.add_argument("--child", nargs="+", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--library", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--setup", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--declares", default="", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    if args.setup:
-        module, _, function = args.setup.partition(":")
-        getattr(importlib.import_module(module), function)()
     if args.child:
-        _serve(args.child, args.seed, args.library)
+        module, _, function = args.declares.partition(":")
+        declares = getattr(importlib.import_module(module), function) if module else None
+        _serve(args.child, args.seed, args.library, declares)
         return 0
     with tempfile.TemporaryDirectory() as folder:
         # Sound files four times: most of the odd ones are too short to come far.

@@ -4,15 +4,16 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from pipelines.corpora.corpus import Corpus, Known, corpus_of
 from pipelines.intake.candidates import could_be_recording
-from pipelines.intake.discovery import CORPORA
+from pipelines.intake.hms import HMS
 from pipelines.intake.sites import SiteRule
 from pipelines.runs import storage
 from signals.readers.bids import Place, place_of
+from signals.readers.declaration import NOTHING_DECLARED, Declaration
+from signals.sites.card import CARD_NAMES, CardError, Known, SiteCard, card_of, check_distinct
+from signals.sites.card_file import read_card
 from signals.windows.labels import Entry, Label, LabelTable, Origin, slug
 
 
@@ -30,6 +31,8 @@ class FileRef:
     """Subject as the label file names it, empty if it does not; hashed as soon as the file is opened."""
     mains_hz: float | None
     labels: tuple[Label, ...]
+    declared: Declaration = NOTHING_DECLARED
+    """How the file is read, by the card of its site."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Inputs:
     """What is none: it belongs to a recording, describes the folder, or is something else altogether."""
     unmatched_lines: tuple[int, ...] = ()
     """Lines of the label file whose recording is not among the files; the first line of each recording."""
+    carded_sites: tuple[str, ...] = ()
+    """Sites whose names came with a card."""
 
 
 @dataclass(frozen=True)
@@ -49,40 +54,44 @@ class _Candidate:
     """A recording, and what names it."""
 
     path: str
-    corpus: Corpus | None
+    card: SiteCard | None
     place: Place | None
 
     def origin(self, rule: SiteRule) -> Origin:
         """Return the names that a label file may call its site by."""
-        if self.corpus and rule.source != "label":
-            return Origin((self.corpus.site_id,), is_declared=True)
+        if self.card and rule.source != "label":
+            return Origin((self.card.site_id,), is_declared=True)
         names = (Path(self.path).parent.name, self.place.dataset if self.place else "")
-        sites = (*([self.corpus.site_id] if self.corpus else []), *(slug(name) for name in names if name))
+        sites = (*([self.card.site_id] if self.card else []), *(slug(name) for name in names if name))
         return Origin(sites, is_declared=rule.source == "folder")
 
 
 def find_inputs(
     inputs: Sequence[str],
     table: LabelTable | None,
-    corpora: tuple[Corpus, ...] = CORPORA,
+    cards: Sequence[SiteCard] = (),
     *,
     sites: SiteRule = SiteRule(),  # noqa: B008  frozen
 ) -> Inputs:
     """Return the recordings that folders, files and globs name, sorted by path.
 
     Links are read, never resolved: names, folders and sidecars are those of the tree as it is given. Hidden folders are
-    passed over. Subject and labels of a file come from the label file, else from its corpus' rule, else (the subject)
-    from the BIDS tree that it lies in; its site comes from the rule of the run.
+    passed over. `cards` are those that were given; others are found beside the data under a name of `CARD_NAMES`.
+    Subject and labels of a file come from the label file, else from its card's rule, else (the subject) from the BIDS
+    tree that it lies in; its site comes from the rule of the run.
 
     Raises InputError where an input does not exist, matches nothing or holds no recording, where the label table names
-    none of the files, and where a corpus' own table cannot be used; LabelError for a label row that fits several files.
+    none of the files; LabelError for a label row that fits several files; CardError for a card, or a table of one,
+    that cannot be used.
     """
     named = {os.path.abspath(item) for item in inputs if not storage.is_remote(item) and os.path.isfile(item)}
     paths = sorted({path for item in inputs for path in _expand(item)})
-    recordings = [path for path in paths if path in named or _could_be(path, corpora)]
+    cards = (*cards, *_cards_beside(paths))
+    check_distinct(cards)
+    recordings = [path for path in paths if path in named or _could_be(path, cards)]
     if not recordings:
         raise InputError(f"no recording among the {len(paths)} files of {' '.join(inputs)}")
-    candidates = [_candidate(path, corpora) for path in recordings]
+    candidates = [_candidate(path, cards) for path in recordings]
     entries = table.match({each.path: each.origin(sites) for each in candidates}) if table else {}
     if table and not entries:
         line = next(iter(table.entries.values())).line
@@ -94,6 +103,7 @@ def find_inputs(
         unmatched_lines=tuple(
             entry.line for entry in (table.entries.values() if table else ()) if id(entry) not in matched
         ),
+        carded_sites=tuple(sorted({each.card.site_id for each in candidates if each.card})),
     )
 
 
@@ -132,22 +142,29 @@ def _is_hidden(path: str, item: str) -> bool:
     return any(part.startswith(".") for part in below.split("/")[:-1])
 
 
-def _could_be(path: str, corpora: tuple[Corpus, ...]) -> bool:
-    sides = (pattern for corpus in corpora for pattern in corpus.side_files)
-    return not any(fnmatch(path, pattern) for pattern in sides) and could_be_recording(path)
+def _cards_beside(paths: Sequence[str]) -> list[SiteCard]:
+    """Return the cards that lie in the files' folders."""
+    folders = sorted({path.rpartition("/")[0] for path in paths if not storage.is_remote(path)})
+    local = {f"{folder}/{name}" for folder in folders for name in CARD_NAMES if os.path.isfile(f"{folder}/{name}")}
+    remote = {path for path in paths if storage.is_remote(path) and PurePosixPath(path).name in CARD_NAMES}
+    return [read_card(path, is_beside=True, read_text=storage.read_text) for path in sorted(local | remote)]
 
 
-def _candidate(path: str, corpora: tuple[Corpus, ...]) -> _Candidate:
-    corpus = corpus_of(path, corpora)
-    return _Candidate(path, corpus, place_of(Path(path)) if corpus is None else None)
+def _could_be(path: str, cards: Sequence[SiteCard]) -> bool:
+    return not any(card.is_side_file(path) for card in (*cards, *HMS)) and could_be_recording(path)
+
+
+def _candidate(path: str, cards: Sequence[SiteCard]) -> _Candidate:
+    card = card_of(path, cards) or card_of(path, HMS)
+    return _Candidate(path, card, place_of(Path(path)) if card is None else None)
 
 
 def _file_ref(candidate: _Candidate, entry: Entry | None, sites: SiteRule) -> FileRef:
-    path, corpus, place = candidate.path, candidate.corpus, candidate.place
-    known = _known(corpus, path) if corpus else Known(subject=place.subject if place else "")
+    path, card, place = candidate.path, candidate.card, candidate.place
+    known = _known(card, path) if card else Known(subject=place.subject if place else "")
     site_id = sites.site_id(
         path,
-        corpus=corpus.site_id if corpus else "",
+        card=card.site_id if card else "",
         dataset=place.dataset if place else "",
         labelled=entry.site if entry else "",
     )
@@ -155,13 +172,16 @@ def _file_ref(candidate: _Candidate, entry: Entry | None, sites: SiteRule) -> Fi
         uri=path,
         site_id=site_id,
         subject=(entry.subject if entry else "") or known.subject,
-        mains_hz=corpus.mains_hz if corpus else None,
+        mains_hz=card.mains_hz if card else None,
         labels=(entry.labels if entry else ()) or known.labels,
+        declared=card.declared if card else NOTHING_DECLARED,
     )
 
 
-def _known(corpus: Corpus, path: str) -> Known:
+def _known(card: SiteCard, path: str) -> Known:
     try:
-        return corpus.known(Path(path))
+        return card.known(path)
+    except CardError:
+        raise
     except (OSError, ValueError, LookupError) as error:
-        raise InputError(f"label rule of {corpus.site_id}: {error}") from error
+        raise InputError(f"label rule of {card.site_id}: {error}") from error

@@ -58,7 +58,7 @@ class Accepted:
     n_labels_merged: int = 0
     """Of these, how many are one with another of the same window."""
     subject_known: bool = True
-    """Whether a label file, a corpus' rule, a BIDS name or the header names the person."""
+    """Whether a label file, a card's rule, a BIDS name or the header names the person."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def plan_file(ref: FileRef, profile: Profile, salt: str) -> PlannedFile:
     """Return the blocks of one file, or why it is not used; raises TransferError only."""
     recording = None
     try:
-        recording = open_recording(ref.uri)
+        recording = open_recording(ref.uri, declared=ref.declared)
         with one_thread():
             plan = _plan(ref, recording, profile, salt)
             placed = place_windows(recording, plan, ref.labels)
@@ -106,6 +106,7 @@ def _plan(ref: FileRef, recording: Recording, profile: Profile, salt: str) -> Re
         subject_id=subject_id,
         source_sha256=sha256,
         mains_hz=ref.mains_hz,
+        declared=ref.declared,
     )
 
 

@@ -19,6 +19,7 @@ from signals.montage.montage import Harmoniser, harmoniser, has_no_potential, sh
 from signals.montage.references import REFERENCE_ELECTRODES, UndefinedReferenceError
 from signals.montage.splines import MIN_FOR_SPLINES
 from signals.readers.channels.channel_maps import hint
+from signals.readers.declaration import NOTHING_DECLARED, Declaration
 from signals.recording.recording import Recording, RecordingHeader, UnreadableError
 from signals.threads import one_thread
 from signals.window import MEASURED
@@ -62,6 +63,8 @@ class RecordingPlan:
     bad_channels: tuple[tuple[str, str], ...] = ()
     """Bad electrodes, and why (`signals.description.bad_channels.REASONS`, joined by "+"). They are no picks
     any more, unless a note says "bad_channels_kept"."""
+    declared: Declaration = NOTHING_DECLARED
+    """What the site's card holds of the file; reopening it takes that too."""
     sensors: tuple[SensorPlan, ...] = ()
     """Channels of the modality's rows beside EEG, in their order; rows that are not here are absent."""
 
@@ -113,8 +116,11 @@ def plan_recording(
     subject_id: str,
     source_sha256: str,
     mains_hz: float | None = None,
+    declared: Declaration = NOTHING_DECLARED,
 ) -> RecordingPlan:
     """Return how to prepare a recording; mains are detected where neither `mains_hz` nor the recording gives them.
+
+    `declared` is what the recording was opened with.
 
     Raises UnreadableError with a reason code for a recording that cannot be used under this profile.
     """
@@ -147,6 +153,7 @@ def plan_recording(
         source_reference=recording.reference or "/".join(sorted(recorded_references(electrodes.derivations))),
         amplitude_uv=amplitude_uv,
         bad_channels=bad,
+        declared=declared,
         sensors=sensors,
     )
     return _with_removal(recording, plan) if profile.cleaning.ica else plan

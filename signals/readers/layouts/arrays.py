@@ -40,23 +40,20 @@ class Contents:
     """(name, time axis) -> what loads the array, shape (n_chans, n_times)."""
 
 
-def open_arrays(path: Path) -> Recording:
-    """Return the recording in a file of arrays of a known or declared layout.
+def open_arrays(path: Path, declared: Sequence[Layout] = ()) -> Recording:
+    """Return the recording in a file of arrays of a declared or known layout.
 
     Raises UnreadableError: "unsupported_format" for content that no layout describes, "missing_library" for HDF5
     without h5py, "no_samples".
     """
     if is_hdf5(path):
-        # The child knows no layouts that this process has declared: they travel along.
-        form = "mat" if path.suffix.lower() == ".mat" else "h5"
-        return open_isolated(_Hdf5Opener(form, tuple(layouts_of(path, form))), path)
-    if path.suffix.lower() == ".npz":
-        return _recording(path, _npz_contents(path))
-    return _recording(path, _npy_contents(path) if path.suffix.lower() == ".npy" else _mat_contents(path))
+        return open_isolated(_Hdf5Opener("mat" if path.suffix.lower() == ".mat" else "h5", tuple(declared)), path)
+    contents = {".npz": _npz_contents, ".npy": _npy_contents}.get(path.suffix.lower(), _mat_contents)(path)
+    return _recording(path, contents, declared)
 
 
-def _recording(path: Path, contents: Contents, layouts: Sequence[Layout] | None = None) -> Recording:
-    layout, array = _recognise(path, contents, layouts_of(path, contents.form) if layouts is None else layouts)
+def _recording(path: Path, contents: Contents, declared: Sequence[Layout]) -> Recording:
+    layout, array = _recognise(path, contents, layouts_of(contents.form, declared))
     sfreq = _sfreq(layout, contents)
     labels = _labels(layout, contents, array.shape[1 - layout.time_axis])
     picks = [row for row, label in enumerate(labels) if label]
@@ -139,17 +136,17 @@ def _labels(layout: Layout, contents: Contents, n_chans: int) -> tuple[str, ...]
 
 @dataclass(frozen=True)
 class _Hdf5Opener:
-    """Opens a file with the layouts that the calling process knows; the child may know others."""
+    """Opens a file in the child process, to which the declared layouts travel along."""
 
     form: str
-    layouts: tuple[Layout, ...]
+    declared: tuple[Layout, ...]
 
     def __call__(self, path: Path) -> Recording:
         with open_hdf5(path) as file:
             contents = Contents(
                 self.form, tuple(arrays(file)), lambda name: value(file, file[name]), partial(_hdf5_load, str(path))
             )
-            return _recording(path, contents, self.layouts)
+            return _recording(path, contents, self.declared)
 
 
 def _hdf5_load(path: str, name: str, time_axis: int) -> Callable[[], Any]:

@@ -138,7 +138,7 @@ def test_a_loop_of_links_ends(tmp_path):
     assert [file.uri for file in found] == [str(tmp_path / "in" / "a" / "x.edf"), str(tmp_path / "in/linked/y.edf")]
 
 
-PATHS = {"corpus": "/d/kyiv-eegmat/Subject00_1.edf", "ward": "/d/Mustermann_Erika/eeg.edf"}
+PATHS = {"card": "/d/kyiv-eegmat/Subject00_1.edf", "ward": "/d/Mustermann_Erika/eeg.edf"}
 
 
 @pytest.mark.parametrize(
@@ -165,10 +165,10 @@ def test_without_a_name_by_rule_the_site_is_hashed(rule):
     assert same.site_id("/d/Else/eeg.edf") != same.site_id(PATHS["ward"])
 
 
-def test_a_corpus_brings_its_site_with_it():
+def test_a_card_brings_its_site_with_it():
     for rule, expected in (("folder", "kyiv-eegmat"), (None, "kyiv-eegmat"), ("constant:x", "x")):
-        assert site_rule(rule, salt="s").site_id(PATHS["corpus"], corpus="kyiv-eegmat") == expected
-    assert SiteRule(source="label").site_id("/a/b.edf", corpus="kyiv", labelled="north") == "north"
+        assert site_rule(rule, salt="s").site_id(PATHS["card"], card="kyiv-eegmat") == expected
+    assert SiteRule(source="label").site_id("/a/b.edf", card="kyiv", labelled="north") == "north"
 
 
 @pytest.mark.parametrize("text", ["hash", "folders", "folder:x", "constant:Erika M.", ""])
