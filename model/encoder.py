@@ -87,7 +87,7 @@ class EncoderConfig(PretrainedConfig):
     ) -> None:
         """Take the shape; `graph` and `positions` exist to be switched off where one asks what they are worth.
 
-        Without `graph` channels do not hear each other; without `positions` a channel's embedding tells only whether it
+        Without `graph` channels exchange nothing; without `positions` a channel's embedding holds only whether it
         was measured. fusion: which of `model.layers.fusion.SOURCES` it can listen to. adapter: "kind" and "rank" of the
         adapters in its blocks, which `model.layers.adapters` puts there. Raises ValueError for contradictions and
         for another schema version than this code reads.
@@ -227,7 +227,7 @@ class Encoder(PreTrainedModel):
 
         x_BCT: normalised signal, finite wherever a channel is not absent; a length that is no multiple of
             `token_times` is padded with zeros that are marked as hidden.
-        position: unit vectors (`places`), shape (C, 3) or (B, C, 3); asked of EEG channels that are there.
+        position: unit vectors (`places`), shape (C, 3) or (B, C, 3); needed for EEG channels that are present.
         ch_state_BC: ABSENT, INTERPOLATED or MEASURED; absent channels reach no other channel and no average.
         electrode_ids_C: rows of the identity table (`electrode_ids`), shape (C,) or (B, C); unknown without.
         mask_BCT: True at hidden samples (whose values in x_BCT are a filling). adjacency_CC: True at neighbours;

@@ -1,4 +1,4 @@
-"""Heads: what is asked of the encoder's representations. One registry, one contract.
+"""Heads: what is predicted from the encoder's representations. One registry, one contract.
 
 A head is a module whose `forward(out, batch)` takes the encoder's named intermediates and a mapping of further
 tensors, and returns named results. Its loss is the ratio of `total(results, batch)`, a sum over whatever the head
@@ -114,7 +114,7 @@ class ReconstructionHead(Head):
 
 @register_head("contrastive")
 class ContrastiveHead(Head):
-    """Tells the true embedding of a hidden token from those of other channels, times and subjects (InfoNCE).
+    """Finds the true embedding of a hidden token from those of other channels, times and subjects (InfoNCE).
 
     The prediction comes from the trunk's token of the masked input, the truth from the stem on the unmasked input
     (van den Oord et al. 2018). Only tokens of channels that are hidden for the whole window count: the stem looks
@@ -173,7 +173,7 @@ class ContrastiveHead(Head):
 
 @register_head("spectral")
 class SpectralHead(Head):
-    """Tells the log spectra of hidden tokens' true signal: rhythms, where the time domain counts phases.
+    """Predicts the log spectra of hidden tokens' true signal: rhythms, where the time domain counts phases.
 
     Only tokens of measured channels with hidden samples count; the slow spectrum reaches beyond what is hidden of them.
     batch: "true_spectra_BCNF", as `Encoder.spectra` says, "mask_BCT", "ch_state_BC".
@@ -205,7 +205,7 @@ class SpectralHead(Head):
 
 @register_head("sleep")
 class SleepHead(Head):
-    """Tells the sleep stage of a window from its mean token, where one is known.
+    """Predicts the sleep stage of a window from its mean token, where one is known.
 
     An auxiliary of pretraining: it gives the representation a slow state to follow. batch: "sleep_target_B", places in
     the classes of `signals.tasks.TASKS["sleep"]`, -1 where no stage is known; those windows weigh nothing.

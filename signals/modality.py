@@ -29,9 +29,9 @@ class Modality:
     sfreq: float
     """Sampling rate of every window, Hz."""
     band: tuple[float, float]
-    """Widest pass band asked for, Hz; the effective band is guarded by the native rate."""
+    """Widest requested pass band, Hz; the effective band is guarded by the native rate."""
     unit: str
-    """Unit of the samples; what other unit a sensor has, `units` tells."""
+    """Unit of the samples; units of sensors that differ stand in `units`."""
     edges: tuple[tuple[str, str], ...]
     """Undirected neighbours in the spatial graph."""
 

@@ -1,4 +1,4 @@
-"""What is asked of a window: classes in their fixed order, kinds of label, and the confusions that are grave."""
+"""What is predicted of a window: classes in their fixed order, kinds of label, and the confusions that are grave."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
 """Predictions of saved models: `python -m studies.predict --model DIR [DIR ...] --shards DIR --output F.parquet`.
 
 Several models are members of an ensemble: each has its rows, and "mean" has those of their mean, with its uncertainty.
-`--dropout-samples N` asks a single model N times with dropout left on, and tells the uncertainty of that.
+`--dropout-samples N` runs a single model N times with dropout left on, and reports the uncertainty of that.
 """
 
 import shlex

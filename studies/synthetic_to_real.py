@@ -1,11 +1,11 @@
 """Read real six-class segments without ever having seen a real label: learn from generators, choose on other ones.
 
-    python -m studies.synthetic_to_real --corpus SHARDS --encoder DIR --output DIR [--ask REAL_SHARDS]
+    python -m studies.synthetic_to_real --corpus SHARDS --encoder DIR --output DIR [--test REAL_SHARDS]
 
 `--corpus` is what `synthetic.critical_corpus` wrote. Models learn from its families `TRAINED` and are chosen by
 their mean loss over its families `HELD_OUT`: another generator, real backgrounds of other sites, other wave forms. What
 of the chosen average can be saved learns once more from all families and is written as a `model.patterns.reader` into
-OUT/reader. Windows of `--ask` are predicted at the end and choose nothing. OUT/predictions.parquet: all predictions.
+OUT/reader. Windows of `--test` are predicted at the end and choose nothing. OUT/predictions.parquet: all predictions.
 """
 
 import shlex
@@ -39,17 +39,17 @@ from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
 
 PROG = "studies.synthetic_to_real"
-ASKED = "asked"
+TEST = "test"
 """Fold of the windows that choose nothing."""
 TEMPERATURES = tuple(np.round(np.geomspace(0.5, 3.0, 25), 4).tolist())
 
 
 class Study:
-    """Windows of the corpus and of those who are asked, and what models read them by."""
+    """Windows of the corpus and of the test set, and the inputs that models take."""
 
-    def __init__(self, corpus: Path, ask: Path | None, encoder: Path | None, output: Path) -> None:
+    def __init__(self, corpus: Path, test: Path | None, encoder: Path | None, output: Path) -> None:
         self.encoder_dir, self.output = encoder, output
-        self.data = labelled(Corpus.open([corpus] if ask is None else [corpus, ask]), SIX_CLASS)
+        self.data = labelled(Corpus.open([corpus] if test is None else [corpus, test]), SIX_CLASS)
         entries = [self.data.shards.entries[i] for i in self.data.windows]
         self.families = np.array([entry.site_id for entry in entries])
         self.learn = np.flatnonzero(np.isin(self.families, [family.name for family in TRAINED]))
@@ -62,14 +62,14 @@ class Study:
         self.bench = Bench(self.data, encoder, output / "logs")
 
     @property
-    def choose(self) -> np.ndarray:
+    def validation(self) -> np.ndarray:
         """Rows that models are chosen on."""
         return np.concatenate(list(self.held_out.values()))
 
     @property
-    def asked(self) -> np.ndarray:
-        """Rows of `--ask`."""
-        return np.setdiff1d(np.arange(len(self.families)), np.concatenate([self.learn, self.choose]))
+    def test(self) -> np.ndarray:
+        """Rows of `--test`."""
+        return np.setdiff1d(np.arange(len(self.families)), np.concatenate([self.learn, self.validation]))
 
     @cached_property
     def patterns(self) -> tuple[tuple[str, ...], np.ndarray]:
@@ -81,17 +81,17 @@ def _trees(x: Callable[[Study, int], np.ndarray]) -> Callable[[Study, np.ndarray
     def fit(study: Study, rows: np.ndarray, seed: int) -> Predict:
         values = x(study, seed)
         model = fit_extra_trees(values, study.data, rows, seed=seed)
-        return lambda asked: probabilities(model, values[asked], len(SIX_CLASS.classes))
+        return lambda rows: probabilities(model, values[rows], len(SIX_CLASS.classes))
 
     return fit
 
 
 def _logistic(study: Study, rows: np.ndarray, seed: int) -> Predict:
     model = fit_pattern_logistic(*study.patterns, study.data, rows)
-    return lambda asked: model.predict(study.patterns[1][asked])
+    return lambda rows: model.predict(study.patterns[1][rows])
 
 
-def _contender(name: str) -> Callable[[Study, np.ndarray, int], Predict]:
+def _baseline(name: str) -> Callable[[Study, np.ndarray, int], Predict]:
     params = METHODS[name].candidates[len(METHODS[name].candidates) // 2]
     return lambda study, rows, seed: METHODS[name].fit(study.bench, rows, params, seed)
 
@@ -116,16 +116,16 @@ class Member:
 
 
 MEMBERS: dict[str, Member] = {
-    "prior": Member(fit=_contender("prior")),
-    "band-power/logistic": Member(fit=_contender("band-power/logistic")),
+    "prior": Member(fit=_baseline("prior")),
+    "band-power/logistic": Member(fit=_baseline("band-power/logistic")),
     "stored-features/extra-trees": Member(fit=_trees(_stored)),
     "patterns/logistic": Member(fit=_logistic, saved=True),
     "patterns/extra-trees": Member(fit=_trees(lambda study, seed: study.patterns[1]), saved=True),
-    "linear-probe/random": Member(fit=_contender("linear-probe/random")),
-    "linear-probe/pretrained": Member(fit=_contender("linear-probe/pretrained"), needs_encoder=True),
+    "linear-probe/random": Member(fit=_baseline("linear-probe/random")),
+    "linear-probe/pretrained": Member(fit=_baseline("linear-probe/pretrained"), needs_encoder=True),
     "patterns+tokens/random": Member(fit=_trees(_with_tokens("random"))),
     "patterns+tokens/pretrained": Member(fit=_trees(_with_tokens("pretrained")), needs_encoder=True),
-    "resnet-gru": Member(fit=_contender("resnet-gru")),
+    "resnet-gru": Member(fit=_baseline("resnet-gru")),
 }
 """Members by the name that predictions carry."""
 QUICK = tuple(name for name in MEMBERS if name != "resnet-gru")
@@ -173,19 +173,19 @@ def greedy_average(study: Study, answers: dict[str, np.ndarray], *, gain: float 
 
 
 def run(study: Study, names: Sequence[str], seed: int) -> tuple[dict[str, np.ndarray], PatternReader]:
-    """Return what every model says of every row, and the reader that learnt from all families."""
+    """Return every model's prediction of every row, and the reader that was trained on all families."""
     answers = {}
     for name in names:
-        ask = MEMBERS[name].fit(study, study.learn, seed)
+        predict = MEMBERS[name].fit(study, study.learn, seed)
         predicted = np.full((len(study.families), len(SIX_CLASS.classes)), 1 / len(SIX_CLASS.classes))
-        rows = np.concatenate([study.choose, study.asked])
-        predicted[rows] = np.maximum(ask(rows), FLOOR)
+        rows = np.concatenate([study.validation, study.test])
+        predicted[rows] = np.maximum(predict(rows), FLOOR)
         answers[name] = predicted / predicted.sum(axis=1, keepdims=True)
-        _tell(study, name, answers[name])
+        _print_scores(study, name, answers[name])
     chosen = greedy_average(study, answers)
     average = np.mean([answers[name] for name in chosen], axis=0)
     answers["average"] = tempered(np.maximum(average, READER_FLOOR), best_temperature(study, average))
-    _tell(study, f"average of {', '.join(chosen)}", answers["average"])
+    _print_scores(study, f"average of {', '.join(chosen)}", answers["average"])
     kept = [name for name in chosen if MEMBERS[name].saved] or ["patterns/extra-trees"]
     temperature = best_temperature(study, np.mean([answers[name] for name in kept], axis=0))
     reader = fit_reader(study, kept, temperature, seed, {"chosen_average": list(chosen)})
@@ -198,7 +198,7 @@ def fit_reader(
 ) -> PatternReader:
     """Return members on the pattern features of every row of the corpus, held-out families too."""
     names, values = study.patterns
-    rows = np.concatenate([study.learn, study.choose])
+    rows = np.concatenate([study.learn, study.validation])
     about = {
         **about,
         "families": {name: int((study.families[rows] == name).sum()) for name in np.unique(study.families[rows])},
@@ -213,7 +213,7 @@ def fit_reader(
     return PatternReader(members=members, temperature=temperature, about=about)
 
 
-def _tell(study: Study, name: str, predicted: np.ndarray) -> None:
+def _print_scores(study: Study, name: str, predicted: np.ndarray) -> None:
     loss, accuracy = family_loss(study, predicted), family_accuracy(study, predicted)
     cells = "  ".join(f"{family} {accuracy[family]:.3f} / {loss[family]:.3f}" for family in loss)
     mean = f"mean {np.mean(list(accuracy.values())):.3f} / {np.mean(list(loss.values())):.3f}"
@@ -221,18 +221,18 @@ def _tell(study: Study, name: str, predicted: np.ndarray) -> None:
 
 
 def predictions_of(study: Study, answers: dict[str, np.ndarray], *, command_line: str) -> Predictions:
-    """Return all answers on held-out families, fold "choose", and on the windows asked, fold `ASKED`.
+    """Return all predictions on held-out families, fold "validation", and on the test set, fold `TEST`.
 
-    The reader learnt from the held-out families, so it speaks of the windows asked only.
+    The reader learnt from the held-out families, so it predicts the test set only.
     """
     frames = []
-    for fold, rows in (("choose", study.choose), (ASKED, study.asked)):
+    for fold, rows in (("validation", study.validation), (TEST, study.test)):
         if rows.size:
             windows = window_rows(study.data, rows)
             frames += [
                 prediction_rows(windows, predicted[rows], SIX_CLASS.classes, model=name, fold=fold)
                 for name, predicted in answers.items()
-                if fold == ASKED or name != "reader"
+                if fold == TEST or name != "reader"
             ]
     meta = {"grouping": "apart", "manifest_digest": study.data.shards.manifest.digest, "command": command_line}
     return Predictions(
@@ -247,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="shard set of synthetic.critical_corpus")
     parser.add_argument("--encoder", type=Path, help="folder of an encoder pretrained without labels")
     parser.add_argument("--output", type=Path, required=True, help="folder of the reader and the predictions")
-    parser.add_argument("--ask", type=Path, help="shard set of real segments, asked at the end; chooses nothing")
+    parser.add_argument("--test", type=Path, help="shard set of real segments, predicted at the end; chooses nothing")
     parser.add_argument("--members", nargs="+", help=f"any of {', '.join(MEMBERS)}; all but resnet-gru without")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
@@ -260,7 +260,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"{needy[0]} needs --encoder")
 
     def work() -> None:
-        study = Study(given.corpus, given.ask, given.encoder, given.output)
+        study = Study(given.corpus, given.test, given.encoder, given.output)
         print("balanced accuracy / KL to the votes on families that nothing was learnt from")  # noqa: T201
         answers, reader = run(study, names, given.seed)
         command_line = f"python -m {PROG} {shlex.join(arguments)}"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import programs
+
 ROOT = Path(__file__).parent.parent
 ROOMS = ("cerebeam", "signals", "synthetic", "pipelines", "model", "training", "studies", "evaluation", "serving")
 SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
@@ -89,10 +91,32 @@ def test_init_files_are_empty():
     assert [str(path) for path in SOURCES if path.name == "__init__.py" and path.read_text().strip()] == []
 
 
-def test_files_that_the_table_of_capabilities_names_exist():
-    told = (ROOT / "docs" / "capabilities.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`([\w/*]+(?:\.py|/))`", told))
-    assert len(named) > 80
-    folders = [ROOT / room for room in (*ROOMS, "tests", "benchmarks", "infra")]
-    # A name without its folder stands beside the one before it in the table.
-    assert [name for name in sorted(named) if not any(any(f.rglob(Path(name).name)) for f in folders)] == []
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "infra").rglob("*.md"))]
+FOLDERS = "|".join((*ROOMS, "tests", "benchmarks", "infra"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_a_page_names_exists(page):
+    text = page.read_text(encoding="utf-8")
+    # The table of capabilities names tests by their place below tests/.
+    files = re.findall(rf"(?<![\w/.-])((?:{FOLDERS})/[\w./-]+\.(?:py|sh|toml|ya?ml|json|md))\b", text)
+    missing = [name for name in files if not any((ROOT / top / name).is_file() for top in ("", "tests"))]
+    modules = re.findall(rf"python -m ((?:{FOLDERS})(?:\.\w+)*)", text)
+    places = {name: ROOT.joinpath(*name.split(".")) for name in modules}
+    missing += [
+        name for name, path in places.items()
+        if not path.with_suffix(".py").is_file() and not (path / "__main__.py").is_file()
+    ]  # fmt: skip
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    missing += [link for link in links if link and not (page.parent / link).exists()]
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    commands = re.findall(r"(?:`|^ {4})make ([a-z][\w-]*)", text, flags=re.MULTILINE)
+    missing += [
+        f"make {name}" for name in commands if name not in targets and name.removeprefix("bench-") not in programs()
+    ]
+    assert missing == []
+
+
+def test_pages_name_enough_for_the_test_to_mean_something():
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert len(set(re.findall(rf"\b((?:{FOLDERS})/[\w./-]+\.py)\b", text))) > 80

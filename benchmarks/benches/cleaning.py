@@ -143,15 +143,15 @@ def measure(n_subjects: int) -> None:
     errors: dict[tuple[str, str], list[float]] = {}
     blink_errors: list[float] = []
     shares: dict[tuple[str, str], list[float]] = {}
-    verdicts = Counter[tuple[str, str]]()
+    decisions = Counter[tuple[str, str]]()
     for seed in range(n_subjects):
         for number, artifact_name in enumerate([*BODIES, *PLANTED]):
             # Each artifact meets another pattern in every subject: all pairs are seen over six subjects.
             case = make_case(seed, PATTERNS[(seed + number) % len(PATTERNS)], artifact_name)
             truth, dirty, wave = (as_is(x) for x in (case.brain, case.brain + case.artifact, case.pattern))
             recording, plan = planned(case.brain + case.artifact, replace(SIX_CLASS, cleaning=STEPS["ica"]))
-            for verdict in plan.removal.kinds if plan.removal else ():
-                verdicts[artifact_name, verdict] += 1
+            for decision in plan.removal.kinds if plan.removal else ():
+                decisions[artifact_name, decision] += 1
             for name, cleaning in STEPS.items():
                 step = replace(plan, profile=replace(SIX_CLASS, cleaning=cleaning))
                 step = step if cleaning.ica else replace(step, removal=None)
@@ -178,10 +178,10 @@ def measure(n_subjects: int) -> None:
         cells = [shares[step, name] for name in PATTERNS]
         print(f"  {step:<11}" + "".join(f"{np.median(c):>8.3f} [{np.min(c):.3f}]" for c in cells))
     kinds = ("blink", "eye_movement", "muscle", "spikes", "brain")
-    print("components by verdict, over all subjects")
+    print("components by decision, over all subjects")
     print(f"  {'artifact':<11}" + "".join(f"{kind:>14}" for kind in kinds))
     for name in [*BODIES, *PLANTED]:
-        print(f"  {name:<11}" + "".join(f"{verdicts[name, kind]:>14}" for kind in kinds))
+        print(f"  {name:<11}" + "".join(f"{decisions[name, kind]:>14}" for kind in kinds))
     figure("cleaning_blink_error_db", float(np.median(blink_errors)), "dB")
     figure("cleaning_muscle_error_db", float(np.median(errors["ica", "muscle"])), "dB")
     figure("cleaning_drift_error_db", float(np.median(errors["baseline", "drift"])), "dB")

@@ -4,8 +4,8 @@
 
 Each variant is pretrained with the same steps and batches on the same people, with several seeds (weights, order, crops
 and masks); all fill in the same hidden samples of the same held-out people, masked in samples whatever they were
-trained on, and start from the line across the gap, so that the rest is the network's own. All are asked one probe:
-closed against open eyes, each person left out (benchmarks.studies.probes). Finished runs are not repeated.
+trained on, and start from the line across the gap, so that the rest is the network's own. All are evaluated by one
+probe: closed against open eyes, each person left out (benchmarks.studies.probes). Finished runs are not repeated.
 """
 
 import argparse
@@ -70,11 +70,11 @@ def probe(run: Path, shards: Corpus, real: Path) -> float:
     """Return the AUROC of closed against open eyes on people that the logistic regression did not see."""
     question = across_people(eyes(shards, real), "")
     x, data = pooled(question.data, start_encoder(run / "encoder", seed=0)[0], []), question.data
-    said = np.empty(len(data.windows))
+    predicted = np.empty(len(data.windows))
     for fold in question.folds:
         model = baselines.fit_logistic(x, data, fold.train, penalty=PENALTY)
-        said[fold.test] = baselines.probabilities(model, x[fold.test], 2)[:, 1]
-    return float(auroc(said, data.labels == 1))
+        predicted[fold.test] = baselines.probabilities(model, x[fold.test], 2)[:, 1]
+    return float(auroc(predicted, data.labels == 1))
 
 
 def main() -> None:

@@ -30,14 +30,14 @@ CUTS = (
     ("blocks", 0.3),
     ("weights", 0.5),
 )
-TOLD = ("mixed", 0.4)
+MAIN = ("mixed", 0.4)
 """The cut that the figures speak of; chosen before anything was measured."""
 ROUNDS = 15
 Row = dict[str, Any]
 
 
 class Site:
-    """One test site: what is trained on all the others, and asked here."""
+    """One test site: what is trained on all the others, and evaluated here."""
 
     def __init__(self, demo: Path, output: Path, name: str) -> None:
         import torch
@@ -125,10 +125,10 @@ def site(demo: Path, output: Path, name: str) -> dict[str, list[Row]]:
     }
     models = {**members, **students}
     rows = [teacher_row, *(here.row(label, model) for label, model in models.items())]
-    for told, ms in zip(rows, _latency(list(models.values()), here.data, len(members)), strict=True):
-        told["ms"] = ms
+    for row, ms in zip(rows, _latency(list(models.values()), here.data, len(members)), strict=True):
+        row["ms"] = ms
     first = here.row("as it was", members["encoder, seed 0"])
-    return {"pruned": [first, *(told for told, _ in pruned.values())], "students": rows}
+    return {"pruned": [first, *(row for row, _ in pruned.values())], "students": rows}
 
 
 def _pruned(here: Site, first: Path) -> dict[str, tuple[Row, Any]]:
@@ -157,15 +157,15 @@ def _teacher(data: Any, members: dict[str, Any], test: np.ndarray) -> tuple[Any,
     from training.fitting.inference import predict
     from training.objectives.teaching import Teaching
 
-    said = np.mean([predict(model, data.shards, data.windows)[0] for model in members.values()], axis=0)
-    score = score_of(data, test, said[test])
+    predicted = np.mean([predict(model, data.shards, data.windows)[0] for model in members.values()], axis=0)
+    score = score_of(data, test, predicted[test])
     n = sum(p.numel() for model in members.values() for p in model.parameters())
     row = {"name": "teacher: mean of three", "parameters": n, "accuracy": score.balanced_accuracy, "kl": score.kl}
-    return Teaching(probabilities=said), row
+    return Teaching(probabilities=predicted), row
 
 
 def _latency(models: list[Any], data: Any, n_members: int) -> list[float]:
-    """Return median milliseconds a window of the teacher and of each model, asked in turn on one thread."""
+    """Return median milliseconds per window of the teacher and of each model, run in turn on one thread."""
     import torch
 
     batch = data.shards.batch(data.windows[:1], models[0].normaliser)
@@ -201,11 +201,11 @@ def print_pruned(rows: list[Row]) -> None:
             f"  {row['name']:<24}{row['parameters']:>12,.0f}{fewer:>8.1%}{at_once:>9}{row['accuracy']:>12.3f}"
             f"{100 * lost:>8.1f}{row['kl']:>8.3f}"
         )
-        if row["name"] == f"{TOLD[0]} {TOLD[1]:g}":
-            told = (fewer, lost)
+        if row["name"] == f"{MAIN[0]} {MAIN[1]:g}":
+            main = (fewer, lost)
     print("  'weights' sets weights to zero and removes none: neither size nor speed changes by itself")
-    figure("pruned_parameters_share", told[0], "share")
-    figure("pruned_accuracy_lost", 100 * told[1], "points")
+    figure("pruned_parameters_share", main[0], "share")
+    figure("pruned_accuracy_lost", 100 * main[1], "points")
 
 
 def print_students(rows: list[Row]) -> None:

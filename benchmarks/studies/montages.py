@@ -5,9 +5,9 @@
 Recordings of albany have 64 electrodes. Each 10-s window is given to the same weights three times: as 4 electrodes
 where a consumer headset has them, as the 19 of the 10-20 system, as all 64; each referenced to its own average and
 scaled by its own size. Linear CKA of the window vectors, and what logistic regression reads from them, also where it
-learnt from another montage than it is asked about: rest against motor imagery (AUROC within each person who did both,
-averaged, learnt from the others who did both), and which of the people a window is of (balanced accuracy in the last
-third of each recording, learnt from the rest of it).
+learnt from a montage different from the one it is evaluated on: rest against motor imagery (AUROC within each person
+who did both, averaged, learnt from the others who did both), and which of the people a window is of (balanced accuracy
+in the last third of each recording, learnt from the rest of it).
 """
 
 import argparse
@@ -173,7 +173,7 @@ def main() -> None:
         for a, b in (("4", "19"), ("4", "64"), ("19", "64")):
             figure(f"cka_{a}_{b}{suffix}", linear_cka(vectors_of[a], vectors_of[b]), "cka")
         for name, ask in (("rest_or_task", rest_or_task), ("which_person", which_person)):
-            print(f"{kind}: {name}, learnt from (rows) and asked of (columns) {', '.join(montages)}")
+            print(f"{kind}: {name}, trained on (rows) and evaluated on (columns) {', '.join(montages)}")
             for a in montages:
                 values = {b: ask(vectors_of[a], vectors_of[b], windows["19"]) for b in montages}
                 print(f"  {a:>3} " + " ".join(f"{value:7.3f}" for value in values.values()), flush=True)

@@ -2,12 +2,12 @@
 
     python -m benchmarks.studies.probes --encoder DIR [--shards DIR] [--six-class DIR] [--real DIR] [--only TASK ...]
 
-Each task's windows are asked about by models that were trained on other people (or, where one person alone has both
+Each task's windows are predicted by models that were trained on other people (or, where one person alone has both
 classes, on other minutes): logistic regression on the frozen encoder's pooled tokens, on those of the same network with
 random weights (three of them), on band powers, and gradient boosting on all stored features. Settings are fixed and the
 same for all tasks; nothing is tuned on these labels. AUROC over all windows of all folds; intervals resample people.
 
-    eyes             bissau: each recording holds minutes with closed and with open eyes (labels.csv tells the order)
+    eyes             bissau: each recording holds minutes with closed and with open eyes (labels.csv has the order)
     eyes-one-person  albany: S001 alone has both, a recording each; blocks of time are left out
     arithmetic       kyiv: Subject00 alone has rest, in a recording of its own; blocks of time are left out
     rest-or-task     albany and kyiv: rest against motor imagery or arithmetic, people who did both
@@ -94,8 +94,8 @@ def across_people(data: Labelled, remark: str) -> Question:
     rarest = min(alone.count(label) for label in set(alone)) if alone else len(of_person)
     n_folds = rarest if rarest > 1 else len(of_person)
     folds = subject_folds(data.subjects, data.labels, n_folds=n_folds, seed=0)
-    told = f"{len(of_person)} people in {n_folds} folds; {remark}"
-    return Question(data=data, folds=folds, clusters=data.subjects, remark=told)
+    note = f"{len(of_person)} people in {n_folds} folds; {remark}"
+    return Question(data=data, folds=folds, clusters=data.subjects, remark=note)
 
 
 def with_both(data: Labelled) -> Labelled:
@@ -151,26 +151,26 @@ def predictions(question: Question, encoder_dir: Path) -> Predictions:
     parts = []
     for name, fit in models.items():
         for fold in question.folds:
-            said = baselines.probabilities(fit(fold.train), tables[name][fold.test], len(classes))
-            columns = {f"prob_{cls}": said[:, k] for k, cls in enumerate(classes)}
+            predicted = baselines.probabilities(fit(fold.train), tables[name][fold.test], len(classes))
+            columns = {f"prob_{cls}": predicted[:, k] for k, cls in enumerate(classes)}
             parts.append(who.iloc[fold.test].assign(fold=fold.name, model=name, **columns))
     return Predictions(frame=pd.concat(parts), task=data.task.name, classes=classes)
 
 
-def questions(shards: Corpus, six: Path | None, real: Path | None, asked: Sequence[str]) -> dict[str, Question]:
+def questions(shards: Corpus, six: Path | None, real: Path | None, names: Sequence[str]) -> dict[str, Question]:
     """Return the tasks that these recordings allow, by name."""
     found: dict[str, Question] = {}
-    if "eyes" in asked and real is not None:
+    if "eyes" in names and real is not None:
         found["eyes"] = across_people(eyes(shards, real), "minutes by protocol; closed eyes come first in 7 of 8")
     for name, task in (("eyes-one-person", "eyes"), ("arithmetic", "arithmetic")):
-        if name in asked:
+        if name in names:
             found[name] = within_person(with_contrast(labelled(shards, task_named(task))))
-    if "rest-or-task" in asked:
+    if "rest-or-task" in names:
         found["rest-or-task"] = across_people(with_both(labelled(shards, TASKS["rest-or-task"])), "who did both")
     for name in ("epilepsy", "adhd"):
-        if name in asked:
+        if name in names:
             found[name] = across_people(with_contrast(labelled(shards, TASKS[name])), "one class a person")
-    if "six-class" in asked and six is not None:
+    if "six-class" in names and six is not None:
         data = labelled(Corpus.open(six), TASKS["six-class"])
         folds = subject_folds(data.subjects, data.labels, n_folds=len(data.windows), seed=0)
         remark = "each segment left out, so its class is the rarest in training; segments may share a patient"
@@ -180,8 +180,8 @@ def questions(shards: Corpus, six: Path | None, real: Path | None, asked: Sequen
 
 def show(name: str, question: Question, encoder_dir: Path) -> dict[str, float]:
     """Print a task's table and figures; returns AUROC by model."""
-    said = predictions(question, encoder_dir)
-    rows, gaps = transfer_table(said, reference=PRETRAINED, n_boot=N_BOOT, seed=0)
+    frame = predictions(question, encoder_dir)
+    rows, gaps = transfer_table(frame, reference=PRETRAINED, n_boot=N_BOOT, seed=0)
     _, about = start_encoder(encoder_dir, seed=0)
     seen = len(set(question.data.subjects.tolist()) & set(about["train"]))
     print(f"== {name}: {len(question.data.windows)} windows; {question.remark}")
@@ -202,7 +202,7 @@ def show(name: str, question: Question, encoder_dir: Path) -> dict[str, float]:
     return values
 
 
-ASKED = ("eyes", "eyes-one-person", "arithmetic", "rest-or-task", "epilepsy", "adhd", "six-class")
+TASK_NAMES = ("eyes", "eyes-one-person", "arithmetic", "rest-or-task", "epilepsy", "adhd", "six-class")
 
 
 def main() -> None:
@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument("--shards", type=Path, help="real recordings, profile pretrain; prepared from --real without")
     parser.add_argument("--six-class", type=Path, help="boston, profile six-class; prepared from --real without")
     parser.add_argument("--real", type=Path, default=real_folder(), help="folder of real recordings with labels.csv")
-    parser.add_argument("--only", nargs="+", choices=ASKED, default=ASKED)
+    parser.add_argument("--only", nargs="+", choices=TASK_NAMES, default=TASK_NAMES)
     args = parser.parse_args()
     if not (args.encoder / "model.safetensors").is_file():
         parser.error(f"{args.encoder} holds no encoder: run make pretrain-small first, or give --encoder")

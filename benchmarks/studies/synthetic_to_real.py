@@ -2,8 +2,8 @@
 
     python -m benchmarks.studies.synthetic_to_real [--output DIR] [--segments N] [--held-out N] [--network]
 
-Real recordings of CEREBEAM_REAL_DATA are prepared without labels; all but the judged site become backgrounds and the
-encoder's pretraining. Models learn from generators, are chosen on other generators, and are then asked once about the
+Real recordings of CEREBEAM_REAL_DATA are prepared without labels; all but the test site become backgrounds and the
+encoder's pretraining. Models learn from generators, are chosen on other generators, and then predict once the
 24 real segments, whose subjects are unknown, so that segments are what is resampled. Last, with real labels:
 leave-one-out over the same 24 on frozen embeddings, which is weak evidence (four segments a class).
 """
@@ -36,9 +36,9 @@ def measure(values: Callable[[np.ndarray], float], n: int, *, seed: int = 0) -> 
     return values(np.arange(n)), float(low), float(high)
 
 
-def scores(true: np.ndarray, target: np.ndarray, said: np.ndarray) -> dict[str, tuple[float, float, float]]:
+def scores(true: np.ndarray, target: np.ndarray, predicted: np.ndarray) -> dict[str, tuple[float, float, float]]:
     """Return balanced accuracy and KL with intervals."""
-    shares, kl = predicted_shares(said), kl_rows(target, said)
+    shares, kl = predicted_shares(predicted), kl_rows(target, predicted)
     return {
         "balanced accuracy": measure(
             lambda rows: float(balanced_accuracy(confusion_matrix(true[rows], shares[rows]))), len(true)
@@ -61,20 +61,20 @@ def prepare(output: Path, root: Path) -> tuple[Path, Path]:
 
 
 def show(predictions: Path) -> None:
-    """Print what every model said of the real segments, and the confusion matrix of the one left behind."""
+    """Print every model's predictions of the real segments, and the confusion matrix of the one left behind."""
     held = read_predictions(predictions)
     print(f"  {'real segments, zero real labels':<30}{'balanced accuracy':>24}{'KL':>24}")
     for model in held.models:
         frame = held.of(model)
-        frame = frame[frame["fold"] == "asked"]
+        frame = frame[frame["fold"] == "test"]
         true = np.array([SIX_CLASS.classes.index(label) for label in frame["label"]])
-        target, said = targets(frame, held.classes), probabilities(frame, held.classes)
-        found = scores(true, target, said)
+        target, predicted = targets(frame, held.classes), probabilities(frame, held.classes)
+        found = scores(true, target, predicted)
         print(
             f"  {model:<30}" + "".join(f"{f'{v:.3f} [{low:.3f}, {high:.3f}]':>24}" for v, low, high in found.values())
         )
         if model == MAIN:
-            confusion, main = confusion_matrix(true, predicted_shares(said)), found
+            confusion, main = confusion_matrix(true, predicted_shares(predicted)), found
     print("  label, down; model, across: " + " ".join(SIX_CLASS.classes))
     for name, counts in zip(SIX_CLASS.classes, confusion, strict=True):
         print(f"  {name:<8}" + "".join(f"{count:6g}" for count in counts))
@@ -104,8 +104,8 @@ def leave_one_out(judged: Path, encoder: Path) -> None:
     print("  with real labels: leave-one-out over the same segments (subjects unknown: one may be on both sides)")
     for name, values in ways.items():
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
-        said = cross_val_predict(model, values, data.labels, cv=LeaveOneOut(), method="predict_proba")
-        found = scores(data.labels, data.targets.astype(np.float64), said)
+        predicted = cross_val_predict(model, values, data.labels, cv=LeaveOneOut(), method="predict_proba")
+        found = scores(data.labels, data.targets.astype(np.float64), predicted)
         print(f"  {name:<30}" + "".join(f"{f'{v:.3f} [{low:.3f}, {high:.3f}]':>24}" for v, low, high in found.values()))
         figure(f"real_sixclass_loo_{name.replace(' ', '_')}", found["balanced accuracy"][0], "share")
 
@@ -133,7 +133,7 @@ def main() -> None:
     module("training.pretrain", "--recipe", "eeg_small_cpu", "--shards", carriers, "--output", pretraining)
     encoder = pretraining / "encoder"
     members = ("--members", *_members()) if args.network else ()
-    module("studies.synthetic_to_real", "--corpus", corpus, "--encoder", encoder, "--ask", judged,
+    module("studies.synthetic_to_real", "--corpus", corpus, "--encoder", encoder, "--test", judged,
            "--output", study, *members)  # fmt: skip
     show(study / "predictions.parquet")
     leave_one_out(judged, encoder)

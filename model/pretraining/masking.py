@@ -1,13 +1,13 @@
 """What is hidden in pretraining: spans of samples, drawn and referenced so that algebra cannot fill them in.
 
 Windows are average-referenced, and some channels are interpolated from others: every visible channel then holds a
-share of the hidden ones. Where r is the reference and the visible channels are s_v - r, their sum tells r, and r tells
+share of the hidden ones. Where r is the reference and the visible channels are s_v - r, their sum gives r, and r gives
 the sum of what is hidden, however many channels are hidden at once. So `draw_mask` hides one group of channels in a
 window, all at the same samples, and interpolated channels wherever anything is hidden; and `hide` measures the whole
 window against the mean m of the channels that are never hidden in it. What is visible at a hidden sample, s_v - m, is
-then a function of visible potentials alone, whatever the reference was, and so tells nothing of a hidden potential that
-physiology does not tell. The truth, s_h - m, has the same reference at every sample, so that a gap fits its edges. (The
-mean of what is visible at each sample would hide the sum as well, but it jumps wherever a gap begins.)
+then a function of visible potentials alone, whatever the reference was, and so carries nothing of a hidden potential
+but what physiology implies. The truth, s_h - m, has the same reference at every sample, so that a gap fits its edges.
+(The mean of what is visible at each sample would hide the sum as well, but it jumps wherever a gap begins.)
 
 For independent potentials of equal power the best linear guess of s_h - m, and of its sum over hidden channels, is
 zero: m is uncorrelated with every s_v - m.

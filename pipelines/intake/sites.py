@@ -27,8 +27,8 @@ class SiteRule:
 
     source: Source = "hash"
     """"folder": the folder that the file lies in; "bids": participants.tsv or the data set's name; "label": the label
-    file's column `site`; "constant": `name` for all; "hash": nobody said. Where the source has no name for a file, its
-    site is hashed."""
+    file's column `site`; "constant": `name` for all; "hash": no rule was given. Where the source has no name for a
+    file, its site is hashed."""
     name: str = ""
     salt: str = ""
 

@@ -65,7 +65,7 @@ def parse_label(label: str) -> Derivation | None:
     """Return what an EEG channel label names, or None for what is no electrode.
 
     An ear or mastoid behind an electrode is its reference; every other electrode there makes a pair. A number behind
-    either ("T8-P8-0") only tells repeated labels apart.
+    either ("T8-P8-0") only separates repeated labels.
     """
     text = re.sub(r"\s*\+\s*", "+", _PREFIX.sub("", label.strip()))
     tokens = [token for part in _SEPARATORS.split(text) if (token := part.strip(" .,"))]

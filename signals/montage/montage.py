@@ -42,7 +42,7 @@ class Harmoniser:
     """bool, shape (n_chans, n_picks): the picks that a channel is made of; what it was only referenced or joined by is
     left out."""
     reference: Reference
-    """What the channels are against: that asked for, but "source" where too few are known for an average."""
+    """The reference of the channels: the requested one, but "source" where too few are known for an average."""
     spread: np.ndarray = field(repr=False)
     """float32, shape (n_chans, n_chans): what a potential of 1 at one measured electrode alone adds to each channel
     through reference and interpolation, beyond itself. Columns of channels that are not measured are zero."""

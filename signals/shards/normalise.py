@@ -4,7 +4,7 @@ Shards hold µV; this runs when a batch is loaded and when a window is served. N
 and a hard clip changes the signal.
 
 The scale comes from EEG alone. Sensors in µV (EOG, EMG) are divided by it too, so that they keep their size beside the
-EEG: muscle tone tells sleep stages apart. An ECG is in mV and as large as its electrodes lie far apart, so each ECG
+EEG: muscle tone separates sleep stages. An ECG is in mV and as large as its electrodes lie far apart, so each ECG
 channel is divided by its own RMS in the window, whatever the kind of normalisation.
 """
 

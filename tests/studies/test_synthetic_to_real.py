@@ -40,7 +40,7 @@ def test_it_leaves_a_reader_and_predictions(
 ) -> None:
     monkeypatch.setattr(patterns, "N_TREES", 10)
     members = ["prior", "patterns/extra-trees", "patterns/logistic", "stored-features/extra-trees"]
-    main(["--corpus", str(corpus), "--output", str(tmp_path), "--ask", str(asked), "--members", *members])
+    main(["--corpus", str(corpus), "--output", str(tmp_path), "--test", str(asked), "--members", *members])
     assert "patterns/logistic" in capsys.readouterr().out
     held = read_predictions(tmp_path / "predictions.parquet")
     assert set(held.models) == {*members, "average", "reader"}
@@ -63,13 +63,13 @@ def test_it_leaves_a_reader_and_predictions(
 
 def test_what_is_asked_chooses_nothing(corpus: Path, asked: Path, tmp_path: Path) -> None:
     alone, both = Study(corpus, None, None, tmp_path), Study(corpus, asked, None, tmp_path)
-    assert alone.asked.size == 0
-    assert both.asked.size == 6
+    assert alone.test.size == 0
+    assert both.test.size == 6
     np.testing.assert_array_equal(alone.learn, both.learn)
     assert list(both.held_out) == ["original"]
     said = np.full((len(both.families), 6), 1 / 6)
     changed = said.copy()
-    changed[both.asked] = np.eye(6)[0]
+    changed[both.test] = np.eye(6)[0]
     assert family_loss(both, said) == family_loss(both, changed)
 
 

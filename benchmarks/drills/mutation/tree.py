@@ -1,8 +1,9 @@
 """Copies of the checkout in which faults are planted and tests run; the checkout itself is only read."""
 
 import hashlib
+import json
 import os
-import resource
+import select
 import shutil
 import signal
 import subprocess
@@ -15,8 +16,9 @@ from pathlib import Path
 
 from benchmarks.drills.mutation.faults import Fault
 
-TRACING = Path(__file__).with_name("tracing")
-_MEMORY_BYTES, _FILE_BYTES = 16 * 2**30, 4 * 2**30
+TRACING, SERVER = Path(__file__).with_name("tracing"), Path(__file__).with_name("server.py")
+_LIMITS = {"RLIMIT_AS": 16 * 2**30, "RLIMIT_FSIZE": 4 * 2**30}
+"""A fault that fills memory or the disk must not take the machine with it."""
 _PYTEST = ("-p", "no:cacheprovider", "-p", "hypothesispytest", "--tb=no", "-rfE", "--hypothesis-seed=0")
 _NO_PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 """Every plugin at hand but Hypothesis would cost a second a start, and none is of use here."""
@@ -73,6 +75,8 @@ class Tree:
     running: set[int] = field(default_factory=set)
     """Process groups of tests that run."""
     is_stopped: bool = False
+    server: subprocess.Popen[bytes] | None = None
+    """Runs the tests (`benchmarks.drills.mutation.server`); started with the first of them."""
 
     @classmethod
     def copy(cls, checkout: Path, folder: Path) -> "Tree":
@@ -106,32 +110,58 @@ class Tree:
     ) -> Run:
         """Run tests of the copy in a process group of their own; one that takes longer than the limit is ended."""
         shutil.rmtree(self.root / ".hypothesis", ignore_errors=True)
-        command = [sys.executable, "-m", "pytest", *_PYTEST, *options, *tests]  # fmt: skip
-        log, began, is_hang = self.root.with_name("output.txt"), time.perf_counter(), False
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command, cwd=self.root, env=self._environ() | dict(environ or {}), stdout=output,
-                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_limit,
-            )  # fmt: skip
-        self.running.add(process.pid)
+        log, began = self.root.with_name("output.txt"), time.perf_counter()
+        request = {
+            "args": [*_PYTEST, *options, *tests],
+            "cwd": str(self.root),
+            "environ": self._environ() | dict(environ or {}),
+            "log": str(log),
+            "limits": _LIMITS,
+        }
+        log.write_bytes(b"")
         try:
-            if not self.is_stopped:
-                process.wait(timeout=limit_s)
-        except subprocess.TimeoutExpired:
-            is_hang = True
+            code, is_hang = self._served(request, limit_s)
         finally:
-            _kill(process.pid)
-            process.wait()
-            self.running.discard(process.pid)
             self._tidy()
         seconds = time.perf_counter() - began
-        return Run(process.returncode, log.read_text("utf-8", errors="replace"), seconds, is_hang)
+        return Run(code, log.read_text("utf-8", errors="replace"), seconds, is_hang)
+
+    def _served(self, request: Mapping[str, object], limit_s: float) -> tuple[int, bool]:
+        """Return the exit code of the tests of a request, and whether they took longer than the limit."""
+        try:
+            server = self._server()
+            assert server.stdin is not None
+            assert server.stdout is not None
+            server.stdin.write(json.dumps(request).encode() + b"\n")
+            group = int(server.stdout.readline())
+        except (OSError, ValueError):  # it was stopped
+            return -signal.SIGKILL, False
+        self.running.add(group)
+        try:
+            if self.is_stopped:
+                _kill(group)
+            is_hang = not select.select([server.stdout], [], [], limit_s)[0]
+        finally:
+            _kill(group)  # and whatever the tests left running
+            self.running.discard(group)
+        return int(server.stdout.readline() or -signal.SIGKILL), is_hang
+
+    def _server(self) -> subprocess.Popen[bytes]:
+        if self.server is None:
+            self.server = subprocess.Popen(
+                [sys.executable, str(SERVER)], cwd=self.scratch.parent, env={**os.environ, **self._environ()},
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True,
+            )  # fmt: skip
+        return self.server
 
     def stop(self) -> None:
         """End whatever tests run, and start no more."""
         self.is_stopped = True
         for group in list(self.running):
             _kill(group)
+        if self.server is not None:
+            _kill(self.server.pid)
+            self.server.wait()
 
     def _tidy(self) -> None:
         shutil.rmtree(self.scratch, ignore_errors=True)
@@ -139,13 +169,7 @@ class Tree:
 
     def _environ(self) -> dict[str, str]:
         fixed = {"PYTHONPATH": str(self.root), "TMPDIR": str(self.scratch), "PYTHONHASHSEED": "0", **_NO_PLUGINS}
-        return {**os.environ, "OMP_NUM_THREADS": "1", **fixed}
-
-
-def _limit() -> None:
-    """Keep a fault that fills memory or the disk from taking the machine with it."""
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
+        return {"OMP_NUM_THREADS": "1", **fixed}
 
 
 def _kill(group: int) -> None:

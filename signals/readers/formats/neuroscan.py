@@ -29,7 +29,7 @@ def open_neuroscan(path: Path) -> Recording:
     import mne
 
     width, is_guess = _width(path)
-    # The header's number of samples is unreliable; below 2 GB the event table's place tells it.
+    # The header's number of samples is unreliable; below 2 GB the event table's place gives it.
     raw = mne.io.read_raw_cnt(
         path, data_format=_FORMATS[width], recompute_n_samples=path.stat().st_size < 2e9, verbose="ERROR"
     )

@@ -103,7 +103,7 @@ def _recognise(path: Path, declared: Sequence[Layout]) -> tuple[Layout, tuple[in
             first = len(layout.channel_columns)
             found = [number for number in numbers if number is not None]
             return layout, (*found[:first], *found[first + n_signature :])
-    # The names are not told: without a header line they are the first row of a file that may say anything.
+    # Names are not quoted: without a header line they are the first row of a file that may say anything.
     raise UnreadableError("unsupported_format", f"no declared layout fits its {len(header)} columns; declare one")
 
 

@@ -63,6 +63,64 @@ def test_a_table_without_its_columns_is_one_line(tmp_path, site_cards):
         find_inputs([str(folder)], None, site_cards)
 
 
+NAMES = (
+    ("albany-eegmmidb", "S003R01.edf", "S003", "rest_eyes_open"),
+    ("albany-eegmmidb", "S003R02.edf", "S003", "rest_eyes_closed"),
+    ("albany-eegmmidb", "S109R04.edf", "S109", "motor_imagery_LR"),
+    ("albany-eegmmidb", "S109R08.edf", "S109", "motor_imagery_LR"),
+    ("albany-eegmmidb", "S109R12.edf", "S109", "motor_imagery_LR"),
+    ("albany-eegmmidb", "S109R03.edf", "S109", None),
+    ("albany-eegmmidb", "S109R014.edf", "", None),
+    ("boston-iiic-sparcnet", "LRDA_sample2.mat", "", "LRDA"),
+    ("boston-iiic-sparcnet", "Seizure_sample12.mat", "", "Seizure"),
+    ("boston-iiic-sparcnet", "Sunday_sample2.mat", "", None),
+    ("bissau-emotiv", "signal-7.csv.gz", "GB007", "Epilepsy"),
+    ("bissau-emotiv", "signal-12.csv", "GB012", "Control"),
+    ("bissau-emotiv", "signal-9.csv", "GB009", None),
+    ("kyiv-eegmat", "Subject07_1.edf", "Subject07", "rest"),
+    ("kyiv-eegmat", "Subject07_2.edf", "Subject07", "mental_arithmetic"),
+    ("tehran-adhd", "ADHD_v10p.mat", "v10p", "ADHD"),
+    ("tehran-adhd", "Control_v41_2.mat", "v41_2", "Control"),
+    ("tehran-adhd", "ADHD_.mat", "", None),
+    ("tehran-adhd", "Adult_v1.mat", "", None),
+)
+MAINS = {"albany-eegmmidb": 60.0, "boston-iiic-sparcnet": 60.0, "bissau-emotiv": 50.0, "kyiv-eegmat": 50.0,
+         "tehran-adhd": 50.0}  # fmt: skip
+
+
+@pytest.mark.parametrize(("site", "name", "subject", "label"), NAMES)
+def test_names_as_their_data_sets_describe_them(tmp_path, site, name, subject, label, site_cards):
+    folder = tmp_path / site
+    folder.mkdir()
+    (folder / name).touch()
+    if site == "bissau-emotiv":
+        (folder / "metadata_guineabissau.csv").write_text("subject.id,Group\n7,Epilepsy\n12,Control\n")
+    (file,) = find_inputs([str(folder / name)], None, site_cards).files
+    assert (file.site_id, file.subject, file.mains_hz) == (site, subject, MAINS[site])
+    assert [(each.label, each.onset_s) for each in file.labels] == ([(label, None)] if label else [])
+
+
+@pytest.mark.parametrize(
+    ("site", "mains_hz"),
+    [("neonatal-stevenson", 50.0), ("sandiego-eeglab", 60.0), ("leipzig-lemon", 50.0), ("frankfurt-rest", 50.0),
+     ("yasa-sleep", 60.0)],
+)  # fmt: skip
+def test_sites_of_which_only_the_place_is_known(tmp_path, site, mains_hz, site_cards):
+    (tmp_path / site).mkdir()
+    (tmp_path / site / "a.edf").touch()
+    (file,) = find_inputs([str(tmp_path)], None, site_cards).files
+    assert (file.site_id, file.subject, file.mains_hz, file.labels) == (site, "", mains_hz, ())
+
+
+def test_a_table_beside_the_recordings_is_none(tmp_path, site_cards):
+    folder = tmp_path / "bissau-emotiv"
+    folder.mkdir()
+    (folder / "signal-7.csv").write_bytes(b"AF3,F7,O1\n" + b"1,2,3\n" * 90)
+    (folder / "metadata_guineabissau.csv").write_text("subject.id,Group\n7,Epilepsy\n")
+    inputs = find_inputs([str(tmp_path)], None, site_cards)
+    assert [len(inputs.files), len(inputs.side_files)] == [1, 1]
+
+
 def test_sites_are_named_once(site_cards):
     named = [card.site_id for card in site_cards]
     assert len(named) == len(set(named)) == 14

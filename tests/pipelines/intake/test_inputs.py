@@ -57,7 +57,11 @@ def test_a_folder_of_tuh_as_downloaded(tmp_path):
         ("a.gdf", b"GDF 2.20", True),  # EEG without a reader: quarantined with advice
         ("a.csv", b"Fp1,Fp2\n" + b"1.5,2.5\n" * 9, True),
         ("a.csv", b"\xef\xbb\xbfCOUNTER;AF3\n" + b"1;4200.5\n" * 9, True),
-        ("a.csv.gz", gzip.compress(b'"","AF3","AF4"\n' + b'"1",644.6,645.1\n"2",644.6,645.1\n' * 9), True),  # Emotiv
+        (
+            "a.csv.gz",
+            gzip.compress(b'"","AF3","AF4"\n' + b'"1",644.6,645.1\n"2",644.6,645.1\n' * 9, mtime=0),
+            True,
+        ),  # Emotiv
         ("a.csv", b"Sample Index,EXG Channel 0,Timestamp\n" + b"1,-4.5,2021-03-01 12:30:01.123\n" * 9, True),  # OpenBCI
         ("a.csv", b"Fp1,Fp2,event\n" + b"1.5,2.5,eyes open\n" * 9, True),
         ("electrodes.csv", b"name,x,y,z\n" + b"Fp1,0.1,0.2,0.3\n" * 9, False),

@@ -14,6 +14,7 @@ from signals.description.quality import (
     channel_snr_db,
     deviation_z,
     quality_verdict,
+    trust,
     window_artifact_ratio,
     window_snr_db,
 )
@@ -151,3 +152,113 @@ def test_snr_and_verdict_follow_the_planted_noise():
     verdicts = [judged(montage(6, noise_uv=level), clean_mask()) for level in levels]
     assert verdicts[0] == GOOD
     assert verdicts[-1] == "noise"
+
+
+def at_limits(**changes):
+    """The decision on ten seconds of 20 channels that are clean but for what is given."""
+    fields = {
+        "artifact_mask": np.zeros((20, 10), dtype=np.uint16),
+        "ch_state": np.full(20, MEASURED, dtype=np.uint8),
+        "quality": np.ones(20, dtype=np.float32),
+        "snr_db": np.full(20, 9.0, dtype=np.float32),
+    } | changes
+    return quality_verdict(**fields)
+
+
+def masked(bits, n_seconds):
+    """The mask of 20 channels, `n_seconds` of 200 under the bits."""
+    mask = np.zeros(200, dtype=np.uint16)
+    mask[:n_seconds] = bits
+    return mask.reshape(20, 10)
+
+
+@pytest.mark.parametrize("kind", ["flat", "gap", "clipped"])
+def test_three_tenths_may_be_lost(kind):
+    assert at_limits(artifact_mask=masked(BIT[kind], 60)) == GOOD
+    assert at_limits(artifact_mask=masked(BIT[kind], 61)) == "signal_lost"
+
+
+@pytest.mark.parametrize("kind", ["pop", "muscle", "drift"])
+def test_seven_tenths_may_hold_artifacts(kind):
+    assert at_limits(artifact_mask=masked(BIT[kind], 140)) == GOOD
+    assert at_limits(artifact_mask=masked(BIT[kind], 141)) == "artifacts"
+    assert at_limits(artifact_mask=masked(BIT[kind] | BIT["flat"], 141)) == "signal_lost+artifacts"
+
+
+def test_half_of_the_channels_may_be_bad():
+    quality = np.ones(20, dtype=np.float32)
+    quality[:10] = 0.29
+    assert at_limits(quality=quality) == GOOD
+    quality[10] = 0.29
+    assert at_limits(quality=quality) == "bad_channels"
+    quality[10] = 0.31
+    assert at_limits(quality=quality) == GOOD
+
+
+def test_noise_may_be_as_dense_as_the_signal():
+    assert at_limits(snr_db=np.full(20, 0.05, dtype=np.float32)) == GOOD
+    assert at_limits(snr_db=np.full(20, -0.05, dtype=np.float32)) == "noise"
+    assert at_limits(snr_db=np.full(20, np.nan, dtype=np.float32)) == GOOD
+    # The median over channels decides.
+    assert at_limits(snr_db=np.where(np.arange(20) < 9, -9.0, 9.0)) == GOOD
+    assert at_limits(snr_db=np.where(np.arange(20) < 11, -9.0, 9.0)) == "noise"
+
+
+@pytest.mark.parametrize(
+    ("kind", "left"),
+    [("flat", 0.0), ("gap", 0.0), ("clipped", 0.1), ("pop", 0.4), ("muscle", 0.4), ("drift", 0.4), ("line", 0.6),
+     ("blink", 0.8), ("amplitude", 0.8)],
+)  # fmt: skip
+def test_what_each_flag_leaves_of_a_second(kind, left):
+    mask = np.zeros(4, dtype=np.uint16)
+    mask[1] = BIT[kind]
+    assert trust(mask) == pytest.approx((3 + left) / 4)
+
+
+def test_deviation_begins_at_three_and_counts_both_ways():
+    # An even montage: the spread counts as 0.4 of log std, so z = ln(factor) / 0.4.
+    x = np.tile(10 * np.sin(np.arange(2560)), (N_CHANS, 1))
+    for row, z in ((3, 2.9), (4, 4.5), (5, -4.5)):
+        x[row] *= np.exp(0.4 * z)
+    np.testing.assert_allclose(deviation_z(x, STATE)[[0, 3, 4, 5]], [0, 2.9, 4.5, -4.5], atol=1e-6)
+    quality = channel_quality(x, clean_mask(), STATE)
+    np.testing.assert_allclose(quality[[0, 3, 4, 5]], [1, 1, np.exp(-0.5), np.exp(-0.5)], rtol=1e-5)
+    # Samples that are missing do not count, a channel without any is not judged.
+    x[7, :1000] = np.nan
+    x[8] = np.nan
+    z = deviation_z(x, STATE)
+    assert abs(z[7]) < 0.1
+    assert np.isnan(z[8])
+    assert channel_quality(x, clean_mask(), STATE)[8] == 1.0  # its flags say why
+
+
+def test_only_measured_channels_set_what_is_usual():
+    x = np.tile(10 * np.sin(np.arange(2560)), (N_CHANS, 1))
+    x[:10] *= 100
+    state = STATE.copy()
+    state[:10] = INTERPOLATED
+    np.testing.assert_allclose(deviation_z(x, state)[10:], np.zeros(9), atol=1e-6)
+
+
+def test_the_bands_of_signal_and_noise():
+    """1 to 30 Hz against 35 Hz to the edge; what lies elsewhere counts nowhere."""
+    freqs = np.arange(0, 128, 0.5)
+
+    def snr(*parts, h_freq=100.0):
+        density = np.full((1, freqs.size), 1e-3)
+        for low, high, value in parts:
+            density[0, (freqs >= low) & (freqs < high)] = value
+        return float(channel_snr_db(freqs, density, h_freq=h_freq)[0])
+
+    noise = (35, 200, 1.0)
+    # Signal at 11 times the noise is 10 dB above it.
+    assert snr((1, 30, 11.0), noise) == pytest.approx(10.0, abs=1e-3)
+    assert snr((1, 30, 11.0), (0, 1, 500.0), (30, 35, 500.0), noise) == pytest.approx(10.0, abs=1e-3)
+    # Noise is the median of what lies up to the edge, which is included.
+    assert snr((1, 30, 11.0), (35, 68, 1.0), (68, 200, 300.0)) == pytest.approx(10.0, abs=1e-3)
+    assert snr((1, 30, 11.0), (35, 60, 1.0), (60, 200, 300.0)) < -10
+    assert snr((1, 30, 11.0), (35, 35.5, 1.0), (35.5, 200, 300.0), h_freq=35.0) == pytest.approx(10.0, abs=1e-3)
+    assert np.isnan(snr((1, 30, 11.0), noise, h_freq=34.9))
+    # No signal stands out: cut off at -20 dB.
+    assert snr((1, 30, 1.001), noise) == pytest.approx(-20.0, abs=1e-3)
+    assert snr((1, 30, 0.5), noise) == pytest.approx(-20.0, abs=1e-3)

@@ -27,8 +27,7 @@ def written(folder: Path) -> Manifest:
 
 def test_an_open_file_gets_the_bytes_of_a_shard_and_the_tally_its_windows(tmp_path):
     file, tally, some = io.BytesIO(), Tally(), windows(3)
-    encoded = ((window, encode_window(window)) for window in some)
-    written = write_windows(file, encoded, path="p", site_id="a", tally=tally)
+    written = write_windows(file, iter(some), path="p", site_id="a", tally=tally)
     info = write_shard(tmp_path / "whole", map(encode_window, some))
     assert file.getvalue() == (tmp_path / "whole").read_bytes()
     assert written is not None

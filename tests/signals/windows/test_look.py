@@ -102,3 +102,74 @@ def test_stretches_lie_within_their_segments_and_do_not_repeat(lengths, n, n_tim
         assert 0 <= start <= stop <= lengths[segment]
         assert stop - start == min(n_times, max(sum(lengths) // n, 1), lengths[segment])
     assert ranges == sorted(ranges)
+
+
+def sized(uv, seconds=64.0, n_chans=8):
+    """Tones of 10 Hz: their robust standard deviation is 1.4826 times the median of |sin|, which is 1 / sqrt(2)."""
+    at = np.arange(round(seconds * SFREQ)) / SFREQ
+    return np.tile(uv / (1.4826 / np.sqrt(2)) * np.sin(2 * np.pi * 10 * at + 0.1), (n_chans, 1))
+
+
+@pytest.mark.parametrize(("uv", "is_plausible"), [(0.19, False), (0.21, True), (980.0, True), (1020.0, False)])
+def test_eeg_lies_between_a_fifth_of_a_microvolt_and_a_millivolt(uv, is_plausible):
+    stretches = look_over(recording_of(sized(uv)), range(8))
+    if is_plausible:
+        assert plausible_amplitude(stretches, SFREQ) == pytest.approx(uv, rel=0.01)
+    else:
+        with pytest.raises(UnreadableError, match="implausible_amplitude"):
+            plausible_amplitude(stretches, SFREQ)
+
+
+@pytest.mark.parametrize(("n_plausible", "is_plausible"), [(2, True), (1, False)])
+def test_a_quarter_of_the_stretches_decides(n_plausible, is_plausible):
+    stretches = [sized(20.0, 8.0)] * n_plausible + [sized(20e3, 8.0)] * (8 - n_plausible)
+    if is_plausible:
+        assert plausible_amplitude(stretches, SFREQ) == pytest.approx(20.0, rel=0.01)
+    else:
+        with pytest.raises(UnreadableError, match=r"2e\+04 µV within 1-35 Hz: looks 1000 times too large"):
+            plausible_amplitude(stretches, SFREQ)
+
+
+@pytest.mark.parametrize(
+    ("uv", "says"),
+    [(0.015, "1000 times too small"), (15e-6, "1000000 times too small"), (15e3, "1000 times too large"),
+     (15e6, "1000000 times too large")],
+)  # fmt: skip
+def test_by_how_much_a_unit_is_off(uv, says):
+    with pytest.raises(UnreadableError, match=says):
+        plausible_amplitude([sized(uv, 8.0)] * 3, SFREQ)
+
+
+def test_the_median_stands_for_stretches_and_channels():
+    # Four of nine stretches and three of eight channels are larger; a mean would follow them.
+    x = sized(10.0, 8.0)
+    x[:3] *= 20
+    stretches = [x] * 5 + [9 * x] * 4
+    assert plausible_amplitude(stretches, SFREQ) == pytest.approx(10.0, rel=0.01)
+    with pytest.raises(UnreadableError, match=r"(4.99|5)e\+03 µV"):
+        plausible_amplitude([500 * x] * 5 + [5e4 * x] * 4, SFREQ)
+
+
+def test_only_one_to_thirty_five_hertz_count():
+    at = np.arange(round(8 * SFREQ)) / SFREQ
+    hum = 3000 * np.sin(2 * np.pi * 50 * at) + 3000 * np.sin(2 * np.pi * 0.25 * at) + 5e4
+    assert plausible_amplitude([sized(20.0, 8.0) + hum] * 4, SFREQ) == pytest.approx(20.0, rel=0.25)
+
+
+def test_stretches_of_four_seconds_are_filtered_shorter_ones_are_not():
+    hum = 90 * np.sin(2 * np.pi * 50 * np.arange(round(5 * SFREQ)) / SFREQ)
+    x = sized(20.0, 5.0) + hum
+    assert plausible_amplitude([x], SFREQ) == pytest.approx(20.0, rel=0.3)
+    short = x[:, : round(3.9 * SFREQ)]
+    assert plausible_amplitude([short], SFREQ) == pytest.approx(
+        np.median(1.4826 * np.median(np.abs(short), axis=1)), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "lengths"),
+    [(64, [8.0] * 8), (63, [9.0] * 7), (30, [10.0] * 3), (7, [7.0]), (600, [8.0] * 8)],
+)
+def test_how_many_stretches(seconds, lengths):
+    found = look_over(recording_of(sized(20.0, seconds)), range(8))
+    assert [part.shape[1] / SFREQ for part in found] == lengths
