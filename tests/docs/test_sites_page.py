@@ -58,6 +58,17 @@ def test_the_walk_through_does_what_the_page_says(tmp_path, monkeypatch, capsys)
     assert len(manifest.subjects) == 2
 
 
+def test_the_draft_has_what_the_page_keeps_of_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_log(tmp_path / "ulm" / "p7_rest.csv", seconds=10, seed=1)
+    assert "`cerebeam site-card ulm/p7_rest.csv`" in PAGE
+    text = run("cerebeam site-card ulm/p7_rest.csv", capsys)
+    for inferred in ("subject: '^(p[0-9]+)'", "formats: 'csv'", "rate: 250.0", 'counter: ["Sample Index", 256]'):
+        assert inferred in text
+    for question in ("mains: detect # ?", "# ? reference:", "channels: # ?", "# ? unit:"):
+        assert question in text
+
+
 def test_the_fault_on_the_page_is_the_one_that_is_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     card = next(content for _, name, content in BLOCKS if name == "ulm/site-card.yaml")

@@ -38,6 +38,8 @@ class Contents:
     """Returns a small array, a number or a list of text by its name."""
     load: Callable[[str, int], Callable[[], Any]]
     """(name, time axis) -> what loads the array, shape (n_chans, n_times)."""
+    texts: tuple[str, ...] = ()
+    """Names of what holds text, where the format lists it."""
 
 
 def open_arrays(path: Path, declared: Sequence[Layout] = ()) -> Recording:
@@ -48,8 +50,12 @@ def open_arrays(path: Path, declared: Sequence[Layout] = ()) -> Recording:
     """
     if is_hdf5(path):
         return open_isolated(_Hdf5Opener("mat" if path.suffix.lower() == ".mat" else "h5", tuple(declared)), path)
-    contents = {".npz": _npz_contents, ".npy": _npy_contents}.get(path.suffix.lower(), _mat_contents)(path)
-    return _recording(path, contents, declared)
+    return _recording(path, contents_of(path), declared)
+
+
+def contents_of(path: Path) -> Contents:
+    """Return what an .npz, .npy or .mat of MATLAB 5 holds. Raises UnreadableError "corrupt_header"."""
+    return {".npz": _npz_contents, ".npy": _npy_contents}.get(path.suffix.lower(), _mat_contents)(path)
 
 
 def _recording(path: Path, contents: Contents, declared: Sequence[Layout]) -> Recording:
@@ -169,10 +175,14 @@ class _Hdf5Range:
 def _mat_contents(path: Path) -> Contents:
     from scipy.io import whosmat
 
-    found = [Array(name, shape, False, kind) for name, shape, kind in whosmat(str(path)) if kind in _NUMERIC]
-    stamp = path.stat().st_mtime_ns
+    listed = whosmat(str(path))
+    found = [Array(name, shape, False, kind) for name, shape, kind in listed if kind in _NUMERIC]
     return Contents(
-        "mat", tuple(found), partial(_mat_value, str(path)), partial(_decoded, _mat_array, str(path), stamp)
+        "mat",
+        tuple(found),
+        partial(_mat_value, str(path)),
+        partial(_decoded, _mat_array, str(path), path.stat().st_mtime_ns),
+        texts=tuple(name for name, _, kind in listed if kind in ("cell", "char")),
     )
 
 
@@ -192,7 +202,7 @@ def _mat_array(path: str, name: str) -> np.ndarray:
 
 
 def _npz_contents(path: Path) -> Contents:
-    found = []
+    found, texts = [], []
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
@@ -200,12 +210,13 @@ def _npz_contents(path: Path) -> Contents:
                     shape, dtype = _npy_header(file)
                 if dtype.kind in "iuf":
                     found.append(Array(member.removesuffix(".npy"), shape, False, dtype.str))
+                elif dtype.kind == "U":
+                    texts.append(member.removesuffix(".npy"))
     except zipfile.BadZipFile as error:
         raise UnreadableError("corrupt_header", "a damaged .npz archive") from error
     stamp = path.stat().st_mtime_ns
-    return Contents(
-        "npz", tuple(found), partial(_npz_value, str(path)), partial(_decoded, _npz_array, str(path), stamp)
-    )
+    load = partial(_decoded, _npz_array, str(path), stamp)
+    return Contents("npz", tuple(found), partial(_npz_value, str(path)), load, texts=tuple(texts))
 
 
 def _npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype]:

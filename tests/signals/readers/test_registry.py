@@ -169,7 +169,7 @@ def test_what_is_no_local_file_has_its_reason(tmp_path, monkeypatch):
 
 
 def test_any_error_of_a_reader_becomes_a_reason(tmp_path, monkeypatch):
-    def broken(path):
+    def broken(path, layouts=()):
         raise ZeroDivisionError("by a library")
 
     path = tmp_path / "x.csv"
