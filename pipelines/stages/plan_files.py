@@ -124,7 +124,7 @@ def _accepted(ref: FileRef, recording: Recording, plan: RecordingPlan, placed: P
         file_id=hash_file(ref.uri, salt=salt),
         mains_detected=ref.mains_hz is None and recording.mains_hz is None and plan.mains_hz is not None,
         amplitude_uv=plan.amplitude_uv,
-        hours_covered=covered_s(plan, placed.starts) / 3600,
+        hours_covered=min(covered_s(plan, placed.starts), recording.duration_s) / 3600,
         source_reference=plan.source_reference,
         reference=plan.profile.reference,
         bad_channels=plan.bad_channels,

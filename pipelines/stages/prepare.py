@@ -88,7 +88,7 @@ def _fault(block: Block, error: Exception) -> Refused:
 def _onset_s(block: Block) -> float:
     """Return the onset of a block in its recording, or in its segment where that cannot be opened any more."""
     start = block.starts[0]
-    onset_s = start.start / block.plan.profile.signal.sfreq
+    onset_s = start.start / block.plan.profile.signal.sfreq - block.plan.margins[0]
     with suppress(Exception):
         segments = reopened(block.plan).segments
         onset_s += segments[start.segment].onset_s

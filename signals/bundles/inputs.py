@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from signals.bundles.bundle import SPECTROGRAM, BundleError, Graph
+from signals.readers.declaration import NOTHING_DECLARED, Declaration
 from signals.readers.digests import source_sha256
 from signals.readers.registry import open_recording
+from signals.recording.recording import Recording
 from signals.shards.manifest import read_manifest
 from signals.shards.normalise import Normaliser
 from signals.shards.records import as_stored, decode_window
@@ -17,21 +19,28 @@ from signals.windows.plan import plan_recording
 from signals.windows.prepare import prepare_recording
 from signals.windows.profiles import Profile
 
+IN_MEMORY = "0" * 64
+"""Stands for the sha256 of a recording that comes from no file."""
 
-def windows_of_file(profile: Profile, uri: str, *, mains_hz: float | None = None) -> Iterator[Window]:
-    """Yield the windows of a recording, prepared by the same code as in the pipeline.
+
+def windows_of_file(
+    profile: Profile, uri: str, *, mains_hz: float | None = None, declared: Declaration = NOTHING_DECLARED
+) -> Iterator[Window]:
+    """Yield the windows of a recording's file; `declared` is what its site's card holds.
 
     Raises signals.recording.recording.UnreadableError for a file that cannot be used: it is too short, has too few
     of the profile's channels, is no recording at all.
     """
-    recording = open_recording(uri)
+    recording = open_recording(uri, declared=declared)
+    yield from windows_of_recording(profile, recording, mains_hz=mains_hz, sha256=source_sha256(uri))
+
+
+def windows_of_recording(
+    profile: Profile, recording: Recording, *, mains_hz: float | None = None, sha256: str = IN_MEMORY
+) -> Iterator[Window]:
+    """Yield the windows of a recording, prepared by the same code as in the pipeline; raises as `windows_of_file`."""
     plan = plan_recording(
-        recording,
-        profile,
-        site_id="served",
-        subject_id="served",
-        source_sha256=source_sha256(uri),
-        mains_hz=mains_hz,
+        recording, profile, site_id="served", subject_id="served", source_sha256=sha256, mains_hz=mains_hz
     )
     yield from prepare_recording(recording, plan)
 

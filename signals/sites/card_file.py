@@ -6,6 +6,7 @@ data that workers need no further library for.
 
 import difflib
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -16,7 +17,7 @@ from signals.readers.channels.caps import cap_map
 from signals.readers.channels.channel_maps import ChannelMap
 from signals.readers.declaration import Declaration
 from signals.readers.layouts.layout import Layout, LayoutError, layout_of
-from signals.sites.card import CardError, SiteCard
+from signals.sites.card import CARD_NAMES, CardError, SiteCard, card_of
 from signals.sites.lines import Place, parse
 from signals.sites.rules import Columns, NameRule, Rows, Rules, TableRule, table_rows
 
@@ -50,6 +51,22 @@ def read_card(path: str, *, is_beside: bool = False, read_text: ReadText = read_
         raise CardError(f"site card {path} {problem}") from None
     values, lines = parse(text, name=path)
     return _Card(path, lines, read_text).built(values, is_beside=is_beside)
+
+
+def card_of_file(path: str, given: str = "") -> SiteCard | None:
+    """Return the card of a single local file: the one that is `given`, else one beside it, else None.
+
+    Raises CardError for a card that cannot be used, and for a given one that does not speak of the file.
+    """
+    absolute = os.path.abspath(path)
+    if given:
+        card = read_card(given)
+        if card.rank(absolute) is None:
+            raise CardError(f"site card {given} speaks of files {', '.join(card.files)}, not of this one")
+        return card
+    beside = (os.path.join(os.path.dirname(absolute), name) for name in CARD_NAMES)
+    cards = [read_card(name, is_beside=True) for name in beside if os.path.isfile(name)]
+    return card_of(absolute, cards)
 
 
 class _Card:

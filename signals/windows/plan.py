@@ -25,6 +25,7 @@ from signals.threads import one_thread
 from signals.window import MEASURED
 from signals.windows.ica import FIT_BAND, Removal, find_removal
 from signals.windows.look import channel_offsets, look_at, look_over, plausible_amplitude, spread
+from signals.windows.margins import NO_MARGINS, Margins, margins_of
 from signals.windows.native import read_native
 from signals.windows.profiles import Profile
 from signals.windows.sensors import SensorPlan, choose_channels, sensor_band
@@ -65,6 +66,9 @@ class RecordingPlan:
     any more, unless a note says "bad_channels_kept"."""
     declared: Declaration = NOTHING_DECLARED
     """What the site's card holds of the file; reopening it takes that too."""
+    margins: Margins = NO_MARGINS
+    """Of a recording that is shorter than a window: seconds before and after it that its windows reach into
+    (`signals.windows.margins`)."""
     sensors: tuple[SensorPlan, ...] = ()
     """Channels of the modality's rows beside EEG, in their order; rows that are not here are absent."""
 
@@ -127,7 +131,7 @@ def plan_recording(
     electrodes = _electrodes(recording, profile)
     native_sfreq = electrodes.native_sfreq
     longest_s = max(segment.duration_s for segment in recording.segments)
-    if longest_s < profile.window_s - 2 / native_sfreq:  # a file may fall short of its last sample
+    if (margins := margins_of(profile, longest_s, native_sfreq=native_sfreq)) is None:
         raise too_short(longest_s, profile)
     electrodes = _with_live_reference(recording, electrodes, profile)
     picks, derivations, bad, noted = _without_bad(recording, electrodes, profile)
@@ -154,6 +158,7 @@ def plan_recording(
         amplitude_uv=amplitude_uv,
         bad_channels=bad,
         declared=declared,
+        margins=margins,
         sensors=sensors,
     )
     return _with_removal(recording, plan) if profile.cleaning.ica else plan
@@ -312,8 +317,11 @@ def _excerpt(recording: Recording, plan: RecordingPlan) -> np.ndarray:
 
 
 def too_short(longest_s: float, profile: Profile) -> UnreadableError:
-    """Return the refusal of a recording without room for a window."""
-    return UnreadableError("too_short", f"{longest_s:.1f} s without a gap, a window takes {profile.window_s:g} s")
+    """Return the refusal of a recording without room for a window, or for what a label speaks of."""
+    detail = f"{longest_s:.1f} s without a gap, a window takes {profile.window_s:g} s"
+    if profile.label_span_s is not None:
+        detail += f", a labelled one {profile.label_span_s[1] - profile.label_span_s[0]:g} s"
+    return UnreadableError("too_short", detail)
 
 
 def _check_rate(native_sfreq: float, profile: Profile) -> None:

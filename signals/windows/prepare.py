@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from signals.version import code_version
 from signals.window import ABSENT, MEASURED, Provenance, Window
 from signals.windows.blocks import Block, WindowStart, blocks, plan_windows
 from signals.windows.labels import Label
+from signals.windows.margins import NO_MARGINS, recorded_span, with_margins
 from signals.windows.native import read_native
 from signals.windows.plan import RecordingPlan
 from signals.windows.sensors import SensorSignal
@@ -83,8 +84,10 @@ def read_block(recording: Recording, block: Block) -> BlockSamples:
     plan, segment = block.plan, block.starts[0].segment
     start, stop = _extent(block)
     around: Sequence[np.ndarray | None] = [None] * len(block.starts)
-    if plan.profile.spectrogram:
-        around = surroundings(recording, plan, block.starts)
+    if plan.profile.spectrogram:  # of what was recorded, without margins
+        n_before = round(plan.margins[0] * plan.profile.signal.sfreq)
+        around = surroundings(recording, plan, [replace(place, start=place.start - n_before) for place in block.starts])
+    recording = with_margins(recording, plan.margins)
     return BlockSamples(
         reader=recording.reader,
         onset_s=recording.segments[segment].onset_s,
@@ -102,9 +105,11 @@ def prepare_samples(block: Block, samples: BlockSamples) -> Prepared:
     """Return the windows of a block from its samples."""
     plan, conditioner = block.plan, block.plan.conditioner
     start, stop = _extent(block)
-    eeg = conditioner.condition(samples.eeg, start, stop)
+    eeg = _marked(plan, conditioner, samples.eeg, conditioner.condition(samples.eeg, start, stop))
     sensors = [
-        SensorSignal(plan=sensor, native=native, signal=chain.condition(native, start, stop))
+        SensorSignal(
+            plan=sensor, native=native, signal=_marked(plan, chain, native, chain.condition(native, start, stop))
+        )
         for sensor, chain, native in zip(plan.sensors, plan.sensor_conditioners, samples.sensors, strict=True)
     ]
     prepared = Prepared()
@@ -114,12 +119,28 @@ def prepare_samples(block: Block, samples: BlockSamples) -> Prepared:
         rows = _scalp(plan, conditioner.harmoniser, signal, _faults(plan, conditioner, samples.eeg, place))
         rows = _with_sensors(rows, plan, sensors, place)
         window = _window(plan, place, samples, rows, anomaly, spectrogram)
-        reason = reject_reason(window, signal.missing)
+        first, last = _recorded(plan, conditioner, samples.eeg)
+        within = slice(max(first - place.start, 0), last - place.start)
+        reason = reject_reason(window, signal.missing, within)
         if reason is None:
             prepared.windows.append(window)
         else:
             prepared.rejected.append(Rejected(plan.recording_id, plan.site_id, window.start_s, reason))
     return prepared
+
+
+def _recorded(plan: RecordingPlan, conditioner: Conditioner, native: Native) -> tuple[int, int]:
+    """Return the samples [start, stop) of a segment with its margins that were recorded, at the modality's rate."""
+    return recorded_span(conditioner.n_times(native.n_segment), plan.profile.signal.sfreq, plan.margins)
+
+
+def _marked(plan: RecordingPlan, conditioner: Conditioner, native: Native, signal: Conditioned) -> Conditioned:
+    """Return the signal with its margins marked as missing."""
+    if plan.margins == NO_MARGINS:
+        return signal
+    start, stop = _recorded(plan, conditioner, native)
+    at = np.arange(signal.start, signal.start + signal.missing.shape[-1])
+    return replace(signal, missing=signal.missing | (at < start) | (at >= stop))
 
 
 def _extent(block: Block) -> tuple[int, int]:
@@ -235,6 +256,7 @@ def _window(
 ) -> Window:
     signal, profile = plan.profile.signal, plan.profile
     native_per_sample, eeg = plan.native_sfreq / signal.sfreq, slice(signal.n_eeg)
+    n_before = round(plan.margins[0] * plan.native_sfreq)
     return Window(
         data=rows.data,
         ch_state=rows.ch_state,
@@ -264,8 +286,8 @@ def _window(
         provenance=Provenance(
             source_sha256=plan.source_sha256,
             segment=place.segment,
-            start_sample=int(place.start * native_per_sample),
-            stop_sample=int((place.start + plan.n_window) * native_per_sample),
+            start_sample=int(place.start * native_per_sample) - n_before,
+            stop_sample=int((place.start + plan.n_window) * native_per_sample) - n_before,
             reader=samples.reader,
             config_hash=profile.config_hash,
             code_version=code_version(),
@@ -273,16 +295,18 @@ def _window(
     )
 
 
-def reject_reason(window: Window, missing: np.ndarray) -> str | None:
+def reject_reason(window: Window, missing: np.ndarray, within: slice = slice(None)) -> str | None:
     """Return a key of WINDOW_REASONS for a window that holds nothing to learn from, or None.
 
     Amplitude is no reason: spikes are what clinicians look for, artifacts are flagged. Only EEG counts; `missing` has
-    shape (n_eeg, n_times).
+    shape (n_eeg, n_times). Of a window with margins, what lies `within` the samples that were recorded counts.
     """
     measured = window.ch_state[: window.n_eeg] == MEASURED
-    if missing[measured].mean() > 0.5:
+    if missing[measured, within].mean() > 0.5:
         return "mostly_missing"
-    flat = artifacts.KINDS.index("flat")
-    if ((window.artifact_mask[: window.n_eeg][measured] >> flat) & 1).all():
+    flat, n_second = artifacts.KINDS.index("flat"), round(window.sfreq)
+    first, last, _ = within.indices(missing.shape[1])
+    seconds = slice(-(-first // n_second), max(last // n_second, -(-first // n_second) + 1))
+    if ((window.artifact_mask[: window.n_eeg][measured, seconds] >> flat) & 1).all():
         return "flat"
     return None

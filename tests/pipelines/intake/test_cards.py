@@ -205,9 +205,9 @@ def test_a_card_beside_the_data_is_found(tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["--input", str(folder), "--output", str(tmp_path / "out"), "--salt", "s"])
     assert caught.value.code == 2
-    said = capsys.readouterr().err
-    assert "site-card.yaml line 2, subjct: unknown key; is 'subject' meant?" in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert "site-card.yaml line 2, subjct: unknown key; is 'subject' meant?" in printed
+    assert printed.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -222,9 +222,9 @@ def test_cards_that_are_not_there_or_contradict_are_one_line(tmp_path, place, ca
         main(["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--site-card", str(tmp_path / place)])
     assert caught.value.code == 2
     expected = {"none.yaml": "does not exist", "empty": "nor a folder that holds one", "two": "both speak of '*'"}
-    said = capsys.readouterr().err
-    assert expected[place] in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert expected[place] in printed
+    assert printed.count("\n") == 1
 
 
 def test_a_replay_keeps_the_card(tmp_path, site_cards):

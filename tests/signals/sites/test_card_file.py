@@ -128,9 +128,9 @@ def test_faults_name_line_and_key(tmp_path, replaced, by, message):
     assert text != CARD
     if "*x" in by:
         text = text.replace("name: ulm-ward", "name: &x ulm-ward")
-    told = refusal(tmp_path, text)
-    assert told.startswith("card.yaml")
-    assert message in told
+    refused = refusal(tmp_path, text)
+    assert refused.startswith("card.yaml")
+    assert message in refused
 
 
 def test_what_is_no_card_is_one_line(tmp_path):
@@ -195,9 +195,9 @@ def test_a_table_may_lie_beside_the_recordings(tmp_path, caplog):
 )
 def test_a_table_of_no_use_is_refused_with_the_cards_line(tmp_path, content, message):
     (tmp_path / "people.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-    told = refusal(tmp_path, TABLE)
-    assert told.startswith("card.yaml line 3, table")
-    assert message in told
+    refused = refusal(tmp_path, TABLE)
+    assert refused.startswith("card.yaml line 3, table")
+    assert message in refused
 
 
 @pytest.mark.parametrize(
