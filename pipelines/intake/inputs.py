@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipelines.intake.candidates import could_be_recording
+from pipelines.intake.candidates import could_be_recording, is_folder_recording
 from pipelines.intake.hms import HMS
 from pipelines.intake.sites import SiteRule
 from pipelines.runs import storage
@@ -110,12 +110,14 @@ def find_inputs(
 def _expand(item: str) -> list[str]:
     if storage.is_remote(item):
         paths = [path for path in storage.match(item) or storage.list_files(item) if not _is_hidden(path, item)]
-    elif os.path.isdir(item):
+    elif os.path.isdir(item) and not is_folder_recording(item):
         paths = list(_walk(item, set()))
     elif os.path.lexists(item):
         paths = [item]
     else:
-        paths = [path for path in glob.glob(item, recursive=True) if not os.path.isdir(path)]
+        found = glob.glob(item, recursive=True)
+        paths = [path for path in found if not os.path.isdir(path) or is_folder_recording(path)]
+        paths = [path for path in paths if not is_folder_recording(os.path.dirname(path))]
     if not paths:
         raise InputError(f"input {item} does not exist or holds no file")
     return paths if storage.is_remote(item) else [os.path.abspath(path) for path in paths]
@@ -130,7 +132,7 @@ def _walk(folder: str, seen: set[str]) -> Iterator[str]:
     with os.scandir(folder) as entries:
         ordered = sorted(entries, key=lambda entry: entry.name)
     for entry in ordered:
-        if not entry.is_dir():  # a link to nothing is a file that is missing
+        if not entry.is_dir() or is_folder_recording(entry.path):  # a link to nothing is a file that is missing
             yield entry.path
         elif not entry.name.startswith("."):
             yield from _walk(entry.path, seen)

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 
+import numpy as np
 import pytest
 
 from pipelines.intake.candidates import could_be_recording, holds_samples
@@ -12,6 +13,7 @@ from pipelines.intake.sites import SiteRule, SiteRuleError, site_rule
 from pipelines.preprocess import main
 from pipelines.runs.accounting import Counts
 from signals.shards.manifest import read_manifest
+from synthetic.recordings.clinical_files import write_egi_mff
 from tests.pipelines.conftest import write_edf
 
 SALT = ("--salt", "s")
@@ -218,3 +220,25 @@ def test_a_label_row_of_another_site_is_not_taken(tmp_path):
     assert classes == {"north": {"Epilepsy": 6}, "south": {"": 6}}
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert facts["options"]["site_from"] == "folder"
+
+
+def test_a_folder_that_is_a_recording_is_one(tmp_path):
+    """EGI's .mff: the folder comes in as one file, by a walk, by its own name and by a glob, and nothing inside it."""
+    pytest.importorskip("mffpy")
+    x = 20 * np.random.default_rng(0).normal(size=(33, 250 * 25)).cumsum(axis=1) % 100 - 50
+    folder = tmp_path / "in" / "day1" / "a.mff"
+    folder.parent.mkdir(parents=True)
+    write_egi_mff(folder, [x], sfreq=250)
+    (folder.parent / "notes.txt").write_text("an .mff folder lies beside this\n")
+    for item in (tmp_path / "in", folder, tmp_path / "in" / "**" / "*"):
+        found = find_inputs([str(item)], None)
+        assert [file.uri for file in found.files] == [str(folder)]
+        assert len(found.side_files) <= 1
+    (tmp_path / "in" / "site-card.yaml").write_text(
+        "name: net\nchannels: {E1: Fp1, E2: Fp2, E3: F3, E4: F4, E5: C3, E6: C4, E7: P3, E8: P4, E9: O1, E10: O2}\n"
+    )
+    manifest = run(tmp_path / "in", tmp_path / "out", "--max-quarantined", "0")
+    assert manifest.counts["sites"]["net"]["readers"] == {"egi-mff": 1}
+    assert manifest.counts["windows"]["written"] == 2
+    (folder / "signal1.bin").unlink()
+    assert [file.uri for file in find_inputs([str(tmp_path / "in")], None).files] == [str(folder)]  # a loss is counted
