@@ -14,7 +14,6 @@ from pathlib import Path
 
 from pipelines.intake.cards import read_cards
 from pipelines.intake.inputs import FileRef, InputError, find_inputs
-from pipelines.intake.sites import HASHED
 from pipelines.stages.outcome import Refused
 from pipelines.stages.plan_files import plan_file
 from signals.command_line import Parser
@@ -23,8 +22,8 @@ from signals.windows.labels import LabelError, read_labels
 from signals.windows.profiles import PROFILES, Profile
 
 
-def decision(ref: FileRef, profile: Profile) -> str:
-    """Return the last two cells of a file's row."""
+def decision(ref: FileRef, profile: Profile, *, has_card: bool = False) -> str:
+    """Return the last two cells of a file's row; where a card speaks of it, with what that gives."""
     # The salt decides identifiers only, and none is shown.
     planned = plan_file(ref, profile, salt="dry run")
     file = planned.file
@@ -33,20 +32,20 @@ def decision(ref: FileRef, profile: Profile) -> str:
     notes = f"; {', '.join(file.notes)}" if file.notes else ""
     if planned.labels:
         notes += f"; {len(planned.labels)} labels refused, `{planned.labels[0].reason}`: {planned.labels[0].detail}"
+    given = _given(ref, subject_known=file.subject_known) if has_card else ""
     return (
         f"read | {file.reader}, {file.n_channels} electrodes at {file.native_sfreq:g} Hz, "
-        f"{file.n_windows} windows{_outside(ref, subject_known=file.subject_known)}{notes}"
+        f"{file.n_windows} windows{given}{notes}"
     )
 
 
-def _outside(ref: FileRef, *, subject_known: bool) -> str:
+def _given(ref: FileRef, *, subject_known: bool) -> str:
     """Return what is known of a file from outside of it: its site, whether its subject, its labels, its mains."""
-    site = "a site without a name" if ref.site_id.startswith(HASHED) else f"site {ref.site_id}"
     names = list(dict.fromkeys(label.label for label in ref.labels))
     labels = f"{len(ref.labels)} labels ({', '.join(names[:3])})" if len(ref.labels) > 1 else ", ".join(names)
     mains = f", mains {ref.mains_hz:g} Hz" if ref.mains_hz else ""
     subject = "subject known" if subject_known else "subject unknown"
-    return f"; {site}, {subject}, {f'label {labels}' if labels else 'no label'}{mains}"
+    return f"; site {ref.site_id}, {subject}, {f'label {labels}' if labels else 'no label'}{mains}"
 
 
 def table(
@@ -57,13 +56,16 @@ def table(
     refs: dict[str, FileRef | None] = {file.uri: file for file in inputs_read.files} | dict.fromkeys(
         inputs_read.side_files
     )
+    carded = inputs_read.carded_sites
     root = Path(os.path.commonpath([str(Path(uri).parent) for uri in refs]))
     yield "| file | decision | |"
     yield "|---|---|---|"
     for uri in sorted(refs):
         ref = refs[uri]
-        side = "side file | belongs to another file or describes the folder"
-        yield f"| {Path(uri).relative_to(root)} | {side if ref is None else decision(ref, profile)} |"
+        cells = "side file | belongs to another file or describes the folder"
+        if ref is not None:
+            cells = decision(ref, profile, has_card=ref.site_id in carded)
+        yield f"| {Path(uri).relative_to(root)} | {cells} |"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

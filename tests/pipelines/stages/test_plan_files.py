@@ -116,7 +116,7 @@ def test_who_a_recording_is_of(clinics, monkeypatch, given, of_header, wanted):
 
 
 def test_a_transfer_that_failed_is_not_quarantined(clinics, monkeypatch):
-    def failing(uri):
+    def failing(uri, **how):
         raise TransferError("gone for now")
 
     monkeypatch.setattr(plan_files, "open_recording", failing)
