@@ -10,10 +10,18 @@ endif
 # BLAS threads beside worker processes make two cores slower, not faster.
 export OMP_NUM_THREADS ?= 1
 
+# Credentials and passwords, where somebody has put them.
+-include .env
+export
+BUNDLE ?= run-output/bundle
+STACK = $(PY) -m service.stack
+SERVED = --config config/config.yaml --set "models.bundles=[$(abspath $(BUNDLE))]"
+
+.PHONY: all quick up down logs health status shell train download help format lint
 .PHONY: install install-horovod check test demo bench drill pretrain-small clean
 .DEFAULT_GOAL := install
 
-install: $(STAMP)
+install: $(STAMP)      ## .venv with everything
 
 # PyTorch first and by itself with pip, which finds a CPU build where one is at hand; uv for the rest is ten times faster.
 $(STAMP): setup.py constraints.txt
@@ -24,26 +32,26 @@ $(STAMP): setup.py constraints.txt
 		|| $(PY) -m pip install -q -c constraints.txt -e '.[train,serve,track,dev]'
 	touch $@
 
-check: install
+check: install        ## formatting, style, types, arrows between rooms
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-test: install
+test: install         ## all tests but the slow ones
 	$(PY) -m pytest -n 2 --dist worksteal
 
-demo: install
+demo: install         ## the whole way on a synthetic corpus
 	$(VENV)/bin/cerebeam demo --output demo-output
 
-bench: install
+bench: install        ## the figures of docs/benchmarks.md
 	$(PY) -m benchmarks.benches.spine
 
 # One program a room or question: make bench-preprocess, bench-fuzz, ...; python -m benchmarks lists them.
 bench-%: install
 	$(PY) -m benchmarks $*
 
-drill: install
+drill: install        ## interrupt a training run in every way
 	$(PY) -m benchmarks.drills.drill
 
 # The published checkpoint and its model card, in bench-output/pretrain-small/run/encoder; probes and montages take it.
@@ -54,5 +62,46 @@ pretrain-small: install
 install-horovod: install
 	bash infra/horovod/install.sh $(PY)
 
-clean:
+all: install          ## data, training, report, registry, then the API
+	$(VENV)/bin/cerebeam run
+
+quick: install        ## the same with little data and two epochs, without the API
+	$(VENV)/bin/cerebeam run --quick --skip-download --no-serve
+
+train: install        ## data, training, report, registry
+	$(VENV)/bin/cerebeam run --no-serve
+
+download: install     ## the HMS competition's files, through Kaggle's API
+	$(VENV)/bin/cerebeam six-class download
+
+$(BUNDLE):
+	$(MAKE) quick
+
+up: install $(BUNDLE)   ## API :8000, MLflow :5000, Prometheus :9090 and Alertmanager :9093 where installed
+	$(STACK) up $(SERVED)
+
+down: install         ## end what make up has started
+	$(STACK) down $(SERVED)
+
+status: install       ## what runs
+	$(STACK) status $(SERVED)
+
+health: install       ## the same; fails unless all of it is ready
+	$(STACK) health $(SERVED)
+
+logs: install         ## the last lines of each log
+	$(STACK) logs $(SERVED)
+
+shell: install        ## Python with everything installed
+	$(PY)
+
+format: install       ## format the code
+	$(VENV)/bin/ruff format .
+
+lint: check           ## the same as check
+
+help:                 ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ -/'
+
+clean:                ## delete what was made here
 	rm -rf $(VENV) demo-output build *.egg-info

@@ -9,9 +9,35 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "signals" / "version.py").read_text(encoding="utf-8"), re.M)
 assert VERSION
 
-ROOMS = ["cerebeam", "signals", "synthetic", "pipelines", "model", "training", "studies", "evaluation", "serving"]
+ROOMS = [
+    "cerebeam",
+    "signals",
+    "synthetic",
+    "pipelines",
+    "model",
+    "training",
+    "studies",
+    "evaluation",
+    "serving",
+    "service",
+]
 SITES = ["pydantic>=2.14", "pyyaml>=6.0"]
 FORMATS = ["antio>=0.7", "curryreader>=0.1", "h5py>=3.14", "mffpy>=0.11", "neo>=0.14", "pyxdf>=1.17", "wfdb>=4.3"]
+SERVICE = [
+    "alembic>=1.20",
+    "edfio>=0.4.18",
+    "fastapi>=0.165",
+    "mlflow-skinny>=3.17",
+    "onnxruntime>=1.31",
+    "orjson>=3.13",
+    "prometheus-client>=0.26",
+    "psycopg[binary]>=3.3",
+    "pydantic>=2.14",
+    "pyjwt[crypto]>=2.15",
+    "pyyaml>=6.0",
+    "sqlalchemy>=2.1",
+    "uvicorn>=0.54",
+]
 
 setup(
     name="cerebeam",
@@ -53,6 +79,8 @@ setup(
         # A worker that runs --autoencoder.
         "anomaly": ["onnx>=1.23", "onnxruntime>=1.31"],
         "serve": ["onnxruntime>=1.31"],
+        # The API: web, records, registry.
+        "service": SERVICE,
         # Engines for NVIDIA's GPUs, built with or without one at hand; 95 MB.
         "tensorrt": ["onnx>=1.23", "onnxruntime>=1.31", "tensorrt-rtx>=1.7"],
         # Libraries of the formats that MNE alone does not read; a missing one is named when such a file is opened.
@@ -65,10 +93,13 @@ setup(
         "track": ["alembic>=1.20", "mlflow-skinny>=3.17", "sqlalchemy>=2.1", "wandb>=0.31"],
         "dev": [
             *FORMATS,
+            *SERVICE,
             *SITES,
             "apache-beam[gcp]>=2.77",
-            "edfio>=0.4.18",
+            "fhir.resources>=8.3",
             "gcp-storage-emulator>=2026.7",
+            "hedtools>=1.3",
+            "httpx>=0.28",
             "hypothesis>=6.170",
             "import-linter>=2.0",
             "lmdb>=3.0",
@@ -79,10 +110,12 @@ setup(
             "pytest>=9.2",
             "pytest-xdist>=3.8",
             "ruff>=0.17",
+            "schemathesis>=4.32",
             "tensorflow-cpu>=2.21",
             "tensorrt-rtx>=1.7",
             "timescoring>=0.0.7",
             "torchmetrics>=1.9",
+            "tritonclient[http]>=2.69",
         ],
     },
     entry_points={"console_scripts": ["cerebeam = cerebeam.cli:main"]},

@@ -38,6 +38,12 @@ COMMANDS = {
     "tensorrt": ("serving.deploy.tensorrt", "TensorRT engines from a bundle"),
     "bench": ("cerebeam.bench", "latency, throughput, memory and size of bundles, beside torch"),
     "predict": ("serving.predict", "answers for one recording from a bundle"),
+    "run": ("cerebeam.run", "data, training, report, registry and the API in one command that resumes"),
+    "config": ("service.configure", "the service's configuration: show it, check it"),
+    "serve": ("service.serve", "an API that answers windows and recordings"),
+    "register": ("service.registry.commands:register", "store a bundle in the registry, as the challenger"),
+    "promote": ("service.registry.commands:promote", "make a registered model the champion, if every gate holds"),
+    "rollback": ("service.registry.commands:rollback", "go back to the champion before"),
 }
 
 
@@ -59,5 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] not in COMMANDS:
         print(f"cerebeam: unknown command {args[0]!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)  # noqa: T201
         return 2
-    module = importlib.import_module(COMMANDS[args[0]][0])
-    return int(module.main(args[1:]) or 0)
+    name, _, function = COMMANDS[args[0]][0].partition(":")
+    run = getattr(importlib.import_module(name), function or "main")
+    return int(run(args[1:]) or 0)

@@ -1,6 +1,7 @@
 """cerebeam six-class: from the HMS competition's folder to a scored model, and from its test part to a submission.
 
     cerebeam six-class train --hms DIR --output DIR [--encoder DIR] [-- OPTIONS OF studies.loso]
+    cerebeam six-class download [--output DIR]
     cerebeam six-class predict --hms-test DIR --model DIR --out submission.csv
 
 Each step is a command of its own, in a process of its own; docs/six_class_hms.md describes the layout and its traps.
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cerebeam import download
 from cerebeam.demo import DemoError, Stage, run_stage
 from signals.command_line import Parser
 from signals.readers.layouts.hms import HmsError
@@ -183,6 +185,7 @@ def command_parser() -> Parser:
     fit.add_argument("--folds", type=int, default=5, help="groups of patients (default 5)")
     fit.add_argument("training_options", nargs="*", help="after --: further options of studies.loso")
     fit.set_defaults(run=train)
+    commands.add_parser("download", description="the competition's files, through Kaggle's API", add_help=False)
     ask = commands.add_parser("predict", description="answer every row of test.csv")
     ask.add_argument(
         "--hms-test", type=Path, required=True, help="folder with test.csv, test_eegs/, test_spectrograms/"
@@ -195,7 +198,10 @@ def command_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the commands; returns 0, or 2 with one line on standard error."""
-    args = command_parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["download"]:
+        return download.main(given[1:])
+    args = command_parser().parse_args(given)
     try:
         args.run(args)
     except (RequestError, HmsError, DemoError, OSError) as error:

@@ -93,7 +93,7 @@ class _Stages:
     def plan(self) -> tuple[list[Accepted], list[Refused], list[Block]]:
         """Return the files that are used, the files and labels that are not, and all blocks."""
         accepted, refused, blocks = list[Accepted](), list[Refused](), list[Block]()
-        work = partial(plan_file, profile=self._run.profile, salt=self._run.salt)
+        work = partial(plan_file, profile=self._run.profile, salt=self._run.salt, keep=self._run.keep)
         with self._bar("plan", "files", len(self._run.inputs.files)) as bar:
             for planned in self._each("plan", work, [(ref,) for ref in self._run.inputs.files]):
                 refused += planned.labels

@@ -31,7 +31,7 @@ def run_on_beam(run: Run, finish: Finish) -> tuple[str, Counters]:
 def build(pipeline: beam.Pipeline, run: Run, finish: Finish) -> None:
     """Add the whole chain to a pipeline."""
     files = pipeline | "Files" >> beam.Create(run.inputs.files)
-    planned = files | "PlanFiles" >> PlanFiles(run.profile, run.salt)
+    planned = files | "PlanFiles" >> PlanFiles(run.profile, run.salt, run.keep)
     blocks = planned.blocks
     if run.autoencoder is not None:
         blocks = blocks | "ScoreBlocks" >> ScoreBlocks(run.autoencoder)

@@ -2,10 +2,12 @@
 
 import argparse
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from pipelines.runs import storage
 from pipelines.runs.progress import BEGUN
 from pipelines.stages.anomaly import AutoencoderError, check_autoencoder
 from signals.command_line import Parser
+from signals.recording.details import KEEPABLE
 from signals.shards.manifest import COMPLETED
 from signals.windows.labels import LabelError, LabelTable, read_labels
 from signals.windows.profiles import PROFILES, Profile, with_overrides
@@ -45,6 +48,8 @@ class Run:
     """ONNX file that scores the windows (`pipelines.stages.anomaly`)."""
     site_from: str = ""
     """Rule that the sites are named by; empty where they are hashed."""
+    keep: tuple[str, ...] = ()
+    """Details of recordings that are stored (`signals.recording.details.KEEPABLE`)."""
     resume: bool = False
     """Go on where a killed run of the same inputs, profile, salt and code ended."""
     n_workers: int = 1
@@ -81,9 +86,10 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
     """Return the run that a command line asks for; exits with code 2 and one line on bad input."""
     parser = command_parser()
     args, beam_args = parser.parse_known_args(argv)
-    _refuse_unknown(parser, beam_args)
-    runner, n_workers = _runner(beam_args)
     try:
+        _check_numbers(args, beam_args)
+        _refuse_unknown(parser, beam_args)
+        runner, n_workers = _runner(beam_args)
         set_beam_options(beam_args)
         places = [*(args.input or []), args.replay, args.output, args.labels, args.autoencoder]
         _check_places([place for place in places if place], runner)
@@ -93,19 +99,22 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
             raise InputError("--reason goes with --replay")
         if (args.site_from or args.site_card) and args.replay:
             raise InputError("--site-from and --site-card go with --input: a replay keeps the sites of its run")
-        salt = resolve_salt(storage.read_text(args.salt_file).strip() if args.salt_file else args.salt)
+        salt = resolve_salt(_given_salt(args.salt, args.salt_file))
         if args.replay:
             inputs = replayed_inputs(args.replay, table, reasons=args.reason)
         else:
             cards = read_cards(args.site_card)
             inputs = find_inputs(args.input, table, cards, sites=site_rule(args.site_from, salt=salt))
         profile = with_overrides(PROFILES[args.profile], dict(_option(text) for text in args.set))
+        keep = _kept(args.keep)
         if args.autoencoder is not None:
             check_autoencoder(args.autoencoder, profile)
     except FileNotFoundError as error:
         parser.exit(2, f"{parser.prog}: {error} does not exist\n")
     except (InputError, LabelError, AutoencoderError, ValueError, storage.StorageError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
+    except OSError as error:
+        parser.exit(2, f"{parser.prog}: {error.filename} cannot be read: {error.strerror}\n")
     if lines := inputs.unmatched_lines:
         logger.warning(
             "%d recordings of the label file are not among the inputs, e.g. in line %d", len(lines), lines[0]
@@ -119,11 +128,48 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         shard_mb=args.shard_mb,
         max_quarantined=args.max_quarantined,
         autoencoder=args.autoencoder,
+        keep=keep,
         resume=args.resume,
         n_workers=n_workers,
         is_here=not _names_runner(beam_args),
         beam_args=tuple(beam_args),
     )
+
+
+def _check_numbers(args: argparse.Namespace, beam_args: Sequence[str]) -> None:
+    """Raise for numbers that no run can have; Beam itself would print all of its options, or go on."""
+    if not 0 < args.shard_mb < math.inf:
+        raise InputError(f"--shard-mb {args.shard_mb:g} must be above 0")
+    if not 0 <= args.max_quarantined <= 1:
+        raise InputError(f"--max-quarantined {args.max_quarantined:g} is a share: it must lie within 0 and 1")
+    for name, value in pairwise([*beam_args, ""]):
+        option, equals, text = name.partition("=")
+        if option == "--direct_num_workers" and not (text if equals else value).isdecimal():
+            raise InputError(
+                f"--direct_num_workers {text if equals else value} must be a whole number, 0 for all cores"
+            )
+
+
+def _given_salt(salt: str | None, salt_file: str | None) -> str | None:
+    """Return the salt that a command line names; None where it names none."""
+    if salt is not None and salt_file is not None:
+        raise InputError("--salt and --salt-file name two salts: give one of them")
+    if salt_file is not None:
+        try:
+            salt = storage.read_text(salt_file).strip()
+        except UnicodeDecodeError as error:
+            raise InputError(f"salt file {salt_file} is no text") from error
+    if salt == "":
+        raise InputError("the salt is empty: leave it out, and one is kept for this user")
+    return salt
+
+
+def _kept(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of `--keep`, each once, in the order of `KEEPABLE`."""
+    names = [name.strip() for text in texts for name in text.split(",")]
+    if unknown := [name for name in names if name not in KEEPABLE]:
+        raise InputError(f"--keep: {unknown[0]!r} is none of {', '.join(KEEPABLE)}")
+    return tuple(name for name in KEEPABLE if name in names)
 
 
 def _option(text: str) -> tuple[str, str]:
@@ -153,6 +199,13 @@ def command_parser() -> Parser:
     parser.add_argument("--profile", choices=sorted(PROFILES), default="pretrain")
     parser.add_argument(
         "--set", action="append", default=[], metavar="OPTION=VALUE", help="change an option of the profile: hop_s=5"
+    )
+    parser.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help=f"store details of the recordings, of {','.join(KEEPABLE)}; nothing by default",
     )
     parser.add_argument("--salt", help="secret for the subject hashes; else CEREBEAM_SALT, else one kept for this user")
     parser.add_argument("--salt-file", help="file that holds the salt, gs:// as well")

@@ -27,10 +27,14 @@ logger = logging.getLogger(__name__)
 
 
 class RunError(RuntimeError):
-    """A run that ended without a shard set; the message is one line."""
+    """A run that ended without a shard set; the message is one line.
 
-    counts: Counts | None = None
-    """The accounting of a run that failed by it."""
+    `counts` is the accounting of a run that failed by it.
+    """
+
+    def __init__(self, message: str, counts: Counts | None = None) -> None:
+        super().__init__(message)
+        self.counts = counts
 
 
 def preprocess(run: Run) -> Counts | None:
@@ -51,6 +55,7 @@ def preprocess(run: Run) -> Counts | None:
         max_quarantined=run.max_quarantined,
         salt_id=salt_id(run.salt),
         shard_mb=run.shard_mb,
+        keep=run.keep,
         site_from=run.site_from,
         carded_sites=run.inputs.carded_sites,
         # A job elsewhere may outlive this process, so it completes its set itself; there nothing is written behind it.
@@ -74,9 +79,7 @@ def preprocess(run: Run) -> Counts | None:
     counts = Counts.from_dict(json.loads(storage.read_text(storage.join(working, MANIFEST)))["counts"])
     if why := complaint(counts, run.max_quarantined):
         failed = publish_failure(working, run.output)
-        error = RunError(f"{why}; see {storage.join(failed, REPORT)}")
-        error.counts = counts
-        raise error
+        raise RunError(f"{why}; see {storage.join(failed, REPORT)}", counts)
     if not finish.completes:
         storage.write_text(storage.join(working, COMPLETED), "")
     publish(working, run.output)
@@ -85,7 +88,7 @@ def preprocess(run: Run) -> Counts | None:
 
 def _begin(working: str, run: Run) -> None:
     """Make the working folder ready: empty, or for a resumed run as the killed one left it."""
-    facts = run_facts(run.inputs.files, run.profile, run.salt, run.shard_mb)
+    facts = run_facts(run.inputs.files, run.profile, run.salt, run.shard_mb, run.keep)
     differing = different_facts(working, facts) if run.resume else None
     if differing:
         raise RunError(

@@ -46,10 +46,11 @@ class PlanFiles(beam.PTransform):
 
     profile: Profile
     salt: str
+    keep: tuple[str, ...] = ()
 
     def expand(self, files: beam.PCollection) -> "Planned":
         """Plan each file on some worker; of files of one content one goes on."""
-        plan = beam.ParDo(_PlanFile(self.profile, self.salt))
+        plan = beam.ParDo(_PlanFile(self.profile, self.salt, self.keep))
         planned = (
             files
             | "Spread files" >> beam.Reshuffle()
@@ -82,13 +83,14 @@ class Planned(NamedTuple):
 class _PlanFile(beam.DoFn):
     profile: Profile
     salt: str
+    keep: tuple[str, ...]
 
     def setup(self) -> None:
         register_remote()
 
     def process(self, ref: FileRef) -> Iterator[Any]:
         started = time.perf_counter()
-        planned = plan_file(ref, self.profile, self.salt)
+        planned = plan_file(ref, self.profile, self.salt, self.keep)
         if isinstance(planned.file, Refused):
             Metrics.counter("quarantine", planned.file.reason).inc()
             yield beam.pvalue.TaggedOutput("refused", planned.file)

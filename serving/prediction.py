@@ -8,7 +8,7 @@ import numpy as np
 
 from serving.runtime import Answer, run
 from signals.bundles.bundle import Bundle, BundleError
-from signals.bundles.inputs import IN_MEMORY, windows_of_recording
+from signals.bundles.inputs import IN_MEMORY, wanted, windows_of_recording
 from signals.recording.recording import Recording
 from signals.windows.profiles import Profile
 
@@ -112,7 +112,9 @@ def predict_recording(
     be used.
     """
     classes, profile = bundle.classes, at_hop(bundle.profile, hop_s)
-    windows = windows_of_recording(profile, recording, mains_hz=mains_hz, sha256=sha256)
+    windows = windows_of_recording(
+        profile, recording, source_sha256=sha256, mains_hz=mains_hz, want=wanted(bundle.graphs)
+    )
     return Prediction(
         classes=classes,
         findings=bundle.task.findings if bundle.task else (),

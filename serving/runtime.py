@@ -1,7 +1,7 @@
 """Answers from a bundle with onnxruntime alone; windows are prepared by the same code as in the pipeline."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import islice
@@ -19,6 +19,10 @@ PROVIDER_EXIT = 3
 """Exit code of a command whose execution provider is missing on this machine."""
 GRAVE_FROM = 0.1
 """Probability from which a class whose miss would be grave is worth an expert's look."""
+
+
+Sessions = Callable[[str], Any]
+"""The ONNX Runtime session of a bundle's file, by its name."""
 
 
 class ProviderError(BundleError):
@@ -55,22 +59,25 @@ class Embedding:
     representation: tuple[float, ...]
 
 
-def windows_of_file(bundle: Bundle, uri: str, *, mains_hz: float | None = None) -> Iterator[Window]:
-    """Yield the windows of a recording under the bundle's profile; raises as
+def windows_of_file(
+    bundle: Bundle, uri: str, *, mains_hz: float | None = None, hop_s: float | None = None
+) -> Iterator[Window]:
+    """Yield the windows of a recording under the bundle's profile, with what its graphs read; raises as
     `signals.bundles.inputs.windows_of_file`."""
-    return served.windows_of_file(bundle.profile, uri, mains_hz=mains_hz)
+    want = served.wanted(bundle.graphs)
+    return served.windows_of_file(bundle.profile, uri, mains_hz=mains_hz, hop_s=hop_s, want=want)
 
 
 def run(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> Iterator[Answer]:
     """Yield one answer per window, in order; `batch_size` bounds the memory. Raises as `answer_batch`."""
     for batch in _batches(windows, batch_size):
-        yield from _described(bundle, batch, answer_batch(bundle, batch))
+        yield from described(bundle, batch, answer_batch(bundle, batch))
 
 
 def embed(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> Iterator[Embedding]:
     """Yield the first member's representation of each window, in order."""
     for batch in _batches(windows, batch_size):
-        vectors = _run_graph(bundle, bundle.graphs[0], batch, "representation")
+        vectors = _run_graph(bundle, bundle.graphs[0], batch, "representation", files_of(bundle))
         for window, vector in zip(batch, vectors, strict=True):
             yield Embedding(window.start_s, _stop_s(window), tuple(vector.tolist()))
 
@@ -80,21 +87,27 @@ def probabilities(bundle: Bundle, windows: Sequence[Window]) -> np.ndarray:
     return answer_batch(bundle, windows).probabilities
 
 
-def answer_batch(bundle: Bundle, windows: Sequence[Window]) -> Answers:
-    """Return calibrated probabilities and their uncertainty.
+def answer_batch(bundle: Bundle, windows: Sequence[Window], *, sessions: Sessions | None = None) -> Answers:
+    """Return calibrated probabilities and their uncertainty; `sessions` are by default those of the bundle's files.
 
     Raises BundleError for an encoder, and for windows of other channels or another rate or length than the bundle
     takes.
     """
     _ = bundle.classes  # an encoder is refused before anything is computed
-    logits = np.stack([_run_graph(bundle, graph, windows, "logits") for graph in bundle.graphs])
-    combiner = None if bundle.combiner is None else partial(_run_combiner, bundle.path / bundle.combiner)
+    sessions = sessions or files_of(bundle)
+    logits = np.stack([_run_graph(bundle, graph, windows, "logits", sessions) for graph in bundle.graphs])
+    combiner = None if bundle.combiner is None else partial(_run_combiner, sessions(bundle.combiner))
     return answers(logits, temperature=bundle.calibration.temperature, combiner=combiner)
 
 
-def _run_combiner(path: Path, probabilities: np.ndarray) -> np.ndarray:
+def files_of(bundle: Bundle) -> Sessions:
+    """Return the sessions of a bundle's files as they are now, kept while a file is the same."""
+    return lambda name: onnx_session(bundle.path / name)
+
+
+def _run_combiner(session: Any, probabilities: np.ndarray) -> np.ndarray:
     """Return the meta-learner's logits, (n_windows, n_classes), of members' probabilities (as in its graph)."""
-    (logits,) = onnx_session(path).run(["logits"], {"probabilities": probabilities})
+    (logits,) = session.run(["logits"], {"probabilities": probabilities})
     return np.asarray(logits)
 
 
@@ -114,9 +127,9 @@ def check_windows(bundle: Bundle, graph: Graph, windows: Sequence[Window]) -> No
             )
 
 
-def _run_graph(bundle: Bundle, graph: Graph, windows: Sequence[Window], output: str) -> np.ndarray:
+def _run_graph(bundle: Bundle, graph: Graph, windows: Sequence[Window], output: str, sessions: Sessions) -> np.ndarray:
     check_windows(bundle, graph, windows)
-    (result,) = onnx_session(bundle.path / graph.file).run([output], served.feed(windows, graph))
+    (result,) = sessions(graph.file).run([output], served.feed(windows, graph))
     return np.asarray(result)
 
 
@@ -126,7 +139,8 @@ def _batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
         yield batch
 
 
-def _described(bundle: Bundle, windows: Sequence[Window], batch: Answers) -> Iterator[Answer]:
+def described(bundle: Bundle, windows: Sequence[Window], batch: Answers) -> Iterator[Answer]:
+    """Yield a batch's answers one by one, with names and recommendation."""
     doubt = batch.uncertainty
     parts = {"total": doubt.total, "aleatoric": doubt.aleatoric, "epistemic": doubt.epistemic}
     conformal = bundle.calibration.conformal
@@ -203,14 +217,19 @@ def onnx_session(path: Path) -> Any:
 @lru_cache(maxsize=8)
 def kept_session(path: Path, inode: int, mtime_ns: int) -> Any:
     """Return the session of one state of a file, identified by its inode and time."""
+    # The variable that torch and BLAS obey; 0 lets ONNX Runtime take every core.
+    return new_session(path, threads=int(os.environ.get("OMP_NUM_THREADS", "0")))
+
+
+def new_session(model: Path | bytes, *, threads: int) -> Any:
+    """Return a session of a file or of its bytes; raises as `check_provider`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # The variable that torch and BLAS obey; 0 lets ONNX Runtime take every core.
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    options.intra_op_num_threads = threads
     provider = check_provider()
     session = onnxruntime.InferenceSession(
-        path, options, providers=list(dict.fromkeys([provider, "CPUExecutionProvider"]))
+        model, options, providers=list(dict.fromkeys([provider, "CPUExecutionProvider"]))
     )
     if session.get_providers()[0] != provider:
         raise ProviderError(f"{provider} did not start: its libraries or a GPU are missing")

@@ -72,6 +72,13 @@ class Window:
     """Expert vote counts in the task's order; empty without."""
     label_span_s: tuple[float, float] | None = None
     """The stretch that the label covers, seconds from the window's start."""
+    device: str = ""
+    """Maker of the amplifier; this and the next two only where they were requested
+    (`signals.recording.details.Details`)."""
+    start_hour: int | None = None
+    """Hour of the day at which the recording starts, 0 to 23, local time."""
+    age_group: str = ""
+    """Age in years when recorded, as "40-64"."""
     provenance: Provenance
 
     @property

@@ -11,7 +11,18 @@ import pytest
 from benchmarks.__main__ import programs
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("cerebeam", "signals", "synthetic", "pipelines", "model", "training", "studies", "evaluation", "serving")
+ROOMS = (
+    "cerebeam",
+    "signals",
+    "synthetic",
+    "pipelines",
+    "model",
+    "training",
+    "studies",
+    "evaluation",
+    "serving",
+    "service",
+)
 SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 
@@ -31,6 +42,11 @@ def test_arrows_between_rooms():
         ("signals", "import torch"),
         ("signals", "import evaluation.measures.metrics"),
         ("serving", "import model.encoder"),
+        ("serving", "import service.settings"),
+        ("serving", "import fastapi"),
+        ("service", "import model.encoder"),
+        ("service", "import evaluation.measures.metrics"),
+        ("studies", "import service.settings"),
         ("evaluation", "import torch"),
         ("pipelines", "import training.corpus.corpus"),
         ("pipelines", "import synthetic.synthesize"),

@@ -174,7 +174,7 @@ def _stream(command: PretrainCommand, sources: Sequence[Source], sides: Sides, p
         rank=processes.rank,
         world_size=processes.world_size,
     )
-    choices = [Choice(sides.train, min_quality=recipe.min_quality) for _ in sources]
+    choices = [Choice(sides.train, min_quality=recipe.min_quality, good_only=recipe.good_only) for _ in sources]
     if recipe.resident == "device":
         for source, choice in zip(sources, choices, strict=True):
             source.resident = Resident(source, choice.rows(source.corpus), processes.device)

@@ -17,16 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.drills.fuzz import PARTS, READ, fuzz
+from benchmarks.drills.fuzzing.children import Series, fuzz
+from benchmarks.drills.fuzzing.damages import PARTS
 from benchmarks.harness import figure, machine, run
 from signals.readers.channels.channel_maps import ChannelMap
 from signals.readers.declaration import Declaration
 from signals.readers.layouts.layout import layout_of
 from signals.readers.registry import open_recording
-from signals.recording.recording import READ_REASONS, Recording, UnreadableError
+from signals.recording.recording import Recording, UnreadableError
 from synthetic.recordings import clinical_files as clinical
 from synthetic.recordings import laboratory_files as laboratory
 from synthetic.recordings.files import write_edf, write_fif
+from synthetic.recordings.float_files import write_array, write_brainvision, write_table
 
 SFREQ = 200
 NAMES = ("Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2", "F7", "F8", "T3", "T4", "T5", "T6", "Fz", "Cz",
@@ -135,18 +137,6 @@ def _write_fif(path: Path, x: np.ndarray, names: Sequence[str], sfreq: int) -> N
     write_fif(path, x, ch_names=names, sfreq=sfreq, patient="X")
 
 
-def _write_brainvision(path: Path, x: np.ndarray, names: Sequence[str], sfreq: int) -> None:
-    x.T.astype("<f4").tofile(path.with_suffix(".eeg"))
-    channels = "\n".join(f"Ch{k + 1}={name},,1,µV" for k, name in enumerate(names))
-    path.write_text(
-        "Brain Vision Data Exchange Header File Version 1.0\n[Common Infos]\nCodepage=UTF-8\nDataFile=x.eeg\n"
-        f"MarkerFile=x.vmrk\nDataFormat=BINARY\nDataOrientation=MULTIPLEXED\nNumberOfChannels={len(names)}\n"
-        f"SamplingInterval={1e6 / sfreq:g}\n[Binary Infos]\nBinaryFormat=IEEE_FLOAT_32\n[Channel Infos]\n{channels}\n",
-        encoding="utf-8",
-    )
-    path.with_suffix(".vmrk").write_text("Brain Vision Data Exchange Marker File, Version 1.0\n[Marker Infos]\n")
-
-
 def _write_eeglab(**options: Any) -> Write:
     def write(path: Path, x: np.ndarray, names: Sequence[str], sfreq: int) -> None:
         content = x.reshape(len(x), -1, 2, order="F") if options.get("epochs") else x
@@ -166,31 +156,11 @@ def _read_eeglab_epochs(path: Path) -> np.ndarray:
 
 
 def _write_array(path: Path, x: np.ndarray, names: Sequence[str], sfreq: int) -> None:
-    if path.suffix == ".npz":
-        np.savez(path, eeg=x.astype(np.float32))
-    elif path.suffix == ".npy":
-        np.save(path, x.astype(np.float32))
-    elif path.suffix == ".h5":
-        import h5py
-
-        with h5py.File(path, "w") as file:
-            file["eeg"] = x.astype(np.float32)
-    elif path.stem == "new":
-        laboratory.write_mat73(path, {"eeg": x.astype(np.float32)})
-    else:
-        from scipy.io import savemat
-
-        savemat(path, {"eeg": x.astype(np.float32)})
+    write_array(path, x, matlab_7_3=path.stem == "new")
 
 
 def _write_table(path: Path, x: np.ndarray, names: Sequence[str], sfreq: int) -> None:
-    import pandas as pd
-
-    frame = pd.DataFrame(x.T.astype(np.float32), columns=list(names))
-    if path.suffix == ".parquet":
-        frame.to_parquet(path)
-    else:
-        frame.to_csv(path, index=False)
+    write_table(path, x, ch_names=names)
 
 
 def _write_mff(path: Path, x: np.ndarray, names: Sequence[str], sfreq: int) -> None:
@@ -220,7 +190,7 @@ def _write_egi_raw(path: Path, x: np.ndarray, names: Sequence[str], sfreq: int) 
 FORMATS: tuple[Format, ...] = (
     Format(name="edf", file="x.edf", write=_write_edf, reference=_pyedflib, by="pyedflib", is_new=False),
     Format(name="bdf", file="x.bdf", write=_write_edf, reference=_pyedflib, by="pyedflib", is_new=False),
-    Format(name="brainvision", file="x.vhdr", write=_write_brainvision, reference=_mne("read_raw_brainvision"),
+    Format(name="brainvision", file="x.vhdr", write=_plain(write_brainvision), reference=_mne("read_raw_brainvision"),
            by="mne", is_new=False),
     Format(name="fif", file="x_raw.fif", write=_write_fif, reference=_mne("read_raw_fif"), by="mne", library=True,
            is_new=False),
@@ -347,13 +317,14 @@ def fuzz_formats(chosen: Sequence[Format], bases: dict[str, Path], n: int) -> in
         if not form.is_new or form.name not in bases:
             continue
         began = time.perf_counter()
-        declares = "benchmarks.benches.formats:declared"
-        outcomes = list(fuzz([bases[form.name]], range(n), seed=0, library=form.library, declares=declares))
-        lost = [outcome for outcome in outcomes if outcome.verdict != READ and outcome.verdict not in READ_REASONS]
-        counts = Counter(outcome.verdict for outcome in outcomes if outcome not in lost)
+        base, declares = bases[form.name], "benchmarks.benches.formats:declared"
+        series = Series(bases=(base,), seed=0, libraries=(base.suffix,) if form.library else (), declares=declares)
+        outcomes = list(fuzz(series, range(n)))
+        lost = [outcome for outcome in outcomes if outcome.is_lost]
+        counts = Counter(outcome.result for outcome in outcomes if not outcome.is_lost)
         print(f"{form.name:14s} {dict(counts.most_common())}, {len(lost)} lost, {time.perf_counter() - began:.0f} s")
         for outcome in lost:
-            print(f"    lost {outcome.number} ({outcome.seconds:.1f} s): {outcome.verdict}")
+            print(f"    lost {outcome.number} ({outcome.seconds:.1f} s): {outcome.result}")
         n_lost += len(lost)
     return n_lost
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.benches.parts.names import names_found
 from benchmarks.harness import figure, machine
 from signals.electrodes import electrode_positions
 from signals.modality import EEG_1020
@@ -253,6 +254,7 @@ def main() -> None:
                     print(f"    {outcome.focus}: {outcome.share:.2f}, {outcome.detail}", flush=True)
     figure("montages_tested", len(MONTAGES), "count")
     figure("montages_right", n_right, "count")
+    names_found()
 
 
 if __name__ == "__main__":

@@ -85,7 +85,9 @@ _SIDES = ("train_spectrograms/*.parquet", "test_spectrograms/*.parquet", "train.
           "sample_submission.csv", "example_figures/*")  # fmt: skip
 
 HMS = (
-    SiteCard(site_id="hms", files=("train_eegs/*.parquet",), mains_hz=60.0, known=known_train, side_files=_SIDES),
-    SiteCard(site_id="hms", files=("test_eegs/*.parquet",), mains_hz=60.0, known=known_test, side_files=_SIDES),
-)
+    SiteCard(site_id="hms", files=("train_eegs/*.parquet",), mains_hz=60.0, known=known_train, side_files=_SIDES,
+             tables=("../train.csv",)),
+    SiteCard(site_id="hms", files=("test_eegs/*.parquet",), mains_hz=60.0, known=known_test, side_files=_SIDES,
+             tables=("../test.csv",)),
+)  # fmt: skip
 """The two parts of the folder; any other card goes before them."""

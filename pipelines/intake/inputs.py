@@ -3,12 +3,13 @@
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pipelines.intake.candidates import could_be_recording, is_folder_recording
 from pipelines.intake.hms import HMS
 from pipelines.intake.sites import SiteRule
+from pipelines.intake.tables import Tables, copied_tables
 from pipelines.runs import storage
 from signals.readers.bids import Place, place_of
 from signals.readers.declaration import NOTHING_DECLARED, Declaration
@@ -56,6 +57,7 @@ class _Candidate:
     path: str
     card: SiteCard | None
     place: Place | None
+    known: Known
 
     def origin(self, rule: SiteRule) -> Origin:
         """Return the names that a label file may call its site by."""
@@ -91,7 +93,8 @@ def find_inputs(
     recordings = [path for path in paths if path in named or _could_be(path, cards)]
     if not recordings:
         raise InputError(f"no recording among the {len(paths)} files of {' '.join(inputs)}")
-    candidates = [_candidate(path, cards) for path in recordings]
+    with copied_tables() as tables:
+        candidates = [_candidate(path, cards, tables) for path in recordings]
     entries = table.match({each.path: each.origin(sites) for each in candidates}) if table else {}
     if table and not entries:
         line = next(iter(table.entries.values())).line
@@ -156,14 +159,16 @@ def _could_be(path: str, cards: Sequence[SiteCard]) -> bool:
     return not any(card.is_side_file(path) for card in (*cards, *HMS)) and could_be_recording(path)
 
 
-def _candidate(path: str, cards: Sequence[SiteCard]) -> _Candidate:
+def _candidate(path: str, cards: Sequence[SiteCard], tables: Tables) -> _Candidate:
     card = card_of(path, cards) or card_of(path, HMS)
-    return _Candidate(path, card, place_of(Path(path)) if card is None else None)
+    if card is not None:
+        return _Candidate(path, card, None, _known(card, path, tables))
+    place = place_of(tables.of_bids(path))
+    return _Candidate(path, None, place, Known(subject=place.subject if place else ""))
 
 
 def _file_ref(candidate: _Candidate, entry: Entry | None, sites: SiteRule) -> FileRef:
-    path, card, place = candidate.path, candidate.card, candidate.place
-    known = _known(card, path) if card else Known(subject=place.subject if place else "")
+    path, card, place, known = candidate.path, candidate.card, candidate.place, candidate.known
     site_id = sites.site_id(
         path,
         card=card.site_id if card else "",
@@ -180,9 +185,13 @@ def _file_ref(candidate: _Candidate, entry: Entry | None, sites: SiteRule) -> Fi
     )
 
 
-def _known(card: SiteCard, path: str) -> Known:
+def _known(card: SiteCard, path: str, tables: Tables) -> Known:
     try:
-        return card.known(path)
+        if not card.tables or not storage.is_remote(path):
+            return card.known(path)
+        known = card.known(str(tables.beside(path, card.tables)))
+        labels = (replace(label, spectrogram_uri=tables.uri(label.spectrogram_uri)) for label in known.labels)
+        return replace(known, labels=tuple(labels))
     except CardError:
         raise
     except (OSError, ValueError, LookupError) as error:

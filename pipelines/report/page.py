@@ -9,6 +9,7 @@ from pipelines.report.figures import Sites, amplitude_plot, hours_plot, legend, 
 from pipelines.report.traces import COLOURS, row_distance, traces
 from pipelines.runs.accounting import Counts, SiteCounts
 from signals.description.artifacts import KINDS
+from signals.description.quality import GOOD, REASONS
 from signals.pages.page import document, flatten, key_values, table
 from signals.windows.look import PLAUSIBLE_UV
 
@@ -70,6 +71,8 @@ def _warnings(facts: RunFacts) -> str:
     if n := facts.counts.labels.refused:
         lines.append(f"{n:,} of {facts.counts.labels.n_in:,} labels were refused; the recordings were used without.")
     for site, entry in facts.counts.sites.items():
+        if (share := _share_good(entry)) is not None and share < 0.5:
+            lines.append(f"Of the windows of site {site} {share:.1%} are of good quality.")
         if not entry.files_accepted:
             lines.append(f"Nothing of site {site} was used.")
         elif entry.files_quarantined > entry.files_accepted:
@@ -102,7 +105,36 @@ def sites_section(facts: RunFacts) -> str:
         f"<h2>Sites</h2>{table(head, rows)}"
         f"<div class=pair>{hours_plot(sites)}{presence_map(sites, facts.ch_names)}"
         f"{amplitude_plot(sites, PLAUSIBLE_UV)}{quality_plot(sites)}</div>"
-        f"{_artifacts(sites)}{_classes(sites)}"
+        f"{_decisions(sites)}{_artifacts(sites)}{_classes(sites)}{_details(sites)}"
+    )
+
+
+def _share_good(site: SiteCounts) -> float | None:
+    """Return the share of a site's windows whose quality is good; None where no decision was stored."""
+    n_windows = sum(site.sums.decisions.values())
+    return site.sums.decisions.get(GOOD, 0) / n_windows if n_windows else None
+
+
+def _decisions(sites: Sites) -> str:
+    rows = []
+    for site, entry in sites.items():
+        decisions = entry.sums.decisions
+        n_windows, share_good = sum(decisions.values()), _share_good(entry)
+        if share_good is None:
+            continue
+        against = {reason: sum(n for d, n in decisions.items() if reason in d.split("+")) for reason in REASONS}
+        rows.append(
+            f"<tr><td>{escape(site)}</td><td>{n_windows:,}</td><td>{decisions.get(GOOD, 0):,}{_small(f'{share_good:.1%}')}</td>"
+            + "".join(_heat(n / n_windows) for n in against.values())
+            + "</tr>"
+        )
+    if not rows:
+        return ""
+    head = ["Site", "Windows", "Good", *(reason.replace("_", " ") for reason in REASONS)]
+    meaning = " ".join(f"<b>{name.replace('_', ' ')}</b>: {escape(text)}" for name, text in REASONS.items())
+    return (
+        f"<h3>Quality of windows, and the shares with a reason against them</h3>{table(head, rows)}"
+        f'<p class="note">{meaning} A window may have several reasons, and is kept all the same: training leaves it out on request.</p>'
     )
 
 
@@ -134,6 +166,23 @@ def _classes(sites: Sites) -> str:
         if entry.sums.classes
     ]
     return f"<h3>Windows by label</h3>{at_left(table(['Site', 'Labels'], rows), 'Labels')}"
+
+
+def _details(sites: Sites) -> str:
+    names = sorted({name for entry in sites.values() for name in entry.details})
+    if not names:
+        return ""
+    rows = [
+        f"<tr><td>{escape(site)}</td>"
+        + "".join(f"<td>{_list(entry.details.get(name, {}))}</td>" for name in names)
+        + "</tr>"
+        for site, entry in sites.items()
+    ]
+    head = ["Site", *(name.replace("_", " ") for name in names)]
+    return (
+        f"<h3>Details that were requested to be kept</h3>{table(head, rows)}"
+        '<p class="note">Recordings by maker of the amplifier, hour of the day at which they start, and age group; a recording whose file does not hold it is not counted.</p>'
+    )
 
 
 def _labels(classes: Mapping[str, int]) -> str:

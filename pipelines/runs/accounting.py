@@ -4,9 +4,10 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from signals.recording.details import Details
 from signals.shards.manifest import Shard
 from signals.shards.tally import Sums
 
@@ -118,12 +119,16 @@ class SiteCounts:
     files_copies: int = 0
     labels_refused: dict[str, int] = field(default_factory=dict)
     """By reason."""
+    details: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Recordings by each value of each detail that was requested (`signals.recording.details.Details`)."""
     sums: Sums = field(default_factory=Sums)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         fields = asdict(self)
         del fields["sums"]
+        if not self.details:
+            del fields["details"]
         return {"bytes": fields.pop("n_bytes"), **fields, **self.sums.to_dict()}
 
     @classmethod
@@ -349,6 +354,11 @@ def _site_counts(accounts: Accounts, window_s: float) -> SiteCounts:
         subjects=accounts.subjects[site],
         files_copies=accounts.n_copies,
         labels_refused=counted(row["reason"] for row in accounts.labels),
+        details={
+            name: counted(str(row[name]) for row in accepted if name in row)
+            for name in (each.name for each in fields(Details))
+            if any(name in row for row in accepted)
+        },
         sums=sums,
     )
 

@@ -23,7 +23,9 @@ from signals.windows.profiles import Profile
 BEGUN, PROGRESS = "_run.json", "_progress"
 
 
-def run_facts(files: Sequence[FileRef], profile: Profile, salt: str, shard_mb: float) -> dict[str, str]:
+def run_facts(
+    files: Sequence[FileRef], profile: Profile, salt: str, shard_mb: float, keep: Sequence[str] = ()
+) -> dict[str, str]:
     """Return what decides the bytes of a shard set; names and the salt only as keyed digests."""
     return {
         "code": code_version(),
@@ -31,6 +33,7 @@ def run_facts(files: Sequence[FileRef], profile: Profile, salt: str, shard_mb: f
         "salt": hmac.new(salt.encode(), b"salt", hashlib.sha256).hexdigest(),
         "inputs": hmac.new(salt.encode(), _json([asdict(file) for file in files]), hashlib.sha256).hexdigest(),
         "shard size": f"{shard_mb:g} MB",
+        "--keep": ",".join(keep),
     }
 
 

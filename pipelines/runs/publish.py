@@ -8,6 +8,8 @@ PRIVATE = "quarantine.jsonl"
 """Paths, persons and details of quarantined files, in the folder beside the shard set."""
 PRIVATE_LABELS, PRIVATE_WINDOWS = "labels.jsonl", "windows.jsonl"
 """The same of refused labels, and of windows that could not be made."""
+REPLACED = ".replaced"
+"""How the name of an output ends while another takes its place; a crash in between leaves the older one there."""
 
 
 def private_folder(output: str) -> str:
@@ -46,6 +48,10 @@ def publish_failure(working: str, output: str) -> str:
 
 
 def _move(working: str, output: str) -> None:
-    clear(output)
-    storage.move_folder(private_folder(working), private_folder(output))
-    storage.move_folder(working, output)
+    """Put a folder and what lies beside it in the place of another; what was there is removed last."""
+    replaced = output.rstrip("/") + REPLACED
+    clear(replaced)
+    for old, new in ((output, replaced), (working, output)):
+        storage.move_folder(private_folder(old), private_folder(new))
+        storage.move_folder(old, new)
+    clear(replaced)

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipelines.intake.candidates import could_be_recording
 from pipelines.intake.hms import HMS
 from signals.readers.registry import open_recording
+from signals.recording.details import DEVICES
 from signals.recording.identity import FILLERS
 from signals.recording.recording import UnreadableError
 
@@ -50,26 +51,28 @@ def listed_identifiers(path: Path) -> frozenset[str]:
 
 
 def source_identifiers(
-    folder: Path, sites: Collection[str] = (), *, named_sites: Collection[str] = ()
+    folder: Path, sites: Collection[str] = (), *, named_sites: Collection[str] = (), kept_device: bool = False
 ) -> frozenset[str]:
     """Return what the recordings below a folder hold of persons: header fields, names of files and of folders.
 
     EDF and BDF headers are read as they lie in the file, so that a fault of the reader is no fault of the check. A word
     of the recording field (hospital, equipment) that is the name of one of `sites` is no identifier; one of the patient
-    field always is. A folder's name is one unless it is one of `named_sites`, which somebody declared in a site card or
-    by a rule of the run. Raises ValueError for a folder without recordings.
+    field always is. With `kept_device` the same holds for makers (`signals.recording.details.DEVICES`). A folder's name
+    is one unless it is one of `named_sites`, which somebody declared in a site card or by a rule of the run. Raises
+    ValueError for a folder without recordings.
     """
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and could_be_recording(str(path)))
     if not paths:
         raise ValueError(f"{folder} holds no recording")
     identifiers: set[str] = set()
     hospitals = {collapsed(site) for site in sites}
+    makers = {word for name in DEVICES for word in (collapsed(name), *_parts(name))} if kept_device else set()
     declared = {collapsed(site) for site in (*named_sites, *(card.site_id for card in HMS))}
     for path in paths:
         stem = collapsed(path.name.split(".")[0])
         patient, recording = _header_fields(path)
         identifiers |= {stem} if len(stem) >= _SHORTEST_STEM else set()
-        identifiers |= _parts(patient) | (_parts(recording) - hospitals)
+        identifiers |= _parts(patient) | (_parts(recording) - hospitals - makers)
     for name in {folder.name, *(part for path in paths for part in path.relative_to(folder).parts[:-1])}:
         if collapsed(name) not in declared:
             identifiers |= {word for word in {collapsed(name), *_parts(name)} if _names_folder(word)}

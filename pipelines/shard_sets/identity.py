@@ -16,6 +16,7 @@ from pipelines.shard_sets.identifiers import contained, listed_identifiers, sour
 from pipelines.shard_sets.problem import Problem
 from pipelines.shard_sets.texts import UNKNOWN_FIELD, Text, texts_of
 from pipelines.shard_sets.verify import KNOWN_FILES
+from signals.recording.details import AGE_GROUPS, DEVICES
 from signals.recording.events import is_event_word
 from signals.shards.manifest import MANIFEST, RUN
 
@@ -49,6 +50,8 @@ FORMS = {
     "label": re.compile(r"(?:[\w+/.-]+(?: [\w+/.-]+){0,3})?"),
     "notes": re.compile(r"[a-z0-9_]+(?::[\w.+-]+)?"),
     "reason": re.compile(r"[a-z_]+"),
+    "device": re.compile("|".join(map(re.escape, DEVICES))),
+    "age_group": re.compile("|".join(map(re.escape, AGE_GROUPS))),
 }
 """How the values of a field must look; None where anything goes that the other rules let pass."""
 
@@ -69,7 +72,9 @@ def check_identity(shards_dir: Path, *, identifiers: Path | None = None, sources
     identifying = listed_identifiers(identifiers) if identifiers else frozenset()
     if sources:
         sites = [path.name.removeprefix("site=") for path in shards_dir.glob("site=*")]
-        identifying |= source_identifiers(sources, sites, named_sites=_named_sites(shards_dir, sites))
+        identifying |= source_identifiers(
+            sources, sites, named_sites=_named_sites(shards_dir, sites), kept_device=_keeps_device(shards_dir)
+        )
     seen: set[tuple[str, str]] = set()
     findings: list[str] = []
     n_texts = 0
@@ -92,6 +97,12 @@ def _named_sites(shards_dir: Path, sites: Sequence[str]) -> Sequence[str]:
     path = shards_dir / RUN
     options = json.loads(path.read_text(encoding="utf-8"))["options"] if path.is_file() else {}
     return sites if options.get("site_from") not in (None, "hash") else options.get("carded_sites", ())
+
+
+def _keeps_device(shards_dir: Path) -> bool:
+    """Return whether the run that wrote a set was requested to keep the makers of devices."""
+    path = shards_dir / MANIFEST
+    return path.is_file() and "device" in json.loads(path.read_text(encoding="utf-8")).get("kept_details", ())
 
 
 def breaches(text: Text, identifiers: frozenset[str]) -> list[str]:

@@ -68,6 +68,7 @@ def merge(first: Path, second: Path, output: Path) -> Counts:
             profile=Profile.from_dict(manifests[0].profile),
             salt_id=manifests[0].salt_id,
             n_side_files=sum(each.files.side_files for each in counts),
+            keep=manifests[0].kept_details,
         )
         write_report(str(partial), merged_facts(str(partial), [read_facts(str(path)) for path in sets]))
         storage.write_text(str(partial / COMPLETED), "")
@@ -101,6 +102,9 @@ def _check(manifests: Sequence[Manifest], sets: Sequence[Path]) -> None:
             raise Problem(
                 f"the sets differ in {name}, {mine or 'unknown'} and {theirs or 'unknown'}: they cannot be one"
             )
+    if a.kept_details != b.kept_details:
+        kept = [", ".join(each.kept_details) or "nothing" for each in (a, b)]
+        raise Problem(f"the sets differ in what they keep of recordings, {kept[0]} and {kept[1]}: they cannot be one")
     if not a.salt_id:
         raise Problem("the sets do not name the salt that they were written with: write them again")
     first, second = ({row["recording_id"] for row in read_rows(path / RECORDINGS)} for path in sets)

@@ -46,6 +46,12 @@ def about(window: Window) -> dict[str, str]:
         f"{window.provenance.stop_sample}, read by {window.provenance.reader}",
         "code": f"{window.provenance.code_version}, config {window.provenance.config_hash}",
     }
+    if window.device:
+        known["device"] = window.device
+    if window.start_hour is not None:
+        known["recording starts"] = f"in hour {window.start_hour} of the day"
+    if window.age_group:
+        known["age group"] = window.age_group
     return known | ({"votes": " ".join(f"{vote:g}" for vote in window.votes)} if window.votes else {})
 
 

@@ -12,13 +12,13 @@ from pyarrow.parquet import ParquetFile
 
 from signals.shards.example import decode_example
 from signals.shards.index import SCHEMA
-from signals.shards.records import decode_window, encode_window
+from signals.shards.records import DETAIL_FIELDS, decode_window, encode_window
 from signals.shards.tfrecord import read_shard
 
 UNKNOWN_FIELD = "unknown field"
 """Name under which fields of a record are listed that no code of ours writes."""
 _SHOWN = {"title", "alt", "aria-label", "href", "src", "content", "id", "class"}
-_KEYS = {"subjects": "subject_id", "events": "event"}
+_KEYS = {"subjects": "subject_id", "events": "event", "device": "device", "age_group": "age_group"}
 """Dictionaries whose keys are data, held to a form."""
 
 
@@ -57,7 +57,7 @@ def _of_shard(path: Path, name: str) -> Iterator[Text]:
         where = f"{name} record {number}"
         fields = decode_example(record)
         if known is None:
-            known = frozenset(decode_example(encode_window(decode_window(record))))
+            known = DETAIL_FIELDS | frozenset(decode_example(encode_window(decode_window(record))))
         for field, values in fields.items():
             if field not in known:
                 yield Text(where, UNKNOWN_FIELD, field)

@@ -12,6 +12,7 @@ from pipelines.shard_sets.problem import Problem
 from signals.description.artifacts import KINDS
 from signals.description.features import FEATURES
 from signals.files import file_sha256
+from signals.recording.details import Details
 from signals.shards.example import decode_example
 from signals.shards.index import IndexRow, index_row, read_index, write_index
 from signals.shards.manifest import (
@@ -29,7 +30,7 @@ from signals.shards.manifest import (
     read_manifest,
     shard_name,
 )
-from signals.shards.records import decode_window, encode_window
+from signals.shards.records import DETAIL_FIELDS, decode_window, encode_window
 from signals.shards.tally import Sums, Tally
 from signals.shards.tfrecord import CorruptShardError, RecordPlace, scan_records
 from signals.window import Window
@@ -131,8 +132,8 @@ def _check_records(shards_dir: Path, shard: Shard, manifest: Manifest, tally: Ta
             where = f"{path} record {n_records}"
             window, fields = _decoded(record, where)
             names = names or frozenset(decode_example(encode_window(window)))
-            if names != fields:
-                raise Problem(f"{where}: fields {sorted(names ^ fields)} are missing or unknown")
+            if odd := (names ^ fields) - DETAIL_FIELDS:
+                raise Problem(f"{where}: fields {sorted(odd)} are missing or unknown")
             _check_window(window, shard, manifest, where)
             if window.key in keys:
                 raise Problem(f"{where}: window {window.key} occurs twice; was a file given twice?")
@@ -193,12 +194,22 @@ def _check_window(window: Window, shard: Shard, manifest: Manifest, where: str) 
         raise Problem(f"{where} is of site {window.site_id}, its folder of {shard.site_id}")
     if window.subject_id not in manifest.subjects:
         raise Problem(f"{where} is of subject {window.subject_id}, whom the manifest does not know")
+    _check_details(window, manifest, where)
     if window.provenance.config_hash != manifest.config_hash:
         raise Problem(
             f"{where} was prepared under {window.provenance.config_hash}, the set under {manifest.config_hash}"
         )
     if int(window.artifact_mask.max()) >> len(KINDS):
         raise Problem(f"{where}: artifact_mask has bits of no known kind")
+
+
+def _check_details(window: Window, manifest: Manifest, where: str) -> None:
+    try:
+        details = Details(device=window.device, start_hour=window.start_hour, age_group=window.age_group)
+    except ValueError as error:
+        raise Problem(f"{where}: {error}") from error
+    if details != details.kept(manifest.kept_details):
+        raise Problem(f"{where} holds {', '.join(details.stored)}, which the run was not requested to keep")
 
 
 def _check_sums(manifest: Manifest, tallies: dict[str, Tally]) -> None:
@@ -209,6 +220,8 @@ def _check_sums(manifest: Manifest, tallies: dict[str, Tally]) -> None:
         stated = Sums.from_dict(entry).to_dict()
         counted = tallies[site].sums().to_dict() if site in tallies else {}
         for name, value in counted.items():
+            if name == "decisions" and name not in entry:  # of a set written before they were counted
+                continue
             if stated.get(name) != value:
                 raise Problem(f"the manifest's {name} of {site} do not agree with its records")
         if entry["windows"] != by_site[site]:

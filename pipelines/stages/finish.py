@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pipelines.report.report import run_facts, write_report
@@ -44,6 +44,8 @@ class Finish:
     max_quarantined: float
     salt_id: str
     shard_mb: float
+    keep: tuple[str, ...] = ()
+    """Details that were requested to be kept."""
     site_from: str = ""
     carded_sites: tuple[str, ...] = ()
     """Sites whose names came with a card."""
@@ -68,8 +70,9 @@ class Finish:
         self._join_rows(results, refused)
         accounts, subjects = _accounts(self.output, results, accepted, refused)
         counts = write_accounting(
-            self.output, accounts, subjects, profile=self.profile, salt_id=self.salt_id, n_side_files=self.n_side_files
-        )
+            self.output, accounts, subjects, profile=self.profile, salt_id=self.salt_id,
+            n_side_files=self.n_side_files, keep=self.keep,
+        )  # fmt: skip
         why = complaint(counts, self.max_quarantined)
         options: dict[str, Any] = {"shard_mb": self.shard_mb, "max_quarantined": self.max_quarantined}
         options["site_from"] = self.site_from.partition(":")[0] or "hash"
@@ -107,7 +110,7 @@ def _accounts(
         rejected.update({(result.site_id, reason): n for reason, n in result.rejected.items()})
     subjects = merge_subjects(results)
     accounts = Accounts(
-        accepted=[asdict(row) for row in accepted],
+        accepted=[row.to_row() for row in accepted],
         left_out=[row.public_row() for row in refused if row.level == "file"],
         labels=[row.public_row() for row in refused if row.level == "label"],
         rejected=rejected,
@@ -126,6 +129,7 @@ def write_accounting(
     profile: Profile,
     salt_id: str,
     n_side_files: int,
+    keep: tuple[str, ...] = (),
 ) -> Counts:
     """Write manifest.json and the rows of files and labels that it counts; return the counts."""
     counts = run_counts(accounts, n_side_files=n_side_files, window_s=profile.window_s)
@@ -138,6 +142,7 @@ def write_accounting(
         subjects=dict(subjects),
         counts=counts.to_dict(),
         salt_id=salt_id,
+        kept_details=keep,
     )
     write_rows(join(root, RECORDINGS), accounts.accepted)
     write_rows(join(root, FILES), accounts.left_out)

@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from traceback import format_tb
+from typing import Any
 
 from pipelines.intake.inputs import FileRef
 from pipelines.stages.outcome import Refused
@@ -11,6 +12,7 @@ from signals.readers.digests import source_sha256
 from signals.readers.disclosure import event_counts
 from signals.readers.registry import open_recording
 from signals.readers.remote import TransferError
+from signals.recording.details import Details
 from signals.recording.identity import hash_file, hash_subject, names_somebody
 from signals.recording.recording import Recording, UnreadableError
 from signals.threads import one_thread
@@ -59,6 +61,14 @@ class Accepted:
     """Of these, how many are one with another of the same window."""
     subject_known: bool = True
     """Whether a label file, a card's rule, a BIDS name or the header names the person."""
+    details: Details = field(default_factory=Details)
+    """What was requested to be kept and is known."""
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the row of recordings.jsonl; details only where there are any."""
+        row = asdict(self)
+        del row["details"]
+        return row | self.details.stored
 
 
 @dataclass(frozen=True)
@@ -71,11 +81,14 @@ class PlannedFile:
     blocks: tuple[Block, ...] = ()
 
 
-def plan_file(ref: FileRef, profile: Profile, salt: str) -> PlannedFile:
-    """Return the blocks of one file, or why it is not used; raises TransferError only."""
+def plan_file(ref: FileRef, profile: Profile, salt: str, keep: Sequence[str] = ()) -> PlannedFile:
+    """Return the blocks of one file, or why it is not used; raises TransferError only.
+
+    `keep` names the details (`signals.recording.details.KEEPABLE`) that go on with the recording.
+    """
     recording = None
     try:
-        recording = open_recording(ref.uri, declared=ref.declared)
+        recording = open_recording(ref.uri, declared=ref.declared, keep=keep)
         with one_thread():
             plan = _plan(ref, recording, profile, salt)
             placed = place_windows(recording, plan, ref.labels)
@@ -132,6 +145,7 @@ def _accepted(ref: FileRef, recording: Recording, plan: RecordingPlan, placed: P
         n_labels=placed.n_labels,
         n_labels_merged=placed.n_merged,
         subject_known=not plan.subject_id.startswith(UNKNOWN),
+        details=plan.details,
     )
 
 

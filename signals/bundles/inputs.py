@@ -1,6 +1,7 @@
 """A model's inputs: windows of a file under a profile, or of shards, and the arrays that go into a network."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,33 +17,46 @@ from signals.shards.records import as_stored, decode_window
 from signals.shards.tfrecord import read_shard
 from signals.window import Window
 from signals.windows.plan import plan_recording
-from signals.windows.prepare import prepare_recording
+from signals.windows.prepare import EVERYTHING, prepare_recording
 from signals.windows.profiles import Profile
+
+IN_MEMORY = "0" * 64
+"""Stands for the sha256 of a recording that comes from no file."""
 
 IN_MEMORY = "0" * 64
 """Stands for the sha256 of a recording that comes from no file."""
 
 
 def windows_of_file(
-    profile: Profile, uri: str, *, mains_hz: float | None = None, declared: Declaration = NOTHING_DECLARED
-) -> Iterator[Window]:
-    """Yield the windows of a recording's file; `declared` is what its site's card holds.
+    profile: Profile, uri: str, *, mains_hz: float | None = None, hop_s: float | None = None,
+    want: Collection[str] = EVERYTHING, declared: Declaration = NOTHING_DECLARED,
+) -> Iterator[Window]:  # fmt: skip
+    """Yield the windows of a recording, prepared by the same code as in the pipeline.
 
-    Raises signals.recording.recording.UnreadableError for a file that cannot be used: it is too short, has too few
-    of the profile's channels, is no recording at all.
+    `hop_s` is the distance between their onsets, by default the profile's; `want` as in
+    `signals.windows.prepare.prepare_block`. Raises signals.recording.recording.UnreadableError for a file that cannot
+    be used: it is too short, has too few of the profile's channels, is no recording at all.
     """
-    recording = open_recording(uri, declared=declared)
-    yield from windows_of_recording(profile, recording, mains_hz=mains_hz, sha256=source_sha256(uri))
+    recording, digest = open_recording(uri, declared=declared), source_sha256(uri)
+    yield from windows_of_recording(profile, recording, source_sha256=digest, mains_hz=mains_hz, hop_s=hop_s, want=want)
 
 
 def windows_of_recording(
-    profile: Profile, recording: Recording, *, mains_hz: float | None = None, sha256: str = IN_MEMORY
-) -> Iterator[Window]:
-    """Yield the windows of a recording, prepared by the same code as in the pipeline; raises as `windows_of_file`."""
+    profile: Profile, recording: Recording, *, source_sha256: str = IN_MEMORY, mains_hz: float | None = None,
+    hop_s: float | None = None, want: Collection[str] = EVERYTHING,
+) -> Iterator[Window]:  # fmt: skip
+    """Yield the windows of an open recording, also of one in memory; as `windows_of_file`."""
+    if hop_s is not None:
+        profile = replace(profile, hop_s=hop_s)
     plan = plan_recording(
-        recording, profile, site_id="served", subject_id="served", source_sha256=sha256, mains_hz=mains_hz
+        recording, profile, site_id="served", subject_id="served", source_sha256=source_sha256, mains_hz=mains_hz
     )
-    yield from prepare_recording(recording, plan)
+    yield from prepare_recording(recording, plan, want=want)
+
+
+def wanted(graphs: Sequence[Graph]) -> frozenset[str]:
+    """Return what windows need besides samples so that these graphs can answer, for `prepare_block`'s `want`."""
+    return frozenset({SPECTROGRAM for graph in graphs if SPECTROGRAM in graph.inputs})
 
 
 def windows_of_shards(shards: Sequence[Path], *, n_windows: int | None = None) -> Iterator[Window]:

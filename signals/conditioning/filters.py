@@ -67,7 +67,12 @@ def antialias_taps(up: int, down: int, *, attenuation_db: float = ANTIALIAS_DB) 
     beta = 0.1102 * (attenuation_db - 8.7) if over > 29 else 0.5842 * over**0.4 + 0.07886 * over
     width = (1.0 - 2 * GUARD) * lower_nyquist
     n_taps = int(np.ceil((attenuation_db - 7.95) / (2.285 * np.pi * width) + 1)) | 1
-    taps = _ideal(n_taps, [0.0, (0.5 + GUARD) * lower_nyquist]) * np.kaiser(n_taps, beta)
+    # Rates of a large ratio take millions of taps: they are symmetric, so half of them is computed.
+    middle = n_taps // 2
+    at = np.arange(-middle, 1, dtype=np.float64)
+    edge = (0.5 + GUARD) * lower_nyquist
+    half = edge * np.sinc(edge * at) * (np.i0(beta * np.sqrt(1 - (at / middle) ** 2)) / np.i0(beta))
+    taps = np.concatenate([half, half[-2::-1]])
     return np.asarray(taps / taps.sum())
 
 

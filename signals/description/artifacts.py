@@ -124,13 +124,8 @@ def electrode_faults(
     `first_s`; second i begins at `onsets_s[i]`, both on the segment's clock. A plateau is a run of `clip_s` that stays
     within 0.3 µV at the second's largest or smallest value.
     """
-    n_second, n_run = int(sfreq), max(3, int(round(thresholds.clip_s * sfreq)))
-    starts = np.floor((onsets_s - first_s) * sfreq + 1e-6).astype(np.int64)
-    starts = np.clip(starts, 0, max(x.shape[-1] - n_second, 0))
-    if x.shape[-1] >= n_second and (np.diff(starts) == n_second).all():  # a view is three times faster
-        seconds = x[:, starts[0] : starts[0] + starts.size * n_second].reshape(len(x), -1, n_second)
-    else:
-        seconds = x[:, starts[:, None] + np.arange(min(n_second, x.shape[-1]))]
+    n_run = max(3, int(round(thresholds.clip_s * sfreq)))
+    seconds = _raw_seconds(x, sfreq, first_s, onsets_s)
     high, low = seconds.max(axis=-1), seconds.min(axis=-1)  # NaN where a sample is missing, which flags nothing
     span = high - low
     bits = np.where(span < thresholds.flat_uv, BIT["flat"], 0).astype(np.uint16)
@@ -144,6 +139,31 @@ def electrode_faults(
             if _longest_run(still) >= n_run - 1:
                 bits[channel, second] |= BIT["clipped"]
     return bits
+
+
+def flat_electrodes(
+    x: np.ndarray, sfreq: float, *, first_s: float, onsets_s: np.ndarray, thresholds: Thresholds = Thresholds()
+) -> np.ndarray:
+    """Return the bit "flat" alone, as `electrode_faults` gives it."""
+    seconds = _raw_seconds(x, sfreq, first_s, onsets_s)
+    span = seconds.max(axis=-1) - seconds.min(axis=-1)
+    return np.where(span < thresholds.flat_uv, BIT["flat"], 0).astype(np.uint16)
+
+
+def flat_seconds(x: np.ndarray, n_seconds: int, *, thresholds: Thresholds = Thresholds()) -> np.ndarray:
+    """Return which seconds of a window are flat, bool, shape (n_chans, n_seconds), as `detect` flags them."""
+    seconds = x.reshape(len(x), n_seconds, -1)
+    return np.asarray(seconds.max(axis=-1) - seconds.min(axis=-1) < thresholds.flat_uv)
+
+
+def _raw_seconds(x: np.ndarray, sfreq: float, first_s: float, onsets_s: np.ndarray) -> np.ndarray:
+    """Return the raw samples of each second, shape (n_chans, n_seconds, n_second)."""
+    n_second = int(sfreq)
+    starts = np.floor((onsets_s - first_s) * sfreq + 1e-6).astype(np.int64)
+    starts = np.clip(starts, 0, max(x.shape[-1] - n_second, 0))
+    if x.shape[-1] >= n_second and (np.diff(starts) == n_second).all():  # a view is three times faster
+        return x[:, starts[0] : starts[0] + starts.size * n_second].reshape(len(x), -1, n_second)
+    return x[:, starts[:, None] + np.arange(min(n_second, x.shape[-1]))]
 
 
 def _longest_run(flags: np.ndarray) -> int:

@@ -39,7 +39,7 @@ REASONS: dict[str, str] = {
 """Reasons against a window."""
 
 GOOD = "good"
-"""The verdict on a window without a reason against it."""
+"""The decision on a window without a reason against it."""
 
 
 @dataclass(frozen=True, kw_only=True)

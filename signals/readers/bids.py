@@ -25,6 +25,9 @@ _SENSOR_TYPES = {
     "trig": "stim",
 }  # fmt: skip
 """Of the types of channels.tsv; all others (MISC, REF, GSR, PPG, TEMP, ACCEL, ...) are "misc"."""
+BIDS_TABLES = ("participants.tsv", "dataset_description.json")
+"""What the root of a tree says of its recordings."""
+_SIDECARS = ("channels.tsv", "events.tsv", "eeg.json")
 Row = dict[str, str]
 
 
@@ -157,21 +160,23 @@ def _with_events(recording: Recording, sidecar: Path | None, notes: list[str]) -
 
 def _sidecars(path: Path, root: Path, suffix: str) -> list[Path]:
     """Return the sidecars that speak of a file, the nearest first."""
-    entities = set(path.name.split(".")[0].split("_")[:-1])
     found = []
     for folder in path.parents:
         candidates = sorted(folder.glob(f"*{suffix}"), key=lambda p: (-len(p.name), p.name))
-        found += [
-            candidate
-            for candidate in candidates
-            if candidate.name == suffix
-            or (
-                candidate.name.endswith(f"_{suffix}") and set(candidate.name[: -len(suffix) - 1].split("_")) <= entities
-            )
-        ]
+        found += [candidate for candidate in candidates if _speaks_of(path, candidate.name, suffix)]
         if folder == root:
             break
     return found
+
+
+def is_sidecar_of(path: Path, name: str) -> bool:
+    """Return whether a file of that name, in a folder above a recording, is a sidecar that speaks of it."""
+    return any(_speaks_of(path, name, suffix) for suffix in _SIDECARS)
+
+
+def _speaks_of(path: Path, name: str, suffix: str) -> bool:
+    entities = set(path.name.split(".")[0].split("_")[:-1])
+    return name == suffix or (name.endswith(f"_{suffix}") and set(name[: -len(suffix) - 1].split("_")) <= entities)
 
 
 def _nearest(path: Path, root: Path, suffix: str) -> Path | None:

@@ -50,6 +50,22 @@ def reopen_probed(opener: Opener, path: Path) -> Recording:
     return replace(_opened(opener, str(path), mtime_ns), read_samples=partial(_read_here, opener, str(path), mtime_ns))
 
 
+def check_loadable(load: Callable[[str], object], path: Path) -> None:
+    """Call `load(path)` in a process of its own and forget what it returns.
+
+    For libraries that decode a file as a whole, and die over a damaged one: whoever has called this may let them do it
+    in this process. Raises UnreadableError: `load`'s own, "reader_crashed" or "reader_timeout".
+    """
+    run_isolated(_loaded, load, str(path), timeout_s=_timeout_s(path))
+
+
+def _loaded(load: Callable[[str], object], path: str) -> None:
+    try:
+        load(path)
+    except Exception as error:
+        raise _refusal(error) from error
+
+
 def require(module: str, package: str, what: str) -> None:
     """Raise UnreadableError "missing_library" where a format's optional library is not installed."""
     if find_spec(module) is None:

@@ -82,7 +82,7 @@ class Reader:
     """Whether the signature alone is enough, whatever the file's name."""
     by_layout: bool = False
     """Whether the format says nothing of electrodes, and a layout must."""
-    reopen: Callable[[Path, RecordingHeader], Recording] | None = None
+    reopen: Callable[..., Recording] | None = None
     """A cheaper `open` for a file that was accepted before, without annotations; None where there is none."""
 
 
@@ -101,11 +101,12 @@ _READERS = (
     ),
     Reader(
         name="eeglab", suffixes=(".set",), has_signature=lambda b: b.startswith(_MATLAB_MAGICS), open=open_eeglab,
-        files=eeglab_files, by_content=False,
+        files=eeglab_files, by_content=False, reopen=lambda path, _: open_eeglab(path, is_known=True),
     ),
     Reader(
         name="mat", suffixes=(".mat",), has_signature=lambda b: b.startswith(_MATLAB_MAGICS), open=open_arrays,
         by_layout=True, by_content=False,
+        reopen=lambda path, _, declared=(): open_arrays(path, declared, is_known=True),
     ),
     Reader(name="h5", suffixes=(".h5", ".hdf5"), has_signature=lambda b: b.startswith(b"\x89HDF"), open=open_arrays,
            by_layout=True, by_content=False),
@@ -181,10 +182,11 @@ def _open(uri: str, known: RecordingHeader | None, declared: Declaration, keep: 
                 raise UnreadableError(
                     "corrupt_header", f"the file had {known.n_bytes} bytes, now it has {n_bytes}: plan it again"
                 )
+            layouts = (declared.layouts,) if reader.by_layout else ()
             if known is not None and reader.reopen:
-                opened = reader.reopen(path, known)
+                opened = reader.reopen(path, known, *layouts)
             else:
-                opened = reader.open(path, declared.layouts) if reader.by_layout else reader.open(path)
+                opened = reader.open(path, *layouts)
             recording = declared.applied(through_mirror(with_sidecars(opened, path), uri))
     except TransferError:
         raise

@@ -3,7 +3,9 @@
 Readers know local paths only. A remote recording gets a local file of the same length that is all hole; whatever a
 reader is about to touch is fetched first. EDF and BDF files tell where their samples lie, so that a block's data
 records are all that is ever fetched of them - except at the first opening of EDF+, where every record is looked at for
-annotations and gaps. Any other format is copied whole, with the side files of its folder.
+annotations and gaps. Any other format is copied whole, with the side files of its folder. The mirror lies in folders of
+the same names as the recording, so that what a name or a folder says holds for it too, and the sidecars of a BIDS tree
+are copied to their places.
 
 Who may open remote files registers a `Store`: this module knows no protocol.
 """
@@ -23,6 +25,7 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
+from signals.readers.bids import BIDS_TABLES, bids_root, is_sidecar_of
 from signals.readers.edf.edf_header import BDF_MAGIC, EDF_MAGIC, read_header
 from signals.recording.recording import Recording, UnreadableError
 
@@ -62,9 +65,13 @@ class _Mirror:
     path: Path
     size: int
     source: BinaryIO
+    folder: Path
+    """Of this mirror alone: what `drop` removes."""
     pages: set[int] = field(default_factory=set)
     sides: list["_Mirror"] | None = None
     """Of a file that is copied whole, its side files, once they are known."""
+    has_sidecars: bool = False
+    """Whether the sidecars of its BIDS tree lie beside it, if it is in one."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     n_users: int = 0
     """How many blocks of `_held` there are, waiting ones too."""
@@ -104,7 +111,7 @@ class _Mirror:
         for side in self.sides or ():
             side.drop()
         self.source.close()
-        self.path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 _lock = threading.Lock()
@@ -138,6 +145,8 @@ def local_copy(uri: str, *, again: bool = False) -> Iterator[Path]:
         return
     with _held(uri) as mirror:
         mirror.fetch(0, _HEAD_BYTES)
+        if not mirror.has_sidecars:
+            _copy_sidecars(mirror)
         if not _is_ranged(mirror.path):
             _copy_whole(mirror)
         elif not again and _has_annotations(mirror.path):
@@ -200,22 +209,60 @@ def _has_annotations(path: Path) -> bool:
     return b"EDF Annotations" in labels or b"BDF Annotations" in labels
 
 
+def _copy_sidecars(mirror: _Mirror) -> None:
+    """Copy the sidecars that speak of a recording in a BIDS tree, and the tree's list of participants."""
+    root = bids_root(mirror.path)
+    folder, place = mirror.uri.rpartition("/")[0], mirror.path.parent
+    while root is not None:
+        for uri in _siblings(f"{folder}/"):
+            name = PurePosixPath(uri).name
+            if is_sidecar_of(mirror.path, name) or (place == root and name in BIDS_TABLES):
+                _copy_small(uri, place / name)
+        if place == root:
+            break
+        folder, place = folder.rpartition("/")[0], place.parent
+    mirror.has_sidecars = True
+
+
+def _copy_small(uri: str, path: Path) -> None:
+    assert _store is not None
+    try:
+        size, source = _store.size(uri), _store.open(uri)
+    except FileNotFoundError:  # it went since its folder was listed
+        return
+    try:
+        path.write_bytes(_read_exactly(source, size))
+    finally:
+        source.close()
+
+
+def _siblings(uri: str) -> Sequence[str]:
+    assert _store is not None
+    return _store.siblings(uri)
+
+
 def _copy_whole(mirror: _Mirror) -> None:
     """Fetch a file and, beside it, those of its folder that share its stem or that its first megabyte names."""
     mirror.fetch(0, mirror.size)
     if mirror.sides is None:
-        mirror.sides = [_make(uri, mirror.path.parent) for uri in _side_files(mirror)]
+        sides = [] if _is_alone(mirror.path) else _side_files(mirror)
+        mirror.sides = [_make(uri, mirror.path.parent, mirror.folder) for uri in sides]
     for side in mirror.sides:
         side.fetch(0, side.size)
 
 
+def _is_alone(path: Path) -> bool:
+    """Return whether a file's format knows no side files: folders of thousands of them are not listed for each."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
 def _side_files(mirror: _Mirror) -> list[str]:
-    assert _store is not None
     with mirror.path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     stem = mirror.path.name.split(".")[0]
     found = []
-    for uri in _store.siblings(mirror.uri):
+    for uri in _siblings(mirror.uri):
         name = PurePosixPath(uri).name
         shares_stem = name.startswith(stem) and not name[len(stem) :][:1].isalnum()
         if uri != mirror.uri and (shares_stem or name.encode() in head):
@@ -233,7 +280,8 @@ def _held(uri: str) -> Iterator[_Mirror]:
                 _scratch.append(Path(tempfile.mkdtemp(prefix="cerebeam-")))
             _drop_until(MOST_MIRRORS - 1, SCRATCH_BYTES)
             folder = _scratch[0] / hashlib.sha256(uri.encode()).hexdigest()[:16]
-            mirror = _mirrors[uri] = _make(uri, folder)
+            place = folder / uri.partition("://")[2].rpartition("/")[0]
+            mirror = _mirrors[uri] = _make(uri, place, folder)
         _mirrors.move_to_end(uri)
         mirror.n_users += 1
     try:
@@ -244,7 +292,8 @@ def _held(uri: str) -> Iterator[_Mirror]:
             mirror.n_users -= 1
 
 
-def _make(uri: str, folder: Path) -> _Mirror:
+def _make(uri: str, place: Path, folder: Path) -> _Mirror:
+    """Return a mirror that lies in `place`, within the folder of its recording."""
     if _store is None:
         scheme = uri.partition("://")[0]
         raise UnreadableError("unsupported_format", f"{scheme}:// is not read directly; copy the file first")
@@ -253,10 +302,10 @@ def _make(uri: str, folder: Path) -> _Mirror:
         size, source = _store.size(uri), _store.open(uri)
     except FileNotFoundError:
         raise UnreadableError("missing_file", f"{name} does not exist") from None
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).touch()
-    os.truncate(folder / name, size)
-    return _Mirror(uri, folder / name, size, source)
+    place.mkdir(parents=True, exist_ok=True)
+    (place / name).touch()
+    os.truncate(place / name, size)
+    return _Mirror(uri, place / name, size, source, folder)
 
 
 def _make_room(mirror: _Mirror, n_bytes: int) -> None:

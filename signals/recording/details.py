@@ -33,6 +33,9 @@ _AGES: tuple[tuple[float, str], ...] = (
 )  # fmt: skip
 
 
+AGE_GROUPS: tuple[str, ...] = tuple(name for _, name in _AGES)
+
+
 @dataclass(frozen=True)
 class Details:
     """Coarse facts about a recording; empty or None where the file does not hold them or they were not requested."""
@@ -43,6 +46,20 @@ class Details:
     """Hour of the day at which the recording starts, local time, 0 to 23."""
     age_group: str = ""
     """Age in years when recorded: "0", "1-4", "5-12", "13-17", "18-39", "40-64", "65-89" or "90+"."""
+
+    def __post_init__(self) -> None:
+        if self.device and self.device not in DEVICES:
+            raise ValueError(f"device={self.device!r} is none of {', '.join(DEVICES)}")
+        if self.start_hour is not None and not 0 <= self.start_hour < 24:
+            raise ValueError(f"start_hour={self.start_hour} must lie within 0 and 23")
+        if self.age_group and self.age_group not in AGE_GROUPS:
+            raise ValueError(f"age_group={self.age_group!r} is none of {', '.join(AGE_GROUPS)}")
+
+    @property
+    def stored(self) -> dict[str, str | int]:
+        """What is known, by field; empty where nothing is."""
+        known = {"device": self.device, "start_hour": self.start_hour, "age_group": self.age_group}
+        return {name: value for name, value in known.items() if value not in ("", None)}
 
     def kept(self, names: Sequence[str]) -> "Details":
         """Return the details with all but `names` left out; raises ValueError for a name that is not `KEEPABLE`."""

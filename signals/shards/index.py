@@ -44,6 +44,9 @@ SCHEMA = pa.schema(
         pa.field("quality_verdict", pa.string()),
         pa.field("block_offset", pa.int64(), nullable=False),
         pa.field("inside", pa.int32(), nullable=False),
+        pa.field("device", pa.string()),
+        pa.field("start_hour", pa.int8()),
+        pa.field("age_group", pa.string()),
     ]
 )
 """Columns of an index; later versions may add nullable ones at the end."""
@@ -81,6 +84,10 @@ class IndexRow:
     block_offset: int
     inside: int
     """Where the record starts (`signals.shards.tfrecord.RecordPlace`)."""
+    device: str | None = None
+    start_hour: int | None = None
+    age_group: str | None = None
+    """As in `Window`; None where they were not requested."""
 
     @property
     def place(self) -> RecordPlace:
@@ -128,6 +135,9 @@ def index_row(window: Window, place: RecordPlace) -> IndexRow:
         quality_verdict=window.quality_verdict or None,
         block_offset=place.block_offset,
         inside=place.inside,
+        device=window.device or None,
+        start_hour=window.start_hour,
+        age_group=window.age_group or None,
     )
 
 
@@ -144,7 +154,8 @@ def write_index(file: BinaryIO, rows: Iterable[IndexRow]) -> str:
     table = pa.table({name: pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names}, schema=SCHEMA)
     buffer = BytesIO()
     # Names repeat within a shard: dictionaries make them short. Offsets and keys do not.
-    repeated = ["subject_id", "site_id", "recording_id", "label", "quality_verdict", "ch_state", "sfreq"]
+    repeated = ["subject_id", "site_id", "recording_id", "label", "quality_verdict", "ch_state", "sfreq", "device",
+                "age_group"]  # fmt: skip
     pq.write_table(table, buffer, compression="zstd", use_dictionary=repeated, write_statistics=["key"])
     raw = buffer.getvalue()
     file.write(raw)

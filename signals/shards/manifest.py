@@ -110,6 +110,8 @@ class Manifest:
     salt_id: str = ""
     """Tells the salt of the subject hashes apart from others (`signals.recording.identity.salt_id`); empty in older
     sets."""
+    kept_details: tuple[str, ...] = ()
+    """What of `signals.recording.details.KEEPABLE` the records hold where it is known; nothing unless requested."""
     digest: str = field(default="", compare=False)
     """sha256 of manifest.json as read."""
 
@@ -132,6 +134,8 @@ def manifest_json(manifest: Manifest) -> str:
         "counts": manifest.counts,
         "features": list(manifest.features),
         "salt_id": manifest.salt_id,
+        # Only where something is kept: the manifest of any other set has the bytes that it had before.
+        **({"kept_details": list(manifest.kept_details)} if manifest.kept_details else {}),
     }
     return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -168,6 +172,7 @@ def parse_manifest(raw: bytes, name: str) -> Manifest:
         # Shard sets written before the names were have these columns.
         features=tuple(fields.get("features", FEATURES)),
         salt_id=fields.get("salt_id", ""),
+        kept_details=tuple(fields.get("kept_details", ())),
         digest=hashlib.sha256(raw).hexdigest(),
     )
 

@@ -22,6 +22,8 @@ from signals.window import Provenance, Window
 SCHEMA_VERSION = 1
 STEP_UV = 0.1
 _INT16_MAX = 32767
+DETAIL_FIELDS = frozenset({"device", "start_hour", "age_group"})
+"""Fields that some records of a set hold and others do not: what was requested and is known of their recordings."""
 
 
 class SchemaError(ValueError):
@@ -98,15 +100,23 @@ def encode_window(window: Window) -> bytes:
     }
     span = window.label_span_s or ()
     # Only where they were requested: records without them have the bytes that they had before there were any.
-    scores = {} if window.anomaly is None else {"anomaly": window.anomaly.astype("<f4").tobytes()}
+    further: dict[str, Any] = {}
+    if window.anomaly is not None:
+        further["anomaly"] = window.anomaly.astype("<f4").tobytes()
     if window.snr_db is not None:
-        scores["snr_db"] = window.snr_db.astype("<f4").tobytes()
+        further["snr_db"] = window.snr_db.astype("<f4").tobytes()
     if window.artifact_ratio is not None:
-        scores["artifact_ratio"] = window.artifact_ratio.astype("<f4").tobytes()
+        further["artifact_ratio"] = window.artifact_ratio.astype("<f4").tobytes()
     if window.quality_verdict:
-        scores["quality_verdict"] = window.quality_verdict.encode()
+        further["quality_verdict"] = window.quality_verdict.encode()
+    if window.device:
+        further["device"] = window.device.encode()
+    if window.start_hour is not None:
+        further["start_hour"] = [window.start_hour]
+    if window.age_group:
+        further["age_group"] = window.age_group.encode()
     if window.spectrogram is not None:
-        scores["spectrogram"] = shuffle_bytes(window.spectrogram.astype("<f2").view("<i2"))
+        further["spectrogram"] = shuffle_bytes(window.spectrogram.astype("<f2").view("<i2"))
     return encode_example(
         {
             "schema_version": [SCHEMA_VERSION],
@@ -128,7 +138,7 @@ def encode_window(window: Window) -> bytes:
             "subject_id": window.subject_id.encode(),
             "label": window.label.encode(),
             "about": json.dumps(about, sort_keys=True, ensure_ascii=False).encode(),
-            **scores,
+            **further,
         }
     )
 
@@ -153,7 +163,7 @@ def decode_window(record: bytes) -> Window:
         quality=np.frombuffer(_raw(fields, "quality"), dtype="<f4"),
         snr_db=_optional(fields, "snr_db"),
         artifact_ratio=_optional(fields, "artifact_ratio"),
-        quality_verdict=_raw(fields, "quality_verdict").decode() if "quality_verdict" in fields else "",
+        quality_verdict=_text(fields, "quality_verdict"),
         features=np.frombuffer(_raw(fields, "features"), dtype="<f4").reshape(n_chans, -1),
         anomaly=None if (anomaly := _optional(fields, "anomaly")) is None else anomaly.reshape(n_chans, -1),
         spectrogram=_spectrogram(_raw(fields, "spectrogram")) if "spectrogram" in fields else None,
@@ -167,6 +177,9 @@ def decode_window(record: bytes) -> Window:
         label=_raw(fields, "label").decode(),
         votes=tuple(float(v) for v in _numbers(fields, "votes")),
         label_span_s=(float(span[0]), float(span[1])) if len(span) else None,
+        device=_text(fields, "device"),
+        start_hour=int(_numbers(fields, "start_hour")[0]) if "start_hour" in fields else None,
+        age_group=_text(fields, "age_group"),
         provenance=Provenance(**about["provenance"]),
     )
 
@@ -174,6 +187,11 @@ def decode_window(record: bytes) -> Window:
 def _optional(fields: Features, name: str) -> np.ndarray | None:
     """Return the float32 values of a field, None where the record has none."""
     return np.frombuffer(_raw(fields, name), dtype="<f4") if name in fields else None
+
+
+def _text(fields: Features, name: str) -> str:
+    """Return a text, empty where the record has none."""
+    return _raw(fields, name).decode() if name in fields else ""
 
 
 def _spectrogram(raw: bytes) -> np.ndarray:

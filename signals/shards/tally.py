@@ -29,6 +29,8 @@ class Sums:
     """Windows per bin of quality; empty without windows."""
     presence: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Windows per channel in each of `STATES`."""
+    decisions: dict[str, int] = field(default_factory=dict)
+    """Windows per decision on their quality (`Window.quality_verdict`); records that have none are not counted."""
 
     def __add__(self, more: "Sums") -> "Sums":
         return Sums(
@@ -39,6 +41,7 @@ class Sums:
                 state: _added_rows(self.presence.get(state, ()), more.presence.get(state, ()))
                 for state in sorted({*self.presence, *more.presence})
             },
+            decisions=_added(self.decisions, more.decisions),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,6 +53,7 @@ class Sums:
             "channel_seconds": dict(sorted(self.channel_seconds.items())),
             "quality": list(self.quality),
             "presence": {state: list(counts) for state, counts in sorted(self.presence.items())},
+            **({"decisions": dict(sorted(self.decisions.items()))} if self.decisions else {}),
         }
 
     @classmethod
@@ -60,6 +64,7 @@ class Sums:
             channel_seconds=dict(fields.get("channel_seconds", {})),
             quality=tuple(fields.get("quality", ())),
             presence={state: tuple(counts) for state, counts in fields.get("presence", {}).items()},
+            decisions=dict(fields.get("decisions", {})),
         )
 
 
@@ -83,6 +88,7 @@ class Tally:
         self._classes: Counter[str] = Counter()
         self._quality = np.zeros(QUALITY_BINS, dtype=np.int64)
         self._presence: dict[str, np.ndarray] = {}
+        self._decisions: Counter[str] = Counter()
 
     def add(self, window: Window) -> None:
         """Add one window."""
@@ -97,6 +103,8 @@ class Tally:
         self._quality[quality_bin(window)] += 1
         for name, state in STATES.items():
             self._presence[name] = self._presence.get(name, 0) + (window.ch_state == state).astype(np.int64)
+        if window.quality_verdict:
+            self._decisions[window.quality_verdict] += 1
 
     def subjects(self) -> dict[str, SubjectEntry]:
         """Return an entry per subject."""
@@ -117,6 +125,7 @@ class Tally:
             channel_seconds=dict(sorted(self._flagged.items())),
             quality=tuple(self._quality.tolist()),
             presence={name: tuple(counts.tolist()) for name, counts in sorted(self._presence.items())},
+            decisions=dict(sorted(self._decisions.items())),
         )
 
 

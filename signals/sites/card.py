@@ -51,6 +51,9 @@ class SiteCard:
     """How the files are read."""
     known: Callable[[str], Known] = field(default=nothing_known, compare=False)
     """Subject and labels of a recording by its path, from its name or from a table."""
+    tables: tuple[str, ...] = ()
+    """What `known` reads from a recording's folder on its own, relative to it: "../train.csv". Copied first where the
+    folder is remote."""
     side_files: tuple[str, ...] = ()
     """Globs like `files`, of what belongs to the recordings and is none."""
 

@@ -14,6 +14,7 @@ import numpy as np
 from signals.electrodes import canonical_electrode
 from signals.readers.layouts.arrays import Contents, contents_of
 from signals.readers.layouts.hdf5 import Array, arrays, is_hdf5, open_hdf5, value
+from signals.readers.matlab import check_matlab
 
 _RATE_NAME = re.compile(r"(.*[/_.])?(fs|f_s|sr|srate|sfreq|rate|samp\w*|freq\w*|eeg_?rate)", re.IGNORECASE)
 _CLOCK_NAME = re.compile(r"time\w*|t|stamp\w*|clock|date\w*", re.IGNORECASE)
@@ -48,6 +49,8 @@ def guess_layout(path: Path) -> Guess | None:
             form = "mat" if name.endswith(".mat") else "h5"
             listed = Contents(form, tuple(arrays(file)), lambda part: value(file, file[part]), _no_samples)
             return _of_arrays(listed, path)
+    if name.endswith(".mat"):
+        check_matlab(path)
     return _of_arrays(contents_of(path), path) if name.endswith((".mat", ".npz", ".npy")) else None
 
 

@@ -20,6 +20,7 @@ from signals.montage.references import REFERENCE_ELECTRODES, UndefinedReferenceE
 from signals.montage.splines import MIN_FOR_SPLINES
 from signals.readers.channels.channel_maps import hint
 from signals.readers.declaration import NOTHING_DECLARED, Declaration
+from signals.recording.details import Details
 from signals.recording.recording import Recording, RecordingHeader, UnreadableError
 from signals.threads import one_thread
 from signals.window import MEASURED
@@ -71,6 +72,8 @@ class RecordingPlan:
     (`signals.windows.margins`)."""
     sensors: tuple[SensorPlan, ...] = ()
     """Channels of the modality's rows beside EEG, in their order; rows that are not here are absent."""
+    details: Details = field(default_factory=Details)
+    """What was requested to be kept of device, hour and age (`signals.readers.registry.open_recording`)."""
 
     @property
     def recording_id(self) -> str:
@@ -147,6 +150,7 @@ def plan_recording(
         source_sha256=source_sha256,
         header=recording.header,
         profile=profile,
+        details=recording.details,
         picks=picks,
         derivations=derivations,
         native_sfreq=native_sfreq,

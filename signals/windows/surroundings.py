@@ -9,7 +9,6 @@ takes out of windows is not taken out here.
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +16,8 @@ from signals.conditioning.conditioning import Conditioner
 from signals.conditioning.filters import effective_band
 from signals.electrodes import CHAINS
 from signals.readers.layouts.hms import HmsError, read_spectrogram
-from signals.recording.recording import Recording
+from signals.readers.remote import local_copy
+from signals.recording.recording import Recording, UnreadableError
 from signals.spectrograms import (
     REGIONAL_FREQS,
     REGIONAL_STEP_S,
@@ -75,13 +75,15 @@ def recorded(uri: str, offset_s: float) -> np.ndarray:
     NaN where the file has no rows; all of it where there is no file, or one that is no spectrogram at
     `REGIONAL_FREQS`, which is warned of.
     """
-    path = Path(uri)
-    if not path.is_file():
-        return np.full(SPECTROGRAM_SHAPE, np.nan, dtype=np.float32)
     try:
-        freqs, power = read_spectrogram(path, offset_s)
+        with local_copy(uri) as path:
+            if not path.is_file():
+                return np.full(SPECTROGRAM_SHAPE, np.nan, dtype=np.float32)
+            freqs, power = read_spectrogram(path, offset_s)
         if len(freqs) != len(REGIONAL_FREQS) or np.abs(freqs - REGIONAL_FREQS).max() > 0.05:
             raise HmsError(f"{path.name} has other frequencies than the {len(REGIONAL_FREQS)} of 0.59 to 19.92 Hz")
+    except UnreadableError:  # no such file where it should lie
+        return np.full(SPECTROGRAM_SHAPE, np.nan, dtype=np.float32)
     except HmsError as error:
         logger.warning("a spectrogram cannot be used, its windows have none: %s", error)
         return np.full(SPECTROGRAM_SHAPE, np.nan, dtype=np.float32)

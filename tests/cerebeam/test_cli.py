@@ -7,8 +7,8 @@ from cerebeam.cli import COMMANDS, main
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_has_a_main_and_a_help(command, capsys):
-    module = importlib.import_module(COMMANDS[command][0])
-    assert callable(module.main)
+    name, _, function = COMMANDS[command][0].partition(":")
+    assert callable(getattr(importlib.import_module(name), function or "main"))
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
     assert ended.value.code == 0

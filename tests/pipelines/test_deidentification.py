@@ -5,11 +5,17 @@ import logging
 from datetime import date
 
 import numpy as np
+import pyarrow as pa
 import pyedflib
 import pytest
+from pyarrow.parquet import write_table
 
+from benchmarks.benches.parts.names import texts_left, traces
 from pipelines.preprocess import main
 from pipelines.shards import main as shards_command
+from signals.shards.tfrecord import read_shard, write_shard
+from synthetic.recordings.named import PLANTED as PLANTED_NAMES
+from synthetic.recordings.named import write_named
 
 PLANTED = (b"Mustermann", b"Erika", b"MRN4711", b"Quincy", b"SN-998877", b"1961", b"0049-30", b"tech.Nora")
 
@@ -67,66 +73,55 @@ def test_the_salt_alone_tells_that_two_files_are_of_one_person(ward, tmp_path):
     assert len(set(ids)) == 2
 
 
-NAMES = ("Quandt", "Ottilie", "Zebulon", "Xaverine", "Hollerbach", "Mustermann", "Erika", "Quincy", "Penthesilea",
-         "Tannhauser", "MRN4711", "Ruprecht")  # fmt: skip
-"""Each stands where the house below says, and nowhere else."""
-
-
 @pytest.fixture
-def house(tmp_path, ward):
-    """Folders, files, headers, annotations, sidecars and label files, each of which names somebody."""
-    root = tmp_path / "Dr_Ruprecht"
-    first = root / "Quandt_Ottilie" / "eeg.edf"
-    first.parent.mkdir(parents=True)
-    (ward / "Erika_Mustermann_1961.edf").rename(first)  # header and annotations name four more
-    bids = root / "study" / "sub-Penthesilea" / "eeg" / "sub-Penthesilea_task-rest_eeg.edf"
-    bids.parent.mkdir(parents=True)
-    octets = bytearray(first.read_bytes())
-    octets[-400] ^= 1  # another recording
-    bids.write_bytes(octets)
-    bids.with_name("sub-Penthesilea_task-rest_events.tsv").write_text(
-        "onset\tduration\ttrial_type\n1\t0\tTannhauser entered\n2\t0\tseizure\n"
-    )
-    bids.with_name("sub-Penthesilea_task-rest_channels.tsv").write_text(
-        "name\ttype\tunits\tdescription\nFp1\tEEG\tuV\tfixed by Tannhauser\n"
-    )
-    (root / "study" / "participants.tsv").write_text("participant_id\tsite\nsub-Penthesilea\tKlinik Hollerbach\n")
-    (root / "study" / "dataset_description.json").write_text('{"Name": "Study of Hollerbach"}')
-    broken = root / "Zebulon" / "Zebulon_broken.edf"
-    broken.parent.mkdir()
-    broken.write_bytes(first.read_bytes()[:700])
-    rows = ["site,file,subject,onset_s,label", "Station Hollerbach,eeg.edf,Xaverine,,rest",
-            "Station Hollerbach,Xaverine_2.edf,Xaverine,,rest"]  # fmt: skip
-    (root / "labels.csv").write_text("\n".join(rows) + "\n")
-    return root
+def named(tmp_path):
+    """Folders, files, headers, annotations, sidecars and a label file, each of which names somebody."""
+    return write_named(tmp_path)
+
+
+def test_every_name_is_planted(named):
+    """A name that stands in no file would be missed nowhere."""
+    files = [path for path in named.root.rglob("*") if path.is_file()]
+    texts = [str(path.relative_to(named.root.parent)).encode() + path.read_bytes() for path in files]
+    assert {name for text in texts for name in traces(text, list(PLANTED_NAMES))} == set(PLANTED_NAMES)
 
 
 @pytest.mark.parametrize("options", [(), ("--site-from", "constant:ward-1"), ("--direct_num_workers=2",)])
-def test_names_planted_everywhere_are_found_nowhere(house, tmp_path, caplog, capfd, options):
+def test_names_planted_everywhere_are_found_nowhere(named, tmp_path, caplog, capfd, options):
     caplog.set_level(logging.INFO)
     out = tmp_path / "out"
-    assert main(["--input", str(house), "--labels", str(house / "labels.csv"), "--output", str(out), "--salt", "s",
+    assert main(["--input", str(named.root), "--labels", str(named.labels), "--output", str(out), "--salt", "s",
                  *options]) == 0  # fmt: skip
-    assert shards_command(["check-identity", str(out), "--sources", str(house)]) == 0
+    assert shards_command(["check-identity", str(out), "--sources", str(named.root)]) == 0
     assert shards_command(["verify", str(out)]) == 0
     assert len((out / "recordings.jsonl").read_text().splitlines()) == 2
-    texts = [path.relative_to(out).as_posix().encode() + path.read_bytes() for path in out.rglob("*") if path.is_file()]
     printed = caplog.text.encode() + "".join(capfd.readouterr()).encode()
-    texts += [line for line in printed.splitlines() if b"beam" not in line]
-    found = [name for name in NAMES for text in texts if name.lower().encode() in text.lower()]
-    assert found == []
+    texts = [*texts_left(out), *(("log", line) for line in printed.splitlines() if b"beam" not in line)]
+    assert [(name, where) for where, text in texts for name in traces(text, list(PLANTED_NAMES))] == []
 
 
-def test_a_set_of_older_code_that_took_folders_for_sites_is_found_out(house, tmp_path, capsys):
+def test_a_name_in_a_record_an_index_or_a_list_is_found(named, tmp_path):
     out = tmp_path / "out"
-    assert main(["--input", str(house), "--output", str(out), "--salt", "s", "--site-from", "folder"]) == 0
+    assert main(["--input", str(named.root), "--labels", str(named.labels), "--output", str(out), "--salt", "s"]) == 0
+    shard = next(out.rglob("*.snappy"))
+    write_shard(shard, [*read_shard(shard), b"of Erika", "of Quincy".encode("utf-16-le")])
+    index = next(out.rglob("*.parquet"))
+    write_table(pa.table({"site_id": ["x"] * 500 + ["Klinik Hollerbach"] * 500}), index, compression="zstd")
+    (out / "quarantine" / "windows.jsonl").write_text('{"file": "QUANDT/eeg.edf"}')
+    found = {name for _, text in texts_left(out) for name in traces(text, list(PLANTED_NAMES))}
+    assert found == {"Erika", "Quincy", "Hollerbach", "Quandt"}
+
+
+def test_a_set_of_older_code_that_took_folders_for_sites_is_found_out(named, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["--input", str(named.root), "--output", str(out), "--salt", "s", "--site-from", "folder"]) == 0
     # Whoever declares that folders are sites has said so.
     assert shards_command(["check-identity", str(out)]) == 0
     facts = json.loads((out / "run.json").read_text())
     del facts["options"]["site_from"]
     (out / "run.json").write_text(json.dumps(facts))
     capsys.readouterr()
-    assert shards_command(["check-identity", str(out), "--sources", str(house)]) == 1
+    assert shards_command(["check-identity", str(out), "--sources", str(named.root)]) == 1
     findings = capsys.readouterr().out
     assert "site_id holds an identifier" in findings
     assert "quandt" not in findings.lower().replace("site=quandt-ottilie", "")

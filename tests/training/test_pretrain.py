@@ -287,6 +287,7 @@ def test_held_out_subjects_are_whole() -> None:
         (["--steps", "many"], "invalid literal"),
         (["--shards", "/nowhere"], "/nowhere is no shard set"),
         (["--exclude-sites", "site9"], "'site9'"),
+        (["--good-only"], "good_only: the shards were written before decisions on quality were stored"),
     ],
 )
 def test_mistakes_end_in_one_line_and_code_2(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from model.montage import Montage
+from signals.description.quality import GOOD
 from signals.shards.normalise import Normaliser
 from signals.shards.records import quantise_channels
 from signals.tasks import TASKS
@@ -142,20 +143,31 @@ class Resident:
 
 
 class Choice:
-    """Which windows of a corpus take part: those of some subjects, of a quality of at least so much."""
+    """Which windows of a corpus take part: those of some subjects, of a quality of at least so much, or good ones."""
 
-    def __init__(self, subjects: Collection[str], *, min_quality: float = 0.0) -> None:
-        self.subjects, self.min_quality = sorted(subjects), min_quality
+    def __init__(self, subjects: Collection[str], *, min_quality: float = 0.0, good_only: bool = False) -> None:
+        """`good_only`: windows with a reason against them (`signals.description.quality.REASONS`) take no part."""
+        self.subjects, self.min_quality, self.good_only = sorted(subjects), min_quality, good_only
 
     @cached_property
     def _names(self) -> pa.Array:
         return pa.array(self.subjects, pa.string())
 
     def __call__(self, index: pa.Table) -> np.ndarray:
-        """Return which windows of an index take part, bool, shape (n,); one without measured channels has quality 0."""
+        """Return which windows of an index take part, bool, shape (n,); one without measured channels has quality 0.
+
+        Raises ValueError for `good_only` where windows were written before that was decided of them.
+        """
         kept = pc.is_in(index["subject_id"], value_set=self._names)
         if self.min_quality > 0:
             kept = pc.and_(kept, pc.greater_equal(pc.fill_null(index["quality"], 0.0), self.min_quality))
+        if self.good_only:
+            if index["quality_verdict"].null_count:
+                raise ValueError(
+                    "good_only: the shards were written before decisions on quality were stored; preprocess the "
+                    "recordings again, or choose min_quality instead"
+                )
+            kept = pc.and_(kept, pc.equal(index["quality_verdict"], GOOD))
         return np.asarray(kept.to_numpy(zero_copy_only=False), dtype=bool)
 
     def rows(self, corpus: Corpus, *, most: int | None = None) -> Rows:

@@ -93,6 +93,8 @@ class PretrainRecipe:
     """Keep all windows as int16, decoded once: on the "device", or "no"."""
     min_quality: float = 0.0
     """Windows whose mean quality is lower are left out."""
+    good_only: bool = False
+    """Windows with a stored reason against their quality are left out."""
     gain_sd: float = 0.0
     """Spread of a window's random gain, in log units."""
     drop_channels: float = 0.0

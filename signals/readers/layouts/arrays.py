@@ -18,6 +18,7 @@ from signals.readers.channels.units import channel_notes, scaling_of
 from signals.readers.isolated import open_isolated
 from signals.readers.layouts.hdf5 import Array, arrays, is_hdf5, open_hdf5, read_range, value
 from signals.readers.layouts.layout import Layout, layouts_of
+from signals.readers.matlab import check_matlab
 from signals.readers.matrix import Matrix, matrix_reader
 from signals.readers.numbers import finite
 from signals.recording.recording import Recording, Segment, UnreadableError
@@ -42,14 +43,17 @@ class Contents:
     """Names of what holds text, where the format lists it."""
 
 
-def open_arrays(path: Path, declared: Sequence[Layout] = ()) -> Recording:
+def open_arrays(path: Path, declared: Sequence[Layout] = (), *, is_known: bool = False) -> Recording:
     """Return the recording in a file of arrays of a declared or known layout.
 
-    Raises UnreadableError: "unsupported_format" for content that no layout describes, "missing_library" for HDF5
-    without h5py, "no_samples".
+    A .mat file of an older version is decoded in a process of its own before it is in this one, unless it `is_known` to
+    be sound. Raises UnreadableError: "unsupported_format" for content that no layout describes, "missing_library" for
+    HDF5 without h5py, "no_samples", "reader_crashed".
     """
     if is_hdf5(path):
         return open_isolated(_Hdf5Opener("mat" if path.suffix.lower() == ".mat" else "h5", tuple(declared)), path)
+    if path.suffix.lower() not in (".npz", ".npy") and not is_known:
+        check_matlab(path)
     return _recording(path, contents_of(path), declared)
 
 

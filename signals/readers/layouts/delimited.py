@@ -217,7 +217,8 @@ def _jumps(table: np.ndarray, layout: Layout) -> list[tuple[int, float]]:
     sfreq, jumps = _sfreq(layout), []
     if layout.counter is not None:
         steps = np.nan_to_num(np.diff(table[len(layout.ch_names)]), nan=1.0)
-        lost = np.mod(steps - 1, layout.counter[1])
+        # A number that comes twice is a packet that was sent twice, rather than a whole period of lost ones.
+        lost = np.where(steps == 0, 0, np.mod(steps - 1, layout.counter[1]))
         jumps += [(int(at) + 1, float(lost[at]) / sfreq) for at in np.flatnonzero(lost)]
     if layout.clock:
         jumps += _clock_jumps(table[-1], sfreq)

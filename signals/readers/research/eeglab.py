@@ -13,20 +13,24 @@ from signals.readers.channels.units import channel_notes, scaling_of
 from signals.readers.isolated import TIMEOUT_S, open_isolated
 from signals.readers.isolation import run_isolated
 from signals.readers.layouts.hdf5 import entries, is_hdf5, open_hdf5, value
+from signals.readers.matlab import check_matlab, load_matlab
 from signals.readers.matrix import Matrix, Sliceable, cut_segments, matrix_reader, onset_of_sample
 from signals.recording.recording import Annotation, Recording, UnreadableError
 
 _SCALARS = ("nbchan", "pnts", "trials", "srate", "subject", "ref")
 
 
-def open_eeglab(path: Path) -> Recording:
+def open_eeglab(path: Path, *, is_known: bool = False) -> Recording:
     """Return the recording in a .set file; "boundary" events cut it into segments, and so do epochs.
 
-    MATLAB 7.3 files are opened and read by h5py in a process of its own. Raises UnreadableError: "missing_file" for a
-    missing .fdt, "missing_library", "corrupt_header".
+    MATLAB 7.3 files are opened and read by h5py in a process of its own; others are decoded there once, by SciPy,
+    before they are in this one, unless the file `is_known` to be sound. Raises UnreadableError: "missing_file" for
+    a missing .fdt, "missing_library", "corrupt_header", "reader_crashed".
     """
     if is_hdf5(path):
         return open_isolated(_open_hdf5, path)
+    if not is_known:
+        check_matlab(path)
     eeg = _load_struct(str(path), path.stat().st_mtime_ns)
     shape = None if isinstance(eeg["data"], str) else np.shape(np.atleast_2d(eeg["data"]))
     return _recording(path, eeg, shape, partial(_inline, str(path), path.stat().st_mtime_ns))
@@ -80,9 +84,7 @@ def eeglab_files(path: Path) -> tuple[Path, ...]:
 @lru_cache(maxsize=2)
 def _load_struct(path: str, mtime_ns: int) -> dict[str, Any]:
     """Return the EEG struct as a dict; `mtime_ns` keeps the cache honest."""
-    from scipy.io import loadmat
-
-    content = loadmat(path, simplify_cells=True)
+    content = load_matlab(path)
     eeg = content.get("EEG", content)  # newer files hold the struct's fields as variables
     if not isinstance(eeg, dict) or not {"nbchan", "pnts", "srate", "data"} <= set(eeg):
         raise UnreadableError("not_what_it_says", "a MATLAB file without EEGLAB's fields")

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from pipelines.intake.candidates import could_be_recording, holds_samples
+from pipelines.intake.candidates import could_be_recording, holds_samples, names_electrodes
 from pipelines.intake.inputs import InputError, find_inputs
 from pipelines.intake.sites import SiteRule, SiteRuleError, site_rule
 from pipelines.preprocess import main
@@ -242,3 +242,52 @@ def test_a_folder_that_is_a_recording_is_one(tmp_path):
     assert manifest.counts["windows"]["written"] == 2
     (folder / "signal1.bin").unlink()
     assert [file.uri for file in find_inputs([str(tmp_path / "in")], None).files] == [str(folder)]  # a loss is counted
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.eeg", "A.VMRK", "a.fdt", "a.tsv", "a.json", "a.jsonl", "a.md", "a.html", "labels.csv", "labels_2.csv",
+     "manifest.csv", "README", "readme.edf", "LICENSE.txt", "metadata_x.csv", "subject-info.csv", "participants.csv",
+     "a.edf.partial", ".edf", "_COMPLETED"],
+)  # fmt: skip
+def test_side_files_by_name(tmp_path, name):
+    # Whatever they hold: this would pass for an EDF header and for a table of samples.
+    for content in (b"0       X X X X", b"Fp1,Fp2\n" + b"1.5,2.5\n" * 9):
+        (tmp_path / name).write_bytes(content)
+        assert not could_be_recording(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x,y\n" + "1,2\n" * 4, True),
+        ("x,y\n" + "1,2\n" * 2 + "1,2", False),  # the cut line does not count
+        ("x,y\n" + "1,2\n" * 3, False),
+        ("x,y\n" + "1,2\n" * 3 + "1", True),
+        ("x\n" + "1.5\n" * 4, True),
+        ("x\n" + "1\n" * 4, False),
+        ("x,y\n" + "1,\n" * 4, True),  # missing values
+        ("x,y\n" + "1,N/A\n" * 4, True),
+        ("x,y\n" + "1,null\n" * 4, True),
+        ("x,y\n" + "1,inf\n" * 4, True),
+        ("x\n" + "nan\n" * 4, False),
+        ('x\ty\n' + '"1"\t" 2 "\n' * 4, True),
+        ("t,x\n" + "12:30:01.5,2.5\n" * 4, True),
+        ("t,x\n" + "2021-03-01T12:30Z,2.5\n" * 4, True),
+        ("t\n" + "12:30:01\n" * 4, False),  # times alone are no samples
+        ("t,x\n" + "soon,2\n" * 4, False),
+        ("% a\n# b\n\nx,y\n" + "1,2\n\n" * 4, True),
+        ("x,y\n" + "1,2\n" * 3 + "1,2,3\n" * 2, False),
+    ],
+)  # fmt: skip
+def test_what_is_a_table_of_samples(text, expected):
+    assert holds_samples(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("Fp1,Fp2", True), ("Fp1;x;t7", True), ("Fp1 O1", True), ("Fp1,x", False), ("\n% Fp1,Fp2\n# C3,C4\nx,y\n", False),
+     ("% x\n\nFp1,Fp2\n", True), ("", False)],
+)  # fmt: skip
+def test_columns_that_are_electrodes(line, expected):
+    assert names_electrodes(line) == expected

@@ -1,5 +1,6 @@
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -14,6 +15,9 @@ from pipelines.report.traces import STEP_UV, extremes
 from pipelines.runs.accounting import Accounts, Counts, run_counts
 from pipelines.stages.plan_files import covered_s
 from signals.modality import EEG_1020
+from signals.shards.manifest import read_manifest
+from signals.shards.records import decode_window
+from signals.shards.tfrecord import read_shard
 from signals.windows.blocks import WindowStart
 
 
@@ -53,6 +57,34 @@ def test_the_page_has_the_accounting(finished, facts):
     assert "corrupt_header" in text
     assert "Header and file size contradict each other: export it again." in text
     assert "The run completed, and its accounting adds up." in text
+
+
+def test_decisions_on_quality_are_those_of_the_records(facts, finished):
+    shards = read_manifest(finished[1]).shards
+    stored = [decode_window(record) for shard in shards for record in read_shard(finished[1] / shard.path)]
+    counted = {
+        site: dict(Counter(window.quality_verdict for window in stored if window.site_id == site))
+        for site in ("north", "south")
+    }
+    assert {site: entry.sums.decisions for site, entry in facts.counts.sites.items()} == counted
+
+
+def test_decisions_on_quality_on_the_page(facts):
+    def row(decisions):
+        site = facts.counts.sites["north"]
+        sites = {"north": replace(site, sums=replace(site.sums, decisions=decisions))}
+        html = page(replace(facts, counts=replace(facts.counts, sites=sites)))
+        text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+        return text, re.search(r"Good .*? north ([^A-Za-z]*)", text)
+
+    # 12 windows; artifacts speak against 1 + 2 of them, noise against 2: 25.0% and 16.7%.
+    text, found = row({"good": 9, "artifacts": 1, "artifacts+noise": 2})
+    assert found.group(1).split() == ["12", "9", "75.0%", "0", "0", "25.0%", "0", "16.7%"]
+    assert "Of the windows of site north" not in text
+    text, _ = row({"good": 1, "noise": 2})
+    assert "Of the windows of site north 33.3% are of good quality." in text
+    text, found = row({})  # of a set written before decisions were stored
+    assert found is None
 
 
 def test_counters_of_every_stage(facts):

@@ -70,6 +70,7 @@ def test_work_of_other_blocks_has_another_digest():
         ({"salt": "other"}, ["salt", "inputs"]),  # inputs are digested under the salt
         ({"files": FILES[:0]}, ["inputs"]),
         ({"shard_mb": 64.0}, ["shard size"]),
+        ({"keep": ("device",)}, ["--keep"]),
         ({}, []),
     ],
 )

@@ -50,3 +50,22 @@ def test_a_failure_keeps_the_report_without_shards_beside_the_output(place):
     assert names(failed) == ["report.html"]
     assert names(private_folder(failed)) == [PRIVATE]
     assert names(place) == [f"out.failed.private/{PRIVATE}", "out.failed/report.html"]
+
+
+def test_a_crash_between_old_and_new_leaves_both(tmp_path, monkeypatch):
+    output = str(tmp_path / "out")
+    storage.write_text(storage.join(output, "old"), "")
+    storage.write_text(storage.join(private_folder(output), "old.jsonl"), "")
+    working, move = written(output), storage.move_folder
+    monkeypatch.setattr(
+        storage, "move_folder", lambda old, new: pytest.fail("power") if new == output else move(old, new)
+    )
+    with pytest.raises(pytest.fail.Exception):
+        publish(working, output)
+    assert names(f"{output}.replaced") == ["old"]
+    assert names(private_folder(f"{output}.replaced")) == ["old.jsonl"]
+    assert MANIFEST in names(working)
+    monkeypatch.undo()
+    publish(working, output)  # whoever runs again: what was there before goes when the new set is in its place
+    assert MANIFEST in names(output)
+    assert not [name for name in names(str(tmp_path)) if "old" in name]

@@ -11,6 +11,8 @@ from signals.readers import remote
 from signals.readers.digests import source_sha256
 from signals.readers.registry import open_recording, reopen_recording
 from signals.recording.recording import UnreadableError
+from synthetic.recordings.hms import write_hms
+from tests.pipelines.conftest import NAMES, write_edf
 
 SALT = ("--salt", "secret")
 BY_FOLDER = ("--site-from", "folder")
@@ -35,6 +37,14 @@ def facts(tree):
     return json.loads(tree.pop("run.json")) | {"timings": None}
 
 
+def same_windows(here, there):
+    """Whether a run from a bucket left what a local run left: lists, shards, manifest, facts."""
+    for name in ("recordings.jsonl", "quarantine/files.jsonl"):
+        assert taken(there, name) == taken(here, name)
+    assert facts(there) == facts(here)
+    assert digests(there) == digests(here)
+
+
 @pytest.fixture
 def few_pages(monkeypatch):
     """Small pages, so that small files have many."""
@@ -53,15 +63,75 @@ def test_from_bucket_to_bucket_gives_the_bytes_of_a_local_run(clinics, bucket, t
     there = ["--input", uri, "--labels", f"{uri}/labels.csv", "--output", "gs://cerebeam/out"]
     assert main([*there, *SALT, *BY_FOLDER]) == 0
     here, remotely = local_tree(tmp_path / "out"), bucket.tree("out")
-    for name in ("recordings.jsonl", "quarantine/files.jsonl"):
-        assert taken(remotely, name) == taken(here, name) != []
-    assert facts(remotely) == facts(here)
-    assert digests(remotely) == digests(here)
+    assert here["quarantine/files.jsonl"]
+    same_windows(here, remotely)
     # The one place where a path survives names the file as it was given, and lies beside the set.
     private = bucket.tree("out.private")
     (row,) = map(json.loads, private.pop("quarantine.jsonl").splitlines())
     assert (row["file"], private) == (f"{uri}/south/broken.edf", {})
     assert not any(uri.encode() in octets for octets in bucket.tree("out").values())
+
+
+def write_study(root):
+    """A BIDS tree whose sidecars decide site, subject, bad channels, mains, events, device and age."""
+    for number in (1, 2):
+        folder = root / f"sub-{number:02d}" / "ses-1" / "eeg"
+        write_edf(folder / f"sub-{number:02d}_ses-1_task-rest_eeg.edf", seed=number)
+        (folder / f"sub-{number:02d}_ses-1_task-rest_events.tsv").write_text(
+            "onset\tduration\ttrial_type\n10\t2\tseizure\n30\t0\teyes closed\n"
+        )
+    channels = "name\ttype\tunits\tstatus\n" + "".join(
+        f"EEG {name}-REF\tEEG\tuV\t{'bad' if name in ('C3', 'O2') else 'good'}\n" for name in NAMES
+    )
+    (root / "sub-02" / "ses-1" / "eeg" / "sub-02_ses-1_task-rest_channels.tsv").write_text(channels)
+    (root / "sub-01" / "ses-1" / "sub-01_ses-1_eeg.json").write_text('{"PowerLineFrequency": 60}')
+    (root / "task-rest_eeg.json").write_text('{"PowerLineFrequency": 50, "Manufacturer": "Brain Products"}')
+    (root / "participants.tsv").write_text("participant_id\tage\tsite\nsub-01\t44\tnorth\nsub-02\t9\tsouth\n")
+    (root / "dataset_description.json").write_text('{"Name": "Two wards"}')
+    return root
+
+
+def test_a_bids_tree_of_a_bucket_gives_the_bytes_of_a_local_run(bucket, tmp_path):
+    study = write_study(tmp_path / "study")
+    options = ["--site-from", "bids", "--keep", "device,age-group", *SALT]
+    assert main(["--input", str(study), "--output", str(tmp_path / "out"), *options]) == 0
+    here = local_tree(tmp_path / "out")
+    rows = [json.loads(line) for line in here["recordings.jsonl"].splitlines()]
+    stated = {row["site_id"]: row for row in rows}
+    # What the sidecars say arrived at all: else both runs would agree on nothing.
+    assert {site: (row["mains_hz"], row["device"], row["age_group"]) for site, row in stated.items()} == {
+        "north": (60.0, "Brain Products", "40-64"), "south": (50.0, "Brain Products", "5-12"),
+    }  # fmt: skip
+    assert "bids_bad_channels" in stated["south"]["notes"]
+    assert stated["north"]["events"] == {"eyes closed": 1, "seizure": 1}
+    uri = bucket.upload(study, "study")
+    assert main(["--input", uri, "--output", "gs://cerebeam/out", *options]) == 0
+    same_windows(here, bucket.tree("out"))
+
+
+def test_an_hms_folder_of_a_bucket_gives_the_bytes_of_a_local_run(bucket, tmp_path):
+    root = write_hms(tmp_path / "hms", seed=3, n_patients=1, segments_per_recording=1).root
+    options = ["--profile", "six-class-spectrogram", *SALT]
+    assert main(["--input", str(root), "--output", str(tmp_path / "out"), *options]) == 0
+    here = local_tree(tmp_path / "out")
+    assert json.loads(here["manifest.json"])["counts"]["labels"]["placed"] >= 3
+    uri = bucket.upload(root, "hms")
+    assert main(["--input", uri, "--output", "gs://cerebeam/out", *options]) == 0
+    same_windows(here, bucket.tree("out"))
+
+
+def test_a_sidecar_of_another_recording_stays_where_it_is(bucket, tmp_path, few_pages):
+    study = write_study(tmp_path / "study")
+    uri = bucket.upload(study, "study")
+    open_recording(f"{uri}/sub-01/ses-1/eeg/sub-01_ses-1_task-rest_eeg.edf")
+    (mirror,) = few_pages.values()
+    copied = sorted(path.name for path in mirror.folder.rglob("*") if path.is_file())
+    assert copied == [
+        "dataset_description.json", "participants.tsv", "sub-01_ses-1_eeg.json", "sub-01_ses-1_task-rest_eeg.edf",
+        "sub-01_ses-1_task-rest_events.tsv", "task-rest_eeg.json",
+    ]  # fmt: skip
+    mirror.drop()
+    assert not mirror.folder.exists()
 
 
 def test_completed_is_the_last_file_of_a_remote_set(clinics, bucket, monkeypatch):

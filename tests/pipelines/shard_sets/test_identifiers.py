@@ -118,3 +118,16 @@ def test_six_words_are_one_name_seven_are_none():
     assert contained("a b c d e f", frozenset({"abcdef"})) == "abcdef"
     assert contained("a b c d e f g", frozenset({"abcdefg"})) is None
     assert contained("abc", frozenset()) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["data", "dataset", "eegs", "recordings", "recording", "subjects", "patients", "session", "sessions", "files",
+     "raw", "rawdata", "derivatives", "windows", "shards", "sites", "train", "export", "clinic", "hospital", "public",
+     "unknown", "anonymous", "male", "female"],
+)  # fmt: skip
+def test_names_of_folders_that_name_nobody(tmp_path, name):
+    edf(tmp_path / "in" / name / "x.edf")
+    assert source_identifiers(tmp_path / "in") == frozenset()
+    edf(tmp_path / "in" / f"{name}ew" / "x.edf")
+    assert source_identifiers(tmp_path / "in") >= {f"{name}ew"}

@@ -181,3 +181,31 @@ def test_any_error_of_a_reader_becomes_a_reason(tmp_path, monkeypatch):
     with pytest.raises(UnreadableError, match="reader_crashed"):
         source_files(path)
     assert "reader_crashed" in READ_REASONS
+
+
+@pytest.mark.parametrize(
+    ("suffix", "opens"),
+    [(".eeg", ".vhdr"), (".vmrk", ".vhdr"), (".fdt", ".set"), (".dat", ".lay, .hea or .dap"), (".data", ".head"),
+     (".rs3", ".dap"), (".dpa", ".cdt"), (".dpo", ".cdt"), (".cef", ".cdt or .dap"), (".ceo", ".cdt or .dap"),
+     (".21E", ".EEG"), (".PNT", ".EEG"), (".log", ".EEG")],
+)  # fmt: skip
+def test_a_side_file_names_the_file_to_open(tmp_path, suffix, opens):
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(b"\x01\x02 nothing of a known format")
+    with pytest.raises(UnreadableError) as refused:
+        open_recording(str(path))
+    assert (refused.value.reason, refused.value.detail) == ("unsupported_format", f"a side file; open its {opens}")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("x.wav", "no reader for .wav: sound without channel names"), ("x.txt", "no reader for .txt: text without a"),
+     ("x.pdf", "no reader for .pdf"), ("x", "no reader for a file without suffix")],
+)  # fmt: skip
+def test_what_no_reader_takes(tmp_path, name, says):
+    (tmp_path / name).write_bytes(b"\x01\x02 nothing of a known format")
+    with pytest.raises(UnreadableError) as refused:
+        open_recording(str(tmp_path / name))
+    assert refused.value.reason == "unsupported_format"
+    assert refused.value.detail.startswith(says)
+    assert (":" in refused.value.detail) == (":" in says)

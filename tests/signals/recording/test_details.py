@@ -21,7 +21,7 @@ def edf(path, *, patient="PAT-7 F 02-MAY-1951 Erika_Mustermann", recording="Star
     return path
 
 
-def test_nothing_is_kept_that_nobody_asks_for(tmp_path):
+def test_nothing_is_kept_unless_requested(tmp_path):
     path = edf(tmp_path / "a.edf")
     assert open_recording(str(path)).details == Details()
     # 57 years and five months at a quarter to nine in the evening.

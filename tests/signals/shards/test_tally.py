@@ -9,7 +9,7 @@ from signals.window import ABSENT, INTERPOLATED, MEASURED, Provenance, Window
 
 counts = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(0, 9))
 bins = st.tuples(*[st.integers(0, 9)] * 3)
-sums = st.builds(Sums, classes=counts, channel_seconds=counts, quality=bins)
+sums = st.builds(Sums, classes=counts, channel_seconds=counts, quality=bins, decisions=counts)
 
 
 @given(sums, sums, sums)
@@ -25,6 +25,20 @@ def test_a_sum():
     expected = Sums(classes={"GPD": 1, "LPD": 3}, presence={"measured": (2, 0)}, quality=(1, 5))
     assert a + b == expected
     assert Sums.from_dict(expected.to_dict()) == expected
+
+
+def test_decisions_on_quality_are_counted_and_nothing_where_none_was_stored():
+    tally = Tally()
+    for decision in ("good", "noise", "artifacts+noise", "good", ""):
+        tally.add(window(quality_verdict=decision))
+    # Five windows, one of which has no decision: the decisions count four.
+    assert tally.sums().decisions == {"artifacts+noise": 1, "good": 2, "noise": 1}
+    assert sum(tally.sums().quality) == 5
+    older = Tally()
+    older.add(window(quality_verdict=""))
+    assert "decisions" not in older.sums().to_dict()
+    assert (tally.sums() + older.sums()).decisions == tally.sums().decisions
+    assert Sums.from_dict(tally.sums().to_dict()) == tally.sums()
 
 
 def test_nothing_is_written_of_no_windows():

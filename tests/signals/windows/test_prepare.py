@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from signals.conditioning.cleaning import Cleaning
 from signals.conditioning.conditioning import Native
 from signals.conditioning.filters import bandpass
 from signals.description.artifacts import KINDS
@@ -455,3 +456,48 @@ def test_hypnogram_annotations_label_epochs():
     assert [w.label for w in prepare_recording(recording, plan, [Label(onset_s=30.0, label="N1")])] == ["N1"]
     bare = replace(recording, annotations=())
     assert len(list(prepare_recording(bare, plan_of(bare, SLEEP)))) == 7
+
+
+def spoilt(seconds, sfreq):
+    """EEG with a dead electrode, a stretch that is lost on all channels, one lost on half, and a flat minute."""
+    x = eeg(seconds, sfreq)
+    x[3, :] = 0.0
+    x[:, round(20 * sfreq) : round(26.5 * sfreq)] = np.nan
+    x[::2, round(41 * sfreq) : round(43 * sfreq)] = np.nan
+    x[:, round(60 * sfreq) :] = 7.0
+    return x
+
+
+@pytest.mark.parametrize("changes", [{}, {"cleaning": Cleaning(transients=True)}, {"repair_bad_channels": False}])
+@pytest.mark.parametrize("sfreq", [200.0, 256.0, 173.61])
+def test_a_window_without_its_description_has_the_same_samples_and_is_rejected_alike(sfreq, changes):
+    recording = recording_of(spoilt(90, sfreq), sfreq)
+    plan = plan_of(recording, replace(PRETRAIN, hop_s=5.0, **changes))
+    for block in blocks(plan, plan_windows(recording, plan)):
+        whole, lean = prepare_block(recording, block), prepare_block(recording, block, want=())
+        assert whole.rejected == lean.rejected
+        assert [w.key for w in whole.windows] == [w.key for w in lean.windows]
+        for a, b in zip(whole.windows, lean.windows, strict=True):
+            assert np.array_equal(a.data, b.data)
+            assert np.array_equal(a.ch_state, b.ch_state)
+            assert a.provenance == b.provenance
+            # What was not computed cannot be mistaken for something that was.
+            assert (b.artifact_mask.shape, b.features.shape) == ((19, 0), (19, 0))
+            assert (b.snr_db, b.artifact_ratio, b.quality_verdict) == (None, None, "")
+            assert np.isnan(b.quality).all()
+
+
+def test_rejections_of_both_kinds_occur_above():
+    recording = recording_of(spoilt(90, 200.0), 200.0)
+    plan = plan_of(recording, replace(PRETRAIN, hop_s=5.0))
+    parts = blocks(plan, plan_windows(recording, plan))
+    assert {r.reason for block in parts for r in prepare_block(recording, block, want=()).rejected} == {
+        "mostly_missing",
+        "flat",
+    }
+
+
+def test_something_unknown_to_want_is_refused():
+    recording = recording_of(eeg(20, 200.0), 200.0)
+    with pytest.raises(ValueError, match=r"want=\['colour'\] is not a part of \['description', 'spectrogram'\]"):
+        list(prepare_recording(recording, plan_of(recording), want={"colour"}))

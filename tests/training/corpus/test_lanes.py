@@ -95,6 +95,20 @@ def test_quality_decides_by_the_index_alone(make_toy_shards: Callable[..., Path]
     assert kept.tolist() == [False, False, True]
 
 
+def test_good_windows_alone_are_chosen_by_the_index(make_toy_shards: Callable[..., Path]) -> None:
+    corpus = Corpus.open(make_toy_shards(n_sites=1, n_subjects=1))
+    index = corpus.index(0)
+    place = index.schema.get_field_index("quality_verdict")
+    choice = Choice(corpus.manifest.subjects, good_only=True)
+    index = index.set_column(place, "quality_verdict", [["good", "artifacts+noise", "noise"]])
+    assert choice(index).tolist() == [True, False, False]
+    assert Choice(corpus.manifest.subjects)(index).tolist() == [True, True, True]
+    older = index.set_column(place, "quality_verdict", [["good", None, "noise"]])
+    with pytest.raises(ValueError, match="good_only: the shards were written before decisions on quality"):
+        choice(older)
+    assert corpus.n_decoded == 0
+
+
 @pytest.mark.parametrize(("weights", "expected"), [((1, 1), [4, 4]), ((3, 1), [6, 2]), ((1000, 1), [7, 1])])
 def test_corpora_give_windows_by_their_weights(weights: tuple[float, ...], expected: list[int]) -> None:
     assert shares(weights, 8) == expected

@@ -49,6 +49,12 @@ def test_a_jump_of_the_counter_is_a_gap(tmp_path):
     assert recording.read([0], segment=1).tolist() == [[4.0, 5.0]]
 
 
+def test_a_packet_that_comes_twice_is_no_gap(tmp_path):
+    # The difference of 0 once counted as a whole period of 129 lost packets but one: a pause of a second.
+    recording = open_recording(write(tmp_path / "x.csv", [[t] * 14 for t in range(6)], [5, 6, 6, 7, 8, 11]))
+    assert recording.segments == (Segment(0.0, 5 / 128), Segment(7 / 128, 1 / 128))
+
+
 def test_empty_cells_are_nan_and_words_are_refused(tmp_path):
     recording = open_recording(write(tmp_path / "x.csv", [["NA"] * 13 + [1.5], [""] * 13 + [2.5]]))
     assert np.isnan(recording.read([0])).all()

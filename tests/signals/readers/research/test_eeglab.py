@@ -1,6 +1,8 @@
+import base64
 import dataclasses
 import os
 import pickle
+import zlib
 from pathlib import Path
 
 import mne
@@ -8,7 +10,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from signals.readers.registry import open_recording, source_files
+from signals.readers import isolated
+from signals.readers.registry import open_recording, reopen_recording, source_files
 from signals.recording.events import event_word
 from signals.recording.recording import Annotation, Segment, UnreadableError
 from synthetic.recordings.laboratory_files import write_eeglab, write_mat73
@@ -179,3 +182,32 @@ def test_a_real_file_equals_mne():
     np.testing.assert_allclose(recording.read(range(32)), raw.get_data() * 1e6, rtol=1e-6)
     np.testing.assert_allclose([a.onset_s for a in recording.annotations], raw.annotations.onset, atol=1e-6)
     assert [a.description for a in recording.annotations] == [event_word(text) for text in raw.annotations.description]
+
+
+DAMAGED = (
+    "c-"
+    "p;}&riZI6vrPwg_sx<k6wE8pkxd|vWp^N#zd6F9Xxm$qYE=zw`_%g7ykq=9{hLoukg?C;@y_b2`FM%Xp^R|UB3IgzP>eY?S^*II7QWxgxU@5"
+    "z_e_PI<`(t*LM`;xq&s>M@=8=6!(xz6m&fx=+Ye`Sw^y?RO(9Qh#7JXR%og7_7)r7HUaW%EU=!A9_6BWD()F*wa(aj7K+iD!8++0eVs7FBQ%"
+    "&Osc-2vHv^wJ%~wW_MIbcv(ZmP_-8*bh03VwnucuReV({15t`PtpVnSnAxu13T_A|fG&#)Dv^{`b=66v2_lIh|7IGNr`$X`8vkFOtlw-"
+    "4%sFHPyQbNV=?qH%ixH~R}WKd0k!!*v{&{7;{o)AM=1WcFype=hu;-#b%!p5GhMoNH~pi&-"
+    "|)v4`XRNK5?5%=nW5)hk1i_$}k5XLM;$D<G8D6wK?anHR_LNbJ5e!Ew~8VtH3(u{`x&@OL1X*I6^~=RGEiJ-"
+    "<W2=O>ug5zJHTg6|i>`_pQI?=v|W?*<mvCG)!Jx_g&b*<S?-`&Yok7_$m`!0K(w4J&Q<1g7O_?E"
+)
+"""A MATLAB 5 file of a struct with a string and 19 labels, damaged by the fuzz: zlib, base 85. SciPy 1.17's loadmat
+ends its process over it with a segmentation fault."""
+
+
+@pytest.mark.parametrize("name", ["x.set", "x.mat"])
+def test_a_file_that_crashes_the_library_costs_itself_only(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(zlib.decompress(base64.b85decode(DAMAGED)))
+    for _ in range(2):  # the next one finds a new process
+        with pytest.raises(UnreadableError, match="reader_crashed: .*ended its process"):
+            open_recording(str(path))
+
+
+def test_reopening_decodes_in_this_process_alone(tmp_path, monkeypatch):
+    path = write(tmp_path, VALUES)
+    header = open_recording(path).header
+    monkeypatch.setattr(isolated, "run_isolated", lambda *_, **__: pytest.fail("another process"))
+    assert np.array_equal(reopen_recording(path, header).read([0]), VALUES[:1])

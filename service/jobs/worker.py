@@ -1,0 +1,162 @@
+"""python -m service.jobs.worker: answers accepted recordings, one after the other, in a process of its own.
+
+A file that crashes, hangs or fills its reader takes this process with it and nothing else: the server starts another.
+It ends when its standard input does, which is when the server is gone, however that ended.
+"""
+
+import argparse
+import logging
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import Engine
+
+from service.jobs.uploads import Places
+from service.logs import set_up_logs
+from service.records import jobs
+from service.records.database import open_database
+from service.records.tables import Job
+from service.refusals import Refusal, of_error
+from service.settings import load_settings
+from serving.model import Model, open_model
+from serving.runtime import Answer
+from signals.command_line import Parser
+from signals.readers.digests import source_sha256
+from signals.readers.registry import open_recording
+
+logger = logging.getLogger(__name__)
+_LOOK_S = 0.3
+_BATCH = 8
+
+
+class NotOurs(Exception):
+    """The job was given to somebody else meanwhile."""
+
+
+def work(engine: Engine, places: Places, bundles: dict[str, Path], *, timeout_s: float, threads: int) -> None:
+    """Answer jobs until the process ends."""
+    worker, models = uuid4().hex, dict[str, Model]()
+    while True:
+        job = jobs.claim(engine, worker)
+        if job is None:
+            jobs.give_back(engine)
+            time.sleep(_LOOK_S)
+            continue
+        logger.info("job begun", extra={"job": job.id, "attempt": job.attempts})
+        watchdog = threading.Timer(timeout_s, _end, (engine, job, timeout_s))
+        watchdog.start()
+        ended = threading.Event()
+        threading.Thread(target=_stay_alive, args=(engine, job, ended), daemon=True).start()
+        try:
+            run_job(engine, places, job, _model(models, bundles, job.model, threads))
+        except NotOurs:
+            logger.warning("job was given to another worker", extra={"job": job.id})
+        except Exception as error:  # one bad file must not end the queue
+            refusal = of_error(error)
+            if refusal is None:
+                logger.error("job failed", extra={"job": job.id, "exception": type(error).__name__})
+                refusal = Refusal(500, "internal_error", f"the answer failed ({type(error).__name__})")
+            _fail(engine, job, refusal)
+        finally:
+            watchdog.cancel()
+            ended.set()
+        if job.is_upload:
+            _forget_upload(engine, places, job)
+
+
+def run_job(engine: Engine, places: Places, job: Job, model: Model) -> None:
+    """Answer a recording and commit its end; raises what reading and answering raise, NotOurs, Refusal."""
+    path = places.path_of(job.file, is_upload=job.is_upload)
+    digest = source_sha256(str(path))
+    recording = open_recording(str(path))
+    windows = model.windows(recording, source_sha256=digest, hop_s=job.hop_s)
+    n_windows, answers = model.n_windows(recording, hop_s=job.hop_s), list[Answer]()
+    while batch := list(islice(windows, _BATCH)):
+        answers += model.answers(batch)
+        if not jobs.progress(engine, job, n_done=len(answers), n_windows=n_windows):
+            raise NotOurs
+    if not answers:
+        raise Refusal(422, "no_windows", "every window was rejected: flat, or mostly missing")
+    if not jobs.finish(engine, job, answers, source_sha256=digest, model_digest=model.digest):
+        raise NotOurs
+    logger.info("job done", extra={"job": job.id, "n_windows": len(answers)})
+
+
+def _model(models: dict[str, Model], bundles: dict[str, Path], name: str, threads: int) -> Model:
+    if name not in bundles:
+        raise Refusal(404, "unknown_model", "the model of this job is not served any more")
+    if name not in models:
+        models[name] = open_model(bundles[name], name=name, threads=threads)
+    return models[name]
+
+
+def _fail(engine: Engine, job: Job, refusal: Refusal) -> None:
+    """End a job with its reason; where the records fail too, it stays running and is given back later."""
+    try:
+        jobs.fail(engine, job, refusal)
+        logger.info("job refused", extra={"job": job.id, "code": refusal.code})
+    except Refusal:
+        logger.error("the end of a job could not be written", extra={"job": job.id})
+
+
+def _end(engine: Engine, job: Job, timeout_s: float) -> None:
+    """End the process of a job that takes too long: what hangs in a library cannot be interrupted."""
+    _fail(engine, job, Refusal(504, "job_timeout", f"the answer took longer than {timeout_s:g} s"))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _forget_upload(engine: Engine, places: Places, job: Job) -> None:
+    """Delete the upload of a job that has ended."""
+    try:
+        now = jobs.get_job(engine, job.id)
+    except Refusal:
+        return
+    if now is not None and now.finished_at is not None:
+        (places.uploads / job.file).unlink(missing_ok=True)
+
+
+def _stay_alive(engine: Engine, job: Job, ended: threading.Event) -> None:
+    """Note now and then that the worker is there: one batch of a slow reader may take longer than that."""
+    while not ended.wait(jobs.ALIVE_S / 4):
+        with suppress(Refusal):
+            jobs.alive(engine, job)
+
+
+def _end_with_the_server() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until standard input ends."""
+    parser = Parser(prog="service.jobs.worker", description=__doc__)
+    parser.add_argument("--config", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--set", action="append", default=[], help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    settings = load_settings(args.config, args.set)
+    set_up_logs(settings.system.log_level)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is for the server, which ends this process
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
+    limit = settings.system.job_memory_mb * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    os.nice(5)  # requests come before recordings
+    places = Places(settings.system.data / "uploads", settings.dataset.recordings)
+    bundles = {path.name: path for path in settings.models.bundles}
+    work(
+        open_database(settings.database_url), places, bundles, timeout_s=settings.system.job_timeout_s,
+        threads=settings.models.threads,
+    )  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

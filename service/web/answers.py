@@ -1,0 +1,107 @@
+"""From a sample to the answer that a client gets; each step where it disturbs nobody else."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from service.answering.admission import Admission
+from service.answering.house import House
+from service.answering.owner import Owner
+from service.notice import RESEARCH
+from service.refusals import of_error, too_late
+from service.web.bodies import Sample
+from service.web.gate import Passage
+from service.web.metrics import Metrics
+from serving.model import Model
+from serving.runtime import Answer
+from signals.window import Window
+
+_T = TypeVar("_T")
+
+
+def answer_fields(model: Model, answer: Answer) -> dict[str, Any]:
+    """Return an answer as plain values.
+
+    `uncertainty` is its entropy as a share of the largest possible one, 0 to 1; `uncertainty_parts` are in nats.
+    """
+    below = model.bundle.calibration.abstain_below
+    return {
+        "start_s": answer.start_s,
+        "stop_s": answer.stop_s,
+        "predicted_class": answer.predicted_class,
+        "class_probabilities": answer.class_probabilities,
+        "confidence": answer.confidence,
+        "uncertainty": share_of_entropy(answer),
+        "uncertainty_parts": answer.uncertainty,
+        "prediction_set": answer.prediction_set,
+        "abstained": below is not None and answer.confidence < below,
+        "clinical_recommendation": answer.clinical_recommendation,
+        "model": model.name,
+        "model_digest": model.digest,
+        "notice": RESEARCH,
+    }
+
+
+def share_of_entropy(answer: Answer) -> float:
+    """Return the entropy of an answer over that of all classes alike, 0 to 1."""
+    total = answer.uncertainty["total"] or 0.0
+    return min(1.0, max(0.0, total / math.log(len(answer.class_probabilities))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answering:
+    """What an answer takes: models, threads that prepare, measures."""
+
+    house: House
+    pool: ThreadPoolExecutor
+    admission: Admission
+    metrics: Metrics
+
+    async def run(self, passage: Passage, part: str, function: Callable[..., _T], *args: Any) -> _T:
+        """Return a function's value, computed by a thread of the pool; its time counts as `part`.
+
+        Raises Refusal for what of_error knows, and where the deadline has passed when its turn comes.
+        """
+
+        def timed() -> _T:
+            if passage.deadline is not None and time.monotonic() > passage.deadline:
+                raise too_late()
+            started, cpu_started = time.perf_counter(), time.thread_time()
+            value = function(*args)
+            self.metrics.part_seconds.labels(part).observe(time.perf_counter() - started)
+            passage.cpu_s += time.thread_time() - cpu_started
+            return value
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.pool, timed)
+        except Exception as error:
+            raise of_error(error) or error from error
+
+    async def answers(self, passage: Passage, owner: Owner, samples: Sequence[Sample]) -> list[Answer]:
+        """Return one answer per sample; the whole request is refused with its first bad one."""
+        parts = [self.run(passage, "prepare", _window, owner.model, sample) for sample in samples]
+        windows = await asyncio.gather(*parts)
+        answers = await self.of_windows(passage, owner, windows)
+        self.admission.prepared(passage.cpu_s)
+        return answers
+
+    async def of_windows(self, passage: Passage, owner: Owner, windows: Sequence[Window]) -> list[Answer]:
+        """Return a model's answers to prepared windows."""
+        began = time.perf_counter()
+        future = self.house.submit(owner, windows, deadline=passage.deadline)
+        try:
+            return await asyncio.wrap_future(future)
+        except Exception as error:
+            raise of_error(error) or error from error
+        finally:
+            self.metrics.part_seconds.labels("wait").observe(time.perf_counter() - began)
+
+
+def _window(model: Model, sample: Sample) -> Window:
+    return model.window_of_array(
+        sample.x_uv, sfreq=sample.sfreq, ch_names=sample.ch_names, spectrogram=sample.spectrogram
+    )

@@ -1,0 +1,52 @@
+"""What Prometheus reads at /metrics; a registry of its own, so that several apps in one process do not mix."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from serving.model import Model
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """Counters and times of one server. Labels are ours: routes, codes, parts; never what a client sent."""
+
+    def __init__(self) -> None:
+        """Make them all, at zero."""
+        self.registry = CollectorRegistry()
+        self.requests = self._counter("requests", "Requests by route and status", ("route", "status"))
+        self.refusals = self._counter("refusals", "Requests without an answer, by reason code", ("code",))
+        self.windows = self._counter("windows", "Windows answered", ("model",))
+        self.seconds = Histogram(
+            "cerebeam_request_seconds", "From the request's header to its answer's end", ("route",), buckets=_SECONDS,
+            registry=self.registry,
+        )  # fmt: skip
+        self.part_seconds = Histogram(
+            "cerebeam_part_seconds", "Parts of an answer: read, parse, prepare, wait, model", ("part",),
+            buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.batch_windows = Histogram(
+            "cerebeam_batch_windows", "Windows of a batch", ("model",), buckets=(1, 2, 4, 8, 16, 32),
+            registry=self.registry,
+        )  # fmt: skip
+        self.inside = self._gauge("requests_inside", "Requests that hold a place", ())
+        self.queue = self._gauge("queue_windows", "Windows that wait for a model", ("model",))
+        self.jobs = self._gauge("jobs", "Jobs by state", ("state",))
+        self.versions = self._gauge("model_info", "1 for each model's digest that answers", ("model", "digest"))
+        self.shadow = self._counter("shadow_windows", "Windows that the shadow answered too, by result", ("result",))
+        self.accesses_lost = self._gauge("accesses_lost", "Rows of the access log that could not be written", ())
+
+    def _counter(self, name: str, what: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(f"cerebeam_{name}", what, labels, registry=self.registry)
+
+    def _gauge(self, name: str, what: str, labels: tuple[str, ...]) -> Gauge:
+        return Gauge(f"cerebeam_{name}", what, labels, registry=self.registry)
+
+    def batch(self, model: Model, n_windows: int, seconds: float) -> None:
+        """Note one batch of a model."""
+        self.batch_windows.labels(model.name).observe(n_windows)
+        self.windows.labels(model.name).inc(n_windows)
+        self.part_seconds.labels("model").observe(seconds)
+
+    def text(self) -> bytes:
+        """Return all of them in Prometheus' text form."""
+        return generate_latest(self.registry)

@@ -1,0 +1,132 @@
+"""What a server holds while it runs, built from its settings, and ended in order."""
+
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from service.answering.admission import Admission, Rate
+from service.answering.house import House
+from service.jobs.supervisor import Supervisor, worker_command
+from service.jobs.uploads import Places
+from service.records import jobs
+from service.records.accesses import Accesses
+from service.records.database import open_database
+from service.records.tables import STATES
+from service.refusals import Refusal
+from service.security.tokens import Verifier
+from service.settings import Settings
+from service.web.answers import Answering
+from service.web.metrics import Metrics
+from serving.model import Model
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """Models, records, measures and limits of one running service."""
+
+    settings: Settings
+    answering: Answering
+    rate: Rate
+    verifier: Verifier | None
+    engine: Engine
+    accesses: Accesses
+    places: Places
+    supervisor: Supervisor | None
+    """None where recordings are not answered by this process."""
+
+    @property
+    def house(self) -> House:
+        """The models."""
+        return self.answering.house
+
+    @property
+    def metrics(self) -> Metrics:
+        """The measures."""
+        return self.answering.metrics
+
+    def refresh_gauges(self) -> None:
+        """Bring the measures that are states up to date."""
+        metrics = self.metrics
+        metrics.inside.set(self.answering.admission.n_inside)
+        metrics.accesses_lost.set(self.accesses.n_lost)
+        metrics.versions.clear()
+        for owner in self.house.owners:
+            metrics.queue.labels(owner.model.name).set(owner.n_waiting)
+            metrics.versions.labels(owner.model.name, owner.model.digest[:12]).set(1)
+        try:
+            counts = jobs.count_by_state(self.engine)
+        except Refusal:
+            return
+        for state in STATES:
+            metrics.jobs.labels(state).set(counts.get(state, 0))
+
+    def not_ready(self) -> str:
+        """Return why the service is not ready; empty where it is."""
+        if not self.house.owners:
+            return "no_model"
+        try:
+            jobs.count_by_state(self.engine)
+        except Refusal as refusal:
+            return refusal.code
+        if self.supervisor is not None and not self.supervisor.is_running:
+            return "no_job_worker"
+        return ""
+
+    def close(self) -> None:
+        """End: jobs go back to the queue, what was accepted is answered, what was noted is written."""
+        if self.supervisor is not None:
+            self.supervisor.close()
+        self.answering.pool.shutdown(wait=True)
+        self.house.close()
+        self.accesses.close()
+        self.engine.dispose()
+
+
+def open_server(
+    settings: Settings, *, config: Path | None = None, overrides: Sequence[str] = (), with_jobs: bool = True
+) -> Server:
+    """Return a server whose models have answered once; `config` and `overrides` are for its worker process.
+
+    Raises BundleError, RecordsError, KeysError, ValueError in one line.
+    """
+    deployment, system = settings.deployment, settings.system
+    verifier = None
+    if deployment.profile == "production" and deployment.jwks is not None:
+        verifier = Verifier(deployment.jwks, issuer=deployment.issuer, audience=deployment.audience)
+    (system.data / "uploads").mkdir(parents=True, exist_ok=True)
+    os.chmod(system.data, 0o700)  # recordings are nobody else's
+    engine = open_database(settings.database_url)
+    metrics = Metrics()
+    admission = Admission(max_wait_s=deployment.max_wait_s, n_cores=settings.n_workers)
+
+    def on_batch(model: Model, n_windows: int, seconds: float) -> None:
+        metrics.batch(model, n_windows, seconds)
+        admission.computed(n_windows, seconds)
+
+    house = House(
+        settings.models.bundles, threads=settings.models.threads, shadow=settings.models.shadow, on_batch=on_batch
+    )
+    places = Places(system.data / "uploads", settings.dataset.recordings)
+    supervisor = None
+    if with_jobs:
+        command = worker_command(None if config is None else str(config), overrides)
+        supervisor = Supervisor(command, engine, places)
+        supervisor.start()
+    pool = ThreadPoolExecutor(settings.n_workers, thread_name_prefix="prepare")
+    return Server(
+        settings=settings,
+        answering=Answering(house=house, pool=pool, admission=admission, metrics=metrics),
+        rate=Rate(per_s=deployment.requests_per_s),
+        verifier=verifier,
+        engine=engine,
+        accesses=Accesses(engine),
+        places=places,
+        supervisor=supervisor,
+    )

@@ -1,0 +1,144 @@
+"""One model in memory: sessions from bytes whose digests were checked, warmed up, with its own number of threads."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.runtime import Answer, answer_batch, described, new_session
+from signals.bundles.bundle import FP32, INT8_STATIC, SPECTROGRAM, Bundle, BundleError, load_bundle
+from signals.bundles.inputs import wanted, windows_of_recording
+from signals.readers.memory import recording_of_array
+from signals.recording.recording import Recording
+from signals.window import Window
+
+SFREQ = 200.0
+"""Rate of a request's array where it gives none, Hz: that of the HMS competition's files."""
+_WARM_UP_SEED = 20261122
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A bundle that answers. Nothing on disk can change its answers after it was opened."""
+
+    name: str
+    bundle: Bundle
+    sessions: Mapping[str, Any] = field(repr=False)
+    """ONNX Runtime session of each file."""
+    spectrogram_shape: tuple[int, ...] | None
+    """Shape of a spectrogram that a graph reads; None where none does."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the bundle, which is the model's version."""
+        return str(self.bundle.about["digest"])
+
+    @property
+    def joins_recordings(self) -> bool:
+        """Whether windows of several recordings may share a batch: not where the batch decides the quantisation."""
+        return self.bundle.precision in (FP32, INT8_STATIC)
+
+    def windows(self, recording: Recording, *, source_sha256: str, hop_s: float | None = None) -> Iterator[Window]:
+        """Yield a recording's windows with what the graphs read; raises as `windows_of_recording`."""
+        want = wanted(self.bundle.graphs)
+        return windows_of_recording(self.bundle.profile, recording, source_sha256=source_sha256, hop_s=hop_s, want=want)
+
+    def n_windows(self, recording: Recording, *, hop_s: float | None = None) -> int:
+        """Return how many windows a recording has, rejected ones included: what progress is counted against."""
+        window_s, hop = self.bundle.profile.window_s, hop_s or self.bundle.profile.hop_s
+        return sum(max(0, 1 + int((segment.duration_s - window_s + 1e-6) // hop)) for segment in recording.segments)
+
+    def window_of_array(
+        self, x_uv: np.ndarray, *, sfreq: float = SFREQ, ch_names: Sequence[str] | None = None,
+        spectrogram: np.ndarray | None = None,
+    ) -> Window:  # fmt: skip
+        """Return the window of an array of its length, shape (n_chans, n_times), µV, prepared like a file's.
+
+        Without `ch_names` the rows are the modality's channels in order. `spectrogram` is log10 of power as in
+        `Window.spectrogram`; what the array alone gives is taken where there is none. Raises BundleError for another
+        length, a spectrogram that no graph reads or of another shape; UnreadableError as a file would.
+        """
+        names = self.bundle.modality.ch_names if ch_names is None else tuple(ch_names)
+        if len(x_uv) != len(names):
+            raise BundleError(f"the array has {len(x_uv)} channels, {len(names)} are named")
+        window_s = self.bundle.profile.window_s
+        if abs(x_uv.shape[1] - window_s * sfreq) > 2:
+            raise BundleError(
+                f"the array has {x_uv.shape[1] / sfreq:g} s, one window has {window_s:g} s: {window_s * sfreq:g} "
+                f"samples at {sfreq:g} Hz; send longer recordings as a file"
+            )
+        self._check_spectrogram(spectrogram)
+        recording = recording_of_array(x_uv, ch_names=names, sfreq=sfreq)
+        digest = hashlib.sha256(np.ascontiguousarray(x_uv).tobytes()).hexdigest()
+        found = list(self.windows(recording, source_sha256=digest))
+        if not found:
+            raise BundleError("the array holds nothing to answer: every channel is flat or most samples are missing")
+        return found[0] if spectrogram is None else replace(found[0], spectrogram=spectrogram)
+
+    def _check_spectrogram(self, spectrogram: np.ndarray | None) -> None:
+        if spectrogram is None:
+            return
+        if self.spectrogram_shape is None:
+            raise BundleError(f"model {self.name} reads no spectrogram: leave spectrogram_data out")
+        if spectrogram.shape != self.spectrogram_shape:
+            raise BundleError(
+                f"spectrogram_data has shape {spectrogram.shape}, model {self.name} reads {self.spectrogram_shape}"
+            )
+
+    def answers(self, windows: Sequence[Window]) -> list[Answer]:
+        """Return one answer per window; one batch, or one run a window where a batch would change them."""
+        if not windows:
+            return []
+        parts = [windows] if self.joins_recordings else [[window] for window in windows]
+        return [answer for part in parts for answer in self._batch(part)]
+
+    def _batch(self, windows: Sequence[Window]) -> Iterator[Answer]:
+        return described(self.bundle, windows, answer_batch(self.bundle, windows, sessions=self.sessions.__getitem__))
+
+
+def open_model(path: Path, *, name: str | None = None, threads: int = 1) -> Model:
+    """Return a model after its first answer, which is the slow one.
+
+    Raises BundleError as `load_bundle`, for a file that changed while it was read, and for an encoder.
+    """
+    bundle = load_bundle(path)
+    _ = bundle.classes  # an encoder has none
+    files = [graph.file for graph in bundle.graphs] + ([bundle.combiner] if bundle.combiner else [])
+    sessions = {file: new_session(_checked_bytes(bundle, file), threads=threads) for file in files}
+    model = Model(
+        name=name or path.name, bundle=bundle, sessions=sessions, spectrogram_shape=_spectrogram_shape(bundle, sessions)
+    )
+    warm_up(model)
+    return model
+
+
+def warm_up(model: Model) -> Answer:
+    """Return the answer to 50 s (or what a window has) of noise, prepared and computed as a request's."""
+    rng, profile = np.random.default_rng(_WARM_UP_SEED), model.bundle.profile
+    noise = np.cumsum(rng.normal(size=(model.bundle.modality.n_chans, round(profile.window_s * SFREQ))), axis=1)
+    noise = 20 * (noise - noise.mean(axis=1, keepdims=True)) / noise.std(axis=1, keepdims=True)
+    spectrogram = None
+    if model.spectrogram_shape is not None:
+        spectrogram = rng.normal(size=model.spectrogram_shape).astype(np.float32)
+    window = model.window_of_array(noise.astype(np.float32), spectrogram=spectrogram)
+    return model.answers([window])[0]
+
+
+def _checked_bytes(bundle: Bundle, file: str) -> bytes:
+    """Return a file's bytes, which are those that the bundle was made with."""
+    content = (bundle.path / file).read_bytes()
+    if hashlib.sha256(content).hexdigest() != bundle.about["files"][file]:
+        raise BundleError(f"{bundle.path / file} changed while it was read: export it again")
+    return content
+
+
+def _spectrogram_shape(bundle: Bundle, sessions: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Return the shape of one spectrogram that a graph reads, None where no graph reads any."""
+    for graph in bundle.graphs:
+        for node in sessions[graph.file].get_inputs():
+            if node.name == SPECTROGRAM:
+                return tuple(int(size) for size in node.shape[1:])
+    return None

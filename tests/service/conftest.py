@@ -1,0 +1,135 @@
+"""A bundle of a network that is written by hand, so that nothing is trained or exported; a server around it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from service.settings import load_settings
+from service.web.app import new_app
+from service.web.server import open_server
+from signals.bundles.bundle import Graph, graph_fields, write_bundle
+from signals.modality import EEG_1020
+from signals.readers.registry import open_recording
+from signals.shards.normalise import Normaliser
+from signals.windows.profiles import SIX_CLASS
+from synthetic.recordings.one_window import write_segment
+
+CLASSES = ["Seizure", "LPD", "GPD", "LRDA", "GRDA", "Other"]
+
+
+def write_network(path, *, seed, spectrogram=False):
+    """Logits are a linear map of each channel's mean square, and of the mean spectrogram where there is one."""
+    rng = np.random.default_rng(seed)
+    arrays = {"w": rng.normal(size=(19, 6)).astype(np.float32), "axes": np.array([2], dtype=np.int64)}
+    nodes = [
+        helper.make_node("Mul", ["signal", "signal"], ["square"]),
+        helper.make_node("ReduceMean", ["square", "axes"], ["power"], keepdims=0),
+        helper.make_node("MatMul", ["power", "w"], ["logits0" if spectrogram else "logits"]),
+        helper.make_node("Cast", ["ch_state"], ["states"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["power", "states"], ["representation"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("signal", TensorProto.FLOAT, ["batch", 19, "time"]),
+        helper.make_tensor_value_info("ch_state", TensorProto.INT64, ["batch", 19]),
+    ]
+    if spectrogram:
+        inputs.append(helper.make_tensor_value_info("spectrogram", TensorProto.FLOAT, ["batch", 4, 100, 300]))
+        arrays["all"] = np.array([1, 2, 3], dtype=np.int64)
+        arrays["v"] = rng.normal(size=(1, 6)).astype(np.float32)
+        nodes += [
+            helper.make_node("ReduceMean", ["spectrogram", "all"], ["mean"], keepdims=0),
+            helper.make_node("Unsqueeze", ["mean", "one"], ["column"]),
+            helper.make_node("MatMul", ["column", "v"], ["of_spectrogram"]),
+            helper.make_node("Add", ["logits0", "of_spectrogram"], ["logits"]),
+        ]
+        arrays["one"] = np.array([1], dtype=np.int64)
+    outputs = [
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 6]),
+        helper.make_tensor_value_info("representation", TensorProto.FLOAT, ["batch", 19]),
+    ]
+    values = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "small", inputs, outputs, values)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 10
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def write_small_bundle(folder, *, seed=0, spectrogram=False, precision="fp32"):
+    """Write the bundle and return its folder."""
+    inputs = ("signal", "ch_state") + (("spectrogram",) if spectrogram else ())
+    graph = Graph(
+        file="model.onnx", name="small", normaliser=Normaliser(kind="window"), step_times=256, min_times=2560,
+        weights_sha256="0" * 64, inputs=inputs,
+    )  # fmt: skip
+    calibration = {
+        "temperature": 1.5, "abstain_below": 0.2, "split_digest": "d",
+        "conformal": {"method": "class-conditional", "alpha": 0.1, "thresholds": [0.1] * 5 + [0.0]},
+    }  # fmt: skip
+    parity = {"n_windows": 8, "max_probability_difference": 1e-7, "decisions_differ": 0}
+
+    def fill(partial):
+        write_network(partial / "model.onnx", seed=seed, spectrogram=spectrogram)
+        return {
+            "kind": "classifier", "precision": precision, "task": {"name": "six-class", "classes": CLASSES},
+            "modality": EEG_1020.to_dict(), "profile": SIX_CLASS.to_dict(), "graphs": graph_fields((graph,)),
+            "combiner": None, "calibration": calibration, "parity": parity, "provenance": {"seed": seed},
+        }  # fmt: skip
+
+    write_bundle(folder, fill)
+    return folder
+
+
+@dataclass(frozen=True)
+class Things:
+    """Files of all tests."""
+
+    root: Path
+    bundle: Path
+    second: Path
+    spectral: Path
+    edf: Path
+
+    @property
+    def array(self):
+        """The recording's samples, µV, shape (19, 10000)."""
+        return np.asarray(open_recording(str(self.edf)).read(range(19), segment=0))
+
+
+@pytest.fixture(scope="session")
+def things(tmp_path_factory):
+    """Two bundles of other weights, one that reads spectrograms, and a recording of one window."""
+    root = tmp_path_factory.mktemp("service")
+    write_segment(root / "segment.edf", EEG_1020, window_s=50.0)
+    return Things(
+        root=root,
+        bundle=write_small_bundle(root / "small", seed=0),
+        second=write_small_bundle(root / "second", seed=1),
+        spectral=write_small_bundle(root / "spectral", seed=2, spectrogram=True),
+        edf=root / "segment.edf",
+    )
+
+
+@pytest.fixture
+def serve(things, tmp_path):
+    """A function that opens a server and returns (server, a client of its application)."""
+    opened = []
+
+    def serving(*overrides, with_jobs=False, bundles=None):
+        paths = [str(path) for path in bundles or (things.bundle, things.spectral)]
+        settings = load_settings(None, [f"models.bundles={json.dumps(paths)}", f"system.data={tmp_path / 'var'}",
+                                        "system.workers=2", *overrides], {})  # fmt: skip
+        server = open_server(settings, overrides=overrides, with_jobs=with_jobs)
+        opened.append(server)
+        transport = httpx.ASGITransport(new_app(server))
+        return server, httpx.AsyncClient(transport=transport, base_url="http://test")
+
+    yield serving
+    for server in opened:
+        server.close()
