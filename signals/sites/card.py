@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from signals.readers.declaration import NOTHING_DECLARED, Declaration
-from signals.windows.labels import Label
+from signals.windows.labels import UNKNOWN_SOURCE, Label
 
 CARD_NAMES = ("site-card.yaml", "site-card.yml", "site-card.toml")
 """Names under which a card is found beside the files that it speaks of."""
@@ -26,6 +26,8 @@ class Known:
     subject: str = ""
     """Whom it is of, as the site counts its people; empty if nobody knows. Hashed when the file is opened."""
     labels: tuple[Label, ...] = ()
+    label_source: str = UNKNOWN_SOURCE
+    """Who labelled: one of `signals.windows.labels.LABEL_SOURCES`."""
 
 
 def nothing_known(path: str) -> Known:

@@ -160,6 +160,7 @@ class _Card:
         return Rules(
             subject=_name_rule(model.subject),
             label=_name_rule(model.label),
+            label_source=model.label_source,
             label_values=tuple(label.values.items()) if label is not None and not label.pattern else (),
             table=None if table is None else self._table(table),
         )

@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import PurePosixPath
 
 from signals.sites.card import CardError, Known
-from signals.windows.labels import Label
+from signals.windows.labels import UNKNOWN_SOURCE, Label
 
 Rows = Mapping[str, Sequence[Mapping[str, str]]]
 """Rows of a table by their key, the cells of each by column."""
@@ -74,6 +74,8 @@ class Rules:
     """Of the whole recording."""
     table: TableRule | None = None
     """What it holds goes before the name."""
+    label_source: str = UNKNOWN_SOURCE
+    """Who labelled, where a recording is known at all."""
     label_values: tuple[tuple[str, str], ...] = ()
     """What the table's labels stand for, as `NameRule.values`."""
 
@@ -86,7 +88,8 @@ class Rules:
         labels = tuple(label for row in rows if (label := self._label(row)) is not None)
         if not labels and self.label is not None and (text := self.label.text(path)):
             labels = (Label(onset_s=None, label=text),)
-        return Known(subject=subject, labels=labels)
+        source = self.label_source if subject or labels else UNKNOWN_SOURCE
+        return Known(subject=subject, labels=labels, label_source=source)
 
     def _subject(self, rows: Sequence[Mapping[str, str]]) -> str:
         if self.table is None or not self.table.columns.subject:

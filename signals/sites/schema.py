@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from signals.readers.channels.caps import CAP_NAMES
 from signals.readers.disclosure import known_reference
 from signals.recording.recording import SENSOR_TYPES
+from signals.windows.labels import LABEL_SOURCES, UNKNOWN_SOURCE
 
 _WORDING = re.compile(r"[^{}]*\{(:0>[1-9]\d?)?\}[^{}]*")
 _LONGEST_PATTERN = 500
@@ -43,6 +44,12 @@ def _is_sensor(kind: str) -> str:
     if kind not in SENSOR_TYPES:
         raise ValueError(f"{kind!r} is none of {', '.join(SENSOR_TYPES)}")
     return kind
+
+
+def _is_source(source: str) -> str:
+    if source not in LABEL_SOURCES:
+        raise ValueError(f"{source!r} is none of {', '.join(LABEL_SOURCES)}")
+    return source
 
 
 def _is_cap(channels: str | dict[str, str]) -> str | dict[str, str]:
@@ -127,6 +134,7 @@ class CardModel(_Model):
     sensors: dict[str, Annotated[str, AfterValidator(_is_sensor)]] = {}
     subject: Pattern | NameModel | None = None
     label: Pattern | LabelModel | None = None
+    label_source: Annotated[str, AfterValidator(_is_source)] = UNKNOWN_SOURCE
     table: TableModel | None = None
     layout: dict[str, Any] | None = None
 

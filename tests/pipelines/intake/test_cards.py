@@ -59,7 +59,7 @@ def test_a_table_without_its_columns_is_one_line(tmp_path, site_cards):
     folder.mkdir()
     (folder / "signal-1.csv.gz").write_bytes(gzip.compress(b"AF3,F7,O1\n" + b"1,2,3\n" * 90, mtime=0))
     (folder / "metadata_guineabissau.csv").write_text("number,what\n1,Control\n")
-    with pytest.raises(CardError, match=r"bissau-emotiv.yaml line 8, table: .* has no column 'subject.id'"):
+    with pytest.raises(CardError, match=r"bissau-emotiv.yaml line 9, table: .* has no column 'subject.id'"):
         find_inputs([str(folder)], None, site_cards)
 
 
