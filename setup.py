@@ -22,6 +22,7 @@ ROOMS = [
     "serving",
     "service",
 ]
+SITES = ["pydantic>=2.14", "pyyaml>=6.0"]
 FORMATS = ["antio>=0.7", "curryreader>=0.1", "h5py>=3.14", "mffpy>=0.11", "neo>=0.14", "pyxdf>=1.17", "wfdb>=4.3"]
 SERVICE = [
     "alembic>=1.20",
@@ -87,6 +88,8 @@ setup(
         "tensorrt": ["onnx>=1.23", "onnxruntime>=1.31", "tensorrt-rtx>=1.7"],
         # Libraries of the formats that MNE alone does not read; a missing one is named when such a file is opened.
         "formats": FORMATS,
+        # Site cards, read by whoever starts a run; its workers need neither.
+        "sites": SITES,
         # gs:// and Dataflow; workers get it with Beam's container.
         "gcp": ["apache-beam[gcp]>=2.77"],
         # Trackers besides JSON lines; MLflow's light form, with what its local SQLite file needs.
@@ -94,6 +97,7 @@ setup(
         "dev": [
             *FORMATS,
             *SERVICE,
+            *SITES,
             "apache-beam[gcp]>=2.77",
             "cryptography>=50",
             "fhir.resources>=8.3",

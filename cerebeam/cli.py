@@ -12,6 +12,7 @@ COMMANDS = {
         "write shards of synthetic critical-care segments, on real backgrounds too",
     ),
     "preprocess": ("pipelines.preprocess", "recordings to one shard set"),
+    "site-card": ("signals.sites.draft", "a first draft of a site's card from one of its files"),
     "dry-run": ("pipelines.dry_run", "what would become of each file, without writing anything"),
     "shards": ("pipelines.shards", "verify, summarise, show and merge shard sets, check that they identify no one"),
     "autoencoder": ("training.autoencoder", "train the network that scores artifacts, on shards without labels"),

@@ -9,25 +9,26 @@ import logging
 from functools import lru_cache
 from pathlib import Path
 
-from pipelines.corpora.corpus import Corpus, Known
 from signals.readers.layouts.hms import HmsLabel, read_test, read_train
+from signals.sites.card import Known, SiteCard
 from signals.tasks import SIX_CLASS
 from signals.windows.labels import Label
 
 logger = logging.getLogger(__name__)
 
 
-def known_train(path: Path) -> Known:
+def known_train(path: str) -> Known:
     """Return the patient and the labels of an EEG from the train.csv beside its folder."""
-    known = _train(path.parent.parent / "train.csv").get(path.stem)
+    folder, eeg_id = Path(path).parent, Path(path).stem
+    known = _train(folder.parent / "train.csv").get(eeg_id)
     if known is None:
-        _warn_once(path.parent)
+        _warn_once(folder)
     return known or Known()
 
 
-def known_test(path: Path) -> Known:
+def known_test(path: str) -> Known:
     """Return the patient of an EEG from the test.csv beside its folder."""
-    return _test(path.parent.parent / "test.csv").get(path.stem) or Known()
+    return _test(Path(path).parent.parent / "test.csv").get(Path(path).stem) or Known()
 
 
 @lru_cache(maxsize=4)
@@ -83,12 +84,13 @@ def _labels(rows: list[HmsLabel], folder: Path) -> tuple[Label, ...]:
     )
 
 
-_SIDES = ("*/train_spectrograms/*.parquet", "*/test_spectrograms/*.parquet", "*/train.csv", "*/test.csv",
-          "*/sample_submission.csv", "*/example_figures/*")  # fmt: skip
+_SIDES = ("train_spectrograms/*.parquet", "test_spectrograms/*.parquet", "train.csv", "test.csv",
+          "sample_submission.csv", "example_figures/*")  # fmt: skip
 
-CORPORA = (
-    Corpus(site_id="hms", pattern="*/train_eegs/*.parquet", mains_hz=60.0, known=known_train, side_files=_SIDES,
-           tables=("../train.csv",)),
-    Corpus(site_id="hms", pattern="*/test_eegs/*.parquet", mains_hz=60.0, known=known_test, side_files=_SIDES,
-           tables=("../test.csv",)),
+HMS = (
+    SiteCard(site_id="hms", files=("train_eegs/*.parquet",), mains_hz=60.0, known=known_train, side_files=_SIDES,
+             tables=("../train.csv",)),
+    SiteCard(site_id="hms", files=("test_eegs/*.parquet",), mains_hz=60.0, known=known_test, side_files=_SIDES,
+             tables=("../test.csv",)),
 )  # fmt: skip
+"""The two parts of the folder; any other card goes before them."""
