@@ -20,7 +20,7 @@ import pickle
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,11 +85,11 @@ def scaled(x: np.ndarray) -> np.ndarray:
 
 
 def from_shards(paths: list[Path], order: np.ndarray) -> Iterator[np.ndarray]:
-    """Whole shards in random order, windows in random order within each."""
+    """Whole shards in random order, records in random order within each; each is decoded when its turn comes."""
     for number in np.unique(order // PER_SHARD, return_index=True)[1].argsort():
-        windows = [decode_window(record).data for record in read_shard(paths[number])]
+        records = list(read_shard(paths[number]))
         for row in order[order // PER_SHARD == number] % PER_SHARD:
-            yield scaled(windows[row])
+            yield scaled(decode_window(records[row]).data)
 
 
 def from_tfdata(paths: list[Path], order: np.ndarray) -> Iterator[np.ndarray]:
@@ -173,13 +173,13 @@ def measure(files: dict[str, list[Path]], n_windows: int, *, repeats: int, cold:
     return rates
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Write all forms, check that they hold the same, measure them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("bench-output/loader"))
     parser.add_argument("--windows", type=int, default=2048)
     parser.add_argument("--repeats", type=int, default=5)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     print(machine())
     shutil.rmtree(args.output, ignore_errors=True)
     args.output.mkdir(parents=True)

@@ -16,7 +16,7 @@ def known(path: Path) -> Known:
     if name is None:
         return Known()
     label = _RUNS.get(int(name[2]))
-    return Known(subject=name[1], labels=(Label(onset_s=None, label=label),) if label else ())
+    return Known(subject=name[1], labels=(Label(onset_s=None, label=label),) if label else (), label_source="protocol")
 
 
 CORPUS = Corpus(site_id="albany-eegmmidb", pattern="*/albany-eegmmidb/*", mains_hz=60.0, known=known)

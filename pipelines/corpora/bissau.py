@@ -19,7 +19,7 @@ def known(path: Path) -> Known:
         return Known()
     group = _groups(path.with_name("metadata_guineabissau.csv")).get(name[1])
     labels = (Label(onset_s=None, label=group),) if group else ()
-    return Known(subject=f"GB{int(name[1]):03d}", labels=labels)
+    return Known(subject=f"GB{int(name[1]):03d}", labels=labels, label_source="experts")
 
 
 @lru_cache(maxsize=8)

@@ -15,7 +15,7 @@ def known(path: Path) -> Known:
     """Return the consensus class from the file's name."""
     name = re.fullmatch(r"([A-Za-z]+)_sample\d+\.mat", path.name)
     label = SIX_CLASS.class_of(name[1]) if name else None
-    return Known(labels=(Label(onset_s=None, label=label),) if label else ())
+    return Known(labels=(Label(onset_s=None, label=label),) if label else (), label_source="experts")
 
 
 CORPUS = Corpus(site_id="boston-iiic-sparcnet", pattern="*/boston-iiic-sparcnet/*", mains_hz=60.0, known=known)

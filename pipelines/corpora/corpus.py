@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from signals.readers.layouts.layout import Layout
-from signals.windows.labels import Label
+from signals.windows.labels import UNKNOWN_SOURCE, Label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +16,8 @@ class Known:
     subject: str = ""
     """Whom it is of, as the laboratory counts its people; empty if nobody knows. Hashed when the file is opened."""
     labels: tuple[Label, ...] = ()
+    label_source: str = UNKNOWN_SOURCE
+    """Who labelled: one of `signals.windows.labels.LABEL_SOURCES`."""
 
 
 def nothing_known(path: Path) -> Known:

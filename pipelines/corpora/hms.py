@@ -43,7 +43,10 @@ def _train(path: Path) -> dict[str, Known]:
     for row in read_train(path):
         rows.setdefault(row.eeg_id, []).append(row)
     folder = path.parent / "train_spectrograms"
-    return {eeg_id: Known(subject=group[0].patient_id, labels=_labels(group, folder)) for eeg_id, group in rows.items()}
+    return {
+        eeg_id: Known(subject=group[0].patient_id, labels=_labels(group, folder), label_source=group[0].label_source)
+        for eeg_id, group in rows.items()
+    }
 
 
 @lru_cache(maxsize=4)

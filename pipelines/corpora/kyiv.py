@@ -12,7 +12,9 @@ _RUNS = {"1": "rest", "2": "mental_arithmetic"}
 def known(path: Path) -> Known:
     """Return the subject and the run's condition from the file's name."""
     name = re.fullmatch(r"(Subject\d+)_([12])\.edf", path.name)
-    return Known(subject=name[1], labels=(Label(onset_s=None, label=_RUNS[name[2]]),)) if name else Known()
+    if name is None:
+        return Known()
+    return Known(subject=name[1], labels=(Label(onset_s=None, label=_RUNS[name[2]]),), label_source="protocol")
 
 
 CORPUS = Corpus(site_id="kyiv-eegmat", pattern="*/kyiv-eegmat/*", mains_hz=50.0, known=known)

@@ -11,7 +11,7 @@ def known(path: Path) -> Known:
     group, _, subject = path.stem.partition("_")
     if group not in {"ADHD", "Control"} or not subject:
         return Known()
-    return Known(subject=subject, labels=(Label(onset_s=None, label=group),))
+    return Known(subject=subject, labels=(Label(onset_s=None, label=group),), label_source="experts")
 
 
 CORPUS = Corpus(site_id="tehran-adhd", pattern="*/tehran-adhd/*", mains_hz=50.0, known=known)

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -14,7 +15,7 @@ from pipelines.intake.sites import SiteRule
 from pipelines.intake.tables import Tables, copied_tables
 from pipelines.runs import storage
 from signals.readers.bids import Place, place_of
-from signals.windows.labels import Entry, Label, LabelTable, Origin, slug
+from signals.windows.labels import UNKNOWN_SOURCE, Entry, Label, LabelTable, Origin, slug
 
 
 class InputError(ValueError):
@@ -31,6 +32,11 @@ class FileRef:
     """Subject as the label file names it, empty if it does not; hashed as soon as the file is opened."""
     mains_hz: float | None
     labels: tuple[Label, ...]
+    label_source: str = UNKNOWN_SOURCE
+    """Who labelled it; one of `signals.windows.labels.LABEL_SOURCES`."""
+    file_order: int | None = None
+    """Place among its site's files by the numbers in their names, letters ignored; files of the same numbers share it.
+    None without a number."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ def find_inputs(
         raise InputError(f"the label file names none of the {len(recordings)} recordings, e.g. in line {line}")
     matched = {id(entry) for entry in entries.values()}
     return Inputs(
-        files=tuple(_file_ref(each, entries.get(each.path), sites) for each in candidates),
+        files=in_file_order([_file_ref(each, entries.get(each.path), sites) for each in candidates]),
         side_files=tuple(sorted(set(paths) - set(recordings))),
         unmatched_lines=tuple(
             entry.line for entry in (table.entries.values() if table else ()) if id(entry) not in matched
@@ -162,6 +168,34 @@ def _file_ref(candidate: _Candidate, entry: Entry | None, sites: SiteRule) -> Fi
         subject=(entry.subject if entry else "") or known.subject,
         mains_hz=corpus.mains_hz if corpus else None,
         labels=(entry.labels if entry else ()) or known.labels,
+        label_source=_label_source(entry, known),
+    )
+
+
+def _label_source(entry: Entry | None, known: Known) -> str:
+    """Return who labelled: by the label file, or by the corpus' rule where the labels are its own."""
+    if entry is None or not entry.labels:
+        return known.label_source
+    if entry.label_source == UNKNOWN_SOURCE and entry.labels == known.labels:
+        return known.label_source
+    return entry.label_source
+
+
+def in_file_order(files: Sequence[FileRef]) -> tuple[FileRef, ...]:
+    """Return files with their `file_order`, in the order given.
+
+    Names say who was recorded, so only the numbers in them count, and only as ranks: enough to see whether the classes
+    of a task were recorded in blocks.
+    """
+    numbers = {
+        ref.uri: tuple(map(int, re.findall(r"\d+", ref.uri.rsplit("/", 1)[-1].partition(".")[0]))) for ref in files
+    }
+    by_site: dict[str, set[tuple[int, ...]]] = {}
+    for ref in files:
+        by_site.setdefault(ref.site_id, set()).update({numbers[ref.uri]} - {()})
+    places = {site: {one: place for place, one in enumerate(sorted(some))} for site, some in by_site.items()}
+    return tuple(
+        replace(ref, file_order=places[ref.site_id][numbers[ref.uri]] if numbers[ref.uri] else None) for ref in files
     )
 
 

@@ -49,6 +49,7 @@ FORMS = {
     "label": re.compile(r"(?:[\w+/.-]+(?: [\w+/.-]+){0,3})?"),
     "notes": re.compile(r"[a-z0-9_]+(?::[\w.+-]+)?"),
     "reason": re.compile(r"[a-z_]+"),
+    "label_source": re.compile(r"[a-z]*"),
     "device": re.compile("|".join(map(re.escape, DEVICES))),
     "age_group": re.compile("|".join(map(re.escape, AGE_GROUPS))),
 }

@@ -17,7 +17,7 @@ from signals.recording.identity import hash_file, hash_subject, names_somebody
 from signals.recording.recording import Recording, UnreadableError
 from signals.threads import one_thread
 from signals.windows.blocks import Block, Placement, WindowStart, blocks, place_windows
-from signals.windows.labels import RefusedLabel
+from signals.windows.labels import UNKNOWN_SOURCE, RefusedLabel
 from signals.windows.plan import RecordingPlan, plan_recording
 from signals.windows.profiles import Profile
 
@@ -61,6 +61,10 @@ class Accepted:
     """Of these, how many are one with another of the same window."""
     subject_known: bool = True
     """Whether a label file, a corpus' rule, a BIDS name or the header names the person."""
+    label_source: str = UNKNOWN_SOURCE
+    """Who labelled it, one of `signals.windows.labels.LABEL_SOURCES`."""
+    file_order: int | None = None
+    """As in `FileRef`."""
     details: Details = field(default_factory=Details)
     """What was requested to be kept and is known."""
 
@@ -144,6 +148,8 @@ def _accepted(ref: FileRef, recording: Recording, plan: RecordingPlan, placed: P
         n_labels=placed.n_labels,
         n_labels_merged=placed.n_merged,
         subject_known=not plan.subject_id.startswith(UNKNOWN),
+        label_source=ref.label_source if placed.n_labels else UNKNOWN_SOURCE,
+        file_order=ref.file_order,
         details=plan.details,
     )
 

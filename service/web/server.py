@@ -108,7 +108,6 @@ def open_server(
 
     def on_batch(model: Model, n_windows: int, seconds: float) -> None:
         metrics.batch(model, n_windows, seconds)
-        admission.computed(n_windows, seconds)
 
     house = House(
         settings.models.bundles, threads=settings.models.threads, shadow=settings.models.shadow, on_batch=on_batch

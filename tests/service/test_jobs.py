@@ -104,13 +104,13 @@ def test_an_accepted_job_is_finished_once_after_kill_9(live, long_edf, tmp_path,
 def test_a_worker_that_dies_is_replaced_and_a_file_that_kills_three_is_refused(live, long_edf, tmp_path):
     one = live()
     job_id = upload(one, long_edf, hop_s=1).json()["id"]
-    for _ in range(3):
-        until = time.monotonic() + 20
-        while time.monotonic() < until and not rows(tmp_path, "select 1 from jobs where state = 'running'"):
+    for attempt in (1, 2, 3):
+        until = time.monotonic() + 40
+        sql = f"select 1 from jobs where state = 'running' and attempts = {attempt}"
+        while time.monotonic() < until and not rows(tmp_path, sql):
             time.sleep(0.01)
         (worker,) = children(one.process.pid)
         os.kill(worker, signal.SIGKILL)
-        time.sleep(0.4)
     job = ended(one, job_id)
     assert (job["state"], job["code"]) == ("failed", "worker_crashed")
     # Requests were not harmed, and the next recording is answered.

@@ -105,7 +105,7 @@ def test_models_take_the_windows_as_they_are(house, encoder):
     assert batch["sensor_type_BC"][0].tolist() == [0] * 19 + [1, 1, 2, 3]
     assert not batch["mask_BCT"][:, 19:].any()
     torch.manual_seed(0)
-    model = PretrainModel(encoder, recipe.weights)
+    model = PretrainModel(encoder, recipe.objective.weights)
     assert all(torch.isfinite(total) for total in model(batch).values())
 
 

@@ -12,6 +12,7 @@ from pipelines.intake.sites import SiteRule, SiteRuleError, site_rule
 from pipelines.preprocess import main
 from pipelines.runs.accounting import Counts
 from signals.shards.manifest import read_manifest
+from signals.windows.labels import read_labels
 from tests.pipelines.conftest import write_edf
 
 SALT = ("--salt", "s")
@@ -218,6 +219,29 @@ def test_a_label_row_of_another_site_is_not_taken(tmp_path):
     assert classes == {"north": {"Epilepsy": 6}, "south": {"": 6}}
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert facts["options"]["site_from"] == "folder"
+
+
+def test_the_order_of_files_is_that_of_their_numbers_alone_and_of_each_site(tmp_path):
+    for name in ("north/zoe_2.edf", "north/ann_10.edf", "north/ill-2.edf", "north/nobody.edf", "south/x7.edf"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    files = find_inputs([str(tmp_path)], None, sites=site_rule("folder", salt="s")).files
+    # Numbers 2, 2 and 10 of north: two places, letters and the order of the alphabet do not matter.
+    assert {f.uri.rsplit("/", 1)[1]: f.file_order for f in files} == {
+        "zoe_2.edf": 0, "ill-2.edf": 0, "ann_10.edf": 1, "nobody.edf": None, "x7.edf": 0,
+    }  # fmt: skip
+
+
+def test_a_label_files_source_counts_before_that_of_the_laboratory(tmp_path):
+    folder = tmp_path / "tehran-adhd"
+    folder.mkdir()
+    (folder / "ADHD_v1.mat").write_bytes(b"x")
+    (folder / "Control_v2.mat").write_bytes(b"x")
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label,label_source\nADHD_v1.mat,ADHD,Synthetic\nControl_v2.mat,ADHD,\n")
+    ill, well = find_inputs([str(folder)], read_labels(table)).files
+    assert (ill.label_source, well.label_source) == ("synthetic", "unknown")  # v2's label is not the laboratory's
+    assert [f.label_source for f in find_inputs([str(folder)], None).files] == ["experts", "experts"]
 
 
 @pytest.mark.parametrize(
