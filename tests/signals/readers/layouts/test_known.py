@@ -5,8 +5,13 @@ import pytest
 from signals.readers.layouts.known import LAYOUTS, openbci_layout, openbci_old_layout
 from signals.readers.layouts.layout import Layout
 
+
+def names(text):
+    return tuple(text.split())
+
+
 BY_NAME = {layout.name: layout for layout in LAYOUTS}
-HMS = "Fp1 F3 C3 P3 F7 T3 T5 O1 Fz Cz Pz Fp2 F4 C4 P4 F8 T4 T6 O2".split()
+HMS = names("Fp1 F3 C3 P3 F7 T3 T5 O1 Fz Cz Pz Fp2 F4 C4 P4 F8 T4 T6 O2")
 RATES = "Fs|fs|srate|sfreq"
 
 
@@ -19,18 +24,18 @@ RATES = "Fs|fs|srate|sfreq"
         # Nasrabadi et al. 2020, Standard-10-20-Cap19: samples x channels at 128 Hz.
         ("tehran-adhd", {"formats": ("mat",), "sfreq": 128.0, "sfreq_from": RATES, "variable": r"{stem}|v\d+p?",
                          "time_axis": 0,
-                         "ch_names": tuple("Fp1 Fp2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T7 T8 P7 P8 Fz Cz Pz".split())}),
-        ("hms", {"formats": ("parquet",), "ch_names": tuple(HMS), "optional": ("EKG",), "sfreq": 200.0, "unit": "µV"}),
+                         "ch_names": names("Fp1 Fp2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T7 T8 P7 P8 Fz Cz Pz")}),
+        ("hms", {"formats": ("parquet",), "ch_names": HMS, "optional": ("EKG",), "sfreq": 200.0, "unit": "µV"}),
         # EPOC: the 14 sensors clockwise from the left forehead; packets are counted from 0 to 128.
         ("emotiv-epoc", {"formats": ("csv",), "sfreq": 128.0, "unit": "µV", "signature": ("COUNTER", "CQ_AF3"),
                          "counter": ("COUNTER", 129), "notes": ("dc_offset",),
-                         "ch_names": tuple("AF3 F7 F3 FC5 T7 P7 O1 O2 P8 T8 FC6 F4 F8 AF4".split())}),
+                         "ch_names": names("AF3 F7 F3 FC5 T7 P7 O1 O2 P8 T8 FC6 F4 F8 AF4")}),
         ("mind-monitor", {"formats": ("csv",), "ch_names": ("TP9", "AF7", "AF8", "TP10"), "sfreq": 256.0, "unit": "µV",
                           "columns": ("RAW_TP9", "RAW_AF7", "RAW_AF8", "RAW_TP10"), "signature": ("TimeStamp",),
                           "clock": "TimeStamp", "drop_empty_rows": True, "reference": "Fpz", "notes": ("dc_offset",)}),
         ("muse-lsl", {"formats": ("csv",), "ch_names": ("TP9", "AF7", "AF8", "TP10"), "sfreq": 256.0, "unit": "µV",
                       "signature": ("timestamps",), "clock": "timestamps", "reference": "Fpz"}),
-        ("notion", {"formats": ("csv",), "ch_names": tuple("CP6 F6 C4 CP4 CP3 F5 C3 CP5".split()), "sfreq": 250.0,
+        ("notion", {"formats": ("csv",), "ch_names": names("CP6 F6 C4 CP4 CP3 F5 C3 CP5"), "sfreq": 250.0,
                     "unit": "µV", "signature": ("timestamp",), "clock": "timestamp"}),
     ],
 )  # fmt: skip
