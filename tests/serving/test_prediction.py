@@ -1,6 +1,7 @@
 """A whole recording's answers: by window at a hop, per second, as events; of files, arrays, Raws and short segments."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -200,3 +201,16 @@ def test_an_encoder_has_no_answers(bundle):
     encoder = replace(bundle, task=None)
     with pytest.raises(BundleError, match="holds an encoder"):
         predict_recording(encoder, recording_of_array(eeg(50), ch_names=NAMES, sfreq=200.0))
+
+
+def test_the_snippet_of_the_readme_runs(served, bundle, tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "BUNDLE").symlink_to(served.bundle)
+    monkeypatch.chdir(tmp_path)
+    x = eeg(60)
+    names = {"x_uv": x, "ch_names": NAMES}
+    exec(snippet, names)
+    assert [answer.span_s for answer in names["prediction"].answers] == [(20.0, 30.0), (30.0, 40.0)]
+    direct = bundle.predict(x, ch_names=NAMES, sfreq=200.0).seconds
+    np.testing.assert_allclose(names["prediction"].seconds.probabilities, direct.probabilities, atol=1e-4)
