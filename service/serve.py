@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         overrides = overrides_of(args)
         settings = load_settings(args.config, overrides)
-        if not settings.models.bundles:
+        if not settings.models.bundles and not settings.models.registered:
             raise SettingsError("no bundle: give a folder made by cerebeam export, or set models.bundles")
         set_up_logs(settings.system.log_level)
         serve(settings, config=args.config, overrides=overrides)

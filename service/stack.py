@@ -219,7 +219,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Do what the command line asks for; returns the exit code."""
     folder, stack = settings.system.data, programs(settings, args.config, args.set)
     if args.command == "up":
-        if not settings.models.bundles:
+        if not settings.models.bundles and not settings.models.registered:
             raise SettingsError("no bundle: cerebeam run makes one, or set models.bundles")
         lines = up(stack, folder)
     elif args.command == "down":

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import time
@@ -145,6 +146,19 @@ def test_a_bad_file_ends_with_the_readers_code_and_the_same_key_is_the_same_job(
     empty = tmp_path / "empty.edf"
     empty.write_bytes(b"")
     assert upload(one, empty).json()["code"] == "empty_body"
+
+
+def test_a_recording_is_answered_by_the_model_of_its_time(things, tmp_path):
+    shutil.copytree(things.bundle, tmp_path / "m")
+    one, digests = start(tmp_path, [tmp_path / "m"]), []
+    for bundle in (things.bundle, things.second):
+        shutil.rmtree(tmp_path / "m")
+        shutil.copytree(bundle, tmp_path / "m")
+        digests.append(httpx.post(f"{one.url}/models/m/reload", timeout=20).json()["digest"])
+        ended(one, upload(one, things.edf).json()["id"])
+    assert rows(tmp_path, "select model_digest from jobs order by created_at") == [(digest,) for digest in digests]
+    assert digests[0] != digests[1]
+    assert one.end() == 0
 
 
 def test_named_recordings_stay_in_their_folder(live, things, tmp_path):
