@@ -128,8 +128,8 @@ def test_a_layout_on_a_card_as_its_source_describes_it(site_cards):
     assert layout == Layout(
         name="tehran-adhd", formats=("mat",), sfreq=128.0, sfreq_from="Fs|fs|srate|sfreq", time_axis=0,
         variable=r"{stem}|v\d+p?",
-        ch_names=("Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2", "F7", "F8", "T7", "T8", "P7", "P8", "Fz",
-                  "Cz", "Pz"),
+        ch_names=("Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2", "F7", "F8", "T7", "T8", "P7", "P8",
+                  "Fz", "Cz", "Pz"),
     )  # fmt: skip
 
 
