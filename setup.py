@@ -11,6 +11,7 @@ assert VERSION
 
 ROOMS = [
     "cerebeam",
+    "audit",
     "signals",
     "synthetic",
     "pipelines",
@@ -48,6 +49,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=[*ROOMS, *(f"{room}.*" for room in ROOMS)]),
+    package_data={"cerebeam": ["prices.toml"]},
     # What a Beam worker needs, and nothing more; exact versions stand in constraints.txt.
     install_requires=[
         "apache-beam>=2.77",
@@ -79,6 +81,7 @@ setup(
         # A worker that runs --autoencoder.
         "anomaly": ["onnx>=1.23", "onnxruntime>=1.31"],
         "serve": ["onnxruntime>=1.31"],
+        "audit": ["cryptography>=50"],
         # The API: web, records, registry.
         "service": SERVICE,
         # Engines for NVIDIA's GPUs, built with or without one at hand; 95 MB.
@@ -96,12 +99,15 @@ setup(
             *SERVICE,
             *SITES,
             "apache-beam[gcp]>=2.77",
+            "cryptography>=50",
             "fhir.resources>=8.3",
             "gcp-storage-emulator>=2026.7",
             "hedtools>=1.3",
+            "helm-python-sdk>=0.2.2",
             "httpx>=0.28",
             "hypothesis>=6.170",
             "import-linter>=2.0",
+            "kubernetes-validate>=1.37",
             "lmdb>=3.0",
             "mypy>=2.4",
             "pyedflib>=0.1.42",
@@ -109,6 +115,7 @@ setup(
             "pyprep>=0.9",
             "pytest>=9.2",
             "pytest-xdist>=3.8",
+            "regopy>=1.5",
             "ruff>=0.17",
             "schemathesis>=4.32",
             "tensorflow-cpu>=2.21",

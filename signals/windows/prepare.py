@@ -231,6 +231,6 @@ def reject_reason(ch_state: np.ndarray, missing: np.ndarray, flat: np.ndarray) -
     shape (n_eeg,), `missing` (n_eeg, n_times), `flat` (n_eeg, n_seconds).
     """
     measured = ch_state == MEASURED
-    if missing[measured].mean() > 0.5:
+    if missing.any() and missing[measured].mean() > 0.5:
         return "mostly_missing"
     return "flat" if flat[measured].all() else None

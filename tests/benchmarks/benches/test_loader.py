@@ -16,7 +16,11 @@ def test_a_tiny_form_runs_to_its_end(
     monkeypatch.setattr(loader, "PER_SHARD", 8)
     loader.main(["--output", str(tmp_path / "loader"), "--windows", "20", "--repeats", "1"])
     figures = dict(re.findall(r"^figure (\S+) (\S+) speed_ratio$", capsys.readouterr().out, re.M))
-    names = {f"loader_vs_{name}{state}" for name in ("tfdata", "lmdb", "hdf5", "memmap") for state in ("", "_cold")}
+    names = {
+        f"loader_vs_{name}{state}"
+        for name in ("tfdata", "lmdb", "hdf5", "memmap")
+        for state in ("", "_cold", "_processor")
+    }
     assert set(figures) == names
     assert all(float(value) > 0 for value in figures.values())
     assert not (tmp_path / "loader").exists()
