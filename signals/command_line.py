@@ -7,8 +7,8 @@ from typing import NoReturn
 class Parser(argparse.ArgumentParser):
     """An argument parser without abbreviations, whose errors are one line on standard error and exit code 2."""
 
-    def __init__(self, *, prog: str, description: str) -> None:
-        super().__init__(prog=prog, description=description, allow_abbrev=False)
+    def __init__(self, *, prog: str, description: str, add_help: bool = True) -> None:
+        super().__init__(prog=prog, description=description, add_help=add_help, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 and the message."""

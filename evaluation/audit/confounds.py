@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from evaluation.audit.findings import Finding
 
@@ -147,10 +146,16 @@ class _Scores:
     def areas(self, positive: np.ndarray) -> np.ndarray:
         """Return the area under the ROC curve for each row of labels, bool, shape (n, n_subjects)."""
         if self.neighbours is not None:
-            return _areas(stats.rankdata(positive @ self.neighbours.T, axis=1), positive)
+            return _areas(_ranks(positive @ self.neighbours.T, axis=1), positive)
         assert self.columns is not None
-        each = [_areas(stats.rankdata(column)[None], positive) for column in self.columns.T]
+        each = [_areas(_ranks(column)[None], positive) for column in self.columns.T]
         return np.max([np.maximum(area, 1 - area) for area in each], axis=0)
+
+
+def _ranks(values: np.ndarray, *, axis: int | None = None, method: str = "average") -> np.ndarray:
+    from scipy.stats import rankdata  # importing it takes a second
+
+    return np.asarray(rankdata(values, axis=axis, method=method))
 
 
 def _areas(ranks: np.ndarray, positive: np.ndarray) -> np.ndarray:
@@ -163,7 +168,7 @@ def _neighbours(known: pd.DataFrame) -> np.ndarray:
     """Return weights of the subjects just before and after each one in its site's order; equal ranks are one place."""
     weights = np.zeros((len(known), len(known)))
     for rows in known.groupby("site_id").indices.values():
-        places = stats.rankdata(known[ORDER].to_numpy()[rows], method="dense")
+        places = _ranks(known[ORDER].to_numpy()[rows], method="dense")
         for row, place in zip(rows, places, strict=True):
             for near in (place - 1, place, place + 1):
                 beside = rows[(places == near) & (rows != row)]
