@@ -87,7 +87,8 @@ def stages(demo: Demo) -> list[Stage]:
             *python, "evaluation.report", str(checkpoints / "predictions.parquet"), "--output", str(out),
             "--reconstruction", str(checkpoints / "pretrain" / "reconstruction.parquet"),
             "--history", str(checkpoints / "pretrain" / "metrics.jsonl"),
-            "--pipeline", str(task_shards / "manifest.json"), "--title", _title(demo),
+            "--pipeline", str(task_shards / "manifest.json"),
+            "--calibration", str(checkpoints / "final" / "calibration.json"), "--title", _title(demo),
         ),)),
         Stage("export", "ONNX, checked against torch", ((
             *python, "model.export", "--model", str(checkpoints / "final"), "--shards", str(task_shards),
@@ -229,8 +230,28 @@ def _results(facts: dict[str, Any]) -> list[str]:
         ratio = row["ratio_to_linear"]["value"]
         whole = row["low_ms"] == 0.0 and row["high_ms"] is None and row["band"] == "all"
         if whole and row["method"] == "model" and ratio is not None:
-            lines += ["", f"hidden samples of held-out subjects: {ratio:.2f} x the error of linear interpolation"]
-    return [*lines, f"leak audit: {facts['audit']['verdict']}"]
+            beside = row["ratio_to_ar"]["value"]
+            strongest = "" if beside is None else f", {beside:.2f} x that of an autoregressive model"
+            lines += [
+                "",
+                f"hidden samples of held-out subjects: {ratio:.2f} x the error of linear interpolation{strongest}",
+            ]
+    return [*lines, *_caution(facts), f"leak audit: {facts['audit']['verdict']}"]
+
+
+def _caution(facts: dict[str, Any]) -> list[str]:
+    """Return what stands beside the score on the page: a new hospital's range, and what pretraining had seen."""
+    lines = []
+    new = facts["across_sites"][facts["main_model"]]["balanced_accuracy"].get("new_hospital")
+    if new and new["low"] is not None:
+        lines.append(f"at a new hospital: balanced accuracy {new['low']:.2f} to {new['high']:.2f}")
+    seen = facts["exposure"]
+    if seen["n_subjects"]:
+        lines.append(
+            f"transductive: the encoder was pretrained, without labels, on {seen['n_subjects']} of "
+            f"{seen['n_test_subjects']} test subjects"
+        )
+    return lines
 
 
 def _interval(metric: dict[str, Any]) -> str:

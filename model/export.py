@@ -24,15 +24,15 @@ from model.bundling.card import model_card
 from model.bundling.graphs import Exportable, load_encoder, load_exportable, write_combiner, write_graph
 from model.bundling.parity import N_WINDOWS, Parity, compare, probes
 from model.stacking import Stacker, load_stacker
-from signals.bundles.bundle import CARD, COMBINER, FP32, BundleError, Graph, graph_fields, write_bundle
+from signals.bundles.bundle import CARD, COMBINER, FP32, BundleError, Graph, graph_fields, mark, write_bundle
 from signals.bundles.calibration import Calibration
 from signals.command_line import Parser
 from signals.shards.manifest import ManifestError, read_manifest
 from signals.version import code_version, source_digest
 
 CALIBRATION = "calibration.json"
-PRIVATE = ("train_subjects", "pretrain_subjects")
-"""Parts of a model's provenance that stay behind: a bundle states how many, not who."""
+PRIVATE = ("train_subjects", "train_recordings", "pretrain_subjects", "pretrain_recordings")
+"""Parts of a model's provenance that stay behind: a bundle states how many, and marks by which they are recognised."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,8 +180,12 @@ def about_bundle(what: Export, agreement: Parity) -> dict[str, Any]:
 
 
 def _public(provenance: Any) -> dict[str, Any]:
-    counts = {f"n_{name}": len(provenance[name]) for name in PRIVATE if name in provenance}
-    return {**{name: value for name, value in provenance.items() if name not in PRIVATE}, **counts}
+    counts = {f"n_{name}": len(provenance[name]) for name in PRIVATE if provenance.get(name) is not None}
+    public = {name: value for name, value in provenance.items() if name not in PRIVATE}
+    if "train_subjects" not in provenance:
+        return {**public, **counts}
+    trained_on = {*provenance["train_subjects"], *provenance.get("train_recordings", ())}
+    return {**public, **counts, "trained_on": sorted(map(mark, trained_on))}
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -1,11 +1,12 @@
 """Answers from a bundle with onnxruntime alone; windows are prepared by the same code as in the pipeline."""
 
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,8 +100,8 @@ def answer_batch(bundle: Bundle, windows: Sequence[Window], *, sessions: Session
 
 
 def files_of(bundle: Bundle) -> Sessions:
-    """Return the sessions of a bundle's files as they are now, kept while a file is the same."""
-    return lambda name: onnx_session(bundle.path / name)
+    """Return the sessions of a bundle's files, built from checked bytes; raises as `onnx_session`."""
+    return lambda name: onnx_session(bundle, name)
 
 
 def _run_combiner(session: Any, probabilities: np.ndarray) -> np.ndarray:
@@ -200,28 +201,37 @@ def check_provider() -> str:
     return provider
 
 
-def onnx_session(path: Path) -> Any:
-    """Return the ONNX Runtime session of a file, kept while the file is the same; raises as `check_provider`."""
-    stamp = path.stat()
-    return kept_session(path, stamp.st_ino, stamp.st_mtime_ns)
+def onnx_session(bundle: Bundle, name: str) -> Any:
+    """Return the ONNX Runtime session of a bundle's file, built from bytes with the digest that bundle.json states.
 
-
-@lru_cache(maxsize=8)
-def kept_session(path: Path, inode: int, mtime_ns: int) -> Any:
-    """Return the session of one state of a file, identified by its inode and time."""
+    It is kept by that digest: a file that is replaced later changes nothing, and is never run. Raises as
+    `check_provider` and `Bundle.read`.
+    """
     # The variable that torch and BLAS obey; 0 lets ONNX Runtime take every core.
-    return new_session(path, threads=int(os.environ.get("OMP_NUM_THREADS", "0")))
+    key = (bundle.digest_of(name), check_provider(), int(os.environ.get("OMP_NUM_THREADS", "0")))
+    with _LOCK:
+        if key not in _SESSIONS:
+            _SESSIONS[key] = new_session(bundle.read(name), threads=key[2])
+            while len(_SESSIONS) > SESSIONS_KEPT:
+                _SESSIONS.popitem(last=False)
+        _SESSIONS.move_to_end(key)
+        return _SESSIONS[key]
 
 
-def new_session(model: Path | bytes, *, threads: int) -> Any:
-    """Return a session of a file or of its bytes; raises as `check_provider`."""
+SESSIONS_KEPT = 32
+_SESSIONS: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
+_LOCK = threading.Lock()
+
+
+def new_session(raw: bytes, *, threads: int) -> Any:
+    """Return a session of a graph's bytes; raises as `check_provider`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     provider = check_provider()
     session = onnxruntime.InferenceSession(
-        model, options, providers=list(dict.fromkeys([provider, "CPUExecutionProvider"]))
+        raw, options, providers=list(dict.fromkeys([provider, "CPUExecutionProvider"]))
     )
     if session.get_providers()[0] != provider:
         raise ProviderError(f"{provider} did not start: its libraries or a GPU are missing")

@@ -9,6 +9,7 @@ that the predictions say (`studies.calibrate`). The model of each fold stays in 
 Exit code 75: a signal stopped it; the same command goes on from there (OUT/<name>.parts, OUT/folds/*.checkpoints).
 """
 
+import json
 import logging
 import shlex
 import shutil
@@ -16,23 +17,28 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 
+from evaluation.audit.confounds import SIGNAL_PROBES, signal_columns
 from evaluation.audit.fingerprint import content_hash, fingerprint, pack
 from evaluation.schemas.predictions import Predictions, read_predictions, write_predictions
 from signals.files import file_sha256
+from signals.shards.index import IndexRow
+from signals.shards.manifest import RECORDINGS
 from signals.version import code_version
+from signals.window import MEASURED
 from studies.calibrate import calibration_of, summary, write_calibration
 from studies.parts import Parts, parts_folder
-from training.command import parse_command, run_alone
+from training.command import Sections, parse_command, run_alone
+from training.corpus import storage
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
 from training.corpus.splits import Fold, Grouping, describe, site_folds, split_digest, subject_folds
 from training.finetune import without_encoder
-from training.fitting.fit import Fitting
+from training.fitting.fit import NOT_PRETRAINED, Fitting, pretraining_meta
 from training.fitting.inference import predict
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
 from training.trainer.distributed import Processes
@@ -60,7 +66,7 @@ class LosoCommand:
     """Number of groups of subjects; sites make one fold each."""
     recipe: str
     """Name of the recipe that gave the configuration."""
-    config: FinetuneRecipe
+    config: Annotated[FinetuneRecipe, Sections]
     """The recipe, with overrides."""
 
 
@@ -92,14 +98,14 @@ def leave_out(command: LosoCommand, processes: Processes, *, command_line: str) 
         "command": command_line,
         "seed": command.config.seed,
     }
-    frame = pd.concat([rows for fold in folds for rows in _fold_rows(data, fold, parts, recipe.model)])
+    frame = pd.concat([rows for fold in folds for rows in _fold_rows(data, fold, parts, recipe.model.name)])
     write_predictions(command.output, Predictions(frame=frame, task=task.name, classes=task.classes, meta=meta))
     everything, log = np.arange(len(data.windows)), folder / "folds" / "final.jsonl"
     final = fitting.fit(everything, recipe, metrics=log, name="final")
     if final is None:
         return False
     final.save_pretrained(command.final or folder / "final")
-    calibration = calibration_of(read_predictions(command.output), recipe.model)
+    calibration = calibration_of(read_predictions(command.output), recipe.model.name)
     write_calibration(command.final or folder / "final", calibration)
     logger.info("%s", summary(calibration))
     shutil.rmtree(parts.folder)
@@ -113,7 +119,7 @@ def run_config(command: Any, data: Labelled, folds: Sequence[Fold]) -> dict[str,
         **{name: value for name, value in asdict(command).items() if name not in _DECIDES_NO_FOLD},
         "manifest_digest": data.shards.manifest.digest,
         "encoder_sha256": None if encoder is None else file_sha256(encoder / "model.safetensors"),
-        "split_digest": split_meta(data, folds, command.group, {"train": []})["split_digest"],
+        "split_digest": split_meta(data, folds, command.group, NOT_PRETRAINED)["split_digest"],
         "code_version": code_version(),
     }
 
@@ -147,6 +153,9 @@ def window_rows(data: Labelled, rows: np.ndarray) -> pd.DataFrame:
     targets = data.targets[rows].astype(np.float64)
     targets /= targets.sum(axis=1, keepdims=True)
     windows = [data.shards.window(int(i)) for i in data.windows[rows]]
+    known = recording_rows(data.shards)
+    about = [known.get(entry.recording_id, {}) for entry in entries]
+    probes = [signal_columns(w.data[w.eeg_state == MEASURED], w.sfreq, h_freq=w.band[1]) for w in windows]
     return pd.DataFrame(
         {
             "window_key": [entry.key for entry in entries],
@@ -157,9 +166,42 @@ def window_rows(data: Labelled, rows: np.ndarray) -> pd.DataFrame:
             "n_votes": data.n_votes[rows],
             "content_hash": [content_hash(window) for window in windows],
             "fingerprint": [pack(fingerprint(w.data, w.sfreq, w.eeg_state)) for w in windows],
+            "start_s": [entry.start_s for entry in entries],
+            "hop_s": hops(data, rows),
+            "device": [str(row.get("device") or "") for row in about],
+            "file_order": np.array([row.get("file_order") for row in about], dtype=np.float64),
+            **{name: [probe[name] for probe in probes] for name in SIGNAL_PROBES},
             **{f"target_{name}": targets[:, k] for k, name in enumerate(classes)},
         }
     )
+
+
+def recording_rows(shards: Corpus) -> dict[str, dict[str, Any]]:
+    """Return what the pipeline reported of each recording, by id; nothing of sets that a generator wrote."""
+    paths = [storage.join(uri, RECORDINGS) for uri in shards.uris]
+    lines = [line for path in paths if storage.exists(path) for line in storage.read_bytes(path).splitlines()]
+    return {row["recording_id"]: row for row in map(json.loads, lines)}
+
+
+def hops(data: Labelled, rows: np.ndarray) -> np.ndarray:
+    """Return the time from each window to the recording's next labelled one, seconds, shape (n_rows,).
+
+    At most a window's length: nobody watches what lies between distant windows. The last one's hop is the profile's.
+    """
+    entries = [data.shards.entries[i] for i in data.windows]
+    window_s = data.task.window_s
+    by_recording: dict[str, list[float]] = {}
+    for entry in entries:
+        by_recording.setdefault(entry.recording_id, []).append(entry.start_s)
+    after = {name: np.unique(starts) for name, starts in by_recording.items()}
+    last = min(float(data.shards.manifest.profile["hop_s"]), window_s)
+
+    def hop(entry: IndexRow) -> float:
+        later = after[entry.recording_id]
+        place = int(np.searchsorted(later, entry.start_s)) + 1
+        return min(float(later[place] - entry.start_s), window_s) if place < len(later) else last
+
+    return np.array([hop(entries[row]) for row in rows])
 
 
 def prediction_rows(
@@ -180,10 +222,15 @@ def split_meta(data: Labelled, folds: Sequence[Fold], group: str, pretraining: M
         "folds": described,
         "split_digest": split_digest(described),
         "manifest_digest": data.shards.manifest.digest,
-        "pretrain_subjects": list(pretraining["train"]),
-        "pretrain_manifest_digest": pretraining.get("manifest_digest"),
         "pretrain_overlap": len(subjects & set(pretraining["train"])),
+        **label_meta(data),
+        **pretraining_meta(pretraining),
     }
+
+
+def label_meta(data: Labelled) -> dict[str, str]:
+    """Return who labelled the windows, and the salt of their subjects' ids."""
+    return {"label_source": data.shards.manifest.label_source, "salt_id": data.shards.manifest.salt_id}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -16,7 +16,7 @@ from signals.command_line import Parser
 from signals.modality import EEG_1020
 from signals.tasks import SIX_CLASS
 from studies.baselines.patterns import pattern_table
-from studies.loso import prediction_rows, window_rows
+from studies.loso import label_meta, prediction_rows, window_rows
 from training.command import run_main
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
@@ -43,7 +43,7 @@ def predict_shards(reader_dir: Path, shards: Path, output: Path, *, command_line
     }  # fmt: skip
     meta = {
         "grouping": "apart", "folds": [fold], "manifest_digest": opened.manifest.digest, "pretrain_subjects": [],
-        "train_overlap": 0, "recipe": dict(reader.about), "command": command_line,
+        "train_overlap": 0, "recipe": dict(reader.about), "command": command_line, **label_meta(data),
     }  # fmt: skip
     write_predictions(output, Predictions(frame=rows, task=SIX_CLASS.name, classes=SIX_CLASS.classes, meta=meta))
 

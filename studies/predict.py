@@ -6,7 +6,7 @@ Several models are members of an ensemble: each has its rows, and "mean" has tho
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 
 from evaluation.schemas.predictions import Predictions, write_predictions
-from model.saved import TaskModel, load_task_model, model_name
+from model.saved import TaskModel, model_name
 from signals.bundles.calibration import Uncertainty, decompose
 from signals.command_line import Parser
-from studies.loso import prediction_rows, window_rows
+from studies.loso import label_meta, prediction_rows, window_rows
 from training.command import run_main
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named
-from training.fitting.inference import predict, predict_samples
+from training.fitting.inference import load_on_device, predict, predict_samples
 
 PROG = "studies.predict"
 MEAN = "mean"
@@ -34,7 +34,7 @@ def predict_shards(
 
     Raises ValueError where channels, labels or the models' tasks do not fit each other.
     """
-    models = [load_task_model(folder) for folder in folders]
+    models = [load_on_device(folder) for folder in folders]
     opened = Corpus.open(shards)
     _check(models, folders, opened)
     data = labelled(opened, task_named(models[0].config.task))
@@ -93,18 +93,39 @@ def _meta(models: Sequence[TaskModel], data: Labelled, command_line: str) -> dic
         "name": "test",
         "train_subjects": trained,
         "test_subjects": subjects,
-        "train_recordings": [],
+        "train_recordings": _union(provenances, "train_recordings") or [],
         "test_recordings": sorted({entries[i].recording_id for i in data.windows}),
     }
     return {
         "grouping": "apart",
         "folds": [fold],
         "manifest_digest": data.shards.manifest.digest,
-        "pretrain_subjects": sorted({subject for one in provenances for subject in one["pretrain_subjects"]}),
+        **label_meta(data),
+        **pretraining_of(provenances),
+        "train_salt_id": "+".join(sorted({str(one.get("salt_id") or "") for one in provenances})),
         "train_overlap": len({*trained} & {*subjects}),
         "recipe": provenances[0]["recipe"] if len(models) == 1 else [one["recipe"] for one in provenances],
         "command": command_line,
     }
+
+
+def pretraining_of(provenances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the members together were pretrained on; None where one of them does not state it."""
+    subjects = _union(provenances, "pretrain_subjects")
+    salts = {str(one.get("pretrain_salt_id") or "") for one in provenances if one.get("pretrain_subjects") != []}
+    return {
+        "encoder": "unknown" if subjects is None else "pretrained" if subjects else "random",
+        "pretrain_subjects": subjects,
+        "pretrain_recordings": _union(provenances, "pretrain_recordings"),
+        "pretrain_sites": _union(provenances, "pretrain_sites"),
+        "pretrain_salt_id": "+".join(sorted(salts)),
+    }
+
+
+def _union(provenances: Sequence[Mapping[str, Any]], name: str) -> list[str] | None:
+    if any(one.get(name) is None for one in provenances):
+        return None
+    return sorted({value for one in provenances for value in one[name]})
 
 
 def main(argv: Sequence[str] | None = None) -> None:

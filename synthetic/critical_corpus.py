@@ -90,7 +90,7 @@ def _fill(folder: Path, plan: CorpusPlan, carriers: Sequence[Carrier], on_progre
         ]
         for family, n in families
     }
-    write_set(folder, sites, profile=PROFILE)
+    write_set(folder, sites, profile=PROFILE, label_source="synthetic")
 
 
 def _window(seed: int, family: Family, number: int, carriers: Sequence[Carrier]) -> Window:

@@ -21,9 +21,10 @@ from synthetic.recordings.recordings import SEGMENT_S, SyntheticRecording, recor
 from synthetic.recordings.sites import FILE_FORMATS, SITES, Site
 from synthetic.subject.subjects import draw_subject
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever the same seed gives other files."""
-LABEL_COLUMNS = ("site", "subject", "file", "onset_s", "duration_s", "label", "label_kind", *SIX_CLASS.vote_columns)
+LABEL_COLUMNS = ("site", "subject", "file", "onset_s", "duration_s", "label", "label_kind", *SIX_CLASS.vote_columns,
+                 "label_source")  # fmt: skip
 
 
 def synthesize(
@@ -105,7 +106,7 @@ def _write(task: _Task) -> list[tuple[object, ...]]:
     path = task.folder / f"{task.subject_id}{FILE_FORMATS[site.file_format]}"
     write_recording(path, recording, site=site, patient=task.subject_id)
     return [
-        (site.site_id, task.subject_id, path.name, f"{onset:g}", f"{SEGMENT_S:g}", label, "votes", *votes)
+        (site.site_id, task.subject_id, path.name, f"{onset:g}", f"{SEGMENT_S:g}", label, "votes", *votes, "synthetic")
         for onset, label, votes in zip(recording.segment_onsets_s, recording.labels, recording.votes, strict=True)
     ]
 

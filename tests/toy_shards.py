@@ -95,7 +95,8 @@ def write_toy_shards(
             yield window if votes else replace(window, votes=())
 
     sites = {f"site{site}": [windows(site, subject) for subject in range(n_subjects)] for site in range(n_sites)}
-    write_set(folder, sites, profile=replace(PROFILE, spectrogram=spectrogram), indexed=indexed)
+    write_set(folder, sites, profile=replace(PROFILE, spectrogram=spectrogram), indexed=indexed,
+              label_source="synthetic")  # fmt: skip
     return folder
 
 

@@ -127,7 +127,7 @@ def overlap(second: pd.DataFrame, second_origin: Origin, first: pd.DataFrame, fi
         n_subjects=second.loc[by_subject, "subject_id"].nunique(),
         n_recordings=second.loc[by_recording, "recording_id"].nunique(),
         n_shared_windows=int((same | by_subject | by_recording).sum()),
-        complete=bool(second_origin.folds) and second_origin.pretrain_subjects is not None,
+        complete=second_origin.lists_training and second_origin.pretrain_subjects is not None,
     )
 
 

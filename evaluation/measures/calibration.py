@@ -66,8 +66,10 @@ def fit_temperature(prob: np.ndarray, target: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def cross_tempered(prob: np.ndarray, target: np.ndarray, groups: np.ndarray, *, n_folds: int, seed: int) -> np.ndarray:
-    """Return probabilities tempered by what was fitted on other groups' windows, same shape: an honest "after".
+def cross_temperatures(
+    prob: np.ndarray, target: np.ndarray, groups: np.ndarray, *, n_folds: int, seed: int
+) -> np.ndarray:
+    """Return for each window the temperature that was fitted on other groups' windows, shape (n_windows,).
 
     `groups`, shape (n_windows,), are patients or sites; whole groups go to `n_folds` folds, at most as many as there
     are. Raises ValueError for a single group.
@@ -77,8 +79,18 @@ def cross_tempered(prob: np.ndarray, target: np.ndarray, groups: np.ndarray, *, 
         raise ValueError(f"all windows are of one group, {names.tolist()}: nothing is left to fit a temperature on")
     fold_of = dict(zip(np.random.default_rng(seed).permutation(names), np.arange(len(names)) % n_folds, strict=True))
     folds = np.array([fold_of[group] for group in groups])
-    result = np.empty_like(prob)
+    found = np.empty(len(prob))
     for fold in np.unique(folds):
         inside = folds == fold
-        result[inside] = tempered(prob[inside], fit_temperature(prob[~inside], target[~inside]))
+        found[inside] = fit_temperature(prob[~inside], target[~inside])
+    return found
+
+
+def cross_tempered(prob: np.ndarray, target: np.ndarray, groups: np.ndarray, *, n_folds: int, seed: int) -> np.ndarray:
+    """Return probabilities tempered by `cross_temperatures`, same shape: an honest "after"."""
+    found = cross_temperatures(prob, target, groups, n_folds=n_folds, seed=seed)
+    result = np.empty_like(prob)
+    for temperature in np.unique(found):
+        inside = found == temperature
+        result[inside] = tempered(prob[inside], float(temperature))
     return result

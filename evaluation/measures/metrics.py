@@ -38,8 +38,8 @@ REASONS = {
     "grave": "the class does not occur among the labels",
 }
 HIGHER_IS_BETTER = {
-    "kl": False, "accuracy": True, "balanced_accuracy": True, "kappa": True, "weighted_f1": True, "auroc_macro": True,
-    "auprc_macro": True, "ece": False, "brier": False, "log_loss": False, "grave_rate": False,
+    "kl": False, "accuracy": True, "balanced_accuracy": True, "kappa": True, "weighted_f1": True, "auroc_within": True,
+    "auroc_macro": True,    "auprc_macro": True, "ece": False, "brier": False, "log_loss": False, "grave_rate": False,
     "grave_cost": False,
 }  # fmt: skip
 

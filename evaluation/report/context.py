@@ -13,6 +13,7 @@ from evaluation.audit.audit import BASELINES, CONTROL
 from evaluation.audit.companions import Companions
 from evaluation.measures.bootstrap import draws
 from evaluation.measures.tallies import Tallies, tally
+from evaluation.report.calibrated import Calibrated, calibrated
 from evaluation.schemas.embeddings import Embeddings
 from evaluation.schemas.predictions import Predictions
 from signals.tasks import TASKS, Task
@@ -56,10 +57,12 @@ class Context:
 
     sources: Sources
     scored: Predictions
-    """The predictions, with the model "chance" added."""
+    """The predictions, with the model "chance" added, and the main one calibrated where a calibration was given."""
     task: Task
     model: str
     """The model that the report is about."""
+    calibrated: Calibrated | None
+    """How the main model's probabilities in `scored` were calibrated; None where they are as the file gives them."""
     n_boot: int
     seed: int
     tallied: Mapping[str, Tallies] = field(repr=False)
@@ -86,6 +89,8 @@ def context_of(sources: Sources, *, n_boot: int, seed: int, model: str = "") -> 
         )
     scored = with_chance(sources.predictions)
     model = model or main_model(scored)
+    applied = None if sources.calibration is None else calibrated(scored, sources.calibration, model=model)
+    scored = scored if applied is None else applied.predictions
     task = TASKS.get(scored.task) or Task(name=scored.task, classes=scored.classes, window_s=math.nan)
     tallied = {name: tally(scored.of(name), scored.classes, grave=task.grave) for name in ordered(scored, model)}
     return Context(
@@ -93,6 +98,7 @@ def context_of(sources: Sources, *, n_boot: int, seed: int, model: str = "") -> 
         scored=scored,
         task=task,
         model=model,
+        calibrated=applied,
         n_boot=n_boot,
         seed=seed,
         tallied=tallied,

@@ -1,18 +1,22 @@
 """The report as one HTML page, made from facts alone: no network, no script, printable."""
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from evaluation.report.drawing.blocks import Block, Bullets, render
+from evaluation.report.drawing.abbreviations import used_in
+from evaluation.report.drawing.blocks import Block, Bullets, render, tables_in
+from evaluation.report.drawing.tables import Table, is_wide
 from evaluation.report.drawing.wording import Facts
 from evaluation.report.sections.registry import SECTIONS, limitations
 from evaluation.report.sections.section import APPENDIX, PARTS, TOP
 from signals.pages.page import document
 
 LIMITATIONS = ("limitations", "Limitations")
-"""Anchor and heading of the list of all caveats, which stands before the last section."""
+ABBREVIATIONS = ("abbreviations", "Abbreviations")
+"""Anchors and headings of what is gathered from the other sections; both stand before the last one."""
 
 
 CSS = """
@@ -29,11 +33,17 @@ linear-gradient(to right,rgba(29,36,41,.28),transparent) left/14px 100%,linear-g
 background-repeat:no-repeat;background-attachment:local,local,scroll,scroll}
 .hint{display:none;color:var(--soft);font-size:12.5px;margin:0 0 2px}
 details{margin:12px 0}summary{cursor:pointer;color:var(--accent)}
-@media(max-width:720px){.contents ul{columns:1}.wide .hint{display:block}.scroll table:not(.confusion) th:first-child,.scroll table:not(.confusion) td:first-child{background:transparent}
-.scroll table:not(.confusion) th:first-child,.scroll table:not(.confusion) td:first-child{position:static}}
-@media print{.contents{display:none}.hint{display:none}.scroll{background:none}details>*{display:block}}
+@media screen and (min-width:721px) and (max-width:1060px){.wide .hint{display:block}}
+@media screen and (max-width:720px){.contents ul{columns:1}.scroll table:not(.confusion) td:first-child{background:transparent;position:static}
+.wide table,.wide tbody,.wide tr{display:block}.wide thead{display:none}.wide tr{padding:7px 0;border-bottom:1px solid var(--rule)}
+.wide td{display:flex;flex-wrap:wrap;justify-content:flex-end;align-items:baseline;gap:0 10px;border:0;padding:1px 0;white-space:normal}
+.wide td::before{flex:1 1 40%;text-align:left;color:var(--soft);font-weight:400}
+.wide td:first-child{display:block;font-weight:650}.wide td:first-child::before{content:none}}
+@media print{.contents{display:none}.hint{display:none}.scroll{background:none}details>*{display:block}
+.scroll table{font-size:8pt}.scroll th,.scroll td,.scroll td small{white-space:normal}.scroll th,.scroll td{padding:2px 4px}
+thead th{min-width:0;overflow-wrap:anywhere}td small{font-size:7pt}h2.part{break-before:page}h3,h4{break-after:avoid}}
 """
-"""Added to the common sheet: parts, contents, and the shade at the side of a table that goes on."""
+"""Added to the common sheet: parts, contents, the shade at the side of a table that goes on, rows as blocks on a phone."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +61,41 @@ def page(facts: Facts, *, title: str) -> str:
     embedded = json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c")
     shown = list(sections(facts))
     body = "".join(_part(part, [entry for entry in shown if entry.part == part], shown) for part in PARTS)
-    return document(f'{body}<script type="application/json" id="facts">{embedded}</script>', title=title, css=CSS)
+    css = f"{CSS}{phone_labels(table for entry in shown for table in tables_in(entry.blocks))}"
+    return document(f'{body}<script type="application/json" id="facts">{embedded}</script>', title=title, css=css)
+
+
+def phone_labels(tables: Iterable[Table]) -> str:
+    """Return the style that names each number where a wide table's rows stand below one another, as on a phone."""
+    rules = (
+        f'[id="table-{_css(table.name)}"] td:nth-child({i})::before{{content:"{_css(column)}"}}'
+        for table in tables
+        if is_wide(table)
+        for i, column in enumerate(table.columns[1:], start=2)
+    )
+    return f"@media screen and (max-width:720px){{{''.join(rules)}}}"
+
+
+def _css(text: str) -> str:
+    """Return text for a string of a style sheet: nothing in it can end the string or the sheet."""
+    return re.sub(r'[\\"<>&\x00-\x1f]', lambda match: f"\\{ord(match.group()):x} ", text)
 
 
 def sections(facts: Facts) -> Iterator[Shown]:
-    """Yield every section that has something to show, limitations before the last."""
+    """Yield every section that has something to show, limitations and abbreviations before the last."""
+    text = ""
     for section in SECTIONS:
         if section is SECTIONS[-1]:
-            yield Shown(*LIMITATIONS, APPENDIX, (Bullets(tuple(limitations(facts))),))
+            known = tuple(limitations(facts))
+            yield Shown(*LIMITATIONS, APPENDIX, (Bullets(known),))
+            yield _abbreviations(f"{text} {' '.join(known)}")
         if blocks := section.render(facts):
+            text += f" {section.title} {re.sub('<[^>]*>', ' ', render(blocks))}"
             yield Shown(section.name, section.title, section.part, tuple(blocks))
+
+
+def _abbreviations(text: str) -> Shown:
+    return Shown(*ABBREVIATIONS, APPENDIX, (Bullets(tuple(f"**{short}**: {full}" for short, full in used_in(text))),))
 
 
 def _part(part: str, inside: Sequence[Shown], shown: Sequence[Shown]) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-LABEL_SOURCES = ("experts", "synthetic", "unknown")
-"""Who labelled the windows: people, a generator that planted the truth, or the file does not state it."""
+from signals.windows.labels import LABEL_SOURCES, UNKNOWN_SOURCE
+
 PRETRAINED, RANDOM = "pretrained", "random"
 """Values of meta["encoder"]."""
 
@@ -31,8 +31,8 @@ class Origin:
 
     grouping: str = "unknown"
     """"site" or "subject": what was left out in each fold; "apart": a model of other data; else unknown."""
-    label_source: str = "unknown"
-    """One of LABEL_SOURCES."""
+    label_source: str = UNKNOWN_SOURCE
+    """One of `signals.windows.labels.LABEL_SOURCES`."""
     encoder: str = "unknown"
     """PRETRAINED, RANDOM, or unknown."""
     salt_id: str = ""
@@ -46,6 +46,8 @@ class Origin:
     """Recording ids of pretraining: digests of files, so they do not depend on a salt."""
     pretrain_sites: frozenset[str] | None = None
     pretrain_salt_id: str = ""
+    train_salt_id: str = ""
+    """Salt of the ids of training subjects where the model comes from other shards; empty for that of the rows."""
 
     @property
     def trained_subjects(self) -> frozenset[str]:
@@ -58,6 +60,12 @@ class Origin:
         return frozenset().union(*(fold.train_recordings for fold in self.folds))
 
     @property
+    def lists_training(self) -> bool:
+        """Whether training can be compared with the rows: subjects of one salt, or recordings, which need none."""
+        comparable = self.train_salt_id in ("", self.salt_id) or bool(self.trained_recordings)
+        return bool(self.folds) and comparable
+
+    @property
     def same_salt(self) -> bool | None:
         """Whether subject ids can be compared with those of pretraining; None where a salt was not recorded."""
         if not self.salt_id or not self.pretrain_salt_id:
@@ -67,7 +75,7 @@ class Origin:
 
 def origin_of(meta: Mapping[str, Any]) -> Origin:
     """Return the origin that a file's metadata states; raises ValueError for an unknown label source."""
-    source = str(meta.get("label_source") or "unknown")
+    source = str(meta.get("label_source") or UNKNOWN_SOURCE)
     if source not in LABEL_SOURCES:
         raise ValueError(f"label_source {source!r} is not one of {', '.join(LABEL_SOURCES)}")
     return Origin(
@@ -82,6 +90,7 @@ def origin_of(meta: Mapping[str, Any]) -> Origin:
         pretrain_recordings=_names(meta.get("pretrain_recordings")),
         pretrain_sites=_names(meta.get("pretrain_sites")),
         pretrain_salt_id=str(meta.get("pretrain_salt_id") or ""),
+        train_salt_id=str(meta.get("train_salt_id") or ""),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from signals.recording.details import Details
 from signals.shards.manifest import Shard
 from signals.shards.tally import Sums
+from signals.windows.labels import UNKNOWN_SOURCE
 
 Row = Mapping[str, Any]
 COPY = "duplicate_recording"
@@ -51,6 +52,8 @@ class LabelCounts:
     """One with another label of the same window."""
     refused: int = 0
     by_reason: dict[str, int] = field(default_factory=dict)
+    by_source: dict[str, int] = field(default_factory=dict)
+    """Of those that came in, how many are of which source (`signals.windows.labels.LABEL_SOURCES`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,12 +285,17 @@ def run_counts(accounts: Accounts, *, n_side_files: int, window_s: float) -> Cou
 def _label_counts(accounts: Accounts) -> LabelCounts:
     n_in = sum(row.get("n_labels", 0) for row in accounts.accepted)  # rows of older sets have none
     n_merged = sum(row.get("n_labels_merged", 0) for row in accounts.accepted)
+    sources: Counter[str] = Counter()
+    for row in accounts.accepted:
+        if row.get("n_labels"):
+            sources[row.get("label_source") or UNKNOWN_SOURCE] += row["n_labels"]
     return LabelCounts(
         n_in=n_in,
         placed=n_in - n_merged - len(accounts.labels),
         merged=n_merged,
         refused=len(accounts.labels),
         by_reason=counted(row["reason"] for row in accounts.labels),
+        by_source=dict(sorted(sources.items())),
     )
 
 

@@ -149,7 +149,7 @@ def agreement(
     trt: Any, engine_path: Path, bundle: Bundle, graph: Graph, feeds: Sequence[Mapping[str, np.ndarray]], precision: str
 ) -> Agreement:
     """Return how far the engine's probabilities are from ONNX Runtime's; needs the GPU that it was built for."""
-    engine, session = Engine(trt, engine_path), onnx_session(bundle.path / graph.file)
+    engine, session = Engine(trt, engine_path), onnx_session(bundle, graph.file)
     worst, same = 0.0, []
     for feed in feeds:
         ours = softmax(session.run(["logits"], dict(feed))[0])

@@ -36,13 +36,15 @@ from signals.bundles.bundle import (
     Bundle,
     BundleError,
     Graph,
+    digests,
     graph_fields,
     load_bundle,
+    mark,
     write_bundle,
 )
 from signals.bundles.inputs import feed, windows_of_shards
 from signals.command_line import Parser
-from signals.shards.manifest import ManifestError
+from signals.shards.manifest import ManifestError, read_manifest
 from signals.tasks import Task
 from signals.window import Window
 
@@ -151,7 +153,7 @@ def quantise_first(
     """Write the INT8 bundle of the first plan that passes, and return what the gate saw of each that was tried.
 
     Nothing is written where none passes. Raises BundleError for a bundle that is no float classifier, shards without
-    labels of its task, an output that exists.
+    labels of its task or with people that it was trained on, an output that exists.
     """
     needs_onnx()
     if bundle.precision != FP32:
@@ -160,6 +162,7 @@ def quantise_first(
         raise BundleError(f"{bundle.path} holds an encoder: without classes, there is no gate")
     if output.exists():
         raise BundleError(f"output {output} exists already; choose another")
+    check_not_trained_on(bundle, evaluation)
     reference = decided(bundle, evaluation)
     tried: list[tuple[Plan, Gate]] = []
     for plan in plans:
@@ -167,6 +170,23 @@ def quantise_first(
         if tried[-1][1].ok:
             break
     return tried
+
+
+def check_not_trained_on(bundle: Bundle, evaluation: Path) -> None:
+    """Raise BundleError where a subject or recording of the shards was trained on, or where nobody can know."""
+    if bundle.trained_on is None:
+        raise BundleError(f"{bundle.path} does not list who it was trained on: export it again")
+    subjects = read_manifest(evaluation).subjects
+    known = [
+        name
+        for name, entry in sorted(subjects.items())
+        if bundle.trained_on & {mark(name), *map(mark, entry.recording_ids)}
+    ]
+    if known:
+        raise BundleError(
+            f"the model was trained on {len(known)} of the {len(subjects)} subjects of {evaluation}, first {known[0]}: "
+            "give --evaluate shards of people that it does not know"
+        )
 
 
 def quantise(bundle: Bundle, reference: Decided, calibration: Path, evaluation: Path, output: Path, plan: Plan) -> Gate:
@@ -177,7 +197,8 @@ def quantise(bundle: Bundle, reference: Decided, calibration: Path, evaluation: 
         left = [_write_member(bundle, graph, calibration, folder / graph.file, plan) for graph in bundle.graphs]
         if bundle.combiner is not None:
             (folder / bundle.combiner).write_bytes((bundle.path / bundle.combiner).read_bytes())
-        quantised = replace(bundle, path=folder, precision=METHODS[plan.method])
+        about = {**bundle.about, "files": digests(folder)}
+        quantised = replace(bundle, path=folder, precision=METHODS[plan.method], about=about)
         gate = judge(bundle, quantised, reference, decided(quantised, evaluation), left, most_changed=plan.most_changed)
         seen.append(gate)
         if not gate.ok:

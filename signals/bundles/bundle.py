@@ -87,6 +87,43 @@ class Bundle:
         """Size of all ONNX files."""
         return sum(path.stat().st_size for path in self.path.glob("*.onnx"))
 
+    @property
+    def trained_on(self) -> frozenset[str] | None:
+        """`mark` of every subject and recording that a member was trained on; None where one does not list them."""
+        members = self.about.get("provenance", {}).get("members") or []
+        if not members or any("trained_on" not in member for member in members):
+            return None
+        return frozenset(mark for member in members for mark in member["trained_on"])
+
+    def digest_of(self, name: str) -> str:
+        """Return the sha256 that bundle.json states for a file; raises BundleError for one that it does not list."""
+        if name not in self.about.get("files", {}):
+            raise BundleError(f"{self.path / ABOUT} does not list {name}: export it again")
+        return str(self.about["files"][name])
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes after checking them, so that what is used is what was checked.
+
+        Raises BundleError for a file that is missing or not the one that bundle.json states.
+        """
+        try:
+            raw = (self.path / name).read_bytes()
+        except FileNotFoundError:
+            raise BundleError(f"{self.path / name} is missing: export it again") from None
+        if hashlib.sha256(raw).hexdigest() != self.digest_of(name):
+            raise BundleError(f"{self.path / name} changed while it was read: its sha256 is not the one in {ABOUT}")
+        return raw
+
+
+def mark(identity: str) -> str:
+    """Return what a bundle keeps of a subject or recording id: enough to see it again, nothing to find it by."""
+    return hashlib.sha256(f"trained on {identity}".encode()).hexdigest()[:16]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file of a bundle but bundle.json."""
+    return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.name != ABOUT}
+
 
 def load_bundle(path: Path | str) -> Bundle:
     """Return a bundle after checking its schema and the digest of every file.
@@ -159,8 +196,7 @@ def write_bundle(output: Path, fill: Callable[[Path], dict[str, Any]]) -> dict[s
         raise BundleError(f"output {output} exists already; choose another")
     with atomic_folder(output) as partial:
         fields = fill(partial)
-        files = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
-        about = {**fields, "schema_version": SCHEMA_VERSION, "files": files}
+        about = {**fields, "schema_version": SCHEMA_VERSION, "files": digests(partial)}
         about["digest"] = _digest(json.loads(json.dumps(about)))
         (partial / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return about

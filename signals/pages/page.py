@@ -40,7 +40,7 @@ ul.findings code{color:var(--soft)}
 code,pre{font-family:"DejaVu Sans Mono",Menlo,Consolas,monospace;font-size:12.5px}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#f4f6f7;padding:12px 14px;margin:8px 0}
 table.kv{table-layout:fixed}table.kv td{white-space:normal;overflow-wrap:anywhere;text-align:left}table.kv td:first-child{width:34%;color:var(--soft)}
-@media(max-width:720px){main{padding:24px 16px 48px}h1{font-size:24px}.lead{font-size:17px}.pair{grid-template-columns:minmax(0,1fr)}
+@media screen and (max-width:720px){main{padding:24px 16px 48px}h1{font-size:24px}.lead{font-size:17px}.pair{grid-template-columns:minmax(0,1fr)}
 th,td{padding:6px 7px}thead th{white-space:normal}table{font-size:13.5px}.confusion{table-layout:fixed;width:100%;min-width:0}.confusion td{min-width:0;padding:5px 1px;font-size:12.5px}.confusion th{padding:5px 2px;font-size:11px;overflow-wrap:anywhere;white-space:normal}.confusion thead th:first-child{width:66px}td:first-child,td:first-child small{white-space:normal}.scroll table:not(.confusion) td:first-child{min-width:112px}
 .scroll table:not(.confusion) th:first-child,.scroll table:not(.confusion) td:first-child{position:sticky;left:0;background:#fff}
 ul.findings li{padding-left:0}ul.findings b{position:static;display:block}}

@@ -16,6 +16,7 @@ from signals.description.features import FEATURES
 from signals.modality import Modality
 from signals.shards.index import ShardIndex, index_name
 from signals.shards.moments import Moments
+from signals.windows.labels import UNKNOWN_SOURCE
 
 SCHEMA_VERSION = 1
 MANIFEST, COMPLETED = "manifest.json", "_COMPLETED"
@@ -119,6 +120,12 @@ class Manifest:
     def has_accounting(self) -> bool:
         """Whether recordings went in and are accounted for; False of windows that a generator made."""
         return "files" in self.counts
+
+    @property
+    def label_source(self) -> str:
+        """Who labelled the windows, one of `signals.windows.labels.LABEL_SOURCES`; unknown where sources are mixed."""
+        sources = (self.counts.get("labels") or {}).get("by_source") or {}
+        return next(iter(sources)) if len(sources) == 1 else UNKNOWN_SOURCE
 
 
 def manifest_json(manifest: Manifest) -> str:

@@ -70,13 +70,18 @@ def _counted(encoded: Iterable[tuple[Window, bytes]], tally: Tally, heads: list[
 
 
 def write_set(
-    folder: Path, sites: Mapping[str, Sequence[Iterable[Window]]], *, profile: Profile, indexed: bool = True
+    folder: Path,
+    sites: Mapping[str, Sequence[Iterable[Window]]],
+    *,
+    profile: Profile,
+    indexed: bool = True,
+    label_source: str = "",
 ) -> Manifest:
     """Write a finished shard set and return its manifest: `sites` holds, per site, the windows of each shard.
 
     Windows are taken one at a time, so that generators need little memory. The set has no accounting of recordings
-    (`Manifest.has_accounting`): its counts are windows and what they add up to per site. Raises ValueError for a shard
-    without windows.
+    (`Manifest.has_accounting`): its counts are windows and what they add up to per site, and who labelled them where
+    `label_source` gives it. Raises ValueError for a shard without windows.
     """
     shards: list[Shard] = []
     subjects: dict[str, SubjectEntry] = {}
@@ -92,6 +97,7 @@ def write_set(
             shards.append(_indexed(folder, written) if indexed else written.shard)
         subjects |= tally.subjects()
         counts[site_id] = {"windows": sum(shard.n_windows for shard in shards[n_before:]), **tally.sums().to_dict()}
+    n_windows = sum(shard.n_windows for shard in shards)
     manifest = Manifest(
         modality=profile.signal,
         profile=profile.to_dict(),
@@ -99,7 +105,8 @@ def write_set(
         code_version=code_version(),
         shards=tuple(shards),
         subjects=subjects,
-        counts={"windows": {"written": sum(shard.n_windows for shard in shards)}, "sites": counts},
+        counts={"windows": {"written": n_windows}, "sites": counts}
+        | ({"labels": {"by_source": {label_source: n_windows}}} if label_source else {}),
     )
     with atomic_file(folder / MANIFEST) as file:
         file.write(manifest_json(manifest).encode())

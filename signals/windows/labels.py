@@ -1,7 +1,8 @@
 """Label files: which subject and site a recording belongs to, and what is known about stretches of it.
 
 A plain csv with the columns `file` and, each optional, `site`, `subject`, `onset_s`, `duration_s`, `label` and vote
-counts (`seizure_vote`, ...). A row without `onset_s` speaks of the whole recording.
+counts (`seizure_vote`, ...) and `label_source` (one of LABEL_SOURCES). A row without `onset_s` speaks of the whole
+recording.
 """
 
 import csv
@@ -12,6 +13,11 @@ from math import isfinite
 from pathlib import Path, PurePosixPath
 
 from signals.tasks import SIX_CLASS
+
+LABEL_SOURCES = ("experts", "protocol", "synthetic", "unknown")
+"""Who or what labelled: people who read or examined, the instruction that was given during the recording, a generator
+that planted the truth, or nobody states it."""
+UNKNOWN_SOURCE = LABEL_SOURCES[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +91,8 @@ class Entry:
     labels: tuple[Label, ...]
     line: int
     """Number of its first row's line."""
+    label_source: str = UNKNOWN_SOURCE
+    """One of LABEL_SOURCES."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +176,18 @@ def _entry(path: Path, key: tuple[str, str], rows: list[dict[str, str]]) -> Entr
         raise LabelError(f"{path} line {rows[0]['_line']}: the recording belongs to several subjects")
     labels = [_label(path, row) for row in rows]
     placed = tuple(label for label in labels if label is not None)
-    return Entry(*key, subjects.pop(), placed, int(rows[0]["_line"]))
+    return Entry(*key, subjects.pop(), placed, int(rows[0]["_line"]), _source(path, rows))
+
+
+def _source(path: Path, rows: list[dict[str, str]]) -> str:
+    sources = {row.get("label_source", "").strip().lower() or UNKNOWN_SOURCE for row in rows}
+    if len(sources) > 1:
+        raise LabelError(f"{path} line {rows[0]['_line']}: label_source differs between the rows of one recording")
+    if sources - set(LABEL_SOURCES):
+        raise LabelError(
+            f"{path} line {rows[0]['_line']}: label_source {sources.pop()!r} is not one of {', '.join(LABEL_SOURCES)}"
+        )
+    return sources.pop()
 
 
 def _label(path: Path, row: dict[str, str]) -> Label | None:

@@ -27,7 +27,8 @@ HMS_SITE = Site(
 )  # fmt: skip
 COLUMNS = ("eeg_id", "eeg_sub_id", "eeg_label_offset_seconds", "spectrogram_id", "spectrogram_sub_id",
            "spectrogram_label_offset_seconds", "label_id", "patient_id", "expert_consensus",
-           *SIX_CLASS.vote_columns)  # fmt: skip
+           "label_source", *SIX_CLASS.vote_columns)  # fmt: skip
+"""The competition's columns, and who voted: nobody."""
 OVERLAP_S = 6.0
 """A second label lies so long after each label but the last: neighbouring windows overlap, as in the original."""
 NAN_S = (20.0, 22.5)
@@ -72,7 +73,19 @@ def write_hms(
             for sub_id, (onset, label, votes) in enumerate(_label_rows(recording)):
                 label_id = 10**9 + len(train)
                 train.append(
-                    (eeg_id, sub_id, onset, spectrogram_id, sub_id, onset, label_id, patient_id, label, *votes)
+                    (
+                        eeg_id,
+                        sub_id,
+                        onset,
+                        spectrogram_id,
+                        sub_id,
+                        onset,
+                        label_id,
+                        patient_id,
+                        label,
+                        "synthetic",
+                        *votes,
+                    )
                 )
             if number == 0:
                 test.append((int(next(ids)), spectrogram_id, patient_id))

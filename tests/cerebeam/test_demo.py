@@ -1,6 +1,7 @@
 import pytest
 
-from cerebeam.demo import DemoError, choose_task, main
+from cerebeam.demo import Demo, DemoError, choose_task, main, stages, summary
+from signals.tasks import SIX_CLASS
 
 HEADER = "site,subject,file,label\n"
 
@@ -66,3 +67,40 @@ def test_a_folder_that_is_no_demo_is_not_touched(tmp_path, capsys):
     assert main(["--output", str(tmp_path / "precious")]) == 2
     assert (tmp_path / "precious" / "thesis.txt").exists()
     assert "no former demo" in capsys.readouterr().err
+
+
+def finished(tmp_path, *, seen=51, low=0.43, ar=1.03):
+    """What the demo prints at its end, of facts by hand."""
+    demo = Demo(output=tmp_path, inputs=(), labels=tmp_path / "labels.csv", task=SIX_CLASS, group="site")
+    metric = {"value": 0.5, "low": 0.4, "high": 0.6}
+    row = {"low_ms": 0.0, "high_ms": None, "band": "all", "method": "model", "ratio_to_linear": {"value": 0.69},
+           "ratio_to_ar": {"value": ar}}  # fmt: skip
+    facts = {
+        "models": {"encoder": {"metrics": dict.fromkeys(("kl", "balanced_accuracy", "kappa", "auroc_macro"), metric)}},
+        "reconstruction": [{**row, "method": "linear", "ratio_to_linear": {"value": 1.0}}, row],
+        "main_model": "encoder",
+        "across_sites": {"encoder": {"balanced_accuracy": {"new_hospital": {"low": low, "high": 0.93}}}},
+        "exposure": {"n_subjects": seen, "n_test_subjects": 64},
+        "audit": {"verdict": "passed with warnings"},
+    }
+    return summary(demo, {"report": 3.0}, facts)
+
+
+def test_every_flattering_figure_of_the_demo_has_its_neighbour(tmp_path):
+    text = finished(tmp_path)
+    assert "0.69 x the error of linear interpolation, 1.03 x that of an autoregressive model" in text
+    assert "at a new hospital: balanced accuracy 0.43 to 0.93" in text
+    assert "transductive: the encoder was pretrained, without labels, on 51 of 64 test subjects" in text
+    assert "leak audit: passed with warnings" in text
+    other = finished(tmp_path, seen=0, low=None, ar=None)
+    assert "linear interpolation\n" in other
+    assert "transductive" not in other
+    assert "new hospital" not in other
+
+
+def test_the_demos_report_gets_the_calibration_that_is_exported(tmp_path):
+    demo = Demo(output=tmp_path, inputs=(), labels=tmp_path / "labels.csv", task=SIX_CLASS, group="site")
+    [report] = [stage.commands[0] for stage in stages(demo) if stage.name == "report"]
+    [leave_out] = [stage.commands[0] for stage in stages(demo) if stage.name == "leave-out"]
+    final = leave_out[leave_out.index("--final") + 1]
+    assert report[report.index("--calibration") + 1] == f"{final}/calibration.json"

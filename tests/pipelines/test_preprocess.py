@@ -8,15 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.preprocess import main
+from pipelines.preprocess import describe, main
+from pipelines.report.advice import ADVICE
+from pipelines.runs.accounting import Counts, FileCounts, Hours, WindowCounts
+from pipelines.stages.finish import Finish
 from signals.readers.registry import open_recording
+from signals.recording.identity import salt_id
 from signals.shards.manifest import ManifestError, read_manifest
 from signals.shards.moments import Moments
 from signals.shards.records import decode_window
 from signals.shards.tfrecord import read_shard
 from signals.windows.plan import plan_recording
 from signals.windows.prepare import prepare_recording
-from signals.windows.profiles import PRETRAIN
+from signals.windows.profiles import PRETRAIN, PROFILES
 
 SALT = ("--salt", "secret", "--site-from", "folder")
 
@@ -244,7 +248,8 @@ def test_every_awkward_file_is_read_or_quarantined(tmp_path, awkward):
 
 def test_all_ten_real_sites_are_read(tmp_path, real):
     args = ["--input", str(real), "--labels", str(real / "labels.csv"), "--output", str(tmp_path / "out"), *SALT]
-    assert main(args) == 0
+    cards = Path(__file__).parents[2] / "docs" / "sites"
+    assert main([*args, "--site-card", str(cards)]) == 0
     counts = read_manifest(tmp_path / "out").counts
     assert len(counts["sites"]) == 10
     assert all(site["files_accepted"] > 0 for site in counts["sites"].values())
@@ -266,3 +271,87 @@ def test_a_mistaken_override_is_one_line(clinics, tmp_path, capsys, text, says):
     err = capsys.readouterr().err
     assert says in err
     assert err.count("\n") == 1
+
+
+def counts(**changes):
+    """Of a run with numbers that all differ."""
+    given = {
+        "files": FileCounts(
+            n_in=9, accepted=5, quarantined=4, side_files=3, by_reason={"too_short": 3, "no_samples": 1}
+        ),
+        "windows": WindowCounts(planned=31, written=24, rejected=7, by_reason={"flat": 7}),
+        "hours": Hours(accepted=1.234, written=0.567), "n_bytes": 2_345_678, "sources_digest": "", "sites": {"a": None},
+    } | changes  # fmt: skip
+    return Counts(**given)
+
+
+def test_the_accounting_in_three_lines():
+    assert describe(counts()).splitlines() == [
+        "files    9 in = 5 accepted + 4 quarantined (3 too_short, 1 no_samples)",
+        "windows  31 planned = 24 written + 7 rejected",
+        "hours    1.23 read, 0.57 written, 2.3 MB of shards, 1 sites",
+    ]
+    whole = FileCounts(n_in=5, accepted=5, quarantined=0, side_files=3, by_reason={})
+    assert describe(counts(files=whole)).splitlines()[0] == "files    5 in = 5 accepted + 0 quarantined"
+
+
+def test_what_a_run_prints(clinics, tmp_path, capsys):
+    assert preprocess(clinics, tmp_path / "out") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "files    5 in = 4 accepted + 1 quarantined (1 corrupt_header)"
+    assert out[3:] == [
+        f"shards   {tmp_path / 'out'}",
+        f"report   {tmp_path / 'out' / 'report.html'}",
+        f"1 file left out, corrupt_header: {ADVICE['corrupt_header']}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "Traceback (most recent call last):\n  File x\nValueError: first\nOSError: disk full\n  at last\n",
+            "OSError: disk full",
+        ),
+        (
+            "apache_beam.x.PipelineError: boom [while running 'Write']",
+            "apache_beam.x.PipelineError: boom [while running",
+        ),
+        ("no type here\n\n  the last line  \n", "LookupError: the last line"),
+        ("", "LookupError;"),
+        ("KeyboardInterrupt", "KeyboardInterrupt"),
+        ("Errors were made", "LookupError: Errors were made"),
+    ],
+)
+def test_a_dead_run_is_one_line(clinics, tmp_path, capsys, monkeypatch, text, shown):
+    def dying(run, finish):
+        raise LookupError(text)
+
+    monkeypatch.setattr("pipelines.on_beam.run_on_beam", dying)
+    assert preprocess(clinics, tmp_path / "out") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"pipelines.preprocess: the run died: {shown}")
+    assert line.endswith("; nothing was written")
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_run_that_was_handed_over(clinics, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("pipelines.on_beam.run_on_beam", lambda run, finish: ("Elsewhere", {}))
+    assert preprocess(clinics, tmp_path / "out") == 0
+    assert capsys.readouterr().out == (
+        f"handed over; the shard set in {tmp_path / 'out'} is whole when it has _COMPLETED\n"
+    )
+
+
+def test_what_a_run_is_begun_with(clinics, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("pipelines.on_beam.run_on_beam", lambda run, finish: (seen.append(finish), ("x", {}))[1])
+    args = ("--max-quarantined", "0.25", "--shard-mb", "3", "--profile", "six-class")
+    preprocess(clinics, tmp_path / "out", *args)
+    preprocess(clinics, tmp_path / "out", *args, "--runner=DirectRunner")
+    finish, elsewhere = seen
+    assert finish == Finish(
+        output=str(tmp_path / "out.partial"), profile=PROFILES["six-class"], n_files=5, n_side_files=2,
+        max_quarantined=0.25, salt_id=salt_id("secret"), shard_mb=3.0, site_from="folder", completes=False,
+    )  # fmt: skip
+    assert elsewhere == finish  # a set of this machine is completed by whoever began it

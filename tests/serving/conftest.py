@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,10 +13,13 @@ from model.encoder import Encoder, sized
 from model.export import export, load_models
 from signals.modality import EEG_1020
 from signals.shards.normalise import Normaliser
+from signals.shards.writer import write_set
 from signals.tasks import SIX_CLASS
 from signals.windows.profiles import SIX_CLASS as PROFILE
 from synthetic.recordings.one_window import write_segment
-from tests.toy_shards import write_toy_shards
+from tests.toy_shards import toy_window, write_toy_shards
+from training.corpus.corpus import Corpus
+from training.corpus.frozen import FrozenTokens
 
 CALIBRATION = {
     "temperature": 1.5,
@@ -59,6 +63,46 @@ def served(tmp_path_factory):
     export(load_models([root / "model"]), [shards], root / "bundle", n_windows=24)
     write_segment(root / "segment.edf", EEG_1020, window_s=PROFILE.window_s)
     return Served(root, shards, root / "model", root / "bundle", root / "segment.edf")
+
+
+@pytest.fixture(scope="session")
+def learnt(tmp_path_factory):
+    """A bundle that decides with confidence, shards it was trained on, and the same windows of other people.
+
+    Three classes learnt by heart: INT8's gate is about decisions that stay, not about patients to come. It is large
+    enough for weights to outweigh nodes and scales.
+    """
+    root = tmp_path_factory.mktemp("learnt")
+    for name, site in (("shards", "known"), ("evaluate", "new")):
+        write_set(root / name, {site: [_windows(site, subject) for subject in range(4)]}, profile=PROFILE)
+    torch.manual_seed(0)
+    classifier = new_classifier(
+        Encoder(sized("tiny", dim=64, depth=1, stem_dim=64, n_heads=2)), SIX_CLASS, EEG_1020, Normaliser(kind="window"),
+        dropout=0.0, profile=PROFILE.to_dict(),
+        provenance={"train_subjects": [f"known-{k}" for k in range(4)], "pretrain_subjects": []},
+    ).eval()  # fmt: skip
+    corpus = Corpus.open(root / "shards")
+    with torch.no_grad():
+        tokens, ch_state = FrozenTokens(corpus, classifier).batch(classifier, range(24), [False] * 24)
+        classifier.head.standardise(classifier.features(tokens, ch_state))
+    wanted = torch.tensor([SIX_CLASS.classes.index(entry.label) for entry in corpus.entries])
+    optimizer = torch.optim.Adam(classifier.head.parameters(), lr=3e-3)
+    for _ in range(20):
+        loss = torch.nn.functional.cross_entropy(classifier.classify(tokens, ch_state)[0], wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    classifier.save_pretrained(root / "model")
+    export(load_models([root / "model"]), [root / "shards"], root / "bundle", n_windows=24)
+    return Served(root, root / "shards", root / "model", root / "bundle", root / "none.edf")
+
+
+def _windows(site, subject):
+    rng, labels = np.random.default_rng(subject), ("Seizure", "GPD", "Other") * 2
+    return [
+        toy_window(rng, site=site, subject=f"{site}-{subject}", number=k, label=label, window_s=50.0)
+        for k, label in enumerate(labels)
+    ]
 
 
 @pytest.fixture(scope="session")

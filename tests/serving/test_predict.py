@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,10 +9,12 @@ import torch
 from model.export import export, load_models
 from model.saved import load_task_model
 from serving.predict import main
-from serving.runtime import answer_batch, kept_session, probabilities, recommendation, run, windows_of_file
-from signals.bundles.bundle import BundleError, load_bundle, write_bundle
+from serving.runtime import answer_batch, probabilities, recommendation, run, windows_of_file
+from signals.bundles.bundle import BundleError, load_bundle, mark, write_bundle
+from signals.bundles.calibration import Calibration
 from signals.bundles.inputs import model_input, windows_of_shards
 from synthetic.recordings.files import write_edf
+from tests.serving.conftest import save_model
 
 
 def torch_logits(folder, windows):
@@ -117,6 +120,43 @@ def test_a_bundle_names_no_subject(served):
     (member,) = about["provenance"]["members"]
     assert member["n_train_subjects"] == 2
     assert "train_subjects" not in member
+    # Marks recognise a subject whose id is known; ids themselves stand nowhere.
+    assert member["trained_on"] == sorted([mark("a"), mark("b")])
+    assert not {"a", "b"} & set(member["trained_on"])
+    assert load_bundle(served.bundle).trained_on == {mark("a"), mark("b")}
+
+
+def test_a_graph_that_is_replaced_after_loading_is_never_run(served, tmp_path):
+    shutil.copytree(served.bundle, tmp_path / "b")
+    windows = list(windows_of_shards([served.shards], n_windows=2))
+    before = probabilities(load_bundle(served.bundle), windows)
+    save_model(tmp_path / "fresh", seed=77)  # of which no session is kept yet
+    export(load_models([tmp_path / "fresh"]), [served.shards], tmp_path / "other", n_windows=24)
+    # Loaded, answered, replaced: the session of the checked bytes goes on.
+    bundle = load_bundle(tmp_path / "b")
+    np.testing.assert_array_equal(probabilities(bundle, windows), before)
+    shutil.copy(tmp_path / "other" / "model.onnx", tmp_path / "b" / "model.onnx")
+    np.testing.assert_array_equal(probabilities(bundle, windows), before)
+    # Replaced between loading and the first answer: refused.
+    late = load_bundle(tmp_path / "other")
+    (tmp_path / "other" / "model.onnx").write_bytes(b"another graph")
+    with pytest.raises(BundleError, match="changed while it was read"):
+        probabilities(late, windows)
+    (tmp_path / "other" / "model.onnx").unlink()
+    with pytest.raises(BundleError, match="is missing"):
+        probabilities(late, windows)
+    assert probabilities(load_bundle(served.bundle), windows).shape == before.shape
+
+
+def test_without_a_threshold_the_model_never_abstains(served):
+    bundle = load_bundle(served.bundle)
+    unsure = np.full(6, 1 / 6)
+    unsure[5] += 0.01
+    never = replace(bundle, calibration=replace(bundle.calibration, abstain_below=None, conformal=None))
+    always = replace(never, calibration=replace(never.calibration, abstain_below=1.0))
+    assert "abstains" not in recommendation(never, unsure / unsure.sum(), None)
+    assert "abstains, its confidence is below 1.00" in recommendation(always, unsure / unsure.sum(), None)
+    assert Calibration.from_dict({"temperature": 2.0, "abstain_below": None}).abstain_below is None
 
 
 def test_a_bundle_that_cannot_be_filled_leaves_nothing(tmp_path):
@@ -137,7 +177,6 @@ def test_a_provider_that_is_not_here_is_told_with_code_3(served, capsys, monkeyp
     if "TensorrtExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this ONNX Runtime has TensorRT")
     monkeypatch.setenv("CEREBEAM_PROVIDER", "Tensorrt")
-    kept_session.cache_clear()
     for command in (lambda: main([str(served.bundle), str(served.edf)]), lambda: bench([str(served.bundle)])):
         assert command() == 3
         err = capsys.readouterr().err

@@ -51,7 +51,7 @@ def test_labels_name_files_and_agree_with_their_votes(corpus: Path) -> None:
     assert tuple(rows[0]) == LABEL_COLUMNS
     assert ",".join(LABEL_COLUMNS) == (
         "site,subject,file,onset_s,duration_s,label,label_kind,"
-        "seizure_vote,lpd_vote,gpd_vote,lrda_vote,grda_vote,other_vote"
+        "seizure_vote,lpd_vote,gpd_vote,lrda_vote,grda_vote,other_vote,label_source"
     )
     assert len(rows) == 4 * 2 * 3
     for row in rows:
@@ -59,6 +59,7 @@ def test_labels_name_files_and_agree_with_their_votes(corpus: Path) -> None:
         assert SIX_CLASS.classes[int(np.argmax(votes))] == row["label"]
         assert (corpus / row["site"] / row["file"]).is_file()
         assert row["label_kind"] == "votes"
+        assert row["label_source"] == "synthetic"
         assert float(row["duration_s"]) == 50
     for site in SITES:
         assert Counter(row["label"] for row in rows if row["site"] == site.site_id) == dict.fromkeys(

@@ -1,3 +1,4 @@
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,12 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from evaluation.audit.confounds import signal_columns
+from evaluation.audit.exposure import exposure
+from evaluation.schemas.origin import origin_of
 from evaluation.schemas.predictions import read_predictions
 from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder
 from model.saved import load_task_model
 from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS, Task
+from signals.window import MEASURED
 from studies import loso, predict
 from training import finetune, pretrain
 from training.corpus.corpus import Corpus
@@ -82,13 +87,13 @@ def test_every_recipe_trains(name: str, long_shards: Path, encoder_dir: Path, tm
     assert model.normaliser.kind == "window"
     assert len(model.config.provenance["train_subjects"]) == 8
     if not isinstance(model, Classifier):
-        assert model.config.network == RECIPES[name](tiny=True).model
+        assert model.config.network == RECIPES[name](tiny=True).model.name
         return
     assert model.head.span_tokens == (20, 30)
     pretrained = Encoder.from_pretrained(encoder_dir, local_files_only=True).state_dict()
     trained = model.encoder.state_dict()
     same = all(torch.equal(value, trained[key]) for key, value in pretrained.items())
-    assert same == ("trunk" in RECIPES[name]().freeze)
+    assert same == ("trunk" in RECIPES[name]().regularise.freeze)
 
 
 def test_leaving_sites_out_writes_honest_predictions(
@@ -116,12 +121,29 @@ def test_leaving_sites_out_writes_honest_predictions(
     assert meta["pretrain_subjects"]
     assert meta["pretrain_overlap"] == len(set(meta["pretrain_subjects"]) & set(encoder["subject_id"]))
     assert len(meta["split_digest"]) == len(meta["manifest_digest"]) == 64
+    # All that a report derives its sentences from comes from the run.
+    pretrained = json.loads((encoder_dir / "pretrain_subjects.json").read_text())
+    assert (meta["label_source"], meta["encoder"]) == ("synthetic", "pretrained")
+    assert meta["pretrain_subjects"] == pretrained["train"]
+    assert meta["pretrain_recordings"] == sorted(f"rec-{subject}" for subject in pretrained["train"])
+    assert meta["pretrain_sites"] == sorted({subject.split("-")[0] for subject in pretrained["train"]})
+    seen = exposure(encoder, predictions.origin)
+    assert (seen.status, seen.n_recordings) == ("transductive", meta["pretrain_overlap"])
+    assert list(encoder["hop_s"].unique()) == [50.0]  # three windows of 50 s, one behind the other
+    assert encoder.groupby("recording_id")["start_s"].apply(sorted).iloc[0] == [0.0, 50.0, 100.0]
+    of_window = {entry.key: number for number, entry in enumerate(Corpus.open(long_shards).entries)}
+    window = Corpus.open(long_shards).window(of_window[encoder["window_key"].iloc[0]])
+    known = signal_columns(window.data[window.ch_state == MEASURED], 256.0, h_freq=50.0)
+    assert encoder.iloc[0][list(known)].to_dict() == pytest.approx(known)
 
     predict.main(
         ["--model", str(tmp_path / "final"), "--shards", str(long_shards), "--output", str(tmp_path / "p.parquet")]
     )
     again = read_predictions(tmp_path / "p.parquet")
     assert again.meta["train_overlap"] == 8
+    assert again.meta["folds"][0]["train_recordings"] == again.meta["folds"][0]["test_recordings"]
+    facts = ("label_source", "encoder", "pretrain_subjects", "pretrain_recordings", "pretrain_sites", "salt_id")
+    assert {name: again.meta[name] for name in facts} == {name: meta[name] for name in facts}
     final = Classifier.from_pretrained(tmp_path / "final", local_files_only=True)
     shards = Corpus.open(long_shards)
     expected, _ = inference.predict(final, shards, range(24), batch=5)
@@ -173,9 +195,51 @@ def test_subject_folds_with_hard_labels_and_no_encoder(make_toy_shards: Callable
     assert (tmp_path / "model" / "model.safetensors").is_file()
 
 
+def test_hops_reach_to_the_next_labelled_window_and_no_further_than_a_window(long_shards: Path) -> None:
+    data = labelled(Corpus.open(long_shards), SIX_CLASS)
+    # Recording 0 keeps its windows at 0 and 100 s, recording 1 the one at 50 s; the profile's hop is 50 s.
+    kept = replace(data, windows=data.windows[[0, 2, 4]], targets=data.targets[[0, 2, 4]])
+    starts = [kept.shards.entries[i].start_s for i in kept.windows]
+    assert starts == [0.0, 100.0, 50.0]
+    assert loso.hops(kept, np.array([0, 1, 2])).tolist() == [50.0, 50.0, 50.0]
+    near = {**kept.shards.manifest.profile, "hop_s": 10.0}
+    kept.shards.manifest = replace(kept.shards.manifest, profile=near)
+    assert loso.hops(kept, np.array([2, 0])).tolist() == [10.0, 50.0]
+
+
+def test_an_encoder_that_lists_nobody_counts_as_unknown_not_as_not_pretrained(
+    encoder_dir: Path, long_shards: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(encoder_dir, tmp_path / "bare")
+    (tmp_path / "bare" / "pretrain_subjects.json").unlink()
+    meta = fit.pretraining_meta(fit.start_encoder(tmp_path / "bare", seed=0)[1])
+    assert meta["pretrain_subjects"] is None
+    assert origin_of(meta).pretrain_subjects is None
+    assert fit.pretraining_meta(fit.start_encoder(None, seed=0)[1])["pretrain_subjects"] == []
+    older = {"train": ["a"], "manifest_digest": "m"}  # written before recordings and sites were
+    assert fit.pretraining_meta(older) == {"pretrain_subjects": ["a"], "pretrain_manifest_digest": "m"}
+
+
+def test_members_of_which_one_does_not_state_its_pretraining_are_unknown_together() -> None:
+    stated = {
+        "pretrain_subjects": ["a"],
+        "pretrain_recordings": ["r"],
+        "pretrain_sites": ["x"],
+        "pretrain_salt_id": "1",
+    }
+    none = {"pretrain_subjects": [], "pretrain_recordings": [], "pretrain_sites": []}
+    both = predict.pretraining_of([stated, none])
+    assert (both["encoder"], both["pretrain_subjects"], both["pretrain_salt_id"]) == ("pretrained", ["a"], "1")
+    assert predict.pretraining_of([none])["encoder"] == "random"
+    lost = predict.pretraining_of([stated, {**stated, "pretrain_subjects": None}])
+    assert (lost["encoder"], lost["pretrain_subjects"]) == ("unknown", None)
+
+
 def test_a_head_on_a_frozen_encoder_tells_the_toy_rhythms_apart(long_shards: Path, tmp_path: Path) -> None:
     base = ["--shards", str(long_shards), "--task", "six-class", "--no-encoder", "--output", str(tmp_path)]
-    finetune.main([*base, "--recipe", "probe", "--epochs", "40", "--batch", "4", "--micro-batch", "4"])
+    finetune.main(
+        [*base, "--recipe", "probe", "--schedule.epochs", "40", "--optim.batch", "4", "--optim.micro-batch", "4"]
+    )
     data = labelled(Corpus.open(long_shards), SIX_CLASS)
     probabilities, _ = inference.predict(Classifier.from_pretrained(tmp_path), data.shards, data.windows)
     assert (probabilities.argmax(axis=1) == data.labels).mean() > 0.5  # chance is 1/6
@@ -224,7 +288,7 @@ def test_encoder_of_other_code_is_refused(encoder_dir: Path, tmp_path: Path) -> 
     [
         (["--task", "seven-class"], "unknown task 'seven-class'"),
         (["--encoder", "/nowhere"], "/nowhere is no model"),
-        (["--freeze", "stam"], "stam"),
+        (["--regularise.freeze", "stam"], "stam"),
     ],
 )
 def test_mistakes_end_in_one_line_and_code_2(

@@ -86,7 +86,7 @@ def dot_plot(
     return Figure(name=name, title=title, svg=svg(height, "".join(parts), title))
 
 
-def reliability_plot(bins: Sequence[Mapping[str, Any]], *, name: str) -> Figure:
+def reliability_plot(bins: Sequence[Mapping[str, Any]], *, name: str, title: str = "") -> Figure:
     """Return stated probability against frequency, dots as large as their bins are full."""
     left, top, size = 52.0, 10.0, 330.0
 
@@ -112,7 +112,7 @@ def reliability_plot(bins: Sequence[Mapping[str, Any]], *, name: str) -> Figure:
         text(left + size / 2, top + size + 38, "probability of the predicted class", anchor="middle", cls="soft")
     )
     parts.append(text(left + 6, top + 14, "share that is right", cls="soft"))
-    title = "Reliability: on the dashed line, probabilities are frequencies"
+    title = title or "Reliability: on the dashed line, probabilities are frequencies"
     return Figure(name=name, title=title, svg=svg(top + size + 48, "".join(parts), title))
 
 

@@ -101,14 +101,14 @@ def html(table: Table) -> str:
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
     kind = ' class="confusion"' if table.matrix else ""
     return (
-        f'<div class="{_wide(table)}"><p class="hint">Scroll sideways for more columns →</p><div class="scroll"><table id="table-{escape(table.name)}"{kind}>{caption}'
+        f'<div class="{"wide" if is_wide(table) else "narrow"}"><p class="hint">Scroll sideways for more columns →</p><div class="scroll"><table id="table-{escape(table.name)}"{kind}>{caption}'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></div>"
     )
 
 
-def _wide(table: Table) -> str:
-    """Return the class of a table's frame: wide ones do not fit a phone, and say so there."""
-    return "wide" if len(table.columns) > 3 and not table.matrix else "narrow"
+def is_wide(table: Table) -> bool:
+    """Return whether a table does not fit a phone: its rows become blocks there."""
+    return len(table.columns) > 3 and not table.matrix
 
 
 def _html_row(row: Row, *, matrix: bool) -> str:

@@ -9,7 +9,8 @@ from signals.pages.svg import number
 Facts = Mapping[str, Any]
 NAMES = {
     "kl": "KL divergence", "balanced_accuracy": "Balanced accuracy", "kappa": "Cohen’s κ", "weighted_f1": "Weighted F1",
-    "auroc_macro": "AUROC (macro)", "auprc_macro": "AUPRC (macro)", "accuracy": "Accuracy", "ece": "ECE",
+    "auroc_within": "AUROC (macro, within folds)", "auroc_macro": "AUROC (macro)",
+    "auprc_macro": "AUPRC (macro)", "accuracy": "Accuracy", "ece": "ECE",
     "brier": "Brier score", "log_loss": "Log loss", "grave_rate": "Grave confusions", "grave_cost": "Weighted cost",
 }  # fmt: skip
 MODEL_NOTES = {"prior": "always the class shares of its training data", "chance": "equal probabilities"}

@@ -43,6 +43,9 @@ class HmsLabel:
     """In the order of SIX_CLASS.vote_columns."""
     line: int
     """Number of the row's line in the table."""
+    label_source: str = "experts"
+    """Who voted, one of `signals.windows.labels.LABEL_SOURCES`: the competition's experts, but where the table has a
+    column `label_source`, as generated ones have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,4 +181,5 @@ def _label(path: Path, number: int, row: dict[str, str]) -> HmsLabel:
         spectrogram_offset_s=values["spectrogram_label_offset_seconds"],
         votes=votes,
         line=number,
+        label_source=row.get("label_source") or "experts",
     )

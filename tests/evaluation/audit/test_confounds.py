@@ -1,10 +1,15 @@
 """Probes read labels from what has nothing to do with them, and only where labels go with the subject."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.audit.confounds import confound_findings, signal_columns
+from evaluation.audit.confounds import READABLE, confound_findings, probe_results, signal_columns
+from pipelines.intake.inputs import find_inputs
+from signals.readers.registry import open_recording
+from signals.sites.card import SiteCard
 
 
 def frame(n_subjects: int = 24, n_windows: int = 4, **columns: object) -> pd.DataFrame:
@@ -52,6 +57,63 @@ def test_labels_that_change_within_a_recording_are_not_probed() -> None:
     rows = frame(amplitude_uv=20.0 + 10.0 * ILL)
     rows["label"] = np.tile(["Control", "ADHD"], 48)
     assert confound_findings(rows) == []
+
+
+def in_order(*classes: str, **columns: object) -> pd.DataFrame:
+    """One window per subject, labels in the order of the files."""
+    rows = {"subject_id": [f"s{k}" for k in range(len(classes))], "label": classes, "site_id": "x"}
+    return pd.DataFrame({**rows, "file_order": np.arange(len(classes)), **columns})
+
+
+def test_classes_that_were_recorded_in_blocks_are_flagged_and_shuffled_ones_are_not() -> None:
+    # As Tehran's sixteen: four ill, eight controls, four ill. Of 12,870 orders 16 have three runs or fewer.
+    blocks = in_order(*"A" * 4, *"C" * 8, *"A" * 4)
+    [probe] = probe_results(blocks, seed=0)
+    # Scores are the share of C beside: A 0, 0, 0, .5; C .5, 1 x 6, .5; A .5, 0, 0, 0. 2 x 2 of 64 pairs tie.
+    assert probe.area == pytest.approx(62 / 64)
+    assert probe.p_value == pytest.approx(16 / 12870, abs=0.001)
+    [finding] = confound_findings(blocks)
+    assert "classes were recorded in blocks (AUROC 0.97 over 16 subjects" in finding.message
+    assert confound_findings(in_order(*"AC" * 8)) == []  # in turn
+    # Blocks of a site's own order: two sites, each with the ill first.
+    two = in_order(*"AAAACCCC" * 2, site_id=list("x" * 8 + "y" * 8))
+    two["file_order"] = np.tile(np.arange(8), 2)
+    assert next(probe_results(two, seed=0)).area > 0.9
+    assert next(probe_results(two.assign(site_id="x"), seed=0)).area > 0.9  # files of one number are side by side
+
+
+def test_what_no_single_number_shows_is_read_from_all_together() -> None:
+    rng = np.random.default_rng(3)
+    common = rng.normal(size=40)
+    ill = np.arange(40) % 2
+    # Amplitude and mains rise together from person to person; their difference alone tells the ill.
+    rows = in_order(*np.where(ill, "A", "C"), amplitude_uv=20 + common + 0.4 * ill,
+                    mains_db=3 + common + 0.05 * rng.normal(size=40), noise_db=rng.normal(size=40))  # fmt: skip
+    results = {probe.name: probe for probe in probe_results(rows, seed=0)}
+    assert max(results[name].area for name in ("amplitude_uv", "mains_db", "noise_db")) < READABLE
+    assert results["signal"].area > 0.9
+    [finding] = confound_findings(rows)
+    assert "amplitude, mains and noise together" in finding.message
+
+
+def test_a_device_that_is_not_known_is_no_device() -> None:
+    rows = in_order(*"AC" * 8, device=["", "X"] * 8)
+    assert "device" not in {probe.name for probe in probe_results(rows, seed=0)}
+
+
+def test_tehrans_sixteen_children_are_flagged_by_themselves(real: Path, site_cards: tuple[SiteCard, ...]) -> None:
+    files = find_inputs([str(real / "tehran-adhd")], None, site_cards).files
+    rows = []
+    for ref in files:
+        recording = open_recording(ref.uri, declared=ref.declared)
+        for start in range(0, recording.n_times(0) - 1279, 1280):
+            x = recording.read(range(19), start=start, stop=start + 1280)
+            rows.append({"subject_id": ref.subject, "site_id": ref.site_id, "label": ref.labels[0].label,
+                         "file_order": ref.file_order, **signal_columns(x, 128.0, h_freq=57.6)})  # fmt: skip
+    frame = pd.DataFrame(rows)
+    assert frame["subject_id"].nunique() == 16
+    [finding] = confound_findings(frame)
+    assert "the order of the files" in finding.message
 
 
 def test_few_people_flag_nothing() -> None:

@@ -46,7 +46,7 @@ def test_counts_and_sites_are_those_of_what_was_seen() -> None:
 
 def test_a_label_source_that_nobody_knows_is_refused() -> None:
     assert origin_of({}).label_source == "unknown"
-    with pytest.raises(ValueError, match="label_source 'oracle' is not one of experts, synthetic, unknown"):
+    with pytest.raises(ValueError, match="label_source 'oracle' is not one of experts, protocol, synthetic, unknown"):
         origin_of({"label_source": "oracle"})
 
 

@@ -1,6 +1,7 @@
 """Page and card are made from facts.json alone, and files of another kind are refused."""
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 
 from evaluation.report.__main__ import main
 from evaluation.report.card import model_card
-from evaluation.report.page import page
+from evaluation.report.drawing.abbreviations import MEANINGS, used_in
+from evaluation.report.drawing.tables import Row, Table, words
+from evaluation.report.page import page, phone_labels
 
 TITLE = "Cerebeam evaluation: rest-or-task"
 
@@ -58,3 +61,45 @@ def test_a_file_of_another_kind_is_one_line(with_files: Any, capsys: pytest.Capt
         assert "holds" in err
         assert err.count("\n") == 1
     assert not (folder / "no").exists()
+
+
+def table(name: str, *columns: str) -> Table:
+    return Table(name=name, columns=columns, rows=(Row(cells=tuple(words("1") for _ in columns)),))
+
+
+def test_on_a_phone_each_number_of_a_wide_table_has_its_columns_name() -> None:
+    css = phone_labels([table("wide", "Model", "KL", "ECE ↓", "n"), table("narrow", "Model", "AUROC", "F1")])
+    rules = re.findall(r'\[id="table-(\w+)"\] td:nth-child\((\d)\)::before\{content:"([^"]*)"\}', css)
+    assert rules == [("wide", "2", "KL"), ("wide", "3", "ECE ↓"), ("wide", "4", "n")]
+    assert css.startswith("@media screen and (max-width:720px){")
+
+
+def test_no_name_ends_the_style_sheet() -> None:
+    css = phone_labels([table('x"]{}', "a", 'b"}</style><script>', "c\\", "d\n")])
+    inside = css.removeprefix("@media screen and (max-width:720px){").removesuffix("}")
+    assert "<" not in css
+    assert "\n" not in css
+    # Escapes are hexadecimal: 22 the quotation mark, 5c the backslash, 3c and 3e the brackets, a the end of a line.
+    assert 'content:"b\\22 }\\3c /style\\3e \\3c script\\3e "' in inside
+    assert 'content:"c\\5c "' in inside
+    assert 'content:"d\\a "' in inside
+    assert inside.count('"') % 2 == 0
+
+
+def test_only_abbreviations_that_are_used_are_explained() -> None:
+    known = dict(used_in("Macro AUROC of LPDs, not LPDX, pre-ROC; t-SNE"))
+    assert list(known) == ["AUROC", "LPD", "t-SNE"]
+    assert known["LPD"] == "lateralised periodic discharges"
+    assert dict(used_in("")) == {}
+
+
+def test_the_page_explains_its_own_abbreviations(six_class: Any, with_files: Any) -> None:
+    text = six_class.page.text["abbreviations"]
+    for short in ("AUROC", "KL", "GRDA", "κ", "PPV", "ECE"):
+        assert f"{short}: {MEANINGS[short]}" in text
+    assert "t-SNE" not in text  # no embeddings were given
+    assert "GRDA" not in with_files.page.text["abbreviations"]
+    assert "t-SNE: " in with_files.page.text["abbreviations"]
+    # Everything that is explained stands somewhere else, too.
+    rest = " ".join(text for name, text in six_class.page.text.items() if name != "abbreviations")
+    assert all(short in rest for short in re.findall(r"(\S+): ", text) if short in MEANINGS)

@@ -194,8 +194,9 @@ def test_classes_have_their_own_rows(six_class: Any) -> None:
         known = facts["models"]["encoder"]["metrics"]
         assert table.at(name, "Windows").text == f"{facts['data']['class_windows'][name]:,}"
         assert table.at(name, "Subjects").text == f"{facts['data']['class_subjects'][name]:,}"
-        for metric in ("auroc", "recall", "precision"):
-            heading = metric.upper() if metric == "auroc" else metric.capitalize()
+        for metric, heading in (
+            ("auroc_within", "AUROC within folds"), ("recall", "Recall"), ("precision", "Precision"),
+        ):  # fmt: skip
             shown(table.at(name, heading), known[f"{metric}[{name}]"])
 
 

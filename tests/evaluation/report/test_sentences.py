@@ -2,14 +2,20 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from evaluation.measures.calibration import fit_temperature
+from evaluation.measures.metrics import kl_rows
 from evaluation.report.__main__ import main
 from evaluation.report.page import page
-from evaluation.schemas.predictions import write_predictions
+from evaluation.schemas.predictions import probabilities, targets, write_predictions
+from signals.bundles.calibration import tempered
+from studies.calibrate import calibration_of
 
 FOLDS = [
     {"name": site, "train_subjects": [f"s{k:02d}" for k in range(8) if k % 2 != i],
@@ -197,18 +203,117 @@ def test_confidence_is_compared_with_accuracy(six_class: Any, mean: float, accur
     assert f"The model is <b>{words}</b>: its mean confidence is {mean:.2f}" in text
 
 
-def test_what_calibration_is_shipped_is_stated(six_class: Any) -> None:
+SHIPPED = {
+    "temperature": 0.77, "fitted_to": "votes", "abstain_below": 0.4, "risk": 0.1,
+    "abstention": {"answered": 0.5, "risk": 0.083}, "sets": {"method": "class-conditional", "alpha": 0.1},
+    "applied": {"temperatures": [0.7, 0.81], "by": "folds"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "words", "absent"),
+    [
+        ({}, "calibrated: those of each fold with the temperature that the other folds gave (0.70 to 0.81)", "uncalib"),
+        ({"applied": {"temperatures": [0.7], "by": "patients"}}, "the other patients gave (0.70)", "uncalib"),
+        ({"applied": None}, "all probabilities on this page are uncalibrated", "those of each fold"),
+        ({}, "temperature of 0.77, fitted to the votes on all folds", "majority"),
+        ({"fitted_to": "majority"}, "fitted to the majority label", "the votes on all"),
+        (
+            {},
+            "abstains below a confidence of 0.40 (aim: at most 10% errors): 50% of these windows are answered, 8.3%",
+            "",
+        ),
+        ({"abstain_below": None, "abstention": None}, "has no threshold and never abstains", "abstains below"),
+        ({}, "Its class-conditional prediction sets may miss 10% of labels", "no prediction sets"),
+        ({"sets": None}, "It gives no prediction sets", "may miss"),
+    ],
+)
+def test_what_calibration_is_shipped_is_stated(six_class: Any, changed: Any, words: str, absent: str) -> None:
     assert "uncalibrated; no calibration file was given" in six_class.page.text["calibration"]
     facts = json.loads(json.dumps(six_class.facts))
-    shipped = {"temperature": 0.77, "fitted_to": "votes", "after": {"ece": 0.149}, "abstain_below": 0.4}
-    facts["calibration"] = shipped
-    text = page(facts, title="t")
-    assert "temperature of 0.77, which on patients that it was not fitted on gives an ECE of 0.149 (counted)" in text
-    assert "abstains below a confidence of 0.40" in text
-    facts["calibration"] = {**shipped, "abstain_below": None, "after": {}}
-    text = page(facts, title="t")
-    assert "has no threshold for abstention" in text
-    assert "not fitted on" not in text
+    facts["calibration"] = {**SHIPPED, **changed}
+    text = page(facts, title="t").split('id="calibration"')[1].split("</section>")[0]
+    assert words in text
+    assert not absent or absent not in text
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory, make_predictions: Any, read_report: Any) -> Any:
+    """A report with a calibration that asks for half the temperature: the raw model is under-confident."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    predictions = make_predictions("six-class", n_subjects=8, sites=("north", "south"), grouping="site")
+    names = [f"prob_{c}" for c in predictions.classes]
+    main_rows = predictions.frame["model"] == "encoder"
+    soft = np.sqrt(predictions.frame.loc[main_rows, names].to_numpy())
+    predictions.frame.loc[main_rows, names] = soft / soft.sum(axis=1, keepdims=True)
+    write_predictions(folder / "p.parquet", predictions)
+    about = calibration_of(replace(predictions, meta={**predictions.meta, "folds": FOLDS}), "encoder", risk=0.4)
+    (folder / "c.json").write_text(json.dumps(about))
+    options = ["--calibration", str(folder / "c.json"), "--n-boot", "20"]
+    assert main([str(folder / "p.parquet"), "--output", str(folder / "out"), *options]) == 0
+    return predictions, about, read_report(folder / "out")
+
+
+def test_probabilities_of_the_page_are_those_that_other_folds_calibrate(calibrated: Any) -> None:
+    predictions, about, made = calibrated
+    rows = predictions.of("encoder")
+    prob, target = probabilities(rows, predictions.classes), targets(rows, predictions.classes)
+    north = (rows["fold"] == "north").to_numpy()
+    expected = {fit_temperature(prob[mask], target[mask]) for mask in (north, ~north)}
+    assert made.facts["calibration"]["applied"]["temperatures"] == pytest.approx(sorted(expected))
+    scaled = prob.copy()
+    for inside in (north, ~north):
+        scaled[inside] = tempered(prob[inside], fit_temperature(prob[~inside], target[~inside]))
+    known = made.facts["models"]["encoder"]["metrics"]
+    assert known["kl"]["value"] == pytest.approx(kl_rows(target, scaled).mean())
+    assert made.facts["uncalibrated"]["metrics"]["kl"]["value"] == pytest.approx(kl_rows(target, prob).mean())
+    assert known["kl"]["value"] < made.facts["uncalibrated"]["metrics"]["kl"]["value"]
+    # A temperature changes no decision, and the baseline keeps its own probabilities.
+    right = prob.argmax(axis=1) == rows["label"].map(list(predictions.classes).index)
+    assert known["accuracy"]["value"] == pytest.approx(right.mean())
+    prior = predictions.of("prior")
+    expected_kl = kl_rows(targets(prior, predictions.classes), probabilities(prior, predictions.classes)).mean()
+    assert made.facts["models"]["prior"]["metrics"]["kl"]["value"] == pytest.approx(expected_kl)
+    below = about["abstain_below"]
+    answered = scaled.max(axis=1) >= below
+    assert made.facts["calibration"]["abstention"]["answered"] == pytest.approx(answered.mean())
+    assert made.facts["calibration"]["abstention"]["risk"] == pytest.approx(1 - right[answered].mean())
+
+
+def test_the_table_of_calibration_has_before_and_after(calibrated: Any) -> None:
+    made = calibrated[2]
+    table = made.page.tables["calibration"]
+    before, after = made.facts["uncalibrated"], made.facts
+    for metric, heading in (("ece", "ECE ↓"), ("brier", "Brier score ↓"), ("kl", "KL divergence ↓")):
+        assert table.at("Before calibration", heading).text == f"{before['metrics'][metric]['value']:.3f}"
+        assert table.at("Calibrated", heading).text == f"{after['models']['encoder']['metrics'][metric]['value']:.3f}"
+    assert table.at("Before calibration", "Mean confidence").text == f"{before['confidence']['mean']:.2f}"
+    assert table.at("Calibrated", "Mean confidence").text == f"{after['confidence']['mean']:.2f}"
+    assert before["confidence"]["mean"] < after["confidence"]["mean"]
+    assert {"reliability", "reliability-uncalibrated"} <= set(made.page.figures)
+    assert "stale_calibration" not in made.page.text["audit"]
+
+
+def test_a_calibration_of_another_model_is_not_applied(report: Any, tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps({"temperature": 2.0, "fitted_on": {"model": "prior", "n_windows": 96}}))
+    made = report(options=["--calibration", str(path)])
+    assert made.facts["uncalibrated"] is None
+    assert "uncalibrated" in made.page.text["calibration"]
+    assert "calibration" not in made.page.tables
+
+
+def test_external_answers_are_those_of_the_shipped_temperature(
+    report: Any, tmp_path: Path, make_predictions: Any
+) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps({"temperature": 2.0, "fitted_on": {"model": "encoder", "n_windows": 96}}))
+    outside = make_predictions("six-class", n_subjects=4, sites=("x",), prefix="x")
+    made = report(external=outside, options=["--calibration", str(path)])
+    rows = outside.of("encoder")
+    prob = tempered(probabilities(rows, outside.classes), 2.0)
+    expected = kl_rows(targets(rows, outside.classes), prob).mean()
+    assert made.facts["external"]["models"]["encoder"]["metrics"]["kl"]["value"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

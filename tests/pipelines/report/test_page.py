@@ -78,23 +78,31 @@ def listed(html):
     return dict(re.findall(r"<tr><td>([^<]*)</td><td><code>([^<]*)</code>", html))
 
 
-HTML = page(FACTS)
-TEXT = plain(HTML)
+@pytest.fixture
+def html():
+    """The page of FACTS."""
+    return page(FACTS)
 
 
-def test_the_first_sentences():
-    assert "The run completed, and its accounting adds up." in TEXT
+@pytest.fixture
+def text(html):
+    """What a reader sees of it."""
+    return plain(html)
+
+
+def test_the_first_sentences(html, text):
+    assert "The run completed, and its accounting adds up." in text
     # 1400.25 of 1500.5 + 34 hours.
     assert (
         "1,207 files came in from 3 sites, 1,201 were used and 6 left out. Of 1,534 h of recording that could be read, "
         "91.3% lies in windows; 4,001 windows of 10 s were written, 7 rejected. "
         "The length of 2 of the files left out could not be read."
-    ) in TEXT
+    ) in text
     assert (
-        "1,534 hours read 1,400 hours in windows 4,001 windows 1,101 subjects 2.5 MB of shards 6 files left out" in TEXT
+        "1,534 hours read 1,400 hours in windows 4,001 windows 1,101 subjects 2.5 MB of shards 6 files left out" in text
     )
-    assert "Profile pretrain, code 0.1+abc." in TEXT
-    assert "<title>Run report: pretrain</title>" in HTML
+    assert "Profile pretrain, code 0.1+abc." in text
+    assert "<title>Run report: pretrain</title>" in html
 
 
 def test_a_failed_run_says_so_first():
@@ -128,19 +136,19 @@ def test_hours_have_three_digits_or_more(hours, shown):
     assert f"Of {shown} h of recording" in plain(page(replace(FACTS, counts=counts)))
 
 
-def test_what_a_person_should_look_at():
-    assert TEXT.count("Look at this.") == 4
-    assert "1 file had the content of another one and were left out as copies." in TEXT
-    assert "3 of 2,000 labels were refused; the recordings were used without." in TEXT
-    assert "Most files of site south were left out." in TEXT
-    assert "Nothing of site west was used." in TEXT
+def test_what_a_person_should_look_at(text):
+    assert text.count("Look at this.") == 4
+    assert "1 file had the content of another one and were left out as copies." in text
+    assert "3 of 2,000 labels were refused; the recordings were used without." in text
+    assert "Most files of site south were left out." in text
+    assert "Nothing of site west was used." in text
     # As many used as left out is not most.
     even = replace(COUNTS, sites={"south": replace(SOUTH, files_accepted=2)}, labels=LabelCounts())
     assert "Most files" not in page(replace(FACTS, counts=even))
 
 
-def test_the_table_of_sites():
-    assert tables(HTML)["Site", "Reader"] == [
+def test_the_table_of_sites(html):
+    assert tables(html)["Site", "Reader"] == [
         ["north", "1,200 3 left out", "1,100", "1,534", "1,400", "4,000 7 rejected", "2.5 2 shards",
          "200 ×1,000 256 ×200", "50 given", "edf"],
         ["south", "1 2 left out", "1", "0.50", "0.25", "1", "0.0 1 shard", "200", "–", "edf"],
@@ -148,14 +156,14 @@ def test_the_table_of_sites():
     ]  # fmt: skip
 
 
-def test_artifacts_are_shares_of_the_channel_seconds():
-    ((site, *cells),) = tables(HTML)["Site", KINDS[-1]]
+def test_artifacts_are_shares_of_the_channel_seconds(html):
+    ((site, *cells),) = tables(html)["Site", KINDS[-1]]
     assert site == "north"  # the others have no windows, so no row
     shown = dict(zip(KINDS, cells, strict=True))
     assert (shown.pop("flat"), shown.pop("muscle")) == ("25.0%", "<0.1%")
     assert set(shown.values()) == {"0"}
     # 0.6 x sqrt(0.25), 0.6 x sqrt(0.0004)
-    assert re.findall(r"rgba\(179,38,30,([\d.]+)\)", HTML) == (
+    assert re.findall(r"rgba\(179,38,30,([\d.]+)\)", html) == (
         ["0.30", "0.01"] if KINDS.index("flat") < KINDS.index("muscle") else ["0.01", "0.30"]
     )
     none = replace(COUNTS, sites={"south": SOUTH})
@@ -168,15 +176,15 @@ def test_a_share_of_half_a_per_mille_is_shown():
     assert "0.1%" in tables(html)["Site", KINDS[-1]][0]
 
 
-def test_labels_of_windows_the_commonest_first():
-    assert tables(HTML)["Site", "Labels"] == [["north", "LPD 30 · GPD 20 · without 10"]]
-    assert "<th class=words>Labels<" in HTML
+def test_labels_of_windows_the_commonest_first(html):
+    assert tables(html)["Site", "Labels"] == [["north", "LPD 30 · GPD 20 · without 10"]]
+    assert "<th class=words>Labels<" in html
     unlabelled = replace(NORTH, sums=Sums(classes={"": 40}, quality=(40,)))
     assert "Windows by label" not in page(replace(FACTS, counts=replace(COUNTS, sites={"north": unlabelled})))
 
 
-def test_losses_come_with_advice():
-    found = tables(HTML)
+def test_losses_come_with_advice(html, text):
+    found = tables(html)
     assert found["Reason", "Files"] == [
         [f"no_samples {ADVICE['no_samples']}", "north", "1"],
         [f"no_samples {ADVICE['no_samples']}", "west", "1"],
@@ -186,8 +194,8 @@ def test_losses_come_with_advice():
     assert found["Reason", "Windows"] == [[f"flat {ADVICE['flat']}", "north", "7"]]
     assert found["Reason", "Labels"] == [[f"label_out_of_range {ADVICE['label_out_of_range']}", "north", "3"]]
     assert found["Note", "Files"] == [[f"gaps {NOTES['gaps']}", "north", "5"]]
-    assert "Time that no window covers: 100.2 h" in TEXT
-    assert "shorter than a window of 10 s" in TEXT
+    assert "Time that no window covers: 100.2 h" in text
+    assert "shorter than a window of 10 s" in text
 
 
 def test_the_most_of_a_reason_comes_first():
@@ -210,42 +218,42 @@ def test_the_caption_of_an_example(mains_hz, words):
     assert words in text
 
 
-def test_examples_are_drawn_before_and_after():
+def test_examples_are_drawn_before_and_after(html):
     # 90% of the swings of Fp1 lie below 10 µV: 2.2 times that is 22, rounded up to 50 µV from row to row.
-    assert HTML.index("Before: as read, 200 Hz") < HTML.index("After: prepared, 256 Hz")
-    assert HTML.count("rows lie 50 µV apart") == 2
+    assert html.index("Before: as read, 200 Hz") < html.index("After: prepared, 256 Hz")
+    assert html.count("rows lie 50 µV apart") == 2
     without = page(replace(FACTS, examples=()))
     assert "Before and after" not in without
     assert "label LPD" not in page(replace(FACTS, examples=(replace(EXAMPLE, label=""),)))
 
 
-def test_where_the_time_went():
-    assert tables(HTML)["Stage", "Share"] == [
+def test_where_the_time_went(html, text):
+    assert tables(html)["Stage", "Share"] == [
         ["plan", "1,207", "0.0", "3.0", "0.2%"],
         ["write", "4,001", "2.5", "1,500.0", "99.8%"],
     ]
     # 1500.5 h in two minutes.
-    assert "1,500 h of EEG in 120.0 s by the wall clock, start of the runner included: 750.2 h per minute" in TEXT
-    assert "0.0 MB of shards per second, on two processes." in TEXT
+    assert "1,500 h of EEG in 120.0 s by the wall clock, start of the runner included: 750.2 h per minute" in text
+    assert "0.0 MB of shards per second, on two processes." in text
     fast = replace(FACTS, timings=Timings(wall_s=0.5, runner="one", stages={}))
     assert "5.0 MB of shards per second" in plain(page(fast))
     assert "The runner gave no counters." in page(fast)
     assert "The job ended without its launcher" in page(replace(FACTS, timings=None))
 
 
-def test_how_to_repeat():
-    shown = listed(HTML)
+def test_how_to_repeat(html):
+    shown = listed(html)
     assert shown == {
         "code": "0.1+abc", "config hash": "c" * 16, "digest of the recordings used": "d" * 64,
         "salt (which, not what)": "e" * 16, "python": "3.11", "shard_mb": "64.0", "shards": "2, 1.0 to 1.6 MB",
         "name": "pretrain", "window_s": "10", "cleaning.ica": "False",
     }  # fmt: skip
-    assert HTML.index(">python<") < HTML.index("<h3>Profile</h3>") < HTML.index(">cleaning.ica<")
+    assert html.index(">python<") < html.index("<h3>Profile</h3>") < html.index(">cleaning.ica<")
     assert "shards" not in listed(page(replace(FACTS, shard_bytes=())))
 
 
-def test_sections_in_their_order():
-    headings = re.findall(r"<h2>(.*?)</h2>", HTML)
+def test_sections_in_their_order(html):
+    headings = re.findall(r"<h2>(.*?)</h2>", html)
     assert headings == ["Sites", "What was lost, and what to do about it", "Before and after", "Where the time went",
                         "How to repeat"]  # fmt: skip
 

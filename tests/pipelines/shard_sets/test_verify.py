@@ -148,6 +148,29 @@ def test_a_gap_in_the_numbers(shard_set, capsys):
         (lambda m: m["subjects"].popitem(), "whom the manifest does not know"),
         (lambda m: m.update(config_hash="0" * 16), "was prepared under"),
         (lambda m: m.pop("shards"), "is no manifest"),
+        (lambda m: m["counts"].pop("windows"), "holds no accounting of a run"),
+        (lambda m: m["counts"]["files"].update(accepted=5), "files accepted, 5 by the manifest, 4 by the rows"),
+        (lambda m: m["counts"]["files"].update(quarantined=2), "files quarantined, 2 by the manifest, 1 by the rows"),
+        (lambda m: m["counts"]["files"].update(copies=1), "copies, 1 by the manifest, 0 by the rows"),
+        (lambda m: m["counts"]["labels"].update(refused=1), "labels refused, 1 by the manifest, 0 by the rows"),
+        (lambda m: m["counts"]["labels"].update(n_in=9), "labels, 9 by the manifest, 0 by the rows"),
+        (lambda m: m["counts"]["labels"].update(placed=9), "labels, 0 by the manifest, 9 by the rows"),
+        (lambda m: m["counts"]["windows"].update(rejected=2), "windows rejected, 2 by the manifest, 0 by the rows"),
+        (lambda m: m["counts"]["windows"].update(planned=25), "windows planned, 25 by the manifest, 24 by the rows"),
+        (lambda m: m["counts"].update(bytes=1), "bytes, 1 by the manifest"),
+        (lambda m: m["counts"].update(sources_digest="0" * 64), "digest of recordings, 0000"),
+        (lambda m: m["counts"]["sites"]["south"].update(windows=11), "counts 11 windows of south, its shards hold 12"),
+        (lambda m: m["counts"]["sites"]["south"].update(quality=[24] + [0] * 9), "quality of south do not agree"),
+        (lambda m: m["counts"]["sites"]["south"]["presence"].update(absent=[1] * 19), "presence of south do not agree"),
+        (lambda m: m["counts"]["sites"]["south"]["channel_seconds"].update(flat=1), "channel_seconds of south do not"),
+        (lambda m: m["counts"]["sites"].pop("south"), "has shards of south, but no counts of it"),
+        (lambda m: next(iter(m["subjects"].values())).update(site_id="x"), "site or recordings of subject"),
+        (lambda m: next(iter(m["subjects"].values())).update(recording_ids=[]), "site or recordings of subject"),
+        (
+            lambda m: next(iter(m["subjects"].values()))["moments"]["count"].__setitem__(3, 1),
+            "are over another number of samples",
+        ),
+        (lambda m: m["subjects"].update(more=next(iter(m["subjects"].values()))), "subject more has 0 windows"),
     ],
 )
 def test_accounting_that_does_not_add_up(shard_set, capsys, change, says):
@@ -173,6 +196,28 @@ def test_accounting_that_does_not_add_up(shard_set, capsys, change, says):
             "its key is not that of its recording and onset",
         ),
         (lambda records: [b"\x00" * 40, *records[1:]], "record 0 is no window"),
+        (lambda records: [*records[:5], b"\x00" * 40, *records[6:]], "record 5 is no window"),
+        (
+            lambda records: [changed(records[0], artifact_mask=np.full((19, 10), 1 << 9, np.uint16)), *records[1:]],
+            "artifact_mask has bits of no known kind",
+        ),
+        (
+            lambda records: [changed(records[0], artifact_mask=np.zeros((19, 9), np.uint16)), *records[1:]],
+            "artifact_mask has shape (19, 9), the manifest's modality needs (19, 10)",
+        ),
+        (
+            lambda records: [changed(records[0], quality=np.zeros(18, np.float32)), *records[1:]],
+            "quality has shape (18,)",
+        ),
+        (
+            lambda records: [changed(records[0], features=np.zeros((19, 28), np.float32)), *records[1:]],
+            "features has shape",
+        ),
+        (
+            lambda records: [changed(records[0], data=np.zeros((19, 2304), np.float32)), *records[1:]],
+            "signal has shape (19, 2304), the manifest's modality needs (19, 2560)",
+        ),
+        (lambda records: [changed(records[0], subject_id="0" * 16), *records[1:]], "whom the manifest does not know"),
     ],
 )
 def test_records_that_are_not_what_they_should_be(shard_set, capsys, change, says):

@@ -187,3 +187,48 @@ def test_steps_are_off_by_default():
     clean = clean_window(x, SFREQ, cleaning=every, fit=FIT, modality=EEG_1020, h_freq=50.0)
     assert clean.dtype == np.float32
     assert 0.85 < np.square(clean).sum() / np.square(x).sum() < 1.0
+
+
+@pytest.mark.parametrize(("seconds", "n_cosines"), [(10, 7), (10.1, 7), (5, 4), (2, 2), (50, 31)])
+def test_the_baseline_is_what_slow_cosines_and_a_line_explain(seconds, n_cosines):
+    # Cosines of k / (2 duration) Hz up to 0.3 Hz: k = 0 ... 6 in ten seconds.
+    n_times = round(seconds * SFREQ)
+    x = np.cumsum(np.random.default_rng(3).standard_normal((3, n_times)), axis=1)
+    at = (np.arange(n_times) + 0.5) / n_times
+    basis = np.stack([*(np.cos(np.pi * k * at) for k in range(n_cosines)), at], axis=1)
+    fitted = basis @ np.linalg.lstsq(basis, x.T, rcond=None)[0]
+    np.testing.assert_allclose(correct_baseline(x, SFREQ), x - fitted.T, atol=1e-6 * np.abs(x).max())
+
+
+def quiet(seconds=10.0, uv=5.0):
+    """A field that all electrodes share, so that neighbours predict each other, and noise of 1 µV."""
+    rng = np.random.default_rng(5)
+    n_times = round(seconds * SFREQ)
+    common = uv * np.sin(2 * np.pi * 9 * np.arange(n_times) / SFREQ)
+    x = np.tile(common, (19, 1)) + rng.standard_normal((19, n_times))
+    return x - x.mean(axis=0)
+
+
+@pytest.mark.parametrize(("uv", "is_mended"), [(52, False), (75, True), (-75, True)])
+def test_a_transient_begins_at_sixty_microvolts(uv, is_mended):
+    x = quiet()
+    jump = np.zeros(x.shape)
+    jump[6, 1000:1100] = uv
+    jump -= jump.mean(axis=0)  # the average reference shows 1/19 of it everywhere
+    fit = harmoniser(tuple(Derivation(name, None) for name in EEG_1020.ch_names), EEG_1020, "average")
+    mended = mend_transients((x + jump).astype(np.float32), SFREQ, fit=fit, modality=EEG_1020)
+    left = np.abs((mended - x)[6, 1030:1070]).mean()
+    assert left < 15 if is_mended else left > 0.9 * 52 * 18 / 19 - 2
+
+
+@pytest.mark.parametrize(("noise_uv", "is_mended"), [(7.0, True), (14.0, False)])
+def test_a_transient_stands_out_of_what_the_electrode_shows_otherwise(noise_uv, is_mended):
+    # 100 µV against eight robust deviations, 1.4826 times what an alternating course swings by: 83 and 166 µV.
+    x = quiet()
+    x[6] += noise_uv * (-1.0) ** np.arange(x.shape[1])
+    jump = np.zeros(x.shape)
+    jump[6, 1000:1100] = 100
+    fit = harmoniser(tuple(Derivation(name, None) for name in EEG_1020.ch_names), EEG_1020, "source")
+    mended = mend_transients((x + jump).astype(np.float32), SFREQ, fit=fit, modality=EEG_1020)
+    left = float((mended - x)[6, 1030:1070].mean())
+    assert abs(left) < 50 if is_mended else left > 90

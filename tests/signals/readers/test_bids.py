@@ -158,3 +158,43 @@ def test_a_sidecar_that_cannot_be_used_is_a_note(tree, suffix, content, note):
     recording = open_recording(str(tree))
     assert note in recording.notes
     assert recording.read([0]).shape == (1, 2000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("EEG", "eeg"), ("eog", "eog"), ("VEOG", "eog"), ("HEOG", "eog"), ("ECG", "ecg"), ("EMG", "emg"),
+        ("RESP", "resp"), ("TRIG", "stim"), ("MISC", "misc"), ("REF", "misc"), ("GSR", "misc"), (" eog ", "eog"),
+        ("n/a", "eeg"), ("", "eeg"),
+    ],
+)  # fmt: skip
+def test_types_of_the_channel_table(tree, kind, expected):
+    table = next(tree.parent.glob("*_channels.tsv"))
+    table.write_text(f"name\ttype\tunits\tstatus\nFp1\t{kind}\tuV\tgood\n")
+    assert open_recording(str(tree)).sensor_types[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "is_left_out"), [("bad", True), (" BAD ", True), ("good", False), ("n/a", False), ("badly", False)]
+)
+def test_bad_channels_of_the_channel_table(tree, status, is_left_out):
+    table = next(tree.parent.glob("*_channels.tsv"))
+    table.write_text(f"name\ttype\tunits\tstatus\nFp1\tEEG\tuV\t{status}\n")
+    recording = open_recording(str(tree))
+    assert recording.sensor_types[0] == ("misc" if is_left_out else "eeg")
+    assert ("bids_bad_channels" in recording.notes) == is_left_out
+
+
+@pytest.mark.parametrize(
+    ("onset", "duration", "expected"),
+    [("1.5", "2", (1.5, 2.0)), ("0", "-1", (0.0, 0.0)), ("1", "n/a", (1.0, 0.0)), ("1", "inf", (1.0, 0.0)),
+     ("n/a", "1", None), ("nan", "1", None), ("", "1", None)],
+)  # fmt: skip
+def test_events_need_an_onset(tree, onset, duration, expected):
+    table = next(tree.parent.glob("*_events.tsv"))
+    table.write_text(f"onset\tduration\ttrial_type\n{onset}\t{duration}\tseizure\n9\t0\tblink\n")
+    first, *rest = open_recording(str(tree)).annotations
+    if expected is None:
+        assert (first.onset_s, rest) == (9.0, [])
+    else:
+        assert (first.onset_s, first.duration_s, first.description) == (*expected, "seizure")

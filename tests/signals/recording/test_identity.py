@@ -8,7 +8,7 @@ import pytest
 from scipy.io import savemat
 
 from signals.readers.digests import source_sha256
-from signals.recording.identity import hash_file, hash_subject, salt_id
+from signals.recording.identity import hash_file, hash_subject, names_somebody, salt_id
 from signals.recording.recording import UnreadableError
 
 REAL_DATA = os.environ.get("CEREBEAM_REAL_DATA", "")
@@ -67,3 +67,20 @@ def test_a_single_file_has_its_own_sha256():
     # as listed in the MANIFEST.csv beside it
     wanted = "8c45e762c5ef9887ba88f98cb9d0de0707591857ab389f29a496a3e9560910fe"
     assert source_sha256(Path(REAL_DATA, "awkward/pyedflib/test_utf8.edf")) == wanted
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["x", "xxx", "0", "na", "none", "unknown", "anonymous", "anonymized", "anonymised", "anon", "patient", "subject",
+     "test", "name", "noname"],
+)  # fmt: skip
+def test_fillers_name_nobody(word):
+    assert not names_somebody(word.upper())
+    assert not names_somebody(f" {word}, X_unknown ")
+    assert names_somebody(f"{word} Erika")
+    assert names_somebody(f"{word}7")
+
+
+@pytest.mark.parametrize("text", ["", " ", "_-,."])
+def test_nothing_names_nobody(text):
+    assert not names_somebody(text)

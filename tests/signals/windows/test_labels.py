@@ -109,3 +109,26 @@ def test_a_row_with_an_onset_may_have_a_duration(tmp_path):
     path.write_text("file,onset_s,duration_s,label\na.edf,10,long,LPD\n")
     with pytest.raises(LabelError, match="duration_s='long' is no number"):
         read_labels(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [("rest,\n", "unknown"), ("rest, Experts \n", "experts"), ("rest,synthetic\ntask,synthetic\n", "synthetic")],
+)
+def test_who_labelled_a_recording(tmp_path, rows, expected):
+    text = "file,label,label_source\n" + "".join(f"a.edf,{row}\n" for row in rows.splitlines())
+    assert match(read_labels(write(tmp_path, text)), "/x/a.edf").label_source == expected
+
+
+def test_a_column_that_is_missing_names_nobody(tmp_path):
+    assert match(read_labels(write(tmp_path, "file,label\na.edf,rest\n")), "/x/a.edf").label_source == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [("a.edf,rest,me\n", "line 2: label_source 'me' is not one of experts"),
+     ("b.edf,rest,experts\na.edf,rest,experts\na.edf,task,synthetic\n", "line 3: label_source differs")],
+)  # fmt: skip
+def test_sources_that_are_unknown_or_contradict_each_other_are_refused(tmp_path, rows, words):
+    with pytest.raises(LabelError, match=words):
+        read_labels(write(tmp_path, f"file,label,label_source\n{rows}"))

@@ -9,6 +9,7 @@ from evaluation.audit.audit import unknown_subjects
 from evaluation.audit.exposure import overlap
 from evaluation.measures.bootstrap import draws, estimates
 from evaluation.measures.tallies import tally
+from evaluation.report.calibrated import shipped
 from evaluation.report.context import Context, cohort, main_model, ordered, with_chance
 from evaluation.report.drawing.blocks import Block, Text
 from evaluation.report.drawing.tables import Row, Table, estimate, words
@@ -28,6 +29,8 @@ def facts(context: Context) -> Mapping[str, Any]:
     rows = external.of(external.models[0])
     shared = overlap(rows, external.origin, context.rows, context.scored.origin)
     model = main_model(scored)
+    if context.calibrated is not None:
+        scored = shipped(scored, context.sources.calibration, model=context.model)
     tallied = {}
     for name in ordered(scored, model):
         rows = scored.of(name)

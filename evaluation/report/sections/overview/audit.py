@@ -15,7 +15,7 @@ from evaluation.report.sections.section import Section
 def facts(context: Context) -> Mapping[str, Any]:
     """Return the findings for the main model, and the verdict."""
     findings = [
-        *audit(context.scored, model=context.model, n_boot=context.n_boot, seed=context.seed),
+        *audit(context.sources.predictions, model=context.model, n_boot=context.n_boot, seed=context.seed),
         *companion_findings(context.sources.companions, context.sources.predictions, model=context.model),
     ]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))

@@ -83,7 +83,7 @@ def _second_score(facts: Facts) -> str:
     known = facts["models"][facts["main_model"]]["metrics"]
     return (
         f"Its KL divergence from the {label_noun(facts)} was **{interval(known['kl'])}**, "
-        f"its macro AUROC **{interval(known['auroc_macro'])}**{_against_prior(facts)}."
+        f"its macro AUROC within folds **{interval(known['auroc_within'])}**{_against_prior(facts)}."
     )
 
 

@@ -8,7 +8,7 @@ from evaluation.report.drawing.tables import Row, Table, count, estimate, value,
 from evaluation.report.drawing.wording import Facts
 from evaluation.report.sections.section import Section
 
-_COLUMNS = ("Class", "Windows", "Subjects", "AUROC", "AUPRC", "Recall", "Precision")
+_COLUMNS = ("Class", "Windows", "Subjects", "AUROC within folds", "AUPRC", "Recall", "Precision")
 
 
 def render(facts: Facts) -> Sequence[Block]:
@@ -21,7 +21,7 @@ def render(facts: Facts) -> Sequence[Block]:
                 words(name),
                 count(data["class_windows"][name]),
                 count(data["class_subjects"][name]),
-                estimate(known[f"auroc[{name}]"]),
+                estimate(known[f"auroc_within[{name}]"]),
                 value(known[f"auprc[{name}]"]["value"]),
                 estimate(known[f"recall[{name}]"]),
                 estimate(known[f"precision[{name}]"]),
@@ -32,13 +32,13 @@ def render(facts: Facts) -> Sequence[Block]:
     return [
         Table(name="classes", columns=_COLUMNS, rows=rows),
         Text(
-            "One class against all others. The AUPRC of a useless model equals the class’s share of windows; it is not resampled.",
+            "One class against all others; the AUROC is the mean over folds. The AUPRC of a useless model equals the class’s share of windows; it is not resampled.",
             "note",
         ),
         dot_plot(
-            [(name, known[f"auroc[{name}]"]) for name in classes],
+            [(name, known[f"auroc_within[{name}]"]) for name in classes],
             name="auroc-by-class",
-            title="AUROC of each class against the rest",
+            title="AUROC of each class against the rest, within folds",
             reference=(0.5, "chance"),
         ),
     ]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.measures.bootstrap import differences, estimates, holm
+from evaluation.measures.within import within_folds
 from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Heading, Text
 from evaluation.report.drawing.tables import Cell, Row, Table, estimate, words
@@ -23,7 +24,11 @@ def facts(context: Context) -> Mapping[str, Any]:
     """Return every model's metrics with intervals, and the paired differences."""
     return {
         "models": {
-            name: {"metrics": estimates(tallies, context.drawn[name])} for name, tallies in context.tallied.items()
+            name: {
+                "metrics": estimates(tallies, context.drawn[name])
+                | within_folds(context.scored.of(name), context.classes, n_boot=context.n_boot, seed=context.seed)
+            }
+            for name, tallies in context.tallied.items()
         },
         "differences": _differences(context),
     }
@@ -58,7 +63,7 @@ def render(facts: Facts) -> Sequence[Block]:
         _table(facts, "models-more", wanted[_FIRST_TABLE:]),
         Text(
             f"↑ higher is better, ↓ lower is better. Intervals: t intervals on the metric’s own scale, standard errors from "
-            f"{facts['bootstrap']['n_boot']:,} resamples of subjects with all their windows. The ECE is debiased. Where probabilities tie, each tied class counts in equal shares.",
+            f"{facts['bootstrap']['n_boot']:,} resamples of subjects with all their windows. The ECE is debiased. AUROC within folds is the mean over folds, each of which is a model of its own; the other AUROC puts the scores of all folds on one scale. Where probabilities tie, each tied class counts in equal shares.",
             "note",
         ),
         Heading("Paired differences"),
