@@ -23,9 +23,6 @@ from signals.windows.profiles import Profile
 IN_MEMORY = "0" * 64
 """Stands for the sha256 of a recording that comes from no file."""
 
-IN_MEMORY = "0" * 64
-"""Stands for the sha256 of a recording that comes from no file."""
-
 
 def windows_of_file(
     profile: Profile, uri: str, *, mains_hz: float | None = None, hop_s: float | None = None,
