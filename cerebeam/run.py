@@ -6,6 +6,7 @@ Without the HMS competition's folder it takes a synthetic corpus, and its figure
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ class Step:
 
     stage: Stage
     optional: bool = False
+    clears: Path | None = None
+    """What an earlier run has made in its place, which a command would not write over."""
 
 
 def steps(args: argparse.Namespace) -> list[Step]:
@@ -40,13 +43,13 @@ def steps(args: argparse.Namespace) -> list[Step]:
         hms = args.hms
         todo.append(Step(_stage("download", "the HMS competition's files", "cerebeam.download", "--output", hms)))
     if not args.skip_train:
-        todo += [Step(stage) for stage in (_of_hms(args, hms) if hms else _of_synthetic(args))]
+        todo += _of_hms(args, hms) if hms else _of_synthetic(args)
     return [
         *todo,
         Step(_stage("report", "metrics, intervals, audit", "evaluation.report", predictions, "--output", out / "report",
                     "--title", "Cerebeam: six classes")),
         Step(_stage("export", "ONNX, checked against torch", "model.export", "--model", model, "--shards", shards,
-                    "--output", out / "bundle")),
+                    "--output", out / "bundle"), clears=out / "bundle"),
         Step(_stage("register", "the bundle as challenger", "cerebeam.cli", "register", NAME, out / "bundle",
                     "--report", out / "report" / "facts.json", "--registry", args.registry)),
         Step(_stage("promote", "champion, if every gate holds", "cerebeam.cli", "promote", NAME, "--registry",
@@ -54,24 +57,27 @@ def steps(args: argparse.Namespace) -> list[Step]:
     ]  # fmt: skip
 
 
-def _of_hms(args: argparse.Namespace, hms: Path) -> list[Stage]:
+def _of_hms(args: argparse.Namespace, hms: Path) -> list[Step]:
     """Return the training on the competition's folder, which resumes by itself."""
-    return [_stage("train", "five folds of patients, then all", "cerebeam.six_class", "train", "--hms", hms, "--output",
-                   args.output, *(("--", "--epochs", "2") if args.quick else ()))]  # fmt: skip
+    effort = ("--", "--schedule.epochs", "2") if args.quick else ()
+    stage = _stage("train", "five folds of patients, then all", "cerebeam.six_class", "train", "--hms", hms, "--output",
+                   args.output, *effort)  # fmt: skip
+    return [Step(stage)]
 
 
-def _of_synthetic(args: argparse.Namespace) -> list[Stage]:
+def _of_synthetic(args: argparse.Namespace) -> list[Step]:
     out: Path = args.output
-    subjects, effort = ("2", ("--epochs", "2")) if args.quick else ("8", ())
+    subjects, effort = ("2", ("--schedule.epochs", "2")) if args.quick else ("8", ())
     return [
-        _stage("synthesize", "a corpus of four synthetic sites", "synthetic.synthesize", "--output", out / "corpus",
-               "--seed", str(args.seed), "--subjects-per-site", subjects),
-        _stage("prepare", "recordings to shards of windows", "pipelines.preprocess", "--input", out / "corpus",
+        Step(_stage("synthesize", "a corpus of four synthetic sites", "synthetic.synthesize", "--output",
+                    out / "corpus", "--seed", str(args.seed), "--subjects-per-site", subjects), clears=out / "corpus"),
+        Step(_stage("prepare", "recordings to shards of windows", "pipelines.preprocess", "--input", out / "corpus",
                "--labels", out / "corpus" / "labels.csv", "--output", out / "shards", "--salt", "cerebeam-run",
-               "--site-from", "folder", "--profile", "six-class", "--overwrite"),
-        _stage("train", "one site left out at a time, then all", "studies.loso", "--shards", out / "shards", "--task",
-               NAME, "--group", "site", "--no-encoder", "--recipe", "full_tiny", "--output",
+               "--site-from", "folder", "--profile", "six-class", "--overwrite")),
+        Step(_stage("train", "one site left out at a time, then all", "studies.loso", "--shards", out / "shards",
+               "--task", NAME, "--group", "site", "--no-encoder", "--recipe", "full_tiny", "--output",
                out / "predictions.parquet", "--final", out / "model", *effort),
+             clears=out / "model"),
     ]  # fmt: skip
 
 
@@ -101,6 +107,8 @@ def run(todo: Sequence[Step], output: Path) -> None:
             print(f"[{number}/{len(todo)}] {step.stage.name}: done before")  # noqa: T201
             continue
         again = True
+        if step.clears is not None:
+            shutil.rmtree(step.clears, ignore_errors=True)
         try:
             run_stage(step.stage, number, len(todo), output / "logs")
         except DemoError as error:

@@ -202,9 +202,10 @@ class Encoder(PreTrainedModel):
         self.norm = nn.LayerNorm(config.dim)
         # Last, so that the same seed gives the same weights with them and without.
         if "sensors" in config.fusion:
-            self.sensors = SensorFusion(config)
+            self.sensors = SensorFusion(config.dim, config.n_heads)
         if "spectrogram" in config.fusion:
-            self.spectrogram = SpectrogramFusion(config)
+            token_s = config.token_times / config.sfreq
+            self.spectrogram = SpectrogramFusion(config.dim, config.n_heads, token_s=token_s)
         if config.adapter is not None:
             adapters.insert(self, **config.adapter)
         self.post_init()

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from pipelines.intake.cards import read_cards
 from pipelines.intake.inputs import InputError, Inputs, find_inputs
 from pipelines.intake.replay import replayed_inputs
 from pipelines.intake.salt import resolve_salt
@@ -96,13 +97,14 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         table = _read_labels(args.labels) if args.labels else None
         if args.reason and not args.replay:
             raise InputError("--reason goes with --replay")
-        if args.site_from and args.replay:
-            raise InputError("--site-from goes with --input: a replay keeps the sites of its run")
+        if (args.site_from or args.site_card) and args.replay:
+            raise InputError("--site-from and --site-card go with --input: a replay keeps the sites of its run")
         salt = resolve_salt(_given_salt(args.salt, args.salt_file))
         if args.replay:
             inputs = replayed_inputs(args.replay, table, reasons=args.reason)
         else:
-            inputs = find_inputs(args.input, table, sites=site_rule(args.site_from, salt=salt))
+            cards = read_cards(args.site_card)
+            inputs = find_inputs(args.input, table, cards, sites=site_rule(args.site_from, salt=salt))
         profile = with_overrides(PROFILES[args.profile], dict(_option(text) for text in args.set))
         keep = _kept(args.keep)
         if args.autoencoder is not None:
@@ -190,6 +192,9 @@ def command_parser() -> Parser:
         "--site-from",
         metavar="RULE",
         help="what names a site: folder, bids, label or constant:NAME; else a salted hash",
+    )
+    parser.add_argument(
+        "--site-card", nargs="+", default=[], metavar="FILE", help="site cards, or folders of them (docs/sites.md)"
     )
     parser.add_argument("--profile", choices=sorted(PROFILES), default="pretrain")
     parser.add_argument(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 
 from pipelines.options import Run, parse_args
+from pipelines.report.advice import ADVICE
 from pipelines.report.report import add_timings
 from pipelines.runs import storage
 from pipelines.runs.accounting import Counts, complaint
@@ -26,7 +27,14 @@ logger = logging.getLogger(__name__)
 
 
 class RunError(RuntimeError):
-    """A run that ended without a shard set; the message is one line."""
+    """A run that ended without a shard set; the message is one line.
+
+    `counts` is the accounting of a run that failed by it.
+    """
+
+    def __init__(self, message: str, counts: Counts | None = None) -> None:
+        super().__init__(message)
+        self.counts = counts
 
 
 def preprocess(run: Run) -> Counts | None:
@@ -49,6 +57,7 @@ def preprocess(run: Run) -> Counts | None:
         shard_mb=run.shard_mb,
         keep=run.keep,
         site_from=run.site_from,
+        carded_sites=run.inputs.carded_sites,
         # A job elsewhere may outlive this process, so it completes its set itself; there nothing is written behind it.
         completes=storage.is_remote(run.output) and not run.is_here,
     )
@@ -70,7 +79,7 @@ def preprocess(run: Run) -> Counts | None:
     counts = Counts.from_dict(json.loads(storage.read_text(storage.join(working, MANIFEST)))["counts"])
     if why := complaint(counts, run.max_quarantined):
         failed = publish_failure(working, run.output)
-        raise RunError(f"{why}; see {storage.join(failed, REPORT)}")
+        raise RunError(f"{why}; see {storage.join(failed, REPORT)}", counts)
     if not finish.completes:
         storage.write_text(storage.join(working, COMPLETED), "")
     publish(working, run.output)
@@ -120,6 +129,16 @@ def describe(counts: Counts) -> str:
     return "\n".join(lines)
 
 
+def hints(counts: Counts) -> list[str]:
+    """Return a line per reason for which something was left out: how often, and the next step."""
+    levels = (("files", counts.files), ("labels", counts.labels), ("windows", counts.windows))
+    return [
+        f"{n} {level if n > 1 else level[:-1]} left out, {reason}: {ADVICE[reason]}"
+        for level, counted in levels
+        for reason, n in counted.by_reason.items()
+    ]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line; returns 0, or 2 with one line on standard error."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
@@ -128,13 +147,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         counts = preprocess(run)
     except RunError as error:
         print(f"pipelines.preprocess: {error}", file=sys.stderr)  # noqa: T201
+        for line in hints(error.counts) if error.counts else ():
+            print(line)  # noqa: T201
         return 2
     if counts is None:
         print(f"handed over; the shard set in {run.output} is whole when it has {COMPLETED}")  # noqa: T201
         return 0
     print(describe(counts))  # noqa: T201
     print(f"shards   {run.output}")  # noqa: T201
-    print(f"report   {storage.join(run.output, REPORT)}")  # noqa: T201
+    print("\n".join([f"report   {storage.join(run.output, REPORT)}", *hints(counts)]))  # noqa: T201
     return 0
 
 

@@ -36,6 +36,8 @@ class Models(_Section):
 
     bundles: tuple[Path, ...] = ()
     """Folders made by cerebeam export; the first answers where a request names none."""
+    registered: tuple[str, ...] = ()
+    """Models of the registry, NAME@ALIAS each; the champion without an alias. They come after `bundles`."""
     threads: int = Field(default=1, ge=1, le=64)
     """Of each model."""
     registry: str = "sqlite:///var/mlflow.db"

@@ -7,10 +7,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from serving.runtime import PROVIDER_EXIT, Answer, ProviderError, embed, run, windows_of_file
+from serving.prediction import Event, Prediction, Seconds, predict_recording, spoken_of
+from serving.runtime import PROVIDER_EXIT, ProviderError, embed
 from signals.bundles.bundle import Bundle, BundleError, load_bundle
+from signals.bundles.inputs import windows_of_file
 from signals.command_line import Parser
+from signals.readers.declaration import NOTHING_DECLARED
+from signals.readers.digests import source_sha256
+from signals.readers.registry import open_recording
 from signals.recording.recording import UnreadableError
+from signals.sites.card import CardError
+from signals.sites.card_file import card_of_file
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -18,41 +25,91 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="serving.predict", description=__doc__)
     parser.add_argument("bundle", type=Path, help="folder made by cerebeam export")
     parser.add_argument("file", help="a recording: EDF, BDF, FIF, BrainVision, EEGLAB, ...")
+    parser.add_argument(
+        "--hop", type=float, help="seconds between windows; by default as long as what an answer speaks of"
+    )
+    parser.add_argument("--site-card", default="", metavar="FILE", help="card of the recording's site (docs/sites.md)")
+    parser.add_argument("--per-second", action="store_true", help="print an answer per second instead")
     parser.add_argument("--mains-hz", type=float, help="mains frequency, Hz; detected if not given")
     parser.add_argument(
-        "--json", action="store_true", help="one JSON object a window instead of a table; always of an encoder"
+        "--json",
+        action="store_true",
+        help="JSON objects, one per window or second; always of an encoder",
     )
     return parser.parse_args(argv)
 
 
-def table(bundle: Bundle, answers: Sequence[Answer]) -> str:
-    """Return the answers as a table for a terminal."""
+def table(bundle: Bundle, prediction: Prediction) -> str:
+    """Return the answers as a table for a terminal: the stretch that each speaks of, and what it is."""
     classes = bundle.classes
     widths = [max(len(name), 5) for name in classes]
     widest = max(map(len, classes))
     head = "  ".join(name.rjust(width) for name, width in zip(classes, widths, strict=True))
-    lines = [f"{'start s':>9}  {'stop s':>9}  {'class':<{widest}}  {head}  {'unsure':>6}  set; recommendation"]
-    for answer in answers:
+    lines = [f"{'from s':>9}  {'to s':>9}  {'class':<{widest}}  {head}  {'unsure':>6}  set; recommendation"]
+    for answer, span in zip(prediction.answers, prediction.spans_s, strict=True):
         values = zip(classes, widths, strict=True)
         probs = "  ".join(f"{answer.class_probabilities[c]:.3f}".rjust(width) for c, width in values)
         inside = "-" if answer.prediction_set is None else "{" + ", ".join(answer.prediction_set) + "}"
         lines.append(
-            f"{answer.start_s:9.2f}  {answer.stop_s:9.2f}  {answer.predicted_class:<{widest}}  {probs}  "
+            f"{span[0]:9.2f}  {span[1]:9.2f}  {answer.predicted_class:<{widest}}  {probs}  "
             f"{answer.uncertainty['total']:6.3f}  {inside}; {answer.clinical_recommendation}"
         )
     return "\n".join(lines)
 
 
+def events_table(events: Sequence[Event]) -> str:
+    """Return the events as lines for a terminal."""
+    lines = [
+        f"{event.onset_s:9.0f}  {event.onset_s + event.duration_s:9.0f}  {event.label}, up to {event.probability:.3f}"
+        for event in events
+    ]
+    return "\n".join([f"{len(events)} events (neighbouring seconds of one finding):", *lines])
+
+
+def second_rows(classes: Sequence[str], seconds: Seconds) -> list[dict[str, object]]:
+    """Return a row per second for JSON."""
+    return [
+        {"onset_s": int(onset), "class_probabilities": dict(zip(classes, probs.tolist(), strict=True))}
+        for onset, probs in zip(seconds.onsets_s, seconds.probabilities, strict=True)
+    ]
+
+
+def seconds_table(classes: Sequence[str], seconds: Seconds) -> str:
+    """Return the answers per second as a table for a terminal."""
+    lines = ["   second  " + "  ".join(name[:7].rjust(7) for name in classes)]
+    for onset, probs in zip(seconds.onsets_s, seconds.probabilities, strict=True):
+        lines.append(f"{onset:9d}  " + "  ".join(f"{value:7.3f}" for value in probs))
+    return "\n".join(lines)
+
+
 def answer_file(args: argparse.Namespace) -> str:
-    """Return what is printed; raises BundleError or UnreadableError where there is no answer."""
+    """Return what is printed; raises BundleError, UnreadableError or CardError where there is no answer."""
     bundle = load_bundle(args.bundle)
-    windows = windows_of_file(bundle, args.file, mains_hz=args.mains_hz)
+    card = card_of_file(args.file, args.site_card)
+    declared = card.declared if card else NOTHING_DECLARED
+    mains_hz = args.mains_hz if args.mains_hz is not None or card is None else card.mains_hz
     if bundle.task is None:
+        windows = windows_of_file(bundle.profile, args.file, mains_hz=mains_hz, declared=declared)
         return "\n".join(json.dumps(asdict(vector)) for vector in embed(bundle, windows))
-    answers = list(run(bundle, windows))
-    if args.json:
-        return "\n".join(json.dumps(asdict(answer)) for answer in answers)
-    return f"{table(bundle, answers)}\nResearch use only. Not a medical device."
+    recording = open_recording(args.file, declared=declared)
+    prediction = predict_recording(
+        bundle, recording, hop_s=args.hop, mains_hz=mains_hz, sha256=source_sha256(args.file)
+    )
+    return printed(bundle, prediction, as_json=args.json, per_second=args.per_second)
+
+
+def printed(bundle: Bundle, prediction: Prediction, *, as_json: bool, per_second: bool) -> str:
+    """Return a prediction as text."""
+    if as_json and per_second:
+        return "\n".join(map(json.dumps, second_rows(prediction.classes, prediction.seconds)))
+    if as_json:
+        return "\n".join(
+            json.dumps({**asdict(answer), "span_s": span, "hop_s": prediction.hop_s})
+            for answer, span in zip(prediction.answers, prediction.spans_s, strict=True)
+        )
+    rows = seconds_table(prediction.classes, prediction.seconds) if per_second else table(bundle, prediction)
+    parts = [spoken_of(prediction), rows, events_table(prediction.events)]
+    return "\n".join([*parts, "Research use only. Not a medical device."])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ProviderError as error:
         print(f"serving.predict: {error}", file=sys.stderr)  # noqa: T201
         return PROVIDER_EXIT
-    except (BundleError, UnreadableError) as error:
+    except (BundleError, UnreadableError, CardError) as error:
         print(f"serving.predict: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0

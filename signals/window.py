@@ -18,7 +18,7 @@ class Provenance:
     source_sha256: str
     segment: int
     start_sample: int
-    """First sample in the segment, at the native rate (rounded down)."""
+    """First sample in the segment, at the native rate (rounded down); below 0 where the window begins before it."""
     stop_sample: int
     reader: str
     config_hash: str

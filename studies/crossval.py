@@ -6,7 +6,7 @@
 Folds keep patients whole and spread classes evenly; `--holdout 0.2` trains once on 80% of patients instead. The split
 stands in OUT/predictions.split.json, its sha256 in the predictions' metadata. A model is named by its recipe; with
 several seeds by recipe#seed0, ..., and recipe/mean is their mean, with its uncertainty. Fitted models stay in
-OUT/folds/<model>/<fold>. A recipe's fields are set for all models by `--set epochs=3`.
+OUT/folds/<model>/<fold>. Options of the recipes' sections hold for all models: `--schedule.epochs 3`.
 
 Exit code 75: a signal stopped it; the same command goes on from there.
 """
@@ -17,7 +17,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from signals.command_line import Parser
 from signals.files import atomic_file
 from studies.loso import make_folds, prediction_rows, run_config, split_meta, window_rows
 from studies.parts import Parts, parts_folder
-from training.command import run_alone
+from training.command import overridden, run_alone
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
 from training.corpus.splits import Fold, Grouping, check_classes, describe, hold_out_subjects
@@ -181,21 +181,6 @@ def _about(recipe: FinetuneRecipe, folds: Sequence[Fold], parts: Parts, name: st
     }
 
 
-def recipe_with(recipe: FinetuneRecipe, settings: Sequence[str]) -> FinetuneRecipe:
-    """Return a recipe with fields set from "name=value"; raises ValueError for unknown ones and for other kinds."""
-    known = {field.name: getattr(recipe, field.name) for field in fields(recipe)}
-    changed: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals or name not in known or not isinstance(known[name], (int, float, str)):
-            raise ValueError(f"--set {setting}: give one of the recipe's numbers or names as name=value")
-        try:
-            changed[name] = type(known[name])(value)
-        except ValueError:
-            raise ValueError(f"--set {setting}: {value!r} is no {type(known[name]).__name__}") from None
-    return replace(recipe, **changed)
-
-
 def parse_args(argv: Sequence[str]) -> CrossvalCommand:
     """Return the resolved command; exits with code 2 and one line for mistakes."""
     parser = Parser(prog=PROG, description=(__doc__ or "").splitlines()[0])
@@ -209,12 +194,12 @@ def parse_args(argv: Sequence[str]) -> CrossvalCommand:
     parser.add_argument("--holdout", type=float, help="hold out this share of patients once, instead of folds")
     parser.add_argument("--seeds", type=int, default=1, help="members of each model, which differ in their seed")
     parser.add_argument("--seed", type=int, default=0, help="of the folds and of the first member")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="fields of all recipes")
     parser.add_argument("--tiny", action="store_true", help="the recipes' tiny forms")
-    given = vars(parser.parse_args(argv))
-    settings, tiny = given.pop("set"), given.pop("tiny")
+    known, settings = parser.parse_known_args(argv)
+    given = vars(known)
+    tiny = given.pop("tiny")
     try:
-        recipes = {name: recipe_with(RECIPES[name](tiny=tiny), settings) for name in given.pop("recipes")}
+        recipes = {name: overridden(RECIPES[name](tiny=tiny), settings, prog=PROG) for name in given.pop("recipes")}
         return CrossvalCommand(recipes=recipes, **given)
     except ValueError as error:
         parser.error(str(error))

@@ -15,14 +15,15 @@ import pandas as pd
 import torch
 
 from evaluation.schemas.embeddings import Embeddings, write_embeddings
-from model.encoder import Encoder, electrode_ids
-from model.layers.fusion import sensor_type_ids
+from model.encoder import Encoder
+from model.montage import Montage
 from signals.command_line import Parser
 from signals.shards.normalise import Normaliser
 from studies.baselines.classical import filled_features
 from training.command import run_main
 from training.corpus.corpus import Corpus
 from training.fitting.fit import NOT_PRETRAINED, pretraining_meta, start_encoder
+from training.trainer.distributed import own_device
 
 PROG = "studies.embed"
 
@@ -31,22 +32,21 @@ PROG = "studies.embed"
 def representations(encoder: Encoder, shards: Corpus, *, batch: int = 16) -> np.ndarray:
     """Return the encoder's mean token of every window, float32, shape (n, dim); each is scaled by its own size."""
     modality, normaliser = shards.manifest.modality, Normaliser(kind="window")
-    position_C3 = torch.tensor(modality.positions)
-    ids_C, adjacency_CC = electrode_ids(modality.ch_names), torch.from_numpy(modality.adjacency())
-    sensor_type_C = sensor_type_ids(modality.sensor_types)
-    encoder.eval()
+    device = own_device()
+    encoder.to(device).eval()
     rows = []
     for start in range(0, len(shards.entries), batch):
         made = shards.batch(range(start, min(start + batch, len(shards.entries))), normaliser)
+        montage = Montage.of(modality, torch.from_numpy(made.ch_state_BC).to(device))
         out = encoder(
-            torch.from_numpy(made.x_BCT),
-            position_C3,
-            torch.from_numpy(made.ch_state_BC),
-            ids_C,
-            adjacency_CC=adjacency_CC,
-            sensor_type=sensor_type_C,
+            torch.from_numpy(made.x_BCT).to(device),
+            montage.position_BC3,
+            montage.ch_state_BC,
+            montage.electrode_ids_BC,
+            adjacency_CC=montage.adjacency_BCC,
+            sensor_type=montage.sensor_type_BC,
         )
-        rows.append(out["window_BD"].numpy())
+        rows.append(out["window_BD"].cpu().numpy())
     return np.concatenate(rows)
 
 

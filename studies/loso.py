@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ from signals.version import code_version
 from signals.window import MEASURED
 from studies.calibrate import calibration_of, summary, write_calibration
 from studies.parts import Parts, parts_folder
-from training.command import parse_command, run_alone
+from training.command import Sections, parse_command, run_alone
 from training.corpus import storage
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
@@ -66,7 +66,7 @@ class LosoCommand:
     """Number of groups of subjects; sites make one fold each."""
     recipe: str
     """Name of the recipe that gave the configuration."""
-    config: FinetuneRecipe
+    config: Annotated[FinetuneRecipe, Sections]
     """The recipe, with overrides."""
 
 
@@ -98,14 +98,14 @@ def leave_out(command: LosoCommand, processes: Processes, *, command_line: str) 
         "command": command_line,
         "seed": command.config.seed,
     }
-    frame = pd.concat([rows for fold in folds for rows in _fold_rows(data, fold, parts, recipe.model)])
+    frame = pd.concat([rows for fold in folds for rows in _fold_rows(data, fold, parts, recipe.model.name)])
     write_predictions(command.output, Predictions(frame=frame, task=task.name, classes=task.classes, meta=meta))
     everything, log = np.arange(len(data.windows)), folder / "folds" / "final.jsonl"
     final = fitting.fit(everything, recipe, metrics=log, name="final")
     if final is None:
         return False
     final.save_pretrained(command.final or folder / "final")
-    calibration = calibration_of(read_predictions(command.output), recipe.model)
+    calibration = calibration_of(read_predictions(command.output), recipe.model.name)
     write_calibration(command.final or folder / "final", calibration)
     logger.info("%s", summary(calibration))
     shutil.rmtree(parts.folder)

@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 
 from evaluation.schemas.predictions import Predictions, write_predictions
-from model.saved import TaskModel, load_task_model, model_name
+from model.saved import TaskModel, model_name
 from signals.bundles.calibration import Uncertainty, decompose
 from signals.command_line import Parser
 from studies.loso import label_meta, prediction_rows, window_rows
 from training.command import run_main
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named
-from training.fitting.inference import predict, predict_samples
+from training.fitting.inference import load_on_device, predict, predict_samples
 
 PROG = "studies.predict"
 MEAN = "mean"
@@ -34,7 +34,7 @@ def predict_shards(
 
     Raises ValueError where channels, labels or the models' tasks do not fit each other.
     """
-    models = [load_task_model(folder) for folder in folders]
+    models = [load_on_device(folder) for folder in folders]
     opened = Corpus.open(shards)
     _check(models, folders, opened)
     data = labelled(opened, task_named(models[0].config.task))

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from evaluation.scenarios.stress import write_stress
 from evaluation.schemas.predictions import Predictions
-from model.saved import TaskModel, load_task_model, model_name
+from model.saved import TaskModel, model_name
 from signals.command_line import Parser
 from signals.readers.digests import source_sha256
 from signals.readers.registry import open_recording
@@ -48,10 +48,10 @@ from synthetic.perturb import (
     remove_channels,
     rereference,
 )
-from training.command import check_model_dir, run_main
+from training.command import run_main
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled, task_named
-from training.fitting.inference import predict, reads_spectrogram
+from training.fitting.inference import load_on_device, predict, reads_spectrogram
 
 PROG = "studies.stress"
 logger = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class Ward:
     def __init__(
         self, models: Sequence[Path], shards_dir: Path, inputs: Sequence[Path], *, per_site: int | None
     ) -> None:
-        self.models = [load_task_model(check_model_dir(path)) for path in models]
+        self.models = [load_on_device(path) for path in models]
         self.model_name = model_name(self.models[0])
         self.data = labelled(Corpus.open(shards_dir), task_named(self.models[0].config.task))
         self.profile = Profile.from_dict(self.data.shards.manifest.profile)
@@ -263,9 +263,11 @@ def predict_windows(model: TaskModel, windows: Sequence[Window]) -> np.ndarray:
     types = model.modality.sensor_types
     x = np.stack([scale(as_stored(w.data, types), w.ch_state, w.subject_id, w.site_id, types) for w in windows])
     ch_state = np.stack([w.ch_state for w in windows]).astype(np.int64)
+    device = next(model.parameters()).device
     with torch.no_grad():
-        logits_BK, _ = model(torch.from_numpy(np.nan_to_num(x, copy=False)), torch.from_numpy(ch_state))
-    return logits_BK.double().softmax(-1).numpy()
+        tensors = (torch.from_numpy(values).to(device) for values in (np.nan_to_num(x, copy=False), ch_state))
+        logits_BK, _ = model(*tensors)
+    return logits_BK.double().softmax(-1).cpu().numpy()
 
 
 def curve(ward: Ward, name: str, stress: Stress, *, seed: int, bar: Any) -> tuple[pd.DataFrame, dict[str, Any]]:

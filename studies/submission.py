@@ -13,15 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from model.saved import load_task_model
 from signals.command_line import Parser
 from signals.files import atomic_file
 from signals.readers.digests import source_sha256
 from signals.readers.layouts.hms_folder import check_test, eeg_path
 from signals.tasks import SIX_CLASS
-from training.command import check_model_dir, run_main
+from training.command import run_main
 from training.corpus.corpus import Corpus
-from training.fitting.inference import predict
+from training.fitting.inference import load_on_device, predict
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ def submit(model: Path, shards: Path, hms_test: Path, out: Path) -> tuple[int, l
     with 1/6 for each class: no opinion. Raises ValueError for a model of another task or montage, HmsError for a
     table that cannot be used; then nothing is written.
     """
-    task_model = load_task_model(check_model_dir(model))
+    task_model = load_on_device(model)
     opened = Corpus.open(shards)
     if task_model.config.task != SIX_CLASS.name:
         raise ValueError(f"{model} was made for task {task_model.config.task!r}, the competition's is {SIX_CLASS.name}")

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.intake.cards import read_cards
+
 pytest_plugins = ["tests.toy_shards"]
 
 
@@ -31,3 +33,9 @@ def awkward():
 def _own_cache(tmp_path_factory):
     """Keep indexes that are built for old shard sets out of the home of whoever runs the tests."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def site_cards():
+    """The example cards of the documentation: of the sites that the real recordings come from."""
+    return read_cards([str(Path(__file__).parents[1] / "docs" / "sites")])

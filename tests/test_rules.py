@@ -13,6 +13,7 @@ from benchmarks.__main__ import programs
 ROOT = Path(__file__).parent.parent
 ROOMS = (
     "cerebeam",
+    "audit",
     "signals",
     "synthetic",
     "pipelines",
@@ -58,6 +59,9 @@ def test_arrows_between_rooms():
         ("synthetic", "import pipelines.preprocess"),
         ("studies", "import pipelines.preprocess"),
         ("signals", "import synthetic.synthesize"),
+        ("audit", "import signals.files"),
+        ("audit", "import numpy"),
+        ("signals", "import audit.log"),
         ("signals/readers", "import signals.windows.plan"),
         ("signals/montage", "import signals.conditioning.filters"),
         ("signals/windows", "import signals.shards.records"),

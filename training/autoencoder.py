@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -23,13 +23,13 @@ from signals.description.artifacts import BIT
 from signals.description.quality import SPOILT
 from signals.version import code_version
 from signals.window import MEASURED, Window
-from training.command import parse_command, run_main
+from training.command import Sections, parse_command, run_main
 from training.corpus.corpus import Corpus
 from training.corpus.order import Order, order_crc
 from training.corpus.prefetch import prefetch
 from training.corpus.splits import hold_out
 from training.recipes.autoencoding import RECIPES, AutoencoderRecipe
-from training.trainer.distributed import Single
+from training.trainer.distributed import start_processes
 from training.trainer.optim import make_optimizer, make_scheduler
 from training.trainer.train import Batch, StepBatches, Trainer, run_steps
 
@@ -52,7 +52,7 @@ class AutoencoderCommand:
     """Sites that are left out altogether."""
     recipe: str = "eeg_autoencoder"
     """Name of a recipe in training/recipes/autoencoding.py."""
-    config: AutoencoderRecipe = field(default_factory=AutoencoderRecipe)
+    config: Annotated[AutoencoderRecipe, Sections] = field(default_factory=AutoencoderRecipe)
     """The recipe, resolved."""
 
 
@@ -68,26 +68,26 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
     shards = Corpus.open(command.shards, exclude_sites=command.exclude_sites)
     manifest, started = shards.manifest, time.perf_counter()
     subjects = [entry.subject_id for entry in shards.entries]
-    chosen, held_out = hold_out(subjects, share=recipe.held_out_share, seed=recipe.seed)
+    chosen, held_out = hold_out(subjects, share=recipe.data.held_out_share, seed=recipe.seed)
     torch.manual_seed(recipe.seed)
-    model = Autoencoder(recipe.network, manifest.modality)
-    optimizer = make_optimizer(model, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    scheduler = make_scheduler(optimizer, warmup_steps=recipe.warmup_steps, steps=recipe.steps)
+    model = Autoencoder(recipe.model, manifest.modality)
+    optimizer = make_optimizer(model, learning_rate=recipe.optim.peak_rate, weight_decay=recipe.regularise.weight_decay)
+    scheduler = make_scheduler(optimizer, warmup_steps=recipe.schedule.warmup_steps, steps=recipe.schedule.steps)
     trainer = Trainer(
         module=AutoencoderObjective(model), optimizer=optimizer, scheduler=scheduler, seed=recipe.seed,
-        processes=Single(rank=0, world_size=1, device=torch.device("cpu")),
+        processes=start_processes("single"),
     )  # fmt: skip
     curve = Curve()
     batches = _batches(model, shards, chosen, recipe)
     with closing(batches):
         run_steps(
-            trainer, batches, n_steps=recipe.steps, label="autoencoder", tracker=curve, save=lambda t: None,
-            save_every=recipe.steps,
+            trainer, batches, n_steps=recipe.schedule.steps, label="autoencoder", tracker=curve, save=lambda t: None,
+            save_every=recipe.schedule.steps,
         )  # fmt: skip
     losses = curve.losses
-    model.eval()
+    model.cpu().eval()
     _calibrate(model, shards, held_out)
-    tenth = max(1, recipe.steps // 10)
+    tenth = max(1, recipe.schedule.steps // 10)
     about = {
         "schema_version": SCHEMA_VERSION,
         "modality": manifest.modality.to_dict(),
@@ -103,7 +103,7 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
     }
     command.output.parent.mkdir(parents=True, exist_ok=True)
     _write(model, shards, held_out, command.output, about)
-    logger.info("%d steps in %.0f s, loss %s", recipe.steps, time.perf_counter() - started, about["loss"])
+    logger.info("%d steps in %.0f s, loss %s", recipe.schedule.steps, time.perf_counter() - started, about["loss"])
     return about
 
 
@@ -163,8 +163,8 @@ def _batches(
         chosen,
         [shards.place(i)[0] for i in chosen],
         [n_times] * len(chosen),
-        batch=recipe.batch,
-        budget_times=recipe.batch * n_times,
+        batch=recipe.optim.batch,
+        budget_times=recipe.optim.micro_batch * n_times,
         seed=recipe.seed,
     )
 
@@ -179,7 +179,7 @@ def _batches(
         hours = len(rows) * parts[0].shape[-1] / shards.manifest.modality.sfreq / 3600
         return StepBatches(micro_batches=[batch], eeg_hours=hours, order_crc=order_crc([micro]))
 
-    return prefetch(make, range(recipe.steps))
+    return prefetch(make, range(recipe.schedule.steps))
 
 
 def _sample(
@@ -187,16 +187,16 @@ def _sample(
 ) -> tuple[np.ndarray, ...]:
     """Return signal, seen channels, spoilt signal and seconds that count, of a random stretch of a window."""
     n_second = model.n_second
-    n_seconds = min(recipe.crop_s, window.artifact_mask.shape[1])
+    n_seconds = min(recipe.data.crop_s, window.artifact_mask.shape[1])
     first = int(rng.integers(0, window.artifact_mask.shape[1] - n_seconds + 1))
     x = np.nan_to_num(_input(window))[:, first * n_second : (first + n_seconds) * n_second]
     measured = window.eeg_state == MEASURED
     groups = model.groups_GC.numpy()
     hidden = groups[rng.integers(len(groups))] if rng.random() < 0.6 else rng.random(x.shape[0]) < rng.uniform(0.1, 0.4)
     seen = measured & ~hidden
-    if rng.random() < recipe.absent_share:
+    if rng.random() < recipe.augment.absent_share:
         seen &= rng.random(x.shape[0]) >= rng.uniform(0.0, 0.6)
-    spoilt = _spoil(rng, x, np.flatnonzero(seen)) if rng.random() < recipe.corrupted_share else x
+    spoilt = _spoil(rng, x, np.flatnonzero(seen)) if rng.random() < recipe.augment.corrupted_share else x
     counts = (window.artifact_mask[:, first : first + n_seconds] & _NOT_LEARNT) == 0
     # What was left out of sight without being hidden on purpose is guessed too: the more to learn from.
     return x, seen.astype(np.float32), spoilt, (counts & measured[:, None]).astype(np.float32)

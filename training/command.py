@@ -17,6 +17,7 @@ import transformers
 import tyro
 
 from signals.files import atomic_file
+from training.recipes.sections import shown
 from training.trainer.distributed import Processes, start_processes
 from training.trainer.saving import SAVE_FAILED_EXIT, SaveError
 from training.trainer.stopping import RESUME_EXIT
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 USAGE_EXIT = 2
 C = TypeVar("C")
+R = TypeVar("R")
+Sections = tyro.conf.arg(name="")
+"""Annotates a command's `config`: its sections are options by their own names, `--optim.batch 4`."""
 
 
 def parse_command(
@@ -43,18 +47,22 @@ def parse_command(
     if chosen.recipe not in recipes:
         fail(prog, f"unknown recipe {chosen.recipe!r}; recipes are {', '.join(sorted(recipes))}")
     config = recipes[chosen.recipe](tiny=chosen.tiny)
+    return _parsed(command, ["--recipe", chosen.recipe, *rest], _defaults(command, chosen.recipe, config), prog)
+
+
+def overridden(recipe: R, argv: Sequence[str], *, prog: str) -> R:
+    """Return a recipe with the options of its sections taken over; exits as `parse_command` does for mistakes."""
+    return _parsed(type(recipe), argv, recipe, prog)
+
+
+def _parsed(kind: type[C], arguments: Sequence[str], default: C, prog: str) -> C:
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):
             parsed, unknown = tyro.cli(
-                command,
-                prog=prog,
-                description=(command.__doc__ or "").strip(),
-                args=["--recipe", chosen.recipe, *rest],
-                default=_defaults(command, chosen.recipe, config),
+                kind, prog=prog, description=(kind.__doc__ or "").strip(), args=list(arguments), default=default,
                 return_unknown_args=True,
-                config=(tyro.conf.OmitArgPrefixes,),
-            )
+            )  # fmt: skip
     except ValueError as error:
         fail(prog, str(error))
     except SystemExit as error:
@@ -124,7 +132,8 @@ def run_alone(prog: str, work: Callable[[Processes], bool]) -> None:
 
 
 def write_config(path: Path, command: Any) -> None:
-    """Write a resolved command, with its recipe's fields, as JSON."""
+    """Print a resolved configuration, and write the command with it as JSON."""
+    logger.info("%s\n%s", path, shown(command.config))
     with atomic_file(path) as file:
         file.write((json.dumps(asdict(command), indent=1, default=str) + "\n").encode())
 

@@ -15,19 +15,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from evaluation.schemas.predictions import Predictions, probabilities, read_predictions
 from model.freezing import freeze
 from model.saved import TaskModel, load_task_model
-from training.command import parse_command, run_alone
+from training.command import Sections, parse_command, run_alone
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
 from training.finetune import without_encoder
 from training.fitting.fit import Fitting, sides
 from training.fitting.held_out import Score, held_out_rows, score_model, score_of
-from training.fitting.inference import predict
+from training.fitting.inference import load_on_device, predict
 from training.fitting.learning import learn
 from training.objectives.teaching import Teaching
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
@@ -60,7 +61,7 @@ class DistilCommand:
     """Softens teacher and student alike."""
     recipe: str
     """Name of the recipe that gave the configuration."""
-    config: FinetuneRecipe
+    config: Annotated[FinetuneRecipe, Sections]
     """The recipe of the student, with overrides."""
 
 
@@ -96,7 +97,7 @@ class Distilled:
 
 def teacher_of(folder: Path, data: Labelled) -> Teacher:
     """Return a saved model's probabilities of all windows; raises ValueError for another task or modality."""
-    model = load_task_model(folder)
+    model = load_on_device(folder)
     if model.config.task != data.task.name or model.modality != data.shards.manifest.modality:
         raise ValueError(
             f"{folder} is for task {model.config.task!r} on {model.modality.name}, the shards are for "
@@ -217,7 +218,7 @@ def _trained(data: Labelled, train: np.ndarray, command: DistilCommand, processe
     test = set(data.subjects.tolist()) - set(data.subjects[train].tolist())
     if known := test & set(student.config.provenance["train_subjects"]):
         raise ValueError(f"{command.student} was trained on {len(known)} subjects of the test side, first {min(known)}")
-    freeze(student, recipe.freeze)
+    freeze(student, recipe.regularise.freeze)
     run = {
         "processes": processes, "metrics": log, "name": "student", "checkpoints": log.with_suffix(".checkpoints"),
     }  # fmt: skip

@@ -10,17 +10,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
-from training.command import parse_command, run_main, write_config
+from training.command import Sections, parse_command, run_main, write_config
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled, task_named, with_contrast
 from training.fitting.fit import Fitting
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
 from training.trainer.distributed import Processes, start_processes
 from training.trainer.stopping import RESUME_EXIT
-from training.trainer.tracking import TrackerName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +35,9 @@ class FinetuneCommand:
     """Folder of a pretrained encoder (`encoder/` of a pretraining); `--no-encoder` for random weights."""
     output: Path
     """Folder of the model."""
-    track: tuple[TrackerName, ...] = ()
-    """Where numbers go besides OUT/metrics.jsonl."""
     recipe: str
     """Name of the recipe that gave the configuration."""
-    config: FinetuneRecipe
+    config: Annotated[FinetuneRecipe, Sections]
     """The recipe, with overrides."""
 
 
@@ -47,7 +45,7 @@ def finetune(command: FinetuneCommand, processes: Processes) -> bool:
     """Fine-tune on all labelled windows and save the model; returns False if a signal stopped it."""
     task = task_named(command.task)
     data = with_contrast(labelled(Corpus.open(command.shards), task))
-    fitting = Fitting(data, command.encoder, seed=command.config.seed, processes=processes, track=command.track)
+    fitting = Fitting(data, command.encoder, seed=command.config.seed, processes=processes)
     if processes.is_main:
         write_config(command.output / "training.json", command)
     everything, metrics = np.arange(len(data.windows)), command.output / "metrics.jsonl"

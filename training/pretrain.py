@@ -1,8 +1,8 @@
 """Pretraining: hide parts of unlabelled windows, learn to fill them in, measure it on subjects never trained on.
 
 `python -m training.pretrain --recipe eeg_tiny --shards DIR --output DIR`, or the same under torchrun. Started again
-with the same options after an interruption (exit code 75), it goes on from the last checkpoint; with more `--steps` a
-finished run is prolonged. `--init-from DIR` starts from the weights of another run or encoder.
+with the same options after an interruption (exit code 75), it goes on from the last checkpoint; with more
+`--schedule.steps` a finished run is prolonged. `--init-from DIR` starts from the weights of another run or encoder.
 
 OUT/encoder/ model for transformers; OUT/checkpoints/; OUT/metrics.jsonl; OUT/curves.html; OUT/config.json;
 OUT/reconstruction.parquet; OUT/pretrain_subjects.json the subjects trained on and held out.
@@ -11,21 +11,21 @@ OUT/reconstruction.parquet; OUT/pretrain_subjects.json the subjects trained on a
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
 
 from evaluation.scenarios.reconstruction import write_reconstruction
-from model.checkpoint import load_newest
 from model.encoder import Encoder
 from model.pretraining.pretraining import PretrainModel
 from signals.shards.normalise import Normaliser
 from signals.version import code_version
-from training.command import check_model_dir, parse_command, run_main, write_config
+from training.command import Sections, check_model_dir, parse_command, run_main, write_config
 from training.corpus.corpus import Corpus
 from training.corpus.order import check_batch
 from training.corpus.source import Choice, Resident, Source
@@ -35,12 +35,13 @@ from training.objectives.preparation import Preparation
 from training.objectives.reconstruction import evaluate_reconstruction
 from training.objectives.validation import Look, probe, validate
 from training.recipes.pretraining import RECIPES, PretrainRecipe
+from training.trainer.checkpoints import load_newest
 from training.trainer.distributed import Backend, Processes, start_processes
 from training.trainer.monitoring import monitored
 from training.trainer.optim import make_optimizer, make_scheduler
 from training.trainer.saving import Saver, resume
+from training.trainer.sharding import is_sharded, like, share_out
 from training.trainer.stopping import RESUME_EXIT, Stopped, StopRequest
-from training.trainer.tracking import TrackerName
 from training.trainer.train import Trainer, run_steps
 
 SUBJECTS_FILE = "pretrain_subjects.json"
@@ -65,11 +66,9 @@ class PretrainCommand:
     """Stop after this many steps; the schedule stays the recipe's."""
     dist: Backend = "auto"
     """How processes talk: torchrun's and horovodrun's environments are recognised."""
-    track: tuple[TrackerName, ...] = ()
-    """Where numbers go besides OUT/metrics.jsonl."""
     recipe: str
     """Name of the recipe that gave the configuration."""
-    config: PretrainRecipe
+    config: Annotated[PretrainRecipe, Sections]
     """The recipe, with overrides."""
 
 
@@ -84,7 +83,7 @@ class Sides:
 def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) -> bool:
     """Run, or go on with, a pretraining; returns False if a signal stopped it (it can be started again)."""
     recipe = command.config
-    check_batch(batch=recipe.batch, world_size=processes.world_size)
+    check_batch(batch=recipe.optim.batch, world_size=processes.world_size)
     corpora = open_corpora(command)
     sides = choose_sides(corpora, recipe)
     sources = [_source(corpus, sides, recipe) for corpus in corpora]
@@ -95,7 +94,14 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
         "code_version": code_version(),
     }
     trainer = _trainer(recipe, processes, stop)
-    saver = Saver(command.output / "checkpoints", processes, keep=recipe.keep, in_background=recipe.save_in_background)
+    track = recipe.track
+    saver = Saver(
+        track.checkpoints or command.output / "checkpoints",
+        processes,
+        keep=track.keep,
+        in_background=track.save_in_background,
+        shared=is_sharded(trainer.module),
+    )
     decides = {name: about[name] for name in ("config", "manifest_digest", "exclude_sites")}
     state = resume(trainer, saver.folder, decides, defaults=asdict(PretrainRecipe()))
     if state is None and command.init_from is not None:
@@ -107,14 +113,15 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
         Look(
             source=source,
             preparation=_preparation(source, recipe, (recipe.seed, 4)),
-            windows=evenly(_held_out(source.corpus, sides, recipe.validate_windows), recipe.validate_windows),
+            windows=evenly(_held_out(source.corpus, sides, track.validate_windows), track.validate_windows),
         )
         for source in sources
     ]
     finished = _train(command, trainer, saver, stream, looks, about)
-    if finished and processes.is_main:
-        with trainer.average.applied(trainer.module) if trainer.average is not None else nullcontext():
-            _finish(command, trainer, sources, sides, about)
+    if finished:
+        with trainer.evaluated() as model:
+            if processes.is_main:
+                _finish(command, model, stop, sources, sides, about)
     processes.barrier()
     return finished
 
@@ -124,7 +131,7 @@ def open_corpora(command: PretrainCommand) -> list[Corpus]:
 
     Raises ValueError for weights that are not as many as the sets.
     """
-    how: dict[str, Any] = {"max_corrupt": command.config.max_corrupt}
+    how: dict[str, Any] = {"max_corrupt": command.config.data.max_corrupt}
     if command.sampling_weights and len(command.sampling_weights) != len(command.shards):
         raise ValueError(f"{len(command.sampling_weights)} sampling weights for {len(command.shards)} shard sets")
     each = [Corpus.open(uri, **how) for uri in command.shards]
@@ -140,9 +147,9 @@ def open_corpora(command: PretrainCommand) -> list[Corpus]:
 def choose_sides(corpora: Sequence[Corpus], recipe: PretrainRecipe) -> Sides:
     """Return whole subjects to train on and to be scored, by the manifests alone."""
     subjects = {name for corpus in corpora for name in corpus.manifest.subjects}
-    train, held_out = hold_out_names(subjects, share=recipe.held_out_share, seed=recipe.split_seed)
-    if recipe.choose_share:
-        train, held_out = hold_out_names(train, share=recipe.choose_share, seed=recipe.split_seed + 1)
+    train, held_out = hold_out_names(subjects, share=recipe.data.held_out_share, seed=recipe.data.split_seed)
+    if recipe.data.choose_share:
+        train, held_out = hold_out_names(train, share=recipe.data.choose_share, seed=recipe.data.split_seed + 1)
     return Sides(train=sorted(train), held_out=sorted(held_out))
 
 
@@ -150,32 +157,33 @@ def _source(corpus: Corpus, sides: Sides, recipe: PretrainRecipe) -> Source:
     manifest = corpus.manifest
     known = {name: manifest.subjects[name] for name in sides.train if name in manifest.subjects}
     normaliser = Normaliser.fit(
-        recipe.normalisation,
+        recipe.data.normalisation,
         {name: entry.moments for name, entry in known.items()},
         {name: entry.site_id for name, entry in known.items()},
         known,
         sensor_types=manifest.modality.sensor_types,
     )
-    crop_times = round(recipe.crop_s * manifest.modality.sfreq)
+    crop_times = round(recipe.data.crop_s * manifest.modality.sfreq)
     return Source(corpus=corpus, normaliser=normaliser, crop_times=crop_times, seed=(recipe.seed, 1))
 
 
 def _preparation(source: Source, recipe: PretrainRecipe, seed: tuple[int, ...], **changes: float) -> Preparation:
-    return Preparation(sfreq=source.sfreq, masks=recipe.masks, filling=recipe.filling, seed=seed, **changes)
+    return Preparation(sfreq=source.sfreq, masks=recipe.masks, filling=recipe.objective.filling, seed=seed, **changes)
 
 
 def _stream(command: PretrainCommand, sources: Sequence[Source], sides: Sides, processes: Processes) -> Stream:
     recipe = command.config
     reading = Reading(
-        batch=recipe.batch,
-        micro_batch=recipe.micro_batch,
+        batch=recipe.optim.batch,
+        micro_batch=recipe.optim.micro_batch,
         seed=recipe.seed,
-        n_lanes=recipe.lanes,
+        n_lanes=recipe.data.lanes,
         rank=processes.rank,
         world_size=processes.world_size,
     )
-    choices = [Choice(sides.train, min_quality=recipe.min_quality, good_only=recipe.good_only) for _ in sources]
-    if recipe.resident == "device":
+    data = recipe.data
+    choices = [Choice(sides.train, min_quality=data.min_quality, good_only=data.good_only) for _ in sources]
+    if data.resident == "device":
         for source, choice in zip(sources, choices, strict=True):
             source.resident = Resident(source, choice.rows(source.corpus), processes.device)
     return Stream(sources, choices, reading, command.sampling_weights)
@@ -191,18 +199,21 @@ def _held_out(corpus: Corpus, sides: Sides, least: int) -> list[int]:
 
 def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) -> Trainer:
     torch.manual_seed(recipe.seed)  # weights, the same on every rank
-    model = PretrainModel(Encoder(recipe.encoder), recipe.weights)
-    optimizer = make_optimizer(model, learning_rate=recipe.peak_rate, weight_decay=recipe.weight_decay)
+    model = PretrainModel(Encoder(recipe.model.encoder), recipe.objective.weights)
+    whole_copy = deepcopy(model) if recipe.optim.sharing == "shard" and processes.world_size > 1 else None
+    share_out(model, processes, recipe.optim.sharing)
+    optimizer = make_optimizer(model, learning_rate=recipe.optim.peak_rate, weight_decay=recipe.regularise.weight_decay)
     return Trainer(
         module=model,
         optimizer=optimizer,
-        scheduler=make_scheduler(optimizer, warmup_steps=recipe.warmup_steps, steps=recipe.steps),
+        scheduler=make_scheduler(optimizer, warmup_steps=recipe.schedule.warmup_steps, steps=recipe.schedule.steps),
         processes=processes,
         seed=recipe.seed,
-        precision=recipe.precision,
-        clip_norm=recipe.clip_norm,
-        ema_decay=recipe.ema_decay,
-        compile=recipe.compile,
+        precision=recipe.optim.precision,
+        clip_norm=recipe.optim.clip_norm,
+        ema_decay=recipe.regularise.ema_decay,
+        compile=recipe.optim.compile,
+        whole_copy=whole_copy,
         stop=stop,
     )
 
@@ -224,7 +235,7 @@ def start_from(trainer: Trainer, folder: Path) -> None:
     wrong = [n for n in own if n.startswith("encoder.") and (n not in weights or weights[n].shape != own[n].shape)]
     if wrong:
         raise ValueError(f"{folder} holds another encoder: {wrong[0]} and {len(wrong) - 1} more differ")
-    fitting = {n: value for n, value in weights.items() if n in own and own[n].shape == value.shape}
+    fitting = {n: like(value, own[n]) for n, value in weights.items() if n in own and own[n].shape == value.shape}
     model.load_state_dict(fitting, strict=False)
     if trainer.average is not None:
         trainer.average.restart(model)
@@ -239,22 +250,21 @@ def _train(
     about: Mapping[str, Any],
 ) -> bool:
     recipe, processes = command.config, trainer.processes
-    n_steps = min(recipe.steps, command.max_steps or recipe.steps)
+    n_steps = min(recipe.schedule.steps, command.max_steps or recipe.schedule.steps)
     if processes.is_main:
         write_config(command.output / "config.json", command)
     preparations = [
-        _preparation(s, recipe, (recipe.seed, 1), gain_sd=recipe.gain_sd, drop_channels=recipe.drop_channels)
-        for s in stream.sources
+        _preparation(source, recipe, (recipe.seed, 1), **asdict(recipe.augment)) for source in stream.sources
     ]
-    prepare = Prepare(preparations, recipe.line_steps)
+    prepare = Prepare(preparations, recipe.objective.line_steps)
     # On a CPU whoever reads ahead prepares too; on a GPU, and from its memory, the device does.
     ahead = processes.device.type == "cpu"
     number, micro = stream.first()
     sample = preparations[number](stream.sources[number].raw(micro))
     batches = step_batches(
-        stream, range(trainer.step, n_steps), prepare if ahead else None, n_workers=recipe.loader_processes
+        stream, range(trainer.step, n_steps), prepare if ahead else None, n_workers=recipe.data.loader_processes
     )
-    validation = HeldOutValidation(looks, recipe.validate_every)
+    validation = HeldOutValidation(looks, recipe.track.validate_every)
 
     def save(t: Trainer) -> None:
         place = None if t.place is None else processes.sum(t.place).cpu()
@@ -264,7 +274,7 @@ def _train(
 
     config = {"recipe": command.recipe, **asdict(recipe)}
     page = monitored(
-        command.output / "metrics.jsonl", trainer, sample, batch=recipe.batch, config=config, also=command.track
+        command.output / "metrics.jsonl", trainer, sample, batch=recipe.optim.batch, config=config, also=recipe.track.to
     )
     with closing(batches), page as tracker:
         finished = run_steps(
@@ -274,7 +284,7 @@ def _train(
             label="pretrain",
             tracker=tracker,
             save=save,
-            save_every=recipe.save_every,
+            save_every=recipe.track.save_every,
             validation=validation,
             prepare=None if ahead else prepare,
         )
@@ -296,9 +306,7 @@ class HeldOutValidation:
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
         """Return the values of `training.objectives.validation`."""
-        model = trainer.module
-        assert isinstance(model, PretrainModel)
-        with trainer.average.applied(model) if trainer.average is not None else nullcontext():
+        with trainer.evaluated() as model:
             values = validate(model, self.looks, trainer.processes)
             values |= probe(model, self.looks, trainer.processes)
         self.scores[trainer.step] = values["valid_error"]
@@ -306,19 +314,23 @@ class HeldOutValidation:
 
 
 def _finish(
-    command: PretrainCommand, trainer: Trainer, sources: Sequence[Source], sides: Sides, about: Mapping[str, Any]
+    command: PretrainCommand,
+    model: PretrainModel,
+    stop: StopRequest,
+    sources: Sequence[Source],
+    sides: Sides,
+    about: Mapping[str, Any],
 ) -> None:
     """Write the encoder, who it was trained on, and how well it fills gaps of subjects it was not trained on.
 
     What is here already is done again after an interruption.
     """
-    recipe, model = command.config, trainer.module
-    assert isinstance(model, PretrainModel)
+    recipe = command.config
     model.encoder.save_pretrained(command.output / "encoder")
     facts = {
         "held_out": list(sides.held_out),
         **trained_on([source.corpus for source in sources], sides.train, former=command.init_from),
-        "normalisation": recipe.normalisation,
+        "normalisation": recipe.data.normalisation,
         "recipe": command.recipe,
         **about,
     }
@@ -328,12 +340,12 @@ def _finish(
         evaluate_reconstruction(
             model,
             source.corpus,
-            _held_out(source.corpus, sides, recipe.evaluate_windows),
+            _held_out(source.corpus, sides, recipe.track.evaluate_windows),
             source.normaliser,
-            seed=recipe.split_seed,
-            max_windows=recipe.evaluate_windows,
-            filling=recipe.filling,
-            on_window=trainer.stop.check,
+            seed=recipe.data.split_seed,
+            max_windows=recipe.track.evaluate_windows,
+            filling=recipe.objective.filling,
+            on_window=stop.check,
         )
         for source in sources
     ]

@@ -8,10 +8,11 @@ Methods: "mixed" takes heads and channels of everything, in the same ratio; "hea
 ResNet1D-GRU "mixed" takes channels inside of its residual blocks.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -23,8 +24,7 @@ from model.compression.pruning import Method, plan, prune
 from model.compression.sparsity import zero_share, zero_weights
 from model.freezing import freeze
 from model.saved import TaskModel, load_task_model
-from signals.command_line import Parser
-from training.command import run_main
+from training.command import Sections, parse_command, run_main
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named
 from training.corpus.spectra import Spectrograms
@@ -35,7 +35,7 @@ from training.fitting.inference import reads_spectrogram
 from training.fitting.learning import learn
 from training.recipes.compression import brief
 from training.recipes.finetuning import FinetuneRecipe
-from training.trainer.distributed import Processes, Single
+from training.trainer.distributed import Processes, own_device, start_processes
 from training.trainer.stopping import RESUME_EXIT
 
 PROG = "training.prune"
@@ -62,8 +62,12 @@ class PruneCommand:
     """Training windows that importance is measured on."""
     test_sites: tuple[str, ...] = ()
     """Where the loss is measured; all subjects whom the model was not trained on, without."""
-    config: FinetuneRecipe
-    """How what is left is fine-tuned."""
+    task: str | None = None
+    """Refuse a model of another task."""
+    recipe: str = "brief"
+    """Name of the recipe that gave the configuration."""
+    config: Annotated[FinetuneRecipe, Sections]
+    """How what is left is fine-tuned, with overrides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,7 @@ class Stage:
     score: Score
 
 
-def prune_model(command: PruneCommand, processes: Processes, *, task: str | None = None) -> list[Stage] | None:
+def prune_model(command: PruneCommand, processes: Processes) -> list[Stage] | None:
     """Prune, fine-tune, measure and save; returns the stages, or None if a signal stopped it.
 
     Raises ValueError for an output that exists, a model of another task than the one named, shards that do not fit it,
@@ -86,12 +90,12 @@ def prune_model(command: PruneCommand, processes: Processes, *, task: str | None
     if command.output.exists():
         raise ValueError(f"output {command.output} exists already; choose another")
     model = load_task_model(command.model)
-    if task is not None and model.config.task != task_named(task).name:
-        raise ValueError(f"{command.model} was trained for task {model.config.task!r}, not {task!r}")
+    if command.task is not None and model.config.task != task_named(command.task).name:
+        raise ValueError(f"{command.model} was trained for task {model.config.task!r}, not {command.task!r}")
     data = labelled(Corpus.open(command.shards), task_named(model.config.task))
     train, test = _rows(model, data, command)
     stages = [_stage("as it was", model, data, test)]
-    pruned = cut(model, data, sides(data, train, command.config)[0], command)
+    pruned = cut(model.cpu(), data, sides(data, train, command.config)[0], command)
     stages.append(_stage("pruned", pruned, data, test))
     log = command.output.with_name(f"{command.output.name}.jsonl")
     tuned = tune(pruned, data, train, command.config, processes=processes, metrics=log)
@@ -167,6 +171,7 @@ def tune(
 
 
 def _stage(name: str, model: TaskModel, data: Labelled, rows: np.ndarray) -> Stage:
+    model.to(own_device())
     return Stage(
         name=name,
         n_parameters=sum(p.numel() for p in model.parameters()),
@@ -197,28 +202,11 @@ def table(stages: Sequence[Stage]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    parser = Parser(prog=PROG, description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", type=Path, required=True, help="folder of a task model")
-    parser.add_argument("--shards", type=Path, required=True, help="shards of its training subjects and of others")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the smaller model; must not exist yet")
-    parser.add_argument("--task", help="refuse a model of another task")
-    parser.add_argument("--share", type=float, default=0.4, help="share of parameters to remove, at least")
-    parser.add_argument("--method", choices=(*get_args(Method), "weights"), default="mixed", help="what is taken out")
-    parser.add_argument("--importance", choices=get_args(Importance), default="taylor", help="how to tell what matters")
-    parser.add_argument("--calibration-windows", type=int, default=128, help="training windows that importance sees")
-    parser.add_argument("--test-sites", nargs="+", default=[], help="where to measure; all other subjects without")
-    parser.add_argument("--tiny", action="store_true", help="one epoch of small batches, to try the command")
-    for name in ("epochs", "learning_rate", "seed"):
-        kind = type(getattr(brief(), name))
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=f"of fine-tuning; {getattr(brief(), name)}")
-    given = vars(parser.parse_args(argv))
-    tiny, task = given.pop("tiny"), given.pop("task")
-    changed = {name: given.pop(name) for name in ("epochs", "learning_rate", "seed")}
+    arguments = sys.argv[1:] if argv is None else argv
+    command = parse_command(PruneCommand, {"brief": brief}, arguments, default_recipe="brief", prog=PROG)
 
     def work() -> None:
-        recipe = replace(brief(tiny=tiny), **{name: value for name, value in changed.items() if value is not None})
-        command = PruneCommand(config=recipe, **given | {"test_sites": tuple(given["test_sites"])})
-        stages = prune_model(command, Single(rank=0, world_size=1, device=torch.device("cpu")), task=task)
+        stages = prune_model(command, start_processes("single"))
         if stages is None:
             raise SystemExit(RESUME_EXIT)
         print(table(stages))  # noqa: T201

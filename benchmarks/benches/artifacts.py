@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import figure, machine, module
+from benchmarks.studies.real import opened
 from signals.bundles.anomaly import model_input, window_score
 from signals.description.artifacts import BIT, KINDS
 from signals.description.bad_channels import bad_channels
 from signals.electrodes import canonical_electrode, electrode_positions
 from signals.modality import EEG_1020
 from signals.montage.labels import find_electrodes
-from signals.readers.registry import open_recording
 from signals.window import MEASURED, Window
 from signals.windows.look import look_at
 from signals.windows.plan import RecordingPlan, plan_recording
@@ -208,7 +208,7 @@ def against_pyprep(n_per_site: int, seed: int) -> None:
         paths = sorted(root.glob(pattern))
         counts, n_electrodes = np.zeros((2, 2), dtype=int), 0
         for path in paths:
-            recording = open_recording(str(path))
+            recording = opened(path)
             electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
             names = [derivation.anode for derivation in electrodes.derivations]
             positions, sfreq = electrode_positions(names), recording.sfreqs[electrodes.picks[0]]

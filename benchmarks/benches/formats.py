@@ -20,8 +20,9 @@ import numpy as np
 from benchmarks.drills.fuzzing.children import Series, fuzz
 from benchmarks.drills.fuzzing.damages import PARTS
 from benchmarks.harness import figure, machine, run
-from signals.readers.channels.channel_maps import ChannelMap, declare_map
-from signals.readers.layouts.layout import declare, layout_of
+from signals.readers.channels.channel_maps import ChannelMap
+from signals.readers.declaration import Declaration
+from signals.readers.layouts.layout import layout_of
 from signals.readers.registry import open_recording
 from signals.recording.recording import Recording, UnreadableError
 from synthetic.recordings import clinical_files as clinical
@@ -238,17 +239,19 @@ def _signal() -> np.ndarray:
     return np.round(steps - steps[:, -1:] * ramp, 1)
 
 
-def declare_layouts() -> None:
-    """Declare how this bench's own arrays and tables are laid out, and its nets; children of the fuzz do it too."""
-    net = tuple((f"E{number + 1}", label) for number, label in enumerate(NAMES))
-    for pattern in ("*.raw", "*.mff"):
-        declare_map(ChannelMap(name="net", pattern=pattern, labels=net))
+def declared(path: Path) -> Declaration:
+    """Return how this bench's own arrays and tables are laid out, and its nets; children of the fuzz need it too."""
+    if path.suffix in (".raw", ".mff"):
+        net = tuple((f"E{number + 1}", label) for number, label in enumerate(NAMES))
+        return Declaration(channel_map=ChannelMap(name="net", labels=net))
+    layouts = []
     for n_chans, sfreq in ((len(NAMES), SFREQ), (HOUR_CHANNELS, HOUR_HZ)):
         labels = [*NAMES, *(f"X{k}" for k in range(n_chans - len(NAMES)))]
         common = {"channels": labels, "rate": sfreq, "unit": "µV"}
         arrays = {"formats": ["mat", "npz", "npy", "h5"], "variable": "eeg|array"}
-        declare(layout_of(common | arrays, name=f"bench-arrays-{n_chans}"))
-        declare(layout_of(common | {"formats": ["csv", "parquet"]}, name=f"bench-tables-{n_chans}"))
+        layouts.append(layout_of(common | arrays, name=f"bench-arrays-{n_chans}"))
+        layouts.append(layout_of(common | {"formats": ["csv", "parquet"]}, name=f"bench-tables-{n_chans}"))
+    return Declaration(layouts=tuple(reversed(layouts)))
 
 
 def base_of(form: Format, folder: Path) -> Path | None:
@@ -275,7 +278,7 @@ def samples(recording: Recording) -> np.ndarray:
 
 def equals_reference(form: Format, path: Path) -> bool:
     """Return whether what we read is what another program reads, within the rounding of float32."""
-    recording = open_recording(str(path))
+    recording = open_recording(str(path), declared=declared(path))
     ours, theirs = samples(recording), np.asarray(form.reference(path))
     kinds = recording.sensor_types[: min(len(ours), len(theirs))]
     electric = [k for k, kind in enumerate(kinds) if kind in ("eeg", "eog", "emg")]
@@ -293,7 +296,7 @@ def try_formats(chosen: Sequence[Format], bases: dict[str, Path]) -> tuple[int, 
             continue
         began = time.perf_counter()
         try:
-            recording = open_recording(str(bases[form.name]))
+            recording = open_recording(str(bases[form.name]), declared=declared(bases[form.name]))
             equal = equals_reference(form, bases[form.name])
         except UnreadableError as error:
             print(f"{form.name:14s} refused: {error}")
@@ -314,9 +317,8 @@ def fuzz_formats(chosen: Sequence[Format], bases: dict[str, Path], n: int) -> in
         if not form.is_new or form.name not in bases:
             continue
         began = time.perf_counter()
-        setup = "benchmarks.benches.formats:declare_layouts"
-        base = bases[form.name]
-        series = Series(bases=(base,), seed=0, libraries=(base.suffix,) if form.library else (), setup=setup)
+        base, declares = bases[form.name], "benchmarks.benches.formats:declared"
+        series = Series(bases=(base,), seed=0, libraries=(base.suffix,) if form.library else (), declares=declares)
         outcomes = list(fuzz(series, range(n)))
         lost = [outcome for outcome in outcomes if outcome.is_lost]
         counts = Counter(outcome.result for outcome in outcomes if not outcome.is_lost)
@@ -380,7 +382,7 @@ def _children() -> list[int]:
 
 def read_in_blocks(path: Path, name: str) -> None:
     """Read a recording in blocks of 10 s and print the peak memory of this process and of the library's."""
-    recording = open_recording(str(path))
+    recording = open_recording(str(path), declared=declared(path))
     began = time.perf_counter()
     for segment in range(len(recording.segments)):
         n_times, step = recording.n_times(0, segment), round(10 * recording.sfreqs[0])
@@ -403,7 +405,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--name", default="", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    declare_layouts()
     if args.read:
         read_in_blocks(args.read, args.name)
         return 0

@@ -172,17 +172,21 @@ def pipeline(output: Path, inputs: list[Path], *options: str) -> tuple[float, fl
 
 
 def workers(output: Path, rounds: int) -> None:
-    """The whole pipeline on 12 h with one process and with two."""
-    inputs = [recordings(output, 3, 32, 256, seed=seed) for seed in range(4)]
-    two = ("--direct_num_workers=2",)
+    """The whole pipeline on 100 EEG-hours with one process and with two, start included; 6 GB of files."""
+    inputs = [recordings(output, 5, 32, 256, seed=seed) for seed in range(20)]
+    hours = 5 * len(inputs)
     seconds: dict[int, list[float]] = {1: [], 2: []}
-    for _ in range(max(1, rounds // 2)):
-        for n, options in ((1, ()), (2, two)):
-            seconds[n].append(pipeline(output, inputs, "--shard-mb", "16", *options)[0])
+    for _ in range(max(1, rounds // 5)):
+        for n in seconds:
+            seconds[n].append(pipeline(output, inputs, "--shard-mb", "16", f"--direct_num_workers={n}")[0])
     for n, values in seconds.items():
-        print(f"  {n} worker(s), 12 h: {statistics.median(values):.1f} s [{min(values):.1f}, {max(values):.1f}]")
+        middle = statistics.median(values)
+        print(
+            f"  {n} worker(s), {hours} h: {middle:.1f} s [{min(values):.1f}, {max(values):.1f}], "
+            f"{60 * hours / middle:.1f} EEG-hours/min"
+        )
     figure("preprocess_two_workers", statistics.median(seconds[1]) / statistics.median(seconds[2]), "x")
-    figure("preprocess_whole_chain_hours_per_minute", 12 / statistics.median(seconds[1]) * 60, "EEG-hours/min")
+    figure("preprocess_whole_chain_hours_per_minute", hours / statistics.median(seconds[1]) * 60, "EEG-hours/min")
 
 
 def memory(output: Path, _: int) -> None:

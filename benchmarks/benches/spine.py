@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.harness import figure, machine, module
+from benchmarks.studies.real import CARDS
 
 
 def demo(output: Path) -> None:
@@ -56,7 +57,7 @@ def real(output: Path) -> None:
     shards, predictions = output / "real" / "shards", output / "real" / "predictions.parquet"
     module(
         "pipelines.preprocess", "--input", segments, "--labels", root / "labels.csv", "--profile", "six-class",
-        "--output", shards,
+        "--output", shards, "--site-card", CARDS,
     )  # fmt: skip
     checkpoints = output / "demo" / "checkpoints"
     module("studies.predict", "--model", checkpoints / "final", "--shards", shards, "--output", predictions)

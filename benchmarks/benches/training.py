@@ -8,12 +8,14 @@
     corpus          a simulated corpus of 10^9 windows (manifest and indexes, no sample): opened, shuffled, gone on with
     augment         crop, scale, masks, reference, gain, dropped channels, line: milliseconds per 5-s window
     size            lines of training/, files that one batch of pretraining runs through
+    gpu             where there is one: recipe eeg_small with windows on the device, compiled or not
 
 Heads that compare windows with each other (contrastive) and networks with batch normalisation depend on the split by
 nature; they are left out of `split_invariance`.
 """
 
 import argparse
+import json
 import multiprocessing
 import os
 import resource
@@ -47,6 +49,7 @@ from signals.shards.normalise import Normaliser
 from signals.shards.records import encode_window
 from signals.shards.tfrecord import write_shard
 from signals.windows.profiles import PRETRAIN
+from training import pretrain
 from training.corpus.corpus import Corpus
 from training.corpus.lanes import LaneOrder
 from training.corpus.order import MicroBatch
@@ -147,8 +150,8 @@ def decodes(args: argparse.Namespace) -> None:
                     batch=16, micro_batch=4, seed=0, rank=rank, world_size=world_size, listed_most=0 if lanes else n
                 )
                 stream = Stream([source], [Choice(source.corpus.manifest.subjects)], reading)
-                for _, micros, _ in stream.plan(range(n // 16)):
-                    windows += sum(len(source.raw(micro)["x_BCT"]) for _, micro in micros)
+                for _, groups, _ in stream.plan(range(n // 16)):
+                    windows += sum(len(source.raw(micro)["x_BCT"]) for group in groups for _, micro in group)
                 total += source.corpus.n_decoded
             print(f"  {'lanes' if lanes else 'listed'}, {world_size} processes: {total} decoded, {windows} used")
             worst = max(worst, total / n)
@@ -229,6 +232,27 @@ def size(args: argparse.Namespace) -> None:
     figure("files_per_batch", len(seen), "files")
 
 
+def gpu(args: argparse.Namespace) -> None:
+    """Pretrain eeg_small on a GPU, 20 steps to warm up and 60 that count, without and with torch.compile."""
+    if not torch.cuda.is_available():
+        print("  no GPU here: not run")
+        return
+    shards = args.output / "gpu"
+    _corpus(shards, 1024, 8)
+    rates = []
+    for name, more in (("plain", ()), ("compiled", ("--optim.compile",))):
+        run = args.output / f"gpu-{name}"
+        options = ["--recipe", "eeg_small", "--shards", str(shards), "--output", str(run), "--max-steps", "80"]
+        pretrain.main([*options, "--data.resident", "device", "--track.evaluate-windows", "1", *more])
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()][20:]
+        rates.append(statistics.median(line["eeg_hours_per_s"] for line in lines))
+        if name == "plain":
+            figure("train_eeg_hours_per_s", rates[0], "EEG_hours_per_s")
+            figure("train_mfu", statistics.median(line.get("mfu", float("nan")) for line in lines), "share_of_peak")
+            figure("gpu_idle_share", statistics.median(line["load_s"] / line["step_s"] for line in lines), "share")
+    figure("compile_speedup", rates[1] / rates[0], "speed_ratio")
+
+
 def _corpus(folder: Path, n_windows: int, n_shards: int) -> Corpus:
     """Write windows of 10 s into indexed shards, a subject each, and open them."""
     rng = np.random.default_rng(0)
@@ -281,7 +305,15 @@ def _simulate(folder: Path, n_shards: int, per_shard: int) -> None:
     _write_manifest(folder, shards, subjects)
 
 
-PARTS = {"ranks": ranks, "split": split, "decodes": decodes, "corpus": corpus, "augment": augment, "size": size}
+PARTS = {
+    "ranks": ranks,
+    "split": split,
+    "decodes": decodes,
+    "corpus": corpus,
+    "augment": augment,
+    "size": size,
+    "gpu": gpu,
+}
 
 
 def main() -> None:

@@ -25,13 +25,13 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.harness import figure, machine, module
-from model.checkpoint import checkpoints, load_checkpoint
+from training.trainer.checkpoints import checkpoints, load_checkpoint
 from training.trainer.saving import SAVE_FAILED_EXIT
 from training.trainer.stopping import RESUME_EXIT
 
 STEPS = 400
-OPTIONS = ["--tiny", "--steps", str(STEPS), "--save-every", "3", "--validate-every", "7", "--validate-windows", "4",
-           "--ema-decay", "0.9"]  # fmt: skip
+OPTIONS = ["--tiny", "--schedule.steps", str(STEPS), "--track.save-every", "3", "--track.validate-every", "7",
+           "--track.validate-windows", "4", "--regularise.ema-decay", "0.9"]  # fmt: skip
 GRACE_S = 5.0
 
 
@@ -153,8 +153,9 @@ def finetune(drill: Drill) -> None:
     shards = drill.output / "segments"
     module("synthetic.critical_corpus", "--output", shards, "--segments", "24", "--held-out", "0")
     command = [
-        "-m", "training.finetune", "--recipe", "eegnet", "--tiny", "--epochs", "40", "--patience", "40", "--mixup",
-        "0.2", "--save-every", "3", "--shards", str(shards), "--task", "six-class", "--no-encoder", "--output",
+        "-m", "training.finetune", "--recipe", "eegnet", "--tiny", "--schedule.epochs", "40",
+        "--schedule.patience", "40", "--augment.mixup", "0.2", "--track.save-every", "3", "--shards", str(shards),
+        "--task", "six-class", "--no-encoder", "--output",
     ]  # fmt: skip
     whole, folder = drill.output / "fit-whole", drill.output / "fit"
     assert drill.launch(whole, [*command, str(whole)]).wait(timeout=1200) == 0
@@ -201,14 +202,14 @@ def disk(drill: Drill) -> None:
     _until(stopped, lambda: _step(folder) >= 20)
     stopped.send_signal(signal.SIGTERM)
     stopped.wait(timeout=60)
-    whole = checkpoints(folder / "checkpoints")
+    whole = [Path(uri) for uri in checkpoints(folder / "checkpoints")]
     size = whole[-1].stat().st_size
 
     def small() -> None:  # files beyond this size cannot be written, as on a full disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
 
     code, _ = drill.run(folder, limit=small)
-    intact = checkpoints(folder / "checkpoints") == whole
+    intact = [Path(uri) for uri in checkpoints(folder / "checkpoints")] == whole
     lines = [line for line in (folder / "terminal.log").read_text().splitlines() if "cannot save" in line]
     print(f"  full disk: exit {code}, earlier checkpoints kept: {intact}, logged: {lines[-1] if lines else 'nothing'}")
     raw = whole[-1].read_bytes()

@@ -30,16 +30,16 @@ from training.fitting.fit import start_encoder
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "full": (),
-    "without graph": ("--no-graph",),
-    "without contrastive": ("--contrastive-weight", "0"),
-    "without spectra": ("--spectral-weight", "0"),
-    "without positions": ("--no-positions",),
-    "masks on patches": ("--mask-unit", "patches"),
+    "without graph": ("--model.no-graph",),
+    "without contrastive": ("--objective.contrastive", "0"),
+    "without spectra": ("--objective.spectral", "0"),
+    "without positions": ("--model.no-positions",),
+    "masks on patches": ("--objective.mask-unit", "patches"),
 }
 BUDGET = (
-    "--dim", "48", "--depth", "2", "--stem-dim", "48", "--batch", "8", "--micro-batch", "8", "--crop-s", "5",
-    "--warmup-steps", "20", "--hidden-share", "0.4", "--ema-decay", "0.98", "--evaluate-windows", "48",
-    "--filling", "line", "--learning-rate", "3e-3", "--keep", "1", "--save-every", "100000",
+    "--model.dim", "48", "--model.depth", "2", "--model.stem-dim", "48", "--optim.batch", "8", "--data.crop-s", "5",
+    "--schedule.warmup-steps", "20", "--regularise.ema-decay", "0.98", "--track.evaluate-windows", "48",
+    "--objective.filling", "line", "--track.keep", "1", "--track.save-every", "100000",
 )  # fmt: skip
 
 
@@ -49,8 +49,8 @@ def train(folder: Path, shards: Path, variant: str, seed: int, steps: int) -> Pa
     if not (output / "reconstruction.parquet").is_file():
         command = [
             sys.executable, "-m", "training.pretrain", "--recipe", "eeg_small_cpu", "--shards", shards,
-            "--exclude-sites", UNSEEN_SITE, "--output", output, "--seed", str(seed), "--steps", str(steps), *BUDGET,
-            *VARIANTS[variant],
+            "--exclude-sites", UNSEEN_SITE, "--output", output, "--seed", str(seed),
+            "--schedule.steps", str(steps), *BUDGET, *VARIANTS[variant],
         ]  # fmt: skip
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
         if done.returncode:

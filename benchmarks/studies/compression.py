@@ -75,11 +75,10 @@ class Site:
 
     def whole(self, model: Any, data: Any, seed: int, log: str) -> Any:
         """Train all of an encoder with head."""
-        from training.recipes.finetuning import FinetuneRecipe
+        from studies.baselines.candidates import TUNE
+        from training.recipes.sections import changed
 
-        recipe = FinetuneRecipe(
-            epochs=4, patience=2, micro_batch=16, encoder_lr_scale=1.0, learning_rate=5e-4, dropout=0.5, seed=seed
-        )
+        recipe = replace(changed(TUNE, optim={"learning_rate": 5e-4}), seed=seed)
         return self.tuned(model, data, recipe, log)
 
     def tuned(self, model: Any, data: Any, recipe: Any, log: str) -> Any:

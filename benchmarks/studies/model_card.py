@@ -104,7 +104,7 @@ def write_card(
         sources="\n".join(f"- {site}: {SOURCES.get(site, 'synthetic recordings of this project')}" for site in sites),
         digest=about["manifest_digest"][:16],
         code=about["code_version"],
-        filling=_FILLINGS[about["config"]["filling"]],
+        filling=_FILLINGS[about["config"]["objective"]["filling"]],
         table="\n".join(table),
         ratio=ratio,
         seconds=seconds,

@@ -5,9 +5,16 @@ import sys
 from pathlib import Path
 
 from benchmarks.harness import module
+from signals.readers.declaration import NOTHING_DECLARED
+from signals.readers.registry import open_recording
+from signals.recording.recording import Recording
+from signals.sites.card import card_of
+from signals.sites.card_file import read_card
 
 SALT = "real"
 """One for all benches, so that the people of the pretraining are known again; the recordings are public."""
+CARDS = Path(__file__).parents[2] / "docs" / "sites"
+"""The documentation's site cards, of these recordings' sites."""
 UNSEEN_SITE = "boston-iiic-sparcnet"
 """Six-class segments that nothing is ever trained or chosen on but the probes that leave them out."""
 
@@ -16,6 +23,12 @@ def real_folder() -> Path | None:
     """Return the folder of real recordings that CEREBEAM_REAL_DATA points to, or None."""
     root = os.environ.get("CEREBEAM_REAL_DATA", "")
     return Path(root) / "real" if root and (Path(root) / "real" / "labels.csv").is_file() else None
+
+
+def opened(path: Path) -> Recording:
+    """Return a real recording, read as its site's card declares."""
+    card = card_of(str(path), (read_card(str(each)) for each in sorted(CARDS.glob("*.yaml"))))
+    return open_recording(str(path), declared=card.declared if card else NOTHING_DECLARED)
 
 
 def prepared(real: Path | None, output: Path, *, profile: str, site: str = "") -> Path:
@@ -27,6 +40,6 @@ def prepared(real: Path | None, output: Path, *, profile: str, site: str = "") -
     inputs = [real / site] if site else sorted(folder for folder in real.iterdir() if folder.is_dir())
     module(
         "pipelines.preprocess", "--input", *inputs, "--labels", real / "labels.csv", "--profile", profile,
-        "--output", output, "--salt", SALT, "--site-from", "label",
+        "--output", output, "--salt", SALT, "--site-from", "label", "--site-card", CARDS,
     )  # fmt: skip
     return output

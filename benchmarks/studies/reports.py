@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from benchmarks.harness import figure, machine, module
+from benchmarks.studies.real import CARDS
 from evaluation.report.__main__ import AUDIT_FAILED_EXIT
 
 TASKS = ("epilepsy", "adhd", "rest-or-task")
@@ -47,7 +48,7 @@ def real(output: Path, demo: Path, *, full: bool) -> None:
     encoder, shards = demo / "checkpoints" / "pretrain" / "encoder", output / "real" / "shards"
     sites = [root / name for name in ("bissau-emotiv", "tehran-adhd", "albany-eegmmidb", "kyiv-eegmat")]
     timed("prepare", "pipelines.preprocess", "--input", *sites, "--labels", root / "labels.csv", "--output", shards,
-          "--overwrite")  # fmt: skip
+          "--overwrite", "--site-card", CARDS)  # fmt: skip
     embeddings = embed(output / "real", shards, encoder)
     for task in TASKS:
         folder = output / task

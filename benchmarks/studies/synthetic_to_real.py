@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import figure, machine, module
+from benchmarks.studies.real import CARDS
 from evaluation.measures.metrics import balanced_accuracy, confusion_matrix, kl_rows, predicted_shares
 from evaluation.schemas.predictions import probabilities, read_predictions, targets
 from signals.tasks import SIX_CLASS
@@ -52,10 +53,10 @@ def prepare(output: Path, root: Path) -> tuple[Path, Path]:
     sites = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and folder.name != JUDGED]
     if not carriers.is_dir():
         module("pipelines.preprocess", "--input", *sites, "--profile", "pretrain", "--output", carriers,
-               "--max-quarantined", "0.5")  # fmt: skip
+               "--max-quarantined", "0.5", "--site-card", CARDS)  # fmt: skip
     if not judged.is_dir():
         module("pipelines.preprocess", "--input", root / JUDGED, "--labels", root / "labels.csv", "--profile",
-               "six-class", "--output", judged)  # fmt: skip
+               "six-class", "--output", judged, "--site-card", CARDS)  # fmt: skip
     return carriers, judged
 
 

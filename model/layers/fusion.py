@@ -9,7 +9,6 @@ R region, F frequency bin, S step of the spectrogram, E step width, G steps of a
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +16,6 @@ from torch import Tensor, nn
 
 from signals.electrodes import CHAINS
 from signals.spectrograms import REGIONAL_FREQS
-
-if TYPE_CHECKING:  # the encoder holds these modules
-    from model.encoder import EncoderConfig
 
 SOURCES = ("sensors", "spectrogram")
 """What an encoder can be made to listen to."""
@@ -78,11 +74,11 @@ class GatedCrossAttention(nn.Module):
 class SensorFusion(nn.Module):
     """EEG tokens listen to the eyes, muscles and heart at the same token of time."""
 
-    def __init__(self, config: "EncoderConfig") -> None:
+    def __init__(self, dim: int, n_heads: int) -> None:
         super().__init__()
-        self.kind = nn.Embedding(len(SENSOR_TYPES), config.dim)
+        self.kind = nn.Embedding(len(SENSOR_TYPES), dim)
         nn.init.normal_(self.kind.weight, std=0.02)
-        self.cross = GatedCrossAttention(config.dim, config.n_heads)
+        self.cross = GatedCrossAttention(dim, n_heads)
 
     def forward(self, x_BCND: Tensor, is_eeg_BC: Tensor, present_BC: Tensor) -> Tensor:
         """Return the tokens; those of other channels than EEG as they were."""
@@ -101,15 +97,16 @@ class SpectrogramFusion(nn.Module):
     distance from the middle.
     """
 
-    def __init__(self, config: "EncoderConfig") -> None:
+    def __init__(self, dim: int, n_heads: int, *, token_s: float) -> None:
+        """token_s: length of an EEG token, seconds."""
         super().__init__()
-        self.token_s = config.token_times / config.sfreq
+        self.token_s = token_s
         self.step = nn.Linear(2 * len(REGIONAL_FREQS), STEP_WIDTH)
-        self.group = nn.Linear(GROUP_STEPS * STEP_WIDTH, config.dim)
-        self.region = nn.Embedding(len(CHAINS), config.dim)
+        self.group = nn.Linear(GROUP_STEPS * STEP_WIDTH, dim)
+        self.region = nn.Embedding(len(CHAINS), dim)
         nn.init.normal_(self.region.weight, std=0.02)
-        self.time = nn.Linear(2 * N_TIME_RATES, config.dim)
-        self.cross = GatedCrossAttention(config.dim, config.n_heads)
+        self.time = nn.Linear(2 * N_TIME_RATES, dim)
+        self.cross = GatedCrossAttention(dim, n_heads)
 
     def forward(self, x_BCND: Tensor, spectrogram_BRFS: Tensor, hears_BC: Tensor) -> Tensor:
         """Return the tokens; those of channels that do not hear (other sensors, absent ones) as they were."""

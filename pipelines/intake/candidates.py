@@ -5,6 +5,7 @@ in the quarantine. A file that could be a recording and is none of a readable fo
 """
 
 import math
+import os
 import re
 import zlib
 from fnmatch import fnmatch
@@ -33,8 +34,8 @@ def could_be_recording(uri: str) -> bool:
     name = path.name.lower()
     if any(fnmatch(name, pattern) for pattern in SIDE_FILES):
         return False
-    if name == "signal1.bin" and path.parent.suffix == ".mff":
-        return True  # a folder that is a recording; its first signal stands for it
+    if name == "signal1.bin" and path.parent.suffix == ".mff" and storage.is_remote(uri):
+        return True  # of a folder that would be a recording here; it is refused, and not passed over
     if not name.endswith(_BY_CONTENT) and name.endswith(_promising()):
         return True
     head = _head(uri)
@@ -46,6 +47,11 @@ def could_be_recording(uri: str) -> bool:
         return False
     text = _text(head)
     return READERS["openbci"].has_signature(head[:256]) or names_electrodes(text) or holds_samples(text)
+
+
+def is_folder_recording(path: str) -> bool:
+    """Return whether a local folder is one recording (EGI's .mff) rather than a folder of recordings."""
+    return path.lower().endswith(".mff") and os.path.isdir(path)
 
 
 def _promising() -> tuple[str, ...]:

@@ -5,16 +5,17 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from pipelines.corpora.corpus import Corpus, Known, corpus_of
-from pipelines.intake.candidates import could_be_recording
-from pipelines.intake.discovery import CORPORA
+from pipelines.intake.candidates import could_be_recording, is_folder_recording
+from pipelines.intake.hms import HMS
 from pipelines.intake.sites import SiteRule
 from pipelines.intake.tables import Tables, copied_tables
 from pipelines.runs import storage
 from signals.readers.bids import Place, place_of
+from signals.readers.declaration import NOTHING_DECLARED, Declaration
+from signals.sites.card import CARD_NAMES, CardError, Known, SiteCard, card_of, check_distinct
+from signals.sites.card_file import read_card
 from signals.windows.labels import UNKNOWN_SOURCE, Entry, Label, LabelTable, Origin, slug
 
 
@@ -37,6 +38,8 @@ class FileRef:
     file_order: int | None = None
     """Place among its site's files by the numbers in their names, letters ignored; files of the same numbers share it.
     None without a number."""
+    declared: Declaration = NOTHING_DECLARED
+    """How the file is read, by the card of its site."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Inputs:
     """What is none: it belongs to a recording, describes the folder, or is something else altogether."""
     unmatched_lines: tuple[int, ...] = ()
     """Lines of the label file whose recording is not among the files; the first line of each recording."""
+    carded_sites: tuple[str, ...] = ()
+    """Sites whose names came with a card."""
 
 
 @dataclass(frozen=True)
@@ -56,42 +61,46 @@ class _Candidate:
     """A recording, and what names it."""
 
     path: str
-    corpus: Corpus | None
+    card: SiteCard | None
     place: Place | None
     known: Known
 
     def origin(self, rule: SiteRule) -> Origin:
         """Return the names that a label file may call its site by."""
-        if self.corpus and rule.source != "label":
-            return Origin((self.corpus.site_id,), is_declared=True)
+        if self.card and rule.source != "label":
+            return Origin((self.card.site_id,), is_declared=True)
         names = (Path(self.path).parent.name, self.place.dataset if self.place else "")
-        sites = (*([self.corpus.site_id] if self.corpus else []), *(slug(name) for name in names if name))
+        sites = (*([self.card.site_id] if self.card else []), *(slug(name) for name in names if name))
         return Origin(sites, is_declared=rule.source == "folder")
 
 
 def find_inputs(
     inputs: Sequence[str],
     table: LabelTable | None,
-    corpora: tuple[Corpus, ...] = CORPORA,
+    cards: Sequence[SiteCard] = (),
     *,
     sites: SiteRule = SiteRule(),  # noqa: B008  frozen
 ) -> Inputs:
     """Return the recordings that folders, files and globs name, sorted by path.
 
     Links are read, never resolved: names, folders and sidecars are those of the tree as it is given. Hidden folders are
-    passed over. Subject and labels of a file come from the label file, else from its corpus' rule, else (the subject)
-    from the BIDS tree that it lies in; its site comes from the rule of the run.
+    passed over. `cards` are those that were given; others are found beside the data under a name of `CARD_NAMES`.
+    Subject and labels of a file come from the label file, else from its card's rule, else (the subject) from the BIDS
+    tree that it lies in; its site comes from the rule of the run.
 
     Raises InputError where an input does not exist, matches nothing or holds no recording, where the label table names
-    none of the files, and where a corpus' own table cannot be used; LabelError for a label row that fits several files.
+    none of the files; LabelError for a label row that fits several files; CardError for a card, or a table of one,
+    that cannot be used.
     """
     named = {os.path.abspath(item) for item in inputs if not storage.is_remote(item) and os.path.isfile(item)}
     paths = sorted({path for item in inputs for path in _expand(item)})
-    recordings = [path for path in paths if path in named or _could_be(path, corpora)]
+    cards = (*cards, *_cards_beside(paths))
+    check_distinct(cards)
+    recordings = [path for path in paths if path in named or _could_be(path, cards)]
     if not recordings:
         raise InputError(f"no recording among the {len(paths)} files of {' '.join(inputs)}")
     with copied_tables() as tables:
-        candidates = [_candidate(path, corpora, tables) for path in recordings]
+        candidates = [_candidate(path, cards, tables) for path in recordings]
     entries = table.match({each.path: each.origin(sites) for each in candidates}) if table else {}
     if table and not entries:
         line = next(iter(table.entries.values())).line
@@ -103,18 +112,21 @@ def find_inputs(
         unmatched_lines=tuple(
             entry.line for entry in (table.entries.values() if table else ()) if id(entry) not in matched
         ),
+        carded_sites=tuple(sorted({each.card.site_id for each in candidates if each.card})),
     )
 
 
 def _expand(item: str) -> list[str]:
     if storage.is_remote(item):
         paths = [path for path in storage.match(item) or storage.list_files(item) if not _is_hidden(path, item)]
-    elif os.path.isdir(item):
+    elif os.path.isdir(item) and not is_folder_recording(item):
         paths = list(_walk(item, set()))
     elif os.path.lexists(item):
         paths = [item]
     else:
-        paths = [path for path in glob.glob(item, recursive=True) if not os.path.isdir(path)]
+        found = glob.glob(item, recursive=True)
+        paths = [path for path in found if not os.path.isdir(path) or is_folder_recording(path)]
+        paths = [path for path in paths if not is_folder_recording(os.path.dirname(path))]
     if not paths:
         raise InputError(f"input {item} does not exist or holds no file")
     return paths if storage.is_remote(item) else [os.path.abspath(path) for path in paths]
@@ -129,7 +141,7 @@ def _walk(folder: str, seen: set[str]) -> Iterator[str]:
     with os.scandir(folder) as entries:
         ordered = sorted(entries, key=lambda entry: entry.name)
     for entry in ordered:
-        if not entry.is_dir():  # a link to nothing is a file that is missing
+        if not entry.is_dir() or is_folder_recording(entry.path):  # a link to nothing is a file that is missing
             yield entry.path
         elif not entry.name.startswith("."):
             yield from _walk(entry.path, seen)
@@ -141,24 +153,31 @@ def _is_hidden(path: str, item: str) -> bool:
     return any(part.startswith(".") for part in below.split("/")[:-1])
 
 
-def _could_be(path: str, corpora: tuple[Corpus, ...]) -> bool:
-    sides = (pattern for corpus in corpora for pattern in corpus.side_files)
-    return not any(fnmatch(path, pattern) for pattern in sides) and could_be_recording(path)
+def _cards_beside(paths: Sequence[str]) -> list[SiteCard]:
+    """Return the cards that lie in the files' folders."""
+    folders = sorted({path.rpartition("/")[0] for path in paths if not storage.is_remote(path)})
+    local = {f"{folder}/{name}" for folder in folders for name in CARD_NAMES if os.path.isfile(f"{folder}/{name}")}
+    remote = {path for path in paths if storage.is_remote(path) and PurePosixPath(path).name in CARD_NAMES}
+    return [read_card(path, is_beside=True, read_text=storage.read_text) for path in sorted(local | remote)]
 
 
-def _candidate(path: str, corpora: tuple[Corpus, ...], tables: Tables) -> _Candidate:
-    corpus = corpus_of(path, corpora)
-    if corpus is not None:
-        return _Candidate(path, corpus, None, _known(corpus, path, tables))
+def _could_be(path: str, cards: Sequence[SiteCard]) -> bool:
+    return not any(card.is_side_file(path) for card in (*cards, *HMS)) and could_be_recording(path)
+
+
+def _candidate(path: str, cards: Sequence[SiteCard], tables: Tables) -> _Candidate:
+    card = card_of(path, cards) or card_of(path, HMS)
+    if card is not None:
+        return _Candidate(path, card, None, _known(card, path, tables))
     place = place_of(tables.of_bids(path))
     return _Candidate(path, None, place, Known(subject=place.subject if place else ""))
 
 
 def _file_ref(candidate: _Candidate, entry: Entry | None, sites: SiteRule) -> FileRef:
-    path, corpus, place, known = candidate.path, candidate.corpus, candidate.place, candidate.known
+    path, card, place, known = candidate.path, candidate.card, candidate.place, candidate.known
     site_id = sites.site_id(
         path,
-        corpus=corpus.site_id if corpus else "",
+        card=card.site_id if card else "",
         dataset=place.dataset if place else "",
         labelled=entry.site if entry else "",
     )
@@ -166,14 +185,15 @@ def _file_ref(candidate: _Candidate, entry: Entry | None, sites: SiteRule) -> Fi
         uri=path,
         site_id=site_id,
         subject=(entry.subject if entry else "") or known.subject,
-        mains_hz=corpus.mains_hz if corpus else None,
+        mains_hz=card.mains_hz if card else None,
         labels=(entry.labels if entry else ()) or known.labels,
+        declared=card.declared if card else NOTHING_DECLARED,
         label_source=_label_source(entry, known),
     )
 
 
 def _label_source(entry: Entry | None, known: Known) -> str:
-    """Return who labelled: by the label file, or by the corpus' rule where the labels are its own."""
+    """Return who labelled: by the label file, or by the card where the labels are its own."""
     if entry is None or not entry.labels:
         return known.label_source
     if entry.label_source == UNKNOWN_SOURCE and entry.labels == known.labels:
@@ -199,12 +219,14 @@ def in_file_order(files: Sequence[FileRef]) -> tuple[FileRef, ...]:
     )
 
 
-def _known(corpus: Corpus, path: str, tables: Tables) -> Known:
+def _known(card: SiteCard, path: str, tables: Tables) -> Known:
     try:
-        known = corpus.known(tables.beside(path, corpus.tables))
-        if not storage.is_remote(path):
-            return known
+        if not card.tables or not storage.is_remote(path):
+            return card.known(path)
+        known = card.known(str(tables.beside(path, card.tables)))
         labels = (replace(label, spectrogram_uri=tables.uri(label.spectrogram_uri)) for label in known.labels)
         return replace(known, labels=tuple(labels))
+    except CardError:
+        raise
     except (OSError, ValueError, LookupError) as error:
-        raise InputError(f"label rule of {corpus.site_id}: {error}") from error
+        raise InputError(f"label rule of {card.site_id}: {error}") from error

@@ -1,4 +1,4 @@
-"""The files that an earlier run left out, as inputs of another: with their sites, subjects and labels."""
+"""The files that an earlier run left out, as inputs of another: with their sites, subjects, labels and cards."""
 
 import json
 from collections import Counter
@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.intake.inputs import FileRef, InputError, Inputs
 from pipelines.runs import storage
 from pipelines.runs.publish import PRIVATE, private_folder
+from signals.readers.declaration import declaration_of
 from signals.shards.manifest import FILES
 from signals.windows.labels import UNKNOWN_SOURCE, Entry, Label, LabelTable, Origin, slug
 
@@ -58,6 +59,7 @@ def _ref(row: dict[str, Any]) -> FileRef:
     labels = tuple(Label(**{**label, "votes": tuple(label["votes"])}) for label in row["labels"])
     return FileRef(
         uri=row["file"], site_id=row["site_id"], subject=row["subject"], mains_hz=row["mains_hz"], labels=labels,
+        declared=declaration_of(row.get("declared")),
         label_source=row.get("label_source", UNKNOWN_SOURCE), file_order=row.get("file_order"),
     )  # fmt: skip
 

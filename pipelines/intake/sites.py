@@ -1,7 +1,7 @@
 """Where a recording's site comes from: a rule that whoever starts a run declares.
 
 Without a rule the site is a salted hash of what would have named it: recordings of one folder stay together, and a
-folder that is named after a patient names nobody. A corpus of `pipelines.corpora` brings its site's name with it.
+folder that is named after a patient names nobody. A site card (`signals.sites`) brings its site's name with it.
 """
 
 import hashlib
@@ -12,6 +12,8 @@ from typing import Literal, get_args
 
 from signals.windows.labels import slug
 
+HASHED = "site-"
+"""What the id of a site begins with that nobody names."""
 Source = Literal["hash", "folder", "bids", "label", "constant"]
 
 
@@ -30,10 +32,10 @@ class SiteRule:
     name: str = ""
     salt: str = ""
 
-    def site_id(self, path: str, *, corpus: str = "", dataset: str = "", labelled: str = "") -> str:
+    def site_id(self, path: str, *, card: str = "", dataset: str = "", labelled: str = "") -> str:
         """Return the site of a recording.
 
-        `corpus` is the site of the corpus that it is of, `dataset` what BIDS calls its site, `labelled` what the label
+        `card` is the site of the card that speaks of it, `dataset` what BIDS calls its site, `labelled` what the label
         file does; each empty where there is none.
         """
         folder = PurePosixPath(path).parent.name
@@ -42,13 +44,13 @@ class SiteRule:
             return self.name
         if self.source == "label" and labelled:
             return labelled
-        if corpus:
-            return corpus
+        if card:
+            return card
         return declared.get(self.source, "") or self._hashed(labelled or slug(dataset or folder))
 
     def _hashed(self, name: str) -> str:
         digest = hmac.new(self.salt.encode(), f"site/{name}".encode(), hashlib.sha256).hexdigest()
-        return f"site-{digest[:10]}"
+        return f"{HASHED}{digest[:10]}"
 
 
 def site_rule(text: str | None, *, salt: str) -> SiteRule:

@@ -2,14 +2,14 @@
 
 ADVICE = {
     "missing_file": "A side file (.eeg, .fdt) is gone: copy it beside its header.",
-    "unsupported_format": "Convert to EDF, or declare its layout (docs/readers.md).",
+    "unsupported_format": "Convert to EDF, or write a site card: cerebeam site-card FILE drafts one (docs/sites.md).",
     "not_what_it_says": "A git-lfs pointer or a text file under a recording’s name: fetch the real file.",
     "corrupt_header": "Header and file size contradict each other: export it again.",
     "no_samples": "A header without a whole data record: export it again.",
     "reader_crashed": "The reading library failed; the private list has the error. Export it again or convert to EDF.",
     "missing_library": "Install what the private list names: pip install 'cerebeam[formats]'.",
     "reader_timeout": "The reading library did not finish. Export it again or convert to EDF.",
-    "no_eeg_channels": "No label names a 10-20 electrode: rename the channels.",
+    "no_eeg_channels": "No label names a 10-20 electrode: name the cap, or each label’s meaning, in a site card (docs/sites.md).",
     "bipolar_montage": "The pairs put too few electrodes together, or are source derivations: export it referential.",
     "undefined_reference": "The profile’s reference was not recorded, or its electrode is flat or bad: choose average.",
     "implausible_amplitude": "1-35 Hz activity beyond 1 mV or below 0.2 µV: correct the unit in the header.",

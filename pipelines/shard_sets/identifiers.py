@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from pipelines.intake.candidates import could_be_recording
-from pipelines.intake.discovery import CORPORA
+from pipelines.intake.hms import HMS
 from signals.readers.registry import open_recording
 from signals.recording.details import DEVICES
 from signals.recording.identity import FILLERS
@@ -51,15 +51,15 @@ def listed_identifiers(path: Path) -> frozenset[str]:
 
 
 def source_identifiers(
-    folder: Path, sites: Collection[str] = (), *, named_sites: bool = False, kept_device: bool = False
+    folder: Path, sites: Collection[str] = (), *, named_sites: Collection[str] = (), kept_device: bool = False
 ) -> frozenset[str]:
     """Return what the recordings below a folder hold of persons: header fields, names of files and of folders.
 
     EDF and BDF headers are read as they lie in the file, so that a fault of the reader is no fault of the check. A word
     of the recording field (hospital, equipment) that is the name of one of `sites` is no identifier; one of the patient
     field always is. With `kept_device` the same holds for makers (`signals.recording.details.DEVICES`). A folder's name
-    is one unless it is a site that a corpus declares or, with `named_sites`, any of `sites`: a run whose rule took
-    sites from a name that somebody declared. Raises ValueError for a folder without recordings.
+    is one unless it is one of `named_sites`, which somebody declared in a site card or by a rule of the run. Raises
+    ValueError for a folder without recordings.
     """
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and could_be_recording(str(path)))
     if not paths:
@@ -67,7 +67,7 @@ def source_identifiers(
     identifiers: set[str] = set()
     hospitals = {collapsed(site) for site in sites}
     makers = {word for name in DEVICES for word in (collapsed(name), *_parts(name))} if kept_device else set()
-    declared = {collapsed(corpus.site_id) for corpus in CORPORA} | (hospitals if named_sites else set())
+    declared = {collapsed(site) for site in (*named_sites, *(card.site_id for card in HMS))}
     for path in paths:
         stem = collapsed(path.name.split(".")[0])
         patient, recording = _header_fields(path)

@@ -8,6 +8,7 @@ masked: the output of a check must not become the next place where a name stands
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def check_identity(shards_dir: Path, *, identifiers: Path | None = None, sources
     if sources:
         sites = [path.name.removeprefix("site=") for path in shards_dir.glob("site=*")]
         identifying |= source_identifiers(
-            sources, sites, named_sites=_has_named_sites(shards_dir), kept_device=_keeps_device(shards_dir)
+            sources, sites, named_sites=_named_sites(shards_dir, sites), kept_device=_keeps_device(shards_dir)
         )
     seen: set[tuple[str, str]] = set()
     findings: list[str] = []
@@ -92,11 +93,11 @@ def check_identity(shards_dir: Path, *, identifiers: Path | None = None, sources
     return Checked(lines, f"{shards_dir}: {outcome} in {n_texts} texts; looked for {looked}")
 
 
-def _has_named_sites(shards_dir: Path) -> bool:
-    """Return whether the run that wrote a set had a rule for its sites; older runs took the folder without one."""
+def _named_sites(shards_dir: Path, sites: Sequence[str]) -> Sequence[str]:
+    """Return the sites whose names somebody declared, by a rule or a card; older runs took the folder without one."""
     path = shards_dir / RUN
-    rule = json.loads(path.read_text(encoding="utf-8"))["options"].get("site_from") if path.is_file() else None
-    return rule not in (None, "hash")
+    options = json.loads(path.read_text(encoding="utf-8"))["options"] if path.is_file() else {}
+    return sites if options.get("site_from") not in (None, "hash") else options.get("carded_sites", ())
 
 
 def _keeps_device(shards_dir: Path) -> bool:

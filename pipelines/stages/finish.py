@@ -47,6 +47,8 @@ class Finish:
     keep: tuple[str, ...] = ()
     """Details that were requested to be kept."""
     site_from: str = ""
+    carded_sites: tuple[str, ...] = ()
+    """Sites whose names came with a card."""
     completes: bool = False
     """Whether `_COMPLETED` is written here, as the last file of a set that nobody touches afterwards; else whoever
     started the run writes it, behind the timings."""
@@ -74,6 +76,8 @@ class Finish:
         why = complaint(counts, self.max_quarantined)
         options: dict[str, Any] = {"shard_mb": self.shard_mb, "max_quarantined": self.max_quarantined}
         options["site_from"] = self.site_from.partition(":")[0] or "hash"
+        if self.carded_sites:
+            options["carded_sites"] = self.carded_sites
         write_report(self.output, run_facts(self.output, complaint=why, options=options, examples=examples))
         if why is None:
             forget(self.output)

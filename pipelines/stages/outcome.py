@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pipelines.intake.inputs import FileRef
+from pipelines.report.advice import ADVICE
 from pipelines.runs.accounting import COPY
 from signals.recording.recording import READ_REASONS
 from signals.windows.labels import LABEL_REASONS
@@ -59,8 +60,10 @@ class Refused:
         return {"recording_id": self.source_id, "onset_s" if self.level == "label" else "start_s": self.at_s, **row}
 
     def private_row(self) -> dict[str, Any]:
-        """Return all that a person needs who repairs the file, and for a file all that a replay needs."""
-        row: dict[str, Any] = {"file": self.uri, "reason": self.reason, "detail": self.detail}
+        """Return all that a person needs who repairs the file, the next step too, and what a replay of it needs."""
+        row: dict[str, Any] = {
+            "file": self.uri, "reason": self.reason, "detail": self.detail, "hint": ADVICE[self.reason],
+        }  # fmt: skip
         if self.level == "file":
             ref = asdict(self.ref) if self.ref else {}
             return {**{name: value for name, value in ref.items() if name != "uri"}, **row, "file_id": self.source_id}

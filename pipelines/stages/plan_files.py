@@ -60,7 +60,7 @@ class Accepted:
     n_labels_merged: int = 0
     """Of these, how many are one with another of the same window."""
     subject_known: bool = True
-    """Whether a label file, a corpus' rule, a BIDS name or the header names the person."""
+    """Whether a label file, a card's rule, a BIDS name or the header names the person."""
     label_source: str = UNKNOWN_SOURCE
     """Who labelled it, one of `signals.windows.labels.LABEL_SOURCES`."""
     file_order: int | None = None
@@ -92,7 +92,7 @@ def plan_file(ref: FileRef, profile: Profile, salt: str, keep: Sequence[str] = (
     """
     recording = None
     try:
-        recording = open_recording(ref.uri, keep=keep)
+        recording = open_recording(ref.uri, declared=ref.declared, keep=keep)
         with one_thread():
             plan = _plan(ref, recording, profile, salt)
             placed = place_windows(recording, plan, ref.labels)
@@ -123,6 +123,7 @@ def _plan(ref: FileRef, recording: Recording, profile: Profile, salt: str) -> Re
         subject_id=subject_id,
         source_sha256=sha256,
         mains_hz=ref.mains_hz,
+        declared=ref.declared,
     )
 
 
@@ -140,7 +141,7 @@ def _accepted(ref: FileRef, recording: Recording, plan: RecordingPlan, placed: P
         file_id=hash_file(ref.uri, salt=salt),
         mains_detected=ref.mains_hz is None and recording.mains_hz is None and plan.mains_hz is not None,
         amplitude_uv=plan.amplitude_uv,
-        hours_covered=covered_s(plan, placed.starts) / 3600,
+        hours_covered=min(covered_s(plan, placed.starts), recording.duration_s) / 3600,
         source_reference=plan.source_reference,
         reference=plan.profile.reference,
         bad_channels=plan.bad_channels,

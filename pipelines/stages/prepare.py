@@ -13,6 +13,7 @@ from traceback import format_tb
 import numpy as np
 
 from pipelines.stages.outcome import Refused
+from signals.readers.declaration import Declaration
 from signals.readers.isolation import as_unreadable
 from signals.readers.registry import reopen_recording
 from signals.readers.remote import TransferError
@@ -87,7 +88,7 @@ def _fault(block: Block, error: Exception) -> Refused:
 def _onset_s(block: Block) -> float:
     """Return the onset of a block in its recording, or in its segment where that cannot be opened any more."""
     start = block.starts[0]
-    onset_s = start.start / block.plan.profile.signal.sfreq
+    onset_s = start.start / block.plan.profile.signal.sfreq - block.plan.margins[0]
     with suppress(Exception):
         segments = reopened(block.plan).segments
         onset_s += segments[start.segment].onset_s
@@ -104,10 +105,10 @@ def _refused(block: Block, reason: str, detail: str, start_s: float) -> Refused:
 
 def reopened(plan: RecordingPlan) -> Recording:
     """Return a planned recording again; a shard's blocks come from many."""
-    return _reopened(plan.uri, plan.header, plan.source_sha256)
+    return _reopened(plan.uri, plan.header, plan.declared, plan.source_sha256)
 
 
 @lru_cache(maxsize=8)
-def _reopened(uri: str, header: RecordingHeader, sha256: str) -> Recording:
+def _reopened(uri: str, header: RecordingHeader, declared: Declaration, sha256: str) -> Recording:
     """Return a recording from what planning learnt of it; `sha256` keeps the cache honest."""
-    return reopen_recording(uri, header)
+    return reopen_recording(uri, header, declared=declared)

@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from service.refusals import Refusal, busy
 
@@ -12,28 +13,39 @@ _SMOOTHING = 0.1
 _MOST_CALLERS = 10_000
 
 
-class Admission:
-    """Counts the requests inside and knows what one costs; refuses one that would wait too long."""
+@dataclass
+class Work:
+    """One request whose body is here."""
 
-    def __init__(self, *, max_wait_s: float, n_cores: int) -> None:
-        """Begin with costs that are guessed; they are measured from then on."""
-        self._max_wait_s, self._n_cores = max_wait_s, n_cores
+    n_windows: int = 1
+    """To be answered; known when the body was parsed."""
+
+
+class Admission:
+    """Counts the requests that are worked on and knows how long one takes; refuses one that would wait too long.
+
+    Requests whose bodies are still arriving are counted apart: a slow client keeps nobody from being answered.
+    """
+
+    def __init__(self, *, max_wait_s: float, n_cores: int, most_inside: int = 256) -> None:
+        """most_inside: requests at once, those whose bodies are arriving included."""
+        self._max_wait_s, self._n_cores, self._most_inside = max_wait_s, n_cores, most_inside
         self._lock = threading.Lock()
-        self._prepare_s, self._model_s = 0.03, 0.02
-        self.n_inside = 0
+        self._window_s = 0.05 / n_cores  # a guess, measured from the first answer on
+        self.n_inside, self.n_working = 0, 0
 
     @property
     def wait_s(self) -> float:
-        """Expected seconds until the requests inside are answered."""
-        return self.n_inside * (self._prepare_s + self._model_s) / self._n_cores
+        """Expected seconds until what is worked on is answered."""
+        return self.n_working * self._window_s
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Hold a place for one request; raises Refusal "busy" at once where its turn would come too late."""
+        """Hold a place for one request, before its body; raises Refusal "busy" where it would be answered too late."""
         with self._lock:
-            # Where a core is free, one gets in, however slow the last one was.
-            if self.n_inside >= self._n_cores and self.wait_s > self._max_wait_s:
-                raise busy(max(1.0, self.wait_s))
+            self._check()
+            if self.n_inside >= self._most_inside:
+                raise busy()
             self.n_inside += 1
         try:
             yield
@@ -41,15 +53,27 @@ class Admission:
             with self._lock:
                 self.n_inside -= 1
 
-    def prepared(self, cpu_s: float) -> None:
-        """Take note of a core's seconds for reading and preparing one request."""
+    @contextmanager
+    def work(self) -> Iterator[Work]:
+        """Count one request as worked on, once its body is here; raises as `place`."""
         with self._lock:
-            self._prepare_s += _SMOOTHING * (cpu_s - self._prepare_s)
+            self._check()
+            self.n_working += 1
+            n_working = self.n_working
+        work, started = Work(), time.monotonic()
+        try:
+            yield work
+            seconds = (time.monotonic() - started) / (n_working * work.n_windows)
+            with self._lock:
+                self._window_s += _SMOOTHING * (seconds - self._window_s)
+        finally:
+            with self._lock:
+                self.n_working -= 1
 
-    def computed(self, n_windows: int, seconds: float) -> None:
-        """Take note of a batch of the model."""
-        with self._lock:
-            self._model_s += _SMOOTHING * (seconds / n_windows - self._model_s)
+    def _check(self) -> None:
+        # Where a core is free, one gets in, however slow the last one was.
+        if self.n_working >= self._n_cores and self.wait_s > self._max_wait_s:
+            raise busy(max(1.0, self.wait_s))
 
 
 class Rate:

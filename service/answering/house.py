@@ -1,7 +1,7 @@
 """The models that answer, by name: opened, exchanged without dropping a request, closed."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 
 from service.answering.owner import Owner
 from service.refusals import Refusal
+from service.registry.sources import Source
 from serving.model import Model, open_model
 from serving.runtime import Answer
 from signals.window import Window
@@ -47,19 +48,18 @@ class House:
     """Owners of models by name; the first is the default."""
 
     def __init__(
-        self, bundles: Sequence[Path], *, threads: int = 1, shadow: Path | None = None, on_batch: OnBatch = _nothing
-    ) -> None:
-        """Open all models, which takes seconds; raises BundleError."""
+        self, sources: Mapping[str, Source], *, threads: int = 1, shadow: Path | None = None,
+        on_batch: OnBatch = _nothing,
+    ) -> None:  # fmt: skip
+        """Open all models, which takes seconds; raises BundleError, RegistryError."""
         self._threads, self._on_batch, self._lock = threads, on_batch, threading.Lock()
-        self._paths = {path.name: path for path in bundles}
-        if len(self._paths) < len(bundles):
-            raise ValueError("two bundles have the same name: rename one folder")
-        self._owners = {name: self._open(path) for name, path in self._paths.items()}
-        self._shadow = None if shadow is None else self._open(shadow)
+        self._sources = dict(sources)
+        self._owners = {name: self._open(name, source()) for name, source in self._sources.items()}
+        self._shadow = None if shadow is None else self._open(shadow.name, shadow)
         self.comparison = Comparison()
 
-    def _open(self, path: Path) -> Owner:
-        model = open_model(path, threads=self._threads)
+    def _open(self, name: str, path: Path) -> Owner:
+        model = open_model(path, name=name, threads=self._threads)
         return Owner(model, on_batch=lambda n_windows, seconds: self._on_batch(model, n_windows, seconds))
 
     @property
@@ -107,13 +107,13 @@ class House:
         self.comparison.compare(sent, beside.result())
 
     def reload(self, name: str) -> Model:
-        """Open a model's folder again and let it answer from then on; what was accepted is answered by the old one.
+        """Open a model again, from where its source is now; what was accepted is answered by the old one.
 
-        Raises BundleError, and nothing changes; Refusal 404.
+        Raises BundleError or RegistryError, and nothing changes; Refusal 404.
         """
-        old = self.owner(name)
-        new = self._open(self._paths[name])
-        with self._lock:
+        self.owner(name)
+        with self._lock:  # two reloads at a time would leave an owner that nobody closes
+            new, old = self._open(name, self._sources[name]()), self._owners[name]
             self._owners[name] = new
         old.close()
         return new.model

@@ -26,9 +26,11 @@ from service.records import jobs
 from service.records.database import open_database
 from service.records.tables import Job
 from service.refusals import Refusal, of_error
+from service.registry.sources import Source, sources
 from service.settings import load_settings
 from serving.model import Model, open_model
 from serving.runtime import Answer
+from signals.bundles.bundle import load_bundle
 from signals.command_line import Parser
 from signals.readers.digests import source_sha256
 from signals.readers.registry import open_recording
@@ -42,7 +44,7 @@ class NotOurs(Exception):
     """The job was given to somebody else meanwhile."""
 
 
-def work(engine: Engine, places: Places, bundles: dict[str, Path], *, timeout_s: float, threads: int) -> None:
+def work(engine: Engine, places: Places, bundles: dict[str, Source], *, timeout_s: float, threads: int) -> None:
     """Answer jobs until the process ends."""
     worker, models = uuid4().hex, dict[str, Model]()
     while True:
@@ -91,11 +93,13 @@ def run_job(engine: Engine, places: Places, job: Job, model: Model) -> None:
     logger.info("job done", extra={"job": job.id, "n_windows": len(answers)})
 
 
-def _model(models: dict[str, Model], bundles: dict[str, Path], name: str, threads: int) -> Model:
+def _model(models: dict[str, Model], bundles: dict[str, Source], name: str, threads: int) -> Model:
+    """Return a job's model as it is now: its bundle may have been exchanged since the last job."""
     if name not in bundles:
         raise Refusal(404, "unknown_model", "the model of this job is not served any more")
-    if name not in models:
-        models[name] = open_model(bundles[name], name=name, threads=threads)
+    path = bundles[name]()
+    if name not in models or models[name].digest != load_bundle(path).about["digest"]:
+        models[name] = open_model(path, name=name, threads=threads)
     return models[name]
 
 
@@ -150,9 +154,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     os.nice(5)  # requests come before recordings
     places = Places(settings.system.data / "uploads", settings.dataset.recordings)
-    bundles = {path.name: path for path in settings.models.bundles}
     work(
-        open_database(settings.database_url), places, bundles, timeout_s=settings.system.job_timeout_s,
+        open_database(settings.database_url), places, sources(settings.models), timeout_s=settings.system.job_timeout_s,
         threads=settings.models.threads,
     )  # fmt: skip
     return 0

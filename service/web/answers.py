@@ -70,10 +70,9 @@ class Answering:
         def timed() -> _T:
             if passage.deadline is not None and time.monotonic() > passage.deadline:
                 raise too_late()
-            started, cpu_started = time.perf_counter(), time.thread_time()
+            started = time.perf_counter()
             value = function(*args)
             self.metrics.part_seconds.labels(part).observe(time.perf_counter() - started)
-            passage.cpu_s += time.thread_time() - cpu_started
             return value
 
         try:
@@ -85,9 +84,7 @@ class Answering:
         """Return one answer per sample; the whole request is refused with its first bad one."""
         parts = [self.run(passage, "prepare", _window, owner.model, sample) for sample in samples]
         windows = await asyncio.gather(*parts)
-        answers = await self.of_windows(passage, owner, windows)
-        self.admission.prepared(passage.cpu_s)
-        return answers
+        return await self.of_windows(passage, owner, windows)
 
     async def of_windows(self, passage: Passage, owner: Owner, windows: Sequence[Window]) -> list[Answer]:
         """Return a model's answers to prepared windows."""

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from service.records.accesses import recent
-from service.refusals import Refusal, of_error
+from service.refusals import Refusal, clean, of_error
 from service.security.tokens import require
 from service.web import predictions, recordings, schemas
 from service.web.documentation import POLICY, page
@@ -105,7 +105,7 @@ def _add_operations(api: FastAPI) -> None:
         try:
             return model_fields(await to_thread.run_sync(lambda: house.reload(name)))
         except ValueError as error:
-            raise of_error(error) or error from error
+            raise of_error(error) or Refusal(422, "not_loaded", clean(str(error)), "the old one goes on") from error
 
     @api.get("/accesses", responses=schemas.ERRORS)
     def accesses(request: Request) -> dict[str, Any]:

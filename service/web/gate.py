@@ -50,8 +50,6 @@ class Passage:
     caller: Caller = NOBODY
     deadline: float | None = None
     """On `time.monotonic`'s clock."""
-    cpu_s: float = 0.0
-    """Processor time that reading and preparing took."""
     status: int = 0
     code: str = ""
     job_id: str = ""
@@ -91,11 +89,11 @@ class Gate:
             with self._admitted(scope, passage):
                 await self.app(scope, self._limited(scope, receive), sending)
         except Refusal as refusal:
-            await respond(sending, passage, refusal)
+            await respond(sending, passage, refusal, closes=_closes(scope, refusal))
         except Exception as error:
             logger.error("request failed", exc_info=error, extra={"request": passage.id})
             if not passage.status:
-                await respond(sending, passage, Refusal(500, "internal_error", "the server failed"))
+                await respond(sending, passage, Refusal(500, "internal_error", "the server failed"), closes=True)
         finally:
             self._note(scope, passage)
 
@@ -173,14 +171,25 @@ def _access(scope: MutableMapping[str, Any], route: str, passage: Passage) -> Ac
     )  # fmt: skip
 
 
-async def respond(send: Send, passage: Passage, refusal: Refusal) -> None:
-    """Send a refusal, unless an answer has begun; the connection ends with it, since its body was not read."""
+def _closes(scope: MutableMapping[str, Any], refusal: Refusal) -> bool:
+    """Return whether a refusal ends the connection: where what is still to come is too much, or has no end.
+
+    A body of known length is read and thrown away by the server: whoever is still sending would not see the answer.
+    """
+    known = any(name.lower() == b"content-length" for name, _ in scope["headers"])
+    return refusal.status in (408, 413) or (scope["method"] == "POST" and not known)
+
+
+async def respond(send: Send, passage: Passage, refusal: Refusal, *, closes: bool) -> None:
+    """Send a refusal, unless an answer has begun."""
     passage.code = refusal.code
     if passage.status:
         return
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers + more_headers(refusal)})
-    await send({"type": "http.response.body", "body": orjson.dumps(refusal.body)})
+    content = orjson.dumps(refusal.body)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    headers += more_headers(refusal) + ([(b"connection", b"close")] if closes else [])
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
 
 
 def more_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:

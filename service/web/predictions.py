@@ -35,8 +35,9 @@ async def predict(request: Request, model: ModelName = None) -> dict[str, Any]:
     server, passage = server_of(request), passage_of(request)
     require(passage.caller, "reader")
     owner, body = server.house.owner(model), await request.body()
-    sample = await server.answering.run(passage, "parse", lambda: sample_of(read_json(body)))
-    (answer,) = await server.answering.answers(passage, owner, [sample])
+    with server.answering.admission.work():
+        sample = await server.answering.run(passage, "parse", lambda: sample_of(read_json(body)))
+        (answer,) = await server.answering.answers(passage, owner, [sample])
     return answer_fields(owner.model, answer)
 
 
@@ -46,8 +47,10 @@ async def predict_batch(request: Request, model: ModelName = None) -> dict[str, 
     server, passage = server_of(request), passage_of(request)
     require(passage.caller, "reader")
     owner, body, most = server.house.owner(model), await request.body(), server.settings.deployment.max_samples
-    samples = await server.answering.run(passage, "parse", lambda: samples_of(read_json(body), most=most))
-    answers = await server.answering.answers(passage, owner, samples)
+    with server.answering.admission.work() as work:
+        samples = await server.answering.run(passage, "parse", lambda: samples_of(read_json(body), most=most))
+        work.n_windows = len(samples)
+        answers = await server.answering.answers(passage, owner, samples)
     return {"predictions": [answer_fields(owner.model, answer) for answer in answers]}
 
 
@@ -94,12 +97,14 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
     require(passage.caller, "reader")
     owner, body = _model(server, name, version), await request.body()
     length = request.headers.get(inference.HEADER_LENGTH)
-    wanted = await server.answering.run(passage, "parse", lambda: inference.read_request(body, length, owner.model))
-    if wanted.timeout_s is not None:
-        passage.deadline = min(passage.deadline or float("inf"), time.monotonic() + wanted.timeout_s)
-    if len(wanted.samples) > server.settings.deployment.max_samples:
-        raise Refusal(422, "too_many_samples", "more windows than one request may hold", "send several requests")
-    answers = await server.answering.answers(passage, owner, wanted.samples)
+    with server.answering.admission.work() as work:
+        wanted = await server.answering.run(passage, "parse", lambda: inference.read_request(body, length, owner.model))
+        if wanted.timeout_s is not None:
+            passage.deadline = min(passage.deadline or float("inf"), time.monotonic() + wanted.timeout_s)
+        if len(wanted.samples) > server.settings.deployment.max_samples:
+            raise Refusal(422, "too_many_samples", "more windows than one request may hold", "send several requests")
+        work.n_windows = len(wanted.samples)
+        answers = await server.answering.answers(passage, owner, wanted.samples)
     content, headers = inference.write_response(owner.model, wanted, answers)
     return Response(content, headers=headers)
 

@@ -18,6 +18,7 @@ from service.records.accesses import Accesses
 from service.records.database import open_database
 from service.records.tables import STATES
 from service.refusals import Refusal
+from service.registry.sources import sources
 from service.security.tokens import Verifier
 from service.settings import Settings
 from service.web.answers import Answering
@@ -108,10 +109,9 @@ def open_server(
 
     def on_batch(model: Model, n_windows: int, seconds: float) -> None:
         metrics.batch(model, n_windows, seconds)
-        admission.computed(n_windows, seconds)
 
     house = House(
-        settings.models.bundles, threads=settings.models.threads, shadow=settings.models.shadow, on_batch=on_batch
+        sources(settings.models), threads=settings.models.threads, shadow=settings.models.shadow, on_batch=on_batch
     )
     places = Places(system.data / "uploads", settings.dataset.recordings)
     supervisor = None

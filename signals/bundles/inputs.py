@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from signals.bundles.bundle import SPECTROGRAM, BundleError, Graph
+from signals.readers.declaration import NOTHING_DECLARED, Declaration
 from signals.readers.digests import source_sha256
 from signals.readers.registry import open_recording
 from signals.recording.recording import Recording
@@ -19,10 +20,16 @@ from signals.windows.plan import plan_recording
 from signals.windows.prepare import EVERYTHING, prepare_recording
 from signals.windows.profiles import Profile
 
+IN_MEMORY = "0" * 64
+"""Stands for the sha256 of a recording that comes from no file."""
+
+IN_MEMORY = "0" * 64
+"""Stands for the sha256 of a recording that comes from no file."""
+
 
 def windows_of_file(
     profile: Profile, uri: str, *, mains_hz: float | None = None, hop_s: float | None = None,
-    want: Collection[str] = EVERYTHING,
+    want: Collection[str] = EVERYTHING, declared: Declaration = NOTHING_DECLARED,
 ) -> Iterator[Window]:  # fmt: skip
     """Yield the windows of a recording, prepared by the same code as in the pipeline.
 
@@ -30,12 +37,12 @@ def windows_of_file(
     `signals.windows.prepare.prepare_block`. Raises signals.recording.recording.UnreadableError for a file that cannot
     be used: it is too short, has too few of the profile's channels, is no recording at all.
     """
-    recording, digest = open_recording(uri), source_sha256(uri)
+    recording, digest = open_recording(uri, declared=declared), source_sha256(uri)
     yield from windows_of_recording(profile, recording, source_sha256=digest, mains_hz=mains_hz, hop_s=hop_s, want=want)
 
 
 def windows_of_recording(
-    profile: Profile, recording: Recording, *, source_sha256: str, mains_hz: float | None = None,
+    profile: Profile, recording: Recording, *, source_sha256: str = IN_MEMORY, mains_hz: float | None = None,
     hop_s: float | None = None, want: Collection[str] = EVERYTHING,
 ) -> Iterator[Window]:  # fmt: skip
     """Yield the windows of an open recording, also of one in memory; as `windows_of_file`."""

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import fft
 
 from signals.conditioning.gaps import bridge
+from signals.description.pops import pops
 
 KINDS: tuple[str, ...] = ("flat", "clipped", "drift", "muscle", "line", "pop", "blink", "gap", "amplitude")
 """Kind of the bit at each position, lowest first."""
@@ -98,13 +99,14 @@ def detect(
     high, low = seconds.max(axis=-1), seconds.min(axis=-1)
     muscle, line = _spectral(x, seconds, sfreq, mains_hz, h_freq, thresholds)
     blocks = _blocks(seconds).mean(axis=-1)
+    found_pops = pops(x, n_second, least_uv=thresholds.pop_uv, usual=thresholds.pop_usual, ratio=thresholds.pop_ratio)
     flags = {
         "flat": high - low < thresholds.flat_uv,
         "clipped": _clipped(x, n_second, thresholds),
         "drift": _drift(seconds, thresholds),
         "muscle": muscle,
         "line": line,
-        "pop": _pops(x, n_second, thresholds),
+        "pop": _any_in_second(found_pops, n_second),
         "blink": _blinks(blocks, ch_names, thresholds),
     }
     bits = np.zeros(seconds.shape[:-1], dtype=np.uint16)
@@ -130,12 +132,16 @@ def electrode_faults(
     span = high - low
     bits = np.where(span < thresholds.flat_uv, BIT["flat"], 0).astype(np.uint16)
     edge = 0.01 * span
-    for rail in (seconds >= (high - edge)[..., None], seconds <= (low + edge)[..., None]):
-        # Few seconds stay at a rail for that long in all, so only those are looked at one by one.
-        held = (np.count_nonzero(rail, axis=-1) >= n_run) & (span > thresholds.clip_min_uv)
-        for channel, second in zip(*np.nonzero(held), strict=True):
-            at, one = rail[channel, second], seconds[channel, second]
-            still = at[1:] & at[:-1] & (np.abs(np.diff(one)) <= thresholds.plateau_uv)
+    # Few seconds stay at a rail for that long, so only those are looked at one by one. A run holds two samples in a row
+    # of every half a run, at least.
+    coarse, large = seconds[..., :: n_run // 2], span > thresholds.clip_min_uv
+    for is_at, limit in ((np.greater_equal, high - edge), (np.less_equal, low + edge)):
+        near = is_at(coarse, limit[..., None])
+        held = np.argwhere((near[..., 1:] & near[..., :-1]).any(axis=-1) & large)
+        rail = is_at(seconds[held[:, 0], held[:, 1]], limit[held[:, 0], held[:, 1], None])
+        for row in np.flatnonzero(np.count_nonzero(rail, axis=-1) >= n_run):
+            (channel, second), at = held[row], rail[row]
+            still = at[1:] & at[:-1] & (np.abs(np.diff(seconds[channel, second])) <= thresholds.plateau_uv)
             if _longest_run(still) >= n_run - 1:
                 bits[channel, second] |= BIT["clipped"]
     return bits
@@ -203,22 +209,37 @@ def _clipped(x: np.ndarray, n_second: int, thresholds: Thresholds) -> np.ndarray
     n_run = max(2, int(round(thresholds.clip_s * n_second)))
     rows = x.reshape(-1, x.shape[-1])
     plateau = np.zeros(rows.shape, dtype=bool)
-    curvature = np.abs(rows[:, 2:] - 2 * rows[:, 1:-1] + rows[:, :-2])
     widest = np.float32(thresholds.clip_curvature_uv * (256.0 / n_second) ** 2)
     rail = 0.7 * np.maximum(rows.max(axis=-1, keepdims=True), thresholds.clip_min_uv / 0.7)
     floor = 0.7 * np.minimum(rows.min(axis=-1, keepdims=True), -thresholds.clip_min_uv / 0.7)
-    near = (rows[:, 1:-1] >= rail) | (rows[:, 1:-1] <= floor)
-    still = near & (curvature <= widest)
-    # A quantile takes longer than all the rest, so it is computed only for channels that its bound lets through.
-    possible = np.flatnonzero(np.count_nonzero(still, axis=-1) >= n_run)
-    possible = possible[_runs(still[possible], n_run).any(axis=-1)]
+    near = rows >= rail
+    near |= rows <= floor
+    # A quantile takes longer than all the rest, so it is computed only for rows that its bound lets through; and the
+    # curvature of few samples is needed for that.
+    possible = _with_runs(rows, near, widest, n_run)
     if possible.size:
+        curvature = _curvature(rows[possible])
         k = int(0.8 * curvature.shape[-1])
-        usual = np.partition(curvature[possible], k, axis=-1)[:, k, None]
-        still = near[possible] & (curvature[possible] <= np.minimum(0.1 * usual, widest))
+        usual = np.partition(curvature, k, axis=-1)[:, k, None]
+        still = near[possible, 1:-1] & (curvature <= np.minimum(0.1 * usual, widest))
         runs = _runs(still, n_run)
         plateau[possible, 1 : 1 + runs.shape[-1]] = runs
     return _any_in_second(plateau.reshape(x.shape), n_second)
+
+
+def _curvature(rows: np.ndarray) -> np.ndarray:
+    """Return the size of the second difference, shape (n_rows, n_times - 2)."""
+    return np.asarray(np.abs(rows[:, 2:] - 2 * rows[:, 1:-1] + rows[:, :-2]))
+
+
+def _with_runs(rows: np.ndarray, near: np.ndarray, widest: np.float32, n_run: int) -> np.ndarray:
+    """Return the rows that may have `n_run` samples `near` a rail in a row, all bent by `widest` at most."""
+    n_times = rows.shape[-1]
+    near[:, [0, -1]] = False  # the ends have no curvature, and so no run goes from a row into the next one
+    at, flat = np.flatnonzero(near), rows.reshape(-1)
+    at = at[np.abs(flat[at + 1] - 2 * flat[at] + flat[at - 1]) <= widest]
+    first = at[: max(at.size - n_run + 1, 0)]
+    return np.unique(first[at[n_run - 1 :] - first == n_run - 1] // n_times)
 
 
 def _runs(flags: np.ndarray, n_run: int) -> np.ndarray:
@@ -251,13 +272,13 @@ def _spectral(
     taper = np.hanning(n_second + 1)[:-1].astype(np.float32)
     spectrum = fft.rfft(seconds * taper, axis=-1)
     density = (spectrum.real**2 + spectrum.imag**2) * np.float32(2.0 / (sfreq * float(np.sum(taper**2))))
-    nothing = np.zeros(seconds.shape[:-1], dtype=bool)
-    muscle, line = nothing, nothing
+    muscle, line = (np.zeros(seconds.shape[:-1], dtype=bool) for _ in range(2))
     top = int(min(100.0, h_freq))
     limit = thresholds.muscle_uv**2 / 80.0
     if top > 25:
         broad = _broad(density[..., 20 : top + 1], limit)
-        muscle = broad & _lasting(x, n_second, top, limit) if broad.any() else nothing
+        if (channels := broad.any(axis=-1)).any():
+            muscle[channels] = broad[channels] & _lasting(x[channels], n_second, top, limit)
     for mains in (50.0, 60.0) if mains_hz is None else (mains_hz,):
         if mains <= h_freq:
             line = line | _line(density, int(round(mains)), h_freq, thresholds)
@@ -266,11 +287,12 @@ def _spectral(
 
 def _broad(density: np.ndarray, limit: float) -> np.ndarray:
     """Return seconds whose density passes the limit over most of its bins."""
-    broad = np.zeros(density.shape[:-1], dtype=bool)
-    # The median of a periodogram's bins is ln 2 of their mean. Where half of that is nowhere reached, it is not taken.
-    possible = density.max(axis=-1) > 0.5 * limit * np.log(2.0)
-    broad[possible] = np.median(density[possible], axis=-1) / np.log(2.0) > limit
-    return broad
+    # The median of a periodogram's bins is ln 2 of their mean. It passes the limit where most bins do.
+    n_above = np.count_nonzero(density / np.log(2.0) > limit, axis=-1)
+    broad = 2 * n_above > density.shape[-1]
+    if (even := 2 * n_above == density.shape[-1]).any():
+        broad[even] = np.median(density[even], axis=-1) / np.log(2.0) > limit
+    return np.asarray(broad)
 
 
 def _line(density: np.ndarray, tone: int, h_freq: float, thresholds: Thresholds) -> np.ndarray:
@@ -293,67 +315,6 @@ def _lasting(x: np.ndarray, n_second: int, top: int, limit: float) -> np.ndarray
     return np.median(power, axis=-1) > limit * (top - 20)
 
 
-def _pops(x: np.ndarray, n_second: int, thresholds: Thresholds) -> np.ndarray:
-    """Return seconds with a step in one or two channels: two quiet levels, a jump between them.
-
-    At least half of the jump happens within 20 ms, which leaves out the flanks of slow waves.
-    """
-    n_side, n_gap = max(2, int(round(0.1 * n_second))), max(1, int(round(0.008 * n_second)))
-    found = np.zeros(x.shape, dtype=bool)
-    sums = np.zeros((*x.shape[:-1], x.shape[-1] + 1))
-    np.cumsum(x, axis=-1, dtype=np.float64, out=sums[..., 1:])
-    level = ((sums[..., n_side:] - sums[..., :-n_side]) / n_side).astype(np.float32)
-    reach, n_step = n_side + 2 * n_gap, 2 * n_gap + 1
-    jump = level[..., reach:] - level[..., :-reach]
-    np.abs(jump, out=jump)
-    where = np.nonzero(jump > thresholds.pop_uv)
-    before, after = (*where[:-1], where[-1] + n_side - 1), (*where[:-1], where[-1] + n_side - 1 + n_step)
-    where = _select(where, np.abs(x[after] - x[before]) > 0.5 * jump[where])
-    if not where[-1].size:
-        return _any_in_second(found, n_second)
-    # Steep jumps are few: the other criteria are computed there only, the costliest last.
-    where = _select(where, _quiet_beside(x, level, where, jump[where], n_side, reach, thresholds))
-    others = np.moveaxis(jump, -2, -1)[(*where[:-2], where[-1])]
-    where = _select(where, np.count_nonzero(others > 0.5 * jump[where][:, None], axis=1) <= 2)
-    where = _select(where, jump[where] > thresholds.pop_usual * _usual_deviation(x, where[:-1], n_second))
-    found[(*where[:-1], where[-1] + n_side + n_gap)] = True
-    return _any_in_second(found, n_second)
-
-
-def _select(where: tuple[np.ndarray, ...], kept: np.ndarray) -> tuple[np.ndarray, ...]:
-    return tuple(axis[kept] for axis in where)
-
-
-def _quiet_beside(
-    x: np.ndarray,
-    level: np.ndarray,
-    where: tuple[np.ndarray, ...],
-    size: np.ndarray,
-    n_side: int,
-    reach: int,
-    thresholds: Thresholds,
-) -> np.ndarray:
-    """Return whether each jump is large against the deviation inside of the stretches before and after it."""
-    rows, row = np.unique(np.ravel_multi_index(where[:-1], x.shape[:-1]), return_inverse=True)
-    squares = np.cumsum(np.pad(x.reshape(-1, x.shape[-1])[rows].astype(np.float64) ** 2, [(0, 0), (1, 0)]), axis=-1)
-    levels, at = level.reshape(-1, level.shape[-1])[rows], where[-1]
-
-    def spread(begin: np.ndarray) -> np.ndarray:
-        power = (squares[row, begin + n_side] - squares[row, begin]) / n_side
-        return np.asarray(power - levels[row, begin].astype(np.float64) ** 2)
-
-    inside = np.maximum(spread(at + reach) + spread(at), 0.0)
-    return np.asarray(size.astype(np.float64) ** 2 > thresholds.pop_ratio**2 * inside)
-
-
-def _usual_deviation(x: np.ndarray, channels: tuple[np.ndarray, ...], n_second: int) -> np.ndarray:
-    """Return the robust deviation of channels, one value per entry of `channels`: the median over their seconds."""
-    rows, row = np.unique(np.ravel_multi_index(channels, x.shape[:-1]), return_inverse=True)
-    seconds = x.reshape(-1, x.shape[-1] // n_second, n_second)[rows]
-    inner = np.median(np.abs(seconds - np.median(seconds, axis=-1, keepdims=True)), axis=-1)
-    return np.asarray((1.4826 * np.median(inner, axis=-1))[row])
-
-
 def _blinks(blocks: np.ndarray, ch_names: Sequence[str], thresholds: Thresholds) -> np.ndarray:
     """Return seconds with a slow deflection of both frontal poles that fades backwards.
 
@@ -370,7 +331,8 @@ def _blinks(blocks: np.ndarray, ch_names: Sequence[str], thresholds: Thresholds)
     for region, share in ((_FRONTAL, thresholds.blink_near_fade), (_POSTERIOR, thresholds.blink_fade)):
         picks = [i for i, name in enumerate(ch_names) if name in region]
         if picks:
-            high &= np.median(np.abs(train[..., picks, :]), axis=-2) <= share * frontal
+            at = high.any(axis=tuple(range(high.ndim - 1)))  # few
+            high[..., at] &= np.median(np.abs(train[..., picks, :][..., at]), axis=-2) <= share * frontal[..., at]
     lasting = high.copy()
     lasting[..., 1:] &= high[..., :-1]
     first = high.copy()

@@ -87,8 +87,9 @@ def deviation_z(x: np.ndarray, ch_state: np.ndarray) -> np.ndarray:
     A spread of less than `_LEAST_SPREAD` counts as that, so that in an even montage a focal discharge is no deviation.
     nan where a channel has no sample.
     """
-    present = np.where(np.isfinite(x), x, 0.0)
-    n_present = np.isfinite(x).sum(axis=-1)
+    finite = np.isfinite(x)
+    present = x if finite.all() else np.where(finite, x, 0.0)
+    n_present = np.count_nonzero(finite, axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         size = np.sqrt(np.square(present).sum(axis=-1) / n_present)
     size = np.log(np.maximum(size, 1e-3))

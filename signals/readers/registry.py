@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from signals.readers.bids import with_sidecars
-from signals.readers.channels.channel_maps import declared_map, rename_channels
+from signals.readers.declaration import NOTHING_DECLARED, Declaration
 from signals.readers.disclosure import disclose, hide_names
 from signals.readers.edf.edf import open_edf, reopen_edf
 from signals.readers.edf.edf_header import BDF_MAGIC, EDF_MAGIC
@@ -74,12 +74,15 @@ class Reader:
     """Names that promise the format, lower case."""
     has_signature: Callable[[bytes], bool]
     """Whether a file's first bytes are of the format."""
-    open: Callable[[Path], Recording]
+    open: Callable[..., Recording]
+    """Takes the path and, where `by_layout`, the layouts that a site declares."""
     files: Callable[[Path], tuple[Path, ...]] = _only
     """All files that a recording consists of."""
     by_content: bool = True
     """Whether the signature alone is enough, whatever the file's name."""
-    reopen: Callable[[Path, RecordingHeader], Recording] | None = None
+    by_layout: bool = False
+    """Whether the format says nothing of electrodes, and a layout must."""
+    reopen: Callable[..., Recording] | None = None
     """A cheaper `open` for a file that was accepted before, without annotations; None where there is none."""
 
 
@@ -102,22 +105,23 @@ _READERS = (
     ),
     Reader(
         name="mat", suffixes=(".mat",), has_signature=lambda b: b.startswith(_MATLAB_MAGICS), open=open_arrays,
-        by_content=False, reopen=lambda path, _: open_arrays(path, is_known=True),
+        by_layout=True, by_content=False,
+        reopen=lambda path, _, declared=(): open_arrays(path, declared, is_known=True),
     ),
     Reader(name="h5", suffixes=(".h5", ".hdf5"), has_signature=lambda b: b.startswith(b"\x89HDF"), open=open_arrays,
-           by_content=False),
+           by_layout=True, by_content=False),
     Reader(name="npz", suffixes=(".npz",), has_signature=lambda b: b.startswith(b"PK"), open=open_arrays,
-           by_content=False),
+           by_layout=True, by_content=False),
     Reader(name="npy", suffixes=(".npy",), has_signature=lambda b: b.startswith(b"\x93NUMPY"), open=open_arrays,
-           by_content=False),
+           by_layout=True, by_content=False),
     Reader(name="csv", suffixes=(".csv",), has_signature=lambda b: b"\x00" not in b, open=open_delimited,
-           by_content=False),
+           by_layout=True, by_content=False),
     Reader(name="csv.gz", suffixes=(".csv.gz",), has_signature=lambda b: b.startswith(b"\x1f\x8b"),
-           open=open_delimited, by_content=False),
+           open=open_delimited, by_layout=True, by_content=False),
     Reader(name="openbci", suffixes=(".txt",), has_signature=lambda b: b.startswith(OPENBCI_MAGIC),
-           open=open_delimited, by_content=False),
+           open=open_delimited, by_layout=True, by_content=False),
     Reader(name="parquet", suffixes=(".parquet",), has_signature=lambda b: b.startswith(PARQUET_MAGIC),
-           open=open_parquet),
+           open=open_parquet, by_layout=True),
     Reader(name="nihon-kohden", suffixes=(".eeg",), has_signature=is_nihon_kohden, files=nihon_kohden_files,
            open=partial(open_isolated, open_nihon_kohden)),
     Reader(name="persyst", suffixes=(".lay",), has_signature=lambda b: bool(PERSYST_MAGIC.match(b)),
@@ -148,28 +152,29 @@ READERS: dict[str, Reader] = {reader.name: reader for reader in _READERS}
 """All formats by name."""
 
 
-def open_recording(uri: str, *, keep: Sequence[str] = ()) -> Recording:
+def open_recording(uri: str, *, declared: Declaration = NOTHING_DECLARED, keep: Sequence[str] = ()) -> Recording:
     """Return the recording at a local path or URI: its header, and samples by range.
 
-    Of `Recording.details` only what `keep` names (`signals.recording.details.KEEPABLE`) is there, nothing by default.
-    Raises only UnreadableError, with a code of READ_REASONS; what a library raises becomes "reader_crashed" with the
-    error's type and message. A signature that contradicts the name is followed, with the note "name_disagrees".
+    `declared` is what the site's card holds of its files; of `Recording.details` only what `keep` names
+    (`signals.recording.details.KEEPABLE`) is there, nothing by default. Raises only UnreadableError, with a code of
+    READ_REASONS; what a library raises becomes "reader_crashed" with the error's type and message. A signature that
+    contradicts the name is followed, with the note "name_disagrees".
     """
     Details().kept(keep)  # a wrong name is the caller's fault, not the file's
-    return _open(uri, None, keep)
+    return _open(uri, None, declared, keep)
 
 
-def reopen_recording(uri: str, header: RecordingHeader) -> Recording:
+def reopen_recording(uri: str, header: RecordingHeader, *, declared: Declaration = NOTHING_DECLARED) -> Recording:
     """Return a recording that `open_recording` has accepted before, from the header that it gave.
 
     Samples are the same; annotations may be left out, since reading them takes a look at every data record. Libraries
     that can crash are called in this process. Raises as `open_recording`, and UnreadableError "corrupt_header" for a
     file whose size has changed.
     """
-    return _open(uri, header)
+    return _open(uri, header, declared)
 
 
-def _open(uri: str, known: RecordingHeader | None, keep: Sequence[str] = ()) -> Recording:
+def _open(uri: str, known: RecordingHeader | None, declared: Declaration, keep: Sequence[str] = ()) -> Recording:
     try:
         with local_copy(uri, again=known is not None) as path:
             reader, n_bytes = find_reader(path), path.stat().st_size
@@ -177,10 +182,12 @@ def _open(uri: str, known: RecordingHeader | None, keep: Sequence[str] = ()) -> 
                 raise UnreadableError(
                     "corrupt_header", f"the file had {known.n_bytes} bytes, now it has {n_bytes}: plan it again"
                 )
-            opened = reader.reopen(path, known) if known is not None and reader.reopen else reader.open(path)
-            recording = through_mirror(with_sidecars(opened, path), uri)
-        if (channel_map := declared_map(uri)) is not None:
-            recording = rename_channels(recording, channel_map)
+            layouts = (declared.layouts,) if reader.by_layout else ()
+            if known is not None and reader.reopen:
+                opened = reader.reopen(path, known, *layouts)
+            else:
+                opened = reader.open(path, *layouts)
+            recording = declared.applied(through_mirror(with_sidecars(opened, path), uri))
     except TransferError:
         raise
     except Exception as error:

@@ -12,6 +12,18 @@ EDGES_UV = np.logspace(*_DECADES, (_DECADES[1] - _DECADES[0]) * _BINS_PER_DECADE
 by the same numbers, 0.01 mV ... 10 V."""
 
 
+def _bins(x: np.ndarray) -> np.ndarray:
+    """Return the bin of the histogram that each |x| lies in, int64, same shape."""
+    place = np.abs(x)
+    with np.errstate(divide="ignore"):
+        np.log10(place, out=place)
+    place -= _DECADES[0]
+    place *= _BINS_PER_DECADE
+    np.floor(place, out=place)
+    place += 1
+    return np.clip(place, 0, len(EDGES_UV), out=place).astype(np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class Moments:
     """Count, mean, squared deviation and sizes of each channel, float64; merging is exact up to rounding."""
@@ -32,16 +44,20 @@ class Moments:
         `valid` (bool, broadcast against x; a mask of channels has shape (n_chans, 1)) says which samples count; those
         that are not finite never do.
         """
-        keep = np.isfinite(x) if valid is None else np.isfinite(x) & valid
-        present = np.where(keep, x, 0).astype(np.float64)
+        keep = np.isfinite(x)
+        if valid is not None:
+            keep &= valid
+        whole = bool(keep.all())  # nearly always, and then nothing needs to be left out
+        present = (x if whole else np.where(keep, x, 0)).astype(np.float64)
         count = np.count_nonzero(keep, axis=-1).astype(np.int64)
         mean = present.sum(axis=-1) / np.maximum(count, 1)
-        deviation = np.where(keep, present - mean[:, None], 0.0)
+        deviation = present - mean[:, None]
+        if not whole:
+            deviation[~keep] = 0.0
         n_chans, n_bins = len(count), len(EDGES_UV) + 1
-        with np.errstate(divide="ignore"):
-            place = (np.log10(np.abs(present)) - _DECADES[0]) * _BINS_PER_DECADE
-        bins = np.clip(np.floor(place) + 1, 0, n_bins - 1).astype(np.int64) + n_bins * np.arange(n_chans)[:, None]
-        sizes = np.bincount(bins[keep], minlength=n_chans * n_bins).reshape(n_chans, n_bins)
+        bins = _bins(present) + n_bins * np.arange(n_chans)[:, None]
+        sizes = np.bincount(bins.ravel() if whole else bins[keep], minlength=n_chans * n_bins)
+        sizes = sizes.reshape(n_chans, n_bins)
         return cls(count, mean, (deviation**2).sum(axis=-1), sizes)
 
     def merge(self, other: "Moments") -> "Moments":

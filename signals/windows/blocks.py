@@ -12,6 +12,7 @@ import numpy as np
 from signals.recording.recording import Recording, UnreadableError
 from signals.tasks import TASKS
 from signals.windows.labels import Label, RefusedLabel, merged
+from signals.windows.margins import NO_MARGINS, with_margins
 from signals.windows.plan import RecordingPlan, too_short
 from signals.windows.profiles import Profile
 
@@ -66,12 +67,14 @@ def place_windows(recording: Recording, plan: RecordingPlan, labels: Sequence[La
     Tiles begin every `hop_s` from a segment's first sample, as long as a whole window fits; what is left behind the
     last one, less than a hop, is in no window. Labels with an onset are placed at it, and every `hop_s` after it while
     the window ends within the label's duration. Where no label has an onset, the annotations that `annotation_task`
-    knows serve as labels. Labels of one window are merged (`signals.windows.labels.merged`) or refused.
+    knows serve as labels. Labels of one window are merged (`signals.windows.labels.merged`) or refused. A labelled
+    recording that is shorter than a window gives one whose surroundings are unknown (`signals.windows.margins`).
 
     Raises UnreadableError: "too_short" where no window fits, "label_out_of_range" or "contradicting_labels" where every
     label with an onset is refused.
     """
     profile = plan.profile
+    is_short, recording = plan.margins != NO_MARGINS, with_margins(recording, plan.margins)
     n_window = round(profile.window_s * profile.signal.sfreq)
     lengths = [
         plan.conditioner.n_times(recording.n_times(plan.picks[0], segment))
@@ -81,6 +84,8 @@ def place_windows(recording: Recording, plan: RecordingPlan, labels: Sequence[La
     if profile.windows == "labelled" and placed:
         return _at_labels(recording, plan, placed, lengths)
     of_all = [label for label in labels if label.onset_s is None]
+    if is_short and profile.windows == "labelled":
+        return _in_the_middle(plan, of_all, lengths)
     whole = merged(of_all) if of_all else None
     hop = round(profile.hop_s * profile.signal.sfreq)
     starts = tuple(
@@ -95,6 +100,19 @@ def place_windows(recording: Recording, plan: RecordingPlan, labels: Sequence[La
         refused = RefusedLabel(onset_s=None, reason="contradicting_labels", detail=detail)
         return Placement(starts=starts, refused=(refused,) * len(of_all))
     return Placement(starts=starts, n_placed=1, n_merged=len(of_all) - 1)
+
+
+def _in_the_middle(plan: RecordingPlan, labels: Sequence[Label], lengths: Sequence[int]) -> Placement:
+    """Return one window per segment of a labelled recording that is shorter than a window."""
+    profile = plan.profile
+    sfreq = profile.signal.sfreq
+    spares = {segment: length - plan.n_window for segment, length in enumerate(lengths) if length >= plan.n_window - 2}
+    if not labels or not spares:
+        raise too_short(max(lengths) / sfreq - sum(plan.margins), profile)
+    if (whole := merged(labels)) is None:
+        raise UnreadableError("contradicting_labels", f"{len(labels)} rows of the whole recording differ")
+    starts = tuple(WindowStart(segment, max(spare // 2, 0), whole) for segment, spare in spares.items())
+    return Placement(starts=starts, n_placed=1, n_merged=len(labels) - 1)
 
 
 def blocks(plan: RecordingPlan, starts: Sequence[WindowStart]) -> Iterator[Block]:

@@ -19,12 +19,14 @@ from signals.montage.montage import Harmoniser, harmoniser, has_no_potential, sh
 from signals.montage.references import REFERENCE_ELECTRODES, UndefinedReferenceError
 from signals.montage.splines import MIN_FOR_SPLINES
 from signals.readers.channels.channel_maps import hint
+from signals.readers.declaration import NOTHING_DECLARED, Declaration
 from signals.recording.details import Details
 from signals.recording.recording import Recording, RecordingHeader, UnreadableError
 from signals.threads import one_thread
 from signals.window import MEASURED
 from signals.windows.ica import FIT_BAND, Removal, find_removal
 from signals.windows.look import channel_offsets, look_at, look_over, plausible_amplitude, spread
+from signals.windows.margins import NO_MARGINS, Margins, margins_of
 from signals.windows.native import read_native
 from signals.windows.profiles import Profile
 from signals.windows.sensors import SensorPlan, choose_channels, sensor_band
@@ -63,6 +65,11 @@ class RecordingPlan:
     bad_channels: tuple[tuple[str, str], ...] = ()
     """Bad electrodes, and why (`signals.description.bad_channels.REASONS`, joined by "+"). They are no picks
     any more, unless a note says "bad_channels_kept"."""
+    declared: Declaration = NOTHING_DECLARED
+    """What the site's card holds of the file; reopening it takes that too."""
+    margins: Margins = NO_MARGINS
+    """Of a recording that is shorter than a window: seconds before and after it that its windows reach into
+    (`signals.windows.margins`)."""
     sensors: tuple[SensorPlan, ...] = ()
     """Channels of the modality's rows beside EEG, in their order; rows that are not here are absent."""
     details: Details = field(default_factory=Details)
@@ -116,15 +123,18 @@ def plan_recording(
     subject_id: str,
     source_sha256: str,
     mains_hz: float | None = None,
+    declared: Declaration = NOTHING_DECLARED,
 ) -> RecordingPlan:
     """Return how to prepare a recording; mains are detected where neither `mains_hz` nor the recording gives them.
+
+    `declared` is what the recording was opened with.
 
     Raises UnreadableError with a reason code for a recording that cannot be used under this profile.
     """
     electrodes = _electrodes(recording, profile)
     native_sfreq = electrodes.native_sfreq
     longest_s = max(segment.duration_s for segment in recording.segments)
-    if longest_s < profile.window_s - 2 / native_sfreq:  # a file may fall short of its last sample
+    if (margins := margins_of(profile, longest_s, native_sfreq=native_sfreq)) is None:
         raise too_short(longest_s, profile)
     electrodes = _with_live_reference(recording, electrodes, profile)
     picks, derivations, bad, noted = _without_bad(recording, electrodes, profile)
@@ -151,6 +161,8 @@ def plan_recording(
         source_reference=recording.reference or "/".join(sorted(recorded_references(electrodes.derivations))),
         amplitude_uv=amplitude_uv,
         bad_channels=bad,
+        declared=declared,
+        margins=margins,
         sensors=sensors,
     )
     return _with_removal(recording, plan) if profile.cleaning.ica else plan
@@ -309,8 +321,11 @@ def _excerpt(recording: Recording, plan: RecordingPlan) -> np.ndarray:
 
 
 def too_short(longest_s: float, profile: Profile) -> UnreadableError:
-    """Return the refusal of a recording without room for a window."""
-    return UnreadableError("too_short", f"{longest_s:.1f} s without a gap, a window takes {profile.window_s:g} s")
+    """Return the refusal of a recording without room for a window, or for what a label speaks of."""
+    detail = f"{longest_s:.1f} s without a gap, a window takes {profile.window_s:g} s"
+    if profile.label_span_s is not None:
+        detail += f", a labelled one {profile.label_span_s[1] - profile.label_span_s[0]:g} s"
+    return UnreadableError("too_short", detail)
 
 
 def _check_rate(native_sfreq: float, profile: Profile) -> None:

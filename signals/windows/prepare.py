@@ -6,11 +6,11 @@
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from signals.conditioning.conditioning import Native
+from signals.conditioning.conditioning import Conditioned, Conditioner, Native
 from signals.description import quality
 from signals.recording.recording import Recording
 from signals.threads import one_thread
@@ -18,6 +18,7 @@ from signals.version import code_version
 from signals.window import MEASURED, Provenance, Window
 from signals.windows.blocks import Block, WindowStart, blocks, plan_windows
 from signals.windows.labels import Label
+from signals.windows.margins import NO_MARGINS, recorded_span, with_margins
 from signals.windows.native import read_native
 from signals.windows.plan import RecordingPlan
 from signals.windows.rows import Rows, scalp_rows, with_sensors
@@ -90,8 +91,10 @@ def read_block(recording: Recording, block: Block, *, want: Collection[str] = EV
     plan, segment = block.plan, block.starts[0].segment
     start, stop = _extent(block)
     around: Sequence[np.ndarray | None] = [None] * len(block.starts)
-    if plan.profile.spectrogram and SPECTROGRAM in want:
-        around = surroundings(recording, plan, block.starts)
+    if plan.profile.spectrogram and SPECTROGRAM in want:  # of what was recorded, without margins
+        n_before = round(plan.margins[0] * plan.profile.signal.sfreq)
+        around = surroundings(recording, plan, [replace(place, start=place.start - n_before) for place in block.starts])
+    recording = with_margins(recording, plan.margins)
     return BlockSamples(
         reader=recording.reader,
         onset_s=recording.segments[segment].onset_s,
@@ -114,9 +117,11 @@ def prepare_samples(block: Block, samples: BlockSamples, *, want: Collection[str
         raise ValueError(f"want={sorted(unknown)} is not a part of {sorted(EVERYTHING)}")
     plan, conditioner = block.plan, block.plan.conditioner
     start, stop = _extent(block)
-    eeg = conditioner.condition(samples.eeg, start, stop)
+    eeg = _marked(plan, conditioner, samples.eeg, conditioner.condition(samples.eeg, start, stop))
     sensors = [
-        SensorSignal(plan=sensor, native=native, signal=chain.condition(native, start, stop))
+        SensorSignal(
+            plan=sensor, native=native, signal=_marked(plan, chain, native, chain.condition(native, start, stop))
+        )
         for sensor, chain, native in zip(plan.sensors, plan.sensor_conditioners, samples.sensors, strict=True)
     ]
     prepared = Prepared()
@@ -129,12 +134,35 @@ def prepare_samples(block: Block, samples: BlockSamples, *, want: Collection[str
         )
         rows = with_sensors(rows, plan, sensors, place, seconds_s=seconds_s)
         window = _window(plan, place, samples, rows, anomaly, spectrogram)
-        reason = reject_reason(window.ch_state[: window.n_eeg], signal.missing, rows.flat)
+        times, seconds = _within(plan, place, conditioner, samples.eeg)
+        reason = reject_reason(window.ch_state[: window.n_eeg], signal.missing[:, times], rows.flat[:, seconds])
         if reason is None:
             prepared.windows.append(window)
         else:
             prepared.rejected.append(Rejected(plan.recording_id, plan.site_id, window.start_s, reason))
     return prepared
+
+
+def _recorded(plan: RecordingPlan, conditioner: Conditioner, native: Native) -> tuple[int, int]:
+    """Return the samples [start, stop) of a segment with its margins that were recorded, at the modality's rate."""
+    return recorded_span(conditioner.n_times(native.n_segment), plan.profile.signal.sfreq, plan.margins)
+
+
+def _within(plan: RecordingPlan, place: WindowStart, conditioner: Conditioner, native: Native) -> tuple[slice, slice]:
+    """Return the samples of a window that were recorded, and its whole seconds that were."""
+    start, stop = (each - place.start for each in _recorded(plan, conditioner, native))
+    first, n_second = max(start, 0), round(plan.profile.signal.sfreq)
+    second = -(-first // n_second)
+    return slice(first, stop), slice(second, max(stop // n_second, second + 1))
+
+
+def _marked(plan: RecordingPlan, conditioner: Conditioner, native: Native, signal: Conditioned) -> Conditioned:
+    """Return the signal with its margins marked as missing."""
+    if plan.margins == NO_MARGINS:
+        return signal
+    start, stop = _recorded(plan, conditioner, native)
+    at = np.arange(signal.start, signal.start + signal.missing.shape[-1])
+    return replace(signal, missing=signal.missing | (at < start) | (at >= stop))
 
 
 def _extent(block: Block) -> tuple[int, int]:
@@ -152,6 +180,7 @@ def _window(
 ) -> Window:
     signal, profile = plan.profile.signal, plan.profile
     native_per_sample, eeg = plan.native_sfreq / signal.sfreq, slice(signal.n_eeg)
+    n_before = round(plan.margins[0] * plan.native_sfreq)
     return Window(
         data=rows.data,
         ch_state=rows.ch_state,
@@ -186,8 +215,8 @@ def _window(
         provenance=Provenance(
             source_sha256=plan.source_sha256,
             segment=place.segment,
-            start_sample=int(place.start * native_per_sample),
-            stop_sample=int((place.start + plan.n_window) * native_per_sample),
+            start_sample=int(place.start * native_per_sample) - n_before,
+            stop_sample=int((place.start + plan.n_window) * native_per_sample) - n_before,
             reader=samples.reader,
             config_hash=profile.config_hash,
             code_version=code_version(),
@@ -202,6 +231,6 @@ def reject_reason(ch_state: np.ndarray, missing: np.ndarray, flat: np.ndarray) -
     shape (n_eeg,), `missing` (n_eeg, n_times), `flat` (n_eeg, n_seconds).
     """
     measured = ch_state == MEASURED
-    if missing[measured].mean() > 0.5:
+    if missing.any() and missing[measured].mean() > 0.5:
         return "mostly_missing"
     return "flat" if flat[measured].all() else None

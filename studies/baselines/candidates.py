@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from model.classifier import Classifier
 from model.encoder import Encoder
@@ -23,8 +22,15 @@ from training.corpus.labelled import Labelled
 from training.fitting.fit import fit, fit_network, random_encoder, sides, start_encoder
 from training.fitting.inference import predict
 from training.fitting.learning import learn
-from training.recipes.finetuning import FinetuneRecipe, probe
-from training.trainer.distributed import Single
+from training.recipes.finetuning import (
+    FinetuneOptim,
+    FinetuneRecipe,
+    FinetuneRegularise,
+    FinetuneSchedule,
+    probe,
+)
+from training.recipes.sections import changed
+from training.trainer.distributed import start_processes
 from training.trainer.stopping import RESUME_EXIT
 
 N_CANDIDATES = 3
@@ -38,7 +44,7 @@ class Bench:
 
     def __init__(self, data: Labelled, encoder_dir: Path | None, logs: Path) -> None:
         self.data, self.encoder_dir, self.logs = data, encoder_dir, logs
-        self.processes = Single(rank=0, world_size=1, device=torch.device("cpu"))
+        self.processes = start_processes("single")
         self._kept: dict[tuple[str, int], list[FrozenTokens]] = {}
         self._pooled: dict[tuple[str, int], np.ndarray] = {}
         self._numbers = count()
@@ -129,26 +135,30 @@ def _logistic(bench: Bench, x: np.ndarray, rows: np.ndarray, params: Params) -> 
     return lambda test: baselines.probabilities(model, x[test], len(bench.data.task.classes))
 
 
-PROBE = replace(probe(), epochs=25, patience=5)
-TUNE = FinetuneRecipe(epochs=4, patience=2, micro_batch=16, encoder_lr_scale=1.0, dropout=0.5)
-SCRATCH = FinetuneRecipe(epochs=15, patience=5, micro_batch=16)
+PROBE = changed(probe(), schedule={"epochs": 25, "patience": 5})
+TUNE = FinetuneRecipe(
+    optim=FinetuneOptim(micro_batch=16, encoder_lr_scale=1.0),
+    schedule=FinetuneSchedule(epochs=4, patience=2),
+    regularise=FinetuneRegularise(dropout=0.5),
+)
+SCRATCH = FinetuneRecipe(optim=FinetuneOptim(micro_batch=16), schedule=FinetuneSchedule(epochs=15, patience=5))
 
 
 def head(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Predict:
     """Train the attention-pooling head on the frozen encoder."""
-    return bench.predictor(_headed(bench, "pretrained", rows, replace(PROBE, seed=seed, **params)))
+    return bench.predictor(_headed(bench, "pretrained", rows, _with(PROBE, seed, params)))
 
 
 def last_block(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Predict:
     """Train the head, then head and last block together."""
-    return _tuned(bench, "pretrained", rows, replace(TUNE, seed=seed, **params), freeze_all_but_last)
+    return _tuned(bench, "pretrained", rows, _with(TUNE, seed, params), freeze_all_but_last)
 
 
 def full(kind: str) -> Callable[[Bench, np.ndarray, Params, int], Predict]:
     """Return training of the head, then of everything (Kumar et al. 2022: it distorts the features less)."""
 
     def fit_all(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Predict:
-        return _tuned(bench, kind, rows, replace(TUNE, seed=seed, **params), lambda model: freeze(model, ()))
+        return _tuned(bench, kind, rows, _with(TUNE, seed, params), lambda model: freeze(model, ()))
 
     return fit_all
 
@@ -157,7 +167,7 @@ def network(name: str) -> Callable[[Bench, np.ndarray, Params, int], Predict]:
     """Return training of a supervised network from scratch."""
 
     def fit_scratch(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Predict:
-        recipe = replace(SCRATCH, seed=seed, **params)
+        recipe = _with(SCRATCH, seed, params)
         return bench.predictor(fit_network(bench.data, rows, recipe, network=name, options={}, **bench.run(name)))
 
     return fit_scratch
@@ -177,12 +187,16 @@ def _tuned(
     return bench.predictor(model)
 
 
-def _rates(*rates: float, **others: Any) -> tuple[Params, ...]:
-    return tuple({"learning_rate": rate, **others} for rate in rates)
+def _with(recipe: FinetuneRecipe, seed: int, params: Params) -> FinetuneRecipe:
+    return replace(changed(recipe, **params), seed=seed)
+
+
+def _rates(*rates: float, **sections: Params) -> tuple[Params, ...]:
+    return tuple({"optim": {"learning_rate": rate}, **sections} for rate in rates)
 
 
 _PENALTIES = tuple({"penalty": penalty} for penalty in (0.1, 1.0, 10.0))
-_SCRATCH = (*_rates(1e-3, 3e-3, dropout=0.25), *_rates(1e-3, dropout=0.5))
+_SCRATCH = (*_rates(1e-3, 3e-3, regularise={"dropout": 0.25}), *_rates(1e-3, regularise={"dropout": 0.5}))
 
 METHODS: dict[str, Method] = {
     "prior": Method(fit=prior, seeded=False, about="the training side's mean target"),

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
-from scipy import signal
 
 from signals.electrodes import canonical_electrode, electrode_positions
 from signals.tasks import SIX_CLASS
@@ -68,7 +67,9 @@ def resampled(data: np.ndarray, sfreq: float) -> np.ndarray:
     ratio = Fraction(sfreq / INNER_SFREQ).limit_denominator(1000)
     if ratio == 1:
         return data
-    return signal.resample_poly(data, ratio.numerator, ratio.denominator, axis=1, padtype="line").astype(np.float32)
+    from scipy.signal import resample_poly  # importing it takes a second
+
+    return resample_poly(data, ratio.numerator, ratio.denominator, axis=1, padtype="line").astype(np.float32)
 
 
 def _background(rng: np.random.Generator, grid: Grid, subject: Subject) -> tuple[np.ndarray, list[Event]]:
@@ -117,6 +118,8 @@ def _sporadic(rng: np.random.Generator, grid: Grid, subject: Subject) -> tuple[n
     trace = np.zeros(grid.n_times)
     for at in times:
         trace[int(at * grid.sfreq)] += rng.lognormal(0, 0.3)
+    from scipy.signal import fftconvolve  # importing it takes a second
+
     scalp = field(grid.positions, near(SOURCES, np.array(subject.focus), 0.3))
-    data = np.outer(scalp, signal.fftconvolve(trace, wave, mode="same")).astype(np.float32)
+    data = np.outer(scalp, fftconvolve(trace, wave, mode="same")).astype(np.float32)
     return data, [Event("discharge", float(at), 0.2) for at in times]

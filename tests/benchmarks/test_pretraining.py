@@ -18,8 +18,8 @@ def test_checkpoint_card_and_figures_come_from_one_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shards = make_toy_shards(n_sites=2, n_subjects=3, n_windows=1)
-    tiny = ["--steps", "2", "--crop-s", "4", "--dim", "32", "--depth", "1", "--stem-dim", "32", "--batch", "2",
-            "--micro-batch", "2"]  # fmt: skip
+    tiny = ["--schedule.steps", "2", "--data.crop-s", "4", "--model.dim", "32", "--model.depth", "1",
+            "--model.stem-dim", "32", "--optim.batch", "2", "--optim.micro-batch", "2"]  # fmt: skip
     monkeypatch.setattr(
         "sys.argv",
         ["pretrain", "--shards", str(shards), "--output", str(tmp_path / "out"), "--processes", "1", *tiny],

@@ -110,10 +110,10 @@ def test_a_recording_that_vanishes_after_planning_costs_its_windows(tmp_path, mo
     gone = write_edf(tmp_path / "in" / "north" / "gone.edf", seed=1)
     real = prepare.reopen_recording
 
-    def reopen(uri, header):
+    def reopen(uri, header, **how):
         if uri == str(gone):
             gone.unlink(missing_ok=True)
-        return real(uri, header)
+        return real(uri, header, **how)
 
     monkeypatch.setattr(prepare, "reopen_recording", reopen)
     prepare._reopened.cache_clear()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.preprocess import describe, main
+from pipelines.report.advice import ADVICE
 from pipelines.runs.accounting import Counts, FileCounts, Hours, WindowCounts
 from pipelines.stages.finish import Finish
 from signals.readers.registry import open_recording
@@ -247,7 +248,8 @@ def test_every_awkward_file_is_read_or_quarantined(tmp_path, awkward):
 
 def test_all_ten_real_sites_are_read(tmp_path, real):
     args = ["--input", str(real), "--labels", str(real / "labels.csv"), "--output", str(tmp_path / "out"), *SALT]
-    assert main(args) == 0
+    cards = Path(__file__).parents[2] / "docs" / "sites"
+    assert main([*args, "--site-card", str(cards)]) == 0
     counts = read_manifest(tmp_path / "out").counts
     assert len(counts["sites"]) == 10
     assert all(site["files_accepted"] > 0 for site in counts["sites"].values())
@@ -297,7 +299,11 @@ def test_what_a_run_prints(clinics, tmp_path, capsys):
     assert preprocess(clinics, tmp_path / "out") == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "files    5 in = 4 accepted + 1 quarantined (1 corrupt_header)"
-    assert out[3:] == [f"shards   {tmp_path / 'out'}", f"report   {tmp_path / 'out' / 'report.html'}"]
+    assert out[3:] == [
+        f"shards   {tmp_path / 'out'}",
+        f"report   {tmp_path / 'out' / 'report.html'}",
+        f"1 file left out, corrupt_header: {ADVICE['corrupt_header']}",
+    ]
 
 
 @pytest.mark.parametrize(

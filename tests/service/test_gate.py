@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 import time
+from contextlib import ExitStack
 
 import httpx
 import jwt
@@ -220,30 +221,56 @@ def test_a_failure_inside_shows_and_logs_no_content(serve, things, monkeypatch, 
     assert any("RuntimeError" in line for line in lines)
 
 
-def test_admission_refuses_who_would_wait_too_long():
+def test_admission_refuses_who_would_wait_too_long(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("service.answering.admission.time.monotonic", lambda: now[0])
     admission = Admission(max_wait_s=0.5, n_cores=2)
     for _ in range(200):
-        admission.prepared(0.08)
-        admission.computed(1, 0.02)
-    places = []
+        with admission.work():
+            now[0] += 0.05
+    with ExitStack() as stack:
+        while admission.n_working < 11:
+            stack.enter_context(admission.work())
+        # 11 times 0.05 s are more than half a second: for the next one, and before the next body is read.
+        for entering in (admission.work, admission.place):
+            with pytest.raises(Refusal) as refused, entering():
+                pass
+            assert (refused.value.status, refused.value.code) == (503, "busy")
+    assert (admission.n_working, admission.n_inside) == (0, 0)
 
-    def crowd():
+
+def test_bodies_that_arrive_slowly_keep_nobody_from_work():
+    admission = Admission(max_wait_s=0.5, n_cores=2, most_inside=50)
+    with ExitStack() as stack:
         for _ in range(50):
-            places.append(admission.place())
-            places[-1].__enter__()
+            stack.enter_context(admission.place())
+        with admission.work():  # one whose body is there
+            pass
+        with pytest.raises(Refusal), admission.place():
+            pass
 
-    with pytest.raises(Refusal) as refused:
-        crowd()
-    # 0.1 s of a core each, two cores: more than ten inside would wait longer than half a second.
-    assert len(places) - 1 == 11
-    assert (refused.value.status, refused.value.code) == (503, "busy")
-    for place in places[:-1]:
-        place.__exit__(None, None, None)
-    assert admission.n_inside == 0
+
+def test_whoever_finds_a_core_free_gets_in(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("service.answering.admission.time.monotonic", lambda: now[0])
     slow = Admission(max_wait_s=0.01, n_cores=1)
-    slow.prepared(1000.0)
-    with slow.place():  # whoever is alone gets in
-        assert slow.n_inside == 1
+    for _ in range(3):
+        with slow.work():
+            now[0] += 1000.0
+    with slow.place(), slow.work():
+        assert slow.n_working == 1
+
+
+def test_a_batch_costs_its_windows(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("service.answering.admission.time.monotonic", lambda: now[0])
+    admission = Admission(max_wait_s=0.5, n_cores=1)
+    for _ in range(200):
+        with admission.work() as work:
+            work.n_windows = 10
+            now[0] += 1.0
+    with admission.work():
+        assert admission.wait_s == pytest.approx(0.1, rel=1e-6)
 
 
 def test_a_rate_is_per_caller():

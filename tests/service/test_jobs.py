@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import time
@@ -104,13 +105,13 @@ def test_an_accepted_job_is_finished_once_after_kill_9(live, long_edf, tmp_path,
 def test_a_worker_that_dies_is_replaced_and_a_file_that_kills_three_is_refused(live, long_edf, tmp_path):
     one = live()
     job_id = upload(one, long_edf, hop_s=1).json()["id"]
-    for _ in range(3):
-        until = time.monotonic() + 20
-        while time.monotonic() < until and not rows(tmp_path, "select 1 from jobs where state = 'running'"):
+    for attempt in (1, 2, 3):
+        until = time.monotonic() + 40
+        sql = f"select 1 from jobs where state = 'running' and attempts = {attempt}"
+        while time.monotonic() < until and not rows(tmp_path, sql):
             time.sleep(0.01)
         (worker,) = children(one.process.pid)
         os.kill(worker, signal.SIGKILL)
-        time.sleep(0.4)
     job = ended(one, job_id)
     assert (job["state"], job["code"]) == ("failed", "worker_crashed")
     # Requests were not harmed, and the next recording is answered.
@@ -145,6 +146,19 @@ def test_a_bad_file_ends_with_the_readers_code_and_the_same_key_is_the_same_job(
     empty = tmp_path / "empty.edf"
     empty.write_bytes(b"")
     assert upload(one, empty).json()["code"] == "empty_body"
+
+
+def test_a_recording_is_answered_by_the_model_of_its_time(things, tmp_path):
+    shutil.copytree(things.bundle, tmp_path / "m")
+    one, digests = start(tmp_path, [tmp_path / "m"]), []
+    for bundle in (things.bundle, things.second):
+        shutil.rmtree(tmp_path / "m")
+        shutil.copytree(bundle, tmp_path / "m")
+        digests.append(httpx.post(f"{one.url}/models/m/reload", timeout=20).json()["digest"])
+        ended(one, upload(one, things.edf).json()["id"])
+    assert rows(tmp_path, "select model_digest from jobs order by created_at") == [(digest,) for digest in digests]
+    assert digests[0] != digests[1]
+    assert one.end() == 0
 
 
 def test_named_recordings_stay_in_their_folder(live, things, tmp_path):

@@ -10,6 +10,8 @@ import pytest
 from service.answering.house import House
 from service.answering.owner import Owner
 from service.refusals import Refusal
+from service.registry.sources import sources
+from service.settings import Models
 from serving.model import open_model
 from signals.bundles.bundle import BundleError
 
@@ -121,7 +123,7 @@ def test_closing_answers_what_was_accepted_and_takes_no_more(model, window):
 
 
 def test_no_request_is_dropped_while_a_model_is_exchanged(things, window):
-    house, answered, stop = House([things.bundle]), [], threading.Event()
+    house, answered, stop = House(sources(Models(bundles=(things.bundle,)))), [], threading.Event()
 
     def ask():
         while not stop.is_set():
@@ -141,7 +143,7 @@ def test_no_request_is_dropped_while_a_model_is_exchanged(things, window):
 
 
 def test_a_shadow_answers_beside_and_its_differences_are_counted(things, window):
-    house = House([things.bundle], shadow=things.second)
+    house = House(sources(Models(bundles=(things.bundle,))), shadow=things.second)
     sent = [house.submit(house.owner(), [window], deadline=None).result(5)[0] for _ in range(5)]
     house.close()
     other = open_model(things.second).answers([window])[0]
@@ -155,7 +157,7 @@ def test_a_shadow_answers_beside_and_its_differences_are_counted(things, window)
 
 
 def test_a_shadow_that_fails_harms_nobody(things, window, monkeypatch):
-    house = House([things.bundle], shadow=things.second)
+    house = House(sources(Models(bundles=(things.bundle,))), shadow=things.second)
     monkeypatch.setattr(type(house._shadow.model), "answers", failing(type(house._shadow.model).answers), raising=True)
     assert house.submit(house.owner(), [window], deadline=None).result(5)
     house.close()
@@ -173,4 +175,4 @@ def failing(real):
 
 def test_two_bundles_of_one_name_are_refused(things, tmp_path):
     with pytest.raises(ValueError, match="two bundles have the same name"):
-        House([things.bundle, tmp_path / "small"])
+        sources(Models(bundles=(things.bundle, tmp_path / "small")))

@@ -108,3 +108,20 @@ def test_mistakes_are_one_line(uri, tmp_path, capsys):
     ):  # fmt: skip
         assert command([*arguments, "--registry", uri]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_server_answers_with_the_champion_and_takes_the_next_at_reload(things, facts, uri, serve):
+    import asyncio
+
+    registry = Registry(uri)
+    for number, bundle in enumerate((things.bundle, things.second), start=1):
+        registry.register("six", bundle, facts=facts)
+        if number == 1:
+            registry.promote("six")
+    server, client = serve(f"models.registry={uri}", "models.registered=[six]")
+    digests = [load_bundle(path).about["digest"] for path in (things.bundle, things.second)]
+    assert server.house.owner("six").model.digest == digests[0]
+    registry.promote("six")
+    assert server.house.owner("six").model.digest == digests[0]
+    assert asyncio.run(client.post("/models/six/reload")).json()["digest"] == digests[1]
+    assert server.house.owner("six").model.digest == digests[1]

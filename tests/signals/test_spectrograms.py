@@ -123,3 +123,22 @@ def test_a_night_is_read_in_pieces():
     assert max(read) <= 64 * 602  # 300 columns and a second at both ends
     with pytest.raises(ValueError, match="shorter than a window"):
         list(regional_blocks(samples, 255, EEG_1020.ch_names, 64))
+
+
+@pytest.mark.parametrize(("n_times", "window_s", "step_s"), [(255, 1.0, 1.0), (256, 0.0, 1.0), (256, 1.0, 0.0)])
+def test_no_frame_at_all_is_refused(n_times, window_s, step_s):
+    with pytest.raises(ValueError, match="no frame of"):
+        stft_power(np.zeros(n_times), 256.0, window_s=window_s, step_s=step_s)
+    stft_power(np.zeros(256), 256.0, window_s=1.0, step_s=1.0)
+
+
+@pytest.mark.parametrize(("f_min", "f_max"), [(0.0, 10.0), (20.0, 10.0), (10.0, 128.0)])
+def test_frequencies_lie_below_half_the_rate(f_min, f_max):
+    with pytest.raises(ValueError, match="must lie in order inside of"):
+        multitaper(np.zeros(1024), 256.0, window_s=2.0, step_s=1.0, f_min=f_min, f_max=f_max, n_bins=4)
+
+
+def test_chains_without_electrodes_are_refused():
+    names = [name for name in EEG_1020.ch_names if name not in ("T3", "Fp2")]
+    with pytest.raises(ValueError, match=r"electrodes that are not there: \['Fp2', 'T3'\]"):
+        regional(np.zeros((17, 2000)), names, 200.0)

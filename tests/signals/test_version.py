@@ -13,7 +13,7 @@ WRITE_PATH = (
     STAGES / "plan_files.py",
     STAGES / "anomaly.py",
     STAGES / "write_shards.py",
-    *(ROOT / "pipelines" / "corpora").glob("*.py"),
+    ROOT / "pipelines" / "intake" / "inputs.py",
 )
 """The stages that plan, score and write; their imports through pipelines/ and signals/ are followed."""
 

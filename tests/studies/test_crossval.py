@@ -90,20 +90,22 @@ def test_it_goes_on_after_the_last_finished_fold(shards: Path, tmp_path: Path, m
 
 def test_one_in_five_is_held_out_once(shards: Path, tmp_path: Path) -> None:
     command = base(shards, tmp_path / "p.parquet")[:-2]
-    crossval.main([*command, "--recipes", "probe", "--holdout", "0.25", "--set", "epochs=2", "mirror=0"])
+    crossval.main(
+        [*command, "--recipes", "probe", "--holdout", "0.25", "--schedule.epochs", "2", "--augment.mirror", "0"]
+    )
     predictions = read_predictions(tmp_path / "p.parquet")
     (fold,) = predictions.meta["folds"]
     assert (len(fold["train_subjects"]), len(fold["test_subjects"])) == (6, 2)
     recipe = predictions.meta["models"]["probe"]["recipe"]
-    assert (recipe["epochs"], recipe["mirror"]) == (2, 0.0)
+    assert (recipe["schedule"]["epochs"], recipe["augment"]["mirror"]) == (2, 0.0)
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (["--set", "epoch=3"], "--set epoch=3: give one of the recipe's numbers"),
-        (["--set", "epochs=three"], "'three' is no int"),
-        (["--set", "loss=l2"], "loss='l2'"),
+        (["--schedule.epoch", "3"], "unknown option '--schedule.epoch'"),
+        (["--schedule.epochs", "three"], "invalid literal"),
+        (["--objective.loss", "l2"], "invalid choice 'l2'"),
         (["--folds", "9"], "folds=9 must be at least 2 and at most the number of subjects, 8"),
         (["--holdout", "1.5"], "holdout=1.5 must lie between 0 and 1"),
         (["--seeds", "0"], "seeds=0 must be at least 1"),

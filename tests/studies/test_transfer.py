@@ -14,6 +14,7 @@ from studies.baselines.candidates import DEFAULT, METHODS, N_CANDIDATES, Bench, 
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
 from training.corpus.splits import check_classes, subject_folds
+from training.recipes.sections import changed
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,9 @@ def run(shards, output, *more):
 
 def test_every_method_stands_in_one_table(shards, encoder_dir, tmp_path, monkeypatch):
     for name in ("PROBE", "TUNE", "SCRATCH"):
-        short = replace(getattr(methods, name), epochs=1, batch=4, micro_batch=4, warmup_steps=1)
+        short = changed(
+            getattr(methods, name), optim={"batch": 4, "micro_batch": 4}, schedule={"epochs": 1, "warmup_steps": 1}
+        )
         monkeypatch.setattr(methods, name, short)
     made = run(shards, tmp_path / "t.parquet", "--encoder", str(encoder_dir), "--seeds", "2")
     assert set(seeds_of(made.models)) == set(DEFAULT)

@@ -87,13 +87,13 @@ def test_every_recipe_trains(name: str, long_shards: Path, encoder_dir: Path, tm
     assert model.normaliser.kind == "window"
     assert len(model.config.provenance["train_subjects"]) == 8
     if not isinstance(model, Classifier):
-        assert model.config.network == RECIPES[name](tiny=True).model
+        assert model.config.network == RECIPES[name](tiny=True).model.name
         return
     assert model.head.span_tokens == (20, 30)
     pretrained = Encoder.from_pretrained(encoder_dir, local_files_only=True).state_dict()
     trained = model.encoder.state_dict()
     same = all(torch.equal(value, trained[key]) for key, value in pretrained.items())
-    assert same == ("trunk" in RECIPES[name]().freeze)
+    assert same == ("trunk" in RECIPES[name]().regularise.freeze)
 
 
 def test_leaving_sites_out_writes_honest_predictions(
@@ -237,7 +237,9 @@ def test_members_of_which_one_does_not_state_its_pretraining_are_unknown_togethe
 
 def test_a_head_on_a_frozen_encoder_tells_the_toy_rhythms_apart(long_shards: Path, tmp_path: Path) -> None:
     base = ["--shards", str(long_shards), "--task", "six-class", "--no-encoder", "--output", str(tmp_path)]
-    finetune.main([*base, "--recipe", "probe", "--epochs", "40", "--batch", "4", "--micro-batch", "4"])
+    finetune.main(
+        [*base, "--recipe", "probe", "--schedule.epochs", "40", "--optim.batch", "4", "--optim.micro-batch", "4"]
+    )
     data = labelled(Corpus.open(long_shards), SIX_CLASS)
     probabilities, _ = inference.predict(Classifier.from_pretrained(tmp_path), data.shards, data.windows)
     assert (probabilities.argmax(axis=1) == data.labels).mean() > 0.5  # chance is 1/6
@@ -286,7 +288,7 @@ def test_encoder_of_other_code_is_refused(encoder_dir: Path, tmp_path: Path) -> 
     [
         (["--task", "seven-class"], "unknown task 'seven-class'"),
         (["--encoder", "/nowhere"], "/nowhere is no model"),
-        (["--freeze", "stam"], "stam"),
+        (["--regularise.freeze", "stam"], "stam"),
     ],
 )
 def test_mistakes_end_in_one_line_and_code_2(

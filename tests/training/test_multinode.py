@@ -48,8 +48,8 @@ def test_two_agents_take_the_steps_of_one_process(
     toy_shards: Path, tmp_path: Path, metrics_of: Callable[[Path], list[dict[str, float]]]
 ) -> None:
     more = [
-        "--tiny", "--steps", "3", "--dim", "32", "--depth", "1", "--stem-dim", "32", "--evaluate-windows", "1",
-        "--shards", str(toy_shards), "--output",
+        "--tiny", "--schedule.steps", "3", "--model.dim", "32", "--model.depth", "1", "--model.stem-dim", "32",
+        "--track.evaluate-windows", "1", "--shards", str(toy_shards), "--output",
     ]  # fmt: skip
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -1,6 +1,7 @@
 """A night's way from its file to a model: eyes, chin and heart beside the EEG."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,7 +106,7 @@ def test_models_take_the_windows_as_they_are(house, encoder):
     assert batch["sensor_type_BC"][0].tolist() == [0] * 19 + [1, 1, 2, 3]
     assert not batch["mask_BCT"][:, 19:].any()
     torch.manual_seed(0)
-    model = PretrainModel(encoder, recipe.weights)
+    model = PretrainModel(encoder, recipe.objective.weights)
     assert all(torch.isfinite(total) for total in model(batch).values())
 
 
@@ -170,7 +171,8 @@ def test_real_recordings_bring_the_sensors_that_they_have(real, tmp_path):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(real / name, tmp_path / "in" / name)
     args = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "shards"), "--profile", "pretrain"]
-    assert preprocess([*args, "--set", "modality=eeg_psg", "--salt", "s"]) == 0
+    cards = str(Path(__file__).parents[2] / "docs" / "sites")
+    assert preprocess([*args, "--set", "modality=eeg_psg", "--salt", "s", "--site-card", cards]) == 0
     shards = Corpus.open(tmp_path / "shards")
     batch = shards.batch(range(len(shards.entries)), Normaliser(kind="robust"))
     assert batch.x_BCT.shape == (6 + 5 + 23, 23, 2560)

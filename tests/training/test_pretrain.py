@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from evaluation.scenarios.reconstruction import read_reconstruction
-from model.checkpoint import checkpoints, load_checkpoint, load_newest
 from model.encoder import Encoder
 from model.pretraining.masking import MaskPlan
 from signals.modality import EEG_PSG
@@ -26,7 +25,9 @@ from signals.shards.tfrecord import write_shard
 from signals.tasks import TASKS
 from signals.window import ABSENT, MEASURED
 from tests.toy_shards import toy_window
+from tests.training.ranks import in_ranks
 from training import pretrain
+from training.command import parse_command
 from training.corpus.corpus import Corpus
 from training.corpus.order import MicroBatch
 from training.corpus.source import Choice, Resident, Source
@@ -35,11 +36,14 @@ from training.corpus.stream import Prepare
 from training.objectives.preparation import Preparation
 from training.objectives.validation import knn_accuracy
 from training.recipes.pretraining import RECIPES
-from training.trainer.stopping import RESUME_EXIT
+from training.trainer.checkpoints import checkpoints, load_checkpoint, load_newest
+from training.trainer.distributed import TorchGroup
+from training.trainer.stopping import RESUME_EXIT, StopRequest
 from training.trainer.train import NonFiniteLossError, StepBatches
 
 Metrics = Callable[[Path], list[dict[str, float]]]
-SHORT = ["--tiny", "--steps", "6", "--save-every", "3", "--dim", "32", "--depth", "1", "--stem-dim", "32"]
+SHORT = ["--tiny", "--schedule.steps", "6", "--track.save-every", "3", "--model.dim", "32", "--model.depth", "1",
+         "--model.stem-dim", "32"]  # fmt: skip
 
 
 def options(shards: Path, output: Path, *more: str) -> list[str]:
@@ -116,11 +120,23 @@ def test_run_leaves_encoder_subjects_and_reconstruction(whole_run: Path, toy_sha
         "windows_per_epoch": 30,
     }
     config = json.loads((whole_run / "config.json").read_text())
-    assert (config["recipe"], config["config"]["dim"], config["config"]["steps"]) == ("eeg_tiny", 32, 6)
+    sections = config["config"]
+    assert (config["recipe"], sections["model"]["dim"], sections["schedule"]["steps"]) == ("eeg_tiny", 32, 6)
 
 
 def test_settings_are_chosen_without_the_held_out_subjects(whole_run: Path, toy_shards: Path, tmp_path: Path) -> None:
-    pretrain.main(options(toy_shards, tmp_path / "run", "--choose-share", "0.2", "--steps", "1", "--save-every", "1"))
+    pretrain.main(
+        options(
+            toy_shards,
+            tmp_path / "run",
+            "--data.choose-share",
+            "0.2",
+            "--schedule.steps",
+            "1",
+            "--track.save-every",
+            "1",
+        )
+    )
     final, chosen = (json.loads((run / "pretrain_subjects.json").read_text()) for run in (whole_run, tmp_path / "run"))
     assert not set(final["held_out"]) & {*chosen["train"], *chosen["held_out"]}
     assert set(final["train"]) == {*chosen["train"], *chosen["held_out"]}
@@ -161,8 +177,46 @@ def test_two_processes_take_the_same_steps_as_one(
     np.testing.assert_allclose(two, one, rtol=1e-4)
 
 
+def test_a_model_that_two_processes_share_is_saved_in_slices_and_goes_on_in_one(
+    whole_run: Path, toy_shards: Path, tmp_path: Path, metrics_of: Metrics
+) -> None:
+    run, brief = tmp_path / "run", ("--track.evaluate-windows", "1")
+    more = ("--optim.sharing", "shard", "--track.validate-every", "2", "--max-steps", "4", *brief)
+
+    def work(processes: TorchGroup) -> bool:
+        command = parse_command(
+            pretrain.PretrainCommand, RECIPES, options(toy_shards, run, *more), default_recipe="eeg_tiny", prog="test"
+        )
+        return pretrain.pretrain(command, processes, StopRequest())
+
+    assert in_ranks(2, work) == [True, True]
+    assert len(list((run / "checkpoints").glob("step-00000004.*.slices"))) == 2
+    assert (run / "encoder" / "model.safetensors").is_file()
+    pretrain.main(options(toy_shards, run, *brief))
+    one, both = metrics_of(whole_run), metrics_of(run)
+    assert [line["order_crc"] for line in both] == [line["order_crc"] for line in one]
+    np.testing.assert_allclose([line["loss"] for line in both], [line["loss"] for line in one], rtol=1e-3)
+    assert np.isfinite(both[1]["valid_error"])
+
+
+def test_checkpoints_may_lie_in_an_object_store(
+    whole_run: Path, toy_shards: Path, tmp_path: Path, metrics_of: Metrics
+) -> None:
+    more = options(toy_shards, tmp_path / "run", "--track.checkpoints", "memory://pretrain/checkpoints")
+    more += ["--track.evaluate-windows", "1"]
+    pretrain.main([*more, "--max-steps", "4", "--track.save-in-background"])
+    pretrain.main(more)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert [line["loss"] for line in metrics_of(tmp_path / "run")] == [line["loss"] for line in metrics_of(whole_run)]
+    a = load_newest(whole_run / "checkpoints")
+    b = load_newest("memory://pretrain/checkpoints")
+    assert a is not None
+    assert b is not None
+    assert all(torch.equal(a["model"][name], b["model"][name]) for name in a["model"])
+
+
 def test_sigterm_saves_and_asks_to_be_resumed(toy_shards: Path, tmp_path: Path, metrics_of: Metrics) -> None:
-    more = options(toy_shards, tmp_path / "run", "--steps", "5000", "--save-every", "5000")
+    more = options(toy_shards, tmp_path / "run", "--schedule.steps", "5000", "--track.save-every", "5000")
     process = subprocess.Popen([sys.executable, "-m", "training.pretrain", *more], stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 180  # of starting up on a busy machine
@@ -191,7 +245,7 @@ def test_non_finite_loss_stops_before_the_step_and_names_it(
 
     monkeypatch.setattr(Preparation, "__call__", poisoned)
     with pytest.raises(NonFiniteLossError, match="step 3"):
-        pretrain.main(options(toy_shards, tmp_path, "--contrastive-weight", "0", "--save-every", "1"))
+        pretrain.main(options(toy_shards, tmp_path, "--objective.contrastive", "0", "--track.save-every", "1"))
     state = load_newest(tmp_path / "checkpoints")
     assert state is not None
     assert state["step"] == 2
@@ -206,7 +260,7 @@ def test_every_recipe_trains_a_step(name: str, toy_shards: Path, tmp_path: Path,
 
 
 def test_training_beats_the_mean_and_never_sees_excluded_sites(toy_shards: Path, tmp_path: Path) -> None:
-    more = ("--steps", "40", "--exclude-sites", "site0", "--schedule-weights", "1", "0", "0")
+    more = ("--schedule.steps", "40", "--exclude-sites", "site0", "--objective.schedule-weights", "1", "0", "0")
     pretrain.main(options(toy_shards, tmp_path, *more))
     frame = read_reconstruction(tmp_path / "reconstruction.parquet")
     told = json.loads((tmp_path / "pretrain_subjects.json").read_text())
@@ -303,11 +357,11 @@ def test_held_out_subjects_are_whole() -> None:
     [
         (["--bogus", "1"], "unknown option '--bogus'"),
         (["--recipe", "eeg_huge"], "unknown recipe 'eeg_huge'"),
-        (["--micro-batch", "0"], "micro_batch=0 must be positive"),
-        (["--steps", "many"], "invalid literal"),
+        (["--optim.micro-batch", "0"], "micro_batch=0 must be positive"),
+        (["--schedule.steps", "many"], "invalid literal"),
         (["--shards", "/nowhere"], "/nowhere is no shard set"),
         (["--exclude-sites", "site9"], "'site9'"),
-        (["--good-only"], "good_only: the shards were written before decisions on quality were stored"),
+        (["--data.good-only"], "good_only: the shards were written before decisions on quality were stored"),
     ],
 )
 def test_mistakes_end_in_one_line_and_code_2(
@@ -342,7 +396,7 @@ def test_sleep_stages_of_some_windows_help_and_have_their_own_curve(
     batch = source.raw(MicroBatch(windows, windows, 1024))
     wanted = {"Seizure": 2, "LPD": 4}
     assert batch["sleep_target_B"].tolist() == [wanted.get(source.corpus.entry(i).label, -1) for i in windows]
-    pretrain.main(options(shards, tmp_path / "run", "--sleep-weight", "0.1", "--max-steps", "2"))
+    pretrain.main(options(shards, tmp_path / "run", "--objective.sleep", "0.1", "--max-steps", "2"))
     lines = metrics_of(tmp_path / "run")
     assert all(np.isfinite(line["sleep"]) for line in lines)
     assert any(line["sleep"] > 0 for line in lines)
@@ -353,7 +407,7 @@ def test_a_finished_run_is_prolonged_and_a_new_one_starts_from_its_weights(
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(whole_run, run)
-    pretrain.main(options(toy_shards, run, "--steps", "8", "--evaluate-windows", "1"))
+    pretrain.main(options(toy_shards, run, "--schedule.steps", "8", "--track.evaluate-windows", "1"))
     lines = metrics_of(run)
     assert [line["step"] for line in lines] == list(range(1, 9))
     assert lines[:6] == metrics_of(whole_run)
@@ -361,7 +415,16 @@ def test_a_finished_run_is_prolonged_and_a_new_one_starts_from_its_weights(
     share = 0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * (7 - 2) / 6))
     assert lines[7]["learning_rate"] == pytest.approx(share * 3e-3, rel=1e-6)
     other = tmp_path / "other"
-    more = ("--init-from", str(whole_run), "--max-steps", "1", "--learning-rate", "1e-12", "--evaluate-windows", "1")
+    more = (
+        "--init-from",
+        str(whole_run),
+        "--max-steps",
+        "1",
+        "--optim.learning-rate",
+        "1e-12",
+        "--track.evaluate-windows",
+        "1",
+    )
     pretrain.main(options(toy_shards, other, *more))
     before, after = (load_newest(folder / "checkpoints") for folder in (whole_run, other))
     assert before is not None
@@ -369,14 +432,14 @@ def test_a_finished_run_is_prolonged_and_a_new_one_starts_from_its_weights(
     for name, value in before["model"].items():
         torch.testing.assert_close(after["model"][name], value, rtol=0, atol=1e-9)
     with pytest.raises(SystemExit):
-        pretrain.main(options(toy_shards, tmp_path / "wrong", "--init-from", str(whole_run), "--dim", "64"))
+        pretrain.main(options(toy_shards, tmp_path / "wrong", "--init-from", str(whole_run), "--model.dim", "64"))
 
 
-@pytest.mark.parametrize("how", [("--loader-processes", "2"), ("--resident", "device")])
+@pytest.mark.parametrize("how", [("--data.loader-processes", "2"), ("--data.resident", "device")])
 def test_how_windows_are_read_changes_no_step(
     whole_run: Path, toy_shards: Path, tmp_path: Path, metrics_of: Metrics, how: tuple[str, ...]
 ) -> None:
-    pretrain.main(options(toy_shards, tmp_path, *how, "--max-steps", "3", "--evaluate-windows", "1"))
+    pretrain.main(options(toy_shards, tmp_path, *how, "--max-steps", "3", "--track.evaluate-windows", "1"))
     read, whole = (metrics_of(run)[:3] for run in (tmp_path, whole_run))
     assert [(line["loss"], line["order_crc"]) for line in read] == [(line["loss"], line["order_crc"]) for line in whole]
 
@@ -394,7 +457,7 @@ def test_corpora_of_several_modalities_share_a_run_by_their_weights(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Source, "raw", watched)
-        more = ("--sampling-weights", "3", "1", "--max-steps", "2", "--evaluate-windows", "1")
+        more = ("--sampling-weights", "3", "1", "--max-steps", "2", "--track.evaluate-windows", "1")
         pretrain.main(["--shards", str(toy_shards), str(psg_shards), "--output", str(tmp_path), *SHORT, *more])
     assert len(metrics_of(tmp_path)) == 2
     # Of a step's four windows three are of the toy's 19 channels, one has sensors besides.
@@ -413,9 +476,3 @@ def test_neighbours_of_other_subjects_decide_the_probe() -> None:
     # d's y finds c: right; d's x finds c's y: wrong. x: 4 of 5, y: 3 of 3.
     assert knn_accuracy(embedding, labels, subjects, k=1) == pytest.approx((4 / 5 + 1) / 2)
     assert knn_accuracy(embedding, labels, np.array(["one"] * 8)) == 0.0
-
-
-def test_the_rate_grows_with_the_root_of_the_batch() -> None:
-    recipe = RECIPES["eeg_tiny"]()
-    assert recipe.peak_rate == recipe.learning_rate == 3e-3
-    assert replace(recipe, batch=64, rate_batch=16).peak_rate == pytest.approx(6e-3)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from training.fitting.fit import Fitting
 from training.objectives.preparation import Preparation
 from training.recipes.finetuning import RECIPES
 from training.recipes.pretraining import eeg_tiny
+from training.recipes.sections import changed
 from training.trainer.distributed import Processes, Single, TorchGroup
 from training.trainer.train import Trainer
 
@@ -116,7 +116,8 @@ def data(tmp_path_factory: pytest.TempPathFactory, write_shards: Callable[..., P
 @pytest.mark.parametrize(("name", "world_size"), [("probe", 4), ("eegnet", 3)])
 def test_a_fit_is_the_same_on_every_process(data: Labelled, tmp_path: Path, name: str, world_size: int) -> None:
     """Also with batch normalisation, whose averages differ between processes, and patience that runs out."""
-    recipe = replace(RECIPES[name](tiny=True), epochs=4, patience=1, batch=8, micro_batch=8, dropout=0.0)
+    recipe = changed(RECIPES[name](tiny=True), schedule={"epochs": 4, "patience": 1},
+                     optim={"batch": 8, "micro_batch": 8}, regularise={"dropout": 0.0})  # fmt: skip
 
     def fit(processes: TorchGroup) -> dict[str, torch.Tensor]:
         fitting = Fitting(data, None, seed=0, processes=processes)

@@ -19,10 +19,10 @@ from training.fitting.learning import EpochValidation
 from training.trainer.stopping import RESUME_EXIT
 from training.trainer.train import Trainer
 
-PROBE = ("--recipe", "probe", "--epochs", "3", "--patience", "1")
+PROBE = ("--recipe", "probe", "--schedule.epochs", "3", "--schedule.patience", "1")
 TWO_STAGES = (
-    "--recipe", "efficientnet_small", "--epochs", "2", "--unfreeze-every", "1", "--second-stage-votes", "10",
-    "--mixup", "0.4",
+    "--recipe", "efficientnet_small", "--schedule.epochs", "2", "--schedule.unfreeze-every", "1",
+    "--schedule.second-stage-votes", "10", "--augment.mixup", "0.4",
 )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def test_a_killed_fit_goes_on_from_its_last_checkpoint(
     def kill() -> None:
         raise Killed
 
-    more = (*PROBE, "--save-every", "2")
+    more = (*PROBE, "--track.save-every", "2")
     assert run(shards, tmp_path / "whole", *more) is None
     interrupt(6, kill)  # five steps are taken, the fourth is on disk
     with pytest.raises(Killed):
@@ -113,11 +113,11 @@ def test_the_state_of_another_fit_is_refused(
 ) -> None:
     interrupt(2, terminate)
     assert run(shards, tmp_path / "run", *PROBE) == RESUME_EXIT
-    assert run(shards, tmp_path / "run", *PROBE, "--learning-rate", "0.5") == 2
-    assert "belongs to another run (config: learning_rate differ)" in capsys.readouterr().err
+    assert run(shards, tmp_path / "run", *PROBE, "--optim.learning-rate", "0.5") == 2
+    assert "belongs to another run (config: optim.learning_rate differ)" in capsys.readouterr().err
     assert run(shards, tmp_path / "run", *PROBE, "--seed", "1") == 2
     assert "config: seed; windows; first_weights differ" in capsys.readouterr().err
-    assert run(shards, tmp_path / "run", *PROBE, "--save-every", "3") is None  # changes nothing of the end
+    assert run(shards, tmp_path / "run", *PROBE, "--track.save-every", "3") is None  # changes nothing of the end
 
 
 def test_a_look_is_not_taken_twice(
@@ -131,7 +131,7 @@ def test_a_look_is_not_taken_twice(
         return real(self)
 
     monkeypatch.setattr(EpochValidation, "_measure", look)
-    more = (*PROBE, "--patience", "9")
+    more = (*PROBE, "--schedule.patience", "9")
     assert run(shards, tmp_path / "whole", *more) is None
     n_whole = len(looked)
     interrupt(4, terminate)  # the look after the first epoch is behind it
@@ -142,7 +142,7 @@ def test_a_look_is_not_taken_twice(
 
 def test_leaving_out_goes_on_within_a_fold(shards: Path, tmp_path: Path, interrupt: Callable[..., None]) -> None:
     base = ["--tiny", "--shards", str(shards), "--task", "six-class", "--no-encoder", "--recipe", "eegnet",
-            "--epochs", "3"]  # fmt: skip
+            "--schedule.epochs", "3"]  # fmt: skip
     loso.main([*base, "--output", str(tmp_path / "whole" / "p.parquet")])
     interrupt(2, terminate)
     with pytest.raises(SystemExit) as raised:

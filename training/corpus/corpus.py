@@ -38,10 +38,10 @@ from signals.shards.tfrecord import CorruptShardError, RecordPlace, read_records
 from signals.window import Window
 from signals.windows.surroundings import SPECTROGRAM_SHAPE
 from training.corpus import storage
+from training.corpus.storage import URI
 
 logger = logging.getLogger(__name__)
 
-URI = str | Path
 _TABLES_KEPT = 64
 
 

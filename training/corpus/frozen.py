@@ -14,6 +14,7 @@ from signals.window import ABSENT
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled
 from training.objectives.augment import mirror_order
+from training.trainer.distributed import own_device
 
 BUDGET_BYTES = 2 << 30
 
@@ -67,13 +68,15 @@ def pooled(data: Labelled, encoder: Encoder, kept: list[FrozenTokens]) -> np.nda
     normaliser, task = Normaliser(kind="window"), data.task
     classifier = new_classifier(
         encoder, task, data.shards.manifest.modality, normaliser, dropout=0.0, profile={}, provenance={}
-    ).eval()
+    )
+    classifier.to(device := own_device()).eval()
     tokens = next((t for t in kept if t.normaliser == normaliser), None) or FrozenTokens(data.shards, classifier)
     span, position_C3 = classifier.head.span_tokens, classifier.position_C3
     rows = []
     for start in range(0, len(data.windows), 16):
         windows = data.windows[start : start + 16]
-        tokens_BCND, ch_state_BC = tokens.batch(classifier, windows, [False] * len(windows))
+        kept_windows = tokens.batch(classifier, windows, [False] * len(windows))
+        tokens_BCND, ch_state_BC = (part.to(device) for part in kept_windows)
         stretches = [tokens_BCND] if span is None else [tokens_BCND, tokens_BCND[:, :, span[0] : span[1]]]
         rows.append(torch.cat([pooled_statistics(x, ch_state_BC != ABSENT, position_C3) for x in stretches], -1))
-    return torch.cat(rows).numpy()
+    return torch.cat(rows).cpu().numpy()

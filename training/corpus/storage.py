@@ -6,6 +6,7 @@ An object store takes a file whole or not at all; a local file is written beside
 import importlib.util
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +17,7 @@ import fsspec.core
 
 from signals.files import atomic_file
 
+URI = str | Path
 _CHUNK_BYTES = 1 << 20
 
 
@@ -23,22 +25,22 @@ class StorageError(OSError):
     """A file system that is not installed or does not answer; the message is one line."""
 
 
-def is_remote(uri: str | Path) -> bool:
+def is_remote(uri: URI) -> bool:
     """Return whether the URI names another file system than this machine's."""
     return "://" in str(uri) and not str(uri).startswith("file://")
 
 
-def local_path(uri: str | Path) -> Path:
+def local_path(uri: URI) -> Path:
     """Return the path of a file of this machine."""
     return Path(str(uri).removeprefix("file://"))
 
 
-def join(folder: str | Path, name: str) -> str:
+def join(folder: URI, name: str) -> str:
     """Return the URI of a file in a folder."""
     return f"{str(folder).rstrip('/')}/{name}"
 
 
-def open_read(uri: str | Path) -> BinaryIO:
+def open_read(uri: URI) -> BinaryIO:
     """Open a file for reading and seeking; raises FileNotFoundError where there is none."""
     if not is_remote(uri):
         return local_path(uri).open("rb")
@@ -46,30 +48,44 @@ def open_read(uri: str | Path) -> BinaryIO:
     return cast(BinaryIO, system.open(path, "rb"))
 
 
-def read_bytes(uri: str | Path) -> bytes:
+def read_bytes(uri: URI) -> bytes:
     """Return a whole file; raises FileNotFoundError where there is none."""
     if not is_remote(uri):
         return local_path(uri).read_bytes()
     system, path = _system(str(uri))
-    return cast(bytes, system.cat_file(path))
+    with _answers(uri):
+        return cast(bytes, system.cat_file(path))
 
 
-def write_bytes(uri: str | Path, raw: bytes) -> None:
+def write_bytes(uri: URI, raw: bytes) -> None:
     """Write a whole file, which is there whole or not at all."""
     if not is_remote(uri):
         with atomic_file(local_path(uri)) as file:
             file.write(raw)
         return
     system, path = _system(str(uri))
-    system.pipe_file(path, raw)
+    with _answers(uri):
+        system.pipe_file(path, raw)
 
 
-def exists(uri: str | Path) -> bool:
+def exists(uri: URI) -> bool:
     """Return whether there is a file of that name."""
     if not is_remote(uri):
         return local_path(uri).is_file()
     system, path = _system(str(uri))
-    return bool(system.isfile(path))
+    with _answers(uri):
+        return bool(system.isfile(path))
+
+
+@contextmanager
+def _answers(uri: URI) -> Iterator[None]:
+    """Raise StorageError for whatever a store's client raises that is no OSError."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise StorageError(f"{uri}: {error!r}") from error
 
 
 def _system(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -145,7 +161,7 @@ def _google() -> GoogleStorage:
     return GoogleStorage(_client(os.environ.get("STORAGE_EMULATOR_HOST", "")))
 
 
-def list_files(folder: str | Path) -> Iterator[str]:
+def list_files(folder: URI) -> Iterator[str]:
     """Yield the URIs of the files directly in a folder, sorted; none where there is no such folder."""
     if not is_remote(folder):
         path = local_path(folder)
@@ -153,17 +169,19 @@ def list_files(folder: str | Path) -> Iterator[str]:
         return
     system, path_in = _system(str(folder))
     try:
-        names = system.ls(path_in, detail=False)
+        with _answers(folder):
+            names = system.ls(path_in, detail=False)
     except FileNotFoundError:
         return
     scheme = str(folder).split("://", 1)[0]
     yield from sorted(f"{scheme}://{name.lstrip('/')}" for name in names)
 
 
-def remove(uri: str | Path) -> None:
+def remove(uri: URI) -> None:
     """Delete a file."""
     if not is_remote(uri):
         local_path(uri).unlink()
         return
     system, path = _system(str(uri))
-    system.rm_file(path)
+    with _answers(uri):
+        system.rm_file(path)

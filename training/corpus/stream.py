@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from training.corpus.buckets import Part, bucketed, stacked
 from training.corpus.lanes import LaneOrder
 from training.corpus.order import MicroBatch, Order, order_crc
 from training.corpus.prefetch import prefetch
@@ -14,8 +15,8 @@ from training.corpus.source import Choice, Source
 from training.objectives.preparation import Preparation
 from training.trainer.train import StepBatches
 
-Planned = tuple[int, list[tuple[int, MicroBatch]], Tensor]
-"""A step, its micro-batches with the number of their source, and the place after it (see `LaneOrder.place`)."""
+Planned = tuple[int, list[list[Part]], Tensor]
+"""A step, its micro-batches of parts of one source or several, and the place after it (see `LaneOrder.place`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,17 @@ class Stream:
                     listed += [(number, micro) for micro in order.step(step, world_size=reading.world_size)]
                 else:
                     own += [(number, micro) for micro in order.next_step()]
-            yield step, [*listed[reading.rank :: reading.world_size], *own], self.place
+            mine = self._bucketed(listed)[reading.rank :: reading.world_size]
+            yield step, [*mine, *self._bucketed(own)], self.place
+
+    def _bucketed(self, parts: Sequence[Part]) -> list[list[Part]]:
+        """Return micro-batches; those of sources of one rate may share a forward pass."""
+        reading, groups = self.reading, []
+        most = min(reading.micro_batch, max(1, reading.batch // reading.world_size))
+        n_chans = [source.corpus.manifest.modality.n_chans for source in self.sources]
+        for sfreq in sorted({source.sfreq for source in self.sources}):
+            groups += bucketed([part for part in parts if self.sources[part[0]].sfreq == sfreq], n_chans, most=most)
+        return groups
 
 
 def shares(weights: Sequence[float], batch: int) -> list[int]:
@@ -138,15 +149,17 @@ def step_batches(stream: Stream, steps: range, prepare: Prepare | None, *, n_wor
     """
 
     def make(planned: Planned) -> StepBatches:
-        step, micros, place = planned
-        read = [(number, stream.sources[number].raw(micro)) for number, micro in micros]
+        step, groups, place = planned
+        read = [
+            (group[0][0], stacked([stream.sources[number].raw(micro) for number, micro in group])) for group in groups
+        ]
         seconds = [raw["x_BCT"][:, 0].numel() / stream.sources[number].sfreq for number, raw in read]
         raw_step = StepBatches(
             micro_batches=[raw for _, raw in read if len(raw["x_BCT"])],
             sources=tuple(number for number, raw in read if len(raw["x_BCT"])),
             step=step,
             eeg_hours=sum(seconds) / 3600,
-            order_crc=order_crc([micro for _, micro in micros]),
+            order_crc=order_crc([micro for group in groups for _, micro in group]),
             place=place,
         )
         if prepare is not None:

@@ -42,20 +42,20 @@ class TaskBatches:
             window_s=self.window_s,
             span_s=task.label_span_s,
             mirror_with=mirror_order(modality),
-            mirror=recipe.mirror,
-            drop_channels=recipe.drop_channels,
-            gain_sd=recipe.gain_sd,
-            time_shift_s=recipe.time_shift_s,
-            time_mask=recipe.time_mask,
-            band_stop=recipe.band_stop,
-            equaliser_sd=recipe.equaliser_sd,
+            mirror=recipe.augment.mirror,
+            drop_channels=recipe.augment.drop_channels,
+            gain_sd=recipe.augment.gain_sd,
+            time_shift_s=recipe.augment.time_shift_s,
+            time_mask=recipe.augment.time_mask,
+            band_stop=recipe.augment.band_stop,
+            equaliser_sd=recipe.augment.equaliser_sd,
         )
         self._normaliser = model.normaliser
         self._row_of = {int(window): row for row, window in enumerate(data.windows)}
 
     def sample(self, rows: np.ndarray) -> dict[str, Tensor]:
         """Return a micro-batch like the run's, of the first of these rows."""
-        windows = tuple(self.data.windows[rows[: self.recipe.micro_batch]].tolist())
+        windows = tuple(self.data.windows[rows[: self.recipe.optim.micro_batch]].tolist())
         return self.tensors(MicroBatch(windows, tuple(range(len(windows))), self.data.shards.n_times))
 
     def tensors(self, micro: MicroBatch) -> dict[str, Tensor]:
@@ -65,15 +65,15 @@ class TaskBatches:
         made["target_BK"] = torch.from_numpy(self.data.targets[rows])
         if self.data.teaching is not None:
             made["taught_BK"] = torch.from_numpy(self.data.teaching.softened(rows))
-        if self.recipe.vote_weight:
+        if self.recipe.objective.vote_weight:
             n_votes = torch.from_numpy(self.data.n_votes[rows])
-            made["weight_B"] = vote_weights(n_votes, power=self.recipe.vote_weight)
+            made["weight_B"] = vote_weights(n_votes, power=self.recipe.objective.vote_weight)
         return self._mixed(made, micro)
 
     def _kept(self, micro: MicroBatch) -> dict[str, Tensor]:
         assert self.frozen is not None
         assert isinstance(self.model, Classifier)
-        mirrored = [self._rng(sample).random() < self.recipe.mirror for sample in micro.samples]
+        mirrored = [self._rng(sample).random() < self.recipe.augment.mirror for sample in micro.samples]
         tokens_BCND, ch_state_BC = self.frozen.batch(self.model, micro.windows, mirrored)
         return {"tokens_BCND": tokens_BCND, "ch_state_BC": ch_state_BC}
 
@@ -96,9 +96,9 @@ class TaskBatches:
 
     def _mixed(self, made: dict[str, Tensor], micro: MicroBatch) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.recipe.seed, 5, micro.samples[0]))
-        if self.recipe.mixup:
-            made = mixup(rng, made, alpha=self.recipe.mixup)
-        if self.recipe.cutmix and rng.random() < self.recipe.cutmix:
+        if self.recipe.augment.mixup:
+            made = mixup(rng, made, alpha=self.recipe.augment.mixup)
+        if self.recipe.augment.cutmix and rng.random() < self.recipe.augment.cutmix:
             made = cutmix(rng, made, window_s=self.window_s, span_s=self.data.task.label_span_s)
         return made
 
@@ -117,12 +117,12 @@ def step_batches(batches: TaskBatches, train: np.ndarray, trainer: Trainer, *, n
         data.windows[train],
         [data.shards.place(i)[0] for i in data.windows[train].tolist()],
         [n_times] * len(train),
-        batch=recipe.batch,
-        budget_times=recipe.micro_batch * n_times,
+        batch=recipe.optim.batch,
+        budget_times=recipe.optim.micro_batch * n_times,
         seed=recipe.seed,
     )
     rank, world_size = trainer.processes.rank, trainer.processes.world_size
-    check_batch(batch=recipe.batch, world_size=world_size)
+    check_batch(batch=recipe.optim.batch, world_size=world_size)
 
     def make(step: int) -> StepBatches:
         mine = order.step(step, world_size=world_size)[rank::world_size]

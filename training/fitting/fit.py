@@ -1,7 +1,7 @@
 """Fitting a task model on chosen rows: an encoder with a head, or a network, as a recipe says."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +30,6 @@ from training.pretrain import SUBJECTS_FILE
 from training.recipes.finetuning import ENCODER, FinetuneRecipe
 from training.recipes.pretraining import eeg_tiny
 from training.trainer.distributed import Processes
-from training.trainer.tracking import TrackerName
 
 NOT_PRETRAINED: Mapping[str, Any] = {"train": [], "recordings": [], "sites": [], "recipe": None}
 """Facts of an encoder of random weights."""
@@ -47,7 +46,7 @@ def random_encoder(config: EncoderConfig, *, seed: int) -> tuple[Encoder, dict[s
 def start_encoder(folder: Path | None, *, seed: int) -> tuple[Encoder, dict[str, Any]]:
     """Return an encoder and the facts of its pretraining; random weights of the demo's size without a folder."""
     if folder is None:
-        return random_encoder(eeg_tiny().encoder, seed=seed)
+        return random_encoder(eeg_tiny().model.encoder, seed=seed)
     encoder, loading = Encoder.from_pretrained(
         check_model_dir(Path(folder)), local_files_only=True, output_loading_info=True
     )
@@ -86,11 +85,10 @@ def fit(
     kept: list[FrozenTokens] | None = None,
     spectra: Spectrograms | None = None,
     checkpoints: Path | None = None,
-    track: Sequence[TrackerName] = (),
 ) -> Classifier | None:
     """Return a classifier trained on chosen rows of `data`; None if a signal stopped the run.
 
-    checkpoints, track: as in `training.fitting.learning.learn`.
+    checkpoints: as in `training.fitting.learning.learn`.
     kept: tokens of this very encoder, frozen, from earlier fits; used, and added to, where normalisers agree.
     spectra: kept spectrograms of these shards, where the recipe wants them.
 
@@ -99,25 +97,25 @@ def fit(
     train, valid = sides(data, chosen, recipe)
     torch.manual_seed(recipe.seed)  # the head's weights
     classifier = new_classifier(
-        listening(encoder) if recipe.spectrogram else encoder,
+        listening(encoder) if recipe.model.spectrogram else encoder,
         data.task,
         data.shards.manifest.modality,
         _normaliser(data, train, recipe),
-        dropout=recipe.dropout,
+        dropout=recipe.regularise.dropout,
         profile=data.shards.manifest.profile,
         provenance=_provenance(data, chosen, recipe, pretraining),
     )
-    if recipe.adapter:
-        add_adapters(classifier, kind=recipe.adapter, rank=recipe.adapter_rank)
+    if recipe.model.adapter:
+        add_adapters(classifier, kind=recipe.model.adapter, rank=recipe.model.adapter_rank)
     frozen = _frozen(data, recipe, classifier, [] if kept is None else kept)
     _standardise(classifier, data, train, frozen)
-    freeze(classifier, recipe.freeze)
-    if recipe.spectrogram:
+    freeze(classifier, recipe.regularise.freeze)
+    if recipe.model.spectrogram:
         for parameter in classifier.encoder.spectrogram.parameters():
             parameter.requires_grad_(True)
     return learn(
         classifier, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name, frozen=frozen,
-        spectra=spectra, checkpoints=checkpoints, track=track,
+        spectra=spectra, checkpoints=checkpoints,
     )  # fmt: skip
 
 
@@ -133,7 +131,6 @@ def fit_network(
     name: str,
     spectra: Spectrograms | None = None,
     checkpoints: Path | None = None,
-    track: Sequence[TrackerName] = (),
 ) -> Supervised | None:
     """Return a network of `model.supervised.supervised` trained on chosen rows; None if a signal stopped the run.
 
@@ -147,11 +144,11 @@ def fit_network(
         data.task,
         data.shards.manifest.modality,
         _normaliser(data, train, recipe),
-        dropout=recipe.dropout,
+        dropout=recipe.regularise.dropout,
         profile=data.shards.manifest.profile,
         provenance=_provenance(data, chosen, recipe, NOT_PRETRAINED),
-        weights=Path(recipe.weights) if recipe.weights else None,
-        view=recipe.view,
+        weights=Path(recipe.model.weights) if recipe.model.weights else None,
+        view=recipe.model.view,
         **options,
     )
     if reads_spectrogram(model):
@@ -163,7 +160,7 @@ def fit_network(
         model.network.standardise(model.view(x_BCT, ch_state_BC))
     return learn(
         model, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name, spectra=spectra,
-        checkpoints=checkpoints, track=track,
+        checkpoints=checkpoints,
     )  # fmt: skip
 
 
@@ -180,9 +177,8 @@ class Fitting:
         *,
         seed: int,
         processes: Processes,
-        track: Sequence[TrackerName] = (),
     ) -> None:
-        self.data, self.processes, self.track = data, processes, track
+        self.data, self.processes = data, processes
         self.encoder, self.pretraining = start_encoder(encoder_dir, seed=seed)
         self._kept: list[FrozenTokens] = []
         self._spectra = Spectrograms(data.shards)
@@ -195,18 +191,18 @@ class Fitting:
         """
         shared = {
             "processes": self.processes, "metrics": metrics, "name": name, "spectra": self._spectra,
-            "checkpoints": metrics.with_suffix(".checkpoints"), "track": self.track,
+            "checkpoints": metrics.with_suffix(".checkpoints"),
         }  # fmt: skip
-        if recipe.model == ENCODER:
+        if recipe.model.name == ENCODER:
             begin = {"encoder": self.encoder, "pretraining": self.pretraining, "kept": self._kept}
             return fit(self.data, chosen, recipe, **begin, **shared)  # type: ignore[arg-type]
-        return fit_network(self.data, chosen, recipe, network=recipe.model, options={}, **shared)  # type: ignore[arg-type]
+        return fit_network(self.data, chosen, recipe, network=recipe.model.name, options={}, **shared)  # type: ignore[arg-type]
 
 
 def sides(data: Labelled, chosen: np.ndarray, recipe: FinetuneRecipe) -> tuple[np.ndarray, np.ndarray]:
     """Return the chosen rows that are trained on, and those whose subjects choose the epoch."""
     train, valid = hold_out_subjects(
-        data.subjects[chosen], data.labels[chosen], share=recipe.validation_share, seed=recipe.seed
+        data.subjects[chosen], data.labels[chosen], share=recipe.data.validation_share, seed=recipe.seed
     )
     return chosen[train], chosen[valid]
 
@@ -234,9 +230,9 @@ def _frozen(
     data: Labelled, recipe: FinetuneRecipe, classifier: Classifier, kept: list[FrozenTokens]
 ) -> FrozenTokens | None:
     """Return a store of tokens where the encoder is frozen, nothing but mirroring changes windows, and they fit."""
-    learns = bool(recipe.adapter) and "adapter" not in recipe.freeze
+    learns = bool(recipe.model.adapter) and "adapter" not in recipe.regularise.freeze
     learns |= reads_spectrogram(classifier)
-    if recipe.changes_samples or learns or not {"stem", "trunk"} <= set(recipe.freeze):
+    if recipe.augment.changes_samples or learns or not {"stem", "trunk"} <= set(recipe.regularise.freeze):
         return None
     if not FrozenTokens.fit_in_memory(data.shards, classifier, len(data.windows)):
         return None
@@ -251,9 +247,12 @@ def _normaliser(data: Labelled, train: np.ndarray, recipe: FinetuneRecipe) -> No
     subjects = data.shards.manifest.subjects
     names = sorted(set(data.subjects[train]))
     return Normaliser.fit(
-        recipe.normalisation, {s: subjects[s].moments for s in names}, {s: subjects[s].site_id for s in names}, names,
+        recipe.data.normalisation,
+        {s: subjects[s].moments for s in names},
+        {s: subjects[s].site_id for s in names},
+        names,
         sensor_types=data.shards.manifest.modality.sensor_types,
-    )  # fmt: skip
+    )
 
 
 def _provenance(

@@ -1,16 +1,19 @@
 """Asking a task model about windows: probabilities and embeddings, once or with dropout left on."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from model.classifier import Classifier
-from model.saved import TaskModel
+from model.saved import TaskModel, load_task_model
+from training.command import check_model_dir
 from training.corpus.corpus import Corpus
 from training.corpus.frozen import FrozenTokens
 from training.corpus.spectra import Spectrograms
+from training.trainer.distributed import own_device
 
 Windows = Sequence[int] | np.ndarray
 
@@ -23,6 +26,11 @@ def logits_of(model: TaskModel, batch: dict[str, Tensor]) -> tuple[Tensor, Tenso
     if "spectrogram_BRFS" in batch:
         return model(batch["x_BCT"], batch["ch_state_BC"], batch["spectrogram_BRFS"])
     return model(batch["x_BCT"], batch["ch_state_BC"])
+
+
+def load_on_device(folder: Path) -> TaskModel:
+    """Return a saved task model on this process's GPU, where there is one; raises FileNotFoundError for no model."""
+    return load_task_model(check_model_dir(folder)).to(own_device())
 
 
 def reads_spectrogram(model: TaskModel) -> bool:

@@ -3,10 +3,10 @@
 import hashlib
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,11 +27,11 @@ from training.fitting.inference import logits_of, predict, reads_spectrogram
 from training.objectives.losses import VoteLoss
 from training.objectives.teaching import Teaching
 from training.recipes.finetuning import FinetuneRecipe
+from training.recipes.sections import changed
 from training.trainer.distributed import Processes
 from training.trainer.monitoring import monitored
 from training.trainer.optim import make_optimizer, make_scheduler
 from training.trainer.saving import Saver, resume
-from training.trainer.tracking import TrackerName
 from training.trainer.train import Trainer, run_steps
 from training.trainer.unfreezing import Unfreezing, stages_of
 
@@ -90,25 +90,24 @@ def learn(
     frozen: FrozenTokens | None = None,
     spectra: Spectrograms | None = None,
     checkpoints: Path | None = None,
-    track: Sequence[TrackerName] = (),
 ) -> M | None:
     """Return the model after training what requires gradients, at its best epoch; None if a signal stopped the run.
 
     rows: those to train on and those that choose the epoch. frozen, spectra: kept tokens and spectrograms to use.
-    track: where numbers go besides `metrics`. With `second_stage_votes`, all this happens again on windows of so many
+    With `second_stage_votes`, all this happens again on windows of so many
     votes. checkpoints: folder that a stopped run saves its state in, and the same run goes on from; it is gone in the
     end. Raises ValueError where too few windows are left for the second stage, and for checkpoints of another run.
     """
     if spectra is None and reads_spectrogram(model):
         spectra = Spectrograms(data.shards)
-    shared: dict[str, Any] = {"processes": processes, "frozen": frozen, "spectra": spectra, "track": track}
+    shared: dict[str, Any] = {"processes": processes, "frozen": frozen, "spectra": spectra}
     folders = [None, None] if checkpoints is None else [checkpoints / "all", checkpoints / "firm"]
     learnt = _stage(model, data, rows, recipe, metrics=metrics, name=name, folder=folders[0], **shared)
-    if learnt is not None and recipe.second_stage_votes:
-        firm = firm_rows(data, rows, n_votes=recipe.second_stage_votes)
+    if learnt is not None and recipe.schedule.second_stage_votes:
+        firm = firm_rows(data, rows, n_votes=recipe.schedule.second_stage_votes)
         log = metrics.with_name(f"{metrics.stem}-firm{metrics.suffix}")
         shared |= {"metrics": log, "name": f"{name}, firm", "folder": folders[1]}
-        if recipe.unfreeze_every:
+        if recipe.schedule.unfreeze_every:
             Unfreezing(stages_of(learnt), every=0).apply(0)
         learnt = _stage(learnt, data, firm, second_stage(recipe), **shared)
     if learnt is not None and checkpoints is not None and processes.is_main:
@@ -118,12 +117,11 @@ def learn(
 
 def second_stage(recipe: FinetuneRecipe) -> FinetuneRecipe:
     """Return the recipe of the second stage: fewer epochs at a lower rate, nothing opened step by step."""
-    return replace(
+    schedule = recipe.schedule
+    return changed(
         recipe,
-        epochs=recipe.second_stage_epochs,
-        learning_rate=recipe.learning_rate * recipe.second_stage_rate,
-        unfreeze_every=0,
-        second_stage_votes=0,
+        optim={"learning_rate": recipe.optim.learning_rate * schedule.second_stage_rate},
+        schedule={"epochs": schedule.second_stage_epochs, "unfreeze_every": 0, "second_stage_votes": 0},
     )
 
 
@@ -153,16 +151,16 @@ def _stage(
     frozen: FrozenTokens | None,
     spectra: Spectrograms | None,
     folder: Path | None,
-    track: Sequence[TrackerName],
 ) -> M | None:
     train, valid = rows
-    n_epoch_steps = max(1, len(train) // recipe.batch)
-    n_steps = n_epoch_steps * recipe.epochs
-    unfreezing = Unfreezing(stages_of(model), every=recipe.unfreeze_every) if recipe.unfreeze_every else None
+    n_epoch_steps = max(1, len(train) // recipe.optim.batch)
+    n_steps = n_epoch_steps * recipe.schedule.epochs
+    opens = recipe.schedule.unfreeze_every
+    unfreezing = Unfreezing(stages_of(model), every=opens) if opens else None
     objective = TaskObjective(model, vote_loss(data, train, recipe), unfreezing, data.teaching)
     trainer = _trainer(objective, recipe, processes, n_steps=n_steps)
     validation = EpochValidation(
-        data, valid, model, patience=recipe.patience, every=n_epoch_steps, frozen=frozen, spectra=spectra
+        data, valid, model, patience=recipe.schedule.patience, every=n_epoch_steps, frozen=frozen, spectra=spectra
     )
     saver = None if folder is None else Saver(folder, processes, keep=2)
     about = {} if saver is None else run_about(model, data, rows, recipe)
@@ -185,7 +183,7 @@ def _stage(
     made = TaskBatches(data, recipe, model, frozen=frozen, spectra=spectra)
     sample = {name: values.to(processes.device) for name, values in made.sample(train).items()}
     batches = step_batches(made, train, trainer, n_steps=n_steps)
-    page = monitored(metrics, trainer, sample, batch=recipe.batch, config=asdict(recipe), also=track)
+    page = monitored(metrics, trainer, sample, batch=recipe.optim.batch, config=asdict(recipe), also=recipe.track.to)
     with trainer.stop.listening(), closing(batches), page as tracker:
         finished = run_steps(
             trainer,
@@ -194,7 +192,7 @@ def _stage(
             label=name,
             tracker=tracker,
             save=save,
-            save_every=recipe.save_every,
+            save_every=recipe.track.save_every,
             validation=validation,
             before_step=before_step,
         )
@@ -208,18 +206,20 @@ def _trainer(loss: TaskObjective, recipe: FinetuneRecipe, processes: Processes, 
     model = loss.model
     optimizer = make_optimizer(
         model,
-        learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        encoder_lr_scale=recipe.encoder_lr_scale if isinstance(model, Classifier) else 1.0,
+        learning_rate=recipe.optim.peak_rate,
+        weight_decay=recipe.regularise.weight_decay,
+        encoder_lr_scale=recipe.optim.encoder_lr_scale if isinstance(model, Classifier) else 1.0,
     )
     return Trainer(
         module=loss,
         optimizer=optimizer,
-        scheduler=make_scheduler(optimizer, warmup_steps=recipe.warmup_steps, steps=n_steps),
+        scheduler=make_scheduler(optimizer, warmup_steps=recipe.schedule.warmup_steps, steps=n_steps),
         processes=processes,
         seed=recipe.seed,
-        precision=recipe.precision,
-        clip_norm=recipe.clip_norm,
+        precision=recipe.optim.precision,
+        clip_norm=recipe.optim.clip_norm,
+        ema_decay=recipe.regularise.ema_decay,
+        compile=recipe.optim.compile,
     )
 
 
@@ -245,12 +245,12 @@ def run_about(
 def vote_loss(data: Labelled, train: np.ndarray, recipe: FinetuneRecipe) -> VoteLoss:
     """Return the recipe's loss, with class weights counted on the training rows where the recipe wants them."""
     weights = None
-    if recipe.class_weights == "always" or (recipe.class_weights == "auto" and not data.has_votes):
+    if recipe.objective.class_weights == "always" or (recipe.objective.class_weights == "auto" and not data.has_votes):
         weights = torch.from_numpy(balance(data, train)).float()
     return VoteLoss(
-        kind=recipe.loss,
-        focal_gamma=recipe.focal_gamma,
-        label_smoothing=recipe.label_smoothing,
+        kind=recipe.objective.loss,
+        focal_gamma=recipe.objective.focal_gamma,
+        label_smoothing=recipe.objective.label_smoothing,
         class_weight_K=weights,
     )
 
@@ -303,13 +303,14 @@ class EpochValidation:
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
         """Return "valid_loss", the cross-entropy to the targets, and "valid_balanced_accuracy"."""
-        mine = self._measure() if trainer.processes.is_main else (0.0, 0.0)
-        loss, accuracy = trainer.processes.from_main(torch.tensor(mine, dtype=torch.float64)).tolist()
-        if loss < self.best_loss:
-            self.best_loss, self.since_best = loss, 0
-            self.best = deepcopy(self.model.state_dict())
-        else:
-            self.since_best += 1
+        with trainer.evaluated():
+            mine = self._measure() if trainer.processes.is_main else (0.0, 0.0)
+            loss, accuracy = trainer.processes.from_main(torch.tensor(mine, dtype=torch.float64)).tolist()
+            if loss < self.best_loss:
+                self.best_loss, self.since_best = loss, 0
+                self.best = deepcopy(self.model.state_dict())
+            else:
+                self.since_best += 1
         return {"valid_loss": loss, "valid_balanced_accuracy": accuracy}
 
     def _measure(self) -> tuple[float, float]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
+from signals.bundles.calibration import tempered
+
 
 @dataclass(frozen=True, kw_only=True)
 class Teaching:
@@ -31,8 +33,7 @@ class Teaching:
         wanted = self.probabilities[rows]
         if np.isnan(wanted).any():
             raise ValueError("the teacher has no probabilities of some windows that are trained on")
-        powers = np.clip(wanted, 1e-12, 1.0) ** (1 / self.temperature)
-        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        return tempered(wanted, self.temperature).astype(np.float32)
 
     def total(self, logits_BK: Tensor, taught_BK: Tensor) -> Tensor:
         """Return the sum over windows of T^2 KL(softened teacher || softened student), but for its constant.

@@ -1,45 +1,51 @@
 """Recipes of the anomaly autoencoder: functions that return a frozen configuration, chosen by name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from model.pretraining.autoencoder import AutoencoderConfig
+from training.recipes.sections import Optim, Regularise, Schedule, changed, positive, shares, within
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderData:
+    """Which windows are read."""
+
+    crop_s: int = 4
+    """Length of the stretch that is cut from each window, whole seconds."""
+    held_out_share: float = 0.2
+    """Share of subjects, chosen by hash, that are never trained on and give the reported loss and the quantiles."""
+
+    def __post_init__(self) -> None:
+        positive(self, "crop_s")
+        within(self, "held_out_share")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderAugment:
+    """How windows are spoilt."""
+
+    corrupted_share: float = 0.6
+    """Share of windows in which one to three of the electrodes that are seen are spoilt."""
+    absent_share: float = 0.3
+    """Share of windows from which further electrodes are left out."""
+
+    def __post_init__(self) -> None:
+        shares(self, "corrupted_share", "absent_share")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderRecipe:
     """Everything that decides a training of the autoencoder, besides the shards."""
 
-    network: AutoencoderConfig = field(default_factory=AutoencoderConfig)
-    """Shape of the network."""
-    crop_s: int = 4
-    """Length of the stretch that is cut from each window, whole seconds."""
-    corrupted_share: float = 0.6
-    """Share of windows in which one to three of the electrodes that are seen are spoilt."""
-    absent_share: float = 0.3
-    """Share of windows from which further electrodes are left out."""
-    held_out_share: float = 0.2
-    """Share of subjects, chosen by hash, that are never trained on and give the reported loss and the quantiles."""
-    steps: int = 600
-    """Optimizer steps."""
-    warmup_steps: int = 30
-    """Steps of linear warm-up."""
-    batch: int = 24
-    """Windows of a step."""
-    learning_rate: float = 4e-3
-    """Peak rate of AdamW."""
-    weight_decay: float = 0.01
-    """Decay of matrices."""
+    model: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    data: AutoencoderData = field(default_factory=AutoencoderData)
+    optim: Optim = field(default_factory=lambda: Optim(batch=24, micro_batch=24, learning_rate=4e-3))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=600, warmup_steps=30))
+    regularise: Regularise = field(default_factory=lambda: Regularise(weight_decay=0.01))
+    augment: AutoencoderAugment = field(default_factory=AutoencoderAugment)
     seed: int = 0
     """Decides weights, order, crops, what is hidden and what is spoilt."""
-
-    def __post_init__(self) -> None:
-        for name in ("corrupted_share", "absent_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)} must lie between 0 and 1")
-        for name in ("steps", "batch", "crop_s", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be positive")
 
 
 def eeg_autoencoder(*, tiny: bool = False) -> AutoencoderRecipe:
@@ -48,7 +54,8 @@ def eeg_autoencoder(*, tiny: bool = False) -> AutoencoderRecipe:
     `python -m training.autoencoder --shards DIR --output MODEL.onnx`.
     """
     recipe = AutoencoderRecipe()
-    return replace(recipe, steps=20, warmup_steps=2, batch=4, crop_s=2) if tiny else recipe
+    small = {"schedule": {"steps": 20, "warmup_steps": 2}, "optim": {"batch": 4, "micro_batch": 4}}
+    return changed(recipe, data={"crop_s": 2}, **small) if tiny else recipe
 
 
 RECIPES: dict[str, Callable[..., AutoencoderRecipe]] = {"eeg_autoencoder": eeg_autoencoder}

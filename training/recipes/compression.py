@@ -1,8 +1,6 @@
 """What follows after a cut: brief fine-tuning of what is left."""
 
-from dataclasses import replace
-
-from training.recipes.finetuning import FinetuneRecipe
+from training.recipes.finetuning import FinetuneOptim, FinetuneRecipe, FinetuneSchedule, tiny_form
 
 
 def brief(*, tiny: bool = False) -> FinetuneRecipe:
@@ -10,5 +8,8 @@ def brief(*, tiny: bool = False) -> FinetuneRecipe:
 
     `python -m training.prune --model DIR --shards DIR --share 0.4 --output DIR`.
     """
-    recipe = FinetuneRecipe(epochs=5, patience=2, micro_batch=16, learning_rate=5e-4, encoder_lr_scale=1.0)
-    return replace(recipe, epochs=1, batch=4, micro_batch=2, warmup_steps=1) if tiny else recipe
+    recipe = FinetuneRecipe(
+        optim=FinetuneOptim(micro_batch=16, learning_rate=5e-4, encoder_lr_scale=1.0),
+        schedule=FinetuneSchedule(epochs=5, patience=2),
+    )
+    return tiny_form(recipe) if tiny else recipe

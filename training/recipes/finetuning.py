@@ -1,7 +1,7 @@
 """Recipes of fine-tuning: functions that return a frozen configuration, chosen by name on the command line."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from model.freezing import GROUPS
@@ -10,7 +10,18 @@ from model.supervised.supervised import NETWORKS, SPECTROGRAM_NETWORKS
 from model.supervised.view import Derivation
 from signals.shards.normalise import Normalisation
 from training.objectives.losses import LossKind
-from training.trainer.train import Precision
+from training.recipes.sections import (
+    Optim,
+    Regularise,
+    Track,
+    changed,
+    not_negative,
+    one_of,
+    positive,
+    shares,
+    some_of,
+    within,
+)
 
 ClassWeights = Literal["auto", "always", "never"]
 ENCODER = "encoder"
@@ -18,11 +29,11 @@ ENCODER = "encoder"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneRecipe:
-    """Everything that decides a fine-tuning run, besides shards, task and encoder."""
+class TaskModelShape:
+    """What is trained, and what it sees of a window."""
 
-    model: str = ENCODER
-    """What is trained: "encoder" with a head, or a network by name (`model.supervised.supervised.NETWORKS`)."""
+    name: str = ENCODER
+    """"encoder" with a head, or a network by name (`model.supervised.supervised.NETWORKS`)."""
     weights: str = ""
     """Local folder of pretrained weights of a network (EfficientNet); fresh ones without."""
     derivation: Derivation = "referential"
@@ -31,17 +42,6 @@ class FinetuneRecipe:
     """Upper edge of what it sees, Hz; 0 for the profile's. 20 makes the clinic's 0.5-20 Hz of the six-class profile."""
     soft_clip: float = 0.0
     """Where larger samples are bent, in units of the normalised signal; 0 for nowhere."""
-    epochs: int = 8
-    """Most passes over the training windows."""
-    patience: int = 3
-    """Epochs without a better validation loss before it stops; the best epoch's weights are kept."""
-    validation_share: float = 0.15
-    """Share of training subjects that choose the epoch and are not trained on."""
-    freeze: tuple[str, ...] = ()
-    """Groups that do not move: of "stem", "trunk", "head", "adapter"."""
-    unfreeze_every: int = 0
-    """Epochs after which one more stage is opened, from the last to the first, the head alone at first; 0: all at
-    once. For pretrained weights."""
     adapter: str = ""
     """Kind of adapters that are put into the encoder's blocks, of model.layers.adapters.KINDS; empty for none."""
     adapter_rank: int = 8
@@ -49,22 +49,46 @@ class FinetuneRecipe:
     spectrogram: bool = False
     """Whether the encoder listens to the regional spectrogram too (`model.layers.fusion`), by weights that are not
     frozen."""
-    batch: int = 16
-    """Windows of a step."""
-    micro_batch: int = 8
-    """Most windows of one forward pass, and those that are mixed with each other."""
-    learning_rate: float = 2e-3
-    """Peak rate of the head."""
-    encoder_lr_scale: float = 0.5
-    """Rate of stem and trunk, as a share of the head's."""
-    weight_decay: float = 0.05
-    """Decay of matrices."""
-    warmup_steps: int = 10
-    """Steps of linear warm-up."""
-    clip_norm: float = 1.0
-    """Largest norm of the gradient."""
-    dropout: float = 0.2
-    """Dropout in the head."""
+
+    def __post_init__(self) -> None:
+        if self.name != ENCODER and self.name not in NETWORKS:
+            raise ValueError(f"unknown model {self.name!r}; models are {ENCODER}, {', '.join(sorted(NETWORKS))}")
+        one_of(self, "derivation", get_args(Derivation))
+        not_negative(self, "low_pass_hz", "soft_clip")
+        positive(self, "adapter_rank")
+        if self.adapter:
+            one_of(self, "adapter", KINDS)
+        if self.name != ENCODER and (self.adapter or self.spectrogram):
+            raise ValueError(f"adapter and spectrogram are for the encoder; model={self.name!r} has no place for them")
+        if self.view and (self.name == ENCODER or self.name in SPECTROGRAM_NETWORKS):
+            raise ValueError(f"{self.view} is for networks on samples; model={self.name!r} sees windows as they are")
+        if self.name == ENCODER and self.weights:
+            raise ValueError(f"weights={self.weights} is for networks; an encoder is given by --encoder")
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """What `model.supervised.view.View` is given beyond its defaults."""
+        chosen = {"derivation": self.derivation, "low_pass_hz": self.low_pass_hz, "soft_clip": self.soft_clip}
+        return {name: value for name, value in chosen.items() if value not in ("referential", 0.0)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneData:
+    """How windows are scaled, and whose choose the epoch."""
+
+    normalisation: Normalisation = "window"
+    """Where the scale of a window comes from."""
+    validation_share: float = 0.15
+    """Share of training subjects that choose the epoch and are not trained on."""
+
+    def __post_init__(self) -> None:
+        within(self, "validation_share")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneObjective:
+    """What is minimised."""
+
     loss: LossKind = "kl"
     """"kl" to the votes, or "focal"."""
     focal_gamma: float = 2.0
@@ -72,15 +96,79 @@ class FinetuneRecipe:
     label_smoothing: float = 0.0
     """Share of every target that goes to all classes alike."""
     class_weights: ClassWeights = "auto"
-    """Whether classes get the same say: "auto" for hard labels only, since votes keep their own frequencies."""
+    """Whether classes weigh the same: "auto" for hard labels only, since votes keep their own frequencies."""
     vote_weight: float = 0.0
     """Windows count by this power of their number of votes; 0: all the same."""
+
+    def __post_init__(self) -> None:
+        one_of(self, "loss", get_args(LossKind))
+        one_of(self, "class_weights", get_args(ClassWeights))
+        not_negative(self, "focal_gamma", "vote_weight")
+        shares(self, "label_smoothing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptim(Optim):
+    """How a step is taken. `micro_batch` windows are also those that are mixed with each other."""
+
+    learning_rate: float = 2e-3
+    """Peak rate of the head."""
+    encoder_lr_scale: float = 0.5
+    """Rate of an encoder's stem and trunk, as a share of that of its head."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sharing != "replicate":
+            raise ValueError(f"sharing={self.sharing} is for pretraining: a fit holds its whole model")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSchedule:
+    """How long a fit is, and in which stages."""
+
+    epochs: int = 8
+    """Most passes over the training windows."""
+    patience: int = 3
+    """Epochs without a better validation loss before it stops; the best epoch's weights are kept."""
+    warmup_steps: int = 10
+    """Steps of linear warm-up."""
+    unfreeze_every: int = 0
+    """Epochs after which one more stage is opened, from the last to the first, the head alone at first; 0: all at
+    once. For pretrained weights."""
     second_stage_votes: int = 0
     """After all windows, train on those of at least so many votes; 0: no second stage."""
     second_stage_epochs: int = 4
     """Most passes of the second stage."""
     second_stage_rate: float = 0.3
     """Learning rate of the second stage, as a share of the first's."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "second_stage_epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        not_negative(self, "warmup_steps", "unfreeze_every", "second_stage_votes")
+        positive(self, "second_stage_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneRegularise(Regularise):
+    """What keeps weights small and calm, or where they were."""
+
+    dropout: float = 0.2
+    """Dropout in the head."""
+    freeze: tuple[str, ...] = ()
+    """Groups that do not move: of "stem", "trunk", "head", "adapter"."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shares(self, "dropout")
+        some_of(self, "freeze", GROUPS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneAugment:
+    """How windows are changed at random."""
+
     mirror: float = 0.5
     """Chance of swapping left and right electrodes."""
     drop_channels: float = 0.05
@@ -99,67 +187,52 @@ class FinetuneRecipe:
     """Alpha of the Beta distribution that mixes two windows and their targets; 0: none."""
     cutmix: float = 0.0
     """Chance of a micro-batch to swap context with other windows, or the label's span together with the target."""
-    normalisation: Normalisation = "window"
-    """Where the scale of a window comes from."""
-    precision: Precision = "fp32"
-    """Of the forward pass."""
-    save_every: int = 500
-    """Steps between checkpoints; a run that a signal stops saves at any step."""
-    seed: int = 0
-    """Decides the head's weights, validation subjects, order, augmentation and dropout."""
 
     def __post_init__(self) -> None:
-        if unknown := set(self.freeze) - set(GROUPS):
-            raise ValueError(f"freeze names {sorted(unknown)}; groups are {list(GROUPS)}")
-        if self.adapter and self.adapter not in KINDS:
-            raise ValueError(f"adapter={self.adapter!r} is none of {list(KINDS)}")
-        if self.adapter_rank < 1:
-            raise ValueError(f"adapter_rank={self.adapter_rank} must be at least 1")
-        if not 0 < self.validation_share < 1:
-            raise ValueError(f"validation_share={self.validation_share} must lie between 0 and 1")
-        for name in ("epochs", "patience", "second_stage_epochs", "save_every", "batch", "micro_batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.loss not in get_args(LossKind):
-            raise ValueError(f"loss={self.loss!r} is none of {', '.join(get_args(LossKind))}")
-        if self.class_weights not in get_args(ClassWeights):
-            raise ValueError(f"class_weights={self.class_weights!r} is none of {', '.join(get_args(ClassWeights))}")
-        if self.model != ENCODER and self.model not in NETWORKS:
-            raise ValueError(f"unknown model {self.model!r}; models are {ENCODER}, {', '.join(sorted(NETWORKS))}")
-        if self.model != ENCODER and self.freeze:
-            raise ValueError(f"freeze={self.freeze} is for the encoder; model={self.model!r} has no such groups")
-        if self.unfreeze_every and self.freeze:
-            raise ValueError(f"unfreeze_every={self.unfreeze_every} opens stages, freeze={self.freeze} keeps them shut")
-        if self.model != ENCODER and (self.adapter or self.spectrogram):
-            raise ValueError(f"adapter and spectrogram are for the encoder; model={self.model!r} has no place for them")
-        if self.derivation not in get_args(Derivation):
-            raise ValueError(f"derivation={self.derivation!r} is none of {', '.join(get_args(Derivation))}")
-        if self.view and (self.model == ENCODER or self.model in SPECTROGRAM_NETWORKS):
-            raise ValueError(f"{self.view} is for networks on samples; model={self.model!r} sees windows as they are")
-        if self.model == ENCODER and self.weights:
-            raise ValueError(f"weights={self.weights} is for networks; an encoder is given by --encoder")
-        for name in ("mirror", "drop_channels", "time_mask", "band_stop", "cutmix", "label_smoothing"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)} must lie between 0 and 1")
-        lowest = (
-            "focal_gamma", "vote_weight", "time_shift_s", "mixup", "unfreeze_every", "second_stage_votes",
-            "low_pass_hz", "soft_clip", "equaliser_sd",
-        )  # fmt: skip
-        for name in lowest:
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} must not be below 0")
-
-    @property
-    def view(self) -> dict[str, Any]:
-        """What `model.supervised.view.View` is given beyond its defaults."""
-        chosen = {"derivation": self.derivation, "low_pass_hz": self.low_pass_hz, "soft_clip": self.soft_clip}
-        return {name: value for name, value in chosen.items() if value not in ("referential", 0.0)}
+        shares(self, "mirror", "drop_channels", "time_mask", "band_stop", "cutmix")
+        not_negative(self, "gain_sd", "time_shift_s", "mixup", "equaliser_sd")
 
     @property
     def changes_samples(self) -> bool:
         """Whether anything but mirroring changes a window."""
         chances = (self.drop_channels, self.gain_sd, self.time_shift_s, self.time_mask, self.band_stop)
         return max(*chances, self.equaliser_sd, self.mixup, self.cutmix) > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneRecipe:
+    """Everything that decides a fine-tuning run, besides shards, task and encoder."""
+
+    model: TaskModelShape = field(default_factory=TaskModelShape)
+    data: FinetuneData = field(default_factory=FinetuneData)
+    objective: FinetuneObjective = field(default_factory=FinetuneObjective)
+    optim: FinetuneOptim = field(default_factory=FinetuneOptim)
+    schedule: FinetuneSchedule = field(default_factory=FinetuneSchedule)
+    regularise: FinetuneRegularise = field(default_factory=FinetuneRegularise)
+    augment: FinetuneAugment = field(default_factory=FinetuneAugment)
+    track: Track = field(default_factory=Track)
+    seed: int = 0
+    """Decides the head's weights, validation subjects, order, augmentation and dropout."""
+
+    def __post_init__(self) -> None:
+        name, freeze, every = self.model.name, self.regularise.freeze, self.schedule.unfreeze_every
+        if name != ENCODER and freeze:
+            raise ValueError(f"freeze={freeze} is for the encoder; model={name!r} has no such groups")
+        if every and freeze:
+            raise ValueError(f"unfreeze_every={every} opens stages, freeze={freeze} keeps them shut")
+
+
+def _network(name: str, *, epochs: int, patience: int, dropout: float, learning_rate: float = 2e-3) -> FinetuneRecipe:
+    """Return the recipe of a network that is trained from scratch."""
+    return FinetuneRecipe(
+        model=TaskModelShape(name=name),
+        optim=FinetuneOptim(micro_batch=16, learning_rate=learning_rate),
+        schedule=FinetuneSchedule(epochs=epochs, patience=patience),
+        regularise=FinetuneRegularise(dropout=dropout),
+    )
+
+
+FROZEN = ("stem", "trunk")
 
 
 def probe(*, tiny: bool = False) -> FinetuneRecipe:
@@ -170,17 +243,12 @@ def probe(*, tiny: bool = False) -> FinetuneRecipe:
     an earlier form was hardly better than chance (0.20).
     """
     recipe = FinetuneRecipe(
-        freeze=("stem", "trunk"),
-        epochs=40,
-        micro_batch=16,
-        patience=8,
-        learning_rate=3e-4,
-        weight_decay=10.0,
-        drop_channels=0.0,
-        gain_sd=0.0,
-        dropout=0.5,
+        optim=FinetuneOptim(micro_batch=16, learning_rate=3e-4),
+        schedule=FinetuneSchedule(epochs=40, patience=8),
+        regularise=FinetuneRegularise(freeze=FROZEN, weight_decay=10.0, dropout=0.5),
+        augment=FinetuneAugment(drop_channels=0.0, gain_sd=0.0),
     )
-    return _tiny(recipe) if tiny else recipe
+    return tiny_form(recipe) if tiny else recipe
 
 
 def full_tiny(*, tiny: bool = False) -> FinetuneRecipe:
@@ -189,18 +257,18 @@ def full_tiny(*, tiny: bool = False) -> FinetuneRecipe:
     `python -m training.finetune --recipe full_tiny --shards DIR --task six-class --encoder DIR --output DIR`.
     """
     recipe = FinetuneRecipe()
-    return _tiny(recipe) if tiny else recipe
+    return tiny_form(recipe) if tiny else recipe
 
 
 def adapters(*, tiny: bool = False) -> FinetuneRecipe:
     """Return a recipe that leaves the encoder frozen and trains low-rank adapters in its blocks, and the head.
 
     `python -m training.finetune --recipe adapters --shards DIR --task six-class --encoder DIR --output DIR`;
-    `--adapter bottleneck` for the other kind. Its time and score are not measured yet; a step costs about as much as
-    one of `full_tiny`.
+    `--model.adapter bottleneck` for the other kind. Its time and score are not measured yet; a step costs about as much
+    as one of `full_tiny`.
     """
-    recipe = FinetuneRecipe(freeze=("stem", "trunk"), adapter="lora")
-    return _tiny(recipe) if tiny else recipe
+    recipe = FinetuneRecipe(model=TaskModelShape(adapter="lora"), regularise=FinetuneRegularise(freeze=FROZEN))
+    return tiny_form(recipe) if tiny else recipe
 
 
 def fused(*, tiny: bool = False) -> FinetuneRecipe:
@@ -209,8 +277,12 @@ def fused(*, tiny: bool = False) -> FinetuneRecipe:
     `python -m training.finetune --recipe fused --shards DIR --task six-class --encoder DIR --output DIR`. Shards of the
     profile six-class-spectrogram bring ten minutes; others have the window's own 50 s.
     """
-    recipe = FinetuneRecipe(freeze=("stem", "trunk"), spectrogram=True, micro_batch=16, learning_rate=1e-3)
-    return _tiny(recipe) if tiny else recipe
+    recipe = FinetuneRecipe(
+        model=TaskModelShape(spectrogram=True),
+        optim=FinetuneOptim(micro_batch=16, learning_rate=1e-3),
+        regularise=FinetuneRegularise(freeze=FROZEN),
+    )
+    return tiny_form(recipe) if tiny else recipe
 
 
 def resnet_gru(*, tiny: bool = False) -> FinetuneRecipe:
@@ -218,30 +290,27 @@ def resnet_gru(*, tiny: bool = False) -> FinetuneRecipe:
 
     `python -m training.finetune --recipe resnet_gru --shards DIR --task six-class --no-encoder --output DIR`.
     """
-    recipe = FinetuneRecipe(model="resnet_gru", epochs=15, patience=5, micro_batch=16, dropout=0.25)
-    return _tiny(recipe) if tiny else recipe
+    recipe = _network("resnet_gru", epochs=15, patience=5, dropout=0.25)
+    return tiny_form(recipe) if tiny else recipe
 
 
 def efficientnet_b3(*, tiny: bool = False) -> FinetuneRecipe:
     """Return a recipe of EfficientNet-B3 on regional spectrograms: a GPU's work.
 
-    `python -m training.finetune --recipe efficientnet_b3 --weights DIR --unfreeze-every 1 --shards DIR
-    --task six-class --no-encoder --output DIR`; without `--weights` from scratch. About 0.1 s a window and epoch on a
+    `python -m training.finetune --recipe efficientnet_b3 --model.weights DIR --schedule.unfreeze-every 1 --shards DIR
+    --task six-class --no-encoder --output DIR`; without weights from scratch. About 0.1 s a window and epoch on a
     CPU core.
     """
-    recipe = FinetuneRecipe(
-        model="efficientnet_b3", epochs=20, patience=5, micro_batch=16, dropout=0.3, learning_rate=1e-3,
-        precision="auto",
-    )  # fmt: skip
-    return _tiny(replace(recipe, model="efficientnet_small", precision="fp32")) if tiny else recipe
+    recipe = _network("efficientnet_b3", epochs=20, patience=5, dropout=0.3, learning_rate=1e-3)
+    recipe = changed(recipe, optim={"precision": "auto"})
+    small = {"model": {"name": "efficientnet_small"}, "optim": {"precision": "fp32"}}
+    return tiny_form(changed(recipe, **small)) if tiny else recipe
 
 
 def efficientnet_small(*, tiny: bool = False) -> FinetuneRecipe:
     """Return the same with half of B3's width and depth, for a CPU; about 15 ms a window and epoch on a core."""
-    recipe = FinetuneRecipe(
-        model="efficientnet_small", epochs=30, patience=8, micro_batch=16, dropout=0.3, learning_rate=2e-3
-    )
-    return _tiny(recipe) if tiny else recipe
+    recipe = _network("efficientnet_small", epochs=30, patience=8, dropout=0.3)
+    return tiny_form(recipe) if tiny else recipe
 
 
 def efficientnet_scalogram(*, tiny: bool = False) -> FinetuneRecipe:
@@ -250,21 +319,24 @@ def efficientnet_scalogram(*, tiny: bool = False) -> FinetuneRecipe:
     `python -m training.finetune --recipe efficientnet_scalogram --shards DIR --task six-class --no-encoder
     --output DIR`.
     """
-    recipe = FinetuneRecipe(
-        model="efficientnet_scalogram", epochs=30, patience=10, micro_batch=16, dropout=0.3, learning_rate=4e-3,
-        warmup_steps=40, equaliser_sd=0.3, time_shift_s=2.0,
-    )  # fmt: skip
-    return _tiny(recipe) if tiny else recipe
+    recipe = _network("efficientnet_scalogram", epochs=30, patience=10, dropout=0.3, learning_rate=4e-3)
+    recipe = changed(recipe, schedule={"warmup_steps": 40}, augment={"equaliser_sd": 0.3, "time_shift_s": 2.0})
+    return tiny_form(recipe) if tiny else recipe
 
 
 def eegnet(*, tiny: bool = False) -> FinetuneRecipe:
     """Return a recipe of the compact EEGNet-like network on raw EEG, from scratch."""
-    recipe = FinetuneRecipe(model="eegnet", epochs=15, patience=5, micro_batch=16, dropout=0.25)
-    return _tiny(recipe) if tiny else recipe
+    recipe = _network("eegnet", epochs=15, patience=5, dropout=0.25)
+    return tiny_form(recipe) if tiny else recipe
 
 
-def _tiny(recipe: FinetuneRecipe) -> FinetuneRecipe:
-    return replace(recipe, epochs=1, batch=4, micro_batch=2, warmup_steps=1, second_stage_epochs=1)
+def tiny_form(recipe: FinetuneRecipe) -> FinetuneRecipe:
+    """Return the recipe with one epoch of small batches, to try it."""
+    return changed(
+        recipe,
+        optim={"batch": 4, "micro_batch": 2},
+        schedule={"epochs": 1, "warmup_steps": 1, "second_stage_epochs": 1},
+    )
 
 
 RECIPES: dict[str, Callable[..., FinetuneRecipe]] = {

@@ -1,20 +1,14 @@
-"""One small interface over one or many processes: single, torch's process group (torchrun), or Horovod.
-
-Every rank runs all of its micro-batches without a word to the others; then all agree on how it went, and only then
-gradients are averaged. DistributedDataParallel would average inside of the backward pass, and a rank that runs out of
-memory there leaves the others waiting in a collective. What is given up is the overlap of the last backward pass
-with the communication; what is gained is that any failure is agreed on, and that both backends do the same sums.
-"""
+"""One small interface over one or many processes: single, torch's process group (torchrun), or Horovod."""
 
 import hashlib
 import logging
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from uuid import uuid4
 
 import torch
@@ -24,8 +18,8 @@ from torch import Tensor, nn
 logger = logging.getLogger(__name__)
 
 Backend = Literal["auto", "single", "torch", "horovod"]
-BUCKET_BYTES = 32 << 20
-"""Gradients travel in flat buckets of about this size: few messages, and no second copy of the whole model."""
+Sharing = Literal["replicate", "shard"]
+"""Whether each process holds the whole model, or its shard of it."""
 TIMEOUT = timedelta(minutes=10)
 """After this long without an answer the peers are given up, and the run ends instead of waiting for ever."""
 
@@ -48,26 +42,16 @@ class Processes(ABC):
         """Return the sum over processes, the same on each, on this process's device."""
 
     @abstractmethod
+    def start_sum(self, values: Tensor) -> Callable[[], Tensor]:
+        """Begin to add up over processes, in the values' own place; returns what waits for the sum and gives it."""
+
+    @abstractmethod
     def barrier(self) -> None:
         """Wait for all processes."""
 
     @abstractmethod
     def close(self) -> None:
         """Leave the group of processes."""
-
-    def sum_gradients(self, module: nn.Module) -> None:
-        """Replace each trainable parameter's gradient by its sum over processes; a missing one counts as zero."""
-        if self.world_size == 1:
-            return
-        parameters = [p for p in module.parameters() if p.requires_grad]
-        for parameter in parameters:
-            if parameter.grad is None:  # unused on this rank; another may have used it
-                parameter.grad = torch.zeros_like(parameter)
-        for bucket in _buckets(parameters):
-            gradients = [p.grad for p in bucket if p.grad is not None]
-            total = self.sum(torch.cat([g.reshape(-1) for g in gradients]))
-            for gradient, part in zip(gradients, total.split([g.numel() for g in gradients]), strict=True):
-                gradient.copy_(part.view_as(gradient))
 
     def check_same(self, module: nn.Module) -> None:
         """Raise RuntimeError unless all processes hold the same parameters: seeds must have given the same weights.
@@ -87,20 +71,6 @@ class Processes(ABC):
         """Return the main process's values, on each process's device; all give values of one shape."""
         return self.sum(values if self.is_main else torch.zeros_like(values))
 
-    def average_buffers(self, module: nn.Module) -> None:
-        """Replace the buffers of batch normalisation by their mean over processes, counts by the main process's."""
-        if self.world_size == 1:
-            return
-        norms = [m for m in module.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))]
-        for norm in norms:
-            if norm.num_batches_tracked is not None:
-                norm.num_batches_tracked.copy_(self.from_main(norm.num_batches_tracked))
-        buffers = [b for m in norms for b in (m.running_mean, m.running_var) if b is not None]
-        if buffers:
-            total = self.sum(torch.cat([b.detach().reshape(-1).double() for b in buffers])) / self.world_size
-            for buffer, part in zip(buffers, total.split([b.numel() for b in buffers]), strict=True):
-                buffer.copy_(part.view_as(buffer))
-
 
 class Single(Processes):
     """Alone."""
@@ -108,6 +78,10 @@ class Single(Processes):
     def sum(self, values: Tensor) -> Tensor:
         """Return the values."""
         return values.to(self.device)
+
+    def start_sum(self, values: Tensor) -> Callable[[], Tensor]:
+        """Return what gives the values."""
+        return lambda: values
 
     def barrier(self) -> None:
         """Return at once."""
@@ -125,6 +99,16 @@ class TorchGroup(Processes):
         dist.all_reduce(values)
         return values
 
+    def start_sum(self, values: Tensor) -> Callable[[], Tensor]:
+        """Begin an all_reduce."""
+        work = dist.all_reduce(values, async_op=True)
+
+        def wait() -> Tensor:
+            work.wait()
+            return values
+
+        return wait
+
     def barrier(self) -> None:
         """Wait for all processes."""
         dist.barrier()
@@ -141,6 +125,11 @@ class Horovod(Processes):
         """Return the sum by Horovod's allreduce."""
         result: Tensor = _horovod().allreduce(values.to(self.device), op=_horovod().Sum)
         return result
+
+    def start_sum(self, values: Tensor) -> Callable[[], Tensor]:
+        """Begin Horovod's allreduce."""
+        handle = _horovod().allreduce_async_(values, op=_horovod().Sum)
+        return lambda: cast(Tensor, _horovod().synchronize(handle))
 
     def barrier(self) -> None:
         """Wait for all processes."""
@@ -226,25 +215,16 @@ def _horovod() -> Any:
     return hvd
 
 
+def own_device(local_rank: int = 0) -> torch.device:
+    """Return the device of this process: its GPU where there is one, else the CPU."""
+    return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
+
+
 def _device(local_rank: int, local_size: int) -> torch.device:
-    if torch.cuda.is_available():
-        device = torch.device("cuda", local_rank)
+    device = own_device(local_rank)
+    if device.type == "cuda":
         torch.cuda.set_device(device)
         return device
     if local_size > 1:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
-    return torch.device("cpu")
-
-
-def _buckets(parameters: Iterable[nn.Parameter]) -> Iterable[list[nn.Parameter]]:
-    """Yield runs of parameters of one type, about BUCKET_BYTES each."""
-    bucket: list[nn.Parameter] = []
-    n_bytes = 0
-    for parameter in parameters:
-        if bucket and (n_bytes >= BUCKET_BYTES or parameter.dtype != bucket[0].dtype):
-            yield bucket
-            bucket, n_bytes = [], 0
-        bucket.append(parameter)
-        n_bytes += parameter.numel() * parameter.element_size()
-    if bucket:
-        yield bucket
+    return device

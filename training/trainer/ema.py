@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from training.trainer.sharding import like
+
 
 class WeightAverage:
     """average <- decay * average + (1 - decay) * weights after each step, over floating-point parameters.
@@ -57,4 +59,4 @@ class WeightAverage:
         if set(state) != set(self.averages):
             raise ValueError(f"the saved average is of other parameters: {sorted(set(state) ^ set(self.averages))[:3]}")
         for name, average in self.averages.items():
-            average.copy_(state[name])
+            average.copy_(like(state[name], average))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from training.trainer.run_page import write_run_page
+from training.trainer.saving import flat
 from training.trainer.throughput import Monitor, forward_backward_flops
 from training.trainer.tracking import Tracker, TrackerName, open_trackers
 from training.trainer.train import Batch, Trainer
@@ -26,9 +27,10 @@ def monitored(
     sample: a micro-batch like the run's, of which a step has `batch` windows in all.
     """
     processes = trainer.processes
-    tracker = open_trackers(path, also=also, after_step=trainer.step, active=processes.is_main, config=config)
+    tracker = open_trackers(path, also=also, after_step=trainer.step, active=processes.is_main, config=flat(config))
     n_windows = len(next(iter(sample.values())))
-    flops = forward_backward_flops(trainer.module, sample, processes.device) * batch / n_windows
+    module = trainer.module if trainer.whole_copy is None else trainer.whole_copy.to(processes.device)
+    flops = forward_backward_flops(module, sample, processes.device) * batch / n_windows
     try:
         yield Monitor(tracker, step_flops=flops, world_size=processes.world_size, device=processes.device)
     finally:

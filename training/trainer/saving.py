@@ -1,14 +1,16 @@
-"""When and how a run's state reaches the disk: at once, or from a copy, in a thread, while training goes on."""
+"""When and how a run's state reaches a disk or an object store: at once, or from a copy while training goes on."""
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from model.checkpoint import load_newest, save_checkpoint
+from training.corpus import storage
+from training.corpus.storage import URI
+from training.trainer.checkpoints import load_newest, packed, save_checkpoint, slices_name, write
 from training.trainer.distributed import Processes
 from training.trainer.train import Trainer
 
@@ -23,45 +25,68 @@ class SaveError(OSError):
 
 
 class Saver:
-    """Writes checkpoints from the main process; all ranks learn whether it worked."""
+    """Writes checkpoints, of the main process or, where the model is `shared`, of all; all learn whether it worked."""
 
-    def __init__(self, folder: Path, processes: Processes, *, keep: int, in_background: bool = False) -> None:
+    def __init__(
+        self, folder: URI, processes: Processes, *, keep: int, in_background: bool = False, shared: bool = False
+    ) -> None:
         self.folder, self.processes, self.keep, self.in_background = folder, processes, keep, in_background
+        self.shared = shared
         self._thread: threading.Thread | None = None
         self._error: OSError | None = None
 
     def save(
         self, state: Callable[[], Mapping[str, Any]], *, step: int, score: float | None = None, wait: bool = False
     ) -> None:
-        """Save what `state` returns (called on the main process only); in the background, return once it is copied.
+        """Save what `state` returns; in the background, return once it is copied.
 
-        Raises SaveError on every rank where this save failed or, in the background, an earlier one; `wait` waits for
-        this one too.
+        It is called on the main process, where the model is shared on all. Raises SaveError on every process where this
+        save failed or, in the background, an earlier one; `wait` waits for this one too.
         """
-        if self.processes.is_main:
+        self._join()
+        if self.shared:
+            self._agree(step)
+            self._begin(self._slices(state(), step, score))
+        elif self.processes.is_main and self._error is None:
+            taken = state()
+            taken = copied(taken) if self.in_background else taken
+            self._begin(lambda: save_checkpoint(self.folder, taken, step=step, keep=self.keep, score=score))
+        if wait:
             self._join()
-            if self._error is None:
-                taken = state()
-                self._begin(copied(taken) if self.in_background else taken, step, score)
-                if wait:
-                    self._join()
         self._agree(step)
 
     def close(self) -> None:
-        """Wait for a save in the background; raises SaveError on every rank if it failed."""
+        """Wait for a save in the background; raises SaveError on every process if it failed."""
         self._join()
         self._agree(None)
 
-    def _begin(self, state: Mapping[str, Any], step: int, score: float | None) -> None:
+    def _slices(self, state: Mapping[str, Any], step: int, score: float | None) -> Callable[[], object]:
+        """Return what writes this process's slices and, once all are there, the main process's file that names them."""
+        raw, digest = packed({name: state[name] for name in SLICED if name in state}, step=step)
+        words = torch.zeros((self.processes.world_size, 4), dtype=torch.float64)
+        words[self.processes.rank] = torch.tensor([int(digest[i : i + 4], 16) for i in range(0, 16, 4)])
+        rows = self.processes.sum(words).long().tolist()
+        names = [slices_name(step, rank, "".join(f"{word:04x}" for word in row)) for rank, row in enumerate(rows)]
+        rest = {name: value for name, value in state.items() if name not in SLICED} | {"slices": names}
+
+        def write_all() -> None:
+            write(storage.join(self.folder, names[self.processes.rank]), raw)
+            if self.processes.is_main:
+                wait_for([storage.join(self.folder, name) for name in names])
+                save_checkpoint(self.folder, rest, step=step, keep=self.keep, score=score)
+
+        return write_all
+
+    def _begin(self, work: Callable[[], object]) -> None:
         if not self.in_background:
-            self._write(state, step, score)
+            self._write(work)
             return
-        self._thread = threading.Thread(target=self._write, args=(state, step, score), name="checkpoint")
+        self._thread = threading.Thread(target=self._write, args=(work,), name="checkpoint")
         self._thread.start()
 
-    def _write(self, state: Mapping[str, Any], step: int, score: float | None) -> None:
+    def _write(self, work: Callable[[], object]) -> None:
         try:
-            save_checkpoint(self.folder, state, step=step, keep=self.keep, score=score)
+            work()
         except OSError as error:
             self._error = error
 
@@ -73,22 +98,34 @@ class Saver:
     def _agree(self, step: int | None) -> None:
         failed = self.processes.sum(torch.tensor([float(self._error is not None)])).item()
         if failed:
-            why = self._error or "the main process says so"
+            why = self._error or "another process could not write"
             what = "a checkpoint" if step is None else f"the checkpoint of step {step}"
             raise SaveError(f"cannot save {what} in {self.folder}: {why}; earlier checkpoints are whole: start again")
 
 
-FREE = frozenset(
-    {
-        "steps", "epochs", "patience", "save_every", "keep", "save_in_background", "validate_every", "validate_windows",
-        "evaluate_windows", "micro_batch", "loader_processes", "resident", "compile",
-    }
+SLICED = ("model", "optimizer", "average")
+"""What processes share of a state."""
+
+
+def wait_for(uris: Sequence[str], *, most_s: float = 600.0, look_s: float = 0.05) -> None:
+    """Wait until files are there; raises TimeoutError, naming the first that is not."""
+    deadline = time.monotonic() + most_s
+    for uri in uris:
+        while not storage.exists(uri):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{uri} was not written within {most_s:.0f} s")
+            time.sleep(look_s)
+
+
+FREE = (
+    "schedule.steps", "schedule.epochs", "schedule.patience", "optim.micro_batch", "optim.compile",
+    "optim.sharing", "data.loader_processes", "data.resident", "track.",
 )  # fmt: skip
 """Settings that may change when a run goes on: it may be prolonged, saved or looked at more often, or cut otherwise."""
 
 
 def resume(
-    trainer: Trainer, folder: Path, about: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None
+    trainer: Trainer, folder: URI, about: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:
     """Go on from a folder's newest whole checkpoint and return its state; None, with nothing changed, without one.
 
@@ -108,10 +145,19 @@ def resume(
     return state
 
 
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested configuration by dotted names: {"optim.batch": 16, ...}."""
+    named: dict[str, Any] = {}
+    for name, value in config.items():
+        named |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return named
+
+
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """Return the names of settings that decide what was done so far and are not what they were."""
-    names = sorted((set(before) | set(now)) - FREE)
-    return [name for name in names if before.get(name, defaults.get(name)) != now.get(name, defaults.get(name))]
+    """Return the dotted names of settings that decide what was done so far and are not what they were."""
+    old, new, usual = (flat(config) for config in (before, now, defaults))
+    names = sorted(name for name in old.keys() | new.keys() if not name.startswith(FREE))
+    return [name for name in names if old.get(name, usual.get(name)) != new.get(name, usual.get(name))]
 
 
 def copied(state: Any) -> Any:

@@ -1,26 +1,31 @@
 """One trainer for pretraining, fine-tuning, distillation and the autoencoder; read it from top to bottom.
 
 A step: every process counts what its micro-batches hold and all add up the counts (1); runs them forward and backward,
-each term's sum divided by its count over the whole step (2); all agree on how it went (3); gradients are added up over
-processes, clipped, and the optimizer steps (4). Sums and counts add up in any order, so any split of a batch into
-micro-batches and over processes gives the same step.
+each term's sum divided by its count over the whole step, and gradients are added up over processes during the last of
+them (2); all agree on how it went (3); gradients are clipped, and the optimizer steps (4). Sums and counts add up in
+any order, so any split of a batch into micro-batches and over processes gives the same step.
 """
 
 import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from tqdm import tqdm
 
+from training.trainer.batch_norm import norms_of, synced
 from training.trainer.distributed import Processes
 from training.trainer.ema import WeightAverage
+from training.trainer.gradients import GradientSums
 from training.trainer.memory import MAX_HALVINGS, is_out_of_memory, release, split
+from training.trainer.sharding import is_sharded, load_optimizer, load_parameters, slices, whole
 from training.trainer.stopping import StopRequest
 from training.trainer.stopwatch import Stopwatch
 from training.trainer.tracking import Tracker
@@ -48,6 +53,14 @@ class Objective(Protocol):
 
 
 _LEAST_COUNT = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """A micro-batch that is run, and what it counts."""
+
+    batch: Batch
+    weight: float = 1.0
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -84,12 +97,19 @@ class Trainer:
     halvings: int = 0
     """How often micro-batches were halved for want of memory."""
     stop: StopRequest = field(default_factory=StopRequest)
+    lockstep: bool = field(init=False)
+    """Whether passes are meetings of all processes: slices (FSDP2) and batch normalisation are exchanged in them."""
     average: WeightAverage | None = field(init=False, default=None, repr=False)
+    whole_copy: nn.Module | None = field(default=None, repr=False)
+    """Of a sharded module: an equal one that is whole, to evaluate with."""
     watch: Stopwatch = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         device = self.processes.device
-        self.module.to(device)
+        if not is_sharded(self.module):
+            self.module.to(device)
+            self.processes.check_same(self.module)
+        self.lockstep = self.processes.world_size > 1 and bool(is_sharded(self.module) or norms_of(self.module))
         self.precision = resolve_precision(self.precision, device)
         if device.type == "cuda" and self.precision != "fp32":
             torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in fp32
@@ -97,20 +117,25 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.watch = Stopwatch(device)
         self._forward = torch.compile(self.module) if self.compile else self.module
-        self.processes.check_same(self.module)
+        self._gradients = GradientSums(self.module, self.processes)
+        self._spare: Batch | None = None
 
     def take_step(self, micro_batches: Sequence[Batch]) -> dict[str, float] | None:
         """Take one optimizer step over this process's micro-batches; returns the step's means over all processes.
 
         Micro-batches lie on this process's device. Processes may have different numbers of them, of different sizes, or
-        none. Returns None, with nothing changed, where a signal stopped any process before the end of the step.
-        Raises NonFiniteLossError on every process, naming the step, if any loss or the gradient is not finite.
+        none. Returns None, with nothing changed, where a signal stopped any process before the end of the step (in
+        lockstep: before its beginning). Raises NonFiniteLossError on every process, naming the step, if any loss or the
+        gradient is not finite.
         """
         counts = self._counts(micro_batches)
+        if (passes := self._passes(micro_batches)) is None:
+            self.stop.requested = True
+            return None
         buffers = list(self.module.buffers())
         before = [buffer.clone() for buffer in buffers]
         while True:
-            totals, trouble = self._accumulate(micro_batches, counts)
+            totals, trouble = self._accumulate(passes, counts)
             stopped, out_of_memory = self._agree(trouble)
             if stopped or out_of_memory:  # averages of batch normalisation have moved in the forward passes
                 for buffer, value in zip(buffers, before, strict=True):
@@ -132,37 +157,72 @@ class Trainer:
                 counts += torch.stack([found[name].double() for name in self.module.weights])
             return dict(zip(self.module.weights, self.processes.sum(counts), strict=True))
 
-    def _accumulate(self, batches: Sequence[Batch], counts: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-        """Return totals, and what went wrong on this process: counts of (stop requested, out of memory)."""
+    def _passes(self, batches: Sequence[Batch]) -> list[Pass] | None:
+        """Return what this process runs, in order; None where a signal stopped any process before a step in lockstep.
+
+        In lockstep a process of fewer micro-batches than another goes along with a window that counts nothing.
+        """
+        mine = [Pass(batch) for batch in batches]
+        if not self.lockstep:
+            return mine
+        numbers = torch.zeros(self.processes.world_size + 1)
+        numbers[self.processes.rank], numbers[-1] = len(batches), float(self.stop.requested)
+        *n_passes, stopped = self.processes.sum(numbers).tolist()
+        if stopped:
+            return None
+        if batches:
+            self._spare = {name: values[:1] for name, values in batches[-1].items()}
+        missing = int(max(n_passes)) - len(mine)
+        if missing and self._spare is None:
+            raise ValueError(f"process {self.processes.rank} has no window in its first step: raise the batch")
+        return [*mine, *(Pass(self._spare, weight=0.0) for _ in range(missing) if self._spare is not None)]
+
+    def _accumulate(self, passes: Sequence[Pass], counts: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """Return totals, and what went wrong on this process: counts of (stop requested, out of memory).
+
+        Gradients are the sums over all processes afterwards, unless anything went wrong on any.
+        """
         trouble = torch.zeros(2)
         totals = {name: torch.zeros((), device=self.processes.device) for name in self.module.weights}
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
-        try:
-            for number, batch in enumerate(batches):
-                # Dropout depends on the step and the place in it, so that a resumed run, or one of another world size,
-                # draws what the uninterrupted one would have.
-                place = self.processes.rank + number * self.processes.world_size
-                torch.manual_seed(int(np.random.SeedSequence((self.seed, self.step, place)).generate_state(1)[0]))
-                for part in split(batch, self.halvings):
-                    if self.stop.requested:
-                        trouble[_STOPPED] = 1
-                        return totals, trouble
-                    for name, total in self._backward(part, counts).items():
-                        totals[name] += total
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            trouble[_OUT_OF_MEMORY] = 1
+        self._gradients.begin()
+        with synced(self.module, self.processes) as weight:
+            try:
+                for number, one in enumerate(passes):
+                    # Dropout depends on the step and the place in it, so that a resumed run, or one of another world
+                    # size, draws what the uninterrupted one would have.
+                    place = self.processes.rank + number * self.processes.world_size
+                    torch.manual_seed(int(np.random.SeedSequence((self.seed, self.step, place)).generate_state(1)[0]))
+                    weight.value = one.weight
+                    parts = split(one.batch, 0 if self.lockstep else self.halvings)
+                    for part in parts:
+                        if self.stop.requested and not self.lockstep:
+                            trouble[_STOPPED] = 1
+                            break
+                        is_last = one is passes[-1] and part is parts[-1]
+                        for name, total in self._backward(part, counts, one.weight, is_last=is_last).items():
+                            totals[name] += total
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or self.lockstep:
+                    raise
+                trouble[_OUT_OF_MEMORY] = 1
+                release()
+        with self.watch.part("communicate"):
+            self._gradients.finish()
         return totals, trouble
 
-    def _backward(self, batch: Batch, counts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _backward(
+        self, batch: Batch, counts: Mapping[str, Tensor], weight: float, *, is_last: bool
+    ) -> dict[str, Tensor]:
         device = self.processes.device
         with self.watch.part("forward"):
             low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
             with torch.autocast(device.type, low, enabled=low is not None):
-                totals = self._forward(batch)
-        with self.watch.part("backward"):
+                totals = {name: weight * total for name, total in self._forward(batch).items()}
+        if isinstance(self.module, FSDPModule):
+            self.module.set_requires_gradient_sync(is_last)
+        with self.watch.part("backward"), self._gradients.overlapping() if is_last else nullcontext():
             self.scaler.scale(self._loss(totals, counts)).backward()
         return {name: total.detach().float() for name, total in totals.items()}
 
@@ -200,11 +260,9 @@ class Trainer:
             values = {"loss": self._loss(agreed, counts).item(), **terms}
             if not np.isfinite(list(values.values())).all():
                 raise NonFiniteLossError(f"step {self.step + 1}: a loss is not finite: {values}")
-            self.processes.sum_gradients(self.module)
-            self.processes.average_buffers(self.module)
         with self.watch.part("update"):
             self.scaler.unscale_(self.optimizer)
-            norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.clip_norm).item()
+            norm = whole(nn.utils.clip_grad_norm_(self.module.parameters(), self.clip_norm)).item()
             values |= {"grad_norm": norm, "learning_rate": self.optimizer.param_groups[-1]["lr"]}
             if not np.isfinite(norm):
                 self._not_finite(norm)
@@ -225,22 +283,39 @@ class Trainer:
         if not self.scaler.is_enabled() or self.scaler.get_scale() <= 1.0:
             raise NonFiniteLossError(f"step {self.step + 1}: the gradient's norm is {norm}")
 
+    @contextmanager
+    def evaluated(self) -> Iterator[Any]:
+        """Give the module as it is to be judged and kept: of averaged weights where there are any, and whole.
+
+        All processes call it alike; what is given is the same on each.
+        """
+        if self.whole_copy is None:
+            with self.average.applied(self.module) if self.average is not None else nullcontext():
+                yield self.module
+            return
+        values = self.module.state_dict() | (self.average.state_dict() if self.average is not None else {})
+        self.whole_copy.load_state_dict({name: whole(value).cpu() for name, value in values.items()})
+        yield self.whole_copy.to(self.processes.device)
+
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint needs to go on from here."""
-        return {
+        """Return what a checkpoint needs to go on from here: this process's part, where the module is sharded."""
+        state = {
             "model": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else None,
+        }
+        return {
+            **slices(state),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "average": self.average.state_dict() if self.average is not None else None,
             "halvings": self.halvings,
             "rng": rng_state(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint's state."""
-        self.module.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        """Go on from a checkpoint's whole state, sharded or not."""
+        load_parameters(self.module, state["model"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:

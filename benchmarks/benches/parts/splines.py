@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import figure
+from benchmarks.studies.real import opened
 from signals.conditioning.filters import bandpass
 from signals.electrodes import electrode_positions
 from signals.modality import EEG_1020
@@ -16,7 +17,6 @@ from signals.montage.derivations import joined
 from signals.montage.labels import EAR_NAMES, Derivation, find_electrodes
 from signals.montage.references import DOUBLE_BANANA, bipolar_matrix
 from signals.montage.splines import LARGEST_ERROR, interpolation_error, spline_matrix
-from signals.readers.registry import open_recording
 
 SITES = (
     "albany-eegmmidb/*.edf", "leipzig-lemon/*.vhdr", "frankfurt-rest/*.edf", "sandiego-eeglab/*.set",
@@ -86,7 +86,7 @@ def _relative(missed: np.ndarray, truth: np.ndarray) -> float:
 
 def _potentials(path: Path) -> tuple[np.ndarray, list[str]]:
     """Return up to a minute of the scalp electrodes against their average, 1-40 Hz, and their names."""
-    recording = open_recording(str(path))
+    recording = opened(path)
     electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
     kept = [
         (pick, d.anode)

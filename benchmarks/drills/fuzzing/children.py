@@ -23,6 +23,7 @@ from pipelines.intake.inputs import FileRef
 from pipelines.stages.outcome import Refused
 from pipelines.stages.plan_files import plan_file
 from pipelines.stages.prepare import prepared
+from signals.readers.declaration import NOTHING_DECLARED, Declaration
 from signals.readers.registry import open_recording
 from signals.recording.recording import Recording, UnreadableError
 from signals.windows.profiles import PRETRAIN
@@ -75,8 +76,8 @@ class Series:
     """Suffixes of formats that a library reads, which may be what failed."""
     of_floats: bool = False
     """Whether samples are damaged as floats."""
-    setup: str = ""
-    """"module:function", called in a child before the first."""
+    declares: str = ""
+    """"module:function" of what gives each file's declaration, where the format needs one."""
 
     def has_library(self, path: Path) -> bool:
         """Return whether a library reads a file."""
@@ -91,20 +92,22 @@ class Series:
         rng = random.Random(f"{self.seed}/{number}")
         return mutate_recording(self.base(number), folder, rng, of_floats=self.of_floats)
 
-    def prepare(self) -> None:
-        """Call `setup`."""
-        if self.setup:
-            module, _, function = self.setup.partition(":")
-            getattr(importlib.import_module(module), function)()
+    def declared(self, path: Path) -> Declaration:
+        """Return what a file is opened with."""
+        module, _, function = self.declares.partition(":")
+        if not module:
+            return NOTHING_DECLARED
+        declaration: Declaration = getattr(importlib.import_module(module), function)(path)
+        return declaration
 
 
-def read_whole(path: Path, *, library: bool = False) -> Reading:
+def read_whole(path: Path, *, library: bool = False, declared: Declaration = NOTHING_DECLARED) -> Reading:
     """Return what becomes of a file whose every window is planned, prepared and encoded, as the pipeline does it.
 
     Only of a format that a `library` reads may the reason be that the library failed.
     """
     try:
-        recording = open_recording(str(path))
+        recording = open_recording(str(path), declared=declared)
     except UnreadableError as error:
         return Reading(result=_refusal(error.reason, error.detail, library))
     except Exception as error:
@@ -112,7 +115,7 @@ def read_whole(path: Path, *, library: bool = False) -> Reading:
     try:
         with contextlib.suppress(UnreadableError):  # planning comes to a reason of its own
             _read_starts(recording)  # of recordings that planning refuses, too
-        planned = plan_file(FileRef(str(path), "fuzz", "fuzz", None, ()), PRETRAIN, "fuzz")
+        planned = plan_file(FileRef(str(path), "fuzz", "fuzz", None, (), declared), PRETRAIN, "fuzz")
         if isinstance(planned.file, Refused):
             return Reading(result=_refusal(planned.file.reason, planned.file.detail, library))
         outcomes = [outcome for block in planned.blocks for outcome in prepared(block)]
@@ -212,10 +215,9 @@ def serve(series: Series) -> None:
     """Read the mutations whose numbers come in; one line of JSON each goes out."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    series.prepare()
     with tempfile.TemporaryDirectory() as folder:
         for base in {base.suffix: base for base in series.bases}.values():
-            read_whole(base)  # libraries are loaded before the limit is counted
+            read_whole(base, declared=series.declared(base))  # libraries are loaded before the limit is counted
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (mapped + LIMIT_BYTES, mapped + LIMIT_BYTES))
         answers.write(b'"ready"\n')
@@ -225,7 +227,7 @@ def serve(series: Series) -> None:
             place = Path(folder) / str(number)
             place.mkdir()
             path = series.write(number, place)
-            reading = read_whole(path, library=series.has_library(path))
+            reading = read_whole(path, library=series.has_library(path), declared=series.declared(path))
             answers.write(json.dumps(asdict(reading)).encode() + b"\n")
             answers.flush()
             shutil.rmtree(place)

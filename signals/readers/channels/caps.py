@@ -1,4 +1,4 @@
-"""BioSemi caps: what an electrode's ABC name ("A1" ... "D32") is on each cap. Two caps share all their names.
+"""BioSemi's caps and EGI's nets: what "A1" ... "D32" and "E1" ... are on each. Two caps share all their names.
 
 10-20 labels of the caps of 16, 32 and 64 electrodes, and polar coordinates of the cap of 128, as BioSemi publishes them
 (biosemi.com/headcap.htm). Positions of labels are in `signals.electrodes`.
@@ -63,19 +63,39 @@ def positions_128() -> dict[str, tuple[float, float, float]]:
     return places
 
 
-def cap_map(cap: str, *, pattern: str) -> ChannelMap:
-    """Return the channel map of files that match `pattern`, recorded with "biosemi16", "32", "64" or "128".
+HYDROCEL: dict[int, dict[str, str]] = {
+    128: {
+        "E22": "Fp1", "E9": "Fp2", "E33": "F7", "E24": "F3", "E11": "Fz", "E124": "F4", "E122": "F8", "E45": "T7",
+        "E36": "C3", "E129": "Cz", "E104": "C4", "E108": "T8", "E58": "P7", "E52": "P3", "E62": "Pz", "E92": "P4",
+        "E96": "P8", "E70": "O1", "E83": "O2",
+    },
+    256: {
+        "E37": "Fp1", "E18": "Fp2", "E47": "F7", "E36": "F3", "E21": "Fz", "E224": "F4", "E2": "F8", "E69": "T7",
+        "E59": "C3", "E257": "Cz", "E183": "C4", "E202": "T8", "E96": "P7", "E87": "P3", "E101": "Pz", "E153": "P4",
+        "E170": "P8", "E116": "O1", "E150": "O2",
+    },
+}  # fmt: skip
+"""The electrode of EGI's HydroCel nets that stands for each place of the 10-20 system, as EGI's technical note has it
+(Luu & Ferree 2005); up to 17 degrees off it. The vertex is the reference, recorded as one channel more or not."""
 
-    Electrodes of the cap of 128 that lie at no 10-20 place keep their name behind the word "BioSemi": the "A1" and "A2"
-    of a cap are no ears. Raises ValueError for another cap.
+CAP_NAMES = (*CAPS, "biosemi128", "hydrocel128", "hydrocel256")
+"""Caps and nets that a site card can name."""
+
+
+def cap_map(cap: str) -> ChannelMap:
+    """Return the channel map of files recorded with a cap or net of `CAP_NAMES`.
+
+    Electrodes of the dense ones that stand for no 10-20 place keep their name behind the maker's: the "A1" and "A2" of
+    a cap are no ears. Raises ValueError for another cap.
     """
     if cap in CAPS:
+        return ChannelMap(name=cap, labels=tuple(zip(abc_names(len(CAPS[cap])), CAPS[cap], strict=True)))
+    if cap not in CAP_NAMES:
+        raise ValueError(f"cap={cap!r} is none of {', '.join(CAP_NAMES)}")
+    if cap == "biosemi128":
         return ChannelMap(
-            name=cap, pattern=pattern, labels=tuple(zip(abc_names(len(CAPS[cap])), CAPS[cap], strict=True))
+            name=cap, labels=tuple((name, NEAREST_128.get(name, f"BioSemi {name}")) for name in abc_names(128))
         )
-    if cap != "biosemi128":
-        raise ValueError(f"cap={cap!r} is none of {[*CAPS, 'biosemi128']}")
-    return ChannelMap(
-        name=cap, pattern=pattern,
-        labels=tuple((name, NEAREST_128.get(name, f"BioSemi {name}")) for name in abc_names(128)),
-    )  # fmt: skip
+    places = HYDROCEL[int(cap.removeprefix("hydrocel"))]
+    names = (f"E{number}" for number in range(1, int(cap.removeprefix("hydrocel")) + 2))
+    return ChannelMap(name=cap, labels=tuple((name, places.get(name, f"EGI {name}")) for name in names))

@@ -1,13 +1,12 @@
 """What a file's labels mean where they are no electrodes' names: BioSemi's A1 ... D32, a net's E1, E2, ...
 
-Nothing in such a file says which cap was worn, and two caps share their names: a map is declared for the files of a
-site, or the file is refused.
+Nothing in such a file says which cap was worn, and two caps share their names: a site's card names the cap, or the file
+is refused.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch
 
 from signals.readers.channels.sensor_types import sensor_type_of
 from signals.recording.recording import Recording, UnreadableError
@@ -25,29 +24,10 @@ class ChannelMap:
     name: str
     labels: tuple[tuple[str, str], ...]
     """(label in the file, what it becomes) pairs."""
-    pattern: str = "*"
-    """Glob over the whole path of the files that this map speaks of."""
 
     def __post_init__(self) -> None:
         if len({label for label, _ in self.labels}) < max(len(self.labels), 1):
             raise ValueError(f"channel map {self.name!r} needs labels, each once")
-
-
-_declared: dict[str, ChannelMap] = {}
-"""Maps of sites by their pattern."""
-
-
-def declare_map(channel_map: ChannelMap) -> None:
-    """Add a map for this process; the same one may be declared again. Raises ValueError for another of its pattern."""
-    if _declared.get(channel_map.pattern, channel_map) != channel_map:
-        raise ValueError(f"another channel map speaks of {channel_map.pattern!r} already")
-    _declared[channel_map.pattern] = channel_map
-
-
-def declared_map(path: str) -> ChannelMap | None:
-    """Return the declared map of a file: that of the longest pattern that matches its path."""
-    matching = [channel_map for channel_map in _declared.values() if fnmatch(path, channel_map.pattern)]
-    return max(matching, key=lambda channel_map: len(channel_map.pattern), default=None)
 
 
 def rename_channels(recording: Recording, channel_map: ChannelMap) -> Recording:
@@ -71,13 +51,16 @@ def rename_channels(recording: Recording, channel_map: ChannelMap) -> Recording:
 
 
 def hint(ch_names: Sequence[str]) -> str:
-    """Return how to declare what these labels mean, where they are of a cap or net that has names of its own."""
+    """Return what a site card should name where these labels are of a cap or net that has names of its own."""
     n_abc = sum(_ABC.fullmatch(name) is not None for name in ch_names)
     if n_abc >= _FEWEST:
         return (
-            "; these are BioSemi's ABC names, which say nothing without the cap: declare it, "
-            "signals.readers.channels.caps.cap_map('biosemi32', pattern=...) or 16, 64, 128"
+            "; these are BioSemi's ABC names, which say nothing without the cap: write a site card with "
+            "channels: biosemi32, or 16, 64, 128 (docs/sites.md)"
         )
     if sum(_NET.fullmatch(name) is not None for name in ch_names) >= _FEWEST:
-        return "; the labels are a net's numbers: declare a ChannelMap of the net (docs/readers.md)"
+        return (
+            "; the labels are a net's numbers: write a site card with channels: hydrocel128 or hydrocel256, "
+            "or with a map of your own (docs/sites.md)"
+        )
     return ""

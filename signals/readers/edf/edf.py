@@ -1,15 +1,16 @@
-"""EDF, EDF+C, EDF+D, BDF and BDF+ by range, from a memory map.
+"""EDF, EDF+C, EDF+D, BDF and BDF+ by range.
 
 Follows the specifications at https://www.edfplus.info (Kemp et al. 1992; Kemp and Olivan 2003) and BioSemi's 24-bit
-variant. Only the requested data records and channels are touched, and the map is opened for each read and dropped
-after it, so that no handle stays open. Calibration is computed in float64 and rounded once, to float32.
+variant. Only the requested data records are read, in parts of a megabyte, and the file is opened for each read, so that
+no handle stays open. Calibration is computed in float64 and rounded once, to float32.
 
 Time zero of a `Recording` is its first sample: an EDF+ file that starts within a second has its annotations shifted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from io import RawIOBase
 from itertools import pairwise
 from pathlib import Path
 
@@ -35,6 +36,7 @@ DRIFT_TOLERANCE_S = 10e-3
 
 Finer than any label; a clock that is off by 50 parts in a million, as bad ones are, leaves segments of 200 s.
 """
+_PART_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -150,9 +152,14 @@ def _calibrated(channel: Channel, scaling: Scaling) -> _Calibrated:
     return _Calibrated(channel.offset, channel.n_samples, gain * scaling.factor, intercept * scaling.factor)
 
 
+def _sample_type(sample_bytes: int) -> tuple[str, int]:
+    """Return NumPy's type of the numbers in a record, and how many make a sample."""
+    return ("<i2", 1) if sample_bytes == 2 else ("u1", 3)
+
+
 def _map_records(layout: _Layout | Header, path: str) -> np.ndarray:
     """Return a view of all records: int16 (n_records, samples), or uint8 (n_records, 3 * samples) for 24 bits."""
-    dtype, width = ("<i2", 1) if layout.sample_bytes == 2 else ("u1", 3)
+    dtype, width = _sample_type(layout.sample_bytes)
     shape = (layout.n_records, layout.record_samples * width)
     try:
         return np.memmap(path, dtype=dtype, mode="r", offset=layout.header_bytes, shape=shape)
@@ -161,18 +168,53 @@ def _map_records(layout: _Layout | Header, path: str) -> np.ndarray:
 
 
 def _read_samples(layout: _Layout, picks: Sequence[int], segment: int, start: int, stop: int) -> np.ndarray:
-    records: np.ndarray = _map_records(layout, layout.path).view(np.ndarray)
     n_record = layout.channels[picks[0]].n_samples  # the same for all picks, as they share a rate
     first, last = start // n_record, -(-stop // n_record)
-    records = records[layout.first_records[segment] + first : layout.first_records[segment] + last]
-    samples = np.empty((len(picks), len(records), n_record), dtype=np.float32)
-    physical = np.empty(samples.shape[1:])  # one channel's, so that both passes stay in the cache
-    for row, pick in zip(samples, picks, strict=True):
-        channel = layout.channels[pick]
-        np.multiply(_integers(records, channel), channel.gain, out=physical)
-        np.add(physical, channel.intercept, out=row, casting="same_kind")
+    samples = np.empty((len(picks), last - first, n_record), dtype=np.float32)
+    at = 0
+    for records in _read_records(layout, layout.first_records[segment] + first, last - first):
+        rows = samples[:, at : at + len(records)]
+        at += len(records)
+        physical = np.empty(rows.shape[1:])  # one channel's, so that both passes stay in the cache
+        for row, pick in zip(rows, picks, strict=True):
+            channel = layout.channels[pick]
+            np.multiply(_integers(records, channel), channel.gain, out=physical)
+            np.add(physical, channel.intercept, out=row, casting="same_kind")
     skip = start - first * n_record
     return samples.reshape(len(picks), -1)[:, skip : skip + stop - start]
+
+
+def _read_records(layout: _Layout, first: int, n_records: int) -> Iterator[np.ndarray]:
+    """Yield `n_records` from record `first` on, in parts of at most `_PART_BYTES`, as `_map_records` returns them all.
+
+    Copying them costs less than the page faults of a map. Records longer than a part stay mapped.
+    """
+    dtype, width = _sample_type(layout.sample_bytes)
+    n_bytes = layout.record_samples * layout.sample_bytes
+    n_part = _PART_BYTES // n_bytes
+    if not n_part:
+        yield _map_records(layout, layout.path)[first : first + n_records].view(np.ndarray)
+        return
+    part = np.empty((min(n_part, n_records), layout.record_samples * width), dtype=dtype)
+    try:
+        with open(layout.path, "rb", buffering=0) as file:
+            file.seek(layout.header_bytes + first * n_bytes)
+            for at in range(0, n_records, n_part):
+                records = part[: min(n_part, n_records - at)]
+                _read_into(file, records)
+                yield records
+    except OSError as error:
+        raise UnreadableError("missing_file", f"data records cannot be read: {error}") from error
+
+
+def _read_into(file: RawIOBase, records: np.ndarray) -> None:
+    """Fill the records from a file, which may give less than was requested at a time; raises OSError at its end."""
+    left = records.data.cast("B")
+    while left:
+        n_bytes = file.readinto(left)
+        if not n_bytes:
+            raise OSError("the file ends before its last record")
+        left = left[n_bytes:]
 
 
 def _integers(records: np.ndarray, channel: _Calibrated) -> np.ndarray:

@@ -39,30 +39,31 @@ class Contents:
     """Returns a small array, a number or a list of text by its name."""
     load: Callable[[str, int], Callable[[], Any]]
     """(name, time axis) -> what loads the array, shape (n_chans, n_times)."""
+    texts: tuple[str, ...] = ()
+    """Names of what holds text, where the format lists it."""
 
 
-def open_arrays(path: Path, *, is_known: bool = False) -> Recording:
-    """Return the recording in a file of arrays of a known or declared layout.
+def open_arrays(path: Path, declared: Sequence[Layout] = (), *, is_known: bool = False) -> Recording:
+    """Return the recording in a file of arrays of a declared or known layout.
 
     A .mat file of an older version is decoded in a process of its own before it is in this one, unless it `is_known` to
     be sound. Raises UnreadableError: "unsupported_format" for content that no layout describes, "missing_library" for
     HDF5 without h5py, "no_samples", "reader_crashed".
     """
     if is_hdf5(path):
-        # The child knows no layouts that this process has declared: they travel along.
-        form = "mat" if path.suffix.lower() == ".mat" else "h5"
-        return open_isolated(_Hdf5Opener(form, tuple(layouts_of(path, form))), path)
-    if path.suffix.lower() == ".npz":
-        return _recording(path, _npz_contents(path))
-    if path.suffix.lower() == ".npy":
-        return _recording(path, _npy_contents(path))
-    if not is_known:
+        return open_isolated(_Hdf5Opener("mat" if path.suffix.lower() == ".mat" else "h5", tuple(declared)), path)
+    if path.suffix.lower() not in (".npz", ".npy") and not is_known:
         check_matlab(path)
-    return _recording(path, _mat_contents(path))
+    return _recording(path, contents_of(path), declared)
 
 
-def _recording(path: Path, contents: Contents, layouts: Sequence[Layout] | None = None) -> Recording:
-    layout, array = _recognise(path, contents, layouts_of(path, contents.form) if layouts is None else layouts)
+def contents_of(path: Path) -> Contents:
+    """Return what an .npz, .npy or .mat of MATLAB 5 holds. Raises UnreadableError "corrupt_header"."""
+    return {".npz": _npz_contents, ".npy": _npy_contents}.get(path.suffix.lower(), _mat_contents)(path)
+
+
+def _recording(path: Path, contents: Contents, declared: Sequence[Layout]) -> Recording:
+    layout, array = _recognise(path, contents, layouts_of(contents.form, declared))
     sfreq = _sfreq(layout, contents)
     labels = _labels(layout, contents, array.shape[1 - layout.time_axis])
     picks = [row for row, label in enumerate(labels) if label]
@@ -145,17 +146,17 @@ def _labels(layout: Layout, contents: Contents, n_chans: int) -> tuple[str, ...]
 
 @dataclass(frozen=True)
 class _Hdf5Opener:
-    """Opens a file with the layouts that the calling process knows; the child may know others."""
+    """Opens a file in the child process, to which the declared layouts travel along."""
 
     form: str
-    layouts: tuple[Layout, ...]
+    declared: tuple[Layout, ...]
 
     def __call__(self, path: Path) -> Recording:
         with open_hdf5(path) as file:
             contents = Contents(
                 self.form, tuple(arrays(file)), lambda name: value(file, file[name]), partial(_hdf5_load, str(path))
             )
-            return _recording(path, contents, self.layouts)
+            return _recording(path, contents, self.declared)
 
 
 def _hdf5_load(path: str, name: str, time_axis: int) -> Callable[[], Any]:
@@ -178,10 +179,14 @@ class _Hdf5Range:
 def _mat_contents(path: Path) -> Contents:
     from scipy.io import whosmat
 
-    found = [Array(name, shape, False, kind) for name, shape, kind in whosmat(str(path)) if kind in _NUMERIC]
-    stamp = path.stat().st_mtime_ns
+    listed = whosmat(str(path))
+    found = [Array(name, shape, False, kind) for name, shape, kind in listed if kind in _NUMERIC]
     return Contents(
-        "mat", tuple(found), partial(_mat_value, str(path)), partial(_decoded, _mat_array, str(path), stamp)
+        "mat",
+        tuple(found),
+        partial(_mat_value, str(path)),
+        partial(_decoded, _mat_array, str(path), path.stat().st_mtime_ns),
+        texts=tuple(name for name, _, kind in listed if kind in ("cell", "char")),
     )
 
 
@@ -201,7 +206,7 @@ def _mat_array(path: str, name: str) -> np.ndarray:
 
 
 def _npz_contents(path: Path) -> Contents:
-    found = []
+    found, texts = [], []
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
@@ -209,12 +214,13 @@ def _npz_contents(path: Path) -> Contents:
                     shape, dtype = _npy_header(file)
                 if dtype.kind in "iuf":
                     found.append(Array(member.removesuffix(".npy"), shape, False, dtype.str))
+                elif dtype.kind == "U":
+                    texts.append(member.removesuffix(".npy"))
     except zipfile.BadZipFile as error:
         raise UnreadableError("corrupt_header", "a damaged .npz archive") from error
     stamp = path.stat().st_mtime_ns
-    return Contents(
-        "npz", tuple(found), partial(_npz_value, str(path)), partial(_decoded, _npz_array, str(path), stamp)
-    )
+    load = partial(_decoded, _npz_array, str(path), stamp)
+    return Contents("npz", tuple(found), partial(_npz_value, str(path)), load, texts=tuple(texts))
 
 
 def _npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype]:

@@ -6,7 +6,7 @@ Columns such as "EXG Channel 0" say nothing about the electrode: a laboratory de
 
 import gzip
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -39,20 +39,20 @@ class _Table:
     """Whether the last row was cut short, and left out."""
 
 
-def open_delimited(path: Path) -> Recording:
-    """Return the recording in a .csv, .csv.gz or .txt file of a known layout; empty and NA cells are NaN.
+def open_delimited(path: Path, declared: Sequence[Layout] = ()) -> Recording:
+    """Return the recording in a .csv, .csv.gz or .txt file of a declared or known layout; empty and NA cells are NaN.
 
     Raises UnreadableError: "unsupported_format" where no layout fits the header line or the clock runs at another rate,
     "corrupt_header" for cells that are no numbers, "no_samples", "not_what_it_says" for a .gz that is none.
     """
-    layout, _ = _recognise(path)
+    layout, columns = _recognise(path, declared)
     stamp = path.stat().st_mtime_ns
-    table = _load(str(path), stamp, layout)
+    table = _load(str(path), stamp, layout, columns)
     n_chans, n_times = len(layout.ch_names), table.values.shape[1]
     starts, segments = cut_segments(n_times, _sfreq(layout), _jumps(table.values, layout))
     scalings = [scaling_of(label, layout.unit) for label in layout.ch_names]
     factors = tuple(scaling.factor for scaling in scalings)
-    load = partial(_channels, str(path), stamp, layout)
+    load = partial(_channels, str(path), stamp, layout, columns)
     return Recording(
         uri=str(path),
         reader=f"csv/{layout.name}",
@@ -91,10 +91,10 @@ def _fields(line: str) -> list[str]:
     return [field.strip().strip('"') for field in line.split(",")]
 
 
-def _recognise(path: Path) -> tuple[Layout, list[int]]:
+def _recognise(path: Path, declared: Sequence[Layout]) -> tuple[Layout, tuple[int, ...]]:
     """Return the layout of a file, and the column numbers of its channels, its counter and its clock."""
     header = _fields(next(_lines(path), ""))
-    for layout in layouts_of(path, "csv"):
+    for layout in layouts_of("csv", declared):
         wanted = [*layout.channel_columns, *layout.signature, *_extras(layout)]
         numbers = [_column(name, header) for name in wanted]
         if None not in numbers:
@@ -102,7 +102,7 @@ def _recognise(path: Path) -> tuple[Layout, list[int]]:
             n_signature = len(layout.signature)
             first = len(layout.channel_columns)
             found = [number for number in numbers if number is not None]
-            return layout, found[:first] + found[first + n_signature :]
+            return layout, (*found[:first], *found[first + n_signature :])
     # Names are not quoted: without a header line they are the first row of a file that may say anything.
     raise UnreadableError("unsupported_format", f"no declared layout fits its {len(header)} columns; declare one")
 
@@ -138,14 +138,13 @@ def _refuse_other_rate(path: Path, layout: Layout) -> None:
         )
 
 
-def _channels(path: str, mtime_ns: int, layout: Layout) -> np.ndarray:
-    return _load(path, mtime_ns, layout).values[: len(layout.ch_names)]
+def _channels(path: str, mtime_ns: int, layout: Layout, columns: tuple[int, ...]) -> np.ndarray:
+    return _load(path, mtime_ns, layout, columns).values[: len(layout.ch_names)]
 
 
 @lru_cache(maxsize=2)
-def _load(path: str, mtime_ns: int, layout: Layout) -> _Table:
+def _load(path: str, mtime_ns: int, layout: Layout, columns: tuple[int, ...]) -> _Table:
     """Return the columns that the layout asks for; `mtime_ns` keeps the cache honest."""
-    columns = _recognise(Path(path))[1]
     n_numbers = len(columns) - bool(layout.clock)
     has_header = not any(_NUMBERED.fullmatch(name) for name in layout.channel_columns)
     plain = not layout.clock and not layout.drop_empty_rows
@@ -160,7 +159,7 @@ def _load(path: str, mtime_ns: int, layout: Layout) -> _Table:
 
 
 def _numbers(
-    path: Path, columns: list[int], has_header: bool, converter: Callable[[str], float] | None
+    path: Path, columns: Sequence[int], has_header: bool, converter: Callable[[str], float] | None
 ) -> np.ndarray | None:
     """Return the columns, shape (n_times, n_columns), or None where a cell cannot be converted."""
     lines = _lines(path)
@@ -178,7 +177,7 @@ def _numbers(
         return None
 
 
-def _cells(path: Path, columns: list[int], n_numbers: int, has_header: bool) -> tuple[np.ndarray, bool]:
+def _cells(path: Path, columns: Sequence[int], n_numbers: int, has_header: bool) -> tuple[np.ndarray, bool]:
     """Return the columns cell by cell, shape (n_times, n_columns), and whether the last row was cut and left out."""
     lines = _lines(path)
     if has_header:

@@ -5,26 +5,24 @@ from collections.abc import Sequence
 from signals.modality import EEG_1020
 from signals.readers.layouts.layout import Layout
 
-_TEHRAN = ("Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2", "F7", "F8", "T7", "T8", "P7", "P8", "Fz", "Cz",
-           "Pz")  # fmt: skip
 _EMOTIV = ("AF3", "F7", "F3", "FC5", "T7", "P7", "O1", "O2", "P8", "T8", "FC6", "F4", "F8", "AF4")
 _MUSE = ("TP9", "AF7", "AF8", "TP10")
 _RATE_NAMES = "Fs|fs|srate|sfreq"
 
 
-def openbci_layout(name: str, electrodes: Sequence[str], *, pattern: str, sfreq: float = 250.0) -> Layout:
-    """Return the layout of OpenBCI GUI logs of files that match `pattern`: electrode k at "EXG Channel k"."""
+def openbci_layout(name: str, electrodes: Sequence[str], *, sfreq: float = 250.0) -> Layout:
+    """Return the layout of OpenBCI GUI logs with electrode k at "EXG Channel k"."""
     return Layout(
-        name=name, formats=("csv",), ch_names=tuple(electrodes), pattern=pattern, sfreq=sfreq, unit="µV",
+        name=name, formats=("csv",), ch_names=tuple(electrodes), sfreq=sfreq, unit="µV",
         columns=tuple(f"EXG Channel {k}" for k in range(len(electrodes))), signature=("Sample Index",),
         counter=("Sample Index", 256), notes=("dc_offset",),
     )  # fmt: skip
 
 
-def openbci_old_layout(name: str, electrodes: Sequence[str], *, pattern: str, sfreq: float = 250.0) -> Layout:
+def openbci_old_layout(name: str, electrodes: Sequence[str], *, sfreq: float = 250.0) -> Layout:
     """Return the layout of OpenBCI logs of 2014 to 2016, without a header line: a counter, then a column a channel."""
     return Layout(
-        name=name, formats=("csv",), ch_names=tuple(electrodes), pattern=pattern, sfreq=sfreq, unit="µV",
+        name=name, formats=("csv",), ch_names=tuple(electrodes), sfreq=sfreq, unit="µV",
         columns=tuple(f"#{k + 2}" for k in range(len(electrodes))), counter=("#1", 256), notes=("dc_offset",),
     )  # fmt: skip
 
@@ -34,11 +32,6 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout(
         name="iiic-sparcnet", formats=("mat", "h5"), variable=r"seg(_\d+ ?s(ec)?)?|data",
         ch_names=(*EEG_1020.ch_names, "EKG"), sfreq=200.0, sfreq_from=_RATE_NAMES, unit="µV", time_axis=1,
-    ),
-    # "EEG data for ADHD / control children" (Nasrabadi et al., IEEE DataPort 2020); the variable is named as the file.
-    Layout(
-        name="tehran-adhd", formats=("mat",), variable=r"{stem}|v\d+p?", ch_names=_TEHRAN, sfreq=128.0,
-        sfreq_from=_RATE_NAMES, time_axis=0,
     ),
     # HMS - Harmful Brain Activity Classification, Kaggle 2024 (Jing et al.): train_eegs/ and test_eegs/.
     Layout(name="hms", formats=("parquet",), ch_names=EEG_1020.ch_names, optional=("EKG",), sfreq=200.0, unit="µV"),

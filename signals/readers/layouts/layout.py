@@ -1,16 +1,14 @@
 """How a source lays recordings into files that hold numbers but say nothing of electrodes: .mat, .npz, .csv, ...
 
-A `Layout` is data: the package's own stand in `signals.readers.layouts.known`, those of a site are declared for a
-process (`declare`), or are parsed from a plain mapping such as a section of a YAML or TOML file (`layout_of`).
+A `Layout` is data: the package's own stand in `signals.readers.layouts.known`, those of a site come with its card, a
+section of a YAML or TOML file (`layout_of`), and are given to whoever opens the file.
 """
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from fnmatch import fnmatch
-from pathlib import Path
 from typing import Any
 
 ARRAYS = ("mat", "npz", "npy", "h5")
@@ -23,14 +21,12 @@ TABLES = ("csv", "parquet")
 class Layout:
     """Where a recording lies in a file, and what its numbers mean.
 
-    A file is of a layout if its format and path fit, and if it has the array or all columns that the layout names.
+    A file is of a layout if its format fits, and if it has the array or all columns that the layout names.
     """
 
     name: str
     formats: tuple[str, ...]
     """Of ARRAYS or of TABLES."""
-    pattern: str = "*"
-    """Glob over the whole path of the files that this layout speaks of."""
     ch_names: tuple[str, ...] = ()
     """Channel labels: in order of the array's channels, where an empty label leaves one out, or of `columns`."""
     ch_names_from: str = ""
@@ -84,30 +80,20 @@ class Layout:
         """Columns of `ch_names`, in their order."""
         return self.columns or self.ch_names
 
-    def fits_path(self, path: Path, form: str) -> bool:
-        """Return whether a file's format and path are those that this layout speaks of."""
-        return form in self.formats and fnmatch(str(path), self.pattern)
 
-
-_declared: dict[str, Layout] = {}
-"""Layouts of sites by name; they go before the package's own."""
-
-
-def declare(layout: Layout) -> None:
-    """Add a layout for this process; the same one may be declared again. Raises ValueError for another of its name."""
+def layouts_of(form: str, declared: Sequence[Layout]) -> tuple[Layout, ...]:
+    """Return the layouts of a format in the order in which they are tried, those that a site declares first."""
     from signals.readers.layouts.known import LAYOUTS
 
-    known = _declared.get(layout.name) or next((k for k in LAYOUTS if k.name == layout.name), None)
-    if known not in (None, layout):
-        raise ValueError(f"another layout is called {layout.name!r} already")
-    _declared[layout.name] = layout
+    return tuple(layout for layout in (*declared, *LAYOUTS) if form in layout.formats)
 
 
-def layouts_of(path: Path, form: str) -> Iterator[Layout]:
-    """Yield the layouts that speak of a file of a format, the declared ones first."""
-    from signals.readers.layouts.known import LAYOUTS
+class LayoutError(ValueError):
+    """A section that describes no layout; `key` is the one that is at fault, empty where several contradict."""
 
-    yield from (layout for layout in (*_declared.values(), *LAYOUTS) if layout.fits_path(path, form))
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 _SPELLINGS = {"rate": "sfreq", "rate_from": "sfreq_from", "channels_from": "ch_names_from", "axis": "time_axis"}
@@ -118,7 +104,7 @@ def layout_of(section: Mapping[str, object], *, name: str) -> Layout:
     """Return the layout that a plain mapping describes, as it comes from a YAML or TOML file.
 
     Keys are the fields of `Layout`, or shorter: "rate" (a number, or the name of what holds it), "channels" (a list of
-    labels, or a mapping of columns to labels), "axis". Raises ValueError with the key and the rule.
+    labels, or a mapping of columns to labels), "axis". Raises LayoutError with the key and the rule.
     """
     values: dict[str, Any] = {"name": name}
     types = {field.name: field.type for field in fields(Layout)}
@@ -132,14 +118,16 @@ def layout_of(section: Mapping[str, object], *, name: str) -> Layout:
         if target not in types or target == "name":
             close = get_close_matches(key, [*types, *_SPELLINGS, "channels"], n=1)
             hint = f"; is {close[0]!r} meant?" if close else ""
-            raise ValueError(f"layout {name!r}: unknown key {key!r}{hint}")
+            raise LayoutError(f"layout {name!r}: unknown key {key!r}{hint}", key)
         values[target] = _value(target, given, name, key)
     if isinstance(formats := values.get("formats"), str):
         values["formats"] = (formats,)
     try:
         return Layout(**values)
-    except (TypeError, re.error) as error:
-        raise ValueError(f"layout {name!r}: {error}") from error
+    except TypeError as error:
+        raise LayoutError(f"layout {name!r}: {error}") from error
+    except ValueError as error:
+        raise LayoutError(str(error)) from error
 
 
 def _channels(given: object, name: str) -> dict[str, tuple[str, ...]]:
@@ -147,7 +135,9 @@ def _channels(given: object, name: str) -> dict[str, tuple[str, ...]]:
         return {"columns": tuple(given), "ch_names": tuple(given.values())}
     if isinstance(given, list | tuple) and all(isinstance(label, str) for label in given):
         return {"ch_names": tuple(given)}
-    raise ValueError(f"layout {name!r}: channels is neither a list of labels nor a mapping of columns to labels")
+    raise LayoutError(
+        f"layout {name!r}: channels is neither a list of labels nor a mapping of columns to labels", "channels"
+    )
 
 
 def _value(target: str, given: object, name: str, key: str) -> Any:
@@ -156,21 +146,21 @@ def _value(target: str, given: object, name: str, key: str) -> Any:
         items = (given,) if isinstance(given, str) else given
         if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
             return tuple(items)
-        raise ValueError(f"layout {name!r}: {key} is no list of text")
+        raise LayoutError(f"layout {name!r}: {key} is no list of text", key)
     if target == "counter":
         if isinstance(given, list | tuple) and len(given) == 2 and isinstance(given[1], int) and given[1] > 1:
             return (str(given[0]), given[1])
-        raise ValueError(f"layout {name!r}: {key} is not [column, period]")
+        raise LayoutError(f"layout {name!r}: {key} is not [column, period]", key)
     if target in ("sfreq", "offset"):
         if isinstance(given, int | float) and not isinstance(given, bool):
             return float(given)
-        raise ValueError(f"layout {name!r}: {key}={given!r} is no number")
+        raise LayoutError(f"layout {name!r}: {key}={given!r} is no number", key)
     wanted = {"time_axis": int, "drop_empty_rows": bool}.get(target, str)
     if type(given) is not wanted:
-        raise ValueError(f"layout {name!r}: {key}={given!r} is not of type {wanted.__name__}")
+        raise LayoutError(f"layout {name!r}: {key}={given!r} is not of type {wanted.__name__}", key)
     if target in ("variable", "sfreq_from"):
         try:
             re.compile(str(given))
         except re.error as error:
-            raise ValueError(f"layout {name!r}: {key}={given!r} is no regular expression: {error}") from error
+            raise LayoutError(f"layout {name!r}: {key}={given!r} is no regular expression: {error}", key) from error
     return given

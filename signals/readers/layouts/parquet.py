@@ -22,13 +22,13 @@ _LARGEST_KEPT = 1_500_000
 _BATCH_ROWS = 65_536
 
 
-def open_parquet(path: Path) -> Recording:
-    """Return the recording in a parquet file of a known layout; columns are found by name, nulls are NaN.
+def open_parquet(path: Path, declared: Sequence[Layout] = ()) -> Recording:
+    """Return the recording in a parquet file of a declared or known layout; columns are found by name, nulls are NaN.
 
     Raises UnreadableError: "corrupt_header" for a file that is cut or damaged, "unsupported_format" where no layout
     fits its columns, "no_samples".
     """
-    layout, ch_names, group_rows = _recognise(path)
+    layout, ch_names, group_rows = _recognise(path, declared)
     if layout.sfreq is None:
         raise UnreadableError("unsupported_format", f"layout {layout.name} gives no rate, and a table holds none")
     scalings = [scaling_of(name, layout.unit) for name in ch_names]
@@ -64,7 +64,7 @@ class _Source:
     offset: float
 
 
-def _recognise(path: Path) -> tuple[Layout, tuple[str, ...], list[int]]:
+def _recognise(path: Path, declared: Sequence[Layout]) -> tuple[Layout, tuple[str, ...], list[int]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -77,7 +77,7 @@ def _recognise(path: Path) -> tuple[Layout, tuple[str, ...], list[int]]:
         raise UnreadableError("corrupt_header", f"no readable parquet footer: {type(error).__name__}") from error
     if is_spectrogram(names):
         raise UnreadableError("unsupported_format", "a spectrogram of the HMS layout, no recording")
-    for layout in layouts_of(path, "parquet"):
+    for layout in layouts_of("parquet", declared):
         if {*layout.channel_columns, *layout.signature} <= numeric:
             if not sum(group_rows):
                 raise UnreadableError("no_samples", "a parquet file without rows")

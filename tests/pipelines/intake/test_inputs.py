@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 
+import numpy as np
 import pytest
 
 from pipelines.intake.candidates import could_be_recording, holds_samples, names_electrodes
@@ -13,6 +14,7 @@ from pipelines.preprocess import main
 from pipelines.runs.accounting import Counts
 from signals.shards.manifest import read_manifest
 from signals.windows.labels import read_labels
+from synthetic.recordings.clinical_files import write_egi_mff
 from tests.pipelines.conftest import write_edf
 
 SALT = ("--salt", "s")
@@ -143,7 +145,7 @@ def test_a_loop_of_links_ends(tmp_path):
     assert [file.uri for file in found] == [str(tmp_path / "in" / "a" / "x.edf"), str(tmp_path / "in/linked/y.edf")]
 
 
-PATHS = {"corpus": "/d/kyiv-eegmat/Subject00_1.edf", "ward": "/d/Mustermann_Erika/eeg.edf"}
+PATHS = {"card": "/d/kyiv-eegmat/Subject00_1.edf", "ward": "/d/Mustermann_Erika/eeg.edf"}
 
 
 @pytest.mark.parametrize(
@@ -170,10 +172,10 @@ def test_without_a_name_by_rule_the_site_is_hashed(rule):
     assert same.site_id("/d/Else/eeg.edf") != same.site_id(PATHS["ward"])
 
 
-def test_a_corpus_brings_its_site_with_it():
+def test_a_card_brings_its_site_with_it():
     for rule, expected in (("folder", "kyiv-eegmat"), (None, "kyiv-eegmat"), ("constant:x", "x")):
-        assert site_rule(rule, salt="s").site_id(PATHS["corpus"], corpus="kyiv-eegmat") == expected
-    assert SiteRule(source="label").site_id("/a/b.edf", corpus="kyiv", labelled="north") == "north"
+        assert site_rule(rule, salt="s").site_id(PATHS["card"], card="kyiv-eegmat") == expected
+    assert SiteRule(source="label").site_id("/a/b.edf", card="kyiv", labelled="north") == "north"
 
 
 @pytest.mark.parametrize("text", ["hash", "folders", "folder:x", "constant:Erika M.", ""])
@@ -221,6 +223,28 @@ def test_a_label_row_of_another_site_is_not_taken(tmp_path):
     assert facts["options"]["site_from"] == "folder"
 
 
+def test_a_folder_that_is_a_recording_is_one(tmp_path):
+    """EGI's .mff: the folder comes in as one file, by a walk, by its own name and by a glob, and nothing inside it."""
+    pytest.importorskip("mffpy")
+    x = 20 * np.random.default_rng(0).normal(size=(33, 250 * 25)).cumsum(axis=1) % 100 - 50
+    folder = tmp_path / "in" / "day1" / "a.mff"
+    folder.parent.mkdir(parents=True)
+    write_egi_mff(folder, [x], sfreq=250)
+    (folder.parent / "notes.txt").write_text("an .mff folder lies beside this\n")
+    for item in (tmp_path / "in", folder, tmp_path / "in" / "**" / "*"):
+        found = find_inputs([str(item)], None)
+        assert [file.uri for file in found.files] == [str(folder)]
+        assert len(found.side_files) <= 1
+    (tmp_path / "in" / "site-card.yaml").write_text(
+        "name: net\nchannels: {E1: Fp1, E2: Fp2, E3: F3, E4: F4, E5: C3, E6: C4, E7: P3, E8: P4, E9: O1, E10: O2}\n"
+    )
+    manifest = run(tmp_path / "in", tmp_path / "out", "--max-quarantined", "0")
+    assert manifest.counts["sites"]["net"]["readers"] == {"egi-mff": 1}
+    assert manifest.counts["windows"]["written"] == 2
+    (folder / "signal1.bin").unlink()
+    assert [file.uri for file in find_inputs([str(tmp_path / "in")], None).files] == [str(folder)]  # a loss is counted
+
+
 def test_the_order_of_files_is_that_of_their_numbers_alone_and_of_each_site(tmp_path):
     for name in ("north/zoe_2.edf", "north/ann_10.edf", "north/ill-2.edf", "north/nobody.edf", "south/x7.edf"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -232,16 +256,16 @@ def test_the_order_of_files_is_that_of_their_numbers_alone_and_of_each_site(tmp_
     }  # fmt: skip
 
 
-def test_a_label_files_source_counts_before_that_of_the_laboratory(tmp_path):
+def test_a_label_files_source_counts_before_that_of_the_card(tmp_path, site_cards):
     folder = tmp_path / "tehran-adhd"
     folder.mkdir()
     (folder / "ADHD_v1.mat").write_bytes(b"x")
     (folder / "Control_v2.mat").write_bytes(b"x")
     table = tmp_path / "labels.csv"
     table.write_text("file,label,label_source\nADHD_v1.mat,ADHD,Synthetic\nControl_v2.mat,ADHD,\n")
-    ill, well = find_inputs([str(folder)], read_labels(table)).files
-    assert (ill.label_source, well.label_source) == ("synthetic", "unknown")  # v2's label is not the laboratory's
-    assert [f.label_source for f in find_inputs([str(folder)], None).files] == ["experts", "experts"]
+    ill, well = find_inputs([str(folder)], read_labels(table), site_cards).files
+    assert (ill.label_source, well.label_source) == ("synthetic", "unknown")  # v2's label is not the card's
+    assert [f.label_source for f in find_inputs([str(folder)], None, site_cards).files] == ["experts", "experts"]
 
 
 @pytest.mark.parametrize(

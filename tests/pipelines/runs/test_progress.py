@@ -88,3 +88,15 @@ def test_what_is_written_down_names_nobody(tmp_path):
     forget(str(tmp_path))
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
     assert different_facts(str(tmp_path), {}) is None
+
+
+def test_what_has_no_digest_is_no_work():
+    with pytest.raises(TypeError, match="a digest cannot be taken of object"):
+        work_digest([Block(Plan(np.zeros(1), subject_id=object()), (WindowStart(0, 0),))])
+
+
+def test_numbers_of_numpy_are_numbers():
+    def digest(start):
+        return work_digest([Block(Plan(np.zeros(1)), (WindowStart(0, start),))])
+
+    assert digest(np.int64(5)) == digest(5) != digest(6)

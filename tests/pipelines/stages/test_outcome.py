@@ -3,6 +3,7 @@ import json
 import pytest
 
 from pipelines.intake.inputs import FileRef
+from pipelines.report.advice import ADVICE
 from pipelines.stages.outcome import FAULTS, REASONS, Refused
 from signals.recording.recording import READ_REASONS
 from signals.windows.labels import LABEL_REASONS, Label
@@ -20,11 +21,14 @@ def test_a_file():
     row = FILE.private_row()
     assert json.loads(json.dumps(row)) | {"labels": None} == {
         "file": "/a/b.edf", "reason": "too_short", "detail": "3 s", "site_id": "north", "subject": "Erika",
-        "mains_hz": 50.0, "labels": None, "file_id": "f" * 16,
+        "mains_hz": 50.0, "labels": None, "file_id": "f" * 16, "hint": ADVICE["too_short"],
+        "declared": {"layouts": [], "channel_map": None, "sensors": [], "reference": ""},
     }  # fmt: skip
     assert row["labels"][0]["label"] == "LPD"
     bare = Refused(level="file", reason="too_short", site_id="north", source_id="f" * 16)
-    assert bare.private_row() == {"file": "", "reason": "too_short", "detail": "", "file_id": "f" * 16}
+    assert bare.private_row() == {
+        "file": "", "reason": "too_short", "detail": "", "file_id": "f" * 16, "hint": ADVICE["too_short"],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,7 @@ def test_labels_and_windows(level, reason, at):
     assert row.public_row() == {"recording_id": "r", at: 7.5, "site_id": "s", "reason": reason}
     assert row.private_row() == {
         "file": "/a", "reason": reason, "detail": "d", "recording_id": "r", "site_id": "s", "at_s": 7.5,
+        "hint": ADVICE[reason],
     }  # fmt: skip
 
 

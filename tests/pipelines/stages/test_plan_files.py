@@ -107,7 +107,7 @@ def test_a_file_that_opens_but_cannot_be_used_has_its_length(clinics):
 def test_who_a_recording_is_of(clinics, monkeypatch, given, of_header, wanted):
     path = clinics / "north" / "north0.edf"
     real = plan_files.open_recording
-    monkeypatch.setattr(plan_files, "open_recording", lambda uri, **keep: replace(real(uri, **keep), patient=of_header))
+    monkeypatch.setattr(plan_files, "open_recording", lambda uri, **how: replace(real(uri, **how), patient=of_header))
     planned_file = plan_file(FileRef(str(path), "north", given, 50.0, ()), PRETRAIN, "secret")
     sha = hashlib.sha256(path.read_bytes()).hexdigest()
     id_of = hash_subject("north", wanted or sha, salt="secret")
@@ -116,7 +116,7 @@ def test_who_a_recording_is_of(clinics, monkeypatch, given, of_header, wanted):
 
 
 def test_a_transfer_that_failed_is_not_quarantined(clinics, monkeypatch):
-    def failing(uri, **keep):
+    def failing(uri, **how):
         raise TransferError("gone for now")
 
     monkeypatch.setattr(plan_files, "open_recording", failing)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signals.readers.matrix import Matrix, cut_segments, matrix_reader, onset_of_sample
+from signals.readers.matrix import Matrix, cut_segments, matrix_reader, measured, onset_of_sample
 from signals.recording.recording import Segment
 
 VALUES = np.arange(60, dtype=np.int16).reshape(3, 20)
@@ -55,3 +55,32 @@ def test_segments_tile_the_samples_and_time_never_runs_back(n_times, sfreq, gaps
         assert second.onset_s >= first.onset_s + first.duration_s - 1e-9
     lost = sum(max(seconds, 0.0) for at, seconds in gaps if 0 < at < n_times)
     assert segments[-1].onset_s + segments[-1].duration_s == pytest.approx(n_times / sfreq + lost)
+
+
+def test_a_range_of_chosen_rows_scaled_and_shifted():
+    x = np.arange(40).reshape(4, 10)
+    loads = []
+
+    def load():
+        loads.append(1)
+        return x
+
+    matrix = Matrix(load, factors=(1.0, 0.5, 10.0), starts=(0, 6), offset=2.0, rows=(3, 0, 1))
+    read = matrix_reader(matrix)
+    # Channel 0 is row 3, channel 2 row 1; the second segment begins at sample 6.
+    found = read([2, 0], 1, 1, 3)
+    assert found.dtype == np.float32
+    assert found.tolist() == [[(17 - 2) * 10.0, (18 - 2) * 10.0], [37 - 2, 38 - 2]]
+    assert read([1], 0, 4, 5).tolist() == [[(4 - 2) * 0.5]]
+    plain = matrix_reader(Matrix(load, factors=(1.0,) * 4, starts=(0,)))
+    assert plain([1, 3], 0, 0, 2).tolist() == [[10.0, 11.0], [30.0, 31.0]]
+    n_loads = len(loads)
+    assert read([0, 1], 0, 3, 3).shape == (2, 0)
+    assert len(loads) == n_loads  # nothing is opened for no sample
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1.1e9, -1.1e9, 1e300])
+def test_what_cannot_be_a_measurement_is_missing(value):
+    assert np.isnan(measured(np.array([[0.0, value, 5.0]]))).tolist() == [[False, True, False]]
+    assert measured(np.array([[1e9, -1e9]])).tolist() == [[1e9, -1e9]]
+    assert measured(np.empty((2, 0))).shape == (2, 0)

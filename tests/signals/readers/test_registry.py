@@ -10,6 +10,7 @@ import signals.readers.registry as registry
 from signals.readers import remote
 from signals.readers.registry import READERS, open_recording, source_files
 from signals.recording.recording import READ_REASONS, SENSOR_TYPES, UnreadableError
+from signals.sites.card import card_of
 
 REAL_DATA = os.environ.get("CEREBEAM_REAL_DATA", "")
 needs_real_data = pytest.mark.skipif(not Path(REAL_DATA, "awkward").is_dir(), reason="CEREBEAM_REAL_DATA is not set")
@@ -92,14 +93,15 @@ def test_awkward_files_are_read_or_refused_rightly(name, verdict):
 
 @needs_real_data
 @pytest.mark.parametrize("site", SITES)
-def test_every_site_is_read(site):
+def test_every_site_is_read(site, site_cards):
     reader, n_chans, sfreq = SITES[site]
     spreads = []
     for path in sorted(Path(REAL_DATA, "real", site).iterdir()):
         if path.suffix in NO_RECORDINGS:
             assert reason_of(path) == "unsupported_format"
             continue
-        recording = open_recording(str(path))
+        card = card_of(str(path), site_cards)
+        recording = open_recording(str(path), declared=card.declared)
         assert recording.reader == reader
         assert set(recording.sfreqs) == {sfreq}
         assert n_chans in (None, len(recording.ch_names))
@@ -167,7 +169,7 @@ def test_what_is_no_local_file_has_its_reason(tmp_path, monkeypatch):
 
 
 def test_any_error_of_a_reader_becomes_a_reason(tmp_path, monkeypatch):
-    def broken(path):
+    def broken(path, layouts=()):
         raise ZeroDivisionError("by a library")
 
     path = tmp_path / "x.csv"

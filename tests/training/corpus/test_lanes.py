@@ -139,9 +139,9 @@ def test_each_window_is_decoded_once_whatever_the_number_of_processes(toy_shards
             sources[1].corpus, choices[1], crop_times=1024, batch=8, budget_times=4096, seed=0, rank=rank,
             world_size=world_size, n_lanes=4,
         )  # fmt: skip
-        for _, micros, place in stream.plan(range(4)):  # 32 windows of each: less than an epoch
+        for _, groups, place in stream.plan(range(4)):  # 32 windows of each: less than an epoch
             assert place.shape == (4, 3)
-            for number, micro in micros:
+            for number, micro in (part for group in groups for part in group):
                 raw = sources[number].raw(micro)
                 drawn += len(raw["x_BCT"])
                 decoded |= {1000 * number + window for window in micro.windows}

@@ -20,7 +20,15 @@ from training.corpus.task_batches import TaskBatches
 from training.fitting.fit import Fitting, fit, listening, start_encoder
 from training.fitting.learning import TaskObjective, balance, firm_rows, second_stage, vote_loss
 from training.objectives.losses import VoteLoss
-from training.recipes.finetuning import RECIPES, FinetuneRecipe
+from training.recipes.finetuning import (
+    RECIPES,
+    ClassWeights,
+    FinetuneObjective,
+    FinetuneOptim,
+    FinetuneRecipe,
+    FinetuneSchedule,
+)
+from training.recipes.sections import changed
 from training.trainer.distributed import Single
 from training.trainer.unfreezing import Unfreezing, stages_of
 
@@ -38,11 +46,14 @@ def network(data: Labelled, name: str = "efficientnet_small"):
 
 
 def test_everything_at_once_still_trains(data: Labelled, tmp_path: Path) -> None:
-    recipe = replace(
-        RECIPES["efficientnet_small"](tiny=True), loss="focal", label_smoothing=0.05, class_weights="always",
-        vote_weight=0.5, mixup=0.4, cutmix=0.5, time_shift_s=2.0, time_mask=0.5, band_stop=0.5, second_stage_votes=10,
-        unfreeze_every=1, epochs=2, precision="bf16",
-    )  # fmt: skip
+    recipe = changed(
+        RECIPES["efficientnet_small"](tiny=True),
+        objective={"loss": "focal", "label_smoothing": 0.05, "class_weights": "always", "vote_weight": 0.5},
+        augment={"mixup": 0.4, "cutmix": 0.5, "time_shift_s": 2.0, "time_mask": 0.5, "band_stop": 0.5},
+        schedule={"second_stage_votes": 10, "unfreeze_every": 1, "epochs": 2},
+        optim={"precision": "bf16"},
+        regularise={"ema_decay": 0.5},
+    )
     model = Fitting(data, None, seed=0, processes=ALONE).fit(
         np.arange(12), recipe, metrics=tmp_path / "m.jsonl", name="all"
     )
@@ -63,21 +74,26 @@ def test_the_second_stage_takes_windows_of_many_votes(data: Labelled) -> None:
     assert (len(train), len(valid)) == (8, 4)  # the toy windows have 10 votes each
     with pytest.raises(ValueError, match="leaves 0 windows to train on and 0 .* at most 10 votes"):
         firm_rows(data, rows, n_votes=11)
-    recipe = FinetuneRecipe(second_stage_votes=10, learning_rate=1e-2, second_stage_epochs=3, unfreeze_every=2)
-    second = second_stage(recipe)
-    assert (second.epochs, second.unfreeze_every, second.second_stage_votes) == (3, 0, 0)
-    assert second.learning_rate == pytest.approx(3e-3)
+    schedule = FinetuneSchedule(second_stage_votes=10, second_stage_epochs=3, unfreeze_every=2)
+    second = second_stage(FinetuneRecipe(schedule=schedule, optim=FinetuneOptim(learning_rate=1e-2)))
+    after = second.schedule
+    assert (after.epochs, after.unfreeze_every, after.second_stage_votes) == (3, 0, 0)
+    assert second.optim.learning_rate == pytest.approx(3e-3)
+
+
+def weighing(classes: ClassWeights) -> FinetuneRecipe:
+    return FinetuneRecipe(objective=FinetuneObjective(class_weights=classes))
 
 
 def test_classes_weigh_alike_only_where_asked(data: Labelled) -> None:
     train = np.arange(12)
     assert vote_loss(data, train, FinetuneRecipe()).class_weight_K is None  # votes
-    weighted = vote_loss(data, train, FinetuneRecipe(class_weights="always")).class_weight_K
+    weighted = vote_loss(data, train, weighing("always")).class_weight_K
     counts = data.targets[train].sum(axis=0)
     np.testing.assert_allclose(weighted * counts, counts.sum() / 6, rtol=1e-5)
     hard = replace(data, has_votes=False)
     assert vote_loss(hard, train, FinetuneRecipe()).class_weight_K is not None
-    assert vote_loss(hard, train, FinetuneRecipe(class_weights="never")).class_weight_K is None
+    assert vote_loss(hard, train, weighing("never")).class_weight_K is None
     assert balance(replace(data, targets=np.eye(6)[[0, 0, 1]]), np.arange(3)).tolist() == [0.75, 1.5, 0, 0, 0, 0]
 
 
@@ -103,7 +119,9 @@ def test_stages_open_from_the_last_and_shut_ones_keep_their_averages(data: Label
 
 
 def test_batches_depend_on_samples_alone_and_carry_spectrograms(data: Labelled) -> None:
-    recipe = replace(RECIPES["efficientnet_small"](), mixup=0.2, vote_weight=1.0, gain_sd=0.1)
+    recipe = changed(
+        RECIPES["efficientnet_small"](), augment={"mixup": 0.2, "gain_sd": 0.1}, objective={"vote_weight": 1.0}
+    )
     batches = TaskBatches(data, recipe, network(data), frozen=None, spectra=None)
     micro = MicroBatch(windows=(3, 5, 7), samples=(11, 12, 13), n_times=12800)
     one, two = batches.tensors(micro), batches.tensors(micro)
@@ -152,17 +170,17 @@ def test_spectrograms_of_windows_and_of_ten_minutes(data: Labelled) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"model": "vgg"}, "unknown model 'vgg'; models are encoder, eegnet"),
-        ({"model": "eegnet", "freeze": ("stem",)}, "has no such groups"),
-        ({"model": "eegnet", "spectrogram": True}, "has no place for them"),
-        ({"unfreeze_every": 1, "freeze": ("stem",)}, "keeps them shut"),
-        ({"weights": "x"}, "is for networks"),
-        ({"loss": "l2"}, "loss='l2'"),
-        ({"cutmix": 1.5}, "cutmix=1.5 must lie between 0 and 1"),
-        ({"mixup": -1.0}, "mixup=-1.0 must not be below 0"),
-        ({"second_stage_epochs": 0}, "second_stage_epochs=0"),
+        ({"model": {"name": "vgg"}}, "unknown model 'vgg'; models are encoder, eegnet"),
+        ({"model": {"name": "eegnet"}, "regularise": {"freeze": ("stem",)}}, "has no such groups"),
+        ({"model": {"name": "eegnet", "spectrogram": True}}, "has no place for them"),
+        ({"schedule": {"unfreeze_every": 1}, "regularise": {"freeze": ("stem",)}}, "keeps them shut"),
+        ({"model": {"weights": "x"}}, "is for networks"),
+        ({"objective": {"loss": "l2"}}, "loss='l2'"),
+        ({"augment": {"cutmix": 1.5}}, "cutmix=1.5 must lie between 0 and 1"),
+        ({"augment": {"mixup": -1.0}}, "mixup=-1.0 must not be below 0"),
+        ({"schedule": {"second_stage_epochs": 0}}, "second_stage_epochs=0"),
     ],
 )
-def test_contradictions_are_refused(wrong: dict[str, object], message: str) -> None:
+def test_contradictions_are_refused(wrong: dict[str, dict[str, object]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        FinetuneRecipe(**wrong)  # type: ignore[arg-type]
+        changed(FinetuneRecipe(), **wrong)

@@ -20,16 +20,17 @@ TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
 SUMS = """
 import sys, torch
 from torch import nn
-from training.trainer import distributed
-distributed.BUCKET_BYTES = 1
+from training.trainer import distributed, gradients
+gradients.BUCKET_BYTES = 1
 processes = distributed.start_processes(sys.argv[1])
 torch.manual_seed(0)
 module = nn.ModuleList([nn.Linear(3, 2), nn.Linear(2, 2)])
 processes.check_same(module)
-for number, parameter in enumerate(module.parameters()):
-    if number < 2 or processes.rank == 0:
-        parameter.grad = torch.full_like(parameter, 10.0 ** processes.rank)
-processes.sum_gradients(module)
+sums = gradients.GradientSums(module, processes)
+loss = sum(p.sum() for number, p in enumerate(module.parameters()) if number < 2 or processes.rank == 0)
+with sums.overlapping():
+    (loss * 10.0 ** processes.rank).backward()
+sums.finish()
 assert [p.grad.unique().tolist() for p in module.parameters()] == [[11.0], [11.0], [1.0], [1.0]]
 assert processes.sum(torch.tensor([1.0, processes.rank])).tolist() == [2.0, 1.0]
 if processes.rank:
@@ -82,7 +83,8 @@ def test_horovod_gives_the_losses_of_one_process(
     toy_shards: Path, tmp_path: Path, metrics_of: Callable[[Path], list[dict[str, float]]]
 ) -> None:
     launcher = horovodrun()
-    more = ["-m", "training.pretrain", "--tiny", "--steps", "6", "--dim", "32", "--depth", "1", "--stem-dim", "32"]
+    more = ["-m", "training.pretrain", "--tiny", "--schedule.steps", "6", "--model.dim", "32",
+            "--model.depth", "1", "--model.stem-dim", "32"]  # fmt: skip
     more += ["--shards", str(toy_shards), "--output"]
     launch([sys.executable, *more, str(tmp_path / "one")])
     launch([*launcher, *more, str(tmp_path / "two"), "--dist", "horovod"])
@@ -99,16 +101,10 @@ def test_a_missing_horovod_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) 
 
 def test_alone_nothing_is_exchanged() -> None:
     alone = Single(rank=0, world_size=1, device=torch.device("cpu"))
-    module = nn.Linear(2, 1)
-    alone.sum_gradients(module)
-    assert module.weight.grad is None
-    alone.check_same(module)
+    alone.check_same(nn.Linear(2, 1))
+    values = torch.ones(2)
+    assert alone.start_sum(values)() is values
     assert alone.is_main
-
-
-def test_buckets_keep_types_apart() -> None:
-    parameters = [nn.Parameter(torch.zeros(4)), nn.Parameter(torch.zeros(4, dtype=torch.float64))]
-    assert [len(bucket) for bucket in distributed._buckets([*parameters, parameters[1]])] == [1, 2]
 
 
 def test_a_start_does_not_see_what_dead_processes_left_in_the_store() -> None:

@@ -2,8 +2,9 @@ import mne
 import numpy as np
 import pytest
 
-from signals.readers.channels.caps import CAPS, NEAREST_128, abc_names, cap_map, positions_128
-from signals.readers.channels.channel_maps import ChannelMap, declare_map, hint, rename_channels
+from signals.readers.channels.caps import CAPS, HYDROCEL, NEAREST_128, abc_names, cap_map, positions_128
+from signals.readers.channels.channel_maps import ChannelMap, hint, rename_channels
+from signals.readers.declaration import Declaration
 from signals.readers.memory import recording_of_array
 from signals.readers.registry import open_recording
 from signals.recording.recording import UnreadableError
@@ -13,12 +14,7 @@ from synthetic.recordings.files import write_edf
 
 TWENTY = ["Fp1", "Fp2", "F7", "F3", "Fz", "F4", "F8", "T7", "C3", "Cz", "C4", "T8", "P7", "P3", "Pz", "P4", "P8", "O1",
           "Oz", "O2", "Fpz"]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def declared(monkeypatch):
-    """Maps declared in a test stay in it."""
-    monkeypatch.setattr("signals.readers.channels.channel_maps._declared", {})
+EEG_1020_10_10 = set(TWENTY) - {"Oz", "Fpz"}
 
 
 def recording(ch_names):
@@ -57,7 +53,7 @@ def test_the_nearest_electrodes_are_nearest_and_within_six_degrees():
 
 
 def test_without_a_map_abc_names_are_refused_with_what_to_do():
-    with pytest.raises(UnreadableError, match=r"no_eeg_channels.*A1.*cap_map\('biosemi32', pattern="):
+    with pytest.raises(UnreadableError, match=r"no_eeg_channels.*A1.*channels: biosemi32"):
         plan_recording(recording(abc_names(32)), PRETRAIN, site_id="s", subject_id="p", source_sha256="0" * 64)
     assert hint(["A1", "A2", "Fp1", "Fp2"]) == ""  # ears
     assert "net's numbers" in hint([f"E{k}" for k in range(1, 65)])
@@ -70,21 +66,31 @@ def test_a_declared_cap_names_the_electrodes(tmp_path):
     write_edf(path, [x], file_format="bdf", ch_names=names, sfreq=256, patient="X",
               record_onsets_s=[float(k) for k in range(40)])  # fmt: skip
     assert open_recording(str(path)).ch_names[:2] == ("A1", "A2")
-    declare_map(cap_map("biosemi32", pattern="*/lab/*"))
-    named = open_recording(str(path))
+    named = open_recording(str(path), declared=Declaration(channel_map=cap_map("biosemi32")))
     assert named.ch_names == (*CAPS["biosemi32"], "EXG1")
     assert "channel_map" in named.notes
     plan = plan_recording(named, PRETRAIN, site_id="s", subject_id="p", source_sha256="0" * 64)
     assert len(plan.picks) >= 16
     np.testing.assert_allclose(named.read([0]), x[:1], atol=0.05)
-    declare_map(cap_map("biosemi64", pattern="*/lab/x.*"))  # the longer pattern counts, and it is another cap's
+    with pytest.raises(UnreadableError, match="32 of the 128 labels"):
+        open_recording(str(path), declared=Declaration(channel_map=cap_map("biosemi128")))
+
+
+def test_sensors_and_the_reference_can_be_declared():
+    named = Declaration(sensors=(("EXG1", "eog"),), reference="A1/A2").applied(recording(("Fp1", "EXG1")))
+    assert (named.sensor_types, named.reference) == (("eeg", "eog"), "A1/A2")
+    with pytest.raises(ValueError, match="'EXG1' is 'eye', which is none of eeg, eog"):
+        Declaration(sensors=(("EXG1", "eye"),))
+
+
+def test_another_cap_is_refused():
     with pytest.raises(UnreadableError, match="16 of the 64 labels") as caught:
-        rename_channels(recording(abc_names(16)), cap_map("biosemi64", pattern="*"))
+        rename_channels(recording(abc_names(16)), cap_map("biosemi64"))
     assert caught.value.reason == "no_eeg_channels"
 
 
 def test_the_a1_of_a_cap_of_128_is_no_ear():
-    named = rename_channels(recording(abc_names(128)), cap_map("biosemi128", pattern="*"))
+    named = rename_channels(recording(abc_names(128)), cap_map("biosemi128"))
     assert (named.ch_names[0], named.ch_names[1]) == ("Cz", "BioSemi A2")
     assert len(set(named.ch_names)) == 128
     plan = plan_recording(named, PRETRAIN, site_id="s", subject_id="p", source_sha256="0" * 64)
@@ -93,10 +99,31 @@ def test_the_a1_of_a_cap_of_128_is_no_ear():
 
 def test_contradictions():
     with pytest.raises(ValueError, match="cap='biosemi20' is none of"):
-        cap_map("biosemi20", pattern="*")
+        cap_map("biosemi20")
     with pytest.raises(ValueError, match="needs labels, each once"):
         ChannelMap(name="x", labels=(("a", "Fp1"), ("a", "Fp2")))
-    declare_map(cap_map("biosemi32", pattern="*/a/*"))
-    declare_map(cap_map("biosemi32", pattern="*/a/*"))
-    with pytest.raises(ValueError, match="another channel map"):
-        declare_map(cap_map("biosemi64", pattern="*/a/*"))
+
+
+@pytest.mark.parametrize(("n", "most"), [(128, 17), (256, 12)])
+def test_hydrocel_nets_lie_at_their_10_20_places(n, most):
+    """Directions from the centre of the sphere fitted to each of MNE's montages, of net and of the 10-20 system."""
+    net = mne.channels.make_standard_montage(f"GSN-HydroCel-{n + 1}").get_positions()["ch_pos"]
+    net[f"E{n + 1}"] = net.pop("Cz")
+    brain = mne.channels.make_standard_montage("standard_1020").get_positions()["ch_pos"]
+
+    def directions(places, names):
+        points = np.array(list(places.values()))
+        centre = np.linalg.lstsq(np.c_[2 * points, np.ones(len(points))], (points**2).sum(axis=1))[0][:3]
+        chosen = np.array([places[name] for name in names]) - centre
+        return chosen / np.linalg.norm(chosen, axis=1, keepdims=True)
+
+    places = HYDROCEL[n]
+    assert sorted(places.values()) == sorted(EEG_1020_10_10)
+    cosines = (directions(net, places) * directions(brain, places.values())).sum(axis=1)
+    assert np.degrees(np.arccos(cosines)).max() < most
+    at = dict(zip(places.values(), directions(net, places), strict=True))
+    for left, right in (("F3", "F4"), ("C3", "C4"), ("P3", "P4"), ("O1", "O2"), ("F7", "F8"), ("T7", "T8")):
+        np.testing.assert_allclose(at[left] * [-1, 1, 1], at[right], atol=0.05)
+    mapped = dict(cap_map(f"hydrocel{n}").labels)
+    assert len(mapped) == n + 1
+    assert all(mapped[f"E{k}"] == places.get(f"E{k}", f"EGI E{k}") for k in range(1, n + 2))

@@ -184,6 +184,33 @@ def test_any_range_of_any_channels_equals_pyedflibs(tmp_path):
             np.testing.assert_allclose(ours, wanted.reshape(ours.shape), rtol=1.2e-7, atol=1e-6)
 
 
+@pytest.mark.parametrize("record_s", [1, 90])
+def test_ranges_of_many_megabytes_equal_pyedflibs(tmp_path, record_s):
+    # 24 channels at 500 Hz are 24 kB a second: a read of all takes several parts, a record of 90 s is longer than one.
+    path, rng = tmp_path / "long.edf", np.random.default_rng(1)
+    n_record, n_records = 500 * record_s, 180 // record_s
+    channels = [channel(f"EEG {index}", n_samples=n_record) for index in range(24)]
+    values = rng.integers(-32768, 32768, (n_records, 24 * n_record)).astype("<i2")
+    path.write_bytes(edf_bytes(channels, [row.tobytes() for row in values], record_s=record_s))
+    recording = open_recording(str(path))
+    whole = recording.read(range(24))
+    by_channel = values.reshape(n_records, 24, n_record).swapaxes(0, 1).reshape(24, -1)
+    # gain 200/65535 µV from -100 µV at -32768
+    assert np.array_equal(whole, (by_channel * (200 / 65535) + (-100 + 32768 * (200 / 65535))).astype(np.float32))
+    for start, stop in ((0, 500), (21_844, 43_690), (89_999, 90_000), (12_345, 78_901)):
+        assert np.array_equal(recording.read([23, 0], start=start, stop=stop), whole[[23, 0], start:stop])
+
+
+@pytest.mark.parametrize("n_samples", [16, 600_000])
+def test_a_file_that_was_cut_after_opening_is_refused(tmp_path, n_samples):
+    record = np.zeros(n_samples, dtype="<i2").tobytes()
+    path = write(tmp_path, edf_bytes([channel(n_samples=n_samples)], [record] * 3))
+    recording = open_recording(str(path))
+    os.truncate(path, path.stat().st_size - 2)
+    with pytest.raises(UnreadableError, match="missing_file"):
+        recording.read([0])
+
+
 def test_24_bit_integers_keep_their_sign(tmp_path):
     octets = b"".join(int(value).to_bytes(3, "little", signed=True) for value in (-8388608, -1, 0, 8388607))
     limits = (-8388608, 8388607, -8388608, 8388607)

@@ -8,8 +8,9 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from signals.modality import EEG_1020
+from signals.readers.declaration import Declaration
 from signals.readers.layouts.known import LAYOUTS
-from signals.readers.layouts.layout import declare, layout_of
+from signals.readers.layouts.layout import layout_of
 from signals.readers.registry import open_recording
 from signals.recording.recording import UnreadableError
 from synthetic.recordings.laboratory_files import write_mat73
@@ -33,17 +34,6 @@ def test_iiic_form(tmp_path, variable):
     np.testing.assert_allclose(recording.read([19]), values[19:] / 1000, rtol=1e-6)  # the ECG becomes mV
 
 
-@pytest.mark.parametrize(
-    ("name", "variable"), [("v10p.mat", "v10p"), ("ADHD_v10p.mat", "v10p"), ("x_kid3.mat", "kid3")]
-)
-def test_tehran_form(tmp_path, name, variable):
-    values = np.arange(256 * 19.0).reshape(256, 19)
-    recording = open_recording(write(tmp_path, name, **{variable: values}))
-    assert (recording.ch_names[:2], recording.ch_names[-1], recording.duration_s) == (("Fp1", "Fp2"), "Pz", 2.0)
-    assert recording.notes == ("unit_guessed",)
-    assert np.array_equal(recording.read([18]), values.T[18:].astype(np.float32))
-
-
 def test_other_content_is_refused(tmp_path):
     for number, variables in enumerate(
         [
@@ -64,15 +54,14 @@ def test_every_known_layout_of_arrays_can_be_recognised(tmp_path):
     for layout in LAYOUTS:
         if "mat" in layout.formats:
             shape = (len(layout.ch_names), 300) if layout.time_axis == 1 else (300, len(layout.ch_names))
-            variable = {"iiic-sparcnet": "seg_10sec", "tehran-adhd": "file"}[layout.name]
+            variable = {"iiic-sparcnet": "seg_10sec"}[layout.name]
             path = write(tmp_path, "some_file.mat", **{variable: np.zeros(shape)})
             assert open_recording(path).reader == f"mat/{layout.name}"
 
 
-@pytest.fixture
-def declared(monkeypatch):
-    """Layouts declared in a test stay in it."""
-    monkeypatch.setattr("signals.readers.layouts.layout._declared", {})
+def by(card, path):
+    """Open a file by a layout of a site's own."""
+    return open_recording(str(path), declared=Declaration(layouts=(layout_of(card, name="lab"),)))
 
 
 def save(path, variables):
@@ -94,47 +83,46 @@ def save(path, variables):
 
 @pytest.mark.parametrize("name", ["old.mat", "new.mat", "a.npz", "a.npy", "a.h5"])
 @pytest.mark.parametrize("time_axis", [0, 1])
-def test_a_declared_layout_reads_any_file_of_arrays(tmp_path, declared, name, time_axis):
+def test_a_declared_layout_reads_any_file_of_arrays(tmp_path, name, time_axis):
     x = np.random.default_rng(0).normal(5000, 40, (4, 300)).astype(np.float32)  # the third channel is a counter
     card = {"formats": ["mat", "npz", "npy", "h5"], "axis": time_axis, "channels": ["Fp1", "O2", "", "EKG"],
-            "unit": "µV", "rate": 200, "offset": 5000, "pattern": "*/lab/*", "reference": "Cz"}  # fmt: skip
-    declare(layout_of(card, name="lab"))
+            "unit": "µV", "rate": 200, "offset": 5000, "reference": "Cz"}  # fmt: skip
     (tmp_path / "lab").mkdir()
     path = save(tmp_path / "lab" / name, {"eeg": x if time_axis == 1 else x.T})
-    recording = open_recording(path)
+    recording = by(card, path)
     assert recording.reader.endswith("/lab")
     assert (recording.ch_names, recording.reference) == (("Fp1", "O2", "EKG"), "Cz")
     for again in (recording, pickle.loads(pickle.dumps(recording))):
         np.testing.assert_allclose(again.read([1, 0], start=9, stop=205), x[[1, 0], 9:205] - 5000, rtol=1e-6, atol=1e-4)
         np.testing.assert_allclose(again.read([2]), (x[3:] - 5000) / 1000, rtol=1e-5, atol=1e-6)
     with pytest.raises(UnreadableError, match="no declared layout"):
-        open_recording(save(tmp_path / name, {"eeg": x}))  # outside of the pattern
+        open_recording(path)  # without the layout
 
 
 @pytest.mark.parametrize("name", ["old.mat", "a.npz"])
-def test_rate_and_labels_can_stand_in_the_file(tmp_path, declared, name):
-    declare(layout_of({"formats": ["mat", "npz"], "variable": "samples", "axis": 0, "channels_from": "names",
-                       "rate": "fs", "unit": "V"}, name="self-told"))  # fmt: skip
+def test_rate_and_labels_can_stand_in_the_file(tmp_path, name):
+    card = {"formats": ["mat", "npz"], "variable": "samples", "axis": 0, "channels_from": "names", "rate": "fs",
+            "unit": "V"}  # fmt: skip
     x = np.random.default_rng(0).normal(0, 4e-5, (500, 3))
     names = np.array(["Fp1", "C3", "O2"], dtype=object if name.endswith("mat") else "U3")
     variables = {"samples": x, "names": names, "fs": 250.0, "times": np.arange(500.0)[:, None]}
-    recording = open_recording(save(tmp_path / name, variables))
+    recording = by(card, save(tmp_path / name, variables))
     assert (recording.ch_names, recording.sfreqs[0]) == (("Fp1", "C3", "O2"), 250.0)
     np.testing.assert_allclose(recording.read([2, 1]), x.T[[2, 1]] * 1e6, rtol=1e-6)
     for broken, reason in (({"names": names[:2]}, "does not name 3 channels"), ({"fs": 0.0}, "corrupt_header"),
                            ({"fs": np.ones(2)}, "unsupported_format")):  # fmt: skip
         with pytest.raises(UnreadableError, match=reason):
-            open_recording(save(tmp_path / f"b{name}", variables | broken))
+            by(card, save(tmp_path / f"b{name}", variables | broken))
 
 
-def test_without_a_name_exactly_one_array_must_be_plausible(tmp_path, declared):
-    declare(layout_of({"formats": "mat", "channels": ["Fp1", "O2"], "rate": 200, "unit": "µV"}, name="lab"))
+def test_without_a_name_exactly_one_array_must_be_plausible(tmp_path):
+    card = {"formats": "mat", "channels": ["Fp1", "O2"], "rate": 200, "unit": "µV"}
     x = np.ones((2, 300))
-    assert open_recording(write(tmp_path, "a.mat", x=x, table=np.ones((3, 300)), note="text")).duration_s == 1.5
+    assert by(card, write(tmp_path, "a.mat", x=x, table=np.ones((3, 300)), note="text")).duration_s == 1.5
     with pytest.raises(UnreadableError, match=r"shapes \(2, 300\), \(2, 400\)"):
-        open_recording(write(tmp_path, "b.mat", x=x, y=np.ones((2, 400))))
+        by(card, write(tmp_path, "b.mat", x=x, y=np.ones((2, 400))))
     with pytest.raises(UnreadableError, match="unsupported_format"):
-        open_recording(write(tmp_path, "c.mat", x=np.ones((2, 2))))
+        by(card, write(tmp_path, "c.mat", x=np.ones((2, 2))))
 
 
 def test_segments_of_ten_seconds_as_matlab_73(tmp_path):
@@ -148,13 +136,13 @@ def test_segments_of_ten_seconds_as_matlab_73(tmp_path):
         open_recording(str(tmp_path / "b.mat"))
 
 
-def test_pickles_in_arrays_are_not_opened(tmp_path, declared):
-    declare(layout_of({"formats": ["npz", "npy"], "channels": ["Fp1", "O2"], "rate": 200}, name="lab"))
+def test_pickles_in_arrays_are_not_opened(tmp_path):
+    card = {"formats": ["npz", "npy"], "channels": ["Fp1", "O2"], "rate": 200}
     np.save(tmp_path / "a.npy", np.array([[1, 2], [3, {}]], dtype=object), allow_pickle=True)
     np.savez(tmp_path / "a.npz", x=np.array([{}], dtype=object))
     for name in ("a.npy", "a.npz"):
         with pytest.raises(UnreadableError, match="unsupported_format"):
-            open_recording(str(tmp_path / name))
+            by(card, tmp_path / name)
 
 
 def test_the_side_file_of_a_wfdb_record_says_so(tmp_path):
@@ -164,26 +152,6 @@ def test_the_side_file_of_a_wfdb_record_says_so(tmp_path):
 
 
 @needs_real_data
-def test_real_files_by_a_card_alone(declared):
-    root = Path(REAL_DATA, "more")
-    declare(layout_of({"formats": "npz", "variable": "data", "axis": 0, "rate": 128, "pattern": "*/grenoble-gipsa/*",
-                       "channels": ["F7", "F3", "F4", "F8", "T7", "C3", "Cz", "C4", "T8", "P7", "P3", "Pz", "P4", "P8",
-                                    "O1", "O2", ""]}, name="grenoble"))  # fmt: skip
-    declare(layout_of({"formats": "mat", "variable": "samples", "axis": 0, "channels_from": "channelNames",
-                       "rate": "samplingFreq", "pattern": "*/santafe-openbci/*"}, name="santafe"))  # fmt: skip
-    path = root / "grenoble-gipsa" / "subject_01_session_01.npz"
-    recording = open_recording(str(path))
-    assert len(recording.ch_names) == 16
-    np.testing.assert_array_equal(recording.read([15, 0]), np.load(path)["data"].T[[15, 0]])
-    path = root / "santafe-openbci" / "S02_FILT_S1R0.mat"
-    recording = open_recording(str(path))
-    assert (len(recording.ch_names), recording.sfreqs[0]) == (15, 125.0)
-    np.testing.assert_allclose(recording.read([14]), loadmat(path)["samples"].T[14:], rtol=1e-6)
-
-
-@needs_real_data
 def test_real_files():
     path = Path(REAL_DATA, "real/boston-iiic-sparcnet/GPD_sample2.mat")
     assert np.array_equal(open_recording(str(path)).read([0, 18]), loadmat(path)["seg"][[0, 18]].astype(np.float32))
-    path = Path(REAL_DATA, "real/tehran-adhd/ADHD_v10p.mat")
-    assert np.array_equal(open_recording(str(path)).read([4]), loadmat(path)["v10p"].T[4:5].astype(np.float32))

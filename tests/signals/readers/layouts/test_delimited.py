@@ -7,13 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from signals.readers.declaration import Declaration
 from signals.readers.layouts.known import LAYOUTS, openbci_layout, openbci_old_layout
-from signals.readers.layouts.layout import Layout, declare
+from signals.readers.layouts.layout import Layout
 from signals.readers.registry import open_recording
 from signals.recording.recording import Segment, UnreadableError
 
 REAL_DATA = os.environ.get("CEREBEAM_REAL_DATA", "")
+CYTON = openbci_layout("lab-cyton", ("Fp1", "Fp2", "C3", "C4"))
 NAMES = ["AF3", "AF4", "F3", "F4", "F7", "F8", "FC5", "FC6", "O1", "O2", "P7", "P8", "T7", "T8"]
+
+
+def by(layout, path):
+    """Open a file by a layout of a site's own."""
+    return open_recording(str(path), declared=Declaration(layouts=(layout,)))
 
 
 def write(path, rows, counters=None):
@@ -73,12 +80,6 @@ Sample Index, EXG Channel 0, EXG Channel 1, EXG Channel 2, EXG Channel 3, Accel 
 {rows}"""
 
 
-@pytest.fixture
-def declared(monkeypatch):
-    """Forms declared in a test stay in it."""
-    monkeypatch.setattr("signals.readers.layouts.layout._declared", {})
-
-
 def write_openbci(path, *, rate=250, indices=(254, 255, 0, 3)):
     rows = "".join(f"{i}, {k}.5, -2.0, 3.0, 4e1, 0.01, 2026-11-21 10:00:00.{k:03d}\n" for k, i in enumerate(indices))
     path.parent.mkdir(exist_ok=True)
@@ -87,38 +88,35 @@ def write_openbci(path, *, rate=250, indices=(254, 255, 0, 3)):
 
 
 @pytest.mark.parametrize("name", ["x.txt", "x.csv"])
-def test_a_declared_wiring_makes_openbci_readable(tmp_path, declared, name):
+def test_a_declared_wiring_makes_openbci_readable(tmp_path, name):
     path = write_openbci(tmp_path / "lab" / name)
     with pytest.raises(UnreadableError, match="no declared layout fits its 7 columns"):
         open_recording(path)
-    declare(openbci_layout("lab-cyton", ("Fp1", "Fp2", "C3", "C4"), pattern="*/lab/*"))
-    recording = open_recording(path)
+    recording = by(CYTON, path)
     assert recording.reader == "csv/lab-cyton"
     assert recording.ch_names == ("Fp1", "Fp2", "C3", "C4")
     # indices 1 and 2 of 0-255 are missing: two samples at 250 Hz
     assert recording.segments == (Segment(0.0, 3 / 250), Segment(5 / 250, 1 / 250))
     assert recording.read([0, 3]).tolist() == [[0.5, 1.5, 2.5], [40.0, 40.0, 40.0]]
-    with pytest.raises(UnreadableError, match="no declared layout"):
-        open_recording(write_openbci(tmp_path / "another-lab" / name))
     with pytest.raises(UnreadableError, match="it says 125 Hz, the layout lab-cyton 250 Hz"):
-        open_recording(write_openbci(tmp_path / "lab" / name, rate=125))
+        by(CYTON, write_openbci(tmp_path / "lab" / name, rate=125))
 
 
-def test_an_old_log_without_a_header_line(tmp_path, declared):
+def test_an_old_log_without_a_header_line(tmp_path):
     # the log of 2014: a counter of 0 to 255, then the channels; a device that was pulled out cuts the last row
     path = tmp_path / "lab" / "x.txt"
     path.parent.mkdir()
     path.write_text("%OBCI Data Log - 2014-10-22\n254.0,10.5,20.5\n255.0,11.5,21.5\n2.0,12.5,22.5\n3.0,13.")
     with pytest.raises(UnreadableError, match="no declared layout"):
         open_recording(str(path))
-    declare(openbci_old_layout("lab-old", ("Fp1", "O2"), pattern="*/lab/*"))
-    recording = open_recording(str(path))
+    layout = openbci_old_layout("lab-old", ("Fp1", "O2"))
+    recording = by(layout, path)
     assert recording.notes == ("dc_offset", "truncated_last_record", "gaps")
     assert recording.segments == (Segment(0.0, 2 / 250), Segment(4 / 250, 1 / 250))  # 0 and 1 are missing
     assert recording.read([0, 1]).tolist() == [[10.5, 11.5], [20.5, 21.5]]
     path.write_text("%OBCI Data Log\n254.0,10.5,20.5\n255.0,11.\n2.0,12.5,22.5\n")
     with pytest.raises(UnreadableError, match="corrupt_header"):
-        open_recording(str(path))
+        by(layout, path)
 
 
 def mind_monitor(path, *, sfreq=256.0, pause_s=0.0):
@@ -157,14 +155,7 @@ def test_clocks_in_seconds_and_milliseconds(tmp_path, unit, name):
     assert recording.read([2]).tolist() == [[k + 2 for k in range(600)]]
 
 
-def test_two_layouts_cannot_share_a_name(declared):
-    layout = openbci_layout("a", ("Fp1",), pattern="*/a/*")
-    declare(layout)
-    declare(layout)
-    with pytest.raises(ValueError, match="another layout is called 'a'"):
-        declare(openbci_layout("a", ("Fp2",), pattern="*/a/*"))
-    with pytest.raises(ValueError, match="'emotiv-epoc'"):
-        declare(openbci_layout("emotiv-epoc", ("Fp2",), pattern="*"))
+def test_a_layout_needs_channels():
     with pytest.raises(ValueError, match="needs channels"):
         Layout(name="b", formats=("csv",), sfreq=1.0)
 
@@ -176,11 +167,10 @@ def test_other_text_files_are_refused(tmp_path):
 
 
 @pytest.mark.skipif(not Path(REAL_DATA, "awkward").is_dir(), reason="CEREBEAM_REAL_DATA is not set")
-def test_a_real_log_of_2014_by_a_declared_wiring(declared):
+def test_a_real_log_of_2014_by_a_declared_wiring():
     electrodes = ("Fp1", "Fp2", "C3", "C4", "P7", "P8", "O1", "O2")
-    declare(openbci_old_layout("old", electrodes, pattern="*/awkward/mne-python/*"))
     path = Path(REAL_DATA, "awkward/mne-python/test_openbci_missing.txt")
-    recording = open_recording(str(path))
+    recording = by(openbci_old_layout("old", electrodes), path)
     assert "truncated_last_record" in recording.notes
     # the counter jumps from 10 to 14: three samples are missing
     assert recording.segments[:1] == (Segment(0.0, 11 / 250),)

@@ -1,11 +1,10 @@
 import pytest
 
 from signals.readers.layouts.known import LAYOUTS
-from signals.readers.layouts.layout import Layout, declare, layout_of
+from signals.readers.layouts.layout import Layout, layout_of, layouts_of
 
 CARD = {
     "formats": "mat",
-    "pattern": "*/ulm/*",
     "variable": "eeg|EEG",
     "axis": 0,
     "channels": ["Fp1", "Fp2", ""],
@@ -18,7 +17,7 @@ CARD = {
 
 def test_a_plain_mapping_becomes_a_layout():
     assert layout_of(CARD, name="ulm") == Layout(
-        name="ulm", formats=("mat",), pattern="*/ulm/*", variable="eeg|EEG", time_axis=0, ch_names=("Fp1", "Fp2", ""),
+        name="ulm", formats=("mat",), variable="eeg|EEG", time_axis=0, ch_names=("Fp1", "Fp2", ""),
         sfreq=250.0, unit="mV", offset=1.5, notes=("dc_offset",),
     )  # fmt: skip
     table = {"formats": ["csv"], "channels": {"ch1": "Fp1", "ch2": "Fp2"}, "rate": 128.0, "counter": ["n", 256]}
@@ -58,11 +57,12 @@ def test_faults_name_the_layout_the_key_and_the_rule(changes, message):
     assert message in str(caught.value)
 
 
-def test_names_are_unique(monkeypatch):
-    monkeypatch.setattr("signals.readers.layouts.layout._declared", {})
+def test_names_are_unique():
     assert len({layout.name for layout in LAYOUTS}) == len(LAYOUTS)
-    declare(layout_of(CARD, name="ulm"))
-    with pytest.raises(ValueError, match="another layout is called 'ulm'"):
-        declare(layout_of(CARD | {"rate": 251}, name="ulm"))
-    with pytest.raises(ValueError, match="another layout is called 'hms'"):
-        declare(layout_of(CARD, name="hms"))
+
+
+def test_declared_layouts_are_tried_before_the_known_ones():
+    mine = layout_of(CARD, name="ulm")
+    assert layouts_of("mat", (mine,))[0] is mine
+    assert mine not in layouts_of("csv", (mine,))
+    assert {layout.name for layout in layouts_of("csv", ())} == {k.name for k in LAYOUTS if "csv" in k.formats}
