@@ -367,3 +367,12 @@ def test_folds_of_subjects_are_shown(tmp_path: Path, make_predictions: Any, read
     assert main([str(tmp_path / "p.parquet"), "--output", str(tmp_path / "o"), "--n-boot", "10"]) == 0
     table = read_report(tmp_path / "o").page.tables["folds"]
     assert [row[0].text for row in table.rows] == ["f0", "f1", "f2", "f3"]
+
+
+def test_devices_are_listed_only_where_one_is_known(tmp_path: Path, make_predictions: Any, read_report: Any) -> None:
+    predictions = make_predictions("eyes", n_subjects=4, sites=("a", "b"))
+    for devices, words in ((["", ""], "does not record devices"), (["", "BioSemi"], "Devices: BioSemi.")):
+        predictions.frame["device"] = predictions.frame["site_id"].map(dict(zip("ab", devices, strict=True)))
+        write_predictions(tmp_path / "p.parquet", predictions)
+        assert main([str(tmp_path / "p.parquet"), "--output", str(tmp_path / "out"), "--n-boot", "10"]) == 0
+        assert words in read_report(tmp_path / "out").page.text["cohort"]

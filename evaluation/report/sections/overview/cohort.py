@@ -36,7 +36,7 @@ def facts(context: Context) -> Mapping[str, Any]:
     return {
         "cohort": {
             "sites": sites,
-            "devices": sorted(set(rows["device"].dropna())) if "device" in rows.columns else [],
+            "devices": sorted(set(rows["device"].dropna()) - {""}) if "device" in rows.columns else [],
             "flow": {
                 "files_in": files.get("in"),
                 "files_quarantined": files.get("quarantined"),
