@@ -104,7 +104,9 @@ def test_the_server_needs_neither_torch_nor_beam(house):
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stderr
     answers = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [(a["start_s"], a["stop_s"]) for a in answers] == [(0.0, 50.0), (50.0, 100.0)]
+    # 100 s hold six windows of 50 s; each is an answer about its middle 10 s, and these tile the time from 20 to 80 s.
+    assert [(a["start_s"], a["stop_s"]) for a in answers] == [(10.0 * i, 10.0 * i + 50) for i in range(6)]
+    assert [a["span_s"] for a in answers] == [[10.0 * i + 20, 10.0 * i + 30] for i in range(6)]
     for answer in answers:
         assert set(answer["class_probabilities"]) == set(SIX_CLASS.classes)
         assert sum(answer["class_probabilities"].values()) == pytest.approx(1.0)
@@ -158,10 +160,13 @@ def test_table_shows_every_class_and_says_what_it_is(house, capsys):
 
     root, _ = house
     assert main([str(root / "bundle"), str(recordings(root)[0])]) == 0
-    out = capsys.readouterr().out
-    assert all(name in out.splitlines()[0] for name in SIX_CLASS.classes)
-    assert len(out.splitlines()) == 4  # head, two windows, research use only
-    assert "Research use only" in out
+    spans, head, *rows = capsys.readouterr().out.splitlines()
+    assert spans == "each answer speaks of the window's seconds 20 to 30 of 50 s, every 10 s"
+    assert all(name in head for name in SIX_CLASS.classes)
+    # 100 s hold six windows, a row each; below them the events, and what it is for.
+    assert [row.split()[:2] for row in rows[:6]] == [[f"{s:.2f}", f"{s + 10:.2f}"] for s in range(20, 80, 10)]
+    assert int(rows[6].split()[0]) == len(rows) - 8
+    assert rows[-1].startswith("Research use only")
 
 
 def test_export_refuses_a_graph_that_disagrees(house, tmp_path, monkeypatch):
