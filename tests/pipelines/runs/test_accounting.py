@@ -52,7 +52,7 @@ ACCOUNTS = Accounts(
         used("r1", "north", 4, 0.5, 0.375, native_sfreq=512.5, mains_detected=False, notes=("ica_skipped",),
              bad_channels=(("T3", "noisy"), ("O1", "flat")), amplitude_uv=None, n_labels=4, n_labels_merged=1),
         used("r2", "south", 6, 2.0, 2.0, mains_hz=None, reader="bdf", amplitude_uv=20.0, n_labels=3,
-             label_source="expert"),
+             label_source="experts"),
     ],
     left_out=[
         left("north", "no_samples", None), left("north", "too_short", 0.25), left("north", COPY, 9.0),
@@ -113,7 +113,7 @@ def test_the_whole_run():
         sites={},
         labels=LabelCounts(
             n_in=12, placed=7, merged=2, refused=3, by_reason={"label_in_gap": 1, "label_out_of_range": 2},
-            by_source={"expert": 3, UNKNOWN_SOURCE: 9},
+            by_source={"experts": 3, UNKNOWN_SOURCE: 9},
         ),
     )  # fmt: skip
     assert list(counts.files.by_reason) == ["no_samples", "too_short"]
