@@ -37,6 +37,9 @@ check: install        ## formatting, style, types, arrows between rooms
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/actionlint .github/workflows/*.yml
+	$(VENV)/bin/zizmor --offline --no-progress -q .github/workflows
+	$(VENV)/bin/hadolint infra/docker/*.Dockerfile infra/dataflow/Dockerfile
 
 test: install         ## all tests but the slow ones
 	$(PY) -m pytest -n 2 --dist worksteal

@@ -59,7 +59,7 @@ def steps(args: argparse.Namespace) -> list[Step]:
 
 def _of_hms(args: argparse.Namespace, hms: Path) -> list[Step]:
     """Return the training on the competition's folder, which resumes by itself."""
-    effort = ("--", "--epochs", "2") if args.quick else ()
+    effort = ("--", "--schedule.epochs", "2") if args.quick else ()
     stage = _stage("train", "five folds of patients, then all", "cerebeam.six_class", "train", "--hms", hms, "--output",
                    args.output, *effort)  # fmt: skip
     return [Step(stage)]
@@ -67,7 +67,7 @@ def _of_hms(args: argparse.Namespace, hms: Path) -> list[Step]:
 
 def _of_synthetic(args: argparse.Namespace) -> list[Step]:
     out: Path = args.output
-    subjects, effort = ("2", ("--epochs", "2")) if args.quick else ("8", ())
+    subjects, effort = ("2", ("--schedule.epochs", "2")) if args.quick else ("8", ())
     return [
         Step(_stage("synthesize", "a corpus of four synthetic sites", "synthetic.synthesize", "--output",
                     out / "corpus", "--seed", str(args.seed), "--subjects-per-site", subjects), clears=out / "corpus"),

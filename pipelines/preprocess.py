@@ -147,14 +147,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         counts = preprocess(run)
     except RunError as error:
         print(f"pipelines.preprocess: {error}", file=sys.stderr)  # noqa: T201
-        print("\n".join(hints(error.counts) if error.counts else []))  # noqa: T201
+        for line in hints(error.counts) if error.counts else ():
+            print(line)  # noqa: T201
         return 2
     if counts is None:
         print(f"handed over; the shard set in {run.output} is whole when it has {COMPLETED}")  # noqa: T201
         return 0
-    print("\n".join([describe(counts), *hints(counts)]))  # noqa: T201
+    print(describe(counts))  # noqa: T201
     print(f"shards   {run.output}")  # noqa: T201
-    print(f"report   {storage.join(run.output, REPORT)}")  # noqa: T201
+    print("\n".join([f"report   {storage.join(run.output, REPORT)}", *hints(counts)]))  # noqa: T201
     return 0
 
 

@@ -25,6 +25,8 @@ from signals.files import atomic_file
 ROOT = Path(__file__).parent.parent
 MONITORING = ROOT / "infra" / "monitoring"
 _START_S, _END_S = 90.0, 40.0
+_QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Registry and runs need none of the workers that MLflow's server starts beside itself."""
 _TICKS = 21
 """Place of a process's start time behind its name in /proc/PID/stat (proc(5), field 22)."""
 
@@ -94,7 +96,7 @@ def up(stack: Sequence[Program], folder: Path) -> list[str]:
         if _running(folder, program.name) is None:
             _start(program, folder)
         _wait(program, folder)
-        lines.append(f"{program.name:<14} {program.url.rsplit('/', 1)[0]}")
+        lines.append(f"{program.name:<14} {_address(program.url)}")
     return lines
 
 
@@ -110,11 +112,22 @@ def down(stack: Sequence[Program], folder: Path) -> list[str]:
         while _running(folder, program.name) is not None and time.monotonic() < until:
             _reap(running.pid)
             time.sleep(0.05)
-        if _running(folder, program.name) is not None:
-            os.kill(running.pid, signal.SIGKILL)
+        _end_group(running.pid)
         _note(folder, program.name).unlink(missing_ok=True)
         lines.append(f"{program.name:<14} ended")
     return lines or ["nothing was running"]
+
+
+def _end_group(pid: int) -> None:
+    """End what a program has left behind: MLflow's server forgets its children. The group is the program's own."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _address(url: str) -> str:
+    return "/".join(url.split("/")[:3])
 
 
 def status(stack: Sequence[Program], folder: Path) -> list[str]:
@@ -137,7 +150,7 @@ def healthy(stack: Sequence[Program], folder: Path) -> bool:
 def _start(program: Program, folder: Path) -> None:
     (folder / "log").mkdir(parents=True, exist_ok=True)
     (folder / "run").mkdir(parents=True, exist_ok=True)
-    env = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    env = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"} | _QUIET
     with _log(folder, program.name).open("ab") as log:
         process = subprocess.Popen(
             program.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env=env

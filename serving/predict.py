@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from serving.prediction import Event, Prediction, Seconds, predict_recording, spoken_of
-from serving.runtime import PROVIDER_EXIT, Answer, ProviderError, embed
+from serving.runtime import PROVIDER_EXIT, ProviderError, embed
 from signals.bundles.bundle import Bundle, BundleError, load_bundle
 from signals.bundles.inputs import windows_of_file
 from signals.command_line import Parser
@@ -39,19 +39,19 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def table(bundle: Bundle, answers: Sequence[Answer]) -> str:
+def table(bundle: Bundle, prediction: Prediction) -> str:
     """Return the answers as a table for a terminal: the stretch that each speaks of, and what it is."""
     classes = bundle.classes
     widths = [max(len(name), 5) for name in classes]
     widest = max(map(len, classes))
     head = "  ".join(name.rjust(width) for name, width in zip(classes, widths, strict=True))
     lines = [f"{'from s':>9}  {'to s':>9}  {'class':<{widest}}  {head}  {'unsure':>6}  set; recommendation"]
-    for answer in answers:
+    for answer, span in zip(prediction.answers, prediction.spans_s, strict=True):
         values = zip(classes, widths, strict=True)
         probs = "  ".join(f"{answer.class_probabilities[c]:.3f}".rjust(width) for c, width in values)
         inside = "-" if answer.prediction_set is None else "{" + ", ".join(answer.prediction_set) + "}"
         lines.append(
-            f"{answer.span_s[0]:9.2f}  {answer.span_s[1]:9.2f}  {answer.predicted_class:<{widest}}  {probs}  "
+            f"{span[0]:9.2f}  {span[1]:9.2f}  {answer.predicted_class:<{widest}}  {probs}  "
             f"{answer.uncertainty['total']:6.3f}  {inside}; {answer.clinical_recommendation}"
         )
     return "\n".join(lines)
@@ -103,8 +103,11 @@ def printed(bundle: Bundle, prediction: Prediction, *, as_json: bool, per_second
     if as_json and per_second:
         return "\n".join(map(json.dumps, second_rows(prediction.classes, prediction.seconds)))
     if as_json:
-        return "\n".join(json.dumps({**asdict(each), "hop_s": prediction.hop_s}) for each in prediction.answers)
-    rows = seconds_table(prediction.classes, prediction.seconds) if per_second else table(bundle, prediction.answers)
+        return "\n".join(
+            json.dumps({**asdict(answer), "span_s": span, "hop_s": prediction.hop_s})
+            for answer, span in zip(prediction.answers, prediction.spans_s, strict=True)
+        )
+    rows = seconds_table(prediction.classes, prediction.seconds) if per_second else table(bundle, prediction)
     parts = [spoken_of(prediction), rows, events_table(prediction.events)]
     return "\n".join([*parts, "Research use only. Not a medical device."])
 

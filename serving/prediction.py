@@ -49,11 +49,17 @@ class Prediction:
     """In order of time."""
 
     @property
+    def spans_s(self) -> tuple[tuple[float, float], ...]:
+        """The stretch that each answer speaks of, from and to, seconds since the recording's start."""
+        first, last = self.span_s
+        return tuple((round(each.start_s + first, 6), round(each.start_s + last, 6)) for each in self.answers)
+
+    @property
     def seconds(self) -> Seconds:
         """Answers per second."""
         if not self.answers:
             return Seconds(onsets_s=np.empty(0, dtype=np.int64), probabilities=np.empty((0, len(self.classes))))
-        spans = [range(round(first + 1e-6), round(last + 1e-6)) for first, last in (a.span_s for a in self.answers)]
+        spans = [range(round(first + 1e-6), round(last + 1e-6)) for first, last in self.spans_s]
         first, last = min(span.start for span in spans), max(span.stop for span in spans)
         sums, counts = np.zeros((last - first, len(self.classes))), np.zeros(last - first)
         for answer, span in zip(self.answers, spans, strict=True):

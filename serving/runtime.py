@@ -36,8 +36,6 @@ class Answer:
 
     start_s: float
     stop_s: float
-    span_s: tuple[float, float]
-    """The stretch that the answer speaks of, from and to, seconds since the recording's start."""
     predicted_class: str
     class_probabilities: dict[str, float]
     """Calibrated; they add up to 1."""
@@ -150,7 +148,6 @@ def described(bundle: Bundle, windows: Sequence[Window], batch: Answers) -> Iter
         yield Answer(
             start_s=window.start_s,
             stop_s=_stop_s(window),
-            span_s=_span_s(bundle, window),
             predicted_class=bundle.classes[int(probs.argmax())],
             class_probabilities=dict(zip(bundle.classes, probs.tolist(), strict=True)),
             confidence=float(probs.max()),
@@ -182,11 +179,6 @@ def recommendation(bundle: Bundle, probs: np.ndarray, inside: Sequence[str] | No
     else:
         return "no flag (research use only)"
     return f"flag for expert review: {why} (research use only)"
-
-
-def _span_s(bundle: Bundle, window: Window) -> tuple[float, float]:
-    first, last = bundle.profile.label_span_s or (0.0, window.data.shape[1] / window.sfreq)
-    return round(window.start_s + first, 6), round(window.start_s + last, 6)
 
 
 def _stop_s(window: Window) -> float:

@@ -1,19 +1,32 @@
-"""make bench-infra [--parts audit ...]: the audit log's speed and proof, and what stands around a deployment."""
+"""make bench-infra [--parts audit comply chart terraform restore]: what stands around a deployment, in figures."""
 
 import argparse
+import os
 import random
+import shutil
+import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
+
+import kubernetes_validate
 
 from audit.chain import Event
 from audit.keys import CHAIN, PUBLIC, SIGNING, load_chain_key, load_public_key, load_signing_key, make_keys
 from audit.log import AuditLog, Sink
 from audit.verification import verify
 from benchmarks.harness import figure, machine
+from cerebeam.backup import create
+from cerebeam.backup import restore as put_back
+from cerebeam.comply import evaluate, render, resources_of
 from tests.audit.test_tampering import N_PLACES, delete, edit, insert, reorder, truncate
+from tests.cerebeam.test_backup import WRITER, numbers
+from tests.infra import test_chart, test_comply, test_terraform
 
 _WAITING = 256
 """Requests that wait for their row at a time."""
@@ -79,15 +92,98 @@ def audit(n_rows: int) -> None:
         figure("audit_tampering_found", sum(tampering_found(folder, attack) for attack in attacks), "kinds of 5")
 
 
+def comply() -> None:
+    """Planted faults, those that fail exactly their own check, and alarms on the good deployment."""
+    fixtures = test_comply.BROKEN
+    caught = [{row.check for row in evaluate(*test_comply.broken(one))[0]} == {one["breaks"]} for one in fixtures]
+    figure("comply_fixtures", len(fixtures), "faults")
+    figure("comply_fixtures_caught", sum(caught), "faults")
+    deny, _ = evaluate(render(test_comply.GOOD), resources_of(test_comply.GOOD_PLAN))
+    figure("comply_false_alarms", len(deny), "findings")
+
+
+def chart() -> None:
+    """Variants of the chart whose every manifest fits the schemas of Kubernetes."""
+    n_valid = 0
+    for variant in test_chart.VARIANTS:
+        documents = render(test_chart.values_of(variant))
+        for document in documents:
+            if document["kind"] != "ServiceMonitor":
+                kubernetes_validate.validate(document, test_chart.KUBERNETES[-1], strict=True)
+        n_valid += 1
+    figure("chart_variants_valid", n_valid, f"of {len(test_chart.VARIANTS)}")
+
+
+def terraform() -> None:
+    """Runs of `terraform test` that pass; nothing where it is not installed."""
+    if test_terraform.TERRAFORM is None or not test_terraform.MIRROR.is_dir():
+        print("terraform: not run, no binary or no mirror of its provider")
+        return
+    n_passed = 0
+    for module in test_terraform.MODULES:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name) / "modules"
+            shutil.copytree(test_terraform.FOLDER / "modules", folder)
+            test_terraform.run(folder / module, Path(name), "init", "-input=false", "-no-color")
+            out = test_terraform.run(folder / module, Path(name), "test", "-no-color")
+            n_passed += int(out.split(" passed, 0 failed")[0].split()[-1])
+    figure("terraform_tests_passed", n_passed, "runs")
+
+
+def restore(n_rows: int) -> None:
+    """A data folder is backed up in use, lost and restored: seconds, and rows of before the backup that are gone."""
+    with tempfile.TemporaryDirectory() as name:
+        data, folder = Path(name) / "var", Path(name)
+        (data / "uploads").mkdir(parents=True)
+        (data / "uploads" / "night.edf").write_bytes(os.urandom(64 << 20))
+        write_log(data, n_rows)
+        with closing(sqlite3.connect(data / "records.db")) as rows, rows:
+            rows.execute("CREATE TABLE jobs (n INTEGER PRIMARY KEY)")
+            rows.executemany("INSERT INTO jobs VALUES (?)", [(n,) for n in range(n_rows)])
+        command = [sys.executable, "-c", WRITER, str(data / "more.db")]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            committed = [int(writer.stdout.readline()) for _ in range(500)]
+            started = time.perf_counter()
+            saved = create(data, folder / "backups")
+            figure("backup_seconds", time.perf_counter() - started, "s")
+            writer.kill()
+            writer.stdout.read()
+        shutil.rmtree(data)
+        started = time.perf_counter()
+        put_back(saved, data)
+        seconds = time.perf_counter() - started
+        lost = len(set(committed) - set(numbers(data / "more.db"))) + n_rows - len(numbers(data / "records.db"))
+        lost += (
+            len(problems_of(data))
+            + n_rows
+            + 1
+            - verify(data / "audit.log", load_chain_key(data / "keys" / CHAIN)).n_rows
+        )
+        figure("restore_seconds", seconds, "s")
+        figure("restore_lost_rows", lost, "rows")
+
+
+PARTS = ("audit", "comply", "chart", "terraform", "restore")
+
+
 def main() -> None:
     """Run the parts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--parts", nargs="+", choices=["audit"], default=["audit"])
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the audit log")
     args = parser.parse_args()
     print(machine())
     if "audit" in args.parts:
         audit(args.rows)
+    if "comply" in args.parts:
+        comply()
+    if "chart" in args.parts:
+        chart()
+    if "terraform" in args.parts:
+        terraform()
+    if "restore" in args.parts:
+        restore(10_000)
 
 
 if __name__ == "__main__":

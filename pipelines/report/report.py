@@ -50,7 +50,7 @@ def merged_facts(root: str, parts: Sequence[RunFacts]) -> RunFacts:
     """Return the facts of the set in `root` that was merged from others, with the first example of each site."""
     examples = {example.site_id: example for part in reversed(parts) for example in part.examples}
     carded = sorted({site for part in parts for site in part.options.get("carded_sites", ())})
-    options = {**parts[0].options, "carded_sites": carded}
+    options = {**parts[0].options, **({"carded_sites": carded} if carded else {})}
     facts = run_facts(root, complaint=None, options=options, examples=())
     return replace(facts, examples=tuple(examples[site] for site in sorted(examples))[:MOST_EXAMPLES])
 

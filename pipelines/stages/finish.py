@@ -76,7 +76,8 @@ class Finish:
         why = complaint(counts, self.max_quarantined)
         options: dict[str, Any] = {"shard_mb": self.shard_mb, "max_quarantined": self.max_quarantined}
         options["site_from"] = self.site_from.partition(":")[0] or "hash"
-        options["carded_sites"] = self.carded_sites
+        if self.carded_sites:
+            options["carded_sites"] = self.carded_sites
         write_report(self.output, run_facts(self.output, complaint=why, options=options, examples=examples))
         if why is None:
             forget(self.output)

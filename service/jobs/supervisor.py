@@ -1,6 +1,7 @@
 """Keeps one worker process running, and gives back what a dead one had begun."""
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -50,7 +51,9 @@ class Supervisor:
             except Refusal:  # the database is away: so is the worker's
                 self._ended.wait(_AGAIN_S)
                 continue
-            self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
+            # One thread of BLAS: each reserves memory, which the worker has little of.
+            env = {"OMP_NUM_THREADS": "1", **os.environ}
+            self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, env=env)
             self.n_started += 1
             while self._process.poll() is None and not self._ended.wait(_LOOK_S):
                 pass

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.preprocess import describe, main
+from pipelines.report.advice import ADVICE
 from pipelines.runs.accounting import Counts, FileCounts, Hours, WindowCounts
 from pipelines.stages.finish import Finish
 from signals.readers.registry import open_recording
@@ -298,7 +299,11 @@ def test_what_a_run_prints(clinics, tmp_path, capsys):
     assert preprocess(clinics, tmp_path / "out") == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "files    5 in = 4 accepted + 1 quarantined (1 corrupt_header)"
-    assert out[3:] == [f"shards   {tmp_path / 'out'}", f"report   {tmp_path / 'out' / 'report.html'}"]
+    assert out[3:] == [
+        f"shards   {tmp_path / 'out'}",
+        f"report   {tmp_path / 'out' / 'report.html'}",
+        f"1 file left out, corrupt_header: {ADVICE['corrupt_header']}",
+    ]
 
 
 @pytest.mark.parametrize(

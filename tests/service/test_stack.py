@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 
 import httpx
@@ -159,3 +160,19 @@ def test_make_lists_every_target_that_was_promised():
     listed = {line.split(" - ")[0] for line in done.stdout.splitlines()}
     assert {"all", "quick", "up", "down", "logs", "train", "test", "shell", "help", "health", "status", "download",
             "clean", "format", "lint"} <= listed  # fmt: skip
+
+
+def test_what_a_program_leaves_behind_is_ended_with_it(tmp_path):
+    code = "import os, subprocess, sys; print(subprocess.Popen(['sleep', '60']).pid, flush=True); sys.stdin.read()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True,
+                               start_new_session=True)  # fmt: skip
+    child = int(process.stdout.readline())
+    (tmp_path / "run").mkdir()
+    note = json.dumps({"pid": process.pid, "ticks": stack._ticks(process.pid)})
+    (tmp_path / "run" / "api.json").write_text(note)
+    assert stack.down([stack.Program("api", ("x",), "http://127.0.0.1:9/")], tmp_path) == ["api            ended"]
+    until = time.monotonic() + 5
+    while stack._ticks(child) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert stack._ticks(child) == ""
+    process.wait()

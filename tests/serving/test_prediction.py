@@ -1,6 +1,7 @@
 """A whole recording's answers: by window at a hop, per second, as events; of files, arrays, Raws and short segments."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -45,15 +46,15 @@ def test_answers_follow_each_other_at_the_length_of_what_they_speak_of(bundle, t
     path = edf(tmp_path / "a.edf", eeg(85))
     prediction = bundle.predict(open_recording(path), mains_hz=60)
     # Windows begin at 0, 10, 20, 30; 40 + 50 lies beyond 85 s.
-    assert [answer.span_s for answer in prediction.answers] == [(20.0, 30.0), (30.0, 40.0), (40.0, 50.0), (50.0, 60.0)]
+    assert list(prediction.spans_s) == [(20.0, 30.0), (30.0, 40.0), (40.0, 50.0), (50.0, 60.0)]
     assert [(answer.start_s, answer.stop_s) for answer in prediction.answers][-1] == (30.0, 80.0)
     assert (prediction.hop_s, prediction.span_s, prediction.window_s) == (10.0, (20.0, 30.0), 50.0)
     (first,) = run(bundle, windows_of_file(bundle, path, mains_hz=60))
     # A hop changes which windows there are, not what a window gets; float32 sums depend on the size of a batch.
     assert prediction.answers[0].class_probabilities == pytest.approx(first.class_probabilities, abs=1e-5)
-    rarer = bundle.predict(open_recording(path), mains_hz=60, hop_s=30).answers
-    assert [answer.span_s for answer in rarer] == [answer.span_s for answer in prediction.answers[::3]]
-    for a, b in zip(rarer, prediction.answers[::3], strict=True):
+    rarer = bundle.predict(open_recording(path), mains_hz=60, hop_s=30)
+    assert rarer.spans_s == prediction.spans_s[::3]
+    for a, b in zip(rarer.answers, prediction.answers[::3], strict=True):
         assert a.class_probabilities == pytest.approx(b.class_probabilities, abs=1e-5)
 
 
@@ -70,14 +71,14 @@ def test_seconds_are_the_mean_of_the_windows_that_speak_of_them(bundle):
 
 
 def answered(spans):
-    """Return a prediction of (first second, last, class, probability) spans of made-up answers."""
+    """Return a prediction of made-up answers: (first second of ten, class, probability)."""
     answers = []
-    for first, last, label, probability in spans:
+    for first, label, probability in spans:
         rest = (1 - probability) / 5
         probs = {name: probability if name == label else rest for name in TASK.classes}
         answers.append(
             Answer(
-                start_s=first - 20.0, stop_s=first + 30.0, span_s=(float(first), float(last)), predicted_class=label,
+                start_s=first - 20.0, stop_s=first + 30.0, predicted_class=label,
                 class_probabilities=probs, confidence=probability, uncertainty={}, prediction_set=None,
                 clinical_recommendation="",
             )
@@ -90,9 +91,9 @@ def answered(spans):
 
 def test_neighbouring_seconds_of_one_finding_are_one_event():
     prediction = answered([
-        (20, 30, "LPD", 0.6), (30, 40, "LPD", 0.8), (40, 50, "Other", 0.9), (50, 60, "Seizure", 0.7),
-        (70, 80, "Seizure", 0.5),  # after a gap
-        (80, 90, "GPD", 0.9), (85, 95, "Seizure", 0.5),
+        (20, "LPD", 0.6), (30, "LPD", 0.8), (40, "Other", 0.9), (50, "Seizure", 0.7),
+        (70, "Seizure", 0.5),  # after a gap
+        (80, "GPD", 0.9), (85, "Seizure", 0.5),
     ])  # fmt: skip
     found = [(event.label, event.onset_s, event.duration_s, round(event.probability, 3)) for event in prediction.events]
     # 85-90 s: the mean of GPD .9 and Seizure .5 is GPD's, (.9 + .1) / 2 against (.02 + .5) / 2.
@@ -102,7 +103,7 @@ def test_neighbouring_seconds_of_one_finding_are_one_event():
     ]  # fmt: skip
     assert answered([]).events == ()
     assert answered([]).seconds.probabilities.shape == (0, 6)
-    assert [event.onset_s for event in answered([(-1, 9, "LPD", 0.9)]).events] == [-1.0]
+    assert [event.onset_s for event in answered([(-1, "LPD", 0.9)]).events] == [-1.0]
 
 
 def test_any_form_of_a_recording_gives_the_same(bundle, tmp_path):
@@ -125,8 +126,9 @@ def test_any_form_of_a_recording_gives_the_same(bundle, tmp_path):
 def test_a_segment_of_ten_seconds_is_answered(served, bundle, tmp_path, capsys):
     x = np.r_[eeg(10), np.zeros((1, 2000))]
     savemat(tmp_path / "a.mat", {"seg_10sec": x})  # rows in HMS order, EKG last
-    (answer,) = bundle.predict(open_recording(str(tmp_path / "a.mat"))).answers
-    assert answer.span_s == (0.0, 10.0)
+    prediction = bundle.predict(open_recording(str(tmp_path / "a.mat")))
+    (answer,) = prediction.answers
+    assert prediction.spans_s == ((0.0, 10.0),)
     assert main([str(served.bundle), str(tmp_path / "a.mat"), "--json"]) == 0
     (row,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert (row["span_s"], row["start_s"], row["hop_s"]) == ([0.0, 10.0], -20.0, 10.0)
@@ -200,3 +202,16 @@ def test_an_encoder_has_no_answers(bundle):
     encoder = replace(bundle, task=None)
     with pytest.raises(BundleError, match="holds an encoder"):
         predict_recording(encoder, recording_of_array(eeg(50), ch_names=NAMES, sfreq=200.0))
+
+
+def test_the_snippet_of_the_readme_runs(served, bundle, tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "BUNDLE").symlink_to(served.bundle)
+    monkeypatch.chdir(tmp_path)
+    x = eeg(60)
+    names = {"x_uv": x, "ch_names": NAMES}
+    exec(snippet, names)
+    assert list(names["prediction"].spans_s) == [(20.0, 30.0), (30.0, 40.0)]
+    direct = bundle.predict(x, ch_names=NAMES, sfreq=200.0).seconds
+    np.testing.assert_allclose(names["prediction"].seconds.probabilities, direct.probabilities, atol=1e-4)

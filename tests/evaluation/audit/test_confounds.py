@@ -9,6 +9,7 @@ import pytest
 from evaluation.audit.confounds import READABLE, confound_findings, probe_results, signal_columns
 from pipelines.intake.inputs import find_inputs
 from signals.readers.registry import open_recording
+from signals.sites.card import SiteCard
 
 
 def frame(n_subjects: int = 24, n_windows: int = 4, **columns: object) -> pd.DataFrame:
@@ -100,11 +101,11 @@ def test_a_device_that_is_not_known_is_no_device() -> None:
     assert "device" not in {probe.name for probe in probe_results(rows, seed=0)}
 
 
-def test_tehrans_sixteen_children_are_flagged_by_themselves(real: Path) -> None:
-    files = find_inputs([str(real / "tehran-adhd")], None).files
+def test_tehrans_sixteen_children_are_flagged_by_themselves(real: Path, site_cards: tuple[SiteCard, ...]) -> None:
+    files = find_inputs([str(real / "tehran-adhd")], None, site_cards).files
     rows = []
     for ref in files:
-        recording = open_recording(ref.uri)
+        recording = open_recording(ref.uri, declared=ref.declared)
         for start in range(0, recording.n_times(0) - 1279, 1280):
             x = recording.read(range(19), start=start, stop=start + 1280)
             rows.append({"subject_id": ref.subject, "site_id": ref.site_id, "label": ref.labels[0].label,

@@ -14,6 +14,7 @@ from pipelines.dry_run import main as dry_run
 from pipelines.intake.inputs import find_inputs
 from pipelines.intake.replay import replayed_inputs
 from pipelines.preprocess import main
+from signals.readers.layouts.layout import Layout
 from signals.shards.manifest import read_manifest
 from signals.sites.card import CardError, card_of
 from signals.windows.labels import read_labels
@@ -119,6 +120,17 @@ def test_a_table_beside_the_recordings_is_none(tmp_path, site_cards):
     (folder / "metadata_guineabissau.csv").write_text("subject.id,Group\n7,Epilepsy\n")
     inputs = find_inputs([str(tmp_path)], None, site_cards)
     assert [len(inputs.files), len(inputs.side_files)] == [1, 1]
+
+
+def test_a_layout_on_a_card_as_its_source_describes_it(site_cards):
+    # Nasrabadi et al. 2020, Standard-10-20-Cap19: samples x channels at 128 Hz.
+    (layout,) = next(card for card in site_cards if card.site_id == "tehran-adhd").declared.layouts
+    assert layout == Layout(
+        name="tehran-adhd", formats=("mat",), sfreq=128.0, sfreq_from="Fs|fs|srate|sfreq", time_axis=0,
+        variable=r"{stem}|v\d+p?",
+        ch_names=("Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2", "F7", "F8", "T7", "T8", "P7", "P8",
+                  "Fz", "Cz", "Pz"),
+    )  # fmt: skip
 
 
 def test_sites_are_named_once(site_cards):

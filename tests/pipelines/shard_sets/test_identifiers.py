@@ -81,14 +81,15 @@ def test_names_of_folders(tmp_path):
     # The folder itself and all below; parts of three letters and words for data name nobody.
     assert {"klinikum", "quandteva", "quandt", "ward"} <= found
     assert not {"eva", "raw"} & found
-    named = source_identifiers(tmp_path / "Klinikum", ["quandt-eva"], named_sites=True)
+    named = source_identifiers(tmp_path / "Klinikum", ["quandt-eva"], named_sites=["quandt-eva"])
     assert not {"quandteva", "quandt"} & named
     assert "quandt" in source_identifiers(tmp_path / "Klinikum", ["quandt-eva"])
 
 
-def test_a_site_that_a_corpus_declares_names_nobody(tmp_path):
+def test_a_site_that_a_card_declares_names_nobody(tmp_path):
     edf(tmp_path / "in" / "kyiv-eegmat" / "x.edf")
-    assert "kyiveegmat" not in source_identifiers(tmp_path / "in")
+    assert "kyiveegmat" in source_identifiers(tmp_path / "in")
+    assert "kyiveegmat" not in source_identifiers(tmp_path / "in", named_sites=["kyiv-eegmat"])
 
 
 def test_a_folder_without_recordings_proves_nothing(tmp_path):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from pipelines.report.advice import ADVICE
 from pipelines.runs.progress import PROGRESS
 from pipelines.stages import prepare, write_shards
 from pipelines.stages.outcome import Refused
@@ -122,6 +123,7 @@ def test_faults_have_private_rows_too(planned, output, tmp_path, monkeypatch):
     rows = (tmp_path / "out" / PROGRESS / f"{NAME}.faults.jsonl").read_text().splitlines()
     assert json.loads(rows[0]) == {
         "file": "/a", "reason": "internal_error", "detail": "d", "recording_id": "r", "site_id": "north", "at_s": 1.0,
+        "hint": ADVICE["internal_error"],
     }  # fmt: skip
 
 

@@ -21,10 +21,6 @@ RATES = "Fs|fs|srate|sfreq"
         # Jing et al. 2023: the 19 electrodes in the order of the competition, the EKG last, 200 Hz.
         ("iiic-sparcnet", {"formats": ("mat", "h5"), "ch_names": (*HMS, "EKG"), "sfreq": 200.0, "sfreq_from": RATES,
                            "unit": "µV", "variable": r"seg(_\d+ ?s(ec)?)?|data", "time_axis": 1}),
-        # Nasrabadi et al. 2020, Standard-10-20-Cap19: samples x channels at 128 Hz.
-        ("tehran-adhd", {"formats": ("mat",), "sfreq": 128.0, "sfreq_from": RATES, "variable": r"{stem}|v\d+p?",
-                         "time_axis": 0,
-                         "ch_names": names("Fp1 Fp2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T7 T8 P7 P8 Fz Cz Pz")}),
         ("hms", {"formats": ("parquet",), "ch_names": HMS, "optional": ("EKG",), "sfreq": 200.0, "unit": "µV"}),
         # EPOC: the 14 sensors clockwise from the left forehead; packets are counted from 0 to 128.
         ("emotiv-epoc", {"formats": ("csv",), "sfreq": 128.0, "unit": "µV", "signature": ("COUNTER", "CQ_AF3"),
@@ -44,21 +40,21 @@ def test_a_known_layout(name, fields):
 
 
 def test_there_are_no_others():
-    assert list(BY_NAME) == ["iiic-sparcnet", "tehran-adhd", "hms", "emotiv-epoc", "mind-monitor", "muse-lsl", "notion"]
+    assert list(BY_NAME) == ["iiic-sparcnet", "hms", "emotiv-epoc", "mind-monitor", "muse-lsl", "notion"]
 
 
 def test_logs_of_openbci():
-    new = openbci_layout("lab", ["Fp1", "Fp2", "Cz"], pattern="*/lab/*", sfreq=125.0)
+    new = openbci_layout("lab", ["Fp1", "Fp2", "Cz"], sfreq=125.0)
     assert new == Layout(
-        name="lab", formats=("csv",), pattern="*/lab/*", ch_names=("Fp1", "Fp2", "Cz"), sfreq=125.0, unit="µV",
+        name="lab", formats=("csv",), ch_names=("Fp1", "Fp2", "Cz"), sfreq=125.0, unit="µV",
         columns=("EXG Channel 0", "EXG Channel 1", "EXG Channel 2"), signature=("Sample Index",),
         counter=("Sample Index", 256), notes=("dc_offset",),
     )  # fmt: skip
-    old = openbci_old_layout("lab", ["Fp1", "Fp2"], pattern="*/lab/*", sfreq=125.0)
+    old = openbci_old_layout("lab", ["Fp1", "Fp2"], sfreq=125.0)
     # Without a header line columns are counted from 1; the first is the counter.
     assert old == Layout(
-        name="lab", formats=("csv",), pattern="*/lab/*", ch_names=("Fp1", "Fp2"), sfreq=125.0, unit="µV",
+        name="lab", formats=("csv",), ch_names=("Fp1", "Fp2"), sfreq=125.0, unit="µV",
         columns=("#2", "#3"), counter=("#1", 256), notes=("dc_offset",),
     )  # fmt: skip
     for make in (openbci_layout, openbci_old_layout):
-        assert make("lab", ["Fp1"], pattern="*").sfreq == 250.0
+        assert make("lab", ["Fp1"]).sfreq == 250.0
