@@ -118,7 +118,7 @@ def test_what_a_finished_folder_holds(parts):
     assert [row["file"] for row in rows(f"{root}.private", "labels.jsonl")] == ["/c"]
     assert rows(f"{root}.private", "windows.jsonl") == [{"b": 2}]
     facts = read_facts(root)
-    assert facts.options == {"shard_mb": 64.0, "max_quarantined": 0.5, "site_from": "constant", "carded_sites": []}
+    assert facts.options == {"shard_mb": 64.0, "max_quarantined": 0.5, "site_from": "constant"}
     assert (facts.complaint, facts.examples) == (None, tuple(examples))
     assert not storage.exists(f"{root}/_COMPLETED")
     assert not [path for path in storage.list_files(root) if "_progress" in path]
