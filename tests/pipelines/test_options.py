@@ -53,7 +53,7 @@ def test_every_option_arrives(folder, tmp_path):
     (tmp_path / "labels.csv").write_text("file,subject,label\na.edf,anna,LPD\n")
     run = parsed(
         folder, "--labels", tmp_path / "labels.csv", "--site-from", "folder", "--profile", "six-class", "--set",
-        "hop_s=25", "--set", "cleaning.ica=true", "--salt", "given", "--salt-file", tmp_path / "salt.txt", "--shard-mb",
+        "hop_s=25", "--set", "cleaning.ica=true", "--salt-file", tmp_path / "salt.txt", "--shard-mb",
         "64", "--max-quarantined", "0.25", "--resume", "--direct_num_workers=3",
     )  # fmt: skip
     assert (run.salt, run.shard_mb, run.max_quarantined) == ("of the file", 64.0, 0.25)
@@ -114,7 +114,8 @@ def test_contradictions_are_refused(folder, capsys):
     given = ("--input", folder / "in", "--output", folder / "out")
     for args, says in (
         ((*given, "--reason", "flat"), "--reason goes with --replay"),
-        (("--replay", folder, "--output", folder / "out", "--site-from", "folder"), "--site-from goes with --input"),
+        ((*given, "--salt", "s", "--salt-file", folder / "x"), "--salt and --salt-file name two salts"),
+        (("--replay", folder, "--output", folder / "out", "--site-from", "folder"), "--site-card go with --input"),
         ((*given, "--replay", folder), "not allowed with argument"),
         (("--output", folder / "out"), "one of the arguments --input --replay is required"),
         ((*given, "--site-from", "folders"), "--site-from folders is none of"),

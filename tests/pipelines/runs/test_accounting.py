@@ -24,6 +24,7 @@ from pipelines.runs.accounting import (
 )
 from signals.shards.manifest import Shard
 from signals.shards.tally import Sums
+from signals.windows.labels import UNKNOWN_SOURCE
 
 
 def used(recording_id, site, n_windows, hours, covered, **changes):
@@ -50,7 +51,8 @@ ACCOUNTS = Accounts(
              amplitude_uv=30.0, n_labels=5, n_labels_merged=1),
         used("r1", "north", 4, 0.5, 0.375, native_sfreq=512.5, mains_detected=False, notes=("ica_skipped",),
              bad_channels=(("T3", "noisy"), ("O1", "flat")), amplitude_uv=None, n_labels=4, n_labels_merged=1),
-        used("r2", "south", 6, 2.0, 2.0, mains_hz=None, reader="bdf", amplitude_uv=20.0, n_labels=3),
+        used("r2", "south", 6, 2.0, 2.0, mains_hz=None, reader="bdf", amplitude_uv=20.0, n_labels=3,
+             label_source="experts"),
     ],
     left_out=[
         left("north", "no_samples", None), left("north", "too_short", 0.25), left("north", COPY, 9.0),
@@ -110,7 +112,8 @@ def test_the_whole_run():
         sources_digest=hashlib.sha256(b"r1\nr2\nr3").hexdigest(),
         sites={},
         labels=LabelCounts(
-            n_in=12, placed=7, merged=2, refused=3, by_reason={"label_in_gap": 1, "label_out_of_range": 2}
+            n_in=12, placed=7, merged=2, refused=3, by_reason={"label_in_gap": 1, "label_out_of_range": 2},
+            by_source={"experts": 3, UNKNOWN_SOURCE: 9},
         ),
     )  # fmt: skip
     assert list(counts.files.by_reason) == ["no_samples", "too_short"]

@@ -22,7 +22,8 @@ def test_a_file():
     assert json.loads(json.dumps(row)) | {"labels": None} == {
         "file": "/a/b.edf", "reason": "too_short", "detail": "3 s", "site_id": "north", "subject": "Erika",
         "mains_hz": 50.0, "labels": None, "file_id": "f" * 16, "hint": ADVICE["too_short"],
-        "declared": {"layouts": [], "channel_map": None, "sensors": [], "reference": ""},
+        "declared": {"layouts": [], "channel_map": None, "sensors": [], "reference": ""}, "file_order": None,
+        "label_source": "unknown",
     }  # fmt: skip
     assert row["labels"][0]["label"] == "LPD"
     bare = Refused(level="file", reason="too_short", site_id="north", source_id="f" * 16)
