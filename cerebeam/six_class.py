@@ -185,7 +185,7 @@ def command_parser() -> Parser:
     fit.add_argument("--folds", type=int, default=5, help="groups of patients (default 5)")
     fit.add_argument("training_options", nargs="*", help="after --: further options of studies.loso")
     fit.set_defaults(run=train)
-    commands.add_parser("download", description="the competition's files, through Kaggle's API", add_help=False)
+    commands.add_parser("download", description="the competition's files, through Kaggle's API")
     ask = commands.add_parser("predict", description="answer every row of test.csv")
     ask.add_argument(
         "--hms-test", type=Path, required=True, help="folder with test.csv, test_eegs/, test_spectrograms/"

@@ -23,6 +23,7 @@ import numpy as np
 
 from serving.runtime import PROVIDER_EXIT, ProviderError, answer_batch, check_provider, windows_of_file
 from signals.bundles.bundle import BundleError, load_bundle
+from signals.bundles.inputs import wanted
 from signals.bundles.timing import answer_timings
 from signals.command_line import Parser
 from signals.recording.recording import UnreadableError
@@ -133,7 +134,7 @@ def run_bundle(path: Path, file: str) -> None:
     (window, *_) = windows_of_file(bundle, file)
 
     def one_file(_: int) -> None:
-        answer_batch(bundle, list(windows_of_file(bundle, file)))
+        answer_batch(bundle, list(windows_of_file(bundle, file, want=wanted(bundle.graphs))))
 
     answer_timings({"batch": lambda n: answer_batch(bundle, [window] * n), "segment": one_file}, n_bytes=bundle.n_bytes)
 

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,6 +15,7 @@ from signals.bundles import inputs as served
 from signals.bundles.answers import Answers, answers, prediction_set
 from signals.bundles.bundle import Bundle, BundleError, Graph
 from signals.window import Window
+from signals.windows.prepare import EVERYTHING
 
 PROVIDER_EXIT = 3
 """Exit code of a command whose execution provider is missing on this machine."""
@@ -59,11 +60,11 @@ class Embedding:
 
 
 def windows_of_file(
-    bundle: Bundle, uri: str, *, mains_hz: float | None = None, hop_s: float | None = None
-) -> Iterator[Window]:
-    """Yield the windows of a recording under the bundle's profile, with what its graphs read; raises as
+    bundle: Bundle, uri: str, *, mains_hz: float | None = None, hop_s: float | None = None,
+    want: Collection[str] = EVERYTHING,
+) -> Iterator[Window]:  # fmt: skip
+    """Yield the windows of a recording under the bundle's profile, the pipeline's own; `want` and what it raises as
     `signals.bundles.inputs.windows_of_file`."""
-    want = served.wanted(bundle.graphs)
     return served.windows_of_file(bundle.profile, uri, mains_hz=mains_hz, hop_s=hop_s, want=want)
 
 

@@ -6,6 +6,7 @@ import pytest
 from serving.model import open_model
 from serving.runtime import run, windows_of_file
 from signals.bundles.bundle import BundleError, load_bundle
+from signals.bundles.inputs import wanted
 from signals.readers.registry import open_recording
 from signals.recording.recording import UnreadableError
 from synthetic.recordings.files import write_edf
@@ -38,7 +39,7 @@ def test_an_array_is_answered_as_the_file_that_holds_it(served, model, array):
 
 
 def test_windows_for_the_graph_are_those_of_the_pipeline(served, model):
-    (lean,) = windows_of_file(model.bundle, str(served.edf))
+    (lean,) = windows_of_file(model.bundle, str(served.edf), want=wanted(model.bundle.graphs))
     from signals.bundles.inputs import windows_of_file as whole
 
     (full,) = whole(model.bundle.profile, str(served.edf))
