@@ -105,7 +105,9 @@ def predict(args: argparse.Namespace) -> None:
         for number, stage in enumerate(predict_stages(args, profile, work), start=1):
             run_stage(stage, number, 2, work / "logs")
         unasked = json.loads((work / "notes.json").read_text(encoding="utf-8"))["unasked"]
-    for line in _missing(part, profile) + [f"{row} has no segment that can be used: answered with 1/6 each" for row in unasked]:
+    for line in _missing(part, profile) + [
+        f"{row} has no segment that can be used: answered with 1/6 each" for row in unasked
+    ]:
         print(f"cerebeam six-class predict: {line}", file=sys.stderr)  # noqa: T201
     print(f"{len(part.rows)} rows, {len(unasked)} without an opinion  {args.out}")  # noqa: T201
 

@@ -50,7 +50,7 @@ class Prediction:
 
     @property
     def spans_s(self) -> tuple[tuple[float, float], ...]:
-        """The stretch that each answer speaks of, from and to, seconds since the recording's start."""
+        """The stretch that each answer is about, from and to, seconds since the recording's start."""
         first, last = self.span_s
         return tuple((round(each.start_s + first, 6), round(each.start_s + last, 6)) for each in self.answers)
 
@@ -132,8 +132,8 @@ def predict_recording(
 
 
 def spoken_of(prediction: Prediction) -> str:
-    """Return a line that states what stretch each answer speaks of, and how often."""
+    """Return a line that states what stretch each answer is about, and how often."""
     first, last = prediction.span_s
     whole = first == 0 and last == prediction.window_s
     stretch = "the whole window" if whole else f"the window's seconds {first:g} to {last:g}"
-    return f"each answer speaks of {stretch} of {prediction.window_s:g} s, every {prediction.hop_s:g} s"
+    return f"each answer is about {stretch} of {prediction.window_s:g} s, every {prediction.hop_s:g} s"

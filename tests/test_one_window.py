@@ -161,7 +161,7 @@ def test_table_shows_every_class_and_says_what_it_is(house, capsys):
     root, _ = house
     assert main([str(root / "bundle"), str(recordings(root)[0])]) == 0
     spans, head, *rows = capsys.readouterr().out.splitlines()
-    assert spans == "each answer speaks of the window's seconds 20 to 30 of 50 s, every 10 s"
+    assert spans == "each answer is about the window's seconds 20 to 30 of 50 s, every 10 s"
     assert all(name in head for name in SIX_CLASS.classes)
     # 100 s hold six windows, a row each; below them the events, and what it is for.
     assert [row.split()[:2] for row in rows[:6]] == [[f"{s:.2f}", f"{s + 10:.2f}"] for s in range(20, 80, 10)]

@@ -139,7 +139,7 @@ def test_the_command_prints_span_hop_and_events(served, tmp_path, capsys):
     path = edf(tmp_path / "a.edf", eeg(80))
     assert main([str(served.bundle), path]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "each answer speaks of the window's seconds 20 to 30 of 50 s, every 10 s"
+    assert lines[0] == "each answer is about the window's seconds 20 to 30 of 50 s, every 10 s"
     assert [line.split()[:2] for line in lines[2:6]] == [[f"{k}.00", f"{k + 10}.00"] for k in (20, 30, 40, 50)]
     assert "events (neighbouring seconds of one finding):" in "\n".join(lines)
     assert main([str(served.bundle), path, "--hop", "5", "--per-second", "--json"]) == 0
@@ -163,7 +163,7 @@ def test_hops_of_other_tasks():
     with pytest.raises(BundleError, match="hop_s=0"):
         at_hop(SIX_CLASS, 0)
     whole = replace(answered([]), span_s=(0.0, 50.0))
-    assert spoken_of(whole) == "each answer speaks of the whole window of 50 s, every 10 s"
+    assert spoken_of(whole) == "each answer is about the whole window of 50 s, every 10 s"
 
 
 def test_a_site_card_is_obeyed(served, tmp_path, capsys):
