@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from ast import literal_eval
 from pathlib import Path
 
 import pytest
@@ -11,18 +12,8 @@ import pytest
 from benchmarks.__main__ import programs
 
 ROOT = Path(__file__).parent.parent
-ROOMS = (
-    "cerebeam",
-    "audit",
-    "signals",
-    "synthetic",
-    "pipelines",
-    "model",
-    "training",
-    "studies",
-    "evaluation",
-    "serving",
-    "service",
+ROOMS = tuple(
+    literal_eval(re.findall(r"^ROOMS = (\[.*?\])", (ROOT / "setup.py").read_text(), re.DOTALL | re.MULTILINE)[0])
 )
 SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 

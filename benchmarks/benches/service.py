@@ -175,7 +175,8 @@ def overload(bundle: Path, work: Path, x: np.ndarray, seconds: float) -> None:
             figure(f"memory_growth_{name}", server.rss_mb() - before, "MB")
             if name == "service":
                 _refusals(tally)
-    figure("service_vs_plain", goodput["service"] / max(goodput["plain"], 1 / seconds), "x")
+    # Nothing is no denominator: a plain handler that answers nobody in time leaves no ratio.
+    figure("service_vs_plain", goodput["service"] / goodput["plain"] if goodput["plain"] else float("nan"), "x")
 
 
 def _refusals(tally: Tally) -> None:

@@ -24,7 +24,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def test_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Segments of another seed under another site's name, in the place of real ones."""
     from synthetic import critical_corpus
     from synthetic.segments.families import Family
@@ -36,11 +36,11 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_leaves_a_reader_and_predictions(
-    corpus: Path, asked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    corpus: Path, test_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(patterns, "N_TREES", 10)
     members = ["prior", "patterns/extra-trees", "patterns/logistic", "stored-features/extra-trees"]
-    main(["--corpus", str(corpus), "--output", str(tmp_path), "--test", str(asked), "--members", *members])
+    main(["--corpus", str(corpus), "--output", str(tmp_path), "--test", str(test_set), "--members", *members])
     assert "patterns/logistic" in capsys.readouterr().out
     held = read_predictions(tmp_path / "predictions.parquet")
     assert set(held.models) == {*members, "average", "reader"}
@@ -49,10 +49,10 @@ def test_it_leaves_a_reader_and_predictions(
     reader = PatternReader.load(tmp_path / "reader")
     assert reader.about["families"] == {"original": 12, "simulated": 12}
     pattern_predict.main(
-        ["--reader", str(tmp_path / "reader"), "--shards", str(asked), "--output", str(tmp_path / "again.parquet")]
+        ["--reader", str(tmp_path / "reader"), "--shards", str(test_set), "--output", str(tmp_path / "again.parquet")]
     )
     again = read_predictions(tmp_path / "again.parquet").frame.set_index("window_key")
-    shards = Corpus.open(asked)
+    shards = Corpus.open(test_set)
     window = shards.window(0)
     row = held.of("reader").set_index("window_key").loc[window.key]
     np.testing.assert_allclose(
@@ -61,8 +61,8 @@ def test_it_leaves_a_reader_and_predictions(
     assert again.loc[window.key, "prob_LPD"] == pytest.approx(row["prob_LPD"], abs=1e-9)
 
 
-def test_what_is_asked_chooses_nothing(corpus: Path, asked: Path, tmp_path: Path) -> None:
-    alone, both = Study(corpus, None, None, tmp_path), Study(corpus, asked, None, tmp_path)
+def test_what_is_asked_chooses_nothing(corpus: Path, test_set: Path, tmp_path: Path) -> None:
+    alone, both = Study(corpus, None, None, tmp_path), Study(corpus, test_set, None, tmp_path)
     assert alone.test.size == 0
     assert both.test.size == 6
     np.testing.assert_array_equal(alone.learn, both.learn)

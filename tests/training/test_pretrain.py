@@ -99,13 +99,13 @@ def test_run_leaves_encoder_subjects_and_reconstruction(whole_run: Path, toy_sha
     lines = metrics_of(whole_run)
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert all(np.isfinite(line["loss"]) and {"reconstruction", "contrastive"} < set(line) for line in lines)
-    told = json.loads((whole_run / "pretrain_subjects.json").read_text())
-    assert len(told["held_out"]) == 2  # a fifth of 12 subjects
-    assert not set(told["held_out"]) & set(told["train"])
-    assert told["recordings"] == sorted(f"rec-{subject}" for subject in told["train"])
-    assert told["sites"] == ["site0", "site1", "site2"]
+    record = json.loads((whole_run / "pretrain_subjects.json").read_text())
+    assert len(record["held_out"]) == 2  # a fifth of 12 subjects
+    assert not set(record["held_out"]) & set(record["train"])
+    assert record["recordings"] == sorted(f"rec-{subject}" for subject in record["train"])
+    assert record["sites"] == ["site0", "site1", "site2"]
     frame = read_reconstruction(whole_run / "reconstruction.parquet")
-    assert set(frame["subject_id"]) == set(told["held_out"])
+    assert set(frame["subject_id"]) == set(record["held_out"])
     assert set(frame["method"]) == {"model", "linear", "mean", "spline", "ar", "filling"}
     assert set(frame["band"]) == {"all", "delta", "theta", "alpha", "beta", "gamma"}
     assert set(frame["span_ms_low"]) == {15.0, 60.0, 200.0}
@@ -263,8 +263,8 @@ def test_training_beats_the_mean_and_never_sees_excluded_sites(toy_shards: Path,
     more = ("--schedule.steps", "40", "--exclude-sites", "site0", "--objective.schedule-weights", "1", "0", "0")
     pretrain.main(options(toy_shards, tmp_path, *more))
     frame = read_reconstruction(tmp_path / "reconstruction.parquet")
-    told = json.loads((tmp_path / "pretrain_subjects.json").read_text())
-    assert not any(s.startswith("site0") for s in [*told["train"], *told["held_out"]])
+    record = json.loads((tmp_path / "pretrain_subjects.json").read_text())
+    assert not any(s.startswith("site0") for s in [*record["train"], *record["held_out"]])
     error = frame[frame["span_ms_low"] == 200].groupby("method")["sum_squared_error"].sum()
     assert error["model"] < error["linear"]
     assert error["model"] < error["mean"]
@@ -462,9 +462,9 @@ def test_corpora_of_several_modalities_share_a_run_by_their_weights(
     assert len(metrics_of(tmp_path)) == 2
     # Of a step's four windows three are of the toy's 19 channels, one has sensors besides.
     assert {n_chans for n_chans, _ in drawn} == {19, 23}
-    told = json.loads((tmp_path / "pretrain_subjects.json").read_text())
-    assert any(s.startswith("site0") for s in told["train"])
-    assert any(s.startswith("sleeper") for s in [*told["train"], *told["held_out"]])
+    record = json.loads((tmp_path / "pretrain_subjects.json").read_text())
+    assert any(s.startswith("site0") for s in record["train"])
+    assert any(s.startswith("sleeper") for s in [*record["train"], *record["held_out"]])
 
 
 def test_neighbours_of_other_subjects_decide_the_probe() -> None:

@@ -1,6 +1,6 @@
 """Figures of the evaluation report, each mark with a <title> that holds its numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -86,9 +86,10 @@ def dot_plot(
     return Figure(name=name, title=title, svg=svg(height, "".join(parts), title))
 
 
-def reliability_plot(bins: Sequence[Mapping[str, Any]], *, name: str, title: str = "") -> Figure:
-    """Return stated probability against frequency, dots as large as their bins are full."""
-    left, top, size = 52.0, 10.0, 330.0
+def unit_square(
+    left: float, top: float, size: float
+) -> tuple[Callable[[float, float], tuple[float, float]], list[str]]:
+    """Return where a point of two shares lies on a square of `size` pixels, and the square's grid with its numbers."""
 
     def at(x: float, y: float) -> tuple[float, float]:
         return left + x * size, top + (1 - y) * size
@@ -98,6 +99,13 @@ def reliability_plot(bins: Sequence[Mapping[str, Any]], *, name: str, title: str
         parts.append(line(*at(0, mark), *at(1, mark)) + line(*at(mark, 0), *at(mark, 1)))
         parts.append(text(left - 8, at(0, mark)[1] + 4, f"{mark:.1f}", anchor="end", cls="soft"))
         parts.append(text(at(mark, 0)[0], top + size + 18, f"{mark:.1f}", anchor="middle", cls="soft"))
+    return at, parts
+
+
+def reliability_plot(bins: Sequence[Mapping[str, Any]], *, name: str, title: str = "") -> Figure:
+    """Return stated probability against frequency, dots as large as their bins are full."""
+    left, top, size = 52.0, 10.0, 330.0
+    at, parts = unit_square(left, top, size)
     parts.append(line(*at(0, 0), *at(1, 1), colour=INK, dash="3 3"))
     most = max((b["n_windows"] for b in bins), default=1) or 1
     for b in (b for b in bins if b["n_windows"]):

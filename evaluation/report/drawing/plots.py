@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-from evaluation.report.drawing.figures import Figure
+from evaluation.report.drawing.figures import Figure, unit_square
 from signals.pages.svg import INK, SHADES, WIDTH, line, number, svg, text, ticks
 
 Point = tuple[float, float, float | None, float | None]
@@ -95,15 +95,7 @@ def square_plot(
 ) -> Figure:
     """Return curves of shares over shares, both axes from 0 to 1; `diagonal` draws what guessing gives."""
     left, top, size = 52.0, 32.0, 300.0
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return left + x * size, top + (1 - y) * size
-
-    parts = []
-    for mark in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
-        parts.append(line(*at(0, mark), *at(1, mark)) + line(*at(mark, 0), *at(mark, 1)))
-        parts.append(text(left - 8, at(0, mark)[1] + 4, f"{mark:.1f}", anchor="end", cls="soft"))
-        parts.append(text(at(mark, 0)[0], top + size + 18, f"{mark:.1f}", anchor="middle", cls="soft"))
+    at, parts = unit_square(left, top, size)
     if diagonal:
         parts.append(line(*at(0, 0), *at(1, 1), colour=INK, dash="3 3"))
     for i, (label, points) in enumerate(curves.items()):

@@ -8,15 +8,15 @@ from evaluation.domain.erasure import fit_eraser
 
 
 @pytest.fixture
-def told() -> tuple[np.ndarray, np.ndarray]:
+def embedded() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     concept = rng.integers(0, 3, 600)
     mix = rng.normal(size=(8, 8))
     return rng.normal(size=(600, 8)) @ mix + rng.normal(size=(3, 8))[concept] * 3, concept
 
 
-def test_no_covariance_with_the_concept_is_left(told: tuple[np.ndarray, np.ndarray]) -> None:
-    x, concept = told
+def test_no_covariance_with_the_concept_is_left(embedded: tuple[np.ndarray, np.ndarray]) -> None:
+    x, concept = embedded
     erased = fit_eraser(x, concept)(x)
     means = np.stack([erased[concept == k].mean(axis=0) for k in range(3)])
     np.testing.assert_allclose(means, np.tile(erased.mean(axis=0), (3, 1)), atol=1e-9)
@@ -25,17 +25,17 @@ def test_no_covariance_with_the_concept_is_left(told: tuple[np.ndarray, np.ndarr
     assert after <= np.bincount(concept).max() / 600 + 0.01  # the largest class
 
 
-def test_change_has_the_rank_of_the_concept_and_repeats_to_nothing(told: tuple[np.ndarray, np.ndarray]) -> None:
-    x, concept = told
+def test_change_has_the_rank_of_the_concept_and_repeats_to_nothing(embedded: tuple[np.ndarray, np.ndarray]) -> None:
+    x, concept = embedded
     eraser = fit_eraser(x, concept)
     assert np.linalg.matrix_rank(eraser.change) == 2
     np.testing.assert_allclose(eraser(eraser(x)), eraser(x), atol=1e-8)
     np.testing.assert_allclose(eraser(x).mean(axis=0), x.mean(axis=0), atol=1e-9)
 
 
-def test_change_is_smaller_than_that_of_projecting_class_means_out(told: tuple[np.ndarray, np.ndarray]) -> None:
+def test_change_is_smaller_than_that_of_projecting_class_means_out(embedded: tuple[np.ndarray, np.ndarray]) -> None:
     # Both leave no covariance with the concept; LEACE is the least change in mean squares (its theorem 4.3).
-    x, concept = told
+    x, concept = embedded
     gaps = np.stack([x[concept == k].mean(axis=0) - x.mean(axis=0) for k in range(2)])
     basis = np.linalg.svd(gaps, full_matrices=False)[2]
     projected = x - (x - x.mean(axis=0)) @ basis.T @ basis

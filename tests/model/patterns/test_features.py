@@ -34,12 +34,12 @@ def planted(scalp: np.ndarray, rate_hz: float, *, sharp: bool, height_uv: float 
 
 
 def test_periodic_discharges_are_sharp_and_have_their_rate() -> None:
-    said, quiet = pattern_features(planted(LEFT, 1.2, sharp=True), SFREQ), pattern_features(noise(), SFREQ)
-    assert said["whole_sharpness_agreed_hz"] == pytest.approx(1.2, rel=0.05)
-    assert said["whole_sharpness_best_strong"] > 0.5 > 0.3 > quiet["whole_sharpness_best_strong"]
-    assert said["discharges_per_s"] == pytest.approx(1.2, rel=0.1)
-    assert said["interval_spread"] < 0.1 < quiet["interval_spread"]
-    assert said["discharge_likeness"] > 0.5 > 0.2 > quiet["discharge_likeness"]
+    described, quiet = pattern_features(planted(LEFT, 1.2, sharp=True), SFREQ), pattern_features(noise(), SFREQ)
+    assert described["whole_sharpness_agreed_hz"] == pytest.approx(1.2, rel=0.05)
+    assert described["whole_sharpness_best_strong"] > 0.5 > 0.3 > quiet["whole_sharpness_best_strong"]
+    assert described["discharges_per_s"] == pytest.approx(1.2, rel=0.1)
+    assert described["interval_spread"] < 0.1 < quiet["interval_spread"]
+    assert described["discharge_likeness"] > 0.5 > 0.2 > quiet["discharge_likeness"]
 
 
 def test_lateralised_against_generalised() -> None:
@@ -51,21 +51,21 @@ def test_lateralised_against_generalised() -> None:
 
 
 def test_rhythmic_delta_has_a_peak_and_no_sharpness() -> None:
-    said = pattern_features(planted(EVERYWHERE, 2.0, sharp=False), SFREQ)
-    assert said["middle_delta_agreed_hz"] == pytest.approx(2.0, rel=0.05)
-    assert said["middle_slow_peak_hz_strong"] == pytest.approx(2.0, abs=0.13)
-    assert said["middle_slow_peak_share_strong"] > 0.7
-    assert said["middle_sharpness_best_strong"] < 0.4
+    described = pattern_features(planted(EVERYWHERE, 2.0, sharp=False), SFREQ)
+    assert described["middle_delta_agreed_hz"] == pytest.approx(2.0, rel=0.05)
+    assert described["middle_slow_peak_hz_strong"] == pytest.approx(2.0, abs=0.13)
+    assert described["middle_slow_peak_share_strong"] > 0.7
+    assert described["middle_sharpness_best_strong"] < 0.4
 
 
 def test_a_rhythm_that_slows_down_is_an_evolution() -> None:
     t = np.arange(N_TIMES) / SFREQ
     rate = np.linspace(8.0, 3.0, N_TIMES)
     x = noise() + 60 * np.outer(LEFT, np.sin(2 * np.pi * np.cumsum(rate) / SFREQ))
-    said, steady = pattern_features(x, SFREQ), pattern_features(planted(LEFT, 5.0, sharp=False), SFREQ)
+    described, steady = pattern_features(x, SFREQ), pattern_features(planted(LEFT, 5.0, sharp=False), SFREQ)
     # ln(8/3) = 0.98 over the window.
-    assert said["peak_trend_size"] == pytest.approx(0.98, rel=0.25)
-    assert said["peak_trend"] < -0.2
+    assert described["peak_trend_size"] == pytest.approx(0.98, rel=0.25)
+    assert described["peak_trend"] < -0.2
     assert abs(steady["peak_trend"]) < 0.05
     assert t.size == x.shape[1]
 
@@ -80,11 +80,11 @@ def test_mirrored_and_louder_windows_have_the_same_row() -> None:
     x = planted(LEFT, 1.2, sharp=True)
     mirror = [int(np.argmin(np.linalg.norm(np.array(EEG_1020.positions) - (-a, b, c), axis=1)))
               for a, b, c in EEG_1020.positions]  # fmt: skip
-    said, other, loud = (pattern_features(y, SFREQ) for y in (x, x[mirror], 3 * x))
-    np.testing.assert_allclose(list(other.values()), list(said.values()), rtol=1e-6, atol=1e-6)
-    names = [name for name in said if name != "log10_scale_uv"]
-    np.testing.assert_allclose([loud[n] for n in names], [said[n] for n in names], rtol=1e-6, atol=1e-6)
-    assert loud["log10_scale_uv"] - said["log10_scale_uv"] == pytest.approx(np.log10(3))
+    described, other, loud = (pattern_features(y, SFREQ) for y in (x, x[mirror], 3 * x))
+    np.testing.assert_allclose(list(other.values()), list(described.values()), rtol=1e-6, atol=1e-6)
+    names = [name for name in described if name != "log10_scale_uv"]
+    np.testing.assert_allclose([loud[n] for n in names], [described[n] for n in names], rtol=1e-6, atol=1e-6)
+    assert loud["log10_scale_uv"] - described["log10_scale_uv"] == pytest.approx(np.log10(3))
 
 
 def test_empty_and_bad_windows() -> None:

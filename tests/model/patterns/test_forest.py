@@ -28,15 +28,15 @@ def _data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ids=["extra trees", "boosting"],
 )
 def test_it_answers_as_scikit_learn_does(model: ExtraTreesClassifier, tmp_path: Path) -> None:
-    x, y, asked = _data()
+    x, y, unseen = _data()
     model.fit(x, y, sample_weight=np.linspace(0.5, 2, len(y)))
     forest = forest_of(model, names=NAMES, classes=CLASSES)
-    np.testing.assert_allclose(forest.predict(asked), model.predict_proba(asked), atol=1e-5)
+    np.testing.assert_allclose(forest.predict(unseen), model.predict_proba(unseen), atol=1e-5)
     forest.to_npz(tmp_path / "forest.npz")
     again = Forest.from_npz(tmp_path / "forest.npz")
     assert again.names == NAMES
     assert again.classes == CLASSES
-    np.testing.assert_array_equal(again.predict(asked), forest.predict(asked))
+    np.testing.assert_array_equal(again.predict(unseen), forest.predict(unseen))
 
 
 def test_a_value_at_the_threshold_goes_left() -> None:
@@ -44,21 +44,23 @@ def test_a_value_at_the_threshold_goes_left() -> None:
     x = np.array([[0.1], [0.3]], np.float32)
     model = ExtraTreesClassifier(1, random_state=0).fit(np.repeat(x, 5, axis=0), [0] * 5 + [1] * 5)
     model.estimators_[0].tree_.threshold[0] = 0.1
-    said = forest_of(model, names="a", classes=("p", "q")).predict(x)
-    np.testing.assert_array_equal(said, model.predict_proba(x))
+    predicted = forest_of(model, names="a", classes=("p", "q")).predict(x)
+    np.testing.assert_array_equal(predicted, model.predict_proba(x))
 
 
 def test_a_regression_answers_as_scikit_learn_does(tmp_path: Path) -> None:
-    x, y, asked = _data()
+    x, y, unseen = _data()
     mean, scale, limits = x.mean(axis=0), x.std(axis=0), (x.min(axis=0), x.max(axis=0))
     model = LogisticRegression().fit((x - mean) / scale, y)
     linear = logistic_of(
         mean, scale, model.coef_, model.intercept_, limits=limits, names=NAMES, classes=CLASSES
     )  # fmt: skip
-    expected = model.predict_proba((np.clip(asked, *limits) - mean) / scale)
-    np.testing.assert_allclose(linear.predict(asked), expected, atol=1e-6)
+    expected = model.predict_proba((np.clip(unseen, *limits) - mean) / scale)
+    np.testing.assert_allclose(linear.predict(unseen), expected, atol=1e-6)
     linear.to_npz(tmp_path / "linear.npz")
-    np.testing.assert_array_equal(LogisticModel.from_npz(tmp_path / "linear.npz").predict(asked), linear.predict(asked))
+    np.testing.assert_array_equal(
+        LogisticModel.from_npz(tmp_path / "linear.npz").predict(unseen), linear.predict(unseen)
+    )
     np.testing.assert_array_equal(linear.predict(1e6 * np.ones((1, 5))), linear.predict(limits[1][None]))
     with pytest.raises(ValueError, match=r"must be \(n, 5\)"):
         linear.predict(np.zeros((3, 4)))

@@ -103,10 +103,10 @@ def test_a_form_that_changes_decisions_is_refused_and_the_next_one_taken(
 ):
     monkeypatch.setattr(serving.deploy.quantise, "write_dynamic", shutil.copy)
     assert quantise(served, tmp_path / "q") == 0
-    said = capsys.readouterr()
-    assert said.err.count("\n") == 1
-    assert "int8-static not shipped: 100.0% of decisions changed, more than 5.0%; in all" in said.err
-    assert "int8-dynamic" in said.out
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert "int8-static not shipped: 100.0% of decisions changed, more than 5.0%; in all" in printed.err
+    assert "int8-dynamic" in printed.out
     made = load_bundle(tmp_path / "q")
     assert made.precision == "int8-dynamic"
     assert made.about["quantisation"]["agreement"] == 1
@@ -163,11 +163,11 @@ def test_balanced_accuracy_is_scikit_learns():
     from sklearn.metrics import balanced_accuracy_score
 
     rng = np.random.default_rng(0)
-    true, said = rng.integers(0, 4, 50).tolist(), rng.integers(0, 6, 50).tolist()
-    assert balanced_accuracy(true, said) == pytest.approx(
-        np.mean([np.mean(np.array(said)[np.array(true) == k] == k) for k in range(4)])
+    true, predicted = rng.integers(0, 4, 50).tolist(), rng.integers(0, 6, 50).tolist()
+    assert balanced_accuracy(true, predicted) == pytest.approx(
+        np.mean([np.mean(np.array(predicted)[np.array(true) == k] == k) for k in range(4)])
     )
-    same = [min(k, 3) for k in said]
+    same = [min(k, 3) for k in predicted]
     assert balanced_accuracy(true, same) == pytest.approx(balanced_accuracy_score(true, same))
 
 

@@ -55,9 +55,9 @@ def test_too_many_folds_and_a_lone_subject_are_refused() -> None:
 
 def test_digest_names_the_split() -> None:
     subjects, recordings = np.array(["a", "b", "c"]), np.array(["r1", "r2", "r3"])
-    told = [
+    descriptions = [
         describe(subject_folds(subjects, np.zeros(3, int), n_folds=n, seed=0), subjects, recordings) for n in (2, 3)
     ]
-    assert told[1][0]["test_subjects"] != told[1][1]["test_subjects"]
-    assert split_digest(told[0]) == split_digest(told[0])
-    assert split_digest(told[0]) != split_digest(told[1])
+    assert descriptions[1][0]["test_subjects"] != descriptions[1][1]["test_subjects"]
+    assert split_digest(descriptions[0]) == split_digest(descriptions[0])
+    assert split_digest(descriptions[0]) != split_digest(descriptions[1])

@@ -68,15 +68,15 @@ def script(tmp_path: Path) -> str:
 
 
 def test_gradients_are_summed_over_torch_processes(script: str) -> None:
-    told = launch([sys.executable, *TORCHRUN, script, "auto"])
-    assert "done 0 2" in told
-    assert "done 1 2" in told
+    output = launch([sys.executable, *TORCHRUN, script, "auto"])
+    assert "done 0 2" in output
+    assert "done 1 2" in output
 
 
 def test_gradients_are_summed_over_horovod_processes(script: str) -> None:
-    told = launch([*horovodrun(), script, "auto"])
-    assert "done 0 2" in told
-    assert "done 1 2" in told
+    output = launch([*horovodrun(), script, "auto"])
+    assert "done 0 2" in output
+    assert "done 1 2" in output
 
 
 def test_horovod_gives_the_losses_of_one_process(

@@ -7,7 +7,7 @@ from training.trainer import tracking
 from training.trainer.tracking import JsonLines, open_trackers
 
 
-def told(folder: Path, also: tuple[str, ...], *, after_step: int = 0, steps: range = range(1, 4)) -> None:
+def logged(folder: Path, also: tuple[str, ...], *, after_step: int = 0, steps: range = range(1, 4)) -> None:
     trackers = open_trackers(
         folder / "metrics.jsonl", also=also, after_step=after_step, active=True, config={"recipe": "eeg_tiny"}
     )
@@ -18,10 +18,10 @@ def told(folder: Path, also: tuple[str, ...], *, after_step: int = 0, steps: ran
 
 def test_json_lines_have_every_step_once_after_a_resume(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    told(tmp_path, ())
+    logged(tmp_path, ())
     with path.open("a") as file:
         file.write('{"step": 4, "lo')  # a killed process's last words
-    told(tmp_path, (), after_step=2, steps=range(3, 5))
+    logged(tmp_path, (), after_step=2, steps=range(3, 5))
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2, 3, 4]
     JsonLines(path, after_step=1).close()
     assert len(path.read_text().splitlines()) == 1
@@ -38,9 +38,9 @@ def test_wandb_writes_an_offline_run_that_a_resume_keeps(tmp_path: Path, monkeyp
     pytest.importorskip("wandb", reason="the extra [track] is not installed")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    told(tmp_path, ("wandb",))
+    logged(tmp_path, ("wandb",))
     run_id = (tmp_path / "wandb_run_id").read_text()
-    told(tmp_path, ("wandb",), after_step=3, steps=range(4, 6))
+    logged(tmp_path, ("wandb",), after_step=3, steps=range(4, 6))
     assert (tmp_path / "wandb_run_id").read_text() == run_id
     files = list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
     assert files
@@ -51,8 +51,8 @@ def test_mlflow_keeps_the_numbers_in_a_local_file(tmp_path: Path, monkeypatch: p
     mlflow = pytest.importorskip("mlflow.tracking", reason="the extra [track] is not installed")
     pytest.importorskip("sqlalchemy", reason="the extra [track] is not installed")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    told(tmp_path, ("mlflow",))
-    told(tmp_path, ("mlflow",), after_step=3, steps=range(4, 5))
+    logged(tmp_path, ("mlflow",))
+    logged(tmp_path, ("mlflow",), after_step=3, steps=range(4, 5))
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
     run_id = (tmp_path / "mlflow_run_id").read_text()
     assert [(m.step, m.value) for m in client.get_metric_history(run_id, "loss")] == [
@@ -68,4 +68,4 @@ def test_a_missing_package_is_told_in_one_line(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(tracking.importlib, "import_module", missing)
     with pytest.raises(ValueError, match="wandb is not installed .*: pip install wandb, or leave it out"):
-        told(tmp_path, ("wandb",))
+        logged(tmp_path, ("wandb",))
