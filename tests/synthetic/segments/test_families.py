@@ -39,7 +39,7 @@ def carrier() -> Carrier:
 
 @pytest.mark.parametrize("label", SIX_CLASS.classes)
 def test_every_class_on_every_kind_of_family(label: str, carrier: Carrier) -> None:
-    families = [TRAINED[0], Family(name="carried", carriers=1.0, carrier_sites=(SITE,)), HELD_OUT[0]]
+    families = [TRAINED[0], Family(name="carried", carriers=1.0), HELD_OUT[0]]
     for family in families:
         made = draw_segment(np.random.default_rng(1), label=label, family=family, carriers=[carrier])
         again = draw_segment(np.random.default_rng(1), label=label, family=family, carriers=[carrier])
@@ -131,7 +131,7 @@ def test_carriers_are_joined_where_windows_follow_each_other() -> None:
 
 
 def test_a_corpus_is_a_shard_set(tmp_path: Path, carrier: Carrier, capsys: pytest.CaptureFixture[str]) -> None:
-    plan = critical_corpus.CorpusPlan(segments=6, held_out=6, seed=0)
+    plan = critical_corpus.CorpusPlan(segments=6, held_out=6, seed=0, carrier_sites={"carried": (SITE,)})
     critical_corpus.write_corpus(tmp_path / "a", plan, carriers=[carrier])
     manifest = read_manifest(tmp_path / "a")
     windows = {site: entry["windows"] for site, entry in manifest.counts["sites"].items()}
