@@ -37,8 +37,8 @@ from training.corpus.labelled import Labelled, labelled, task_named, with_contra
 from training.corpus.splits import Fold, Grouping, check_classes, describe, hold_out_subjects
 from training.fitting.fit import Fitting
 from training.fitting.inference import predict
+from training.parallel.distributed import Processes
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
-from training.trainer.distributed import Processes
 
 PROG = "studies.crossval"
 

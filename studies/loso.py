@@ -40,8 +40,8 @@ from training.corpus.splits import Fold, Grouping, describe, site_folds, split_d
 from training.finetune import without_encoder
 from training.fitting.fit import NOT_PRETRAINED, Fitting, pretraining_meta
 from training.fitting.inference import predict
+from training.parallel.distributed import Processes
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
-from training.trainer.distributed import Processes
 
 logger = logging.getLogger(__name__)
 

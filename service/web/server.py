@@ -131,8 +131,9 @@ def _with_trail(
         metrics.batch(model, n_windows, seconds)
 
     house = House(
-        sources(settings.models), threads=settings.models.threads, shadow=settings.models.shadow, on_batch=on_batch
-    )
+        sources(settings.models), threads=settings.models.threads, shadow=settings.models.shadow, on_batch=on_batch,
+        public_key=settings.models.public_key,
+    )  # fmt: skip
     places = Places(system.data / "uploads", settings.dataset.recordings)
     supervisor = None
     if with_jobs:

@@ -22,6 +22,7 @@ from training.corpus.labelled import Labelled
 from training.fitting.fit import fit, fit_network, random_encoder, sides, start_encoder
 from training.fitting.inference import predict
 from training.fitting.learning import learn
+from training.parallel.distributed import start_processes
 from training.recipes.finetuning import (
     FinetuneOptim,
     FinetuneRecipe,
@@ -30,7 +31,6 @@ from training.recipes.finetuning import (
     probe,
 )
 from training.recipes.sections import changed
-from training.trainer.distributed import start_processes
 from training.trainer.stopping import RESUME_EXIT
 
 N_CANDIDATES = 3
