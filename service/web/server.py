@@ -19,6 +19,7 @@ from service.records.database import open_database
 from service.records.tables import STATES
 from service.refusals import Refusal
 from service.registry.sources import sources
+from service.security.encryption import load_keys
 from service.security.tokens import Verifier
 from service.settings import Settings
 from service.web.answers import Answering
@@ -95,7 +96,7 @@ def open_server(
 ) -> Server:
     """Return a server whose models have answered once; `config` and `overrides` are for its worker process.
 
-    Raises BundleError, RecordsError, KeysError, ValueError in one line.
+    Raises BundleError, RecordsError, KeysError, EncryptionError, ValueError in one line.
     """
     deployment, system = settings.deployment, settings.system
     verifier = None
@@ -103,7 +104,8 @@ def open_server(
         verifier = Verifier(deployment.jwks, issuer=deployment.issuer, audience=deployment.audience)
     (system.data / "uploads").mkdir(parents=True, exist_ok=True)
     os.chmod(system.data, 0o700)  # recordings are nobody else's
-    engine = open_database(settings.database_url)
+    keys = None if system.encryption_keys is None else load_keys(system.encryption_keys)
+    engine = open_database(settings.database_url, keys=keys)
     metrics = Metrics()
     admission = Admission(max_wait_s=deployment.max_wait_s, n_cores=settings.n_workers)
 
@@ -114,7 +116,7 @@ def open_server(
         sources(settings.models), threads=settings.models.threads, shadow=settings.models.shadow, on_batch=on_batch,
         public_key=settings.models.public_key,
     )  # fmt: skip
-    places = Places(system.data / "uploads", settings.dataset.recordings)
+    places = Places(system.data / "uploads", settings.dataset.recordings, keys)
     supervisor = None
     if with_jobs:
         command = worker_command(None if config is None else str(config), overrides)
