@@ -29,7 +29,6 @@ from service.security.encryption import (
 )
 from signals.readers.registry import open_recording
 from tests.service.live import start
-from tests.service.test_records import postgres  # noqa: F401 - a fixture
 
 OLD, NEW = Keys([b"o" * 32]), Keys([b"n" * 32, b"o" * 32])
 CONTENT = {"predicted_class": "Seizure", "start_s": 0.0}
