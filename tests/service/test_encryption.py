@@ -176,7 +176,7 @@ def test_answers_lie_encrypted_in_the_records(request, tmp_path, kind):
         assert refused.value.code == "records_unavailable"
 
 
-def test_a_live_service_keeps_neither_signal_nor_answer_in_clear(things, tmp_path):
+def test_a_live_service_keeps_neither_signal_nor_probability_in_clear(things, tmp_path):
     key = tmp_path / "keys"
     key.write_text("ab" * 32)
     key.chmod(0o600)
@@ -195,6 +195,7 @@ def test_a_live_service_keeps_neither_signal_nor_answer_in_clear(things, tmp_pat
             [row] = httpx.get(f"{url}/answers", timeout=20).json()["predictions"]
         stored = b"".join(path.read_bytes() for path in (tmp_path / "var").glob("records.db*"))
         assert b"aes-256-gcm" in stored
-        assert row["predicted_class"].encode() not in stored
+        assert row["class_probabilities"]
+        assert b"class_probabilities" not in stored
     finally:
         live.end()
