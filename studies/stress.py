@@ -38,7 +38,7 @@ from signals.windows.blocks import WindowStart, blocks
 from signals.windows.plan import plan_recording
 from signals.windows.prepare import prepare_block
 from signals.windows.profiles import Profile
-from studies.loso import prediction_rows, window_rows
+from studies.engine.rows import prediction_rows, window_rows
 from synthetic.perturb import (
     NotPossibleError,
     add_artifact,
