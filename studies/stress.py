@@ -101,7 +101,8 @@ def _at_level(
             answers = np.full((len(test), len(ward.data.task.classes)), np.nan)
             for source in ward.sources_of(test):
                 answered, probs, reasons = _disturbed(ward, source, stress, level, own_seed)
-                answers[[place[int(row)] for row in answered]] = probs
+                if len(answered):
+                    answers[[place[int(row)] for row in answered]] = probs
                 for reason, n in reasons.items():
                     silent[reason] = silent.get(reason, 0) + n
             return answers

@@ -12,9 +12,11 @@ import numpy as np
 
 from model.classifier import Classifier
 from model.freezing import freeze, freeze_all_but_last
+from signals.modality import EEG_1020
 from studies.baselines import classical as baselines
 from studies.baselines.patterns import fit_extra_trees
 from studies.engine.bench import Bench, Fitted, Method, Params, Predict
+from training.corpus.labelled import Labelled
 from training.fitting.fit import fit, fit_network, sides
 from training.fitting.learning import learn
 from training.recipes.finetuning import (
@@ -30,6 +32,8 @@ from training.recipes.finetuning import (
 from training.recipes.sections import changed
 
 N_CANDIDATES = 3
+PATTERN_S = 30.0
+"""Shortest window that `model.patterns.features` reads, seconds."""
 
 
 def prior(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Predict:
@@ -75,6 +79,14 @@ def pattern_trees(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> 
     x, data = bench.patterns[1], bench.data
     model = fit_extra_trees(x, data, rows, seed=seed, **params)
     return lambda test: baselines.probabilities(model, x[test], len(data.task.classes))
+
+
+def patterns_exist(data: Labelled) -> bool:
+    """Return whether windows have pattern features: the 10-20 electrodes, for long enough."""
+    manifest = data.shards.manifest
+    return (
+        manifest.modality.ch_names == EEG_1020.ch_names and data.shards.n_times >= PATTERN_S * manifest.modality.sfreq
+    )
 
 
 def feature_boosting(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Predict:
@@ -243,11 +255,12 @@ METHODS: dict[str, Method] = {
         about="logistic regression on 83 log-spectral lines in the encoder's pooling, no weights",
     ),
     "patterns/logistic": Method(
-        fit=pattern_logistic, candidates=_PENALTIES, seeded=False, about="logistic regression on pattern features",
+        fit=pattern_logistic, candidates=_PENALTIES, seeded=False, reads=patterns_exist,
+        about="logistic regression on pattern features",
     ),
     "patterns/extra-trees": Method(
         fit=pattern_trees, candidates=tuple({"min_leaf": n} for n in (1, 3, 9)),
-        about="extra trees on pattern features",
+        reads=patterns_exist, about="extra trees on pattern features",
     ),
     "features/boosting": Method(
         fit=feature_boosting,
@@ -261,5 +274,5 @@ METHODS: dict[str, Method] = {
 """Methods by the name that predictions carry."""
 TRIVIAL = ("prior", "uniform")
 """What needs no look at a window: the floor of every table."""
-COSTLY = ("full/random", "scratch/encoder", "efficientnet")
+COSTLY = ("adapters/pretrained", "full/random", "scratch/encoder", "efficientnet", "patterns/extra-trees")
 DEFAULT = tuple(name for name in METHODS if name not in COSTLY)

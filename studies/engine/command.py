@@ -5,6 +5,7 @@ One grammar: options of the study, then `--SECTION.FIELD VALUE` for every model 
 """
 
 import io
+import logging
 import shlex
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,7 @@ from training.fitting.fit import NOT_PRETRAINED
 from training.recipes.finetuning import FinetuneRecipe
 from training.trainer.stopping import RESUME_EXIT
 
+logger = logging.getLogger(__name__)
 C = TypeVar("C", bound="StudyCommand")
 
 
@@ -124,6 +126,9 @@ def open_design(
         check_model_dir(command.encoder)
     data = open_data(command)
     folds = checked_folds(data, command.group, n_folds=command.folds, holdout=command.holdout, seed=command.seed)
+    if unread := [name for name, method in models.items() if not method.reads(data)]:
+        logger.warning("left out, since they cannot read windows of %s: %s", data.shards.names, ", ".join(unread))
+    models = {name: method for name, method in models.items() if name not in unread}
     encoders = fold_encoders(command, folds)
     parts = Parts(parts_folder(command.output), run_config(command, data, folds, encoders))
     bench = Bench(
