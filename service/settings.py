@@ -44,6 +44,8 @@ class Models(_Section):
     """MLflow's tracking and registry URI."""
     shadow: Path | None = None
     """A bundle that answers beside the first one; its answers are compared, never sent."""
+    public_key: Path | None = None
+    """File of the key that bundles must be signed with (cerebeam sign); None: unsigned ones are served too."""
 
 
 class Training(_Section):

@@ -1,15 +1,17 @@
 """A shard set of labelled critical-care segments, ready to train on: `python -m synthetic.critical_corpus`.
 
-    python -m synthetic.critical_corpus --output SHARDS --carriers REAL_SHARDS --segments 480 --held-out 150
+    python -m synthetic.critical_corpus --output SHARDS --carriers REAL_SHARDS \\
+        --carrier-sites carried=CLINIC_A,CLINIC_B unseen-sites=CLINIC_C --segments 480 --held-out 150
 
-One site a family of `synthetic.segments.families`, one subject a segment, classes in turn, votes as labels.
-Without `--carriers` (a shard set of real recordings, whose labels are not read) only families that need none are made.
+One site per family of `synthetic.segments.families`, one subject per segment, classes in turn, votes as labels.
+`--carriers` is a shard set of real recordings, whose labels are not read. `--carrier-sites` names the sites whose
+recordings a family lies on; a family that needs some and has none is not made.
 """
 
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -45,17 +47,35 @@ class CorpusPlan:
     """Segments of each family of `HELD_OUT`."""
     seed: int
     """The same seed, plan and carriers give the same bytes."""
+    carrier_sites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Sites of the real backgrounds that a family lies on, by the family's name."""
 
     def __post_init__(self) -> None:
         if self.segments < 6 or self.held_out < 0 or self.seed < 0:
             raise ValueError(
                 f"segments={self.segments} must be at least 6, held_out={self.held_out} and seed={self.seed} at least 0"
             )
+        carried = sorted(family.name for family in (*TRAINED, *HELD_OUT) if family.carriers)
+        if wrong := sorted(set(self.carrier_sites) - set(carried)):
+            raise ValueError(
+                f"no family on real backgrounds is called {', '.join(wrong)}; there are {', '.join(carried)}"
+            )
+        held = {family.name for family in HELD_OUT}
+        both = set(self._sites_of(held)) & set(self._sites_of({family.name for family in TRAINED}))
+        if both:
+            raise ValueError(f"sites {', '.join(sorted(both))} are both learnt from and held out: choose one")
 
-    def families(self, sites: set[str]) -> list[tuple[Family, int]]:
-        """Return the families that can be made of carriers of these sites, and how many segments of each."""
+    def families(self, carriers: Sequence[Carrier]) -> list[tuple[Family, int, list[Carrier]]]:
+        """Return the families that can be made, how many segments of each, and the backgrounds that each lies on."""
         planned = [(family, self.segments) for family in TRAINED] + [(family, self.held_out) for family in HELD_OUT]
-        return [(f, n) for f, n in planned if n and (not f.carrier_sites or sites & set(f.carrier_sites))]
+        rows = [(family, n, self._carriers_of(family, carriers)) for family, n in planned]
+        return [(family, n, own) for family, n, own in rows if n and (own or not family.carriers)]
+
+    def _carriers_of(self, family: Family, carriers: Sequence[Carrier]) -> list[Carrier]:
+        return [c for site in self.carrier_sites.get(family.name, ()) for c in carriers if c.site_id == site]
+
+    def _sites_of(self, names: set[str]) -> list[str]:
+        return [site for name, sites in self.carrier_sites.items() if name in names for site in sites]
 
 
 def write_corpus(
@@ -75,20 +95,20 @@ def write_corpus(
 
 
 def _fill(folder: Path, plan: CorpusPlan, carriers: Sequence[Carrier], on_progress: OnProgress | None) -> None:
-    families = plan.families({carrier.site_id for carrier in carriers})
-    total, done = sum(n for _, n in families), itertools.count(1)
+    families = plan.families(carriers)
+    total, done = sum(n for _, n, _ in families), itertools.count(1)
 
-    def windows(family: Family, numbers: range) -> Iterator[Window]:
+    def windows(family: Family, own: Sequence[Carrier], numbers: range) -> Iterator[Window]:
         for number in numbers:
-            yield _window(plan.seed, family, number, carriers)
+            yield _window(plan.seed, family, number, own)
             if on_progress is not None:
                 on_progress(next(done), total)
 
     sites = {
         family.name: [
-            windows(family, range(first, min(first + SHARD_SEGMENTS, n))) for first in range(0, n, SHARD_SEGMENTS)
+            windows(family, own, range(first, min(first + SHARD_SEGMENTS, n))) for first in range(0, n, SHARD_SEGMENTS)
         ]
-        for family, n in families
+        for family, n, own in families
     }
     write_set(folder, sites, profile=PROFILE, label_source="synthetic")
 
@@ -125,6 +145,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--carriers", type=Path, help="shard set of real recordings to lay patterns on (profile pretrain)"
     )
+    parser.add_argument(
+        "--carrier-sites", nargs="*", default=[], metavar="FAMILY=SITE,SITE", help="sites that each family lies on"
+    )
     parser.add_argument("--without", nargs="*", default=[], metavar="SITE", help="real sites that must not be used")
     parser.add_argument("--segments", type=int, default=480, help="segments of each family to learn from")
     parser.add_argument("--held-out", type=int, default=150, help="segments of each family to choose on")
@@ -132,15 +155,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     def make(on_progress: OnProgress) -> Path:
-        plan = CorpusPlan(segments=args.segments, held_out=args.held_out, seed=args.seed)
+        plan = CorpusPlan(
+            segments=args.segments, held_out=args.held_out, seed=args.seed,
+            carrier_sites=_carrier_sites(args.carrier_sites),
+        )  # fmt: skip
         carriers: Sequence[Carrier] = ()
         if args.carriers is not None:
             carriers = read_carriers(
                 args.carriers, length_s=SIX_CLASS.window_s, hop_s=CARRIER_HOP_S, without=args.without
             )  # fmt: skip
+            _check_sites(plan, {carrier.site_id for carrier in carriers})
         return write_corpus(args.output, plan, carriers=carriers, on_progress=on_progress)
 
     return run_command(PROG, make, unit="segment")
+
+
+def _carrier_sites(options: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return sites by family; raises ValueError for an option that is no FAMILY=SITE,SITE."""
+    out: dict[str, tuple[str, ...]] = {}
+    for option in options:
+        family, _, sites = option.partition("=")
+        if not family or not all(sites.split(",")) or family in out:
+            raise ValueError(f"--carrier-sites {option}: give each family once, as FAMILY=SITE,SITE")
+        out[family] = tuple(sites.split(","))
+    return out
+
+
+def _check_sites(plan: CorpusPlan, sites: set[str]) -> None:
+    if not plan.carrier_sites:
+        raise ValueError("--carriers needs --carrier-sites: which family lies on which site's recordings")
+    if missing := sorted({site for named in plan.carrier_sites.values() for site in named} - sites):
+        raise ValueError(
+            f"no usable recording is of {', '.join(missing)}; sites of --carriers: {', '.join(sorted(sites))}"
+        )
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ import transformers
 import tyro
 
 from signals.files import atomic_file
+from training.parallel.distributed import Processes, start_processes
 from training.recipes.sections import shown
-from training.trainer.distributed import Processes, start_processes
 from training.trainer.saving import SAVE_FAILED_EXIT, SaveError
 from training.trainer.stopping import RESUME_EXIT
 

@@ -34,17 +34,16 @@ from training.corpus.stream import Prepare, Reading, Stream, step_batches
 from training.objectives.preparation import Preparation
 from training.objectives.reconstruction import evaluate_reconstruction
 from training.objectives.validation import Look, probe, validate
+from training.parallel.distributed import Backend, Processes, start_processes
+from training.parallel.sharding import is_sharded, like, share_out
+from training.provenance import SUBJECTS_FILE, trained_on
 from training.recipes.pretraining import RECIPES, PretrainRecipe
 from training.trainer.checkpoints import load_newest
-from training.trainer.distributed import Backend, Processes, start_processes
 from training.trainer.monitoring import monitored
-from training.trainer.optim import make_optimizer, make_scheduler
 from training.trainer.saving import Saver, resume
-from training.trainer.sharding import is_sharded, like, share_out
+from training.trainer.start import new_trainer
 from training.trainer.stopping import RESUME_EXIT, Stopped, StopRequest
 from training.trainer.train import Trainer, run_steps
-
-SUBJECTS_FILE = "pretrain_subjects.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,20 +201,7 @@ def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) ->
     model = PretrainModel(Encoder(recipe.model.encoder), recipe.objective.weights)
     whole_copy = deepcopy(model) if recipe.optim.sharing == "shard" and processes.world_size > 1 else None
     share_out(model, processes, recipe.optim.sharing)
-    optimizer = make_optimizer(model, learning_rate=recipe.optim.peak_rate, weight_decay=recipe.regularise.weight_decay)
-    return Trainer(
-        module=model,
-        optimizer=optimizer,
-        scheduler=make_scheduler(optimizer, warmup_steps=recipe.schedule.warmup_steps, steps=recipe.schedule.steps),
-        processes=processes,
-        seed=recipe.seed,
-        precision=recipe.optim.precision,
-        clip_norm=recipe.optim.clip_norm,
-        ema_decay=recipe.regularise.ema_decay,
-        compile=recipe.optim.compile,
-        whole_copy=whole_copy,
-        stop=stop,
-    )
+    return new_trainer(model, recipe, processes, n_steps=recipe.schedule.steps, whole_copy=whole_copy, stop=stop)
 
 
 def start_from(trainer: Trainer, folder: Path) -> None:
@@ -350,33 +336,6 @@ def _finish(
         for source in sources
     ]
     write_reconstruction(command.output / "reconstruction.parquet", pd.concat(rows, ignore_index=True))
-
-
-def trained_on(corpora: Sequence[Corpus], subjects: Sequence[str], *, former: Path | None) -> dict[str, Any]:
-    """Return who was trained on, with recordings, sites and the salt of the ids: what a test set is compared with.
-
-    What a `former` run whose weights were taken over had trained on counts too; "is_known" is False where its folder
-    does not list that. Recording ids are digests of files, so they are the same under every salt.
-    """
-    wanted = set(subjects)
-    known = [entry for corpus in corpora for name, entry in corpus.manifest.subjects.items() if name in wanted]
-    facts: dict[str, Any] = {
-        "train": sorted(wanted),
-        "recordings": sorted({recording for entry in known for recording in entry.recording_ids}),
-        "sites": sorted({entry.site_id for entry in known}),
-        "salt_id": "+".join(sorted({corpus.manifest.salt_id for corpus in corpora})),
-    }
-    return facts if former is None else _with_former(facts, former / SUBJECTS_FILE)
-
-
-def _with_former(facts: dict[str, Any], path: Path) -> dict[str, Any]:
-    before: dict[str, Any] = {"is_known": False}
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-    lists = {name: sorted({*facts[name], *before.get(name, ())}) for name in ("train", "recordings", "sites")}
-    salts = sorted({facts["salt_id"], str(before.get("salt_id", facts["salt_id"]))})
-    is_known = before.get("is_known", True) and {"train", "recordings", "sites"} <= set(before)
-    return {**facts, **lists, "salt_id": "+".join(salts), **({} if is_known else {"is_known": False})}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

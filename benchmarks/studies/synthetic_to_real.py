@@ -23,6 +23,12 @@ from evaluation.schemas.predictions import probabilities, read_predictions, targ
 from signals.tasks import SIX_CLASS
 
 JUDGED = "boston-iiic-sparcnet"
+CARRIER_SITES = (
+    "carried=albany-eegmmidb,kyiv-eegmat,tehran-adhd,bissau-emotiv",
+    "unseen-sites=frankfurt-rest,sandiego-eeglab,leipzig-lemon,neonatal-stevenson",
+    "faint-and-uneven=frankfurt-rest,sandiego-eeglab",
+)
+"""Whose recordings the generators' families lie on."""
 N_BOOT = 5000
 MAIN = "reader"
 """The model that the command leaves behind; the figures are its."""
@@ -129,7 +135,8 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     carriers, judged = prepare(args.output, root)
     module("synthetic.critical_corpus", "--output", corpus, "--carriers", carriers,
-           "--segments", str(args.segments), "--held-out", str(args.held_out))  # fmt: skip
+           "--carrier-sites", *CARRIER_SITES, "--segments", str(args.segments),
+           "--held-out", str(args.held_out))  # fmt: skip
     module("training.pretrain", "--recipe", "eeg_small_cpu", "--shards", carriers, "--output", pretraining)
     encoder = pretraining / "encoder"
     members = ("--members", *_members()) if args.network else ()

@@ -111,8 +111,9 @@ def open_server(
         metrics.batch(model, n_windows, seconds)
 
     house = House(
-        sources(settings.models), threads=settings.models.threads, shadow=settings.models.shadow, on_batch=on_batch
-    )
+        sources(settings.models), threads=settings.models.threads, shadow=settings.models.shadow, on_batch=on_batch,
+        public_key=settings.models.public_key,
+    )  # fmt: skip
     places = Places(system.data / "uploads", settings.dataset.recordings)
     supervisor = None
     if with_jobs:

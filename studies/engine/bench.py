@@ -17,7 +17,7 @@ from training.corpus.frozen import FrozenTokens, pooled
 from training.corpus.labelled import Labelled
 from training.fitting.fit import NOT_PRETRAINED, Fitting, pretraining_meta, random_encoder, start_encoder
 from training.fitting.inference import predict
-from training.trainer.distributed import start_processes
+from training.parallel.distributed import start_processes
 from training.trainer.stopping import RESUME_EXIT
 
 R = TypeVar("R")

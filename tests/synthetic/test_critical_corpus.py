@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipelines.shards import main as shards
@@ -12,6 +13,8 @@ from signals.shards.tfrecord import read_shard
 from signals.tasks import SIX_CLASS
 from synthetic import critical_corpus
 from synthetic.critical_corpus import CorpusPlan, write_corpus
+from synthetic.segments.families import Family, draw_segment
+from synthetic.subject.carriers import Carrier
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +77,54 @@ def test_bad_options_leave_nothing(tmp_path, capsys):
     assert critical_corpus.main(["--output", str(tmp_path / "x"), "--segments", "5"]) == 2
     assert "segments=5 must be at least 6" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("sites", "problem"),
+    [
+        ({"carried": ("a",), "faint-and-uneven": ("b", "a")}, "sites a are both learnt from and held out"),
+        (
+            {"simulated": ("a",)},
+            "no family on real backgrounds is called simulated; there are carried, faint-and-uneven",
+        ),
+    ],
+)
+def test_a_plan_refuses_sites_that_leak_or_that_nothing_lies_on(sites, problem):
+    with pytest.raises(ValueError, match=problem):
+        CorpusPlan(segments=6, held_out=6, seed=0, carrier_sites=sites)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ([], "--carriers needs --carrier-sites"),
+        (
+            ["--carrier-sites", "carried=simulated,nowhere"],
+            "no usable recording is of nowhere; sites of --carriers: orig",
+        ),
+        (["--carrier-sites", "carried"], "--carrier-sites carried: give each family once"),
+        (["--carrier-sites", "carried=a,,b"], "give each family once, as FAMILY=SITE,SITE"),
+        (["--carrier-sites", "carried=a", "carried=b"], "give each family once"),
+    ],
+)
+def test_carriers_without_a_place_are_refused_in_one_line(corpus, tmp_path, capsys, options, problem):
+    command = ["--output", str(tmp_path / "x"), "--carriers", str(corpus), "--segments", "6", *options]
+    assert critical_corpus.main(command) == 2
+    err = capsys.readouterr().err
+    assert problem in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_each_family_lies_on_its_own_sites():
+    carriers = [
+        Carrier(data=np.full((19, 2), n), ch_state=np.full(19, 2), site_id=site, subject_id="s", recording_id="r")
+        for n, site in enumerate("abca")
+    ]
+    plan = CorpusPlan(segments=6, held_out=7, seed=0, carrier_sites={"carried": ("c", "a"), "unseen-sites": ("b",)})
+    planned = {family.name: (n, [c.site_id for c in own]) for family, n, own in plan.families(carriers)}
+    assert planned == {
+        "simulated": (6, []), "carried": (6, ["c", "a", "a"]), "original": (7, []), "unseen-sites": (7, ["b"]),
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="'carried' needs real backgrounds, and was given none"):
+        draw_segment(np.random.default_rng(0), label="LPD", family=Family(name="carried", carriers=1.0))

@@ -11,7 +11,7 @@ from studies.baselines import candidates
 from training import distil
 from training.corpus.corpus import Corpus
 from training.fitting import inference
-from training.trainer import distributed
+from training.parallel import distributed
 
 
 def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

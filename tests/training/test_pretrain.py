@@ -32,14 +32,15 @@ from training.corpus.corpus import Corpus
 from training.corpus.order import MicroBatch
 from training.corpus.source import Choice, Resident, Source
 from training.corpus.splits import hold_out
+from training.corpus.steps import StepBatches
 from training.corpus.stream import Prepare
 from training.objectives.preparation import Preparation
 from training.objectives.validation import knn_accuracy
+from training.parallel.distributed import TorchGroup
 from training.recipes.pretraining import RECIPES
 from training.trainer.checkpoints import checkpoints, load_checkpoint, load_newest
-from training.trainer.distributed import TorchGroup
 from training.trainer.stopping import RESUME_EXIT, StopRequest
-from training.trainer.train import NonFiniteLossError, StepBatches
+from training.trainer.train import NonFiniteLossError
 
 Metrics = Callable[[Path], list[dict[str, float]]]
 SHORT = ["--tiny", "--schedule.steps", "6", "--track.save-every", "3", "--model.dim", "32", "--model.depth", "1",

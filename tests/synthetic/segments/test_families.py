@@ -39,7 +39,7 @@ def carrier() -> Carrier:
 
 @pytest.mark.parametrize("label", SIX_CLASS.classes)
 def test_every_class_on_every_kind_of_family(label: str, carrier: Carrier) -> None:
-    families = [TRAINED[0], Family(name="carried", carriers=1.0, carrier_sites=(SITE,)), HELD_OUT[0]]
+    families = [TRAINED[0], Family(name="carried", carriers=1.0), HELD_OUT[0]]
     for family in families:
         made = draw_segment(np.random.default_rng(1), label=label, family=family, carriers=[carrier])
         again = draw_segment(np.random.default_rng(1), label=label, family=family, carriers=[carrier])
@@ -131,7 +131,7 @@ def test_carriers_are_joined_where_windows_follow_each_other() -> None:
 
 
 def test_a_corpus_is_a_shard_set(tmp_path: Path, carrier: Carrier, capsys: pytest.CaptureFixture[str]) -> None:
-    plan = critical_corpus.CorpusPlan(segments=6, held_out=6, seed=0)
+    plan = critical_corpus.CorpusPlan(segments=6, held_out=6, seed=0, carrier_sites={"carried": (SITE,)})
     critical_corpus.write_corpus(tmp_path / "a", plan, carriers=[carrier])
     manifest = read_manifest(tmp_path / "a")
     windows = {site: entry["windows"] for site, entry in manifest.counts["sites"].items()}
@@ -153,7 +153,7 @@ def test_bad_input(carrier: Carrier) -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="'ZPD' is none of"):
         draw_segment(rng, label="ZPD", family=TRAINED[0])
-    with pytest.raises(ValueError, match="needs real backgrounds of albany"):
+    with pytest.raises(ValueError, match="needs real backgrounds, and was given none"):
         draw_segment(rng, label="LPD", family=TRAINED[1])
     with pytest.raises(ValueError, match="is none of"):
         draw_discharge(rng, "round", 256.0)

@@ -3,8 +3,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.ranks import in_ranks
-from training.trainer.batch_norm import norms_of, synced
-from training.trainer.distributed import Single, TorchGroup
+from training.parallel.batch_norm import norms_of, synced
+from training.parallel.distributed import Single, TorchGroup
 
 
 def network(momentum: float | None = 0.1) -> nn.Sequential:

@@ -17,7 +17,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from training.trainer.distributed import Processes, Sharing, TorchGroup
+from training.parallel.distributed import Processes, Sharing, TorchGroup
 
 
 def share_out(module: nn.Module, processes: Processes, sharing: Sharing) -> nn.Module:

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 from model.heads import HEADS
-from training.trainer.run_page import run_page, write_run_page
+from training.monitors.run_page import run_page, write_run_page
 
 
 def lines(n: int) -> list[dict[str, float]]:

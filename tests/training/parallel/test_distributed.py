@@ -12,15 +12,15 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from training.trainer import distributed
-from training.trainer.distributed import Single, start_processes
+from training.parallel import distributed
+from training.parallel.distributed import Single, start_processes
 
 TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
 # Each rank has gradients of its own, one parameter is used on rank 0 only, buckets are as small as one parameter.
 SUMS = """
 import sys, torch
 from torch import nn
-from training.trainer import distributed, gradients
+from training.parallel import distributed, gradients
 gradients.BUCKET_BYTES = 1
 processes = distributed.start_processes(sys.argv[1])
 torch.manual_seed(0)

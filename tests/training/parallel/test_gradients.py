@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.training.ranks import in_ranks
-from training.trainer import gradients
-from training.trainer.distributed import Single, TorchGroup
-from training.trainer.gradients import GradientSums, buckets
+from training.parallel import gradients
+from training.parallel.distributed import Single, TorchGroup
+from training.parallel.gradients import GradientSums, buckets
 
 
 def network() -> nn.Sequential:

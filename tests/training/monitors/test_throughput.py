@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from training.trainer import throughput
-from training.trainer.stopwatch import Stopwatch
-from training.trainer.throughput import PEAK_TFLOPS, Monitor, Usage, forward_backward_flops, peak_flops
+from training.monitors import throughput
+from training.monitors.stopwatch import Stopwatch
+from training.monitors.throughput import PEAK_TFLOPS, Monitor, Usage, forward_backward_flops, peak_flops
 
 CPU = torch.device("cpu")
 
@@ -92,7 +92,7 @@ def test_a_monitor_adds_the_arithmetic_of_a_second(monkeypatch):
 
 
 def test_a_stopwatch_adds_up_and_begins_anew(monkeypatch):
-    from training.trainer import stopwatch
+    from training.monitors import stopwatch
 
     times = iter([1.0, 1.5, 2.0, 4.0, 5.0, 5.25])
     monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: next(times))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.trainer.tracking import Tracker
+from training.monitors.tracking import Tracker
 
 PEAK_TFLOPS = {
     "H200": 989.0,

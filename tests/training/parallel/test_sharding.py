@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from model.encoder import Encoder, EncoderConfig
 from model.pretraining.pretraining import PretrainModel
 from tests.training.ranks import in_ranks
+from training.parallel.distributed import Processes, Sharing, Single, TorchGroup
+from training.parallel.sharding import is_sharded, joined, share_out, slices
 from training.recipes.finetuning import FinetuneOptim
 from training.recipes.sections import Optim
-from training.trainer.distributed import Processes, Sharing, Single, TorchGroup
 from training.trainer.optim import make_optimizer, make_scheduler
-from training.trainer.sharding import is_sharded, joined, share_out, slices
 from training.trainer.train import Batch, Trainer
 
 ALONE = Single(rank=0, world_size=1, device=torch.device("cpu"))

@@ -12,13 +12,14 @@ from training.corpus.frozen import FrozenTokens
 from training.corpus.labelled import Labelled
 from training.corpus.order import MicroBatch, Order, check_batch, order_crc
 from training.corpus.prefetch import prefetch
-from training.corpus.spectra import Spectrograms
+from training.corpus.steps import StepBatches
 from training.fitting.inference import reads_spectrogram
+from training.fitting.spectra import Spectrograms
 from training.objectives.augment import Augmentation, mirror_order
 from training.objectives.losses import vote_weights
 from training.objectives.mixing import cutmix, mixup
+from training.parallel.distributed import Processes
 from training.recipes.finetuning import FinetuneRecipe
-from training.trainer.train import StepBatches, Trainer
 
 
 class TaskBatches:
@@ -106,8 +107,8 @@ class TaskBatches:
         return np.random.default_rng((self.recipe.seed, 3, sample))
 
 
-def step_batches(batches: TaskBatches, train: np.ndarray, trainer: Trainer, *, n_steps: int) -> Generator[StepBatches]:
-    """Yield what each step trains on, from the trainer's on, on this rank, made ahead of time.
+def step_batches(batches: TaskBatches, train: np.ndarray, steps: range, processes: Processes) -> Generator[StepBatches]:
+    """Yield what each step trains on, on this rank, made ahead of time.
 
     `train` are rows of the labelled windows.
     """
@@ -121,7 +122,7 @@ def step_batches(batches: TaskBatches, train: np.ndarray, trainer: Trainer, *, n
         budget_times=recipe.optim.micro_batch * n_times,
         seed=recipe.seed,
     )
-    rank, world_size = trainer.processes.rank, trainer.processes.world_size
+    rank, world_size = processes.rank, processes.world_size
     check_batch(batch=recipe.optim.batch, world_size=world_size)
 
     def make(step: int) -> StepBatches:
@@ -133,4 +134,4 @@ def step_batches(batches: TaskBatches, train: np.ndarray, trainer: Trainer, *, n
             order_crc=order_crc(mine),
         )
 
-    return prefetch(make, range(trainer.step, n_steps))
+    return prefetch(make, steps)

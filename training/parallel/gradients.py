@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from training.trainer.distributed import Processes
+from training.parallel.distributed import Processes
 
 BUCKET_BYTES = 32 << 20
 """About the size of a bucket: few messages, and no second copy of the whole model."""

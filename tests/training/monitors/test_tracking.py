@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from training.trainer import tracking
-from training.trainer.tracking import JsonLines, open_trackers
+from training.monitors import tracking
+from training.monitors.tracking import JsonLines, open_trackers
 
 
 def logged(folder: Path, also: tuple[str, ...], *, after_step: int = 0, steps: range = range(1, 4)) -> None:
