@@ -18,6 +18,7 @@ COMMANDS = {
     "autoencoder": ("training.autoencoder", "train the network that scores artifacts, on shards without labels"),
     "pretrain": ("training.pretrain", "pretrain an encoder on shards"),
     "finetune": ("training.finetune", "fit a head for a task"),
+    "study": ("cerebeam.study", "a study by name: the fair table, label curves, ablations and those below"),
     "loso": ("studies.loso", "leave-one-site-out predictions"),
     "crossval": ("studies.crossval", "out-of-fold predictions of any models, by patient"),
     "stack": ("studies.stack", "an ensemble of models from their out-of-fold predictions"),

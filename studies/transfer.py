@@ -10,10 +10,11 @@ Exit code 75: a signal stopped it; the same command goes on in the middle of the
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from evaluation.scenarios.transfer import TRANSFER_METRICS, seeds_of, transfer_table
 from evaluation.schemas.predictions import Predictions, write_predictions
@@ -62,18 +63,21 @@ class TransferCommand(StudyCommand):
         return self.models or tuple(n for n in DEFAULT if self.has_encoder or not METHODS[n].needs_encoder)
 
 
+C = TypeVar("C", bound=TransferCommand)
+
+
 def design_of(command: TransferCommand) -> Design:
     """Return the study of the chosen models."""
     tuning = Tuning(inner_folds=command.inner_folds, rounds=command.inner_rounds)
     return open_design(command, {name: METHODS[name] for name in command.chosen}, tuning=tuning)
 
 
-def make_table(command: TransferCommand, *, command_line: str) -> Predictions:
+def make_table(command: C, *, command_line: str, open_study: Callable[[C], Design] = design_of) -> Predictions:
     """Fit everything, write the predictions and return them; `command_line` goes into the metadata."""
-    design = design_of(command)
+    design = open_study(command)
     task = design.bench.data.task
     finished = partial(print, "finished", flush=True)
-    frame = run_study(design, jobs=command.jobs, reopen=partial(design_of, command), finished=finished)
+    frame = run_study(design, jobs=command.jobs, reopen=partial(open_study, command), finished=finished)
     meta = {
         **study_meta(command, design, command_line=command_line),
         "budget": {"candidates": N_CANDIDATES, "inner_folds": command.inner_folds, "rounds": command.inner_rounds},

@@ -57,7 +57,7 @@ def overridden(recipe: R, argv: Sequence[str], *, prog: str) -> R:
 
 def parsed(kind: type[C], arguments: Sequence[str], *, prog: str) -> tuple[C, list[str]]:
     """Return a dataclass from options, and what is none of its own; exits as `parse_command` does for mistakes."""
-    return _cli(kind, arguments, None, prog)
+    return _cli(kind, arguments, tyro.MISSING_NONPROP, prog)
 
 
 def _parsed(kind: type[C], arguments: Sequence[str], default: C, prog: str) -> C:
@@ -67,13 +67,13 @@ def _parsed(kind: type[C], arguments: Sequence[str], default: C, prog: str) -> C
     return found
 
 
-def _cli(kind: type[C], arguments: Sequence[str], default: C | None, prog: str) -> tuple[C, list[str]]:
+def _cli(kind: type[C], arguments: Sequence[str], default: Any, prog: str) -> tuple[C, list[str]]:
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):
             found, unknown = tyro.cli(
                 kind, prog=prog, description=(kind.__doc__ or "").strip(), args=list(arguments),
-                return_unknown_args=True, **({} if default is None else {"default": default}),
+                default=default, return_unknown_args=True,
             )  # fmt: skip
     except ValueError as error:
         fail(prog, str(error))

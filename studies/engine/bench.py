@@ -149,7 +149,7 @@ class Bench:
     def encoder(self, kind: str, seed: int) -> tuple[Encoder, dict[str, Any]]:
         """Return the "pretrained" encoder, one of its very shape with "random" weights of this seed, or a variant."""
         if kind in self._variants:
-            return start_encoder(self._variants[kind][seed], seed=seed)
+            return start_encoder(self._variants[kind][seed - self.seed], seed=seed)
         pretrained, about = start_encoder(self.encoder_dir, seed=seed)
         return (pretrained, about) if kind == "pretrained" else random_encoder(pretrained.config, seed=seed)
 

@@ -87,7 +87,10 @@ class StudyCommand:
         return Task(name=self.task, classes=self.classes, window_s=0.0) if self.classes else task_named(self.task)
 
 
-NO_PART = frozenset({"shards", "encoder", "encoders", "output", "final", "models", "recipes", "seeds", "jobs"})
+NO_PART = frozenset(
+    {"shards", "encoder", "encoders", "variants", "output", "final", "models", "recipes", "seeds", "jobs", "subjects",
+     "n_boot"}
+)  # fmt: skip
 """Options that do not change a finished part, or that digests stand for."""
 
 
@@ -130,7 +133,10 @@ def open_design(
         logger.warning("left out, since they cannot read windows of %s: %s", data.shards.names, ", ".join(unread))
     models = {name: method for name, method in models.items() if name not in unread}
     encoders = fold_encoders(command, folds)
-    parts = Parts(parts_folder(command.output), run_config(command, data, folds, encoders))
+    config = run_config(command, data, folds, encoders)
+    if variants:
+        config["variants_sha256"] = {name: [_weights(one) for one in each] for name, each in variants.items()}
+    parts = Parts(parts_folder(command.output), config)
     bench = Bench(
         data, command.encoder, parts.folder / "logs", encoders=encoders, variants=variants, settings=command.settings,
         seed=command.seed,
