@@ -110,7 +110,7 @@ def _fair_row(predictions: Predictions, row: TransferRow, names: list[str], gaps
 
 
 def markdown(table: FairTable) -> str:
-    """Return the table as Markdown, best KL last column but one, models in order of KL."""
+    """Return the table as Markdown, models in order of KL; seconds are the processor's."""
     lines = [
         f"{table.task} ({', '.join(table.classes)}): {table.n_windows} windows, {table.n_units} {table.units}, "
         f"{table.n_sites} sites; {table.n_folds} folds by {table.grouping}. Intervals resample {table.units}; "
@@ -118,16 +118,8 @@ def markdown(table: FairTable) -> str:
         *(f"**Confounded:** {message}" for message in table.confounds),
         f"`{table.command}`; commit {table.commit}, {table.date}.",
     ]
-    head = (
-        "model",
-        "seeds",
-        *HEADINGS,
-        "KL less the floor",
-        "SD of seeds",
-        "parameters (learnt)",
-        "s a seed",
-        "device",
-    )
+    costs = ("SD of seeds", "parameters (learnt)", "s per seed", "device")
+    head = ("model", "seeds", *HEADINGS, "KL less the floor", *costs)
     rows = [head, ("---",) * len(head)]
     rows += [_cells(row) for row in sorted(table.rows, key=lambda row: row.metrics["kl"].value)]
     return "\n\n".join([*lines, "\n".join(f"| {' | '.join(cells)} |" for cells in rows)]) + "\n"
