@@ -56,7 +56,7 @@ def design_of(command: LosoCommand) -> Design:
     """Return the study of the recipe's model and the prior."""
     recipe, kept = command.config, command.output.parent / "folds"
     own = by_recipe(recipe, folder=lambda bench: kept / bench.unit.fold)
-    return open_design(command, {recipe.model.name: own, "prior": METHODS["prior"]})
+    return open_design(command, {recipe.model.name: own, "prior": METHODS["prior"]}, learn_all_classes=False)
 
 
 def leave_out(command: LosoCommand, *, command_line: str) -> None:

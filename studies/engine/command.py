@@ -21,14 +21,14 @@ from signals.files import file_sha256
 from signals.tasks import TASKS, Task
 from signals.version import code_version
 from studies.engine.bench import Bench, Method
-from studies.engine.folds import checked_folds
+from studies.engine.folds import study_folds
 from studies.engine.parts import Parts, parts_folder
 from studies.engine.rows import split_meta
 from studies.engine.study import Design, Tuning
 from training.command import check_model_dir, overridden, parsed, run_alone
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
-from training.corpus.splits import Fold, Grouping
+from training.corpus.splits import Fold, Grouping, check_classes
 from training.finetune import without_encoder
 from training.fitting.fit import NOT_PRETRAINED
 from training.recipes.finetuning import FinetuneRecipe
@@ -122,13 +122,19 @@ def open_design(
     *,
     tuning: Tuning | None = None,
     with_mean: bool = False,
+    learn_all_classes: bool = True,
     variants: Mapping[str, Sequence[Path]] | None = None,
 ) -> Design:
-    """Return the design of a command; raises ValueError for what cannot be learnt, and for parts of another run."""
+    """Return the design of a command.
+
+    Raises ValueError for parts of another run and, with `learn_all_classes`, where a test side alone has a class.
+    """
     if command.encoder is not None:
         check_model_dir(command.encoder)
     data = open_data(command)
-    folds = checked_folds(data, command.group, n_folds=command.folds, holdout=command.holdout, seed=command.seed)
+    folds = study_folds(data, command.group, n_folds=command.folds, holdout=command.holdout, seed=command.seed)
+    if learn_all_classes:
+        check_classes(folds, data.labels, data.task.classes)
     if unread := [name for name, method in models.items() if not method.reads(data)]:
         logger.warning("left out, since they cannot read windows of %s: %s", data.shards.names, ", ".join(unread))
     models = {name: method for name, method in models.items() if name not in unread}

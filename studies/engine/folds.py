@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from training.corpus.labelled import Labelled
-from training.corpus.splits import Fold, Grouping, check_classes, hold_out_subjects, site_folds, subject_folds
+from training.corpus.splits import Fold, Grouping, hold_out_subjects, site_folds, subject_folds
 from training.fitting.learning import class_weights
 
 
@@ -16,18 +16,12 @@ def make_folds(data: Labelled, group: Grouping, *, n_folds: int, seed: int) -> l
     return site_folds(data.sites, data.subjects)
 
 
-def checked_folds(data: Labelled, group: Grouping, *, n_folds: int, holdout: float | None, seed: int) -> Sequence[Fold]:
-    """Return `make_folds`, or with `holdout` one fold that leaves this share of subjects out.
-
-    Raises ValueError where a class would only be tested, never learnt.
-    """
+def study_folds(data: Labelled, group: Grouping, *, n_folds: int, holdout: float | None, seed: int) -> Sequence[Fold]:
+    """Return `make_folds`, or with `holdout` one fold that leaves this share of subjects out."""
     if holdout is None:
-        folds = make_folds(data, group, n_folds=n_folds, seed=seed)
-    else:
-        train, test = hold_out_subjects(data.subjects, data.labels, share=holdout, seed=seed)
-        folds = [Fold(name="holdout", train=train, test=test)]
-    check_classes(folds, data.labels, data.task.classes)
-    return folds
+        return make_folds(data, group, n_folds=n_folds, seed=seed)
+    train, test = hold_out_subjects(data.subjects, data.labels, share=holdout, seed=seed)
+    return [Fold(name="holdout", train=train, test=test)]
 
 
 def inner_folds(data: Labelled, train: np.ndarray, *, n_folds: int) -> list[Fold]:
