@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,7 +80,7 @@ def read_skill(folder: Path) -> Skill:
     path = folder / SKILL_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: pretrain again, its skill was not measured")
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if set(values) != {one.name for one in fields(Skill)}:
         raise ValueError(f"{path} is no skill file: it has the entries {sorted(values)}")
     return Skill(**{name: float("nan") if value is None else value for name, value in values.items()})
