@@ -83,7 +83,8 @@ def read_skill(folder: Path) -> Skill:
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if set(values) != {one.name for one in fields(Skill)}:
         raise ValueError(f"{path} is no skill file: it has the entries {sorted(values)}")
-    return Skill(**{name: float("nan") if value is None else value for name, value in values.items()})
+    known: dict[str, Any] = {name: float("nan") if value is None else value for name, value in values.items()}
+    return Skill(**known)
 
 
 @dataclass
