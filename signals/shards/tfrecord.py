@@ -250,8 +250,9 @@ class _Spare(threading.local):
 
     def give(self, raw: memoryview) -> None:
         """Take back what `take` returned."""
-        if len(raw.obj) == BLOCK_BYTES and len(self._kept) < _KEPT:
-            self._kept.append(memoryview(raw.obj))
+        whole = memoryview(raw.obj)
+        if len(whole) == BLOCK_BYTES and len(self._kept) < _KEPT:
+            self._kept.append(whole)
 
 
 _KEPT = 8
