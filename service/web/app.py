@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from service.records.accesses import recent
 from service.refusals import Refusal, clean, of_error
 from service.security.tokens import require
+from service.viewer import pages, routes
 from service.web import predictions, recordings, schemas
 from service.web.documentation import POLICY, page
 from service.web.gate import App, Gate, more_headers
@@ -31,6 +32,8 @@ def new_app(server: Server) -> App:
     api.state.server = server
     api.include_router(predictions.router)
     api.include_router(recordings.router)
+    api.include_router(routes.router)
+    api.include_router(pages.router)
     _add_states(api)
     _add_operations(api)
     for kind in (Refusal, HTTPException, RequestValidationError, Exception):

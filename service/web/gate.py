@@ -17,6 +17,7 @@ from service.records.tables import Access
 from service.refusals import Refusal
 from service.security.tokens import ANYONE, NOBODY, Caller, Verifier
 from service.settings import Deployment
+from service.viewer.pages import is_page
 from service.web.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ class Gate:
     def _admitted(self, scope: MutableMapping[str, Any], passage: Passage) -> AbstractContextManager[None]:
         """Return a place for the request; raises Refusal before a byte of its body was read."""
         headers = {name.lower(): value for name, value in scope["headers"]}
-        if scope["path"] in OPEN:
+        if _is_open(scope["path"]):
             return nullcontext()
         if self.verifier is None:
             passage.caller = ANYONE
@@ -159,8 +160,12 @@ class Gate:
                 "ms": round(1e3 * seconds, 1),
             },
         )  # fmt: skip
-        if scope["path"] not in OPEN:
+        if not _is_open(scope["path"]):
             self.accesses.add(_access(scope, route, passage))
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or is_page(path)
 
 
 def _access(scope: MutableMapping[str, Any], route: str, passage: Passage) -> Access:

@@ -21,6 +21,7 @@ from service.refusals import Refusal
 from service.registry.sources import sources
 from service.security.tokens import Verifier
 from service.settings import Settings
+from service.viewer.library import Library
 from service.web.answers import Answering
 from service.web.metrics import Metrics
 from serving.model import Model
@@ -41,6 +42,8 @@ class Server:
     places: Places
     supervisor: Supervisor | None
     """None where recordings are not answered by this process."""
+    library: Library
+    """What the viewer has open."""
 
     @property
     def house(self) -> House:
@@ -85,6 +88,7 @@ class Server:
         if self.supervisor is not None:
             self.supervisor.close()
         self.answering.pool.shutdown(wait=True)
+        self.library.close()
         self.house.close()
         self.accesses.close()
         self.engine.dispose()
@@ -130,4 +134,5 @@ def open_server(
         accesses=Accesses(engine),
         places=places,
         supervisor=supervisor,
+        library=Library(places, n_threads=settings.n_workers),
     )
