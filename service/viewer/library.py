@@ -106,6 +106,8 @@ class Library:
     def __init__(self, places: Places, *, n_threads: int) -> None:
         """Open nothing yet."""
         self._places = places
+        self.study_ids: dict[str, str] = {}
+        """The study of each digest in the records."""
         self._open: OrderedDict[str, Opened] = OrderedDict()
         self._lock = threading.Lock()
         self._builds = Builds(most_bytes=_MOST_BYTES)

@@ -17,8 +17,9 @@ from service.viewer.library import Library, Opened, View
 from service.viewer.packing import MEDIA_TYPE, pack, quantised
 from service.viewer.tracks import artifact_stretches, trend_columns
 from service.web import schemas
-from service.web.predictions import passage_of, server_of
-from service.web.recordings import job_fields
+from service.web.request import passage_of, server_of
+from service.web.routes.jobs import job_fields
+from service.web.routes.studies import open_study
 from signals.viewing.envelope import BIN, columns_of
 from signals.viewing.trends import FREQS, REGIONS, Trends
 
@@ -42,8 +43,15 @@ def library_of(request: Request) -> Library:
 
 
 async def _opened(request: Request, name: str) -> Opened:
-    require(passage_of(request).caller, "reader")
-    return await to_thread.run_sync(library_of(request).opened, name)
+    """Return a recording and note who looks at its study."""
+    server, passage = server_of(request), passage_of(request)
+    require(passage.caller, "reader")
+    opened = await to_thread.run_sync(server.library.opened, name)
+    if opened.digest not in server.library.study_ids:
+        study = await to_thread.run_sync(lambda: open_study(server, name))
+        server.library.study_ids[opened.digest] = study.id
+    passage.study_id = server.library.study_ids[opened.digest]
+    return opened
 
 
 @router.get("/recordings")
@@ -66,7 +74,8 @@ async def recordings(request: Request) -> dict[str, Any]:
 async def recording(request: Request, name: Name) -> dict[str, Any]:
     """Describe a recording: length, gaps, montages, annotations, and what cannot be shown."""
     opened = await _opened(request, name)
-    return await to_thread.run_sync(header_of, opened)
+    fields = await to_thread.run_sync(header_of, opened)
+    return fields | {"study_id": passage_of(request).study_id}
 
 
 @router.get("/traces", response_class=Response)

@@ -9,13 +9,15 @@ import numpy as np
 from service.formats.findings import Findings, events
 from service.web.answers import share_of_entropy
 from serving.runtime import Answer
-from signals.description.artifacts import KINDS
+from signals.description.artifacts import BIT, KINDS
 from signals.description.quality import SPOILT
 from signals.viewing.trends import STEP_S, Trends
 
 _DB_ZERO, _DB_STEPS = 30.0, 4.0
 """Density is sent as 1 + 4 (dB + 30), one byte; 0 is no signal."""
 _EDGE_S = 0.01
+_SHOWN = SPOILT & ~BIT["gap"]
+"""Artifacts; gaps are drawn as gaps."""
 NOTHING = "Other"
 """The class that is no finding."""
 
@@ -28,7 +30,7 @@ def trend_columns(trends: Trends, *, start_s: float, stop_s: float, most: int) -
     n_columns = min(most, last - first)
     edges = first + np.linspace(0, last - first, n_columns + 1).round().astype(int)
     density = _means(trends.density_db, edges)
-    flags = (trends.flags & SPOILT) != 0
+    flags = (trends.flags & _SHOWN) != 0
     seconds = np.minimum(edges * int(STEP_S), flags.shape[-1])
     return {
         "edges_s": (edges * STEP_S).astype(np.float32),
@@ -66,7 +68,7 @@ class Stretch:
 def artifact_stretches(flags: np.ndarray, names: Sequence[str], *, first_s: int) -> list[Stretch]:
     """Return the artifacts of flags, uint16, shape (n_electrodes, n_seconds) from `first_s` on; blinks are none."""
     found = []
-    for name, row in zip(names, flags & SPOILT, strict=True):
+    for name, row in zip(names, flags & _SHOWN, strict=True):
         edges = np.flatnonzero(np.diff(np.concatenate([[0], row, [0]])))
         for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             if row[start]:

@@ -22,6 +22,7 @@ EPISODES_PER_HOUR = 1.5
 CLASSES = ("Seizure", "LPD", "GPD", "LRDA", "GRDA")
 _LOOPS_S = (31, 37, 41)
 _PIECE_S = 60
+_DRAWN_S = 15
 _PROMINENCE = {"Seizure": 3.0, "LPD": 4.0, "GPD": 4.0, "LRDA": 2.5, "GRDA": 2.5}
 """Peak of a pattern over the background's size: plain to see."""
 _BACKGROUND_UV = 12.0
@@ -133,7 +134,10 @@ def _pattern(
     inside = (seconds >= episode.onset_s) & (seconds < episode.onset_s + episode.duration_s)
     if not inside.any():
         return 0.0
-    grid = Grid(positions, len(seconds) * SFREQ, float(SFREQ))
-    drawn = Clinical(subject).draw(rng, episode.label, grid).data
+    # A pattern covers the middle 14 s of what it is drawn on, at least.
+    lengths = [min(_DRAWN_S, len(seconds) - start) for start in range(0, len(seconds), _DRAWN_S)]
+    grids = [Grid(positions, max(n, _DRAWN_S) * SFREQ, float(SFREQ)) for n in lengths]
+    parts = [Clinical(subject).draw(rng, episode.label, grid).data for grid in grids]
+    drawn = np.concatenate([part[:, : n * SFREQ] for part, n in zip(parts, lengths, strict=True)], axis=1)
     soft = np.convolve(np.repeat(inside.astype(np.float32), SFREQ), np.ones(SFREQ) / SFREQ, mode="same")
     return np.asarray(_PROMINENCE[episode.label] * subject.background_uv * drawn * soft, dtype=np.float32)

@@ -109,7 +109,7 @@ export class Sidebar {
     const set = answer.set && answer.set.length ? `Prediction set: ${answer.set.join(", ")}.` : "";
     this.here.replaceChildren(title, bars, element("p", { class: "recommend" },
       `${answer.abstained ? "The model abstains. " : ""}Uncertainty ${answer.uncertainty.toFixed(2)}. ${set}`),
-    element("p", { class: "recommend" }, answer.recommendation));
+    element("p", { class: "recommend" }, answer.recommendation[0].toUpperCase() + answer.recommendation.slice(1)));
   }
 
   describe() {

@@ -99,18 +99,25 @@ export class Tracks {
     context.fillStyle = style.paper;
     context.fillRect(0, 0, this.width, this.height);
     let top = 2;
+    const gaps = gapsOf(this.state);
     for (const track of this.tracks) {
       context.save();
       context.beginPath();
       context.rect(this.gutter, top, this.width - this.gutter, track.height);
       context.clip();
       this.drawTrack(context, track, top);
+      if (track.name !== "answers") this.drawGaps(context, gaps, top, track.height);
       context.restore();
       this.label(context, track, top);
       top += track.height + 3;
     }
     this.axis(context);
     this.drawBrush();
+  }
+
+  drawGaps(context, gaps, top, height) {
+    context.fillStyle = this.style.hatching(context, this.style.hatchColour);
+    for (const [from, to] of gaps) context.fillRect(this.x(from), top, this.x(to) - this.x(from), height);
   }
 
   label(context, track, top) {
@@ -351,6 +358,16 @@ export function describeAnswer(answers, second) {
     .map(([name, p]) => `${name} ${(100 * p).toFixed(0)}%`).join(", ");
   const set = answer.set && answer.set.length ? `; prediction set ${answer.set.join(", ")}` : "";
   return `${answer.abstained ? "model abstains: " : ""}${shares}; uncertainty ${answer.uncertainty.toFixed(2)}${set}`;
+}
+
+function gapsOf({ segments, duration }) {
+  const gaps = [];
+  let before = 0;
+  for (const [onset, length] of [...segments, [duration, 0]]) {
+    if (onset - before > 1e-3) gaps.push([before, onset]);
+    before = Math.max(before, onset + length);
+  }
+  return gaps;
 }
 
 function wrap(context, words, wide) {
