@@ -33,7 +33,9 @@ class Builds:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(n_at_once, thread_name_prefix="viewer-build")
 
-    def want(self, key: Hashable, make: Callable[[Callable[[float], None]], Any], *, size: Callable[[Any], int]) -> Build:
+    def want(
+        self, key: Hashable, make: Callable[[Callable[[float], None]], Any], *, size: Callable[[Any], int]
+    ) -> Build:
         """Return what there is of a thing, which is begun if there is nothing; `make` gets a function for progress."""
         with self._lock:
             if key in self._kept:

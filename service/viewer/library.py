@@ -92,9 +92,7 @@ class Opened:
             raise Refusal(422, "no_such_montage", f"this recording has no {view.montage} montage: {montage.reason}",
                           "the montage as recorded shows every channel")  # fmt: skip
         try:
-            chosen = ViewFilter(
-                sfreq=self.sfreq, l_freq=view.l_freq, h_freq=view.h_freq, notch_hz=view.notch_hz
-            )
+            chosen = ViewFilter(sfreq=self.sfreq, l_freq=view.l_freq, h_freq=view.h_freq, notch_hz=view.notch_hz)
         except ValueError as error:
             raise Refusal(422, "unknown_filter", str(error)) from None
         return Traces(recording=self.recording, montage=montage, filter=chosen)

@@ -42,7 +42,7 @@ def library_of(request: Request) -> Library:
     return library
 
 
-async def _opened(request: Request, name: str) -> Opened:
+async def opened_of(request: Request, name: str) -> Opened:
     """Return a recording and note who looks at its study."""
     server, passage = server_of(request), passage_of(request)
     require(passage.caller, "reader")
@@ -73,7 +73,7 @@ async def recordings(request: Request) -> dict[str, Any]:
 @router.get("/recording")
 async def recording(request: Request, name: Name) -> dict[str, Any]:
     """Describe a recording: length, gaps, montages, annotations, and what cannot be shown."""
-    opened = await _opened(request, name)
+    opened = await opened_of(request, name)
     fields = await to_thread.run_sync(header_of, opened)
     return fields | {"study_id": passage_of(request).study_id}
 
@@ -85,7 +85,7 @@ async def traces(
     notch_hz: Notch = 0.0,
 ) -> Response:  # fmt: skip
     """Return samples (step 1), or the extremes of every `step` samples, int16 by row; see service/viewer/packing.py."""
-    opened = await _opened(request, name)
+    opened = await opened_of(request, name)
     view = View(montage=montage, l_freq=l_freq, h_freq=h_freq, notch_hz=notch_hz)
     content = await to_thread.run_sync(lambda: _traces(library_of(request), opened, view, step, first, count))
     return Response(content, media_type=MEDIA_TYPE)
@@ -93,7 +93,9 @@ async def traces(
 
 def _traces(library: Library, opened: Opened, view: View, step: int, first: int, count: int) -> bytes:
     seen = opened.traces(view)
-    count = max(min(count, -(-seen.n_times // step) - first), 0)
+    total = -(-seen.n_times // step)
+    first = min(first, total)
+    count = min(count, total - first)
     if count * seen.n_rows > MOST_VALUES or (step > 1 and count > MOST_COLUMNS):
         raise Refusal(422, "too_much", "this is more than a screen shows at once", "take a larger step")
     if step < DIRECT_STEP:
@@ -124,7 +126,7 @@ async def state(
     notch_hz: Notch = 0.0, overview: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Show how far overview and trends are, begin them, and show that the server is there."""
-    opened, library = await _opened(request, name), library_of(request)
+    opened, library = await opened_of(request, name), library_of(request)
     view = View(montage=montage, l_freq=l_freq, h_freq=h_freq, notch_hz=notch_hz)
     builds = {"trends": library.trends(opened)} | ({"overview": library.overview(opened, view)} if overview else {})
     return {"digest": opened.digest[:16]} | {key: _share(build) for key, build in builds.items()}
@@ -141,7 +143,7 @@ async def trends(
     columns: Annotated[int, Query(ge=1, le=720)] = 720,
 ) -> Response:  # fmt: skip
     """Return the trends of a stretch by column."""
-    opened = await _opened(request, name)
+    opened = await opened_of(request, name)
     made: Trends = await to_thread.run_sync(lambda: _made(library_of(request).trends(opened), "trends"))
     if not stop_s > start_s:
         raise Refusal(422, "invalid_request", "stop_s is not after start_s", "seconds since the recording's start")
@@ -153,7 +155,7 @@ async def trends(
 @router.get("/artifacts")
 async def artifacts(request: Request, name: Name, start_s: float, stop_s: float) -> dict[str, Any]:
     """List the artifacts of a stretch of at most 15 min."""
-    opened = await _opened(request, name)
+    opened = await opened_of(request, name)
     made: Trends = await to_thread.run_sync(lambda: _made(library_of(request).trends(opened), "trends"))
     if not 0 < stop_s - start_s <= _MOST_FLAGS_S:
         raise Refusal(422, "invalid_request", "the stretch is empty or too long", f"at most {_MOST_FLAGS_S:g} s")
@@ -169,11 +171,12 @@ def _electrodes(opened: Opened) -> list[str]:
 @router.get("/answers")
 async def answers(request: Request, name: Name) -> dict[str, Any]:
     """Return the newest finished answers to a recording, and its newest job."""
-    server, opened = server_of(request), await _opened(request, name)
+    server, opened = server_of(request), await opened_of(request, name)
     caller = passage_of(request).caller
     owner = None if caller.may("operator") else caller.subject
     found = await to_thread.run_sync(lambda: jobs.list_jobs(server.engine, owner=owner, limit=1000))
-    own = [job for job in found if job.file == name and not job.is_upload]
+    study_id = passage_of(request).study_id  # answers to the file as it is now
+    own = [job for job in found if job.file == name and not job.is_upload and job.study_id in (None, study_id)]
     newest, done = next(iter(own), None), next((job for job in own if job.state == DONE), None)
     fields: dict[str, Any] = {"job": None if newest is None else job_fields(newest), "answers": [], "findings": []}
     if done is not None:

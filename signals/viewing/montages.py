@@ -104,9 +104,7 @@ def side_of(electrode: str) -> str:
     return "left" if int(digits) % 2 else "right"
 
 
-def _combined(
-    name: str, potentials: Potentials, bad: frozenset[str]
-) -> tuple[list[Row], np.ndarray, np.ndarray, str]:
+def _combined(name: str, potentials: Potentials, bad: frozenset[str]) -> tuple[list[Row], np.ndarray, np.ndarray, str]:
     """Return rows, their weights over potentials, the potentials that each is about, and why there are none."""
     scalp = [electrode for electrode in potentials.names if electrode not in EAR_NAMES]
     index = {electrode: i for i, electrode in enumerate(potentials.names)}

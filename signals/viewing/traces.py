@@ -1,4 +1,4 @@
-"""Samples of a recording as a screen shows them: one axis of time for all segments, a montage, a filter, gaps as NaN."""
+"""Samples of a recording as a screen shows them: one axis of time, a montage, a filter, gaps as NaN."""
 
 from dataclasses import dataclass
 from functools import cached_property

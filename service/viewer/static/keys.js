@@ -7,7 +7,7 @@ const LIST = [
   ["Home, End", "beginning, end"], ["g", "go to a time"],
   ["↑ ↓", "sensitivity"], ["+ −", "shorter or longer page"],
   ["0", "whole recording"], ["1 – 5", "montage"],
-  ["n, p", "next, previous finding"], ["b", "artifacts on, off"],
+  ["n, p", "next, previous finding"], ["a", "accept the finding"], ["r", "review"], ["b", "artifacts on, off"],
   ["c", "caliper on, off"], ["Alt + arrows", "stretch the caliper"],
   ["Shift + ↑ ↓", "other channels, where there are many"], ["d", "trends on, off"], ["i", "negative up, positive up"],
   ["m", "calibrate with a ruler"], ["t", "light, dark"], ["?", "this list"], ["Esc", "close"],
@@ -33,7 +33,7 @@ export function bindKeys(actions, isReady) {
     PageUp: () => actions.page(-1), PageDown: () => actions.page(1), Home: actions.home, End: actions.end,
     ArrowUp: actions.louder, ArrowDown: actions.quieter, "+": actions.shorter, "=": actions.shorter, "-": actions.longer,
     0: actions.whole, n: () => actions.finding(1), p: () => actions.finding(-1), b: actions.artifacts, c: actions.caliper,
-    i: actions.polarity, m: actions.ruler, t: actions.theme, d: actions.trends, "?": actions.keys, g: actions.time, Escape: actions.close,
+    i: actions.polarity, m: actions.ruler, t: actions.theme, a: actions.accept, r: actions.review, d: actions.trends, "?": actions.keys, g: actions.time, Escape: actions.close,
     ...Object.fromEntries([1, 2, 3, 4, 5].map((number) => [number, () => actions.montage(number - 1)])),
   };
   const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };

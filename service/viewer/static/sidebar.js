@@ -6,7 +6,7 @@ import { clock, length } from "./time.js";
 import { describeAnswer } from "./tracks.js";
 
 const $ = (id) => document.getElementById(id);
-const TABS = ["findings", "annotations", "quality"];
+const TABS = ["findings", "review", "annotations", "quality"];
 
 export class Sidebar {
   constructor(state, style, select) {

@@ -10,6 +10,7 @@ import { element, message, options } from "./dom.js";
 import { Traces } from "./traces.js";
 import { drawAnswers, legend, Tracks } from "./tracks.js";
 import { openRuler, pxPerMm } from "./ruler.js";
+import { Review } from "./review.js";
 
 const $ = (id) => document.getElementById(id);
 const SENSITIVITIES = [1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100];
@@ -27,7 +28,7 @@ const state = {
 };
 const style = new Style();
 const cache = new TraceCache(() => redraw(), failed);
-let traces, tracks, sidebar, frame = 0, ahead = 1;
+let traces, tracks, sidebar, review, frame = 0, ahead = 1;
 window.cerebeam = { state, cache, style, figures: { drawMs: [], painted: 0 } };
 
 function redraw() {
@@ -145,6 +146,26 @@ async function open(name, start = 0) {
   tracks.resize();
   loadAnswers();
   loadTrends();
+  review.load();
+}
+
+/** The stretch that a label is for: one that was measured, the finding that was gone to, or the answer in the middle. */
+function chosen() {
+  const within = (start_s, stop_s, label) => ({
+    start_s: Math.max(0, Math.round(start_s * 10) / 10), stop_s: Math.min(state.duration, Math.round(stop_s * 10) / 10), label,
+  });
+  if (traces.caliper) {
+    const [from, to] = [traces.caliper.a.x, traces.caliper.b.x].map((x) => traces.second(x)).sort((a, b) => a - b);
+    if (to - from >= 0.5) return within(from, to);
+  }
+  const middle = state.start + state.shown / 2, one = state.selected;
+  if (one && one.kind === "finding" && one.start_s < state.start + state.shown && one.stop_s > state.start) {
+    return within(one.start_s, one.stop_s, one.class);
+  }
+  const answer = state.answers?.answers.find((each) => middle >= each.start_s && middle < each.stop_s);
+  if (answer) return within(answer.start_s, answer.stop_s, answer.class);
+  const from = Math.floor(middle / 10) * 10;
+  return within(from, from + 10);
 }
 
 /** 7 µV/mm where traces have room, 10 µV/mm where they are close; what a reader has chosen stays. */
@@ -217,6 +238,7 @@ function settled() {
     history.replaceState(null, "", `#recording=${encodeURIComponent(state.name)}&t=${Math.round(state.start)}`);
     loadArtifacts();
     sidebar.now();
+    review.follow();
     speak(pageWords());
     follow();
   }, 120);
@@ -306,7 +328,10 @@ function setEvents() {
     start_s: one.start_s, stop_s: one.start_s + one.duration_s, kind: "annotation", label: one.text, colour: style.soft,
   }));
   state.marks = findings;
-  state.events = [...findings, ...annotations].sort((a, b) => a.start_s - b.start_s);
+  const reviews = (state.reviews || []).map((one) => ({
+    start_s: one.start_s, stop_s: one.stop_s, kind: "review", label: `You: ${one.label}`, colour: colourOf(one.label),
+  }));
+  state.events = [...findings, ...annotations, ...reviews].sort((a, b) => a.start_s - b.start_s);
   sidebar.list();
   redraw();
 }
@@ -475,6 +500,8 @@ const actions = {
     speak(`${label}: ${Math.abs(uv).toFixed(0)} microvolts, ${seconds.toFixed(2)} seconds, ${hz.toFixed(1)} hertz`);
     redraw();
   },
+  accept: () => review.accept(),
+  review: () => sidebar.open("review"),
   close: () => ((traces.caliper = null), redraw()),
 };
 
@@ -574,6 +601,8 @@ function main() {
   KEYS.fill($("keys"), actions.ruler);
   tracks = new Tracks($("tracks"), state, style, { time: (t) => go(t - state.page / 2), range: setRange });
   sidebar = new Sidebar(state, style, select);
+  review = new Review(state, chosen, (name, second) => (name === state.name ? go(second - 0.3 * state.page) : open(name, second)), speak,
+    () => state.header && setEvents());
   traces = new Traces($("traces"), state, cache, style);
   Object.assign(window.cerebeam, { traces, tracks, actions });
   pointers();
