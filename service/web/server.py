@@ -25,6 +25,7 @@ from service.security.tickets import Tickets
 from service.security.tokens import Verifier
 from service.security.trail import check_open, open_trail
 from service.settings import Settings
+from service.viewer.library import Library
 from service.web.answers import Answering
 from service.web.metrics import Metrics
 from serving.model import Model
@@ -47,6 +48,8 @@ class Server:
     places: Places
     supervisor: Supervisor | None
     """None where recordings are not answered by this process."""
+    library: Library
+    """What the viewer has open."""
 
     @property
     def house(self) -> House:
@@ -92,6 +95,7 @@ class Server:
         if self.supervisor is not None:
             self.supervisor.close()
         self.answering.pool.shutdown(wait=True)
+        self.library.close()
         self.house.close()
         self.accesses.close()
         self.trail.close()
@@ -154,4 +158,5 @@ def _with_trail(
         tickets=Tickets(),
         places=places,
         supervisor=supervisor,
+        library=Library(places, n_threads=settings.n_workers),
     )
