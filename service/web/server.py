@@ -22,10 +22,12 @@ from service.records.database import open_database
 from service.records.tables import STATES
 from service.refusals import Refusal
 from service.registry.sources import sources
+from service.security.encryption import load_keys
 from service.security.tickets import Tickets
 from service.security.tokens import Verifier
 from service.security.trail import check_open, open_trail
 from service.settings import Settings
+from service.viewer.library import Library
 from service.web import windows
 from service.web.answers import Answering
 from service.web.metrics import Metrics
@@ -53,6 +55,8 @@ class Server:
     """Whether the processes that prepare are this server's own."""
     supervisor: Supervisor | None
     """None where recordings are not answered by this process."""
+    library: Library
+    """What the viewer has open."""
 
     @property
     def house(self) -> House:
@@ -99,6 +103,7 @@ class Server:
             self.supervisor.close()
         if self.ends_preparers:
             self.answering.preparers.close()
+        self.library.close()
         self.house.close()
         self.accesses.close()
         self.trail.close()
@@ -113,7 +118,7 @@ def open_server(
 
     `preparers` are the caller's, who ends them; the server starts its own without.
 
-    Raises AuditError, BundleError, RecordsError, KeysError, ValueError in one line.
+    Raises AuditError, BundleError, RecordsError, KeysError, EncryptionError, ValueError in one line.
     """
     deployment, system = settings.deployment, settings.system
     verifier = None
@@ -135,7 +140,8 @@ def _with_trail(
     preparers: Preparers | None,
 ) -> Server:  # fmt: skip
     deployment, system = settings.deployment, settings.system
-    engine = open_database(settings.database_url)
+    keys = None if system.encryption_keys is None else load_keys(system.encryption_keys)
+    engine = open_database(settings.database_url, keys=keys)
     metrics = Metrics()
     admission = Admission(max_wait_s=deployment.max_wait_s, n_cores=settings.n_workers)
 
@@ -146,7 +152,7 @@ def _with_trail(
         sources(settings.models), threads=settings.models.threads, shadow=settings.models.shadow, on_batch=on_batch,
         public_key=settings.models.public_key,
     )  # fmt: skip
-    places = Places(system.data / "uploads", settings.dataset.recordings)
+    places = Places(system.data / "uploads", settings.dataset.recordings, keys)
     supervisor = None
     if worker is not None:
         supervisor = Supervisor(worker, engine, places)
@@ -165,6 +171,7 @@ def _with_trail(
         places=places,
         bell=bell_of(system.queue),
         supervisor=supervisor,
+        library=Library(places, n_threads=settings.n_workers),
     )
 
 
