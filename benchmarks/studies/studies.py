@@ -26,7 +26,11 @@ from benchmarks.studies.real import CARDS, opened
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("studies", "benchmarks/studies")
-NOT_A_STUDY = {"studies/stack.py": "folds choose a number of steps of one meta-learner; its members come from a study"}
+NOT_A_STUDY = {
+    "studies/stack.py": "its inner folds choose a number of steps; what it stacks comes from a study",
+    "benchmarks/studies/compression.py": "a chain on one split: pruned models and students are made of their teacher",
+}
+"""Programs with two sides that compare no models of their own, and why."""
 MODELS = ("prior", "resnet-gru")
 SITE = "tehran-adhd"
 
