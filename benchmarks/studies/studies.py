@@ -31,7 +31,7 @@ NOT_A_STUDY = {
     "benchmarks/studies/compression.py": "a chain on one split: pruned models and students are made of their teacher",
 }
 """Programs with two sides that compare no models of their own, and why."""
-MODELS = ("prior", "resnet-gru")
+NETWORK = "eegnet"
 SITE = "tehran-adhd"
 
 
@@ -72,7 +72,7 @@ def resume(args: argparse.Namespace) -> None:
     shutil.rmtree(args.output, ignore_errors=True)
     args.output.mkdir(parents=True)
     corpus = args.output / "corpus"
-    module("synthetic.critical_corpus", "--output", corpus, "--segments", "48", "--held-out", "0")
+    module("synthetic.critical_corpus", "--output", corpus, "--segments", "24", "--held-out", "0")
     whole = study(corpus, args.output / "whole" / "p.parquet")
     if whole.wait():
         sys.exit("the study failed")
@@ -92,18 +92,18 @@ def study(corpus: Path, output: Path) -> subprocess.Popen[bytes]:
     """Start a small study of a network, whose state is saved every few steps."""
     return subprocess.Popen([
         sys.executable, "-m", "studies.study", "transfer", "--shards", str(corpus), "--task", "six-class", "--output",
-        str(output), "--group", "subject", "--folds", "2", "--seeds", "1", "--models", *MODELS, "--inner-folds", "2",
-        "--schedule.epochs", "3", "--optim.batch", "8", "--track.save-every", "2",
+        str(output), "--group", "subject", "--folds", "2", "--seeds", "1", "--models", "prior", NETWORK,
+        "--inner-folds", "2", "--schedule.epochs", "6", "--optim.batch", "4", "--track.save-every", "2",
     ], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
 
 
 def interrupt(process: subprocess.Popen[bytes], parts: Path, stop: signal.Signals) -> str:
     """Stop a study once a fit has saved its state; returns that checkpoint's name, empty where it ended before."""
     while process.poll() is None:
-        if found := sorted(parts.glob("logs/resnet-gru/*/*/*.checkpoints/**/*.pt")):
+        if found := sorted(parts.glob(f"logs/{NETWORK}/*/*/*.checkpoints/**/*.pt")):
             process.send_signal(stop)
             process.wait()
-            kept = sorted(parts.glob("logs/resnet-gru/*/*/*.checkpoints/**/*.pt")) or found
+            kept = sorted(parts.glob(f"logs/{NETWORK}/*/*/*.checkpoints/**/*.pt")) or found
             return kept[-1].relative_to(parts / "logs").as_posix()
         time.sleep(0.05)
     return ""

@@ -1,7 +1,7 @@
 """Tasks whose labels are confounded by construction, and the same without: whether the audit tells them apart.
 
-Two sites, one with a noisier amplifier, prepared by the pipeline's own code; eleven of twelve ill people come from the
-one, eleven of twelve controls from the other. Nothing of the brain differs between the two groups.
+Two sites, one with a noisier amplifier, prepared by the pipeline's own code; all but one of 24 ill people come from the
+one, all but one of 24 controls from the other. Nothing of the brain differs between the two groups.
 """
 
 from dataclasses import replace
@@ -15,7 +15,7 @@ from studies.planted.gap import graded_sites
 
 NOISE = 4.0
 """Planted size of the gap (`studies.planted.gap`): 4.8 µV of amplifier noise, and hum and gain with it."""
-N_SUBJECTS = 12
+N_SUBJECTS = 24
 
 
 def site_task(*, seed: int, size: float) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def site_task(*, seed: int, size: float) -> pd.DataFrame:
     return pd.DataFrame({"subject_id": corpus.subjects, "site_id": corpus.sites, "label": labels, **columns})
 
 
-def unconfounded(*, seed: int, n_subjects: int = 24) -> pd.DataFrame:
+def unconfounded(*, seed: int, n_subjects: int = 48) -> pd.DataFrame:
     """Return rows of people whose numbers have nothing to do with their labels."""
     rng = np.random.default_rng(seed)
     subject = np.repeat(np.arange(n_subjects), 4)
