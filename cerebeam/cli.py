@@ -40,6 +40,7 @@ COMMANDS = {
     "tensorrt": ("serving.deploy.tensorrt", "TensorRT engines from a bundle"),
     "bench": ("cerebeam.bench", "latency, throughput, memory and size of bundles, beside torch"),
     "audit": ("cerebeam.audit_log", "keys for an audit log, the proof that it is whole, its last rows"),
+    "sbom": ("cerebeam.sbom", "bills of materials of the server or of a bundle, with licences"),
     "sign": ("cerebeam.sign", "keys for bundles, signatures beside their files, and whether one holds"),
     "backup": ("cerebeam.backup", "copy a server's data folder while it is in use; verify and restore copies"),
     "comply": ("cerebeam.comply", "controls of 45 CFR 164 held against a deployment, each with its evidence"),
