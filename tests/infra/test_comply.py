@@ -102,6 +102,7 @@ def test_a_fault_fails_exactly_its_own_check(fixture):
         ("identifier-in-label", {"ingress": {"annotations": {"note": "MRN 4711"}}}),
         ("unsigned-model", {"models": {"publicKeyConfigMap": ""}}),
         ("no-encryption", {"encryption": {"existingSecret": ""}}),
+        ("no-audit", {"audit": {"sinkClaim": ""}}),
     ],
 )
 def test_other_ways_to_break_the_same_rules(check, values):
