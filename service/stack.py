@@ -27,6 +27,8 @@ MONITORING = ROOT / "infra" / "monitoring"
 _START_S, _END_S = 90.0, 40.0
 _QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 """Registry and runs need none of the workers that MLflow's server starts beside itself."""
+VIEWER = "/app"
+"""Where the API shows recordings (service/viewer/pages.py)."""
 _TICKS = 21
 """Place of a process's start time behind its name in /proc/PID/stat (proc(5), field 22)."""
 
@@ -235,6 +237,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if not settings.models.bundles and not settings.models.registered:
             raise SettingsError("no bundle: cerebeam run makes one, or set models.bundles")
         lines = up(stack, folder)
+        lines.append(f"{'viewer':<14} {_address(stack[0].url)}{VIEWER}")
     elif args.command == "down":
         lines = down(stack, folder)
     elif args.command == "logs":

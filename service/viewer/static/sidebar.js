@@ -1,5 +1,6 @@
 /** Findings, annotations and signal quality as tables: for reading, for clicking, for screen readers. */
 
+import { openPage } from "./api.js";
 import { element } from "./dom.js";
 import { colourOf } from "./style.js";
 import { clock, length } from "./time.js";
@@ -43,7 +44,7 @@ export class Sidebar {
     this.here = element("div", { class: "now" });
     $("findings").replaceChildren(this.here, this.table("finding", events, answers
       ? "The model has no finding in this recording."
-      : this.state.answersNote || "No answers yet: press Analyse."));
+      : this.state.answersNote || "No answers yet: press Analyse."), answers ? this.report() : "");
     $("annotations").replaceChildren(this.table("annotation", events, "The file has no annotations."));
     this.now();
     this.mark();
@@ -72,6 +73,22 @@ export class Sidebar {
     const words = kind === "finding" ? `${own.length} finding${own.length > 1 ? "s" : ""} to review, by time` : "Annotations of the file";
     return element("table", {}, element("caption", {}, words),
       element("thead", {}, element("tr", {}, ...head.map((one, i) => element("th", { scope: "col", class: i > 1 ? "n" : undefined }, one)))), body);
+  }
+
+  report() {
+    const host = element("p", { class: "group report" }), name = this.state.name;
+    for (const [words, format] of [["Report", "html"], ["Report as PDF", "pdf"]]) {
+      const button = element("button", { type: "button" }, words);
+      button.addEventListener("click", async () => {
+        try {
+          await openPage("/api/report", { recording: name, format }, `report.${format}`);
+        } catch (error) {
+          button.textContent = `${words}: ${error.message}`;
+        }
+      });
+      host.append(button);
+    }
+    return host;
   }
 
   mark() {
