@@ -64,6 +64,9 @@ def programs(settings: Settings, config: Path | None, overrides: Sequence[str]) 
     store = ("--backend-store-uri", settings.models.registry, "--artifacts-destination", str(data / "mlartifacts"))
     return [
         Program("api", serve, f"http://{host}:{port}/ready"),
+        Program("dashboard", (
+            sys.executable, "-m", "service.dashboard.app", *(["--config", str(config)] if config else []), *options,
+        ) if _has_dash() else (), f"http://{host}:8050/ready"),
         Program("mlflow", (
             mlflow, "server", "--host", host, "--port", "5000", "--workers", "1", *store,
         ) if mlflow else (), f"http://{host}:5000/health"),
@@ -76,6 +79,12 @@ def programs(settings: Settings, config: Path | None, overrides: Sequence[str]) 
             f"--web.listen-address={host}:9093", "--cluster.listen-address=",
         ) if alerts else (), f"http://{host}:9093/-/ready"),
     ]  # fmt: skip
+
+
+def _has_dash() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("dash") is not None
 
 
 def _has_flask() -> bool:

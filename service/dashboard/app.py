@@ -4,7 +4,6 @@ It shows runs and reports below training.output and the state of the server; not
 its own, it starts in the dev profile alone, on this machine's own address.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -134,7 +133,7 @@ def _add_system(app: dash.Dash, api: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until the process is ended; returns 2 with one line for a profile that it does not serve."""
-    parser = Parser(prog="service.dashboard.app", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = Parser(prog="service.dashboard.app", description=__doc__)
     parser.add_argument("--config", type=Path, help="YAML file of five sections")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="any key")
     parser.add_argument("--port", type=int, default=PORT)

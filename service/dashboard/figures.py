@@ -52,7 +52,9 @@ def confusion(facts: Mapping[str, Any]) -> go.Figure:
     )  # fmt: skip
     for one in known["grave"]:
         x, y = classes.index(one["predicted"]), classes.index(one["true"])
-        figure.add_shape(type="rect", x0=x - 0.5, x1=x + 0.5, y0=y - 0.5, y1=y + 0.5, line={"color": "#b3261e", "width": 2.5})
+        figure.add_shape(
+            type="rect", x0=x - 0.5, x1=x + 0.5, y0=y - 0.5, y1=y + 0.5, line={"color": "#b3261e", "width": 2.5}
+        )
     figure.update_xaxes(title="predicted")
     figure.update_yaxes(title="true", autorange="reversed")
     return figure
