@@ -45,7 +45,7 @@ async def upload(
     if not suffix:
         raise Refusal(422, "unsupported_format", "no reader for a file of this name", ", ".join(sorted(SUFFIXES)))
     _check_hop(hop_s, owner.model.bundle.profile.signal.sfreq)
-    file = await store(request.stream(), server.places.uploads, suffix)
+    file = await store(request.stream(), server.places, suffix)
     job = jobs.new_job(
         owner=passage.caller.subject, file=file, is_upload=True, model=owner.model.name, hop_s=hop_s,
         request_key=request_key(request),
@@ -173,6 +173,7 @@ async def own_job(request: HTTPConnection, job_id: str) -> Job:
 async def _accept(server: Server, passage: Passage, job: Job) -> Job:
     most = server.settings.deployment.max_jobs
     accepted = await to_thread.run_sync(lambda: jobs.accept(server.engine, job, most_waiting=most))
+    await to_thread.run_sync(server.bell.ring, accepted.id)
     passage.job_id = accepted.id
     return accepted
 
