@@ -38,6 +38,7 @@ SERVICE = [
     "pydantic>=2.14",
     "pyjwt[crypto]>=2.15",
     "pyyaml>=6.0",
+    "redis>=8.1",
     "sqlalchemy>=2.1",
     "uvicorn>=0.54",
     "websockets>=17.4",
