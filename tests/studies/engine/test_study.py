@@ -97,12 +97,25 @@ def test_windows_without_an_answer_have_no_row_and_facts_are_kept(data: Labelled
 
         return Fitted(predict=ask, n_parameters=7, n_learnt=5, facts={"refused": silent})
 
-    made = design(data, tmp_path, {"shy": Method(fit=fit, seeded=False), "prior": METHODS["prior"]})
+    made = design(data, tmp_path, {"shy": Method(fit=fit, seeded=False, may_refuse=True), "prior": METHODS["prior"]})
     frame = run_study(made)
     assert frame["model"].value_counts().to_dict() == {"prior": 24, "shy": 22}  # one of each of two folds
     about = about_models(made)["shy"]
     assert (about["refused"], about["n_parameters"], about["n_learnt"]) == ({"first": 1}, 7, 5)
     assert about["device"] == "cpu"
+
+
+def test_a_setting_that_fails_is_not_chosen_and_a_fit_that_fails_is_no_silence(data: Labelled, tmp_path: Path) -> None:
+    def fit(bench: Bench, rows: np.ndarray, params: Any, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda test: np.full((len(test), 6), np.nan if params["fails"] else 1 / 6)
+
+    two = Method(fit=fit, candidates=({"fails": True}, {"fails": False}), seeded=False)
+    made = design(data, tmp_path / "two", {"two": two})
+    run_study(made)
+    assert set(map(str, about_models(made)["two"]["chosen"].values())) == {"{'fails': False}"}
+    broken = design(data, tmp_path / "one", {"one": replace(two, candidates=({"fails": True},))})
+    with pytest.raises(ValueError, match="one gives no finite probabilities in fold site0, seed0"):
+        run_study(broken)
 
 
 def test_finished_models_stay_when_others_join(data: Labelled, tmp_path: Path) -> None:
