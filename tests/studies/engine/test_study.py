@@ -191,3 +191,32 @@ def test_a_process_that_is_stopped_ends_the_study(shards: Path, tmp_path: Path) 
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == RESUME_EXIT
     assert list((tmp_path / "p.parts" / "logs").rglob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "words"),
+    [
+        ("loso", ["--no-encoder", "--encoders", "."], "the final model, of all sites, needs --encoder too"),
+        ("loso", ["--no-encoder", "--recipe", "oracle"], "unknown recipe 'oracle'"),
+        ("loso", ["--no-encoder", "--classes", "a", "b"], "task 'six-class' has classes of its own"),
+        ("loso", [], "--encoder"),
+        ("crossval", ["--recipes", "probe", "--jobs", "0"], "jobs=0 must be at least 1"),
+        ("transfer", ["--encoders", "/nowhere", "--models", "prior"], "/nowhere/site0 is no model"),
+        ("transfer", ["--schedule.epoch", "3"], "unknown option '--schedule.epoch'"),
+        ("stress", ["--model", "m", "--input", "i", "--oracle"], "unknown option '--oracle'"),
+    ],
+)
+def test_mistakes_of_any_study_end_in_one_line(
+    module: str, options: list[str], words: str, shards: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import importlib
+
+    task = [] if module == "stress" else ["--task", "six-class"]
+    with pytest.raises(SystemExit) as refused:
+        importlib.import_module(f"studies.{module}").main(
+            ["--shards", str(shards), *task, "--output", str(tmp_path / "out" / "p.parquet"), *options]
+        )
+    assert refused.value.code == 2
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert words in line
+    assert not (tmp_path / "out").exists()
