@@ -87,7 +87,8 @@ def requirements_of(files: Sequence[Path]) -> Sequence[str]:
 
 
 def _licence(dist: metadata.Distribution) -> str:
-    stated = dist.metadata.get("License-Expression") or dist.metadata.get("License") or ""
+    fields = [one for name in ("License-Expression", "License") for one in dist.metadata.get_all(name) or ()]
+    stated = str(next(iter(fields), ""))
     classifiers = [
         c.rpartition(" :: ")[2] for c in dist.metadata.get_all("Classifier") or () if c.startswith("License")
     ]
