@@ -48,6 +48,7 @@ COMMANDS = {
     "run": ("cerebeam.run", "data, training, report, registry and the API in one command that resumes"),
     "config": ("service.configure", "the service's configuration: show it, check it"),
     "serve": ("service.serve", "an API that answers windows and recordings"),
+    "reviews": ("service.review.export", "what reviewers labelled, as the label file of preprocess"),
     "register": ("service.registry.commands:register", "store a bundle in the registry, as the challenger"),
     "promote": ("service.registry.commands:promote", "make a registered model the champion, if every gate holds"),
     "rollback": ("service.registry.commands:rollback", "go back to the champion before"),
