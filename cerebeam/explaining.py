@@ -121,9 +121,7 @@ def _subject(bundle: Bundle, file: str) -> Subject:
         check_windows(bundle, graph, windows)
     signals, states = model_input(windows, bundle.graphs[0].normaliser)
     logits = np.concatenate([answers(bundle_ask(bundle, s), x[None]) for x, s in zip(signals, states, strict=True)])
-    return Subject(
-        bundle=bundle, windows=windows, signals=signals, states=states, logits=logits, card=card_of(bundle)
-    )
+    return Subject(bundle=bundle, windows=windows, signals=signals, states=states, logits=logits, card=card_of(bundle))
 
 
 def _chosen(subject: Subject, args: argparse.Namespace) -> list[int]:
@@ -255,7 +253,9 @@ def _summary(
         of_evidence |= {"band": f"{low:g} to {high:g} Hz", "band_share": float(band.max() / max(band.sum(), 1e-12))}
     limits = {"background": f"Parts were replaced with {background}; another background may give another map."}
     if status != VALIDATED:
-        limits["status"] = "No gate on planted evidence was passed by this method for this model: do not rely on its map."
+        limits["status"] = (
+            "No gate on planted evidence was passed by this method for this model: do not rely on its map."
+        )
     sample = {**facts, "probability": facts["probability"]}
     if sample["label"] == "unknown":
         del sample["label"]

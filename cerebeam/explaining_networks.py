@@ -1,5 +1,6 @@
 """Maps that need a network's gradients, for `cerebeam explain --model`; loads torch."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def network_explanations(
     network = OfState(model, ch_state).eval()
     yield integrated_gradients(network, x, target, sfreq=sfreq, backgrounds=backgrounds)
     edges = [0.0, *(high for _, high in BANDS.values()), sfreq]
-    bands = [*zip(edges[:-1], edges[1:], strict=True)]
+    bands = [*itertools.pairwise(edges)]
     yield integrated_gradients(network, x, target, sfreq=sfreq, backgrounds=backgrounds, bands=bands)
     for plus in (False, True):
         yield activation_map(network, x, target, sfreq=sfreq, plus=plus)

@@ -1,4 +1,4 @@
-"""One explanation of one window: how much each channel, step of time and band speaks for a class, and what that sums to.
+"""One explanation of one window: how much each channel, step of time and band speaks for a class, and their sum.
 
 Shapes: C channel, S step of time, B band.
 """

@@ -18,7 +18,7 @@ EOG_NAMES, EMG_NAMES = ("Fp1", "Fp2", "F7", "F8"), ("T3", "T4", "F7", "F8")
 MAINS_HZ = (50.0, 60.0)
 FEWEST = 5
 """Windows that a removal must touch before it can flag."""
-LARGE = 0.5
+LARGE = 1.5
 """Mean change of the logit over its own spread over windows from which on a removal flags."""
 SURE = 4.0
 """Mean change over its standard error that is needed beside it."""
@@ -177,11 +177,13 @@ def without_gain(recorded: Recorded) -> np.ndarray:
 
 
 def without_edges(recorded: Recorded) -> np.ndarray:
-    """Return windows whose first and last 5% are the mirror image of what follows, where they are unlike the rest."""
+    """Return windows whose first and last 5% are the mirror image of what follows, where they are 3 times as loud as
+    the median stretch of that length."""
     out, n = recorded.x.copy(), max(1, recorded.x.shape[-1] // 20)
-    inner = out[..., n:-n].std(axis=-1).mean(axis=-1)
+    blocks = out[..., : out.shape[-1] // n * n].reshape(*out.shape[:-1], -1, n).std(axis=-1).mean(axis=1)
+    usual = np.maximum(np.median(blocks, axis=1), 1e-9)
     for edge, mirror in ((slice(0, n), slice(2 * n - 1, n - 1, -1)), (slice(-n, None), slice(-n - 1, -2 * n - 1, -1))):
-        odd = np.abs(np.log(np.maximum(out[..., edge].std(axis=-1).mean(axis=-1), 1e-9) / np.maximum(inner, 1e-9))) > 1
+        odd = out[..., edge].std(axis=-1).mean(axis=-1) > 3 * usual
         out[odd, :, edge] = out[odd, :, mirror]
     return out
 

@@ -1,7 +1,7 @@
 """Explanations on disk: one file of arrays and facts, which whoever scores or draws them reads without torch.
 
-An .npz without pickles: "values_0", "values_1", ... of shape (n_chans, n_steps, n_bands), and "facts", JSON, with one entry
-per explanation in order.
+An .npz without pickles: "values_0", "values_1", ... of shape (n_chans, n_steps, n_bands), and "facts", JSON, with one
+entry per explanation in order.
 """
 
 import io
@@ -33,19 +33,21 @@ class Explained:
 
 
 def write_explanations(path: Path, rows: Sequence[Explained], *, ch_names: Sequence[str]) -> None:
-    """Write explanations, whole or not at all; raises ValueError for values that are not finite or of other channels."""
+    """Write explanations, whole or not at all; raises ValueError for other channels and what is not finite."""
     arrays: dict[str, np.ndarray] = {}
     entries = []
     for number, row in enumerate(rows):
         values = row.explanation.values
         if values.ndim != 3 or len(values) != len(ch_names) or not np.isfinite(values).all():
             raise ValueError(
-                f"explanation {number} ({row.explanation.method}) has shape {values.shape} or values that are not finite; "
+                f"explanation {number} ({row.explanation.method}) has shape {values.shape}, or is not finite; "
                 f"{len(ch_names)} channels are named"
             )
         arrays[f"values_{number}"] = values.astype(np.float32)
         of_explanation = {name: getattr(row.explanation, name) for name in _FIELDS}
-        entries.append({**of_explanation, "bands": row.explanation.bands, "window": row.window, "facts": dict(row.facts)})
+        entries.append(
+            {**of_explanation, "bands": row.explanation.bands, "window": row.window, "facts": dict(row.facts)}
+        )
     about = {"schema_version": SCHEMA_VERSION, "step_s": STEP_S, "ch_names": list(ch_names), "rows": entries}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, facts=np.array(json.dumps(about)), **arrays)

@@ -64,34 +64,37 @@ def in_band(x: np.ndarray, band_hz: tuple[float, float] | None, sfreq: float) ->
 
 
 class Replacer:
-    """A window whose parts give way to a background's; the differences in each band are computed once."""
+    """A window whose parts give way to a background's; what a part changes is computed once."""
 
     def __init__(self, x: np.ndarray, background: np.ndarray, sfreq: float) -> None:
         """Take window and background, both shape (n_chans, n_times); raises ValueError where they differ in shape."""
         if x.shape != background.shape:
             raise ValueError(f"background has shape {background.shape}, the window {x.shape}")
         self.x, self.sfreq = x, sfreq
-        self.difference = background - x
-        self._bands: dict[tuple[float, float] | None, np.ndarray] = {}
+        self._bands: dict[tuple[float, float] | None, np.ndarray] = {None: background - x}
+        self._changes: dict[Part, tuple[list[int], slice, np.ndarray]] = {}
 
     def without(self, parts: Sequence[Part]) -> np.ndarray:
         """Return the window with these parts replaced; parts of one band must not overlap."""
-        out = self.x.copy()
-        for part in parts:
-            out += self._change(part)
-        return out
+        return self._moved(self.x.copy(), parts, 1)
 
     def only(self, parts: Sequence[Part], *, within: Sequence[Part]) -> np.ndarray:
         """Return the window with `within` replaced but for `parts`, which lie in it."""
-        out = self.without(within)
+        return self._moved(self.without(within), parts, -1)
+
+    def _moved(self, out: np.ndarray, parts: Sequence[Part], sign: int) -> np.ndarray:
         for part in parts:
-            out -= self._change(part)
+            rows, inside, change = self._change(part)
+            out[rows, inside] += sign * change
         return out
 
-    def _change(self, part: Part) -> np.ndarray:
-        if part.band_hz not in self._bands:
-            self._bands[part.band_hz] = in_band(self.difference, part.band_hz, self.sfreq)
-        change = np.zeros_like(self.x)
-        rows = list(part.channels)
-        change[rows] = self._bands[part.band_hz][rows] * weight(part, self.x.shape[1], self.sfreq)
-        return change
+    def _change(self, part: Part) -> tuple[list[int], slice, np.ndarray]:
+        """Return which rows and samples a part changes, and by how much, shape (n_rows, n_samples)."""
+        if part not in self._changes:
+            if part.band_hz not in self._bands:
+                self._bands[part.band_hz] = in_band(self._bands[None], part.band_hz, self.sfreq)
+            share, rows = weight(part, self.x.shape[1], self.sfreq), list(part.channels)
+            touched = np.flatnonzero(share)
+            inside = slice(int(touched[0]), int(touched[-1]) + 1) if touched.size else slice(0, 0)
+            self._changes[part] = rows, inside, self._bands[part.band_hz][rows, inside] * share[inside]
+        return self._changes[part]

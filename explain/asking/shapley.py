@@ -6,7 +6,7 @@ uncertain is how it is divided, and the spread over pairs shows that.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import product
+from itertools import pairwise, product
 from math import factorial
 
 import numpy as np
@@ -83,9 +83,7 @@ def shapley(
     n_stretches = max(1, min(MOST_PLAYERS // len(regions), round(length_s)))
     edges = np.round(np.linspace(0, length_s, n_stretches + 1) / STEP_S) * STEP_S
     players = [
-        Part(channels=region, start_s=float(a), stop_s=float(b))
-        for region in regions
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        Part(channels=region, start_s=float(a), stop_s=float(b)) for region in regions for a, b in pairwise(edges)
     ]
     rows = tuple(range(len(x)))
     rest = _outside(bands, sfreq)

@@ -80,7 +80,9 @@ def triptych(
     limit = float(np.abs(values).max())
     share = signed_share(values, limit) if palette == "signed" else values / limit if limit > 0 else values
     power = np.clip((log + 0.5) / 2.0, 0, 1)
-    columns = np.minimum((np.arange(log.shape[1]) + 0.5) * values.shape[1] / log.shape[1], values.shape[1] - 1).astype(int)
+    columns = np.minimum((np.arange(log.shape[1]) + 0.5) * values.shape[1] / log.shape[1], values.shape[1] - 1).astype(
+        int
+    )
     upper, over = coloured(power, "viridis")[::-1], coloured(share, palette)[::-1]
     blend = (0.55 * upper + 0.45 * over[:, columns]).round().astype(np.uint8)
     panel, height, length_s = (WIDTH - _LEFT - 40) / 3, 150.0, x.shape[0] / sfreq
@@ -89,7 +91,9 @@ def triptych(
     for k, (name, pixels) in enumerate(zip(names, (upper, over, blend), strict=True)):
         left = _LEFT + k * (panel + 14)
         body.append(image(pixels, left, _TOP + 8, panel, height))
-        body.append(text(left + panel / 2, _TOP + height + 24, f"{name}, 0 to {length_s:g} s", anchor="middle", cls="soft"))
+        body.append(
+            text(left + panel / 2, _TOP + height + 24, f"{name}, 0 to {length_s:g} s", anchor="middle", cls="soft")
+        )
     for hz in (10, 20, 30, 40):
         y = _TOP + 8 + height * (1 - (hz - freqs[0]) / (freqs[-1] - freqs[0]))
         body.append(text(_LEFT - 6, y + 4, f"{hz} Hz", anchor="end", cls="soft") + line(_LEFT - 3, y, _LEFT, y))

@@ -90,7 +90,10 @@ def card_table(card: ExplanationCard) -> str:
             shown = "–" if value != value else number(value)
             cells.append(f'<td class="error">{shown}</td>' if gate.name in missed else f"<td>{shown}</td>")
         rows.append(f"<tr><td>{escape(method.method)}<small>{escape(method.status)}</small></td>{''.join(cells)}</tr>")
-    head = ["method", *(f"{g.name.replace('_', ' ')}<small>{'≤' if g.at_most else '≥'} {g.limit:g}</small>" for g in GATES)]
+    head = [
+        "method",
+        *(f"{g.name.replace('_', ' ')}<small>{'≤' if g.at_most else '≥'} {g.limit:g}</small>" for g in GATES),
+    ]
     return table(head, rows)
 
 

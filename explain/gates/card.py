@@ -1,6 +1,6 @@
 """What a method must reach before its maps may be trusted, what it did reach, and the label that follows by itself.
 
-A card belongs to one model. It travels in the model's bundle (`CARD`), and viewer, API and report read it: a method that
+A card belongs to one model. It travels in the model's bundle (`CARD`), and whatever shows a map reads it: a method that
 misses a gate, or whose card is missing, is "not validated" there.
 """
 
@@ -117,7 +117,9 @@ class ExplanationCard:
         try:
             fields: dict[str, Any] = json.loads(text)
             methods = [
-                Measured(**{**m, "values": {k: float("nan") if v is None else float(v) for k, v in m["values"].items()}})
+                Measured(
+                    **{**m, "values": {k: float("nan") if v is None else float(v) for k, v in m["values"].items()}}
+                )
                 for m in fields.pop("methods")
             ]
             return cls(**fields, methods=tuple(methods))

@@ -1,4 +1,4 @@
-"""Does an explanation point at evidence whose place is known? Pointing game, AUPRC, IoU, and what amplitude alone gives.
+"""Does an explanation point at evidence whose place is known? Pointing game, AUPRC, IoU, and what amplitude gives.
 
 Everything is counted on cells of one channel by one step (`explain.explanation.STEP_S`); only evidence for the class,
 above 0, counts.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from explain.summary.facts import Facts, written
 
 FORBIDDEN = (
-    "cause", "caused", "causes", "causing", "because of the seizure", "diagnosis", "diagnoses", "diagnosed", "diagnostic",
+    "cause", "caused", "causes", "causing", "because of", "diagnosis", "diagnoses", "diagnosed", "diagnostic",
     "urgent", "urgently", "emergency", "immediately", "immediate", "intervention", "treat", "treatment", "treated",
     "prescribe", "therapy", "medication", "proves", "proven", "certainly", "definitely", "guarantees", "guaranteed",
     "perfect", "flawless", "harmless", "benign", "healthy", "safe",

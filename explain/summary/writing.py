@@ -22,12 +22,12 @@ TEMPLATE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Performance", (
         "Accuracy is {performance.accuracy} on {performance.n} windows, with a {performance.level} interval from "
         "{performance.low} to {performance.high}.",
-        "Accuracy is {performance.accuracy} on {performance.n} windows; no interval is given: {performance.no_interval}.",
+        "Accuracy is {performance.accuracy} on {performance.n} windows; it has no interval: {performance.no_interval}.",
         "The model was not evaluated on this file; its labels are not known here ({performance.unknown}).",
     )),
     ("Samples", (
-        "The explained window begins at {sample.start_s} s; the predicted class is {sample.predicted}, with probability "
-        "{sample.probability}.",
+        "The explained window begins at {sample.start_s} s; the predicted class is {sample.predicted}, "
+        "with probability {sample.probability}.",
         "Its label is {sample.label}.",
     )),
     ("Evidence", (
@@ -37,7 +37,7 @@ TEMPLATE: tuple[tuple[str, tuple[str, ...]], ...] = (
         "A fraction {evidence.positive_share} of the evidence speaks for the class.",
     )),
     ("What it does not show", (
-        "The map shows what the answer of this model depends on; whether that is a finding in the patient is for an expert.",
+        "The map shows what the answer of this model depends on; whether that is a finding is for an expert.",
         "{limits.background}",
         "{limits.status}",
     )),

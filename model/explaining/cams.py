@@ -47,7 +47,7 @@ def class_activation(
 
 
 def plus_weights(features_DN: Tensor, slope_DN: Tensor) -> Tensor:
-    """Return Grad-CAM++'s weight of each feature map, shape (D,): equation 19 of the paper, of the exponential score."""
+    """Return Grad-CAM++'s weight of each feature map, shape (D,): equation 19, of the exponential score."""
     places = tuple(range(1, features_DN.ndim))
     square, cube = slope_DN.square(), slope_DN**3
     below = 2 * square + (features_DN * cube).sum(places, keepdim=True)
@@ -82,9 +82,7 @@ def attentions_of(network: nn.Module, x: np.ndarray) -> list[np.ndarray]:
         assert isinstance(module, nn.MultiheadAttention)
         x_BMD = inputs[0]
         qk = torch.nn.functional.linear(x_BMD, module.in_proj_weight, module.in_proj_bias).chunk(3, dim=-1)[:2]
-        q_BHMD, k_BHMD = (
-            part.reshape(*part.shape[:2], module.num_heads, -1).transpose(1, 2) for part in qk
-        )
+        q_BHMD, k_BHMD = (part.reshape(*part.shape[:2], module.num_heads, -1).transpose(1, 2) for part in qk)
         weights = (q_BHMD @ k_BHMD.transpose(-1, -2) / q_BHMD.shape[-1] ** 0.5).softmax(-1)
         found.append(weights[0].double().numpy())
 

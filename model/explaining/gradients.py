@@ -74,15 +74,15 @@ def integrated_gradients(
 
     What lies outside of all bands is left out of the map, and so of its sum.
     """
-    values = 0.0
+    total: list[np.ndarray] = []
     for background in backgrounds:
         slope = mean_gradient(network, x, background, target, n_steps=n_steps)
         change = np.asarray(x - background, dtype=np.float64)
         parts = [in_band(change, band, sfreq) for band in bands] or [change]
-        values = values + np.stack([in_steps(slope * part, sfreq) for part in parts], axis=-1) / len(backgrounds)
+        total.append(np.stack([in_steps(slope * part, sfreq) for part in parts], axis=-1))
     score, base = _ends(network, x, backgrounds, target)
     return Explanation(
-        method=BANDS_IG if bands else IG, target=target, values=np.asarray(values), score=score, base=base,
+        method=BANDS_IG if bands else IG, target=target, values=np.mean(total, axis=0), score=score, base=base,
         bands=tuple(bands),
     )  # fmt: skip
 

@@ -85,9 +85,7 @@ def measure(
     """Return the card of a model; `second` is trained with another seed, `shuffled` on shuffled labels."""
     amounts = amounts or Amounts()
     cases = draw_cases(trained, amounts.cases, seed=seed)
-    found = [
-        _measured(method, trained, second, shuffled, cases, amounts) for method in methods if method.fits(trained)
-    ]
+    found = [_measured(method, trained, second, shuffled, cases, amounts) for method in methods if method.fits(trained)]
     return ExplanationCard(model=trained.name, methods=tuple(found), n_skipped=cases.n_skipped)
 
 
@@ -104,9 +102,7 @@ def _measured(
         values["sum_error"] = float(np.median([each.sum_error for each in maps])) if maps else float("nan")
     seconds = time.perf_counter() - started
     sys.stderr.write(f"{trained.name}, {method.name}: {len(maps)} windows, {seconds:.0f} s\n")
-    return Measured(
-        method=method.name, kind=method.kind, values=values, n_cases=len(maps), heuristic=method.heuristic
-    )
+    return Measured(method=method.name, kind=method.kind, values=values, n_cases=len(maps), heuristic=method.heuristic)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Every method of explanation on one of the planted models, as functions of a window and a class."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ def _integrated(trained: Trained, x: np.ndarray, target: int, backgrounds: np.nd
 def _cross_domain(trained: Trained, x: np.ndarray, target: int, backgrounds: np.ndarray) -> Explanation:
     sfreq = trained.design.sfreq
     edges = [0.0, *(high for _, high in BANDS.values())]
-    bands = [*zip(edges[:-1], edges[1:], strict=True), (edges[-1], sfreq)]  # all of the signal, so that sums hold
+    bands = [*itertools.pairwise(edges), (edges[-1], sfreq)]  # all of the signal, so that sums hold
     return gradients.integrated_gradients(
         _network(trained), x, target, sfreq=sfreq, backgrounds=backgrounds, bands=bands
     )

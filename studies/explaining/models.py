@@ -182,9 +182,7 @@ def train_reader(*, seed: int, n_windows: int = 600, shuffled: bool = False) -> 
     )
     ask = ask_of_reader(reader, design.sfreq)
     check = draw_batch(np.random.default_rng([7, 3]), backgrounds([7, 4], _CHECK_PEOPLE, design), 150, design)
-    return Trained(
-        name=READER, ask=ask, auroc=auroc(ask, *check), design=design, reader=reader, n_windows=n_windows
-    )
+    return Trained(name=READER, ask=ask, auroc=auroc(ask, *check), design=design, reader=reader, n_windows=n_windows)
 
 
 def feature_rows(x: np.ndarray, sfreq: float) -> tuple[tuple[str, ...], np.ndarray]:

@@ -4,6 +4,7 @@ A run draws a corpus of three sites, fits a linear model to features that see th
 powers, mains, samples that stick out, size), and asks the detector about windows that were not trained on.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from signals.modality import EEG_1020
 from synthetic.evidence.shortcuts import DESIGN, TRACES, TracedCorpus, trace_bank, traced_corpus
 
 EDGES_HZ = (0.5, 4.0, 8.0, 13.0, 25.0, 45.0, 48.0, 52.0, 58.0, 62.0)
-_N_TRAIN, _N_HELD_OUT = 320, 260
+_N_TRAIN, _N_HELD_OUT = 560, 240
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +37,7 @@ def features(x: np.ndarray) -> np.ndarray:
     """Return what the linear models see of windows (n, n_chans, n_times), float64, shape (n, n_features)."""
     power = np.abs(np.fft.rfft(x, axis=-1)) ** 2
     freqs = np.fft.rfftfreq(x.shape[-1], 1 / DESIGN.sfreq)
-    bands = [
-        power[..., (freqs >= low) & (freqs < high)].mean(axis=-1)
-        for low, high in zip(EDGES_HZ[:-1], EDGES_HZ[1:], strict=True)
-    ]
+    bands = [power[..., (freqs >= low) & (freqs < high)].mean(axis=-1) for low, high in itertools.pairwise(EDGES_HZ)]
     sharp = np.abs(np.diff(x, n=2, axis=-1)).max(axis=-1)
     parts = [*(np.log(band + 1.0) for band in bands), np.log(sharp + 1.0), np.log(x.std(axis=-1) + 0.1)]
     return np.concatenate(parts, axis=1).astype(np.float64)

@@ -13,9 +13,8 @@ import numpy as np
 from signals.electrodes import POSITIONS
 from signals.modality import EEG_1020
 from synthetic.subject.background import alpha, ongoing
-from synthetic.subject.sources import SOURCES
+from synthetic.subject.sources import SOURCES, near
 from synthetic.subject.sources import field as scalp_field
-from synthetic.subject.sources import near
 from synthetic.subject.subjects import draw_subject
 
 CLASSES = ("none", "theta", "beta")
@@ -92,9 +91,9 @@ def backgrounds(seed: int | Sequence[int], n: int, design: Design) -> np.ndarray
     """Return windows of `n` people without any burst, float32, shape (n, n_chans, n_times), RMS 1."""
     rng, rows = np.random.default_rng(seed), []
     for _ in range(n):
-        grid = {"positions": _GRID, "n_times": design.n_times, "sfreq": design.sfreq}
-        subject = draw_subject(rng)
-        x = ongoing(rng, subject=subject, **grid) + alpha(rng, subject=subject, **grid)[0]
+        subject, n_times, sfreq = draw_subject(rng), design.n_times, design.sfreq
+        x = ongoing(rng, positions=_GRID, subject=subject, n_times=n_times, sfreq=sfreq)
+        x = x + alpha(rng, positions=_GRID, subject=subject, n_times=n_times, sfreq=sfreq)[0]
         x = x - x.mean(axis=0)
         rows.append((x / np.median(x.std(axis=1))).astype(np.float32))
     return np.stack(rows)

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -49,7 +51,7 @@ def test_batches_change_no_answer_and_what_is_not_finite_is_refused():
 
 def test_stretches_side_by_side_replace_everything_once():
     edges = [0.0, 0.7, 1.75, 4.0]
-    parts = [Part(channels=(0,), start_s=a, stop_s=b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [Part(channels=(0,), start_s=a, stop_s=b) for a, b in itertools.pairwise(edges)]
     np.testing.assert_allclose(sum(weight(p, 256, SFREQ) for p in parts), 1.0, atol=1e-6)
     middle = weight(parts[1], 256, SFREQ)
     t = (np.arange(256) + 0.5) / SFREQ
@@ -65,7 +67,7 @@ def test_all_parts_together_are_the_background_and_none_of_them_the_window():
         Part(channels=rows, start_s=a, stop_s=a + 2, band_hz=band)
         for rows in regions_of(NAMES).values()
         for a in (0.0, 2.0)
-        for band in zip(edges[:-1], edges[1:], strict=True)
+        for band in itertools.pairwise(edges)
     ]
     np.testing.assert_allclose(replacer.without(parts), other, atol=1e-4)
     np.testing.assert_array_equal(replacer.without([]), x)
@@ -83,7 +85,7 @@ def test_every_channel_is_in_exactly_one_region():
 def test_bands_add_up():
     x = noise(3)
     edges = [0.0, 4.0, 8.0, 13.0, 33.0]
-    total = sum(in_band(x, band, SFREQ) for band in zip(edges[:-1], edges[1:], strict=True))
+    total = sum(in_band(x, band, SFREQ) for band in itertools.pairwise(edges))
     np.testing.assert_allclose(total, x, atol=1e-5)
 
 
@@ -147,7 +149,7 @@ def test_grouped_values_sum_to_the_logits_change_and_sit_in_the_region():
     change = np.diff(scores(reads(4, 1.5, 2.5, (8.0, 13.0)), [other, x], 1))[0]
     assert found.values.sum() == pytest.approx(change, rel=1e-5)
     assert found.sum_error < 1e-5
-    assert "F7" == NAMES[4]
+    assert NAMES[4] == "F7"
     region = regions_of(NAMES)["left front"]
     assert set(np.argsort(-found.per_channel)[:3].tolist()) == set(region)
     assert found.bands[int(found.per_band.argmax())] == (8.0, 13.0)

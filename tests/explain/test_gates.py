@@ -1,9 +1,10 @@
+import itertools
 import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
 from scipy.stats import spearmanr
+from sklearn.metrics import average_precision_score
 
 from explain.explanation import Explanation, in_steps
 from explain.gates.card import GATES, NOT_VALIDATED, VALIDATED, ExplanationCard, Measured, missing_card
@@ -43,7 +44,7 @@ def test_a_perfect_map_hits_everything_and_a_decoys_map_nothing():
 
 @pytest.mark.parametrize(("step", "hit"), [(2, 0), (3, 1), (8, 1), (9, 0)])
 def test_time_is_hit_to_a_quarter_of_a_second(step, hit):
-    # Evidence from 1 to 2 s; a step's middle is 0.125 s after its start: 0.875 and 2.125 s count, 0.625 and 2.375 do not.
+    # Evidence from 1 to 2 s; a step's middle is 0.125 s after its start: 0.875 and 2.125 s count.
     values = np.zeros((4, 16, 1))
     values[0, step] = 1.0
     assert hits(explained(values), TRUTH, np.ones((4, 256)), sfreq=SFREQ, x_left=X_LEFT).time == hit
@@ -122,7 +123,7 @@ def test_masks_grow_along_the_order():
     order = np.random.default_rng(0).permutation(64)
     found = masks(order, (4, 16))
     deleted, kept = found[: len(found) // 2], found[len(found) // 2 :]
-    assert all((a <= b).all() for a, b in zip(deleted[:-1], deleted[1:], strict=True))
+    assert all((a <= b).all() for a, b in itertools.pairwise(deleted))
     assert all((~a).ravel()[order[0]] for a in kept)
     assert all(a.ravel()[order[0]] for a in deleted)
 
