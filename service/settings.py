@@ -44,6 +44,8 @@ class Models(_Section):
     """MLflow's tracking and registry URI."""
     shadow: Path | None = None
     """A bundle that answers beside the first one; its answers are compared, never sent."""
+    public_key: Path | None = None
+    """File of the key that bundles must be signed with (cerebeam sign); None: unsigned ones are served too."""
 
 
 class Training(_Section):
@@ -88,11 +90,17 @@ class System(_Section):
     """Uploads and, by default, records."""
     database: str = ""
     """SQLAlchemy URL; empty: SQLite below `data`."""
+    audit_keys: Path | None = None
+    """Folder of `cerebeam audit keys`; None: below `data`, made at the first start."""
+    audit_sink: Path | None = None
+    """Folder for signed checkpoints of the audit log, on storage of its own; None: no checkpoints."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     workers: int = Field(default=0, ge=0, le=64)
     """Threads that prepare windows; 0: one per core."""
     job_memory_mb: int = Field(default=4096, ge=512)
     job_timeout_s: float = Field(default=3600.0, gt=0)
+    encryption_keys: Path | None = None
+    """File of keys that uploads and answers are encrypted with, 64 hexadecimal digits a line; None: they are not."""
 
 
 class Settings(_Section):

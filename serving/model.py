@@ -99,12 +99,17 @@ class Model:
         return described(self.bundle, windows, answer_batch(self.bundle, windows, sessions=self.sessions.__getitem__))
 
 
-def open_model(path: Path, *, name: str | None = None, threads: int = 1) -> Model:
+def open_model(path: Path, *, name: str | None = None, threads: int = 1, public_key: Path | None = None) -> Model:
     """Return a model after its first answer, which is the slow one.
 
+    With a public key, a bundle that is not signed with it is refused before any graph is read.
     Raises BundleError as `load_bundle`, for a file that changed while it was read, and for an encoder.
     """
     bundle = load_bundle(path)
+    if public_key is not None:
+        from serving.signature import verify  # cryptography, where it is needed
+
+        verify(bundle, public_key)
     _ = bundle.classes  # an encoder has none
     files = [graph.file for graph in bundle.graphs] + ([bundle.combiner] if bundle.combiner else [])
     sessions = {file: new_session(bundle.read(file), threads=threads) for file in files}

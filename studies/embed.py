@@ -23,7 +23,7 @@ from studies.baselines.classical import filled_features
 from training.command import run_main
 from training.corpus.corpus import Corpus
 from training.fitting.fit import NOT_PRETRAINED, pretraining_meta, start_encoder
-from training.trainer.distributed import own_device
+from training.parallel.distributed import own_device
 
 PROG = "studies.embed"
 

@@ -28,10 +28,11 @@ from training.corpus.corpus import Corpus
 from training.corpus.order import Order, order_crc
 from training.corpus.prefetch import prefetch
 from training.corpus.splits import hold_out
+from training.corpus.steps import Batch, StepBatches
+from training.parallel.distributed import start_processes
 from training.recipes.autoencoding import RECIPES, AutoencoderRecipe
-from training.trainer.distributed import start_processes
-from training.trainer.optim import make_optimizer, make_scheduler
-from training.trainer.train import Batch, StepBatches, Trainer, run_steps
+from training.trainer.start import new_trainer
+from training.trainer.train import run_steps
 
 logger = logging.getLogger(__name__)
 _NOT_LEARNT = SPOILT | BIT["blink"] | BIT["line"]
@@ -71,23 +72,21 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
     chosen, held_out = hold_out(subjects, share=recipe.data.held_out_share, seed=recipe.seed)
     torch.manual_seed(recipe.seed)
     model = Autoencoder(recipe.model, manifest.modality)
-    optimizer = make_optimizer(model, learning_rate=recipe.optim.peak_rate, weight_decay=recipe.regularise.weight_decay)
-    scheduler = make_scheduler(optimizer, warmup_steps=recipe.schedule.warmup_steps, steps=recipe.schedule.steps)
-    trainer = Trainer(
-        module=AutoencoderObjective(model), optimizer=optimizer, scheduler=scheduler, seed=recipe.seed,
-        processes=start_processes("single"),
-    )  # fmt: skip
+    processes, n_steps = start_processes("single"), recipe.schedule.steps
+    trainer = new_trainer(AutoencoderObjective(model), recipe, processes, n_steps=n_steps)
     curve = Curve()
     batches = _batches(model, shards, chosen, recipe)
     with closing(batches):
         run_steps(
-            trainer, batches, n_steps=recipe.schedule.steps, label="autoencoder", tracker=curve, save=lambda t: None,
-            save_every=recipe.schedule.steps,
+            trainer, batches, n_steps=n_steps, label="autoencoder", tracker=curve, save=lambda t: None,
+            save_every=n_steps,
         )  # fmt: skip
+    if trainer.average is not None:
+        trainer.average.keep(trainer.module)
     losses = curve.losses
     model.cpu().eval()
     _calibrate(model, shards, held_out)
-    tenth = max(1, recipe.schedule.steps // 10)
+    tenth = max(1, n_steps // 10)
     about = {
         "schema_version": SCHEMA_VERSION,
         "modality": manifest.modality.to_dict(),
@@ -103,7 +102,7 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
     }
     command.output.parent.mkdir(parents=True, exist_ok=True)
     _write(model, shards, held_out, command.output, about)
-    logger.info("%d steps in %.0f s, loss %s", recipe.schedule.steps, time.perf_counter() - started, about["loss"])
+    logger.info("%d steps in %.0f s, loss %s", n_steps, time.perf_counter() - started, about["loss"])
     return about
 
 

@@ -31,8 +31,8 @@ from training.fitting.held_out import Score, held_out_rows, score_model, score_o
 from training.fitting.inference import load_on_device, predict
 from training.fitting.learning import learn
 from training.objectives.teaching import Teaching
+from training.parallel.distributed import Processes
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
-from training.trainer.distributed import Processes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,8 @@ from training.command import Sections, parse_command, run_main, write_config
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled, task_named, with_contrast
 from training.fitting.fit import Fitting
+from training.parallel.distributed import Processes, start_processes
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
-from training.trainer.distributed import Processes, start_processes
 from training.trainer.stopping import RESUME_EXIT
 
 

@@ -5,7 +5,7 @@ with the same options after an interruption (exit code 75), it goes on from the 
 `--schedule.steps` a finished run is prolonged. `--init-from DIR` starts from the weights of another run or encoder.
 
 OUT/encoder/ model for transformers; OUT/checkpoints/; OUT/metrics.jsonl; OUT/curves.html; OUT/config.json;
-OUT/reconstruction.parquet; OUT/pretrain_subjects.json the subjects trained on and held out.
+OUT/reconstruction.parquet; OUT/skill.json; OUT/pretrain_subjects.json the subjects trained on and held out.
 """
 
 import json
@@ -33,18 +33,18 @@ from training.corpus.splits import evenly, hold_out_names
 from training.corpus.stream import Prepare, Reading, Stream, step_batches
 from training.objectives.preparation import Preparation
 from training.objectives.reconstruction import evaluate_reconstruction
+from training.objectives.skill import Skill, SkillMeter, write_skill
 from training.objectives.validation import Look, probe, validate
+from training.parallel.distributed import Backend, Processes, start_processes
+from training.parallel.sharding import is_sharded, like, share_out
+from training.provenance import SUBJECTS_FILE, trained_on
 from training.recipes.pretraining import RECIPES, PretrainRecipe
 from training.trainer.checkpoints import load_newest
-from training.trainer.distributed import Backend, Processes, start_processes
 from training.trainer.monitoring import monitored
-from training.trainer.optim import make_optimizer, make_scheduler
 from training.trainer.saving import Saver, resume
-from training.trainer.sharding import is_sharded, like, share_out
+from training.trainer.start import new_trainer
 from training.trainer.stopping import RESUME_EXIT, Stopped, StopRequest
 from training.trainer.train import Trainer, run_steps
-
-SUBJECTS_FILE = "pretrain_subjects.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
         Look(
             source=source,
             preparation=_preparation(source, recipe, (recipe.seed, 4)),
-            windows=evenly(_held_out(source.corpus, sides, track.validate_windows), track.validate_windows),
+            windows=evenly(_of_people(source.corpus, sides.held_out, track.validate_windows), track.validate_windows),
         )
         for source in sources
     ]
@@ -189,12 +189,12 @@ def _stream(command: PretrainCommand, sources: Sequence[Source], sides: Sides, p
     return Stream(sources, choices, reading, command.sampling_weights)
 
 
-def _held_out(corpus: Corpus, sides: Sides, least: int) -> list[int]:
-    """Return held-out windows of a corpus: all of a small one, at least so many of a large one."""
-    if not set(sides.held_out) & set(corpus.manifest.subjects):
+def _of_people(corpus: Corpus, people: Sequence[str], least: int) -> list[int]:
+    """Return windows of people of a corpus: all of a small one, at least so many of a large one."""
+    if not set(people) & set(corpus.manifest.subjects):
         return []
     most = None if len(corpus) <= Reading.listed_most else least
-    return [int(number) for number in Choice(sides.held_out).rows(corpus, most=most).numbers]
+    return [int(number) for number in Choice(people).rows(corpus, most=most).numbers]
 
 
 def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) -> Trainer:
@@ -202,20 +202,7 @@ def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) ->
     model = PretrainModel(Encoder(recipe.model.encoder), recipe.objective.weights)
     whole_copy = deepcopy(model) if recipe.optim.sharing == "shard" and processes.world_size > 1 else None
     share_out(model, processes, recipe.optim.sharing)
-    optimizer = make_optimizer(model, learning_rate=recipe.optim.peak_rate, weight_decay=recipe.regularise.weight_decay)
-    return Trainer(
-        module=model,
-        optimizer=optimizer,
-        scheduler=make_scheduler(optimizer, warmup_steps=recipe.schedule.warmup_steps, steps=recipe.schedule.steps),
-        processes=processes,
-        seed=recipe.seed,
-        precision=recipe.optim.precision,
-        clip_norm=recipe.optim.clip_norm,
-        ema_decay=recipe.regularise.ema_decay,
-        compile=recipe.optim.compile,
-        whole_copy=whole_copy,
-        stop=stop,
-    )
+    return new_trainer(model, recipe, processes, n_steps=recipe.schedule.steps, whole_copy=whole_copy, stop=stop)
 
 
 def start_from(trainer: Trainer, folder: Path) -> None:
@@ -340,7 +327,7 @@ def _finish(
         evaluate_reconstruction(
             model,
             source.corpus,
-            _held_out(source.corpus, sides, recipe.track.evaluate_windows),
+            _of_people(source.corpus, sides.held_out, recipe.track.evaluate_windows),
             source.normaliser,
             seed=recipe.data.split_seed,
             max_windows=recipe.track.evaluate_windows,
@@ -350,33 +337,26 @@ def _finish(
         for source in sources
     ]
     write_reconstruction(command.output / "reconstruction.parquet", pd.concat(rows, ignore_index=True))
+    skill = measured_skill(command, model, stop, sources, sides)
+    for folder in (command.output, command.output / "encoder"):
+        write_skill(folder, skill)
+    print(skill)  # noqa: T201
 
 
-def trained_on(corpora: Sequence[Corpus], subjects: Sequence[str], *, former: Path | None) -> dict[str, Any]:
-    """Return who was trained on, with recordings, sites and the salt of the ids: what a test set is compared with.
-
-    What a `former` run whose weights were taken over had trained on counts too; "is_known" is False where its folder
-    does not list that. Recording ids are digests of files, so they are the same under every salt.
-    """
-    wanted = set(subjects)
-    known = [entry for corpus in corpora for name, entry in corpus.manifest.subjects.items() if name in wanted]
-    facts: dict[str, Any] = {
-        "train": sorted(wanted),
-        "recordings": sorted({recording for entry in known for recording in entry.recording_ids}),
-        "sites": sorted({entry.site_id for entry in known}),
-        "salt_id": "+".join(sorted({corpus.manifest.salt_id for corpus in corpora})),
-    }
-    return facts if former is None else _with_former(facts, former / SUBJECTS_FILE)
-
-
-def _with_former(facts: dict[str, Any], path: Path) -> dict[str, Any]:
-    before: dict[str, Any] = {"is_known": False}
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-    lists = {name: sorted({*facts[name], *before.get(name, ())}) for name in ("train", "recordings", "sites")}
-    salts = sorted({facts["salt_id"], str(before.get("salt_id", facts["salt_id"]))})
-    is_known = before.get("is_known", True) and {"train", "recordings", "sites"} <= set(before)
-    return {**facts, **lists, "salt_id": "+".join(salts), **({} if is_known else {"is_known": False})}
+def measured_skill(
+    command: PretrainCommand, model: PretrainModel, stop: StopRequest, sources: Sequence[Source], sides: Sides
+) -> Skill:
+    """Return what the network knows of held-out people beyond what needs no network (`training.objectives.skill`)."""
+    recipe = command.config
+    meter = SkillMeter(model=model, filling=recipe.objective.filling, seed=recipe.data.split_seed)
+    most = recipe.track.evaluate_windows
+    for source in sources:
+        trained, held_out = (_of_people(source.corpus, side, most) for side in (sides.train, sides.held_out))
+        meter.add_corpus(
+            source.corpus, source.normaliser, trained=trained, held_out=held_out, max_windows=most,
+            on_window=stop.check,
+        )  # fmt: skip
+    return meter.skill()
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -27,15 +27,15 @@ from model.saved import TaskModel, load_task_model
 from training.command import Sections, parse_command, run_main
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named
-from training.corpus.spectra import Spectrograms
 from training.corpus.splits import evenly
 from training.fitting.fit import sides
 from training.fitting.held_out import Score, held_out_rows, score_model
 from training.fitting.inference import reads_spectrogram
 from training.fitting.learning import learn
+from training.fitting.spectra import Spectrograms
+from training.parallel.distributed import Processes, own_device, start_processes
 from training.recipes.compression import brief
 from training.recipes.finetuning import FinetuneRecipe
-from training.trainer.distributed import Processes, own_device, start_processes
 from training.trainer.stopping import RESUME_EXIT
 
 PROG = "training.prune"

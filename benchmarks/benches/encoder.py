@@ -29,7 +29,7 @@ from benchmarks.harness import figure, machine
 from model.encoder import Encoder, EncoderConfig, electrode_ids, sized
 from signals.modality import EEG_1020
 from signals.window import MEASURED
-from training.trainer.throughput import peak_flops
+from training.monitors.throughput import peak_flops
 
 SECONDS, LENGTHS_S = 30, (10, 30, 60, 120, 300)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

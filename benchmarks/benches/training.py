@@ -56,7 +56,7 @@ from training.corpus.order import MicroBatch
 from training.corpus.source import Choice, Source
 from training.corpus.stream import Reading, Stream
 from training.objectives.preparation import Preparation
-from training.trainer.distributed import Processes, Single, TorchGroup
+from training.parallel.distributed import Processes, Single, TorchGroup
 from training.trainer.train import Trainer
 
 ALONE = Single(rank=0, world_size=1, device=torch.device("cpu"))

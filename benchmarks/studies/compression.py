@@ -45,7 +45,7 @@ class Site:
         from training.corpus.corpus import Corpus
         from training.corpus.labelled import labelled, task_named
         from training.fitting.held_out import held_out_rows
-        from training.trainer.distributed import Single
+        from training.parallel.distributed import Single
 
         self.encoder, self.folder = demo / "checkpoints" / "pretrain" / "encoder", output / name
         self.folder.mkdir(parents=True, exist_ok=True)

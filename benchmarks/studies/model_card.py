@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from signals.shards.manifest import Manifest, read_manifest
-from training.pretrain import SUBJECTS_FILE
+from training.provenance import SUBJECTS_FILE
 
 SOURCES = {
     "albany-eegmmidb": "EEG Motor Movement/Imagery (PhysioNet), ODC-BY 1.0",

@@ -49,17 +49,21 @@ class House:
 
     def __init__(
         self, sources: Mapping[str, Source], *, threads: int = 1, shadow: Path | None = None,
-        on_batch: OnBatch = _nothing,
+        on_batch: OnBatch = _nothing, public_key: Path | None = None,
     ) -> None:  # fmt: skip
-        """Open all models, which takes seconds; raises BundleError, RegistryError."""
+        """Open all models, which takes seconds; with a public key, signed ones alone.
+
+        Raises BundleError, RegistryError.
+        """
         self._threads, self._on_batch, self._lock = threads, on_batch, threading.Lock()
+        self._public_key = public_key
         self._sources = dict(sources)
         self._owners = {name: self._open(name, source()) for name, source in self._sources.items()}
         self._shadow = None if shadow is None else self._open(shadow.name, shadow)
         self.comparison = Comparison()
 
     def _open(self, name: str, path: Path) -> Owner:
-        model = open_model(path, name=name, threads=self._threads)
+        model = open_model(path, name=name, threads=self._threads, public_key=self._public_key)
         return Owner(model, on_batch=lambda n_windows, seconds: self._on_batch(model, n_windows, seconds))
 
     @property

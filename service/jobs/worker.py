@@ -12,21 +12,25 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import Engine
 
+from service.formats.findings import Findings
 from service.jobs.uploads import Places
 from service.logs import set_up_logs
 from service.records import jobs
 from service.records.database import open_database
+from service.records.studies import get_study, stamp_of
 from service.records.tables import Job
 from service.refusals import Refusal, of_error
 from service.registry.sources import Source, sources
+from service.security.encryption import load_keys
 from service.settings import load_settings
 from serving.model import Model, open_model
 from serving.runtime import Answer
@@ -44,8 +48,10 @@ class NotOurs(Exception):
     """The job was given to somebody else meanwhile."""
 
 
-def work(engine: Engine, places: Places, bundles: dict[str, Source], *, timeout_s: float, threads: int) -> None:
-    """Answer jobs until the process ends."""
+def work(
+    engine: Engine, places: Places, bundles: dict[str, Source], *, timeout_s: float, open_one: Callable[..., Model]
+) -> None:
+    """Answer jobs until the process ends; `open_one` opens the bundle of a folder by name."""
     worker, models = uuid4().hex, dict[str, Model]()
     while True:
         job = jobs.claim(engine, worker)
@@ -59,7 +65,9 @@ def work(engine: Engine, places: Places, bundles: dict[str, Source], *, timeout_
         ended = threading.Event()
         threading.Thread(target=_stay_alive, args=(engine, job, ended), daemon=True).start()
         try:
-            run_job(engine, places, job, _model(models, bundles, job.model, threads))
+            model = _model(models, bundles, job.model, open_one)
+            with places.opened(job.file, is_upload=job.is_upload) as path:
+                run_job(engine, path, job, model)
         except NotOurs:
             logger.warning("job was given to another worker", extra={"job": job.id})
         except Exception as error:  # one bad file must not end the queue
@@ -75,9 +83,8 @@ def work(engine: Engine, places: Places, bundles: dict[str, Source], *, timeout_
             _forget_upload(engine, places, job)
 
 
-def run_job(engine: Engine, places: Places, job: Job, model: Model) -> None:
+def run_job(engine: Engine, path: Path, job: Job, model: Model) -> None:
     """Answer a recording and commit its end; raises what reading and answering raise, NotOurs, Refusal."""
-    path = places.path_of(job.file, is_upload=job.is_upload)
     digest = source_sha256(str(path))
     recording = open_recording(str(path))
     windows = model.windows(recording, source_sha256=digest, hop_s=job.hop_s)
@@ -88,18 +95,31 @@ def run_job(engine: Engine, places: Places, job: Job, model: Model) -> None:
             raise NotOurs
     if not answers:
         raise Refusal(422, "no_windows", "every window was rejected: flat, or mostly missing")
-    if not jobs.finish(engine, job, answers, source_sha256=digest, model_digest=model.digest):
+    if job.study_id is not None:
+        _check_unchanged(engine, job.study_id, path)
+    findings = Findings(
+        answers=answers, source_sha256=digest, model=model.name, model_digest=model.digest,
+        classes=model.bundle.classes, created_at=time.time(), label_span_s=model.bundle.profile.label_span_s,
+    )  # fmt: skip
+    if not jobs.finish(engine, job, findings):
         raise NotOurs
     logger.info("job done", extra={"job": job.id, "n_windows": len(answers)})
 
 
-def _model(models: dict[str, Model], bundles: dict[str, Source], name: str, threads: int) -> Model:
+def _check_unchanged(engine: Engine, study_id: str, path: Path) -> None:
+    """Raise Refusal 409 where a file is not what was opened as its study any more: its answers belong to another."""
+    study = get_study(engine, study_id)
+    if study is None or study.stamp != stamp_of(path):
+        raise Refusal(409, "recording_changed", "the file changed after it was opened", "open and answer it again")
+
+
+def _model(models: dict[str, Model], bundles: dict[str, Source], name: str, open_one: Callable[..., Model]) -> Model:
     """Return a job's model as it is now: its bundle may have been exchanged since the last job."""
     if name not in bundles:
         raise Refusal(404, "unknown_model", "the model of this job is not served any more")
     path = bundles[name]()
     if name not in models or models[name].digest != load_bundle(path).about["digest"]:
-        models[name] = open_model(path, name=name, threads=threads)
+        models[name] = open_one(path, name=name)
     return models[name]
 
 
@@ -153,11 +173,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     limit = settings.system.job_memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     os.nice(5)  # requests come before recordings
-    places = Places(settings.system.data / "uploads", settings.dataset.recordings)
-    work(
-        open_database(settings.database_url), places, sources(settings.models), timeout_s=settings.system.job_timeout_s,
-        threads=settings.models.threads,
-    )  # fmt: skip
+    keys = None if settings.system.encryption_keys is None else load_keys(settings.system.encryption_keys)
+    places = Places(settings.system.data / "uploads", settings.dataset.recordings, keys)
+    open_one = partial(open_model, threads=settings.models.threads, public_key=settings.models.public_key)
+    engine, timeout_s = open_database(settings.database_url, keys=keys), settings.system.job_timeout_s
+    work(engine, places, sources(settings.models), timeout_s=timeout_s, open_one=open_one)
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from training.trainer.distributed import TorchGroup
+from training.parallel.distributed import TorchGroup
 
 
 def in_ranks(world_size: int, work: Callable[[TorchGroup], Any], *, timeout_s: float = 120) -> list[Any]:

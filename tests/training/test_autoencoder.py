@@ -68,3 +68,13 @@ def test_only_seen_channels_are_spoilt():
         changed = np.flatnonzero((out != x).any(axis=1))
         assert 0 < changed.size <= 3
         assert set(changed) <= {1, 4, 9}
+
+
+def test_a_weight_average_is_what_is_written(trained, toy_shards, tmp_path):
+    main(["--shards", str(toy_shards), "--output", str(tmp_path / "m.onnx"), "--tiny", "--regularise.ema-decay", "0.9"])
+    x = np.random.default_rng(0).standard_normal((1, 19, 512)).astype(np.float32)
+    a, b = (
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(["anomaly"], {"signal": x})[0]
+        for path in (trained, tmp_path / "m.onnx")
+    )
+    assert not np.array_equal(a, b)

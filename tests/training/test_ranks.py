@@ -20,10 +20,10 @@ from training.corpus.order import MicroBatch
 from training.corpus.source import Source
 from training.fitting.fit import Fitting
 from training.objectives.preparation import Preparation
+from training.parallel.distributed import Processes, Single, TorchGroup
 from training.recipes.finetuning import RECIPES
 from training.recipes.pretraining import eeg_tiny
 from training.recipes.sections import changed
-from training.trainer.distributed import Processes, Single, TorchGroup
 from training.trainer.train import Trainer
 
 

@@ -14,7 +14,7 @@ from signals.window import ABSENT
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled
 from training.objectives.augment import mirror_order
-from training.trainer.distributed import own_device
+from training.parallel.distributed import own_device
 
 BUDGET_BYTES = 2 << 30
 

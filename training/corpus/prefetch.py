@@ -1,7 +1,8 @@
 """Batches made ahead of time, in threads: NumPy and the decompression leave the interpreter to others meanwhile."""
 
+import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -38,3 +39,14 @@ def prefetch(make: Callable[[S], T], items: Iterable[S], *, depth: int = 2, work
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def timed(items: Iterable[T]) -> Iterator[tuple[T, float, float]]:
+    """Yield each item, the seconds spent waiting for it, and when the waiting began."""
+    waiting = iter(items)
+    while True:
+        began = time.perf_counter()
+        item = next(waiting, None)
+        if item is None:
+            return
+        yield item, time.perf_counter() - began, began

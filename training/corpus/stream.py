@@ -12,8 +12,8 @@ from training.corpus.lanes import LaneOrder
 from training.corpus.order import MicroBatch, Order, order_crc
 from training.corpus.prefetch import prefetch
 from training.corpus.source import Choice, Source
+from training.corpus.steps import StepBatches
 from training.objectives.preparation import Preparation
-from training.trainer.train import StepBatches
 
 Planned = tuple[int, list[list[Part]], Tensor]
 """A step, its micro-batches of parts of one source or several, and the place after it (see `LaneOrder.place`)."""

@@ -22,14 +22,14 @@ from signals.version import code_version
 from training.command import check_model_dir
 from training.corpus.frozen import FrozenTokens
 from training.corpus.labelled import Labelled
-from training.corpus.spectra import Spectrograms
 from training.corpus.splits import hold_out_subjects
 from training.fitting.inference import reads_spectrogram
 from training.fitting.learning import learn
-from training.pretrain import SUBJECTS_FILE
+from training.fitting.spectra import Spectrograms
+from training.parallel.distributed import Processes
+from training.provenance import SUBJECTS_FILE
 from training.recipes.finetuning import ENCODER, FinetuneRecipe
 from training.recipes.pretraining import eeg_tiny
-from training.trainer.distributed import Processes
 
 NOT_PRETRAINED: Mapping[str, Any] = {"train": [], "recordings": [], "sites": [], "recipe": None}
 """Facts of an encoder of random weights."""

@@ -12,8 +12,8 @@ from model.saved import TaskModel, load_task_model
 from training.command import check_model_dir
 from training.corpus.corpus import Corpus
 from training.corpus.frozen import FrozenTokens
-from training.corpus.spectra import Spectrograms
-from training.trainer.distributed import own_device
+from training.fitting.spectra import Spectrograms
+from training.parallel.distributed import own_device
 
 Windows = Sequence[int] | np.ndarray
 

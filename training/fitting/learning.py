@@ -3,10 +3,10 @@
 import hashlib
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,17 +21,17 @@ from model.saved import TaskModel
 from model.supervised.supervised import Supervised
 from training.corpus.frozen import FrozenTokens
 from training.corpus.labelled import Labelled
-from training.corpus.spectra import Spectrograms
-from training.corpus.task_batches import TaskBatches, step_batches
 from training.fitting.inference import logits_of, predict, reads_spectrogram
+from training.fitting.spectra import Spectrograms
+from training.fitting.task_batches import TaskBatches, step_batches
 from training.objectives.losses import VoteLoss
 from training.objectives.teaching import Teaching
+from training.parallel.distributed import Processes
 from training.recipes.finetuning import FinetuneRecipe
 from training.recipes.sections import changed
-from training.trainer.distributed import Processes
 from training.trainer.monitoring import monitored
-from training.trainer.optim import make_optimizer, make_scheduler
 from training.trainer.saving import Saver, resume
+from training.trainer.start import new_trainer
 from training.trainer.train import Trainer, run_steps
 from training.trainer.unfreezing import Unfreezing, stages_of
 
@@ -55,7 +55,7 @@ class TaskObjective(nn.Module):
         self.weights = {"labels": 1 - share, **({} if teaching is None else {"teacher": share})}
 
     def forward(self, batch: Tensors) -> dict[str, Tensor]:
-        """Return totals over a batch of `training.corpus.task_batches`."""
+        """Return totals over a batch of `training.fitting.task_batches`."""
         logits_BK, _ = logits_of(self.model, dict(batch))
         totals = {"labels": self.loss.total(logits_BK, batch["target_BK"], batch.get("weight_B"))}
         if self.teaching is not None:
@@ -100,16 +100,16 @@ def learn(
     """
     if spectra is None and reads_spectrogram(model):
         spectra = Spectrograms(data.shards)
-    shared: dict[str, Any] = {"processes": processes, "frozen": frozen, "spectra": spectra}
+    run = Run(processes=processes, metrics=metrics, name=name, frozen=frozen, spectra=spectra)
     folders = [None, None] if checkpoints is None else [checkpoints / "all", checkpoints / "firm"]
-    learnt = _stage(model, data, rows, recipe, metrics=metrics, name=name, folder=folders[0], **shared)
+    learnt = _stage(model, data, rows, recipe, replace(run, checkpoints=folders[0]))
     if learnt is not None and recipe.schedule.second_stage_votes:
         firm = firm_rows(data, rows, n_votes=recipe.schedule.second_stage_votes)
         log = metrics.with_name(f"{metrics.stem}-firm{metrics.suffix}")
-        shared |= {"metrics": log, "name": f"{name}, firm", "folder": folders[1]}
+        run = replace(run, metrics=log, name=f"{name}, firm", checkpoints=folders[1])
         if recipe.schedule.unfreeze_every:
             Unfreezing(stages_of(learnt), every=0).apply(0)
-        learnt = _stage(learnt, data, firm, second_stage(recipe), **shared)
+        learnt = _stage(learnt, data, firm, second_stage(recipe), run)
     if learnt is not None and checkpoints is not None and processes.is_main:
         shutil.rmtree(checkpoints, ignore_errors=True)
     return learnt
@@ -139,57 +139,52 @@ def firm_rows(data: Labelled, rows: tuple[np.ndarray, np.ndarray], *, n_votes: i
     return train, valid
 
 
-def _stage(
-    model: M,
-    data: Labelled,
-    rows: tuple[np.ndarray, np.ndarray],
-    recipe: FinetuneRecipe,
-    *,
-    processes: Processes,
-    metrics: Path,
-    name: str,
-    frozen: FrozenTokens | None,
-    spectra: Spectrograms | None,
-    folder: Path | None,
-) -> M | None:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """Where a stage is run and logged, what it may use, and the folder of its checkpoints."""
+
+    processes: Processes
+    metrics: Path
+    name: str
+    frozen: FrozenTokens | None
+    spectra: Spectrograms | None
+    checkpoints: Path | None = None
+
+
+def _stage(model: M, data: Labelled, rows: tuple[np.ndarray, np.ndarray], recipe: FinetuneRecipe, run: Run) -> M | None:
     train, valid = rows
+    kept: dict[str, Any] = {"frozen": run.frozen, "spectra": run.spectra}
     n_epoch_steps = max(1, len(train) // recipe.optim.batch)
     n_steps = n_epoch_steps * recipe.schedule.epochs
     opens = recipe.schedule.unfreeze_every
     unfreezing = Unfreezing(stages_of(model), every=opens) if opens else None
-    objective = TaskObjective(model, vote_loss(data, train, recipe), unfreezing, data.teaching)
-    trainer = _trainer(objective, recipe, processes, n_steps=n_steps)
-    validation = EpochValidation(
-        data, valid, model, patience=recipe.schedule.patience, every=n_epoch_steps, frozen=frozen, spectra=spectra
+    trainer = new_trainer(
+        TaskObjective(model, vote_loss(data, train, recipe), unfreezing, data.teaching),
+        recipe,
+        run.processes,
+        n_steps=n_steps,
+        encoder_lr_scale=None if isinstance(model, Classifier) else 1.0,
     )
-    saver = None if folder is None else Saver(folder, processes, keep=2)
-    about = {} if saver is None else run_about(model, data, rows, recipe)
-    if (
-        saver is not None
-        and (state := resume(trainer, saver.folder, about, defaults=asdict(FinetuneRecipe()))) is not None
-    ):
-        validation.load_state(state["validation"])
-
-    def save(t: Trainer) -> None:
-        if saver is not None:
-            saver.save(lambda: {**t.state(), **about, "validation": validation.state()}, step=t.step)
-
+    validation = EpochValidation(data, valid, model, patience=recipe.schedule.patience, every=n_epoch_steps, **kept)
+    save = _resumed(trainer, validation, run.checkpoints, run_about(model, data, rows, recipe))
     first_step = trainer.step
 
     def before_step(step: int) -> None:
         if unfreezing is not None and (step % n_epoch_steps == 0 or step == first_step):
             unfreezing.apply(step // n_epoch_steps)
 
-    made = TaskBatches(data, recipe, model, frozen=frozen, spectra=spectra)
-    sample = {name: values.to(processes.device) for name, values in made.sample(train).items()}
-    batches = step_batches(made, train, trainer, n_steps=n_steps)
-    page = monitored(metrics, trainer, sample, batch=recipe.optim.batch, config=asdict(recipe), also=recipe.track.to)
+    made = TaskBatches(data, recipe, model, **kept)
+    sample = {name: values.to(run.processes.device) for name, values in made.sample(train).items()}
+    batches = step_batches(made, train, range(trainer.step, n_steps), run.processes)
+    page = monitored(
+        run.metrics, trainer, sample, batch=recipe.optim.batch, config=asdict(recipe), also=recipe.track.to
+    )
     with trainer.stop.listening(), closing(batches), page as tracker:
         finished = run_steps(
             trainer,
             batches,
             n_steps=n_steps,
-            label=name,
+            label=run.name,
             tracker=tracker,
             save=save,
             save_every=recipe.track.save_every,
@@ -202,25 +197,16 @@ def _stage(
     return model.eval()
 
 
-def _trainer(loss: TaskObjective, recipe: FinetuneRecipe, processes: Processes, *, n_steps: int) -> Trainer:
-    model = loss.model
-    optimizer = make_optimizer(
-        model,
-        learning_rate=recipe.optim.peak_rate,
-        weight_decay=recipe.regularise.weight_decay,
-        encoder_lr_scale=recipe.optim.encoder_lr_scale if isinstance(model, Classifier) else 1.0,
-    )
-    return Trainer(
-        module=loss,
-        optimizer=optimizer,
-        scheduler=make_scheduler(optimizer, warmup_steps=recipe.schedule.warmup_steps, steps=n_steps),
-        processes=processes,
-        seed=recipe.seed,
-        precision=recipe.optim.precision,
-        clip_norm=recipe.optim.clip_norm,
-        ema_decay=recipe.regularise.ema_decay,
-        compile=recipe.optim.compile,
-    )
+def _resumed(
+    trainer: Trainer, validation: "EpochValidation", folder: Path | None, about: Mapping[str, Any]
+) -> Callable[[Trainer], None]:
+    """Go on from a folder's checkpoint where it has one; return what saves there."""
+    if folder is None:
+        return lambda t: None
+    saver = Saver(folder, trainer.processes, keep=2)
+    if (state := resume(trainer, folder, about, defaults=asdict(FinetuneRecipe()))) is not None:
+        validation.load_state(state["validation"])
+    return lambda t: saver.save(lambda: {**t.state(), **about, "validation": validation.state()}, step=t.step)
 
 
 def run_about(

@@ -10,7 +10,7 @@ from model.pretraining.pretraining import PretrainModel
 from training.corpus.order import MicroBatch
 from training.corpus.source import Source
 from training.objectives.preparation import Preparation
-from training.trainer.distributed import Processes
+from training.parallel.distributed import Processes
 
 BANDS_HZ = {"delta": (0.5, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0), "gamma": (30.0, 70.0)}
 NEIGHBOURS = 5

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from model.pretraining.autoencoder import AutoencoderConfig
-from training.recipes.sections import Optim, Regularise, Schedule, changed, positive, shares, within
+from training.recipes.sections import Optim, Recipe, Regularise, Schedule, changed, positive, shares, within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class AutoencoderAugment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencoderRecipe:
+class AutoencoderRecipe(Recipe):
     """Everything that decides a training of the autoencoder, besides the shards."""
 
     model: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -44,8 +44,6 @@ class AutoencoderRecipe:
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=600, warmup_steps=30))
     regularise: Regularise = field(default_factory=lambda: Regularise(weight_decay=0.01))
     augment: AutoencoderAugment = field(default_factory=AutoencoderAugment)
-    seed: int = 0
-    """Decides weights, order, crops, what is hidden and what is spoilt."""
 
 
 def eeg_autoencoder(*, tiny: bool = False) -> AutoencoderRecipe:

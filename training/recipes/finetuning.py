@@ -13,7 +13,8 @@ from training.objectives.losses import LossKind
 from training.recipes.sections import (
     Optim,
     Regularise,
-    Track,
+    TrackedRecipe,
+    Warmup,
     changed,
     not_negative,
     one_of,
@@ -123,7 +124,7 @@ class FinetuneOptim(Optim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSchedule:
+class FinetuneSchedule(Warmup):
     """How long a fit is, and in which stages."""
 
     epochs: int = 8
@@ -143,10 +144,11 @@ class FinetuneSchedule:
     """Learning rate of the second stage, as a share of the first's."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("epochs", "patience", "second_stage_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        not_negative(self, "warmup_steps", "unfreeze_every", "second_stage_votes")
+        not_negative(self, "unfreeze_every", "second_stage_votes")
         positive(self, "second_stage_rate")
 
 
@@ -200,19 +202,16 @@ class FinetuneAugment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneRecipe:
+class FinetuneRecipe(TrackedRecipe):
     """Everything that decides a fine-tuning run, besides shards, task and encoder."""
 
     model: TaskModelShape = field(default_factory=TaskModelShape)
     data: FinetuneData = field(default_factory=FinetuneData)
-    objective: FinetuneObjective = field(default_factory=FinetuneObjective)
     optim: FinetuneOptim = field(default_factory=FinetuneOptim)
     schedule: FinetuneSchedule = field(default_factory=FinetuneSchedule)
     regularise: FinetuneRegularise = field(default_factory=FinetuneRegularise)
     augment: FinetuneAugment = field(default_factory=FinetuneAugment)
-    track: Track = field(default_factory=Track)
-    seed: int = 0
-    """Decides the head's weights, validation subjects, order, augmentation and dropout."""
+    objective: FinetuneObjective = field(default_factory=FinetuneObjective)
 
     def __post_init__(self) -> None:
         name, freeze, every = self.model.name, self.regularise.freeze, self.schedule.unfreeze_every

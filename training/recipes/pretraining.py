@@ -14,6 +14,7 @@ from training.recipes.sections import (
     Regularise,
     Schedule,
     Track,
+    TrackedRecipe,
     below_one,
     changed,
     not_negative,
@@ -179,19 +180,15 @@ class PretrainTrack(Track):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainRecipe:
+class PretrainRecipe(TrackedRecipe):
     """Everything that decides a pretraining run, besides the shards."""
 
     model: EncoderShape = field(default_factory=EncoderShape)
     data: PretrainData = field(default_factory=PretrainData)
-    objective: PretrainObjective = field(default_factory=PretrainObjective)
-    optim: Optim = field(default_factory=Optim)
     schedule: Schedule = field(default_factory=Schedule)
-    regularise: Regularise = field(default_factory=Regularise)
     augment: PretrainAugment = field(default_factory=PretrainAugment)
+    objective: PretrainObjective = field(default_factory=PretrainObjective)
     track: PretrainTrack = field(default_factory=PretrainTrack)
-    seed: int = 0
-    """Decides weights, order, crops and masks."""
 
     @property
     def masks(self) -> MaskPlan:

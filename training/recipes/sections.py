@@ -4,12 +4,12 @@ Every field is an option of the command line under its section's name: `--optim.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, get_args
 
-from training.trainer.distributed import Sharing
-from training.trainer.tracking import TrackerName
-from training.trainer.train import Precision
+from training.monitors.tracking import TrackerName
+from training.parallel.distributed import Sharing
+from training.trainer.precision import Precision
 
 RateRule = Literal["sqrt", "linear"]
 R = TypeVar("R")
@@ -59,17 +59,26 @@ class Optim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How long a run is."""
+class Warmup:
+    """How a schedule begins."""
 
-    steps: int = 1000
-    """Optimizer steps; the schedule ends there."""
     warmup_steps: int = 50
     """Steps of linear warm-up."""
 
     def __post_init__(self) -> None:
-        positive(self, "steps")
         not_negative(self, "warmup_steps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Warmup):
+    """How long a run is."""
+
+    steps: int = 1000
+    """Optimizer steps; the schedule ends there."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +113,31 @@ class Track:
         positive(self, "save_every", "keep")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a run, besides the shards: the sections that runs of every kind have.
+
+    Each kind gives its own to model, data and augment, and adds to these what only it has.
+    """
+
+    model: Any
+    data: Any
+    optim: Optim = field(default_factory=Optim)
+    schedule: Warmup = field(default_factory=Warmup)
+    regularise: Regularise = field(default_factory=Regularise)
+    augment: Any
+    seed: int = 0
+    """Decides everything that is drawn: weights, who is held out, order, changes of windows, dropout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedRecipe(Recipe):
+    """A run with an objective to choose, which is saved, measured and logged on the way."""
+
+    objective: Any
+    track: Track = field(default_factory=Track)
+
+
 def changed(recipe: R, **sections: Mapping[str, Any]) -> R:
     """Return a recipe with fields of its sections replaced: `changed(recipe, optim={"batch": 4})`."""
     return replace(  # type: ignore[type-var]
@@ -114,10 +148,10 @@ def changed(recipe: R, **sections: Mapping[str, Any]) -> R:
 def shown(config: Any, indent: str = "") -> str:
     """Return a resolved configuration as text, a line per field."""
     lines = []
-    for field in fields(config):
-        value = getattr(config, field.name)
+    for each in fields(config):
+        value = getattr(config, each.name)
         nested = is_dataclass(value)
-        lines.append(f"{indent}{field.name}:" if nested else f"{indent}{field.name}: {value!r}")
+        lines.append(f"{indent}{each.name}:" if nested else f"{indent}{each.name}: {value!r}")
         if nested:
             lines.append(shown(value, indent + "  "))
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 A file is written beside, fsynced and renamed (an object store takes it whole or not at all); its digest is part of its
 name. A state is a mapping of tensors, numbers, text and containers of them; the training loop puts in:
 "schema_version", "step", "model", "optimizer", "scheduler", "scaler", "average", "halvings", "rng", "loader", "config",
-"manifest_digest", "code_version". Of a model that processes share (`training.trainer.sharding`), each writes a file of
+"manifest_digest", "code_version". Of a model that processes share (`training.parallel.sharding`), each writes a file of
 its slices, and the main process names all of them in its own: a checkpoint is whole where all are.
 """
 
@@ -20,7 +20,7 @@ import torch
 
 from training.corpus import storage
 from training.corpus.storage import URI
-from training.trainer.sharding import joined
+from training.parallel.sharding import joined
 
 logger = logging.getLogger(__name__)
 

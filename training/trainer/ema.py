@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from training.trainer.sharding import like
+from training.parallel.sharding import like
 
 
 class WeightAverage:
@@ -35,14 +35,19 @@ class WeightAverage:
             if name in self.averages:
                 self.averages[name].copy_(parameter.detach())
 
+    @torch.no_grad()
+    def keep(self, module: nn.Module) -> None:
+        """Give the module the averages for good: it is not trained on."""
+        for name, parameter in module.named_parameters():
+            if name in self.averages:
+                parameter.copy_(self.averages[name])
+
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:
         """Lend the module the averages inside; its own weights come back afterwards."""
         parameters = {name: p for name, p in module.named_parameters() if name in self.averages}
         own = {name: p.detach().clone() for name, p in parameters.items()}
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(self.averages[name])
+        self.keep(module)
         try:
             yield
         finally:

@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from training.trainer.run_page import write_run_page
+from training.corpus.steps import Batch
+from training.monitors.run_page import write_run_page
+from training.monitors.throughput import Monitor, forward_backward_flops
+from training.monitors.tracking import Tracker, TrackerName, open_trackers
 from training.trainer.saving import flat
-from training.trainer.throughput import Monitor, forward_backward_flops
-from training.trainer.tracking import Tracker, TrackerName, open_trackers
-from training.trainer.train import Batch, Trainer
+from training.trainer.train import Trainer
 
 
 @contextmanager

@@ -10,8 +10,8 @@ import torch
 
 from training.corpus import storage
 from training.corpus.storage import URI
+from training.parallel.distributed import Processes
 from training.trainer.checkpoints import load_newest, packed, save_checkpoint, slices_name, write
-from training.trainer.distributed import Processes
 from training.trainer.train import Trainer
 
 logger = logging.getLogger(__name__)

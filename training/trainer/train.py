@@ -7,12 +7,11 @@ any order, so any split of a batch into micro-batches and over processes gives t
 """
 
 import logging
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,20 +19,22 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from tqdm import tqdm
 
-from training.trainer.batch_norm import norms_of, synced
-from training.trainer.distributed import Processes
+from training.corpus.prefetch import timed
+from training.corpus.steps import Batch, StepBatches
+from training.monitors.stopwatch import Stopwatch
+from training.monitors.tracking import Tracker
+from training.parallel.batch_norm import norms_of, synced
+from training.parallel.distributed import Processes
+from training.parallel.gradients import GradientSums
+from training.parallel.memory import MAX_HALVINGS, is_out_of_memory, release, split
+from training.parallel.sharding import is_sharded, load_optimizer, load_parameters, slices, whole
 from training.trainer.ema import WeightAverage
-from training.trainer.gradients import GradientSums
-from training.trainer.memory import MAX_HALVINGS, is_out_of_memory, release, split
-from training.trainer.sharding import is_sharded, load_optimizer, load_parameters, slices, whole
+from training.trainer.generators import rng_state, set_rng_state
+from training.trainer.precision import Precision, resolve_precision
 from training.trainer.stopping import StopRequest
-from training.trainer.stopwatch import Stopwatch
-from training.trainer.tracking import Tracker
 
 logger = logging.getLogger(__name__)
 
-Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
-Batch = Mapping[str, Tensor]
 _STOPPED, _OUT_OF_MEMORY = 0, 1
 
 
@@ -65,13 +66,6 @@ class Pass:
 
 class NonFiniteLossError(ArithmeticError):
     """A loss or gradient that is not finite on some rank; raised on every rank, before the optimizer steps."""
-
-
-def resolve_precision(precision: Precision, device: torch.device) -> Precision:
-    """Return what "auto" means on a device: bf16 on a GPU that has it, else fp32."""
-    if precision != "auto":
-        return precision
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
 
 
 @dataclass(kw_only=True)
@@ -325,53 +319,6 @@ class Trainer:
         self.step = int(state["step"])
 
 
-def rng_state() -> dict[str, Any]:
-    """Return the state of every library's global generator, in kinds that a checkpoint may hold."""
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": (kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached),
-        "python": random.getstate(),
-    }
-
-
-def set_rng_state(state: Mapping[str, Any]) -> None:
-    """Set every library's global generator to a saved state; a GPU's only where there are as many as then."""
-    torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
-    kind, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepBatches:
-    """What one step trains on, on this process."""
-
-    micro_batches: Sequence[Batch]
-    eeg_hours: float
-    order_crc: int = 0
-    """`training.corpus.order.order_crc` of this process's windows; those of all add up, modulo 2^32."""
-    step: int = 0
-    sources: tuple[int, ...] = ()
-    """Number of the corpus that each micro-batch comes from, where there may be several."""
-    place: Tensor | None = None
-    """Where the reading stands after this step (`training.corpus.lanes`)."""
-
-    def pinned(self) -> "StepBatches":
-        """Return the step in page-locked memory, from which a GPU copies while it computes."""
-        locked = [{name: t.pin_memory() for name, t in batch.items()} for batch in self.micro_batches]
-        return replace(self, micro_batches=locked)
-
-    def to(self, device: torch.device) -> "StepBatches":
-        """Return the step with its tensors on a device."""
-        moved = [{name: t.to(device, non_blocking=True) for name, t in batch.items()} for batch in self.micro_batches]
-        return replace(self, micro_batches=moved)
-
-
 class Validation(Protocol):
     """Looks at a model between steps, on all processes, and may end the run."""
 
@@ -415,7 +362,7 @@ def run_steps(
     )
     saved = trainer.step
     with bar:
-        for batch, load_s, began in _timed(batches):
+        for batch, load_s, began in timed(batches):
             if validation is not None and validation.is_over:
                 break
             before_step(trainer.step)
@@ -441,14 +388,3 @@ def run_steps(
             if values is None:
                 return False
     return True
-
-
-def _timed(batches: Iterable[StepBatches]) -> Iterator[tuple[StepBatches, float, float]]:
-    """Yield each batch, the seconds spent waiting for it, and when the waiting began."""
-    waiting = iter(batches)
-    while True:
-        began = time.perf_counter()
-        batch = next(waiting, None)
-        if batch is None:
-            return
-        yield batch, time.perf_counter() - began, began

@@ -153,7 +153,7 @@ def test_bad_input(carrier: Carrier) -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="'ZPD' is none of"):
         draw_segment(rng, label="ZPD", family=TRAINED[0])
-    with pytest.raises(ValueError, match="needs real backgrounds of albany"):
+    with pytest.raises(ValueError, match="needs real backgrounds, and was given none"):
         draw_segment(rng, label="LPD", family=TRAINED[1])
     with pytest.raises(ValueError, match="is none of"):
         draw_discharge(rng, "round", 256.0)

@@ -15,11 +15,12 @@ from signals.window import ABSENT, MEASURED
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled
 from training.corpus.order import MicroBatch
-from training.corpus.spectra import Spectrograms, own_spectrogram, surrounded
-from training.corpus.task_batches import TaskBatches
 from training.fitting.fit import Fitting, fit, listening, start_encoder
 from training.fitting.learning import TaskObjective, balance, firm_rows, second_stage, vote_loss
+from training.fitting.spectra import Spectrograms, own_spectrogram, surrounded
+from training.fitting.task_batches import TaskBatches
 from training.objectives.losses import VoteLoss
+from training.parallel.distributed import Single
 from training.recipes.finetuning import (
     RECIPES,
     ClassWeights,
@@ -29,7 +30,6 @@ from training.recipes.finetuning import (
     FinetuneSchedule,
 )
 from training.recipes.sections import changed
-from training.trainer.distributed import Single
 from training.trainer.unfreezing import Unfreezing, stages_of
 
 ALONE = Single(rank=0, world_size=1, device=torch.device("cpu"))

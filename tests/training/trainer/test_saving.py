@@ -8,9 +8,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.training.ranks import in_ranks
 from training.corpus import storage
+from training.parallel.distributed import Single, TorchGroup
 from training.trainer import saving
 from training.trainer.checkpoints import best_checkpoint, checkpoints, load_newest
-from training.trainer.distributed import Single, TorchGroup
 from training.trainer.saving import SaveError, Saver, copied, wait_for
 
 ALONE = Single(rank=0, world_size=1, device=torch.device("cpu"))

@@ -7,18 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.trainer.distributed import Single
+from training.corpus.steps import StepBatches
+from training.monitors.tracking import Trackers
+from training.parallel.distributed import Single
+from training.trainer.generators import rng_state, set_rng_state
 from training.trainer.optim import make_scheduler
-from training.trainer.tracking import Trackers
-from training.trainer.train import (
-    NonFiniteLossError,
-    StepBatches,
-    Trainer,
-    resolve_precision,
-    rng_state,
-    run_steps,
-    set_rng_state,
-)
+from training.trainer.precision import resolve_precision
+from training.trainer.train import NonFiniteLossError, Trainer, run_steps
 
 ALONE = Single(rank=0, world_size=1, device=torch.device("cpu"))
 
