@@ -120,7 +120,7 @@ def _explanations(claim: Claim) -> list[Finding]:
         alike = float(np.corrcoef(first, -second)[0, 1]) if first.std() > 0 and second.std() > 0 else 0.0
         if alike >= MIRRORED:
             message = (
-                f"The map of one class is the other's with the sign turned (correlation {alike:.3f}): two logits of one "
+                f"The map of one class is the other with its sign turned (correlation {alike:.3f}): two logits of one "
                 "difference, no evidence for either class by itself."
             )
             found.append(Finding("warning", "mirrored_maps", message))
