@@ -243,19 +243,19 @@ def _summary(
     first, last = runs[0] if runs else (0, len(per_step))
     channels = np.argsort(-np.maximum(explanation.per_channel, 0))[:3]
     status = subject.card.status(explanation.method)
-    of_evidence: dict[str, str | float] = {
-        "method": explanation.method, "status": status, "start_s": first * STEP_S, "stop_s": last * STEP_S,
-        "channels": ", ".join(subject.bundle.modality.ch_names[i] for i in channels),
-    }  # fmt: skip
-    if explanation.bands and per_step.any():
-        band = np.maximum(explanation.per_band, 0)
+    of_evidence: dict[str, str | float] = {"method": explanation.method, "status": status}
+    if runs:
+        names = ", ".join(subject.bundle.modality.ch_names[i] for i in channels)
+        of_evidence |= {"start_s": first * STEP_S, "stop_s": last * STEP_S, "channels": names}
+    else:
+        of_evidence["none"] = f"By {explanation.method} ({status}), no part of the window speaks for the class."
+    band = np.maximum(explanation.per_band, 0)
+    if explanation.bands and band.any():
         low, high = explanation.bands[int(band.argmax())]
-        of_evidence |= {"band": f"{low:g} to {high:g} Hz", "band_share": float(band.max() / max(band.sum(), 1e-12))}
+        of_evidence |= {"band": f"{low:g} to {high:g} Hz", "band_share": float(band.max() / band.sum())}
     limits = {"background": f"Parts were replaced with {background}; another background may give another map."}
     if status != VALIDATED:
-        limits["status"] = (
-            "No gate on planted evidence was passed by this method for this model: do not rely on its map."
-        )
+        limits["status"] = "This method is not validated for this model: do not rely on its map."
     sample = {**facts, "probability": facts["probability"]}
     if sample["label"] == "unknown":
         del sample["label"]

@@ -14,7 +14,7 @@ from signals.pages.svg import INK, RULE, line, svg, text
 from signals.spectrograms import stft_power
 
 WIDTH = 720.0
-_LEFT, _TOP, _ROW = 52.0, 26.0, 19.0
+_LEFT, _TOP, _ROW = 52.0, 34.0, 25.0
 _MOST_HZ = 45.0
 
 
@@ -30,7 +30,7 @@ def traces(
     for row, name in enumerate(ch_names):
         y = _TOP + _ROW * (row + 0.5)
         body.append(text(_LEFT - 6, y + 4, name, anchor="end"))
-        body.append(_course(x[row], y, width, 0.9 * _ROW / size))
+        body.append(_course(x[row], y, width, 0.42 * _ROW / size))
     for second in np.arange(0, length_s + 1e-6, _tick_s(length_s)):
         at = _LEFT + width * second / length_s
         body.append(line(at, _TOP, at, bottom, width=0.5))
@@ -47,10 +47,10 @@ def _course(x: np.ndarray, y: float, width: float, scale_y: float) -> str:
     n = min(int(width), len(x) // 2)
     edges = np.arange(n + 1) * len(x) // n
     low, high = np.minimum.reduceat(x, edges[:-1]), np.maximum.reduceat(x, edges[:-1])
-    pairs = np.clip(np.stack([low, high], axis=1).ravel() * scale_y, -1.6 * _ROW, 1.6 * _ROW)
+    pairs = np.clip(np.stack([low, high], axis=1).ravel() * scale_y, -0.9 * _ROW, 0.9 * _ROW)
     at = _LEFT + width * (np.arange(2 * n) + 0.5) / (2 * n)
     points = " ".join(f"{a:.1f},{y - b:.1f}" for a, b in zip(at, pairs, strict=True))
-    return f'<polyline points="{points}" fill="none" stroke="{INK}" stroke-width="0.7"/>'
+    return f'<polyline points="{points}" fill="none" stroke="{INK}" stroke-width="0.5"/>'
 
 
 def _tick_s(length_s: float) -> float:
@@ -84,7 +84,8 @@ def triptych(
         int
     )
     upper, over = coloured(power, "viridis")[::-1], coloured(share, palette)[::-1]
-    blend = (0.55 * upper + 0.45 * over[:, columns]).round().astype(np.uint8)
+    strength = (np.abs(share - 0.5) * 2 if palette == "signed" else share)[::-1][:, columns, None]
+    blend = (upper * (1 - 0.8 * strength) + over[:, columns] * 0.8 * strength).round().astype(np.uint8)
     panel, height, length_s = (WIDTH - _LEFT - 40) / 3, 150.0, x.shape[0] / sfreq
     body = [text(_LEFT, 15, title)]
     names = ("input", "evidence", "both")

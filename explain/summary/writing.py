@@ -16,7 +16,7 @@ _FIELD = re.compile(r"\{([\w.]+)\}")
 TEMPLATE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("The data", (
         "{data.n_windows} windows of {data.n_subjects} subjects at {data.n_sites} sites were evaluated.",
-        "The file {data.file} holds {data.n_windows} windows of {data.window_s} s each.",
+        "Windows of {data.window_s} s in {data.file}: {data.n_windows}.",
         "The share of positive windows is {data.prevalence}.",
     )),
     ("Performance", (
@@ -33,6 +33,7 @@ TEMPLATE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Evidence", (
         "By {evidence.method} ({evidence.status}), the strongest evidence lies from {evidence.start_s} to "
         "{evidence.stop_s} s after the window's start, on {evidence.channels}.",
+        "{evidence.none}",
         "The strongest band is {evidence.band}, with {evidence.band_share} of the positive evidence.",
         "A fraction {evidence.positive_share} of the evidence speaks for the class.",
     )),
