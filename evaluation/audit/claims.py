@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from evaluation.audit.findings import Finding, verdict
+from evaluation.audit.findings import Finding, decision
 
 SATURATED = 0.01
 """Probabilities nearer to 0 or 1 than this are saturated."""
@@ -54,7 +54,7 @@ def claim_findings(claim: Claim) -> list[Finding]:
 
 def is_rejected(claim: Claim) -> bool:
     """Return whether the audit fails the claim."""
-    return verdict(claim_findings(claim)) == "failed"
+    return decision(claim_findings(claim)) == "failed"
 
 
 def _neighbours(claim: Claim) -> list[Finding]:
