@@ -26,7 +26,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.benches.parts.encoder_peers import SFREQ, CbramodShape, LabramShape
 from benchmarks.harness import figure, machine
-from model.encoder import Encoder, EncoderConfig, electrode_ids, sized
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig, sized
+from model.montage import electrode_ids
 from signals.modality import EEG_1020
 from signals.window import MEASURED
 from training.monitors.throughput import peak_flops

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.encoder import SIZES, Encoder, EncoderConfig, electrode_ids, places, sized
+from model.encoder import Encoder
+from model.encoder_config import SIZES, EncoderConfig, sized
+from model.montage import electrode_ids, places
 from signals.electrodes import POSITIONS
 from signals.modality import EEG_1020
 from signals.window import ABSENT, INTERPOLATED, MEASURED

@@ -4,7 +4,8 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-from model.encoder import Encoder, EncoderConfig
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
 from model.freezing import GROUPS, freeze, group_of
 from model.heads import HEADS, ClassifierHead, Head, ReconstructionHead, Tensors, register_head
 from model.layers.adapters import KINDS, add_adapters

@@ -3,7 +3,9 @@ import pytest
 import torch
 
 from evaluation.schemas.embeddings import read_embeddings
-from model.encoder import Encoder, electrode_ids, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
+from model.montage import electrode_ids
 from studies import embed
 from training.corpus.corpus import Corpus
 from training.fitting.fit import start_encoder

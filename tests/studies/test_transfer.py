@@ -6,7 +6,8 @@ import torch
 
 from evaluation.scenarios.transfer import seeds_of, transfer_table
 from evaluation.schemas.predictions import read_predictions
-from model.encoder import Encoder, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
 from signals.tasks import SIX_CLASS
 from studies import transfer
 from studies.baselines import candidates as methods

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from model.classifier import Classifier, new_classifier
-from model.encoder import Encoder, EncoderConfig
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
 from model.freezing import freeze
 from model.layers.adapters import add_adapters
 from model.saved import TaskModel

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from model.encoder import SIZES, EncoderConfig, sized
+from model.encoder_config import SIZES, EncoderConfig, sized
 from model.layers.fusion import SOURCES
 from model.pretraining.masking import SPAN_MS, MaskPlan, MaskUnit
 from signals.shards.normalise import Normalisation

@@ -8,7 +8,8 @@ import torch
 from model.classifier import Classifier, new_classifier
 from model.compression.importance import magnitude_scores, taylor_scores
 from model.compression.pruning import Method, Shape, n_parameters, plan, prune, shape_of, with_shape
-from model.encoder import Encoder, EncoderConfig
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
 from model.layers.adapters import add_adapters, merge_adapters
 from signals.modality import EEG_1020
 from signals.shards.normalise import Normaliser

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.encoder import Encoder, EncoderConfig, electrode_ids
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
+from model.montage import electrode_ids
 from model.layers.fusion import SENSOR_TYPES, sensor_type_ids
 from signals.modality import EEG_1020
 from signals.window import ABSENT, MEASURED
