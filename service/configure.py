@@ -18,6 +18,7 @@ def missing_paths(settings: Settings) -> list[str]:
         "deployment.jwks": settings.deployment.jwks,
         "deployment.certificate": settings.deployment.certificate,
         "deployment.private_key": settings.deployment.private_key,
+        "system.audit_keys": settings.system.audit_keys,
         "models.shadow": settings.models.shadow,
     } | {f"models.bundles[{number}]": path for number, path in enumerate(settings.models.bundles)}
     return [f"{key}: {path}" for key, path in named.items() if path is not None and not path.exists()]

@@ -45,3 +45,4 @@ def set_up_logs(level: str) -> None:
     # Readers and libraries name files and channels in their warnings.
     for name in ("signals", "mne", "alembic", "sqlalchemy", "uvicorn.access", "mlflow"):
         logging.getLogger(name).setLevel("CRITICAL")
+    logging.getLogger("uvicorn.error").setLevel("WARNING")  # it writes the whole address of a socket, ticket and all

@@ -15,6 +15,8 @@ from signals.command_line import Parser
 
 _SWITCH_S = 0.001
 """How long a thread that computes may keep Python from the one that reads requests; by default 5 ms a chunk."""
+_LARGEST_FRAME = 4_000_000
+"""Bytes of one message of a socket."""
 _KEEP_ALIVE_S, _GRACE_S, _MOST_CONNECTIONS = 15, 30, 512
 
 
@@ -62,7 +64,8 @@ def serve(settings: Settings, *, config: Path | None, overrides: Sequence[str]) 
             new_app(server), host=deployment.host, port=deployment.port, log_config=None, access_log=False,
             server_header=False, timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=_GRACE_S,
             limit_concurrency=_MOST_CONNECTIONS, ssl_certfile=deployment.certificate,
-            ssl_keyfile=deployment.private_key, ws="none",
+            ssl_keyfile=deployment.private_key, ws="websockets-sansio",
+            ws_max_size=_LARGEST_FRAME, ws_per_message_deflate=False,
         )  # fmt: skip
     finally:
         server.close()

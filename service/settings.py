@@ -90,6 +90,10 @@ class System(_Section):
     """Uploads and, by default, records."""
     database: str = ""
     """SQLAlchemy URL; empty: SQLite below `data`."""
+    audit_keys: Path | None = None
+    """Folder of `cerebeam audit keys`; None: below `data`, made at the first start."""
+    audit_sink: Path | None = None
+    """Folder for signed checkpoints of the audit log, on storage of its own; None: no checkpoints."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     workers: int = Field(default=0, ge=0, le=64)
     """Threads that prepare windows; 0: one per core."""

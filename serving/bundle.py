@@ -1,4 +1,4 @@
-"""A bundle that answers for recordings in memory.
+"""A bundle that answers for recordings, of files or in memory.
 
 from serving.bundle import load_bundle
 
@@ -11,12 +11,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from serving.prediction import Prediction, predict_recording
 from signals.bundles import bundle as stored
-from signals.readers.memory import recording_of_array, recording_of_mne
-from signals.recording.recording import Recording
+from signals.sites.opening import open_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,30 +29,20 @@ class Bundle(stored.Bundle):
         ch_names: Sequence[str] = (),
         sfreq: float | None = None,
         unit: str = "µV",
+        site_card: str = "",
     ) -> Prediction:
-        """Return the answers for an `mne.io.Raw`, a Recording, or an array of shape (n_chans, n_times).
+        """Return the answers for a path, an `mne.io.Raw`, a Recording, or an array of shape (n_chans, n_times).
 
         An array needs `ch_names`, `sfreq` and its `unit`. `hop_s` is the time between windows, by default as long as
-        what an answer speaks of. Raises TypeError for anything else and for an array without names or rate, and as
-        `serving.prediction.predict_recording`.
+        what an answer speaks of. `mains_hz` is the mains frequency, by default the site card's, or detected. Raises as
+        `signals.sites.opening.open_source` and `serving.prediction.predict_recording`.
         """
-        opened = _opened(recording, ch_names, sfreq, unit)
-        return predict_recording(self, opened, hop_s=hop_s, mains_hz=mains_hz)
+        opened = open_source(recording, ch_names=ch_names, sfreq=sfreq, unit=unit, site_card=site_card)
+        mains_hz = opened.mains_hz if mains_hz is None else mains_hz
+        return predict_recording(self, opened.recording, hop_s=hop_s, mains_hz=mains_hz, sha256=opened.sha256)
 
 
 def load_bundle(path: Path | str) -> Bundle:
     """Return the bundle in a folder; raises BundleError as `signals.bundles.bundle.load_bundle`."""
     checked = stored.load_bundle(path)
     return Bundle(**{each.name: getattr(checked, each.name) for each in fields(checked)})
-
-
-def _opened(recording: Any, ch_names: Sequence[str], sfreq: float | None, unit: str) -> Recording:
-    if isinstance(recording, Recording):
-        return recording
-    if isinstance(recording, np.ndarray):
-        if sfreq is None or not ch_names:
-            raise TypeError("an array needs ch_names and sfreq")
-        return recording_of_array(recording, ch_names=ch_names, sfreq=sfreq, unit=unit)
-    if hasattr(recording, "info") and hasattr(recording, "get_data"):  # MNE is not imported to look at its type
-        return recording_of_mne(recording)
-    raise TypeError(f"{type(recording).__name__} is no mne.io.Raw, Recording or array")

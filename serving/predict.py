@@ -10,14 +10,11 @@ from pathlib import Path
 from serving.prediction import Event, Prediction, Seconds, predict_recording, spoken_of
 from serving.runtime import PROVIDER_EXIT, ProviderError, embed
 from signals.bundles.bundle import Bundle, BundleError, load_bundle
-from signals.bundles.inputs import windows_of_file
+from signals.bundles.inputs import windows_of_recording
 from signals.command_line import Parser
-from signals.readers.declaration import NOTHING_DECLARED
-from signals.readers.digests import source_sha256
-from signals.readers.registry import open_recording
 from signals.recording.recording import UnreadableError
 from signals.sites.card import CardError
-from signals.sites.card_file import card_of_file
+from signals.sites.opening import open_source
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -85,16 +82,12 @@ def seconds_table(classes: Sequence[str], seconds: Seconds) -> str:
 def answer_file(args: argparse.Namespace) -> str:
     """Return what is printed; raises BundleError, UnreadableError or CardError where there is no answer."""
     bundle = load_bundle(args.bundle)
-    card = card_of_file(args.file, args.site_card)
-    declared = card.declared if card else NOTHING_DECLARED
-    mains_hz = args.mains_hz if args.mains_hz is not None or card is None else card.mains_hz
+    opened = open_source(args.file, site_card=args.site_card)
+    mains_hz = opened.mains_hz if args.mains_hz is None else args.mains_hz
     if bundle.task is None:
-        windows = windows_of_file(bundle.profile, args.file, mains_hz=mains_hz, declared=declared)
+        windows = windows_of_recording(bundle.profile, opened.recording, source_sha256=opened.sha256, mains_hz=mains_hz)
         return "\n".join(json.dumps(asdict(vector)) for vector in embed(bundle, windows))
-    recording = open_recording(args.file, declared=declared)
-    prediction = predict_recording(
-        bundle, recording, hop_s=args.hop, mains_hz=mains_hz, sha256=source_sha256(args.file)
-    )
+    prediction = predict_recording(bundle, opened.recording, hop_s=args.hop, mains_hz=mains_hz, sha256=opened.sha256)
     return printed(bundle, prediction, as_json=args.json, per_second=args.per_second)
 
 

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
 from serving.runtime import Answer, run
 from signals.bundles.bundle import Bundle, BundleError
-from signals.bundles.inputs import IN_MEMORY, wanted, windows_of_recording
+from signals.bundles.inputs import wanted, windows_of_recording
+from signals.readers.digests import IN_MEMORY
 from signals.recording.recording import Recording
 from signals.windows.profiles import Profile
 
@@ -73,6 +75,31 @@ class Prediction:
     def events(self) -> tuple[Event, ...]:
         """Neighbouring seconds whose likeliest class is the same finding, as one event each."""
         return tuple(self._events(self.seconds))
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row per answer: its span, the class, and the probability of each class."""
+        import pandas as pd
+
+        rows = [
+            {"start_s": first, "stop_s": last, "predicted_class": each.predicted_class, **each.class_probabilities}
+            for each, (first, last) in zip(self.answers, self.spans_s, strict=True)
+        ]
+        columns = ["start_s", "stop_s", "predicted_class", *self.classes]
+        return pd.DataFrame(rows, columns=columns)
+
+    def to_annotations(self) -> Any:
+        """Return the events as `mne.Annotations`, for `raw.set_annotations(raw.annotations + ...)`.
+
+        Onsets count from the recording's first sample.
+        """
+        import mne
+
+        events = self.events
+        return mne.Annotations(
+            onset=[event.onset_s for event in events],
+            duration=[event.duration_s for event in events],
+            description=[event.label for event in events],
+        )
 
     def _events(self, seconds: Seconds) -> Iterator[Event]:
         best = seconds.probabilities.argmax(axis=1) if len(seconds.onsets_s) else np.empty(0, dtype=int)

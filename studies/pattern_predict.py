@@ -16,7 +16,7 @@ from signals.command_line import Parser
 from signals.modality import EEG_1020
 from signals.tasks import SIX_CLASS
 from studies.baselines.patterns import pattern_table
-from studies.loso import label_meta, prediction_rows, window_rows
+from studies.engine.rows import label_meta, prediction_rows, window_rows
 from training.command import run_main
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled

@@ -17,7 +17,7 @@ from evaluation.schemas.predictions import Predictions, write_predictions
 from model.saved import TaskModel, model_name
 from signals.bundles.calibration import Uncertainty, decompose
 from signals.command_line import Parser
-from studies.loso import label_meta, prediction_rows, window_rows
+from studies.engine.rows import label_meta, prediction_rows, window_rows
 from training.command import run_main
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named

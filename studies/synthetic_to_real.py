@@ -9,10 +9,10 @@ OUT/reader. Windows of `--test` are predicted at the end and choose nothing. OUT
 """
 
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,21 @@ from model.patterns.reader import FLOOR as READER_FLOOR
 from model.patterns.reader import PatternReader
 from signals.bundles.calibration import tempered
 from signals.command_line import Parser
+from signals.files import file_sha256
 from signals.tasks import SIX_CLASS
 from signals.version import code_version
-from studies.baselines.candidates import METHODS, Bench, Predict
+from studies.baselines.candidates import METHODS
 from studies.baselines.classical import FLOOR, probabilities
-from studies.baselines.patterns import fit_extra_trees, fit_pattern_logistic, pattern_table
-from studies.loso import prediction_rows, window_rows
+from studies.baselines.patterns import fit_extra_trees, fit_pattern_logistic
+from studies.engine.bench import Bench, Method, Params, Predict
+from studies.engine.parts import Parts, parts_folder
+from studies.engine.rows import prediction_rows, window_rows
+from studies.engine.study import Design, probabilities_of, run_study
 from synthetic.segments.families import HELD_OUT, TRAINED
 from training.command import run_main
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
+from training.corpus.splits import Fold
 
 PROG = "studies.synthetic_to_real"
 TEST = "test"
@@ -45,13 +50,12 @@ TEMPERATURES = tuple(np.round(np.geomspace(0.5, 3.0, 25), 4).tolist())
 
 
 class Study:
-    """Windows of the corpus and of the test set, and the inputs that models take."""
+    """Windows of the corpus and of the test set, and the one fold that they make."""
 
     def __init__(self, corpus: Path, test: Path | None, encoder: Path | None, output: Path) -> None:
         self.encoder_dir, self.output = encoder, output
         self.data = labelled(Corpus.open([corpus] if test is None else [corpus, test]), SIX_CLASS)
-        entries = [self.data.shards.entries[i] for i in self.data.windows]
-        self.families = np.array([entry.site_id for entry in entries])
+        self.families = self.data.sites
         self.learn = np.flatnonzero(np.isin(self.families, [family.name for family in TRAINED]))
         self.held_out = {f.name: rows for f in HELD_OUT if (rows := np.flatnonzero(self.families == f.name)).size}
         if not self.learn.size or not self.held_out:
@@ -59,7 +63,6 @@ class Study:
                 f"{corpus} has no family to learn from or none to choose on: make it with "
                 "synthetic.critical_corpus, --segments and --held-out above 0"
             )
-        self.bench = Bench(self.data, encoder, output / "logs")
 
     @property
     def validation(self) -> np.ndarray:
@@ -71,63 +74,59 @@ class Study:
         """Rows of `--test`."""
         return np.setdiff1d(np.arange(len(self.families)), np.concatenate([self.learn, self.validation]))
 
-    @cached_property
-    def patterns(self) -> tuple[tuple[str, ...], np.ndarray]:
-        """Names and values of the pattern features of all rows."""
-        return pattern_table(self.data.shards, self.data.windows, keep=self.output / "patterns.npz")
+    def design(self, names: Sequence[str], seed: int) -> Design:
+        """Return the study of these members: one fold, from the learnt families to all other rows."""
+        asked = np.concatenate([self.validation, self.test])
+        weights = None if self.encoder_dir is None else file_sha256(self.encoder_dir / "model.safetensors")
+        config = {"manifest_digest": self.data.shards.manifest.digest, "encoder_sha256": weights, "seed": seed,
+                  "code_version": code_version()}  # fmt: skip
+        parts = Parts(parts_folder(self.output / "predictions.parquet"), config)
+        return Design(
+            bench=Bench(self.data, self.encoder_dir, parts.folder / "logs", seed=seed),
+            folds=[Fold(name="families", train=self.learn, test=asked)],
+            models={name: MEMBERS[name] for name in names}, parts=parts,
+        )  # fmt: skip
 
 
-def _trees(x: Callable[[Study, int], np.ndarray]) -> Callable[[Study, np.ndarray, int], Predict]:
-    def fit(study: Study, rows: np.ndarray, seed: int) -> Predict:
-        values = x(study, seed)
-        model = fit_extra_trees(values, study.data, rows, seed=seed)
+def _trees(x: Callable[[Bench, int], np.ndarray]) -> Callable[[Bench, np.ndarray, Params, int], Predict]:
+    def fit(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Predict:
+        values = x(bench, seed)
+        model = fit_extra_trees(values, bench.data, rows, seed=seed)
         return lambda rows: probabilities(model, values[rows], len(SIX_CLASS.classes))
 
     return fit
 
 
-def _logistic(study: Study, rows: np.ndarray, seed: int) -> Predict:
-    model = fit_pattern_logistic(*study.patterns, study.data, rows)
-    return lambda rows: model.predict(study.patterns[1][rows])
+def _logistic(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Predict:
+    model = fit_pattern_logistic(*bench.patterns, bench.data, rows)
+    return lambda rows: model.predict(bench.patterns[1][rows])
 
 
-def _baseline(name: str) -> Callable[[Study, np.ndarray, int], Predict]:
-    params = METHODS[name].candidates[len(METHODS[name].candidates) // 2]
-    return lambda study, rows, seed: METHODS[name].fit(study.bench, rows, params, seed)
+def _untuned(name: str) -> Method:
+    """Return a model of the tables at the middle one of its settings."""
+    settings = METHODS[name].candidates
+    return replace(METHODS[name], candidates=(settings[len(settings) // 2],))
 
 
-def _stored(study: Study, seed: int) -> np.ndarray:
-    return study.bench.stored_features
+def _with_tokens(kind: str) -> Callable[[Bench, int], np.ndarray]:
+    return lambda bench, seed: np.concatenate([bench.patterns[1], bench.pooled(kind, seed)], axis=1)
 
 
-def _with_tokens(kind: str) -> Callable[[Study, int], np.ndarray]:
-    return lambda study, seed: np.concatenate([study.patterns[1], study.bench.pooled(kind, seed)], axis=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """One way from labelled rows to predictions."""
-
-    fit: Callable[[Study, np.ndarray, int], Predict]
-    """(study, training rows, seed) -> how to ask."""
-    saved: bool = False
-    """Whether it can be written as a pattern reader."""
-    needs_encoder: bool = False
-
-
-MEMBERS: dict[str, Member] = {
-    "prior": Member(fit=_baseline("prior")),
-    "band-power/logistic": Member(fit=_baseline("band-power/logistic")),
-    "stored-features/extra-trees": Member(fit=_trees(_stored)),
-    "patterns/logistic": Member(fit=_logistic, saved=True),
-    "patterns/extra-trees": Member(fit=_trees(lambda study, seed: study.patterns[1]), saved=True),
-    "linear-probe/random": Member(fit=_baseline("linear-probe/random")),
-    "linear-probe/pretrained": Member(fit=_baseline("linear-probe/pretrained"), needs_encoder=True),
-    "patterns+tokens/random": Member(fit=_trees(_with_tokens("random"))),
-    "patterns+tokens/pretrained": Member(fit=_trees(_with_tokens("pretrained")), needs_encoder=True),
-    "resnet-gru": Member(fit=_baseline("resnet-gru")),
+MEMBERS: dict[str, Method] = {
+    "prior": _untuned("prior"),
+    "band-power/logistic": _untuned("band-power/logistic"),
+    "stored-features/extra-trees": Method(fit=_trees(lambda bench, seed: bench.stored_features)),
+    "patterns/logistic": Method(fit=_logistic),
+    "patterns/extra-trees": Method(fit=_trees(lambda bench, seed: bench.patterns[1])),
+    "linear-probe/random": _untuned("linear-probe/random"),
+    "linear-probe/pretrained": _untuned("linear-probe/pretrained"),
+    "patterns+tokens/random": Method(fit=_trees(_with_tokens("random"))),
+    "patterns+tokens/pretrained": Method(fit=_trees(_with_tokens("pretrained")), needs_encoder=True),
+    "resnet-gru": _untuned("resnet-gru"),
 }
 """Members by the name that predictions carry."""
+SAVED = ("patterns/logistic", "patterns/extra-trees")
+"""What can be written as a pattern reader."""
 QUICK = tuple(name for name in MEMBERS if name != "resnet-gru")
 
 
@@ -174,30 +173,33 @@ def greedy_average(study: Study, answers: dict[str, np.ndarray], *, gain: float 
 
 def run(study: Study, names: Sequence[str], seed: int) -> tuple[dict[str, np.ndarray], PatternReader]:
     """Return every model's prediction of every row, and the reader that was trained on all families."""
-    answers = {}
-    for name in names:
-        predict = MEMBERS[name].fit(study, study.learn, seed)
+    design, answers = study.design(names, seed), dict[str, np.ndarray]()
+
+    def finished(name: str) -> None:
         predicted = np.full((len(study.families), len(SIX_CLASS.classes)), 1 / len(SIX_CLASS.classes))
-        rows = np.concatenate([study.validation, study.test])
-        predicted[rows] = np.maximum(predict(rows), FLOOR)
+        (fold,) = design.folds
+        predicted[fold.test] = np.maximum(probabilities_of(design, name, fold, seed), FLOOR)
         answers[name] = predicted / predicted.sum(axis=1, keepdims=True)
         _print_scores(study, name, answers[name])
+
+    run_study(design, finished=finished)
     chosen = greedy_average(study, answers)
     average = np.mean([answers[name] for name in chosen], axis=0)
     answers["average"] = tempered(np.maximum(average, READER_FLOOR), best_temperature(study, average))
     _print_scores(study, f"average of {', '.join(chosen)}", answers["average"])
-    kept = [name for name in chosen if MEMBERS[name].saved] or ["patterns/extra-trees"]
+    kept = [name for name in chosen if name in SAVED] or ["patterns/extra-trees"]
     temperature = best_temperature(study, np.mean([answers[name] for name in kept], axis=0))
-    reader = fit_reader(study, kept, temperature, seed, {"chosen_average": list(chosen)})
-    answers["reader"] = reader.of_features(study.patterns[1])
+    reader = fit_reader(design, study, kept, temperature, {"chosen_average": list(chosen)})
+    answers["reader"] = reader.of_features(design.bench.patterns[1])
+    shutil.rmtree(design.parts.folder)
     return answers, reader
 
 
 def fit_reader(
-    study: Study, kept: Sequence[str], temperature: float, seed: int, about: dict[str, Any]
+    design: Design, study: Study, kept: Sequence[str], temperature: float, about: dict[str, Any]
 ) -> PatternReader:
     """Return members on the pattern features of every row of the corpus, held-out families too."""
-    names, values = study.patterns
+    seed, (names, values) = design.bench.seed, design.bench.patterns
     rows = np.concatenate([study.learn, study.validation])
     about = {
         **about,

@@ -99,7 +99,10 @@ def test_no_grab_bags():
 
 
 def test_init_files_are_empty():
-    assert [str(path) for path in SOURCES if path.name == "__init__.py" and path.read_text().strip()] == []
+    filled = {
+        path.relative_to(ROOT).as_posix() for path in SOURCES if path.name == "__init__.py" and path.read_text().strip()
+    }
+    assert filled == {"cerebeam/__init__.py"}  # the public names, each imported when it is first used
 
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "infra").rglob("*.md"))]

@@ -55,13 +55,25 @@ def overridden(recipe: R, argv: Sequence[str], *, prog: str) -> R:
     return _parsed(type(recipe), argv, recipe, prog)
 
 
+def parsed(kind: type[C], arguments: Sequence[str], *, prog: str) -> tuple[C, list[str]]:
+    """Return a dataclass from options, and what is none of its own; exits as `parse_command` does for mistakes."""
+    return _cli(kind, arguments, tyro.MISSING_NONPROP, prog)
+
+
 def _parsed(kind: type[C], arguments: Sequence[str], default: C, prog: str) -> C:
+    found, unknown = _cli(kind, arguments, default, prog)
+    if unknown:
+        fail(prog, f"unknown option {unknown[0]!r}; see --help")
+    return found
+
+
+def _cli(kind: type[C], arguments: Sequence[str], default: Any, prog: str) -> tuple[C, list[str]]:
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):
-            parsed, unknown = tyro.cli(
-                kind, prog=prog, description=(kind.__doc__ or "").strip(), args=list(arguments), default=default,
-                return_unknown_args=True,
+            found, unknown = tyro.cli(
+                kind, prog=prog, description=(kind.__doc__ or "").strip(), args=list(arguments),
+                default=default, return_unknown_args=True,
             )  # fmt: skip
     except ValueError as error:
         fail(prog, str(error))
@@ -69,9 +81,7 @@ def _parsed(kind: type[C], arguments: Sequence[str], default: C, prog: str) -> C
         if error.code == 0:  # --help
             raise
         fail(prog, _unboxed(boxed.getvalue()))
-    if unknown:
-        fail(prog, f"unknown option {unknown[0]!r}; see --help")
-    return parsed
+    return found, unknown
 
 
 def _unboxed(text: str) -> str:

@@ -5,7 +5,7 @@ with the same options after an interruption (exit code 75), it goes on from the 
 `--schedule.steps` a finished run is prolonged. `--init-from DIR` starts from the weights of another run or encoder.
 
 OUT/encoder/ model for transformers; OUT/checkpoints/; OUT/metrics.jsonl; OUT/curves.html; OUT/config.json;
-OUT/reconstruction.parquet; OUT/pretrain_subjects.json the subjects trained on and held out.
+OUT/reconstruction.parquet; OUT/skill.json; OUT/pretrain_subjects.json the subjects trained on and held out.
 """
 
 import json
@@ -33,6 +33,7 @@ from training.corpus.splits import evenly, hold_out_names
 from training.corpus.stream import Prepare, Reading, Stream, step_batches
 from training.objectives.preparation import Preparation
 from training.objectives.reconstruction import evaluate_reconstruction
+from training.objectives.skill import Skill, SkillMeter, write_skill
 from training.objectives.validation import Look, probe, validate
 from training.parallel.distributed import Backend, Processes, start_processes
 from training.parallel.sharding import is_sharded, like, share_out
@@ -112,7 +113,7 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
         Look(
             source=source,
             preparation=_preparation(source, recipe, (recipe.seed, 4)),
-            windows=evenly(_held_out(source.corpus, sides, track.validate_windows), track.validate_windows),
+            windows=evenly(_of_people(source.corpus, sides.held_out, track.validate_windows), track.validate_windows),
         )
         for source in sources
     ]
@@ -188,12 +189,12 @@ def _stream(command: PretrainCommand, sources: Sequence[Source], sides: Sides, p
     return Stream(sources, choices, reading, command.sampling_weights)
 
 
-def _held_out(corpus: Corpus, sides: Sides, least: int) -> list[int]:
-    """Return held-out windows of a corpus: all of a small one, at least so many of a large one."""
-    if not set(sides.held_out) & set(corpus.manifest.subjects):
+def _of_people(corpus: Corpus, people: Sequence[str], least: int) -> list[int]:
+    """Return windows of people of a corpus: all of a small one, at least so many of a large one."""
+    if not set(people) & set(corpus.manifest.subjects):
         return []
     most = None if len(corpus) <= Reading.listed_most else least
-    return [int(number) for number in Choice(sides.held_out).rows(corpus, most=most).numbers]
+    return [int(number) for number in Choice(people).rows(corpus, most=most).numbers]
 
 
 def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) -> Trainer:
@@ -326,7 +327,7 @@ def _finish(
         evaluate_reconstruction(
             model,
             source.corpus,
-            _held_out(source.corpus, sides, recipe.track.evaluate_windows),
+            _of_people(source.corpus, sides.held_out, recipe.track.evaluate_windows),
             source.normaliser,
             seed=recipe.data.split_seed,
             max_windows=recipe.track.evaluate_windows,
@@ -336,6 +337,26 @@ def _finish(
         for source in sources
     ]
     write_reconstruction(command.output / "reconstruction.parquet", pd.concat(rows, ignore_index=True))
+    skill = measured_skill(command, model, stop, sources, sides)
+    for folder in (command.output, command.output / "encoder"):
+        write_skill(folder, skill)
+    print(skill)  # noqa: T201
+
+
+def measured_skill(
+    command: PretrainCommand, model: PretrainModel, stop: StopRequest, sources: Sequence[Source], sides: Sides
+) -> Skill:
+    """Return what the network knows of held-out people beyond what needs no network (`training.objectives.skill`)."""
+    recipe = command.config
+    meter = SkillMeter(model=model, filling=recipe.objective.filling, seed=recipe.data.split_seed)
+    most = recipe.track.evaluate_windows
+    for source in sources:
+        trained, held_out = (_of_people(source.corpus, side, most) for side in (sides.train, sides.held_out))
+        meter.add_corpus(
+            source.corpus, source.normaliser, trained=trained, held_out=held_out, max_windows=most,
+            on_window=stop.check,
+        )  # fmt: skip
+    return meter.skill()
 
 
 def main(argv: Sequence[str] | None = None) -> None:

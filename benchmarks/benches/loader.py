@@ -86,11 +86,19 @@ def scaled(x: np.ndarray) -> np.ndarray:
 
 
 def from_shards(paths: list[Path], order: np.ndarray) -> Iterator[np.ndarray]:
-    """Whole shards in random order, records in random order within each; each is decoded when its turn comes."""
-    for number in np.unique(order // PER_SHARD, return_index=True)[1].argsort():
-        records = list(read_shard(paths[number]))
-        for row in order[order // PER_SHARD == number] % PER_SHARD:
-            yield scaled(decode_window(records[row]).data)
+    """Shards in random order, records shuffled in a buffer of one shard as tf.data does it; decoded when they leave."""
+    rng, waiting = np.random.default_rng(int(order[0])), []
+    for number in rng.permutation(len(paths)):
+        for record in read_shard(paths[number]):
+            if len(waiting) < PER_SHARD:
+                waiting.append(record)
+                continue
+            place = rng.integers(PER_SHARD)
+            record, waiting[place] = waiting[place], record
+            yield scaled(decode_window(record).data)
+    rng.shuffle(waiting)
+    for record in waiting:
+        yield scaled(decode_window(record).data)
 
 
 def from_tfdata(paths: list[Path], order: np.ndarray) -> Iterator[np.ndarray]:

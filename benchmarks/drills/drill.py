@@ -1,6 +1,6 @@
 """make drill: interrupt a training run in every way, and see that it ends as if nothing had happened.
 
-    python -m benchmarks.drills.drill [--output DIR] [--times N] [--only kill|kill-2|kill-4|terminate|finetune|...]
+    python -m benchmarks.drills.drill [--output DIR] [--times N] [--steps N] [--only kill kill-2 kill-4 finetune ...]
 
 Each part trains the same tiny model on a small synthetic shard set and compares it with an uninterrupted run: final
 parameters bit for bit at equal world size, order of samples and losses at another one. kill-2 and kill-4 kill all of
@@ -29,17 +29,15 @@ from training.trainer.checkpoints import checkpoints, load_checkpoint
 from training.trainer.saving import SAVE_FAILED_EXIT
 from training.trainer.stopping import RESUME_EXIT
 
-STEPS = 400
-OPTIONS = ["--tiny", "--schedule.steps", str(STEPS), "--track.save-every", "3", "--track.validate-every", "7",
+OPTIONS = ["--tiny", "--track.save-every", "3", "--track.validate-every", "7",
            "--track.validate-windows", "4", "--regularise.ema-decay", "0.9"]  # fmt: skip
-GRACE_S = 5.0
 
 
 class Drill:
     """Runs of one training, each in a folder of its own."""
 
-    def __init__(self, output: Path, *, times: int, seed: int) -> None:
-        self.output, self.times, self.rng = output, times, random.Random(seed)
+    def __init__(self, output: Path, *, times: int, n_steps: int, seed: int) -> None:
+        self.output, self.times, self.n_steps, self.rng = output, times, n_steps, random.Random(seed)
         self.shards = output / "shards"
         self.whole = output / "whole"
 
@@ -51,12 +49,13 @@ class Drill:
                "--site-from", "folder")  # fmt: skip
         code, seconds = self.run(self.whole)
         assert code == 0
-        print(f"  uninterrupted: {STEPS} steps in {seconds:.1f} s")
+        print(f"  uninterrupted: {self.n_steps} steps in {seconds:.1f} s")
 
     def start(self, folder: Path, *, launcher: list[str] | None = None, limit: Callable[[], None] | None = None,
               extra: tuple[str, ...] = ()) -> "subprocess.Popen[bytes]":  # fmt: skip
         """Start the run in a session of its own, or go on with it."""
-        command = ["-m", "training.pretrain", *OPTIONS, *extra, "--shards", str(self.shards), "--output", str(folder)]
+        options = [*OPTIONS, "--schedule.steps", str(self.n_steps), *extra, "--shards", str(self.shards)]
+        command = ["-m", "training.pretrain", *options, "--output", str(folder)]
         return self.launch(folder, command, launcher=launcher, limit=limit)
 
     def launch(
@@ -131,7 +130,8 @@ def _kill(drill: Drill, folder: Path, whole: Path, suffix: str, *, launcher: lis
     step = _step(folder)
     code, _ = drill.run(folder, launcher=launcher)
     print(
-        f"  {kills} kills, {in_save} of them during a save; at step {step} of {STEPS} after the last one; exit {code}"
+        f"  {kills} kills, {in_save} of them during a save; at step {step} of {drill.n_steps} after the last one; "
+        f"exit {code}"
     )
     figure(f"drill_kills{suffix}", kills, "kills")
     figure(f"drill_bit_equal{suffix}", float(code == 0 and drill.equal(folder, whole)), "share")
@@ -199,7 +199,7 @@ def disk(drill: Drill) -> None:
     """A disk that is full at a save, then a newest checkpoint that is cut short."""
     folder = drill.output / "disk"
     stopped = drill.start(folder)
-    _until(stopped, lambda: _step(folder) >= 20)
+    _until(stopped, lambda: _step(folder) >= drill.n_steps // 20)
     stopped.send_signal(signal.SIGTERM)
     stopped.wait(timeout=60)
     whole = [Path(uri) for uri in checkpoints(folder / "checkpoints")]
@@ -232,7 +232,7 @@ def world(drill: Drill) -> None:
         process = drill.start(changing, launcher=_torchrun(n_processes))
         begun = _step(changing)
         if not last:
-            _until(process, lambda begun=begun: _step(changing) >= begun + 40)
+            _until(process, lambda begun=begun: _step(changing) >= begun + drill.n_steps // 10)
             process.send_signal(signal.SIGTERM)
         process.wait(timeout=600)
         places.append(_step(changing))
@@ -255,7 +255,7 @@ def elastic(drill: Drill) -> None:
     for number in range(n_runs):
         folder = drill.output / f"elastic-{number}"
         process = drill.start(folder, launcher=_torchrun(2, "--max-restarts=3"))
-        _until(process, lambda folder=folder: _step(folder) >= 30)  # type: ignore[misc]
+        _until(process, lambda folder=folder: _step(folder) >= drill.n_steps // 13)  # type: ignore[misc]
         workers = subprocess.run(
             ["pgrep", "-f", f"training.pretrain.*{folder}$"], capture_output=True, text=True, check=False
         ).stdout.split()
@@ -334,12 +334,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("bench-output/drill"))
     parser.add_argument("--times", type=int, default=20)
+    parser.add_argument(
+        "--steps", type=int, default=400, help="of each run: enough that it is not over before its time"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=sorted(PARTS), default=list(PARTS))
     args = parser.parse_args()
     print(machine())
     shutil.rmtree(args.output, ignore_errors=True)
-    drill = Drill(args.output.resolve(), times=args.times, seed=args.seed)
+    drill = Drill(args.output.resolve(), times=args.times, n_steps=args.steps, seed=args.seed)
     print("== prepare", flush=True)
     drill.prepare()
     for name in args.only:

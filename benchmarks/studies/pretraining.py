@@ -4,7 +4,8 @@
 
 Prepares the real recordings below CEREBEAM_REAL_DATA (a synthetic corpus where there are none), pretrains on a part of
 their people, fills hidden samples of the others in, and leaves OUT/run/encoder: weights (safetensors), configuration,
-who was trained on, and README.md, the model card. The six-class site stays unseen. Started again, it goes on.
+who was trained on, and README.md, the model card. The six-class site stays unseen. Started again, it goes on. A network
+whose skill is at or below 0 (`training.objectives.skill`) gets no card, and exit code 1.
 """
 
 import argparse
@@ -17,6 +18,8 @@ from benchmarks.studies.model_card import write_card
 from benchmarks.studies.real import UNSEEN_SITE, prepared, real_folder
 from evaluation.scenarios.reconstruction import LONG_MS, SpanScore, read_reconstruction, score_reconstruction
 from signals.shards.manifest import read_manifest
+from training.objectives.skill import read_skill
+from training.publish import check_skill
 from training.recipes.pretraining import RECIPES
 
 N_BOOT = 2000
@@ -84,8 +87,8 @@ def main() -> None:
     if size_mb > MOST_MB:
         sys.exit(f"{target / 'encoder'} holds {size_mb:.1f} MB, more than the {MOST_MB:g} MB of a published checkpoint")
     ratio = long_gaps(scores)["model"].ratio_to_filling.value
-    write_card(target / "encoder", shards, table(scores), ratio=ratio, seconds=seconds, machine=machine())
-    shutil.copy(target / "reconstruction.parquet", target / "encoder" / "reconstruction.parquet")
+    for name, value in read_skill(target).measured.items():
+        figure(f"skill_{name}", value, "share")
     print("\n".join(table(scores)))
     figure("recon_ratio_to_filling", ratio, "error_share")
     figure("pretrain_small_seconds", seconds, "s")
@@ -94,6 +97,12 @@ def main() -> None:
         if method != "mean":
             figure(f"recon_r_60_500ms{'' if method == 'model' else f'_{method}'}", score.r.value, "r")
             figure(f"recon_mse_60_500ms{'' if method == 'model' else f'_{method}'}", score.mse.value, "mse")
+    try:
+        check_skill(target)
+    except ValueError as error:
+        sys.exit(str(error))
+    write_card(target / "encoder", shards, table(scores), ratio=ratio, seconds=seconds, machine=machine())
+    shutil.copy(target / "reconstruction.parquet", target / "encoder" / "reconstruction.parquet")
     print(f"encoder {target / 'encoder'}")
 
 

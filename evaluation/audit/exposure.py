@@ -34,7 +34,25 @@ class Exposure:
 
 
 def exposure(frame: pd.DataFrame, origin: Origin) -> Exposure:
-    """Return what pretraining had seen of the rows of one model."""
+    """Return what pretraining had seen of the rows of one model; of encoders per fold, each of its own fold's rows."""
+    own = [fold for fold in origin.folds if fold.has_own_encoder]
+    if not own:
+        return _exposure(frame, origin)
+    parts = [_exposure(rows, origin.of_fold(fold)) for fold in own if len(rows := frame[frame["fold"] == fold.name])]
+    rest = frame[~frame["fold"].isin([fold.name for fold in own])]
+    parts += [_exposure(rest, origin)] if len(rest) else []
+    worst = min(parts, key=lambda part: (TRANSDUCTIVE, UNKNOWN, INDUCTIVE, NONE).index(part.status))
+    return Exposure(
+        status=worst.status,
+        n_subjects=sum(part.n_subjects for part in parts),
+        n_test_subjects=frame["subject_id"].nunique(),
+        n_recordings=sum(part.n_recordings for part in parts),
+        sites=tuple(sorted({site for part in parts for site in part.sites})),
+        reason=worst.reason,
+    )
+
+
+def _exposure(frame: pd.DataFrame, origin: Origin) -> Exposure:
     seen_subjects = origin.pretrain_subjects or frozenset()
     subjects = set(frame["subject_id"]) & seen_subjects if origin.same_salt is not False else set()
     recordings = set(frame["recording_id"]) & (origin.pretrain_recordings or frozenset())

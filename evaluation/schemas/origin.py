@@ -5,7 +5,7 @@ them, so an entry that is missing weakens the sentence instead of passing for go
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from signals.windows.labels import LABEL_SOURCES, UNKNOWN_SOURCE
@@ -23,6 +23,16 @@ class FoldSides:
     test_subjects: frozenset[str] = frozenset()
     train_recordings: frozenset[str] = frozenset()
     test_recordings: frozenset[str] = frozenset()
+    pretrain_subjects: frozenset[str] | None = None
+    """Of the fold's own encoder, which was pretrained without the fold; None where all folds share one."""
+    pretrain_recordings: frozenset[str] | None = None
+    pretrain_sites: frozenset[str] | None = None
+    pretrain_salt_id: str = ""
+
+    @property
+    def has_own_encoder(self) -> bool:
+        """Whether the file states what this fold's encoder was pretrained on."""
+        return self.pretrain_subjects is not None or self.pretrain_recordings is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +58,16 @@ class Origin:
     pretrain_salt_id: str = ""
     train_salt_id: str = ""
     """Salt of the ids of training subjects where the model comes from other shards; empty for that of the rows."""
+
+    def of_fold(self, fold: FoldSides) -> "Origin":
+        """Return the origin of one fold's rows, whose encoder is its own."""
+        return replace(
+            self,
+            pretrain_subjects=fold.pretrain_subjects,
+            pretrain_recordings=fold.pretrain_recordings,
+            pretrain_sites=fold.pretrain_sites,
+            pretrain_salt_id=fold.pretrain_salt_id,
+        )
 
     @property
     def trained_subjects(self) -> frozenset[str]:
@@ -96,7 +116,14 @@ def origin_of(meta: Mapping[str, Any]) -> Origin:
 
 def _fold(fold: Mapping[str, Any]) -> FoldSides:
     sides = ("train_subjects", "test_subjects", "train_recordings", "test_recordings")
-    return FoldSides(name=str(fold["name"]), **{side: frozenset(fold.get(side) or ()) for side in sides})
+    return FoldSides(
+        name=str(fold["name"]),
+        **{side: frozenset(fold.get(side) or ()) for side in sides},
+        pretrain_subjects=_names(fold.get("pretrain_subjects")),
+        pretrain_recordings=_names(fold.get("pretrain_recordings")),
+        pretrain_sites=_names(fold.get("pretrain_sites")),
+        pretrain_salt_id=str(fold.get("pretrain_salt_id") or ""),
+    )
 
 
 def _names(values: Iterable[str] | None) -> frozenset[str] | None:

@@ -21,10 +21,12 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
+from service.formats.findings import Findings
 from service.jobs.uploads import Places
 from service.logs import set_up_logs
 from service.records import jobs
 from service.records.database import open_database
+from service.records.studies import get_study, stamp_of
 from service.records.tables import Job
 from service.refusals import Refusal, of_error
 from service.registry.sources import Source, sources
@@ -91,9 +93,22 @@ def run_job(engine: Engine, places: Places, job: Job, model: Model) -> None:
             raise NotOurs
     if not answers:
         raise Refusal(422, "no_windows", "every window was rejected: flat, or mostly missing")
-    if not jobs.finish(engine, job, answers, source_sha256=digest, model_digest=model.digest):
+    if job.study_id is not None:
+        _check_unchanged(engine, job.study_id, path)
+    findings = Findings(
+        answers=answers, source_sha256=digest, model=model.name, model_digest=model.digest,
+        classes=model.bundle.classes, created_at=time.time(), label_span_s=model.bundle.profile.label_span_s,
+    )  # fmt: skip
+    if not jobs.finish(engine, job, findings):
         raise NotOurs
     logger.info("job done", extra={"job": job.id, "n_windows": len(answers)})
+
+
+def _check_unchanged(engine: Engine, study_id: str, path: Path) -> None:
+    """Raise Refusal 409 where a file is not what was opened as its study any more: its answers belong to another."""
+    study = get_study(engine, study_id)
+    if study is None or study.stamp != stamp_of(path):
+        raise Refusal(409, "recording_changed", "the file changed after it was opened", "open and answer it again")
 
 
 def _model(models: dict[str, Model], bundles: dict[str, Source], name: str, open_one: Callable[..., Model]) -> Model:

@@ -7,14 +7,16 @@ that is gone is noticed by the age of `seen_at`; its job is accepted again, up t
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Engine, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from service.formats.findings import Findings, events
 from service.records.database import transaction
-from service.records.tables import ACCEPTED, DONE, FAILED, RUNNING, Job, WindowAnswer
+from service.records.tables import ACCEPTED, DONE, FAILED, RUNNING, Event, Job, Study, WindowAnswer
 from service.refusals import Refusal
 from serving.runtime import Answer
 
@@ -45,12 +47,15 @@ def accept(engine: Engine, job: Job, *, most_waiting: int) -> Job:
     return job
 
 
-def new_job(*, owner: str, file: str, is_upload: bool, model: str, hop_s: float, request_key: str | None = None) -> Job:
+def new_job(
+    *, owner: str, file: str, is_upload: bool, model: str, hop_s: float, request_key: str | None = None,
+    study_id: str | None = None,
+) -> Job:  # fmt: skip
     """Return a job to accept."""
     return Job(
-        id=uuid4().hex, state=ACCEPTED, owner=owner, request_key=request_key, file=file, is_upload=is_upload,
-        model=model, hop_s=hop_s, created_at=time.time(), source_sha256="", model_digest="", worker="", attempts=0,
-        n_done=0, n_windows=0, code="", error="",
+        id=uuid4().hex, state=ACCEPTED, owner=owner, request_key=request_key, study_id=study_id, file=file,
+        is_upload=is_upload, model=model, hop_s=hop_s, created_at=time.time(), source_sha256="", model_digest="",
+        worker="", attempts=0, n_done=0, n_windows=0, code="", error="",
     )  # fmt: skip
 
 
@@ -80,22 +85,32 @@ def progress(engine: Engine, job: Job, *, n_done: int, n_windows: int) -> bool:
     return _own(engine, job, n_done=n_done, n_windows=n_windows, seen_at=time.time())
 
 
-def finish(engine: Engine, job: Job, answers: Sequence[Answer], *, source_sha256: str, model_digest: str) -> bool:
-    """Commit all answers and the end of a job; returns False, with nothing written, where it is not its worker's."""
+def finish(engine: Engine, job: Job, findings: Findings) -> bool:
+    """Commit all answers, events and the end of a job; returns False, with nothing written, where it is not its
+    worker's."""
+    n_windows = len(findings.answers)
     with transaction(engine) as session:
         if not _update_own(
-            session, job, state=DONE, finished_at=time.time(), source_sha256=source_sha256, model_digest=model_digest,
-            n_done=len(answers), n_windows=len(answers), code="", error="",
+            session, job, state=DONE, finished_at=findings.created_at, source_sha256=findings.source_sha256,
+            model_digest=findings.model_digest, n_done=n_windows, n_windows=n_windows, code="", error="",
         ):  # fmt: skip
             return False
-        session.execute(delete(WindowAnswer).where(WindowAnswer.job_id == job.id))
-        rows = [
+        answers = [
             {"job_id": job.id, "start_s": answer.start_s, "stop_s": answer.stop_s, "answer": asdict(answer)}
-            for answer in answers
+            for answer in findings.answers
         ]
-        if rows:
-            session.execute(insert(WindowAnswer), rows)
+        _replace(session, WindowAnswer, job, answers)
+        _replace(session, Event, job, [{"job_id": job.id, **asdict(event)} for event in events(findings)])
+        if job.study_id is not None:
+            digest = {"source_sha256": findings.source_sha256}
+            session.execute(update(Study).where(Study.id == job.study_id).values(**digest))
         return True
+
+
+def _replace(session: Session, table: type[WindowAnswer | Event], job: Job, rows: Sequence[dict[str, Any]]) -> None:
+    session.execute(delete(table).where(table.job_id == job.id))
+    if rows:
+        session.execute(insert(table), rows)
 
 
 def fail(engine: Engine, job: Job, refusal: Refusal) -> bool:
@@ -133,11 +148,15 @@ def get_job(engine: Engine, job_id: str) -> Job | None:
         return _detached(session, session.get(Job, job_id))
 
 
-def list_jobs(engine: Engine, *, owner: str | None, limit: int = 100) -> list[Job]:
-    """Return the newest jobs, of one owner or of all."""
+def list_jobs(engine: Engine, *, owner: str | None, study_id: str | None = None, limit: int = 100) -> list[Job]:
+    """Return the newest jobs, of one owner or of all, of one study or of any."""
     query = select(Job).order_by(Job.created_at.desc()).limit(limit)
+    if owner is not None:
+        query = query.where(Job.owner == owner)
+    if study_id is not None:
+        query = query.where(Job.study_id == study_id)
     with transaction(engine) as session:
-        jobs = list(session.scalars(query if owner is None else query.where(Job.owner == owner)))
+        jobs = list(session.scalars(query))
         session.expunge_all()
         return jobs
 
@@ -148,6 +167,14 @@ def answers_of(engine: Engine, job_id: str) -> list[Answer]:
     with transaction(engine) as session:
         rows = session.scalars(query).all()
     return [Answer(**{**row, "prediction_set": _tuple(row["prediction_set"])}) for row in rows]
+
+
+def events_of(engine: Engine, job_id: str) -> list[Event]:
+    """Return a finished job's events in order of time."""
+    with transaction(engine) as session:
+        found = list(session.scalars(select(Event).where(Event.job_id == job_id).order_by(Event.onset_s)))
+        session.expunge_all()
+        return found
 
 
 def _tuple(values: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -1,4 +1,4 @@
-"""Tables of the records: jobs, their answers, accesses. Times are UTC seconds since 1970."""
+"""Tables of the records. Times are UTC seconds since 1970; seconds of a recording count from its first sample."""
 
 from typing import Any
 
@@ -7,10 +7,35 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 ACCEPTED, RUNNING, DONE, FAILED = "accepted", "running", "done", "failed"
 STATES = (ACCEPTED, RUNNING, DONE, FAILED)
+NUMBER = BigInteger().with_variant(Integer, "sqlite")
+"""Of rows that are only counted."""
 
 
 class Base(DeclarativeBase):
     """All tables."""
+
+
+class Study(Base):
+    """A recording of the configured folder that was opened. A file that changed is another study."""
+
+    __tablename__ = "studies"
+    __table_args__ = (UniqueConstraint("file", "stamp"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    file: Mapped[str] = mapped_column(String(400))
+    """Where it lies, below the folder of recordings."""
+    stamp: Mapped[str] = mapped_column(String(48))
+    """Size and time of change."""
+    source_sha256: Mapped[str] = mapped_column(String(64), default="")
+    """Empty before a job has read all of it."""
+    opened_at: Mapped[float] = mapped_column(Float, index=True)
+    duration_s: Mapped[float]
+    """From the first sample to the last, gaps counted."""
+    channels: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    """name, kind, sfreq of each."""
+    segments: Mapped[list[list[float]]] = mapped_column(JSON)
+    """[onset_s, stop_s] of each gap-free stretch."""
+    notes: Mapped[list[str]] = mapped_column(JSON)
+    """The reader's remarks."""
 
 
 class Job(Base):
@@ -23,6 +48,8 @@ class Job(Base):
     """Subject of the token that sent it."""
     request_key: Mapped[str | None] = mapped_column(String(300), unique=True)
     """Subject and Idempotency-Key: the same key is the same job."""
+    study_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    """None for an upload."""
     file: Mapped[str] = mapped_column(String(400))
     """Where the recording lies, below the uploads or the named recordings; emptied when an upload is deleted."""
     is_upload: Mapped[bool]
@@ -51,18 +78,75 @@ class WindowAnswer(Base):
 
     __tablename__ = "answers"
     __table_args__ = (UniqueConstraint("job_id", "start_s"),)
-    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     start_s: Mapped[float]
     stop_s: Mapped[float]
     answer: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
+class Event(Base):
+    """A stretch of a job's recording with one predicted class: neighbouring answers joined."""
+
+    __tablename__ = "events"
+    __table_args__ = (UniqueConstraint("job_id", "onset_s"),)
+    id: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    onset_s: Mapped[float]
+    stop_s: Mapped[float]
+    predicted_class: Mapped[str] = mapped_column(String(80))
+    confidence: Mapped[float]
+    """Mean over its windows."""
+    n_windows: Mapped[int]
+
+
+class Review(Base):
+    """What one reviewer sees in one stretch of a study. Rows are withdrawn, never changed or deleted."""
+
+    __tablename__ = "reviews"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    request_key: Mapped[str | None] = mapped_column(String(300), unique=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), index=True)
+    reviewer: Mapped[str] = mapped_column(String(200), index=True)
+    """Subject of the token."""
+    created_at: Mapped[float]
+    start_s: Mapped[float]
+    stop_s: Mapped[float]
+    label: Mapped[str] = mapped_column(String(80))
+    confidence: Mapped[float | None]
+    """0 to 1, the reviewer's own; None where none was given."""
+    withdrawn_at: Mapped[float | None]
+
+
+class Alarm(Base):
+    """One episode at one bed: raised once, its worst severity kept. Words of IEC 60601-1-8, no claim of conformity."""
+
+    __tablename__ = "alarms"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    """Digest of stream, kind and onset: the same episode is the same row, however often it is written."""
+    bed: Mapped[str] = mapped_column(String(80), index=True)
+    stream: Mapped[str] = mapped_column(String(32))
+    """One connection of one source: seconds count from its first sample."""
+    kind: Mapped[str] = mapped_column(String(16))
+    """physiological or technical."""
+    severity: Mapped[str] = mapped_column(String(8))
+    """low, medium or high; the worst so far."""
+    condition: Mapped[str] = mapped_column(String(80))
+    """The class whose burden it is, or what is missing."""
+    onset_s: Mapped[float]
+    raised_at: Mapped[float] = mapped_column(Float, index=True)
+    cleared_at: Mapped[float | None]
+    acknowledged_at: Mapped[float | None]
+    acknowledged_by: Mapped[str] = mapped_column(String(200), default="")
+    model: Mapped[str] = mapped_column(String(200), default="")
+    model_digest: Mapped[str] = mapped_column(String(64), default="")
+
+
 class Access(Base):
-    """One request: who, what, when, with what result. Never what it held."""
+    """One action of a user, or one request: who, what, when, on which job or study, with what result."""
 
     __tablename__ = "accesses"
-    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=True)
     at: Mapped[float] = mapped_column(Float, index=True)
     request_id: Mapped[str] = mapped_column(String(32))
     subject: Mapped[str] = mapped_column(String(200))
@@ -71,4 +155,5 @@ class Access(Base):
     route: Mapped[str] = mapped_column(String(200))
     """The route's template, not the path."""
     job_id: Mapped[str] = mapped_column(String(32), default="")
+    study_id: Mapped[str] = mapped_column(String(32), default="", index=True)
     status: Mapped[int]

@@ -14,8 +14,8 @@ from service.answering.owner import Owner
 from service.notice import RESEARCH
 from service.refusals import of_error, too_late
 from service.web.bodies import Sample
-from service.web.gate import Passage
 from service.web.metrics import Metrics
+from service.web.passage import Passage
 from serving.model import Model
 from serving.runtime import Answer
 from signals.window import Window

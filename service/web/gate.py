@@ -3,56 +3,43 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any
-from uuid import uuid4
+from dataclasses import dataclass
+from urllib.parse import parse_qs
 
-import orjson
-
+from audit.chain import AuditError
+from audit.log import AuditLog
 from service.answering.admission import Admission, Rate
 from service.records.accesses import Accesses
 from service.records.tables import Access
 from service.refusals import Refusal
-from service.security.tokens import ANYONE, NOBODY, Caller, Verifier
+from service.security.tickets import Tickets
+from service.security.tokens import ANYONE, Verifier
+from service.security.trail import check_open, row, unrecorded
 from service.settings import Deployment
 from service.web.metrics import Metrics
+from service.web.passage import (
+    App,
+    Message,
+    Passage,
+    Receive,
+    Scope,
+    Send,
+    method_of,
+    respond,
+    route_of,
+    status_of,
+    with_headers,
+)
 
 logger = logging.getLogger(__name__)
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 OPEN = frozenset(
     {"/", "/health", "/ready", "/metrics", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
 )
 """Paths that need no token: they show nothing of a patient."""
-_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store"),
-    (b"x-frame-options", b"DENY"),
-)
-_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _MB = 1_000_000
 _LONGEST_DEADLINE_S = 3600.0
-
-
-@dataclass
-class Passage:
-    """What is known of a request."""
-
-    id: str = field(default_factory=lambda: uuid4().hex)
-    started: float = field(default_factory=time.perf_counter)
-    caller: Caller = NOBODY
-    deadline: float | None = None
-    """On `time.monotonic`'s clock."""
-    status: int = 0
-    code: str = ""
-    job_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,37 +54,83 @@ class Gate:
     rate: Rate
     accesses: Accesses
     metrics: Metrics
+    trail: AuditLog
+    tickets: Tickets
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Serve one request, or pass on what is none."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        if scope["type"] != "http":
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or socket, or pass on what is none."""
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         passage = Passage()
         scope.setdefault("state", {})["passage"] = passage
-
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                passage.status = message["status"]
-                message["headers"] = _with_own(message.get("headers", []), passage)
-            await send(message)
-
+        sending = self._recorded(scope, passage, with_headers(passage, send))
         try:
-            with self._admitted(scope, passage):
-                await self.app(scope, self._limited(scope, receive), sending)
+            if scope["type"] == "websocket":
+                self._admit_socket(scope, passage)
+                await self.app(scope, receive, sending)
+            else:
+                with self._admitted(scope, passage):
+                    await self.app(scope, self._limited(scope, receive), sending)
         except Refusal as refusal:
-            await respond(sending, passage, refusal, closes=_closes(scope, refusal))
+            await respond(sending, scope, passage, refusal, closes=_closes(scope, refusal))
         except Exception as error:
             logger.error("request failed", exc_info=error, extra={"request": passage.id})
             if not passage.status:
-                await respond(sending, passage, Refusal(500, "internal_error", "the server failed"), closes=True)
+                failed = Refusal(500, "internal_error", "the server failed")
+                await respond(sending, scope, passage, failed, closes=True)
         finally:
             self._note(scope, passage)
 
-    def _admitted(self, scope: MutableMapping[str, Any], passage: Passage) -> AbstractContextManager[None]:
+    def _recorded(self, scope: Scope, passage: Passage, send: Send) -> Send:
+        """Return `send` that lets an answer out when its row of the audit log is on the disk, and a refusal at once.
+
+        Where the row cannot be written, a refusal goes out in the answer's place.
+        """
+        is_replaced = False
+
+        async def sending(message: Message) -> None:
+            nonlocal is_replaced
+            if is_replaced:
+                return
+            status = status_of(message)
+            if status and not passage.status and scope["path"] not in OPEN:
+                try:
+                    await self._write_row(scope, passage, status)
+                except AuditError:
+                    is_replaced = status < 400
+                    if is_replaced:
+                        await respond(send, scope, passage, unrecorded(), closes=False)
+                        return
+            await send(message)
+
+        return sending
+
+    async def _write_row(self, scope: Scope, passage: Passage, status: int) -> None:
+        ids = " ".join(
+            f"{name}={value}" for name, value in (("study", passage.study_id), ("job", passage.job_id)) if value
+        )
+        event = row(
+            passage.caller, action=method_of(scope), resource=f"{route_of(scope)} {ids}".rstrip(),
+            outcome=f"{status} {passage.code}".rstrip(), request=passage.id,
+        )  # fmt: skip
+        written = self.trail.submit(event)
+        if status < 400:
+            await asyncio.wrap_future(written)
+
+    def _admit_socket(self, scope: Scope, passage: Passage) -> None:
+        """Let a socket in by its ticket and its origin; raises Refusal before it is accepted."""
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        origin, host = headers.get(b"origin"), headers.get(b"host", "")
+        own = (f"http://{host}", f"https://{host}", *self.limits.cors_origins)
+        if origin is not None and origin not in own:
+            raise Refusal(403, "forbidden", "a page of another origin opened this socket", "deployment.cors_origins")
+        check_open(self.trail)
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [""])
+        passage.caller = self.tickets.take(given[0])
+        self.rate.take(passage.caller.subject)
+
+    def _admitted(self, scope: Scope, passage: Passage) -> AbstractContextManager[None]:
         """Return a place for the request; raises Refusal before a byte of its body was read."""
         headers = {name.lower(): value for name, value in scope["headers"]}
         if scope["path"] in OPEN:
@@ -106,6 +139,7 @@ class Gate:
             passage.caller = ANYONE
         else:
             passage.caller = self.verifier.caller(headers.get(b"authorization", b"").decode("latin-1") or None)
+        check_open(self.trail)
         self.rate.take(passage.caller.subject)
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise Refusal(415, "compressed_body", "compressed bodies are not taken", "send it as it is")
@@ -118,11 +152,11 @@ class Gate:
         )
         return self.admission.place() if answers else nullcontext()
 
-    def _most_bytes(self, scope: MutableMapping[str, Any]) -> int:
+    def _most_bytes(self, scope: Scope) -> int:
         is_upload = scope["path"] == "/jobs" and scope["method"] == "POST"
         return int((self.limits.max_upload_mb if is_upload else self.limits.max_body_mb) * _MB)
 
-    def _limited(self, scope: MutableMapping[str, Any], receive: Receive) -> Receive:
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
         """Return `receive` that counts bytes and seconds: a length that was declared proves nothing."""
         most, until, n_bytes, is_read = self._most_bytes(scope), time.monotonic() + self.limits.body_timeout_s, 0, False
         if scope["path"] == "/jobs":
@@ -144,9 +178,9 @@ class Gate:
 
         return receiving
 
-    def _note(self, scope: MutableMapping[str, Any], passage: Passage) -> None:
+    def _note(self, scope: Scope, passage: Passage) -> None:
         """Count, log and record a request that has ended, by its route: the path may hold anything."""
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = route_of(scope)
         seconds = time.perf_counter() - passage.started
         self.metrics.requests.labels(route, str(passage.status)).inc()
         self.metrics.seconds.labels(route).observe(seconds)
@@ -163,49 +197,21 @@ class Gate:
             self.accesses.add(_access(scope, route, passage))
 
 
-def _access(scope: MutableMapping[str, Any], route: str, passage: Passage) -> Access:
-    method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") else "other"
+def _access(scope: Scope, route: str, passage: Passage) -> Access:
     return Access(
         at=time.time(), request_id=passage.id, subject=passage.caller.subject, role=passage.caller.role,
-        method=method, route=route[:200], job_id=passage.job_id, status=passage.status,
+        method=method_of(scope), route=route[:200], job_id=passage.job_id, study_id=passage.study_id,
+        status=passage.status,
     )  # fmt: skip
 
 
-def _closes(scope: MutableMapping[str, Any], refusal: Refusal) -> bool:
+def _closes(scope: Scope, refusal: Refusal) -> bool:
     """Return whether a refusal ends the connection: where what is still to come is too much, or has no end.
 
     A body of known length is read and thrown away by the server: whoever is still sending would not see the answer.
     """
     known = any(name.lower() == b"content-length" for name, _ in scope["headers"])
-    return refusal.status in (408, 413) or (scope["method"] == "POST" and not known)
-
-
-async def respond(send: Send, passage: Passage, refusal: Refusal, *, closes: bool) -> None:
-    """Send a refusal, unless an answer has begun."""
-    passage.code = refusal.code
-    if passage.status:
-        return
-    content = orjson.dumps(refusal.body)
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    headers += more_headers(refusal) + ([(b"connection", b"close")] if closes else [])
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
-
-
-def more_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
-    """Return what HTTP wants beside a status."""
-    headers = []
-    if refusal.retry_after_s is not None:
-        headers.append((b"retry-after", str(max(1, round(refusal.retry_after_s))).encode()))
-    if refusal.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    return headers
-
-
-def _with_own(headers: list[tuple[bytes, bytes]], passage: Passage) -> list[tuple[bytes, bytes]]:
-    given = {name.lower() for name, _ in headers}
-    own = (*_HEADERS, _POLICY, (b"x-request-id", passage.id.encode()))
-    return [*headers, *((name, value) for name, value in own if name not in given)]
+    return refusal.status in (408, 413) or (scope.get("method") == "POST" and not known)
 
 
 def _deadline(header: bytes | None) -> float | None:

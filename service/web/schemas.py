@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class ErrorForm(BaseModel):
@@ -48,8 +48,71 @@ class JobForm(BaseModel):
     n_windows: int = Field(description="0 before it is known")
     created_at: float
     finished_at: float | None
+    study_id: str | None = Field(description="of a recording of the configured folder; an upload has none")
     code: str
     error: str
+
+
+class ChannelForm(BaseModel):
+    """A channel as its file names it."""
+
+    name: str
+    kind: str
+    sfreq: float
+
+
+class StudyForm(BaseModel):
+    """A recording of the configured folder that was opened."""
+
+    id: str
+    recording: str = Field(description="its name in GET /recordings")
+    source_sha256: str = Field(description="empty before a job has read all of it")
+    opened_at: float
+    duration_s: float = Field(description="from the first sample to the last, gaps counted")
+    channels: list[ChannelForm]
+    segments: list[tuple[float, float]] = Field(description="onset_s and stop_s of each gap-free stretch")
+    notes: list[str]
+
+
+class ReviewGiven(BaseModel):
+    """A review as a reviewer sends it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    start_s: float = Field(description="from the recording's first sample")
+    stop_s: float
+    label: str = Field(max_length=80, description="a class of a served model")
+    confidence: float | None = Field(default=None, ge=0, le=1)
+
+
+class ReviewForm(BaseModel):
+    """A review as it is kept."""
+
+    id: str
+    study_id: str
+    reviewer: str
+    created_at: float
+    start_s: float
+    stop_s: float
+    label: str
+    confidence: float | None
+    withdrawn_at: float | None
+
+
+class AlarmForm(BaseModel):
+    """One episode at one bed."""
+
+    id: str
+    bed: str
+    kind: str = Field(description="physiological or technical")
+    severity: str = Field(description="low, medium or high: the worst so far")
+    condition: str
+    onset_s: float = Field(description="from the first sample of its stream")
+    raised_at: float
+    cleared_at: float | None
+    acknowledged_at: float | None
+    acknowledged_by: str
+    model: str
+    model_digest: str
 
 
 NUMBERS = {"type": "array", "items": {"type": "number"}}
@@ -82,6 +145,12 @@ NAMED: dict[str, Any] = {
         "hop_s": {"type": "number", "default": 10},
         "model": {"type": "string"},
     },
+}
+OPENED: dict[str, Any] = {
+    "type": "object",
+    "required": ["recording"],
+    "additionalProperties": False,
+    "properties": {"recording": {"type": "string", "description": "one of GET /recordings"}},
 }
 INFER: dict[str, Any] = {
     "type": "object",

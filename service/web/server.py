@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from audit.log import AuditLog
 from service.answering.admission import Admission, Rate
 from service.answering.house import House
 from service.jobs.supervisor import Supervisor, worker_command
@@ -19,7 +20,9 @@ from service.records.database import open_database
 from service.records.tables import STATES
 from service.refusals import Refusal
 from service.registry.sources import sources
+from service.security.tickets import Tickets
 from service.security.tokens import Verifier
+from service.security.trail import check_open, open_trail
 from service.settings import Settings
 from service.web.answers import Answering
 from service.web.metrics import Metrics
@@ -38,6 +41,8 @@ class Server:
     verifier: Verifier | None
     engine: Engine
     accesses: Accesses
+    trail: AuditLog
+    tickets: Tickets
     places: Places
     supervisor: Supervisor | None
     """None where recordings are not answered by this process."""
@@ -73,6 +78,7 @@ class Server:
         if not self.house.owners:
             return "no_model"
         try:
+            check_open(self.trail)
             jobs.count_by_state(self.engine)
         except Refusal as refusal:
             return refusal.code
@@ -87,6 +93,7 @@ class Server:
         self.answering.pool.shutdown(wait=True)
         self.house.close()
         self.accesses.close()
+        self.trail.close()
         self.engine.dispose()
 
 
@@ -95,7 +102,7 @@ def open_server(
 ) -> Server:
     """Return a server whose models have answered once; `config` and `overrides` are for its worker process.
 
-    Raises BundleError, RecordsError, KeysError, ValueError in one line.
+    Raises AuditError, BundleError, RecordsError, KeysError, ValueError in one line.
     """
     deployment, system = settings.deployment, settings.system
     verifier = None
@@ -103,6 +110,19 @@ def open_server(
         verifier = Verifier(deployment.jwks, issuer=deployment.issuer, audience=deployment.audience)
     (system.data / "uploads").mkdir(parents=True, exist_ok=True)
     os.chmod(system.data, 0o700)  # recordings are nobody else's
+    trail = open_trail(system)
+    try:
+        return _with_trail(settings, trail, verifier, config=config, overrides=overrides, with_jobs=with_jobs)
+    except BaseException:
+        trail.close()
+        raise
+
+
+def _with_trail(
+    settings: Settings, trail: AuditLog, verifier: Verifier | None, *, config: Path | None, overrides: Sequence[str],
+    with_jobs: bool,
+) -> Server:  # fmt: skip
+    deployment, system = settings.deployment, settings.system
     engine = open_database(settings.database_url)
     metrics = Metrics()
     admission = Admission(max_wait_s=deployment.max_wait_s, n_cores=settings.n_workers)
@@ -128,6 +148,8 @@ def open_server(
         verifier=verifier,
         engine=engine,
         accesses=Accesses(engine),
+        trail=trail,
+        tickets=Tickets(),
         places=places,
         supervisor=supervisor,
     )

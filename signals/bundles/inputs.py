@@ -8,7 +8,7 @@ import numpy as np
 
 from signals.bundles.bundle import SPECTROGRAM, BundleError, Graph
 from signals.readers.declaration import NOTHING_DECLARED, Declaration
-from signals.readers.digests import source_sha256
+from signals.readers.digests import IN_MEMORY, source_sha256
 from signals.readers.registry import open_recording
 from signals.recording.recording import Recording
 from signals.shards.manifest import read_manifest
@@ -19,9 +19,6 @@ from signals.window import Window
 from signals.windows.plan import plan_recording
 from signals.windows.prepare import EVERYTHING, prepare_recording
 from signals.windows.profiles import Profile
-
-IN_MEMORY = "0" * 64
-"""Stands for the sha256 of a recording that comes from no file."""
 
 
 def windows_of_file(

@@ -7,6 +7,9 @@ from signals.files import file_sha256
 from signals.readers.registry import source_files
 from signals.readers.remote import local_copy, remote_sha256
 
+IN_MEMORY = "0" * 64
+"""Stands for the sha256 of a recording that comes from no file."""
+
 
 def source_sha256(path: Path | str) -> str:
     """Return the sha256 of a recording's file, 64 hex digits, read in blocks.

@@ -64,9 +64,9 @@ def _fill(feature: Any, name: str, value: Value) -> None:
 def _value(feature: Any) -> list[bytes] | np.ndarray:
     kind = feature.WhichOneof("kind")
     if kind == "float_list":
-        return np.array(feature.float_list.value, dtype=np.float32)
+        return np.array(feature.float_list.value[:], dtype=np.float32)
     if kind == "int64_list":
-        return np.array(feature.int64_list.value, dtype=np.int64)
+        return np.array(feature.int64_list.value[:], dtype=np.int64)
     return list(feature.bytes_list.value)
 
 

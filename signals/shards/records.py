@@ -155,9 +155,10 @@ def decode_window(record: bytes) -> Window:
     about = json.loads(_raw(fields, "about"))
     span = _numbers(fields, "label_span_s")
     band = _numbers(fields, "band")
-    steps = _numbers(fields, "step").astype(np.float32)[:, None]  # one, or one a channel
+    data = unshuffle_bytes(_raw(fields, "signal")).reshape(n_chans, n_times).astype(np.float32)
+    data *= _numbers(fields, "step").astype(np.float32)[:, None]  # one, or one a channel
     return Window(
-        data=unshuffle_bytes(_raw(fields, "signal")).reshape(n_chans, n_times).astype(np.float32) * steps,
+        data=data,
         ch_state=np.frombuffer(_raw(fields, "ch_state"), dtype=np.uint8),
         artifact_mask=np.frombuffer(_raw(fields, "artifact_mask"), dtype="<u2").reshape(n_chans, -1),
         quality=np.frombuffer(_raw(fields, "quality"), dtype="<f4"),

@@ -8,7 +8,8 @@ Records may span blocks. Source: tensorflow/core/lib/io/{record_writer,snappy}.
 
 import hashlib
 import struct
-from bisect import bisect_right
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,8 @@ def scan_records(
         if on_corrupt is None:
             raise
         on_corrupt(str(error))
+    finally:
+        stream.close()
 
 
 def read_records(file: BinaryIO, places: Iterable[RecordPlace], name: str) -> Iterator[bytes]:
@@ -90,12 +93,15 @@ def read_records(file: BinaryIO, places: Iterable[RecordPlace], name: str) -> It
     record starts at a place or its checksum does not hold.
     """
     stream = _Stream(file, name)
-    for place in places:
-        stream.seek(place)
-        record = stream.record()
-        if record is None:
-            raise CorruptShardError(_BAD_RECORD.format(name))
-        yield record
+    try:
+        for place in places:
+            stream.seek(place)
+            record = stream.record()
+            if record is None:
+                raise CorruptShardError(_BAD_RECORD.format(name))
+            yield record
+    finally:
+        stream.close()
 
 
 def write_stream(file: BinaryIO, records: Iterable[bytes]) -> ShardInfo:
@@ -128,30 +134,39 @@ def write_stream(file: BinaryIO, records: Iterable[bytes]) -> ShardInfo:
 _BAD_RECORD = "{}: the checksum of a record does not match"
 
 
+@dataclass(frozen=True)
+class _Block:
+    """A decompressed block, and where the compressed one starts in the file."""
+
+    offset: int
+    raw: memoryview
+
+
 class _Stream:
-    """The decompressed bytes of an open shard, and where in the file they lie."""
+    """The decompressed blocks of an open shard from the next byte on.
+
+    Memory of blocks that were passed is used again, by the thread's next stream too: fresh memory costs more time than
+    decompressing into it.
+    """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._file, self._name = file, name
-        self._buffer, self._at = b"", 0  # bytes from the first block of `_blocks` on, and where reading goes on
-        self._blocks: list[RecordPlace] = []  # of each block: its place in the file, and in the buffer
-        self._next = 0  # where the block after the buffer starts in the file
+        self._blocks: deque[_Block] = deque()
+        self._at = 0  # where reading goes on in the first block
+        self._next = 0  # where the block after these starts in the file
 
     def seek(self, place: RecordPlace) -> None:
         """Go to a place; blocks that are in memory already are not decompressed again."""
-        for offset, start in ((block.block_offset, block.inside) for block in self._blocks):
-            if offset == place.block_offset:
-                self._at = start + place.inside
-                break
-        else:
+        while self._blocks and self._blocks[0].offset != place.block_offset:
+            self._drop_block()
+        if not self._blocks:
             self._file.seek(place.block_offset)
-            self._buffer, self._at, self._blocks, self._next = b"", place.inside, [], place.block_offset
-        self._drop_blocks()
+            self._next = place.block_offset
+        self._at = place.inside
 
     def place(self) -> RecordPlace:
         """Return where the next byte lies; there must be one."""
-        block = self._blocks[bisect_right(self._blocks, self._at, key=lambda block: block.inside) - 1]
-        return RecordPlace(block.block_offset, self._at - block.inside)
+        return RecordPlace(self._blocks[0].offset, self._at)
 
     def is_at_end(self) -> bool:
         """Return whether no byte follows."""
@@ -169,45 +184,83 @@ class _Stream:
     def _take(self, n: int) -> bytes:
         if not self._fill(n):
             raise CorruptShardError(f"{self._name}: the stream ends within a record")
+        parts = []
+        while n > len(self._blocks[0].raw) - self._at:
+            parts.append(bytes(self._blocks[0].raw[self._at :]))
+            n -= len(parts[-1])
+            self._drop_block()
+        parts.append(bytes(self._blocks[0].raw[self._at : self._at + n]))
         self._at += n
-        return self._buffer[self._at - n : self._at]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _fill(self, n: int) -> bool:
-        """Decompress until n bytes follow; return whether they do."""
-        if len(self._buffer) - self._at >= n:
-            return True
-        self._drop_blocks()
-        parts, have = [self._buffer], len(self._buffer)
-        while have - self._at < n and (block := self._read_block()) is not None:
-            self._blocks.append(RecordPlace(block[0], have))
-            parts.append(block[1])
-            have += len(block[1])
-        self._buffer = b"".join(parts)
-        return have - self._at >= n
+        """Decompress until n bytes follow, the next one in the first block; return whether they do."""
+        while sum(len(block.raw) for block in self._blocks) - self._at < n:
+            if not self._read_block():
+                return False
+        while self._blocks and self._at >= len(self._blocks[0].raw) and n:
+            self._drop_block()
+        return True
 
-    def _drop_blocks(self) -> None:
-        """Forget the blocks that lie wholly before the next byte."""
-        while len(self._blocks) > 1 and self._blocks[1].inside <= self._at:
-            cut = self._blocks[1].inside
-            self._buffer, self._at = self._buffer[cut:], self._at - cut
-            self._blocks = [RecordPlace(block.block_offset, block.inside - cut) for block in self._blocks[1:]]
+    def _drop_block(self) -> None:
+        block = self._blocks.popleft()
+        self._at = max(0, self._at - len(block.raw))
+        _spare.give(block.raw)
 
-    def _read_block(self) -> tuple[int, bytes] | None:
-        """Return (offset, decompressed bytes) of the next block, None at the end of the file."""
-        offset, header = self._next, self._file.read(4)
+    def _read_block(self) -> bool:
+        """Decompress the next block behind what is there; return whether there was one."""
+        header = self._file.read(4)
         if not header:
-            return None
+            return False
         if len(header) < 4:
             raise CorruptShardError(f"{self._name}: the file ends within a block's length")
         (length,) = struct.unpack(">I", header)
         compressed = self._file.read(length)
         if len(compressed) < length:
             raise CorruptShardError(f"{self._name}: the file ends within a block")
-        self._next += 4 + length
         try:
-            return offset, bytes(cramjam.snappy.decompress_raw(compressed))
+            size = cramjam.snappy.decompress_raw_len(compressed)
+            if size > _MOST_EXPANDED * length:
+                raise CorruptShardError(f"{self._name}: a block of {length} bytes cannot hold {size}")
+            raw = _spare.take(size)
+            cramjam.snappy.decompress_raw_into(compressed, raw)
         except cramjam.DecompressionError as error:
             raise CorruptShardError(f"{self._name}: a block is no snappy data ({error})") from error
+        self._blocks.append(_Block(self._next, raw))
+        self._next += 4 + length
+        return True
+
+    def close(self) -> None:
+        """Give the memory of all blocks back."""
+        while self._blocks:
+            self._drop_block()
+
+
+class _Spare(threading.local):
+    """Memory of a few blocks that nobody uses any more, of each thread."""
+
+    def __init__(self) -> None:
+        self._kept: list[memoryview] = []
+
+    def take(self, size: int) -> memoryview:
+        """Return so many bytes."""
+        if size > BLOCK_BYTES:
+            return memoryview(bytearray(size))
+        return (self._kept.pop() if self._kept else memoryview(bytearray(BLOCK_BYTES)))[:size]
+
+    def give(self, raw: memoryview) -> None:
+        """Take back what `take` returned."""
+        whole = memoryview(raw.obj)
+        if len(whole) == BLOCK_BYTES and len(self._kept) < _KEPT:
+            self._kept.append(whole)
+
+
+_KEPT = 8
+_spare = _Spare()
+
+
+_MOST_EXPANDED = 64
+"""A snappy element of 3 bytes copies at most 64: what claims more is damaged, and its memory is not reserved."""
 
 
 def _masked_crc(data: bytes) -> bytes:

@@ -1,6 +1,11 @@
 """A bundle of a network that is written by hand, so that nothing is trained or exported; a server around it."""
 
 import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +14,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from sqlalchemy import text
 
+from service.records.database import open_database
 from service.settings import load_settings
 from service.web.app import new_app
 from service.web.server import open_server
@@ -20,6 +27,7 @@ from signals.shards.normalise import Normaliser
 from signals.windows.profiles import SIX_CLASS
 from synthetic.recordings.one_window import write_segment
 
+BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 CLASSES = ["Seizure", "LPD", "GPD", "LRDA", "GRDA", "Other"]
 
 
@@ -133,3 +141,42 @@ def serve(things, tmp_path):
     yield serving
     for server in opened:
         server.close()
+
+
+def as_postgres(*command, **options):
+    """Run a program of PostgreSQL, which refuses to run as root."""
+    user = "postgres" if os.geteuid() == 0 else None
+    return subprocess.run([str(part) for part in command], user=user, check=True, capture_output=True, timeout=60,
+                          env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, **options)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The URL of a private cluster, in a folder that its user can reach: pytest's own are closed to others."""
+    if BIN is None:
+        pytest.skip("PostgreSQL is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres")
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    data = folder / "data"
+    as_postgres(BIN / "initdb", "-D", data, "-U", "tester", "-A", "trust", "--no-sync", cwd=folder)
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    as_postgres(BIN / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start", cwd=folder)
+    yield f"postgresql://tester@127.0.0.1:{port}/postgres"
+    as_postgres(BIN / "pg_ctl", "-D", data, "-m", "immediate", "stop", cwd=folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def engine(request, tmp_path):
+    if request.param == "sqlite":
+        engine = open_database(f"sqlite:///{tmp_path / 'r' / 'records.db'}")
+    else:
+        engine = open_database(request.getfixturevalue("postgres"))
+        with engine.begin() as connection:
+            connection.execute(text("truncate jobs, answers, accesses, events, reviews, studies, alarms"))
+    yield engine
+    engine.dispose()

@@ -1,64 +1,17 @@
 """Records in SQLite and in a real PostgreSQL: the same laws."""
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
 import threading
 import time
-from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect
 
 from service.records import jobs
 from service.records.accesses import Accesses, recent
 from service.records.database import RecordsError, migrate, open_database, transaction
 from service.records.tables import ACCEPTED, DONE, FAILED, RUNNING, Access, Base
 from service.refusals import Refusal
-from tests.service.test_formats import answer
-
-BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
-
-
-def as_postgres(*command, **options):
-    """Run a program of PostgreSQL, which refuses to run as root."""
-    user = "postgres" if os.geteuid() == 0 else None
-    return subprocess.run([str(part) for part in command], user=user, check=True, capture_output=True, timeout=60,
-                          env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, **options)  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """The URL of a private cluster, in a folder that its user can reach: pytest's own are closed to others."""
-    if BIN is None:
-        pytest.skip("PostgreSQL is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres")
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    data = folder / "data"
-    as_postgres(BIN / "initdb", "-D", data, "-U", "tester", "-A", "trust", "--no-sync", cwd=folder)
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    as_postgres(BIN / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start", cwd=folder)
-    yield f"postgresql://tester@127.0.0.1:{port}/postgres"
-    as_postgres(BIN / "pg_ctl", "-D", data, "-m", "immediate", "stop", cwd=folder)
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def engine(request, tmp_path):
-    if request.param == "sqlite":
-        engine = open_database(f"sqlite:///{tmp_path / 'r' / 'records.db'}")
-    else:
-        engine = open_database(request.getfixturevalue("postgres"))
-        with engine.begin() as connection:
-            connection.execute(text("truncate jobs, answers, accesses"))
-    yield engine
-    engine.dispose()
+from tests.service.test_formats import findings
 
 
 def accepted(engine, *, key=None, most_waiting=100, owner="a"):
@@ -83,12 +36,15 @@ def test_a_job_goes_its_way_once(engine):
     assert (mine.id, mine.state, mine.attempts) == (job.id, RUNNING, 1)
     assert jobs.claim(engine, "w2") is None
     assert jobs.progress(engine, mine, n_done=1, n_windows=2)
-    answers = [answer(0.0, "Seizure"), answer(10.0, "Other")]
-    assert jobs.finish(engine, mine, answers, source_sha256="s", model_digest="d")
-    assert not jobs.finish(engine, mine, answers, source_sha256="s", model_digest="d")
+    found = findings(("Seizure", "Seizure", "Other"))
+    assert jobs.finish(engine, mine, found)
+    assert not jobs.finish(engine, mine, found)
     assert not jobs.fail(engine, mine, Refusal(500, "x", "y"))
-    assert jobs.answers_of(engine, job.id) == answers
-    assert (jobs.get_job(engine, job.id).state, jobs.get_job(engine, job.id).n_done) == (DONE, 2)
+    assert jobs.answers_of(engine, job.id) == found.answers
+    # Windows at 0, 10, 20 s speak of 20-30, 30-40, 40-50 s: one seizure of 20 s, then something else.
+    stretches = [(event.onset_s, event.stop_s, event.predicted_class) for event in jobs.events_of(engine, job.id)]
+    assert stretches == [(20.0, 40.0, "Seizure"), (40.0, 50.0, "Other")]
+    assert (jobs.get_job(engine, job.id).state, jobs.get_job(engine, job.id).n_done) == (DONE, 3)
     assert jobs.give_back(engine, everyone=True) == 0
 
 
@@ -100,9 +56,9 @@ def test_a_worker_that_lost_its_job_writes_nothing(engine):
     fast = jobs.claim(engine, "fast")
     assert fast.attempts == 2
     assert not jobs.progress(engine, slow, n_done=5, n_windows=5)
-    assert not jobs.finish(engine, slow, [answer(0.0, "LPD")], source_sha256="", model_digest="")
+    assert not jobs.finish(engine, slow, findings(("LPD",)))
     assert jobs.answers_of(engine, slow.id) == []
-    assert jobs.finish(engine, fast, [answer(0.0, "Other")], source_sha256="", model_digest="")
+    assert jobs.finish(engine, fast, findings(("Other",)))
     assert [one.predicted_class for one in jobs.answers_of(engine, fast.id)] == ["Other"]
 
 

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import mne
 import numpy as np
 import pytest
 from scipy.io import savemat
@@ -19,6 +20,7 @@ from signals.bundles.bundle import BundleError
 from signals.modality import EEG_1020
 from signals.readers.memory import recording_of_array, to_raw
 from signals.readers.registry import open_recording
+from signals.sites.card import CardError
 from signals.tasks import SIX_CLASS as TASK
 from signals.windows.profiles import PRETRAIN, SIX_CLASS, SLEEP
 from synthetic.recordings.files import write_edf
@@ -208,10 +210,63 @@ def test_the_snippet_of_the_readme_runs(served, bundle, tmp_path, monkeypatch):
     text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (snippet,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     (tmp_path / "BUNDLE").symlink_to(served.bundle)
+    path = edf(tmp_path / "night.edf", eeg(60))
     monkeypatch.chdir(tmp_path)
-    x = eeg(60)
-    names = {"x_uv": x, "ch_names": NAMES}
+    names = {}
     exec(snippet, names)
+    assert names["prediction"] == bundle.predict(path)
     assert list(names["prediction"].spans_s) == [(20.0, 30.0), (30.0, 40.0)]
-    direct = bundle.predict(x, ch_names=NAMES, sfreq=200.0).seconds
-    np.testing.assert_allclose(names["prediction"].seconds.probabilities, direct.probabilities, atol=1e-4)
+    assert names["windows"].data.shape == (1, 19, 50 * 256)  # of 60 s, at the hop of 50 s of the profile
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_blocks_of_the_page_on_python_run(served, tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "BUNDLE").symlink_to(served.bundle)
+    (tmp_path / "SHARDS").symlink_to(served.shards)
+    edf(tmp_path / "night.edf", eeg(60))
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    names = {"mne": mne, "x": rng.normal(size=(16, 2, 512)), "y": [0, 1] * 8, "subjects": np.repeat(range(8), 2)}
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) == 4
+    assert names["epochs"].get_data().shape[1] == 19
+    assert {"signal", "votes"} < set(names["batch"])
+
+
+def test_a_path_is_answered_as_its_recording_and_the_answer_becomes_a_frame_and_annotations(bundle, tmp_path):
+    path = edf(tmp_path / "a.edf", eeg(85))
+    prediction = bundle.predict(path, mains_hz=60)
+    assert prediction == bundle.predict(open_recording(path), mains_hz=60)
+    frame = prediction.to_frame()
+    assert frame[["start_s", "stop_s"]].to_records(index=False).tolist() == list(prediction.spans_s)
+    assert list(frame.columns[3:]) == list(TASK.classes)
+    np.testing.assert_allclose(frame[list(TASK.classes)].sum(axis=1), 1.0)
+    assert frame["predicted_class"].tolist() == [answer.predicted_class for answer in prediction.answers]
+    empty = replace(prediction, answers=())
+    assert list(empty.to_frame().columns) == list(frame.columns)
+    assert len(empty.to_annotations()) == 0
+
+
+def test_events_lie_where_they_belong_in_a_raw_that_was_cut(bundle):
+    raw = to_raw(recording_of_array(eeg(60), ch_names=NAMES, sfreq=200.0)).crop(7.0)
+    found = answered([(0, "Other", 0.9), (10, "LPD", 0.8), (20, "LPD", 0.7)])
+    marks = found.to_annotations()
+    # Onsets count from the first sample, which in a cut Raw is not sample 0.
+    raw.set_annotations(marks)
+    assert [(mark["onset"] - raw.first_time, mark["duration"], mark["description"]) for mark in raw.annotations] == [
+        (pytest.approx(event.onset_s), event.duration_s, event.label) for event in found.events
+    ]
+    assert len(found.events) == 1
+
+
+def test_a_card_beside_a_file_speaks_for_it_and_one_that_does_not_is_refused(bundle, tmp_path):
+    path = edf(tmp_path / "a.edf", eeg(60))
+    (tmp_path / "card.yaml").write_text("name: here\nfiles: '*.edf'\nmains: 60\n")
+    with_card = bundle.predict(path, site_card=str(tmp_path / "card.yaml"))
+    assert with_card == bundle.predict(path, mains_hz=60)
+    (tmp_path / "other.yaml").write_text("name: here\nfiles: '*.bdf'\n")
+    with pytest.raises(CardError, match="not of this one"):
+        bundle.predict(path, site_card=str(tmp_path / "other.yaml"))

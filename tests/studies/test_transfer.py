@@ -11,7 +11,7 @@ from model.encoder_config import sized
 from signals.tasks import SIX_CLASS
 from studies import transfer
 from studies.baselines import candidates as methods
-from studies.baselines.candidates import DEFAULT, METHODS, N_CANDIDATES, Bench, Method, prior
+from studies.baselines.candidates import DEFAULT, METHODS, N_CANDIDATES, TRIVIAL, Bench, Method, prior
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
 from training.corpus.splits import check_classes, subject_folds
@@ -67,7 +67,7 @@ def test_every_method_stands_in_one_table(shards, encoder_dir, tmp_path, monkeyp
 
 def test_all_are_tuned_alike():
     for name, method in METHODS.items():
-        assert len(method.candidates) == (1 if name == "prior" else N_CANDIDATES), name
+        assert len(method.candidates) == (1 if name in TRIVIAL else N_CANDIDATES), name
 
 
 def test_test_subjects_have_no_say_in_the_choice(shards, tmp_path, monkeypatch):

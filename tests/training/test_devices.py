@@ -34,9 +34,10 @@ def test_saved_models_are_loaded_onto_it(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(inference, "own_device", lambda: torch.device("meta"))
     inference.load_on_device(Path("anywhere"))
     assert moved == [torch.device("meta")]
-    from studies import predict, stress, submission
+    from studies import predict, submission
+    from studies.stressing import ward
 
-    for module in (predict, stress, submission, distil):
+    for module in (predict, ward, submission, distil):
         assert module.load_on_device is inference.load_on_device
 
 

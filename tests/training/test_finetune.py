@@ -21,6 +21,7 @@ from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS, Task
 from signals.window import MEASURED
 from studies import loso, predict
+from studies.engine import rows
 from training import finetune, pretrain
 from training.corpus.corpus import Corpus
 from training.corpus.frozen import FrozenTokens
@@ -201,10 +202,10 @@ def test_hops_reach_to_the_next_labelled_window_and_no_further_than_a_window(lon
     kept = replace(data, windows=data.windows[[0, 2, 4]], targets=data.targets[[0, 2, 4]])
     starts = [kept.shards.entries[i].start_s for i in kept.windows]
     assert starts == [0.0, 100.0, 50.0]
-    assert loso.hops(kept, np.array([0, 1, 2])).tolist() == [50.0, 50.0, 50.0]
+    assert rows.hops(kept, np.array([0, 1, 2])).tolist() == [50.0, 50.0, 50.0]
     near = {**kept.shards.manifest.profile, "hop_s": 10.0}
     kept.shards.manifest = replace(kept.shards.manifest, profile=near)
-    assert loso.hops(kept, np.array([2, 0])).tolist() == [10.0, 50.0]
+    assert rows.hops(kept, np.array([2, 0])).tolist() == [10.0, 50.0]
 
 
 def test_an_encoder_that_lists_nobody_counts_as_unknown_not_as_not_pretrained(

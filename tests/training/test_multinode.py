@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import kubernetes_validate
 import numpy as np
+import pytest
 import yaml
 
 from training import pretrain
 
 INFRA = Path(__file__).parents[2] / "infra" / "multinode"
+KUBERNETES = ("1.31", "1.33")
 TORCHRUN_OPTIONS = {"--nnodes", "--nproc-per-node", "--max-restarts", "--rdzv-id", "--rdzv-backend", "--rdzv-endpoint"}
 
 
@@ -42,6 +45,27 @@ def test_the_examples_start_agents_alike() -> None:
     start = arguments.index("torch.distributed.run") + 1
     assert names(arguments[start:]) == TORCHRUN_OPTIONS
     assert subprocess.run(["bash", "-n", str(INFRA / "train.sbatch")], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_the_job_fits_the_schemas_of_kubernetes(version: str) -> None:
+    documents = list(yaml.safe_load_all((INFRA / "train.yaml").read_text()))
+    for document in documents:
+        kubernetes_validate.validate(document, version, strict=True)
+    job = documents[1]
+    job["spec"]["completion"] = job["spec"].pop("completions")  # the schemas are strict: a slip of the pen is noticed
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(job, version, strict=True)
+
+
+def test_slurm_gives_the_run_time_to_save_and_one_agent_to_a_node() -> None:
+    script = (INFRA / "train.sbatch").read_text()
+    options = dict(re.findall(r"^#SBATCH --([\w-]+)=?(\S*)$", script, re.M))
+    assert options["ntasks-per-node"] == "1"
+    name, seconds = options["signal"].split("@")
+    assert name == "TERM"
+    assert int(seconds) >= 60  # docs/benchmarks.md: the slowest exit of the drill is below 5 s
+    assert {"requeue", "open-mode"} <= set(options)
 
 
 def test_two_agents_take_the_steps_of_one_process(

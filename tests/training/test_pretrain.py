@@ -35,6 +35,7 @@ from training.corpus.splits import hold_out
 from training.corpus.steps import StepBatches
 from training.corpus.stream import Prepare
 from training.objectives.preparation import Preparation
+from training.objectives.skill import read_skill
 from training.objectives.validation import knn_accuracy
 from training.parallel.distributed import TorchGroup
 from training.recipes.pretraining import RECIPES
@@ -110,6 +111,11 @@ def test_run_leaves_encoder_subjects_and_reconstruction(whole_run: Path, toy_sha
     assert set(frame["method"]) == {"model", "linear", "mean", "spline", "ar", "filling"}
     assert set(frame["band"]) == {"all", "delta", "theta", "alpha", "beta", "gamma"}
     assert set(frame["span_ms_low"]) == {15.0, 60.0, 200.0}
+    skill = read_skill(whole_run)
+    assert skill.n_subjects == 2
+    assert set(skill.measured) == {"gaps", "channels"}  # the tiny recipe predicts no spectra
+    assert skill.gaps < 0  # six steps from the line: worse than what the window holds
+    assert (whole_run / "encoder" / "skill.json").read_bytes() == (whole_run / "skill.json").read_bytes()
     encoder = Encoder.from_pretrained(whole_run / "encoder", local_files_only=True)
     state = load_newest(whole_run / "checkpoints")
     assert state is not None

@@ -256,9 +256,9 @@ class Corpus:
 
     def _read(self, shard: int, numbers: Sequence[int]) -> Iterator[Window]:
         table, name = self.index(shard), self._path(shard)
-        rows = [number - self._starts[shard] for number in numbers]
-        offsets = table["block_offset"].to_pylist(), table["inside"].to_pylist()
-        places = [RecordPlace(offsets[0][row], offsets[1][row]) for row in rows]
+        rows = np.asarray(numbers) - self._starts[shard]
+        offsets = (table[column].to_numpy()[rows].tolist() for column in ("block_offset", "inside"))
+        places = map(RecordPlace, *offsets)
         with storage.open_read(name) as file:
             for record in read_records(file, places, name):
                 self.n_decoded += 1

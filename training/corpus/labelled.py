@@ -35,6 +35,11 @@ class Labelled:
         return np.array([self.shards.entries[i].subject_id for i in self.windows])
 
     @cached_property
+    def sites(self) -> np.ndarray:
+        """Site of each window, shape (n,)."""
+        return np.array([self.shards.entries[i].site_id for i in self.windows])
+
+    @cached_property
     def n_votes(self) -> np.ndarray:
         """Number of votes on each window, shape (n,); 0 where its label is hard."""
         return np.array([sum(self.shards.entries[i].votes) for i in self.windows], dtype=np.float64)
@@ -81,7 +86,7 @@ def with_contrast(data: Labelled) -> Labelled:
     A site of one class would teach a model to tell sites apart: "control" at one hospital is no control for a disease
     that only another one has. Raises ValueError if no site is left.
     """
-    sites = np.array([data.shards.entries[i].site_id for i in data.windows])
+    sites = data.sites
     alone = sorted(site for site in set(sites.tolist()) if len(set(data.labels[sites == site].tolist())) < 2)
     if len(alone) == len(set(sites.tolist())):
         raise ValueError(f"no site has two classes of task {data.task.name!r}; sites with labels: {', '.join(alone)}")

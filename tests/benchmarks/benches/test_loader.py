@@ -26,9 +26,7 @@ def test_a_tiny_form_runs_to_its_end(
     assert not (tmp_path / "loader").exists()
 
 
-def test_shards_give_every_window_once_in_the_order_of_its_shard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_shards_give_every_window_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "PER_SHARD", 4)
     rng = np.random.default_rng(0)
     windows = [loader.make_window(rng, number) for number in range(10)]

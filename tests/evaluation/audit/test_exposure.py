@@ -81,3 +81,22 @@ def test_no_overlap_is_complete_only_where_training_and_pretraining_are_listed()
     listed = {"folds": [{"name": "test", "train_subjects": ["x"]}], "pretrain_subjects": []}
     for meta, complete in ((listed, True), ({**listed, "pretrain_subjects": None}, False), ({}, False)):
         assert overlap(second(), origin_of(meta), FRAME, origin_of({})).complete is complete
+
+
+def test_encoders_that_were_pretrained_without_their_fold_have_seen_nothing_of_it() -> None:
+    frame = FRAME.assign(fold=["a", "a", "b"])
+    apart: list[dict[str, Any]] = [
+        {"name": "a", "pretrain_subjects": ["s2"], "pretrain_recordings": ["r2"], "pretrain_sites": ["b"],
+         "pretrain_salt_id": "one"},
+        {"name": "b", "pretrain_subjects": ["s0", "s1"], "pretrain_recordings": ["r0", "r1"], "pretrain_sites": ["a"],
+         "pretrain_salt_id": "one"},
+    ]  # fmt: skip
+    meta = {"encoder": "pretrained", "salt_id": "one", "pretrain_subjects": []}
+    assert exposure(frame, origin_of({**meta, "folds": apart})).status == "inductive"
+    # The same lists, exchanged: each encoder has seen exactly its own test side.
+    swapped = [{**one, "name": other["name"]} for one, other in zip(apart, reversed(apart), strict=True)]
+    seen = exposure(frame, origin_of({**meta, "folds": swapped}))
+    assert (seen.status, seen.n_subjects, seen.n_recordings, seen.sites) == ("transductive", 3, 3, ("a", "b"))
+    # A fold without an encoder of its own has that of the file.
+    half = exposure(frame, origin_of({**meta, "pretrain_subjects": ["s2"], "folds": [apart[0], {"name": "b"}]}))
+    assert (half.status, half.n_subjects) == ("transductive", 1)

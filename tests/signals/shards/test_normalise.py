@@ -10,6 +10,7 @@ from signals.modality import EEG_PSG
 from signals.shards.moments import Moments
 from signals.shards.normalise import (
     MIN_SCALE_MV,
+    MIN_SCALE_UV,
     Normaliser,
     normalise,
     robust_window_scale,
@@ -187,3 +188,12 @@ def test_a_dead_heart_lead_is_not_blown_up():
     x[22] = np.nan
     out = Normaliser(kind="robust").apply(x, np.full(23, MEASURED), "a", "b", EEG_PSG.sensor_types)
     assert np.isnan(out[22]).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(n_chans=st.integers(1, 6), n_times=st.integers(1, 700), size=st.floats(1e-3, 1e3), seed=st.integers(0, 2**31))
+def test_a_window_without_gaps_has_the_bits_that_the_sum_over_known_samples_gives(n_chans, n_times, size, seed):
+    x = (size * np.random.default_rng(seed).standard_normal((n_chans, n_times))).astype(np.float32)
+    state = np.full(n_chans, MEASURED)
+    expected = max(MIN_SCALE_UV, float(np.median(np.nanstd(x, axis=-1))))
+    assert window_scale(x, state) == expected

@@ -1,10 +1,14 @@
 import hashlib
+import random
+import resource
 import struct
 
 import cramjam
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from signals.shards.tfrecord import BLOCK_BYTES, CorruptShardError, read_shard, write_shard
+from signals.shards.tfrecord import BLOCK_BYTES, CorruptShardError, read_records, read_shard, write_shard
 
 RECORDS = [b"", b"short", bytes(range(256)) * 4000, b"x" * BLOCK_BYTES, b"end"]
 
@@ -151,3 +155,31 @@ def test_an_error_leaves_nothing_behind(tmp_path):
     with pytest.raises(RuntimeError):
         write_shard(tmp_path / "a.tfrecord.snappy", records())
     assert list(tmp_path.iterdir()) == []
+
+
+@settings(max_examples=15, deadline=None)
+@given(sizes=st.lists(st.integers(0, 3 * BLOCK_BYTES), min_size=1, max_size=6), seed=st.integers(0, 2**31))
+def test_streams_that_take_turns_do_not_share_memory(tmp_path_factory, sizes, seed):
+    # Memory of passed blocks is used again: what was given out, and what another open stream holds, must stay as it is.
+    folder, order = tmp_path_factory.mktemp("turns"), random.Random(seed)
+    written = [[order.randbytes(size) for size in sizes], [order.randbytes(size) for size in reversed(sizes)]]
+    infos = [write_shard(folder / str(number), records) for number, records in enumerate(written)]
+    places = [list(info.places) for info in infos]
+    rows = [order.sample(range(len(sizes)), len(sizes)) for _ in written]
+    with (folder / "0").open("rb") as first, (folder / "1").open("rb") as second:
+        streams = [
+            read_records(file, [places[n][row] for row in rows[n]], "x") for n, file in enumerate((first, second))
+        ]
+        read = list(zip(*streams, strict=True))
+    assert read == [(written[0][a], written[1][b]) for a, b in zip(*rows, strict=True)]
+
+
+def test_a_block_that_claims_gigabytes_is_damaged_and_takes_no_memory(tmp_path):
+    # Snappy begins with the length as a varint: 0xfffffff0, the largest that fits, before three bytes of data.
+    block = b"\xf0\xff\xff\xff\x0f" + b"\x08abc"
+    path = tmp_path / "bomb"
+    path.write_bytes(struct.pack(">I", len(block)) + block)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CorruptShardError, match="cannot hold 4294967280"):
+        list(read_shard(path))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB

@@ -1,9 +1,10 @@
-"""Whole recordings: uploads and named files become jobs; their progress; their results in any format."""
+"""Whole recordings: uploads and named files become jobs; their progress; their events; their results in any format."""
 
 from typing import Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
+from starlette.requests import HTTPConnection
 
 from service.formats.findings import Findings
 from service.formats.formats import FORMATS, write
@@ -16,22 +17,18 @@ from service.security.tokens import require
 from service.web import schemas
 from service.web.answers import answer_fields
 from service.web.bodies import read_json
-from service.web.gate import Passage
-from service.web.predictions import ModelName, passage_of, server_of
+from service.web.passage import Passage
+from service.web.request import passage_of, request_key, server_of
+from service.web.routes.predictions import ModelName
+from service.web.routes.studies import open_study
 from service.web.server import Server
+from signals.recording.recording import UnreadableError
 
 router = APIRouter(responses=schemas.ERRORS)
+StudyId = Annotated[str | None, Query(description="of this study alone", pattern="^[0-9a-f]{32}$")]
 HOP_S = 10.0
 """Labels speak of the middle 10 s of a window: at this hop they tile the time."""
-_KEY = "idempotency-key"
 _LONGEST_WAIT_S = 30.0
-
-
-@router.get("/recordings")
-async def recordings(request: Request) -> dict[str, list[str]]:
-    """List the recordings that may be named in a request."""
-    require(passage_of(request).caller, "reader")
-    return {"recordings": await to_thread.run_sync(server_of(request).places.named)}
 
 
 @router.post("/jobs", status_code=202, openapi_extra=schemas.BYTES_BODY, response_model=schemas.JobForm)
@@ -51,7 +48,7 @@ async def upload(
     file = await store(request.stream(), server.places.uploads, suffix)
     job = jobs.new_job(
         owner=passage.caller.subject, file=file, is_upload=True, model=owner.model.name, hop_s=hop_s,
-        request_key=_request_key(request, passage),
+        request_key=request_key(request),
     )  # fmt: skip
     try:
         accepted = await _accept(server, passage, job)
@@ -78,21 +75,28 @@ async def named(request: Request) -> dict[str, Any]:
         raise Refusal(422, "invalid_request", "hop_s is no number", "seconds")
     owner = server.house.owner(model)
     _check_hop(float(hop_s), owner.model.bundle.profile.signal.sfreq)
-    await to_thread.run_sync(lambda: server.places.path_of(name, is_upload=False))
+    try:
+        study_id = (await to_thread.run_sync(lambda: open_study(server, name))).id
+    except UnreadableError:  # the job gives the reason
+        study_id = None
+    passage.study_id = study_id or ""
     job = jobs.new_job(
         owner=passage.caller.subject, file=name, is_upload=False, model=owner.model.name, hop_s=float(hop_s),
-        request_key=_request_key(request, passage),
+        request_key=request_key(request), study_id=study_id,
     )  # fmt: skip
     return job_fields(await _accept(server, passage, job))
 
 
 @router.get("/jobs")
-async def list_jobs(request: Request) -> dict[str, list[dict[str, Any]]]:
+async def list_jobs(
+    request: Request,
+    study: Annotated[str | None, Query(description="of this study alone", pattern="^[0-9a-f]{32}$")] = None,
+) -> dict[str, list[dict[str, Any]]]:
     """List the newest jobs: one's own, an operator's are all."""
     server, caller = server_of(request), passage_of(request).caller
     require(caller, "reader")
     owner = None if caller.may("operator") else caller.subject
-    found = await to_thread.run_sync(lambda: jobs.list_jobs(server.engine, owner=owner))
+    found = await to_thread.run_sync(lambda: jobs.list_jobs(server.engine, owner=owner, study_id=study))
     return {"jobs": [job_fields(job) for job in found]}
 
 
@@ -102,11 +106,20 @@ async def job_state(
 ) -> dict[str, Any]:
     """Show a job; with wait_s, when it has ended or the time is over."""
     server = server_of(request)
-    job = await _own_job(request, job_id)
+    job = await own_job(request, job_id)
     if wait_s > 0 and job.finished_at is None:
         await to_thread.run_sync(lambda: wait_for_end(server.engine, job_id, seconds=wait_s))
-        job = await _own_job(request, job_id)
+        job = await own_job(request, job_id)
     return job_fields(job)
+
+
+@router.get("/jobs/{job_id}/events")
+async def job_events(request: Request, job_id: str) -> dict[str, list[dict[str, Any]]]:
+    """List a finished job's events: neighbouring answers of one class, in order of time."""
+    server, job = server_of(request), _done(await own_job(request, job_id))
+    found = await to_thread.run_sync(lambda: jobs.events_of(server.engine, job.id))
+    names = ("onset_s", "stop_s", "predicted_class", "confidence", "n_windows")
+    return {"events": [{name: getattr(event, name) for name in names} for event in found]}
 
 
 @router.get("/jobs/{job_id}/answers", response_model=None)
@@ -114,12 +127,10 @@ async def job_answers(
     request: Request, job_id: str, format: Annotated[str, Query(description=", ".join(FORMATS))] = "json"
 ) -> Any:
     """Return a finished job's answers."""
-    server, job = server_of(request), await _own_job(request, job_id)
+    server, job = server_of(request), await own_job(request, job_id)
     if format not in FORMATS:
         raise Refusal(422, "unknown_format", "results are not written in this format", ", ".join(FORMATS))
-    if job.state != DONE:
-        code = job.code or "not_finished"
-        raise Refusal(409, code, job.error or "the job has not ended", "GET /jobs/{id}?wait_s=30 waits for it")
+    _done(job)
     answers = await to_thread.run_sync(lambda: jobs.answers_of(server.engine, job_id))
     model = server.house.owner(job.model).model
     if format == "json":
@@ -140,14 +151,22 @@ def job_fields(job: Job) -> dict[str, Any]:
     return {name: getattr(job, name) for name in schemas.JobForm.model_fields}
 
 
-async def _own_job(request: Request, job_id: str) -> Job:
+def _done(job: Job) -> Job:
+    """Return a job that has its answers; raises Refusal 409 with the job's own code."""
+    if job.state != DONE:
+        code = job.code or "not_finished"
+        raise Refusal(409, code, job.error or "the job has not ended", "GET /jobs/{id}?wait_s=30 waits for it")
+    return job
+
+
+async def own_job(request: HTTPConnection, job_id: str) -> Job:
     """Return a job that its caller may see; raises Refusal 404 also for one of somebody else."""
     server, passage = server_of(request), passage_of(request)
     require(passage.caller, "reader")
     job = await to_thread.run_sync(lambda: jobs.get_job(server.engine, job_id)) if job_id.isalnum() else None
     if job is None or not (job.owner == passage.caller.subject or passage.caller.may("operator")):
         raise Refusal(404, "no_such_job", "there is no such job", "GET /jobs lists yours")
-    passage.job_id = job.id
+    passage.job_id, passage.study_id = job.id, job.study_id or ""
     return job
 
 
@@ -156,15 +175,6 @@ async def _accept(server: Server, passage: Passage, job: Job) -> Job:
     accepted = await to_thread.run_sync(lambda: jobs.accept(server.engine, job, most_waiting=most))
     passage.job_id = accepted.id
     return accepted
-
-
-def _request_key(request: Request, passage: Passage) -> str | None:
-    key = request.headers.get(_KEY)
-    if key is None:
-        return None
-    if not 0 < len(key) <= 80 or not key.isprintable():
-        raise Refusal(400, "invalid_key", "Idempotency-Key is empty or too long", "at most 80 characters")
-    return f"{passage.caller.subject}/{key}"
 
 
 def _check_hop(hop_s: float, sfreq: float) -> None:

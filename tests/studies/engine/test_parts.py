@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from studies.parts import Parts, parts_folder
+from studies.engine.parts import Parts, parts_folder
 
 
 def test_parts_come_back_exactly(tmp_path):

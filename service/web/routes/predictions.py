@@ -10,23 +10,11 @@ from service.security.tokens import require
 from service.web import inference, schemas
 from service.web.answers import answer_fields
 from service.web.bodies import read_json, sample_of, samples_of
-from service.web.gate import Passage
+from service.web.request import passage_of, server_of
 from service.web.server import Server
 
 router = APIRouter(responses=schemas.ERRORS)
 ModelName = Annotated[str | None, Query(description="a name of GET /models; the first without")]
-
-
-def server_of(request: Request) -> Server:
-    """Return the server that a request was sent to."""
-    server: Server = request.app.state.server
-    return server
-
-
-def passage_of(request: Request) -> Passage:
-    """Return what the gate knows of a request."""
-    passage: Passage = request.scope["state"]["passage"]
-    return passage
 
 
 @router.post("/predict", openapi_extra=schemas.body(schemas.SAMPLE), response_model=schemas.WindowAnswerForm)
