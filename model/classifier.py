@@ -145,4 +145,3 @@ def new_classifier(
     classifier = Classifier(config)
     classifier.encoder.load_state_dict(encoder.state_dict())
     return classifier
-

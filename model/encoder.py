@@ -136,9 +136,7 @@ class Encoder(PreTrainedModel):
         mixed_BCMT = self.mixing(relations_BCCR, shown_BC, x_BCT) * eeg_BC[..., None, None]
         return {"mixed_BCMT": mixed_BCMT, "relations_BCCR": relations_BCCR, "shown_BC": shown_BC}
 
-    def _fuse(
-        self, x_BCND: Tensor, is_eeg_BC: Tensor, present_BC: Tensor, spectrogram_BRFS: Tensor | None
-    ) -> Tensor:
+    def _fuse(self, x_BCND: Tensor, is_eeg_BC: Tensor, present_BC: Tensor, spectrogram_BRFS: Tensor | None) -> Tensor:
         """Let EEG tokens listen to the sources that came in."""
         if "sensors" in self.config.fusion:
             x_BCND = self.sensors(x_BCND, is_eeg_BC, present_BC)

@@ -28,7 +28,7 @@ from benchmarks.benches.parts.encoder_peers import SFREQ, CbramodShape, LabramSh
 from benchmarks.harness import figure, machine
 from model.encoder import Encoder
 from model.encoder_config import EncoderConfig, sized
-from model.montage import electrode_ids
+from model.montage import FixedMontage
 from signals.modality import EEG_1020
 from signals.window import MEASURED
 from training.monitors.throughput import peak_flops
@@ -36,28 +36,22 @@ from training.monitors.throughput import peak_flops
 SECONDS, LENGTHS_S = 30, (10, 30, 60, 120, 300)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # As many parameters as either shape has, 5.80 and 4.88 million.
-OURS_LABRAM = {"dim": 304, "depth": 4, "n_heads": 8, "stem_dim": 96}
-OURS_CBRAMOD = {"dim": 272, "depth": 4, "n_heads": 8, "stem_dim": 128}
+OURS_LABRAM = {"dim": 344, "depth": 3, "n_heads": 4, "stem_dim": 96}
+OURS_CBRAMOD = {"dim": 312, "depth": 3, "n_heads": 4, "stem_dim": 96}
 
 
 class Ours(nn.Module):
     """The encoder on windows of the 10-20 montage."""
 
-    position: Tensor
-    ids: Tensor
-    adjacency: Tensor
-
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.encoder = Encoder(config)
-        self.register_buffer("position", torch.tensor(EEG_1020.positions))
-        self.register_buffer("ids", electrode_ids(EEG_1020.ch_names))
-        self.register_buffer("adjacency", torch.from_numpy(EEG_1020.adjacency()))
+        self.encoder, self.montage = Encoder(config), FixedMontage(EEG_1020)
 
     def forward(self, x_BCT: Tensor) -> Tensor:
         """Return tokens, shape (B, C, N, D)."""
-        state = torch.full(x_BCT.shape[:2], MEASURED, device=x_BCT.device)
-        return self.encoder(x_BCT, self.position, state, self.ids, adjacency_CC=self.adjacency)["tokens_BCND"]
+        state_BC = torch.full(x_BCT.shape[:2], MEASURED, device=x_BCT.device)
+        tokens_BCND: Tensor = self.encoder(x_BCT, self.montage(state_BC))["tokens_BCND"]
+        return tokens_BCND
 
 
 @dataclass(kw_only=True)

@@ -18,7 +18,7 @@ Importance = Literal["taylor", "magnitude"]
 """Ways to measure what matters."""
 Scores = Mapping[str, Tensor]
 """Importance by part: "blocks" (depth,), "temporal_heads" (depth, H), "mlp_dim" (depth, U), "key_dim" (depth, H, U),
-"stem_dim" (U,), "wide" (stem_dim,) inside of the stem, "head_dim" (U,)."""
+"stem_dim" (U,), "wide" (stem_dim // 2,) inside of the stem, "head_dim" (U,)."""
 Example = tuple[Tensor, Tensor, Tensor | None, Tensor]
 """Normalised windows: x_BCT, ch_state_BC, spectrogram_BRFS where the model reads it, target_BK."""
 

@@ -38,7 +38,9 @@ class Block(nn.Module):
         # Places for `model.layers.adapters`.
         self.temporal_adapter: nn.Module | None = None
         self.mlp_adapter: nn.Module | None = None
-        self.mlp = nn.Sequential(nn.Linear(config.dim, widths["mlp_dim"]), nn.GELU(), nn.Linear(widths["mlp_dim"], config.dim))  # noqa: E501
+        self.mlp = nn.Sequential(
+            nn.Linear(config.dim, widths["mlp_dim"]), nn.GELU(), nn.Linear(widths["mlp_dim"], config.dim)
+        )
 
     def forward(self, x_BCND: Tensor, company: Company) -> Tensor:
         """Return the tokens after both attentions and feed-forward, same shape."""

@@ -98,7 +98,7 @@ class Scalp(nn.Module):
 class SequencePool(nn.Module):
     """The window as a sequence of seconds whose order counts: rhythm, interval and course, before time is pooled."""
 
-    def __init__(self, dim: int, n_heads: int, *, depth: int = 2, n_queries: int = 4) -> None:
+    def __init__(self, dim: int, n_heads: int, *, depth: int = 1, n_queries: int = 4) -> None:
         super().__init__()
         self.scalp = Scalp(dim, n_queries)
         self.layers = nn.ModuleList(SequenceLayer(dim, n_heads) for _ in range(depth))

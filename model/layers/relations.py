@@ -135,6 +135,6 @@ class Mixing(nn.Module):
         """Return what each channel weighs in each other's mixtures, shape (B, M, C, C)."""
         others_CC = ~torch.eye(shown_BC.shape[1], dtype=torch.bool, device=shown_BC.device)
         heard_BCC = shown_BC[:, None] & others_CC
-        n_B111 = heard_BCC.sum(-1).amax(-1)[:, None, None, None].clamp(min=1)
+        n_B111 = shown_BC.sum(-1)[:, None, None, None].clamp(min=1)
         weight_BMCC = self.weight(relations_BCCR).permute(0, 3, 1, 2)
         return weight_BMCC * heard_BCC[:, None] / n_B111.to(weight_BMCC)

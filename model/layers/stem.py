@@ -33,7 +33,7 @@ class Stem(nn.Module):
         width = config.stem_dim
         strides = (4, 4, config.patch_times // 16)
         n_inputs = 2 + (config.n_mixed if config.graph else 0)
-        widths = (n_inputs, FIRST_WIDTH, width, width)
+        widths = (n_inputs, FIRST_WIDTH, inner_width(width), width)
         self.convs = nn.ModuleList(
             Shortening(widths[i], widths[i + 1], _KERNELS[i], strides[i], causal=config.causal) for i in range(3)
         )
@@ -85,6 +85,11 @@ class Shortening(nn.Conv1d):
     def forward(self, x: Tensor) -> Tensor:
         """Return the shortened steps, shape (L, n_out, T / stride)."""
         return F.gelu(super().forward(F.pad(x, self.reach)))
+
+
+def inner_width(stem_dim: int) -> int:
+    """Return how many channels the stem's second convolution has."""
+    return max(1, stem_dim // 2)
 
 
 def n_spectral_lines(config: EncoderConfig) -> int:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.encoder import Encoder, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
 from model.pretraining.pretraining import PretrainModel
 from signals.shards.normalise import Normaliser
 from training import publish
