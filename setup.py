@@ -51,7 +51,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=[*ROOMS, *(f"{room}.*" for room in ROOMS)]),
-    package_data={"cerebeam": ["prices.toml"]},
+    package_data={"cerebeam": ["prices.toml"], "service.viewer": ["static/*"]},
     # What a Beam worker needs, and nothing more; exact versions stand in constraints.txt.
     install_requires=[
         "apache-beam>=2.77",
@@ -115,6 +115,7 @@ setup(
             "lmdb>=3.0",
             "model-signing>=1.1",
             "mypy>=2.4",
+            "playwright>=1.65",
             "pyedflib>=0.1.42",
             "pymatreader>=1.3",
             "pyopenssl>=26.4",  # model-signing 1.1.1 imports it and does not ask for it

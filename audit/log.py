@@ -1,5 +1,6 @@
 """The writer of a log: one thread of one process; many rows share one fsync, and none is acknowledged before it."""
 
+import errno
 import fcntl
 import json
 import os
@@ -15,7 +16,7 @@ from uuid import uuid4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.chain import MAX_LINE, AuditError, Event, Head, code_of, encode_event, encode_row, parse_row
-from audit.checkpoints import Checkpoint, last_number, read_checkpoints, write_checkpoint
+from audit.checkpoints import Checkpoint, last_number, newest_checkpoint, write_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class AuditLog:
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(max_waiting)
         self._guard = threading.Lock()
         self._ended = ""
-        self._fd = _open_alone(path)
+        self._path, self._fd = path, _open_alone(path)
         try:
             self._head, self._log_id, n_torn = _recover(self._fd, path, key)
             self._n_checkpoints = 0 if sink is None else _next_checkpoint(sink, self._head, self._log_id, path)
@@ -107,8 +108,9 @@ class AuditLog:
                 for number, waiting in enumerate(group, start=first):
                     waiting.done.set_result(number)
                 self._checkpoint(at_end=not is_open)
-            except OSError as error:
-                self._fail(f"the audit log cannot be written: {error.strerror}", group)
+            except Exception as error:  # whatever it was: nobody may wait for a thread that is gone
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+                self._fail(f"the audit log cannot be written: {reason}", group)
                 break
         os.close(self._fd)
 
@@ -136,10 +138,24 @@ class AuditLog:
             while data:
                 data = data[os.write(self._fd, data) :]
             os.fdatasync(self._fd)
+            self._check_in_place(head.n_bytes)
         except OSError:
-            os.ftruncate(self._fd, self._head.n_bytes)  # none of these was acknowledged
+            if os.fstat(self._fd).st_size > self._head.n_bytes:
+                os.ftruncate(self._fd, self._head.n_bytes)  # none of these was acknowledged
             raise
         self._head = head
+
+    def _check_in_place(self, n_bytes: int) -> None:
+        """Raise OSError where others moved, deleted, cut or wrote the file: rows would go where nobody looks."""
+        own = os.fstat(self._fd)
+        try:
+            named = os.stat(self._path)
+        except FileNotFoundError:
+            raise OSError(errno.ENOENT, "its file was moved or deleted") from None
+        if (named.st_ino, named.st_dev) != (own.st_ino, own.st_dev):
+            raise OSError(errno.ESTALE, "another file is in its place")
+        if own.st_size != n_bytes:
+            raise OSError(errno.EBUSY, "somebody else has written or cut its file")
 
     def _checkpoint(self, *, at_end: bool) -> None:
         if self._sink is None:
@@ -204,8 +220,8 @@ def _recover(descriptor: int, path: Path, key: bytes) -> tuple[Head, str, int]:
 
 def _next_checkpoint(sink: Sink, head: Head, log_id: str, path: Path) -> int:
     sink.folder.mkdir(parents=True, exist_ok=True)
-    checkpoints, _ = read_checkpoints(sink.folder, sink.key.public_key())
-    if checkpoints and (checkpoints[-1].log_id, checkpoints[-1].head.n_rows > head.n_rows) != (log_id, False):
+    newest = newest_checkpoint(sink.folder, sink.key.public_key())
+    if newest is not None and (newest.log_id, newest.head.n_rows > head.n_rows) != (log_id, False):
         raise AuditError(
             f"{path} is not the log, or is shorter than the log, of the checkpoints in {sink.folder}; "
             "run cerebeam audit verify"

@@ -99,6 +99,8 @@ class System(_Section):
     """Threads that prepare windows; 0: one per core."""
     job_memory_mb: int = Field(default=4096, ge=512)
     job_timeout_s: float = Field(default=3600.0, gt=0)
+    encryption_keys: Path | None = None
+    """File of keys that uploads and answers are encrypted with, 64 hexadecimal digits a line; None: they are not."""
 
 
 class Settings(_Section):

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +12,7 @@ from uuid import uuid4
 from anyio import to_thread
 
 from service.refusals import Refusal
+from service.security.encryption import EncryptedWriter, EncryptionError, Keys, readable
 from signals.readers.registry import READERS
 
 PARTIAL = ".part"
@@ -25,6 +27,8 @@ class Places:
 
     uploads: Path
     recordings: Path | None
+    keys: Keys | None = None
+    """What uploads are encrypted with; None: they lie as they came."""
 
     def path_of(self, file: str, *, is_upload: bool) -> Path:
         """Return where a job's file lies; raises Refusal for a name that leads out of its folder."""
@@ -32,6 +36,24 @@ class Places:
         if folder is None:
             raise Refusal(404, "no_recordings_folder", "no folder of recordings is configured", "upload the file")
         return _within(folder, file)
+
+    @contextmanager
+    def opened(self, file: str, *, is_upload: bool) -> Iterator[Path]:
+        """Give a path at which a job's file can be read, an encrypted upload's content in memory.
+
+        Raises Refusal as `path_of`, and for an upload that no key opens.
+        """
+        path = self.path_of(file, is_upload=is_upload)
+        if not is_upload:
+            yield path
+            return
+        try:
+            with readable(path, self.keys) as place:
+                yield place
+        except EncryptionError as error:
+            raise Refusal(
+                500, "upload_not_decrypted", str(error), "check system.encryption_keys, send it again"
+            ) from None
 
     def named(self) -> list[str]:
         """Return the recordings of the configured folder, sorted; files alone, whatever a link points to outside."""
@@ -57,25 +79,29 @@ def suffix_of(name: str) -> str:
     return max((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), key=len, default="")
 
 
-async def store(body: AsyncIterator[bytes], folder: Path, suffix: str) -> str:
-    """Write a body to a new file of the folder and return its name; nothing stays where it breaks off.
+async def store(body: AsyncIterator[bytes], places: Places, suffix: str) -> str:
+    """Write a body to a new upload and return its name; nothing stays where it breaks off.
 
     Raises Refusal 400 for an empty body, 507 where the disk is full.
     """
     name = f"{uuid4().hex}{suffix}"
-    partial, n_bytes = folder / f"{name}{PARTIAL}", 0
+    partial, n_bytes = places.uploads / f"{name}{PARTIAL}", 0
     try:
         file = await to_thread.run_sync(lambda: partial.open("wb"))
         try:
+            encrypted = None if places.keys is None else EncryptedWriter(file, places.keys)
+            write: Callable[[bytes], object] = file.write if encrypted is None else encrypted.write
             async for part in body:
                 n_bytes += len(part)
-                await to_thread.run_sync(file.write, part)
+                await to_thread.run_sync(write, part)
+            if encrypted is not None:
+                encrypted.finish()
             await to_thread.run_sync(_settle, file)
         finally:
             file.close()
         if n_bytes == 0:
             raise Refusal(400, "empty_body", "the upload holds no byte", "send the file as the request's body")
-        partial.replace(folder / name)
+        partial.replace(places.uploads / name)
     except OSError as error:
         raise Refusal(
             507, "storage_full", f"the upload cannot be stored ({type(error).__name__})",

@@ -30,6 +30,7 @@ from service.records.studies import get_study, stamp_of
 from service.records.tables import Job
 from service.refusals import Refusal, of_error
 from service.registry.sources import Source, sources
+from service.security.encryption import load_keys
 from service.settings import load_settings
 from serving.model import Model, open_model
 from serving.runtime import Answer
@@ -64,7 +65,9 @@ def work(
         ended = threading.Event()
         threading.Thread(target=_stay_alive, args=(engine, job, ended), daemon=True).start()
         try:
-            run_job(engine, places, job, _model(models, bundles, job.model, open_one))
+            model = _model(models, bundles, job.model, open_one)
+            with places.opened(job.file, is_upload=job.is_upload) as path:
+                run_job(engine, path, job, model)
         except NotOurs:
             logger.warning("job was given to another worker", extra={"job": job.id})
         except Exception as error:  # one bad file must not end the queue
@@ -80,9 +83,8 @@ def work(
             _forget_upload(engine, places, job)
 
 
-def run_job(engine: Engine, places: Places, job: Job, model: Model) -> None:
+def run_job(engine: Engine, path: Path, job: Job, model: Model) -> None:
     """Answer a recording and commit its end; raises what reading and answering raise, NotOurs, Refusal."""
-    path = places.path_of(job.file, is_upload=job.is_upload)
     digest = source_sha256(str(path))
     recording = open_recording(str(path))
     windows = model.windows(recording, source_sha256=digest, hop_s=job.hop_s)
@@ -171,11 +173,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     limit = settings.system.job_memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     os.nice(5)  # requests come before recordings
-    places = Places(settings.system.data / "uploads", settings.dataset.recordings)
-    work(
-        open_database(settings.database_url), places, sources(settings.models), timeout_s=settings.system.job_timeout_s,
-        open_one=partial(open_model, threads=settings.models.threads, public_key=settings.models.public_key),
-    )  # fmt: skip
+    keys = None if settings.system.encryption_keys is None else load_keys(settings.system.encryption_keys)
+    places = Places(settings.system.data / "uploads", settings.dataset.recordings, keys)
+    open_one = partial(open_model, threads=settings.models.threads, public_key=settings.models.public_key)
+    engine, timeout_s = open_database(settings.database_url, keys=keys), settings.system.job_timeout_s
+    work(engine, places, sources(settings.models), timeout_s=timeout_s, open_one=open_one)
     return 0
 
 

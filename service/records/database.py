@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.refusals import Refusal
+from service.security.encryption import EncryptionError, Keys, dump_json, load_json
 
 _BUSY_S = 20
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -23,22 +25,26 @@ class RecordsError(RuntimeError):
     """Records that cannot be opened; one line."""
 
 
-def open_database(url: str) -> Engine:
+def open_database(url: str, *, keys: Keys | None = None) -> Engine:
     """Return an engine whose tables are those of this code; raises RecordsError.
 
-    SQLite's folder is made where it is missing. A commit is on disk when it returns.
+    SQLite's folder is made where it is missing. A commit is on disk when it returns. With keys, JSON columns are
+    written encrypted; what was written before stays readable.
     """
+    json_of: dict[str, Any] = {"json_deserializer": partial(load_json, keys)}
+    if keys is not None:
+        json_of["json_serializer"] = partial(dump_json, keys)
     try:
         parsed = make_url(url)
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            engine = create_engine(parsed, connect_args={"timeout": _BUSY_S})
+            engine = create_engine(parsed, connect_args={"timeout": _BUSY_S}, **json_of)
             event.listen(engine, "connect", _prepare_sqlite)
         else:
             engine = create_engine(
-                parsed, pool_pre_ping=True, connect_args={"connect_timeout": 5, "client_encoding": "utf8"}
+                parsed, pool_pre_ping=True, connect_args={"connect_timeout": 5, "client_encoding": "utf8"}, **json_of
             )
         migrate(engine)
     except (ArgumentError, SQLAlchemyError, OSError, ImportError) as error:
@@ -66,7 +72,7 @@ def transaction(engine: Engine) -> Iterator[Session]:
     try:
         with Session(engine) as session, session.begin():
             yield session
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, EncryptionError) as error:
         raise Refusal(
             503, "records_unavailable", f"the records cannot be written or read ({type(error).__name__})",
             "nothing was accepted; send it again later", 5.0,

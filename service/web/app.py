@@ -7,6 +7,9 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from service.refusals import Refusal
+from service.viewer import pages as viewer_pages
+from service.viewer import reviewing as viewer_review
+from service.viewer import routes as viewer
 from service.web import schemas
 from service.web.documentation import POLICY, page
 from service.web.gate import Gate
@@ -26,7 +29,7 @@ def new_app(server: Server) -> App:
         description="Answers to EEG windows and recordings. Research use only. Not a medical device.",
     )  # fmt: skip
     api.state.server = server
-    for routes in (predictions, jobs, studies, reviews, alarms, models, sockets):
+    for routes in (predictions, jobs, studies, reviews, alarms, models, sockets, viewer, viewer_review, viewer_pages):
         api.include_router(routes.router)
     _add_states(api)
     for kind in (Refusal, HTTPException, RequestValidationError, Exception):

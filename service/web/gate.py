@@ -17,6 +17,7 @@ from service.security.tickets import Tickets
 from service.security.tokens import ANYONE, Verifier
 from service.security.trail import check_open, row, unrecorded
 from service.settings import Deployment
+from service.viewer.pages import is_page
 from service.web.metrics import Metrics
 from service.web.passage import (
     App,
@@ -94,7 +95,7 @@ class Gate:
             if is_replaced:
                 return
             status = status_of(message)
-            if status and not passage.status and scope["path"] not in OPEN:
+            if status and not passage.status and not _is_open(scope["path"]):
                 try:
                     await self._write_row(scope, passage, status)
                 except AuditError:
@@ -133,7 +134,7 @@ class Gate:
     def _admitted(self, scope: Scope, passage: Passage) -> AbstractContextManager[None]:
         """Return a place for the request; raises Refusal before a byte of its body was read."""
         headers = {name.lower(): value for name, value in scope["headers"]}
-        if scope["path"] in OPEN:
+        if _is_open(scope["path"]):
             return nullcontext()
         if self.verifier is None:
             passage.caller = ANYONE
@@ -193,8 +194,12 @@ class Gate:
                 "ms": round(1e3 * seconds, 1),
             },
         )  # fmt: skip
-        if scope["path"] not in OPEN:
+        if not _is_open(scope["path"]):
             self.accesses.add(_access(scope, route, passage))
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or is_page(path)
 
 
 def _access(scope: Scope, route: str, passage: Passage) -> Access:

@@ -20,10 +20,12 @@ from service.records.database import open_database
 from service.records.tables import STATES
 from service.refusals import Refusal
 from service.registry.sources import sources
+from service.security.encryption import load_keys
 from service.security.tickets import Tickets
 from service.security.tokens import Verifier
 from service.security.trail import check_open, open_trail
 from service.settings import Settings
+from service.viewer.library import Library
 from service.web.answers import Answering
 from service.web.metrics import Metrics
 from serving.model import Model
@@ -46,6 +48,8 @@ class Server:
     places: Places
     supervisor: Supervisor | None
     """None where recordings are not answered by this process."""
+    library: Library
+    """What the viewer has open."""
 
     @property
     def house(self) -> House:
@@ -91,6 +95,7 @@ class Server:
         if self.supervisor is not None:
             self.supervisor.close()
         self.answering.pool.shutdown(wait=True)
+        self.library.close()
         self.house.close()
         self.accesses.close()
         self.trail.close()
@@ -102,7 +107,7 @@ def open_server(
 ) -> Server:
     """Return a server whose models have answered once; `config` and `overrides` are for its worker process.
 
-    Raises AuditError, BundleError, RecordsError, KeysError, ValueError in one line.
+    Raises AuditError, BundleError, RecordsError, KeysError, EncryptionError, ValueError in one line.
     """
     deployment, system = settings.deployment, settings.system
     verifier = None
@@ -123,7 +128,8 @@ def _with_trail(
     with_jobs: bool,
 ) -> Server:  # fmt: skip
     deployment, system = settings.deployment, settings.system
-    engine = open_database(settings.database_url)
+    keys = None if system.encryption_keys is None else load_keys(system.encryption_keys)
+    engine = open_database(settings.database_url, keys=keys)
     metrics = Metrics()
     admission = Admission(max_wait_s=deployment.max_wait_s, n_cores=settings.n_workers)
 
@@ -134,7 +140,7 @@ def _with_trail(
         sources(settings.models), threads=settings.models.threads, shadow=settings.models.shadow, on_batch=on_batch,
         public_key=settings.models.public_key,
     )  # fmt: skip
-    places = Places(system.data / "uploads", settings.dataset.recordings)
+    places = Places(system.data / "uploads", settings.dataset.recordings, keys)
     supervisor = None
     if with_jobs:
         command = worker_command(None if config is None else str(config), overrides)
@@ -152,4 +158,5 @@ def _with_trail(
         tickets=Tickets(),
         places=places,
         supervisor=supervisor,
+        library=Library(places, n_threads=settings.n_workers),
     )

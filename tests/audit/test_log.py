@@ -208,3 +208,89 @@ def test_a_row_of_a_megabyte_is_refused(bench):
     log.append(Event(actor="a", action="GET"))
     log.close()
     assert bench.verify() == ()
+
+
+def test_an_error_of_any_kind_ends_the_log_and_nobody_waits_for_it(bench, monkeypatch):
+    log = bench.open()
+
+    def broken(descriptor):
+        raise RuntimeError("no such thing as a disk")
+
+    monkeypatch.setattr("audit.log.os.fdatasync", broken)
+    with pytest.raises(AuditError, match="cannot be written: RuntimeError"):
+        log.submit(Event(actor="a", action="GET")).result(timeout=10)
+    with pytest.raises(AuditError, match="RuntimeError"):
+        log.submit(Event(actor="a", action="GET"))
+    log.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda path: path.unlink(), "moved or deleted"),
+        (lambda path: path.rename(path.with_suffix(".1")), "moved or deleted"),
+        (lambda path: (path.rename(path.with_suffix(".1")), path.write_bytes(b"")), "another file is in its place"),
+        (lambda path: os.truncate(path, 10), "written or cut"),
+        (lambda path: path.open("ab").write(b"x"), "written or cut"),
+    ],
+)
+def test_no_row_is_acknowledged_into_a_file_that_nobody_reads(bench, change, problem):
+    # A rotated, deleted, cut or foreign file: rows went on into it and were acknowledged.
+    log = bench.open()
+    log.append(Event(actor="a", action="GET"))
+    change(bench.path)
+    with pytest.raises(AuditError, match=problem):
+        log.append(Event(actor="b", action="GET"))
+    with pytest.raises(AuditError, match=problem):
+        log.append(Event(actor="c", action="GET"))
+    log.close()
+
+
+def test_a_log_that_was_cut_is_not_filled_up_with_zeros(bench):
+    log = bench.open()
+    log.append(Event(actor="a", action="GET"))
+    os.truncate(bench.path, 10)
+    with pytest.raises(AuditError):
+        log.append(Event(actor="b", action="GET"))
+    log.close()
+    assert b"\0" not in bench.path.read_bytes()
+
+
+def test_a_clock_that_goes_backwards_changes_no_order(bench, monkeypatch):
+    log = bench.open(every_rows=2)
+    times = iter([1e9, 5e8, -1.0, 0.0, 2e9])
+    monkeypatch.setattr("audit.log.time.time", lambda: next(times, 3e9))
+    for number in range(1, 6):
+        assert log.append(Event(actor="a", action="GET")) == number
+    log.close()
+    assert bench.verify() == ()
+    bench.open().close()
+    assert bench.verify() == ()
+
+
+def test_killed_in_the_middle_of_a_group_and_of_a_checkpoint(bench):
+    # Many threads, checkpoints all the time, kill -9 at ten moments: what was acknowledged is there and whole.
+    program = (
+        "import sys, threading; from pathlib import Path; from audit.chain import Event\n"
+        "from audit.log import AuditLog, Sink; from audit.keys import load_chain_key, load_signing_key\n"
+        "keys = Path(sys.argv[2])\n"
+        "sink = Sink(folder=Path(sys.argv[3]), key=load_signing_key(keys / 'signing.pem'), every_rows=3, every_s=60)\n"
+        "log = AuditLog(Path(sys.argv[1]), load_chain_key(keys / 'chain.key'), sink=sink)\n"
+        "def write():\n"
+        "    while True: print(log.append(Event(actor='a' * 3000, action='GET')), flush=True)\n"
+        "for _ in range(8): threading.Thread(target=write).start()\n"
+    )
+    command = [sys.executable, "-c", program, str(bench.path), str(bench.keys), str(bench.folder)]
+    acknowledged = 0
+    for attempt in range(4):
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            numbers = [int(process.stdout.readline()) for _ in range(20 + 7 * attempt)]
+            process.send_signal(signal.SIGKILL)
+            numbers += [int(line) for line in process.stdout.read().splitlines() if line]
+        acknowledged = max(acknowledged, *numbers)
+        lines = bench.path.read_bytes().splitlines(keepends=True)
+        assert sum(line.endswith(b"\n") for line in lines) >= acknowledged + 1
+        problems = [one for one in bench.verify() if "a row that was cut" not in one]
+        assert problems == []
+    bench.open().close()
+    assert bench.verify() == ()

@@ -1,10 +1,15 @@
 """Each row of the table in docs/audit.md, played by an attacker."""
 
+import errno
+import os
 import random
+from pathlib import Path
 
 import pytest
 
-from audit.chain import GENESIS, Event, Head, encode_row, parse_row
+from audit.chain import GENESIS, AuditError, Event, Head, encode_row, parse_row
+from audit.checkpoints import Checkpoint, write_checkpoint
+from audit.keys import SIGNING, load_signing_key
 from audit.log import AuditLog
 from audit.verification import verify
 
@@ -141,3 +146,50 @@ def test_a_log_of_the_same_key_in_its_place(written, tmp_path):
 
 def test_another_key_verifies_nothing(written):
     assert len(verify(written.path, GENESIS).problems) == 20  # the first twenty of 61
+
+
+def test_where_files_cannot_be_without_a_name(bench, monkeypatch):
+    # As on a mounted bucket: neither nameless files nor hard links, and nothing may be deleted.
+    def without(path, flags, *args, **options):
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "not supported")
+        return real(path, flags, *args, **options)
+
+    real = os.open
+    monkeypatch.setattr("audit.checkpoints.os.open", without)
+    for name in ("link", "unlink", "rename", "remove"):
+        monkeypatch.setattr(f"audit.checkpoints.os.{name}", lambda *_, **__: pytest.fail("a bucket refuses that"))
+    log = bench.open(every_rows=2)
+    for _ in range(5):
+        log.append(EVENT)
+    log.close()
+    assert bench.verify() == ()
+    assert len(list(bench.folder.iterdir())) >= 2
+
+
+def test_a_checkpoint_never_takes_the_place_of_another(written):
+    taken = written.folder / "checkpoint-000000000000.json"
+    before = taken.read_bytes()
+    checkpoint = Checkpoint(number=0, log_id="x", at=0.0, head=Head())
+    with pytest.raises(FileExistsError):
+        write_checkpoint(written.folder, checkpoint, load_signing_key(written.keys / SIGNING))
+    assert taken.read_bytes() == before
+    assert {path.name[:11] for path in written.folder.iterdir()} == {"checkpoint-"}  # no half file beside them
+
+
+def test_taking_one_checkpoint_away_does_not_let_the_log_be_shortened_to_the_ones_before(written):
+    # The next start compared the log with the checkpoints before the first hole alone.
+    (written.folder / "checkpoint-000000000002.json").unlink()
+    lines = written.path.read_bytes().splitlines(keepends=True)
+    written.path.write_bytes(b"".join(lines[:25]))
+    with pytest.raises(AuditError, match="shorter than the log"):
+        written.open()
+
+
+def test_a_start_reads_the_newest_checkpoint_and_not_all(written, monkeypatch):
+    # One every ten seconds makes three millions a year.
+    reads = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path.name) or read_bytes(path))
+    written.open().close()
+    assert len([name for name in reads if name.startswith("checkpoint-")]) == 1

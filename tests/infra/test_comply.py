@@ -1,3 +1,4 @@
+import base64
 import copy
 import json
 from pathlib import Path
@@ -64,7 +65,7 @@ def good():
 def test_the_good_deployment_raises_no_false_alarm(good):
     deny, proof = evaluate(*good)
     assert deny == []
-    checks = {fixture["breaks"] for fixture in BROKEN} | {"no-authentication"}
+    checks = {fixture["breaks"] for fixture in BROKEN} | {"no-authentication", "unsigned-model", "no-encryption"}
     assert {finding.check for finding in proof} == checks
 
 
@@ -93,11 +94,84 @@ def test_a_fault_fails_exactly_its_own_check(fixture):
         ("default-password", {"server": {"env": [{"name": "REDIS_PASSWORD", "value": "Redis"}]}}),
         ("no-authentication", {"server": {"set": ["deployment.profile=dev"]}}),
         ("identifier-in-label", {"ingress": {"annotations": {"note": "MRN 4711"}}}),
+        ("unsigned-model", {"models": {"publicKeyConfigMap": ""}}),
+        ("no-encryption", {"encryption": {"existingSecret": ""}}),
     ],
 )
 def test_other_ways_to_break_the_same_rules(check, values):
     deny, _ = evaluate(render(merged(GOOD, values)), resources_of(GOOD_PLAN))
     assert {finding.check for finding in deny} == {check}
+
+
+def server_of(manifests):
+    [pod] = [m["spec"]["template"]["spec"] for m in manifests if m["metadata"]["name"] == "cerebeam-server" and m["kind"] == "Deployment"]  # fmt: skip  # noqa: E501
+    return pod, pod["containers"][0]
+
+
+def of_kind(manifests, kind):
+    return next(m for m in manifests if m["kind"] == kind)
+
+
+def added(kind, **fields):
+    return lambda manifests: manifests.append({"kind": kind, "metadata": {"name": "x"}, **fields})
+
+
+def bare_pod(manifests):
+    """A pod of no Deployment, with the labels of the closed ones, as root."""
+    template = copy.deepcopy(of_kind(manifests, "Deployment")["spec"]["template"])
+    template["spec"]["containers"][0]["securityContext"] = {"runAsUser": 0}
+    manifests.append({"kind": "Pod", "metadata": {"name": "x", **template["metadata"]}, "spec": template["spec"]})
+
+
+@pytest.mark.parametrize(
+    ("check", "hide"),
+    [
+        ("no-authentication", lambda m: server_of(m)[1]["args"].extend(["--set", "deployment.profile=dev"])),
+        ("body-in-log", lambda m: server_of(m)[1]["args"].extend(["--set", "system.log_level=DEBUG"])),
+        ("root-container", bare_pod),
+        ("root-container", lambda m: server_of(m)[0].update(hostNetwork=True)),
+        ("root-container", lambda m: server_of(m)[0]["volumes"].append({"name": "h", "hostPath": {"path": "/"}})),
+        ("root-container", lambda m: server_of(m)[1]["securityContext"]["capabilities"].update(add=["SYS_ADMIN"])),
+        ("plain-http", lambda m: of_kind(m, "Ingress")["spec"]["rules"].append({"http": {"paths": []}})),
+        ("plain-http", lambda m: of_kind(m, "Ingress")["spec"].update(defaultBackend={"service": {"name": "x"}})),
+        ("secret-in-env", added("Secret", data={"password": base64.b64encode(b"x7Gq9").decode()})),
+        ("default-password", added("Secret", data={"password": base64.b64encode(b"postgres").decode()})),
+        ("secret-in-env", added("ConfigMap", data={"c.yaml": "a: 1\nurl: postgresql://u:x7Gq9@db/c\n"})),
+    ],
+)
+def test_ways_to_hide_a_fault_from_its_check(good, check, hide):
+    manifests = copy.deepcopy(good[0])
+    hide(manifests)
+    deny, _ = evaluate(manifests, good[1])
+    assert {finding.check for finding in deny} == {check}
+
+
+def test_a_server_that_is_started_by_its_command_is_looked_at(good):
+    manifests = copy.deepcopy(good[0])
+    _, server = server_of(manifests)
+    server["command"], server["args"] = ["cerebeam", *server["args"], "--set=deployment.profile=dev"], []
+    deny, _ = evaluate(manifests, good[1])
+    assert {finding.check for finding in deny} == {"no-authentication"}
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        ("aws_iam_policy_document", {"statement": [{"not_actions": ["iam:*"], "resources": ["arn:aws:s3:::a"]}]}),
+        (
+            "aws_iam_policy_document",
+            {"statement": [{"actions": ["s3:GetObject"], "not_resources": ["arn:aws:s3:::a"]}]},
+        ),
+        ("aws_iam_policy_document", {"statement": [{"actions": ["s3:GetObject"], "resources": ["arn:aws:s3:::*"]}]}),
+        ("aws_iam_policy_document", {"statement": [{"actions": ["s3:GetObject"], "resources": ["arn:aws:s3:::*/*"]}]}),
+        ("aws_iam_role_policy_attachment", {"policy_arn": "arn:aws:iam::aws:policy/AdministratorAccess"}),
+        ("aws_iam_user_policy_attachment", {"policy_arn": "arn:aws:iam::aws:policy/AmazonS3FullAccess"}),
+    ],
+)
+def test_other_ways_to_give_too_many_rights(good, resource):
+    kind, values = resource
+    deny, _ = evaluate(good[0], [*good[1], {"address": f"{kind}.x", "type": kind, "values": values}])
+    assert {finding.check for finding in deny} == {"wildcard-iam"}
 
 
 def test_words_that_only_look_alike_are_no_alarm():

@@ -7,13 +7,19 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
+
+from tests.infra.test_chart import KUBERNETES
 
 FOLDER = Path(__file__).parents[2] / "infra" / "terraform"
 MODULES = sorted(path.name for path in (FOLDER / "modules").iterdir())
 TERRAFORM = shutil.which("terraform")
-MIRROR = Path(os.environ.get("CEREBEAM_TERRAFORM_MIRROR", "/opt/tf-plugins"))
-needs_terraform = pytest.mark.skipif(
-    TERRAFORM is None or not MIRROR.is_dir(), reason="no terraform, or no mirror of the aws provider"
+EXAMPLES = sorted(path.name for path in (FOLDER / "examples").iterdir())
+MIRROR = os.environ.get("CEREBEAM_TERRAFORM_MIRROR", "")
+"""Folder of providers (terraform providers mirror); without it terraform cannot begin offline."""
+needs_terraform = pytest.mark.skipif(TERRAFORM is None, reason="no terraform")
+needs_provider = pytest.mark.skipif(
+    TERRAFORM is None or not MIRROR, reason="no terraform, or CEREBEAM_TERRAFORM_MIRROR names no mirror of its provider"
 )
 
 
@@ -33,7 +39,7 @@ def test_everything_is_formatted(tmp_path):
     run(FOLDER, tmp_path, "fmt", "-check", "-recursive", "-diff")
 
 
-@needs_terraform
+@needs_provider
 @pytest.mark.slow  # it starts a provider of 700 MB
 @pytest.mark.parametrize("module", MODULES)
 def test_modules_pass_their_tests(tmp_path, module):
@@ -43,12 +49,32 @@ def test_modules_pass_their_tests(tmp_path, module):
     assert "0 failed" in out
 
 
-@needs_terraform
+@needs_provider
 @pytest.mark.slow
-def test_the_pilot_is_valid(tmp_path):
-    shutil.copytree(FOLDER, tmp_path / "terraform")
-    run(tmp_path / "terraform" / "examples" / "pilot", tmp_path, "init", "-input=false", "-no-color")
-    run(tmp_path / "terraform" / "examples" / "pilot", tmp_path, "validate", "-no-color")
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_examples_are_valid(tmp_path, example):
+    shutil.copytree(FOLDER.parent, tmp_path / "infra")
+    folder = tmp_path / "infra" / "terraform" / "examples" / example
+    run(folder, tmp_path, "init", "-input=false", "-no-color")
+    run(folder, tmp_path, "validate", "-no-color")
+
+
+def test_there_is_an_example_for_each_use():
+    assert EXAMPLES == ["hospital", "pilot", "pretraining"]
+    used = "".join((FOLDER / "examples" / name / "main.tf").read_text(encoding="utf-8") for name in EXAMPLES)
+    assert all(f'"../../modules/{module}"' in used for module in MODULES)
+
+
+def test_the_cluster_has_what_the_chart_looks_for():
+    # Labels and taints of nodes are the chart's affinity and tolerations.
+    cluster = (FOLDER / "modules" / "cluster" / "main.tf").read_text(encoding="utf-8")
+    values = yaml.safe_load((FOLDER.parent / "helm" / "cerebeam" / "values.yaml").read_text(encoding="utf-8"))
+    label = values["pretraining"]["spotLabel"]
+    assert f'labels          = {{ "{label["key"]}" = each.key }}' in cluster
+    assert label["value"] in re.findall(r"^    ([a-z-]+) +=", cluster.split("gpu_groups")[1], flags=re.M)
+    assert 'key    = "nvidia.com/gpu"' in cluster
+    variables = (FOLDER / "modules" / "cluster" / "variables.tf").read_text(encoding="utf-8")
+    assert set(re.search(r"contains\(\[(.+?)\], var.kubernetes_version", variables)[1].replace('"', "").split(", ")) <= set(KUBERNETES)  # fmt: skip  # noqa: E501
 
 
 @pytest.mark.parametrize("module", MODULES)

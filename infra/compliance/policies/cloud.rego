@@ -88,10 +88,27 @@ deny contains {"check": "wildcard-iam", "where": s.where, "line": sprintf("actio
 	regex.match(`^(.*:)?[*]$`, action)
 }
 
-deny contains {"check": "wildcard-iam", "where": s.where, "line": "resource *"} if {
+deny contains {"check": "wildcard-iam", "where": s.where, "line": sprintf("resource %s", [resource])} if {
 	some s in statements
 	lower(s.effect) == "allow"
-	"*" in s.resources
+	some resource in s.resources
+	regex.match(`^([*]|arn:[^:]*:s3:::[*](/.*)?)$`, resource)
+}
+
+# All but what is named.
+deny contains {"check": "wildcard-iam", "where": r.address, "line": sprintf("%s allows all but what it names", [field])} if {
+	some r in input.resources
+	r.type == "aws_iam_policy_document"
+	some s in r.values.statement
+	lower(object.get(s, "effect", "Allow")) == "allow"
+	some field in ["not_actions", "not_resources"]
+	count(object.get(s, field, [])) > 0
+}
+
+deny contains {"check": "wildcard-iam", "where": r.address, "line": sprintf("policy %s", [r.values.policy_arn])} if {
+	some r in input.resources
+	r.type in {"aws_iam_role_policy_attachment", "aws_iam_user_policy_attachment", "aws_iam_group_policy_attachment", "aws_iam_policy_attachment"}
+	regex.match(`(AdministratorAccess|PowerUserAccess|FullAccess)$`, r.values.policy_arn)
 }
 
 proof contains {"check": "wildcard-iam", "where": s.where, "line": concat(", ", s.actions)} if some s in statements

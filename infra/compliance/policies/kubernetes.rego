@@ -17,14 +17,21 @@ pods contains {"where": place(m), "meta": t.metadata, "spec": t.spec} if {
 	t := m.spec.jobTemplate.spec.template
 }
 
+pods contains {"where": place(m), "meta": m.metadata, "spec": m.spec} if {
+	some m in input.manifests
+	m.kind == "Pod"
+}
+
 containers contains {"where": sprintf("%s %s", [p.where, c.name]), "pod": p.spec, "container": c} if {
 	some p in pods
 	some c in array.concat(p.spec.containers, object.get(p.spec, "initContainers", []))
 }
 
+arguments(c) := array.concat(object.get(c, "command", []), object.get(c, "args", []))
+
 servers contains c if {
 	some c in containers
-	some "serve" in object.get(c.container, "args", [])
+	"serve" in arguments(c.container)
 }
 
 # root-container
@@ -45,9 +52,23 @@ confined(c) if {
 	c.container.securityContext.allowPrivilegeEscalation == false
 	c.container.securityContext.readOnlyRootFilesystem == true
 	not c.container.securityContext.privileged == true
+	count(object.get(object.get(c.container.securityContext, "capabilities", {}), "add", [])) == 0
+	not opened(c.pod)
 }
 
-deny contains {"check": "root-container", "where": c.where, "line": "runs as root, may become root, or writes its own file system"} if {
+# A way from the pod to its node.
+opened(pod) if pod.hostNetwork == true
+
+opened(pod) if pod.hostPID == true
+
+opened(pod) if pod.hostIPC == true
+
+opened(pod) if {
+	some volume in pod.volumes
+	volume.hostPath
+}
+
+deny contains {"check": "root-container", "where": c.where, "line": "runs as root, may become root, writes its own file system, or reaches its node"} if {
 	some c in containers
 	not confined(c)
 }
@@ -106,12 +127,21 @@ proof contains {"check": "no-network-policy", "where": place(closed(p)), "line":
 
 # plain-http
 
-deny contains {"check": "plain-http", "where": place(m), "line": sprintf("host %s without tls", [rule.host])} if {
+deny contains {"check": "plain-http", "where": place(m), "line": sprintf("host %s without tls", [host_of(rule)])} if {
 	some m in input.manifests
 	m.kind == "Ingress"
 	some rule in m.spec.rules
-	not covered(m, rule.host)
+	not covered(m, host_of(rule))
 }
+
+deny contains {"check": "plain-http", "where": place(m), "line": "a default backend answers every host, without tls"} if {
+	some m in input.manifests
+	m.kind == "Ingress"
+	m.spec.defaultBackend
+}
+
+# A rule without a host is for all of them.
+host_of(rule) := object.get(rule, "host", "*")
 
 covered(m, host) if {
 	some entry in m.spec.tls
@@ -128,20 +158,31 @@ proof contains {"check": "plain-http", "where": c.where, "line": sprintf("--set=
 	some c in servers
 }
 
-proof contains {"check": "plain-http", "where": place(m), "line": sprintf("tls for %s", [rule.host])} if {
+proof contains {"check": "plain-http", "where": place(m), "line": sprintf("tls for %s", [host_of(rule)])} if {
 	some m in input.manifests
 	m.kind == "Ingress"
 	some rule in m.spec.rules
-	covered(m, rule.host)
+	covered(m, host_of(rule))
 }
 
-# The last one counts, as cerebeam serve takes them.
+# The last one counts, as cerebeam serve takes them: --set=NAME=VALUE, or --set and NAME=VALUE.
 setting_of(c, name) := value if {
-	prefix := concat("", ["--set=", name, "="])
-	values := [v | some arg in c.container.args; startswith(arg, prefix); v := trim_prefix(arg, prefix)]
+	args := arguments(c.container)
+	values := [v | some i; args[i]; v := setting_at(args, i, name)]
 	n := count(values)
 	n > 0
 	value := values[n - 1]
+}
+
+setting_at(args, i, name) := trim_prefix(args[i], prefix) if {
+	prefix := concat("", ["--set=", name, "="])
+	startswith(args[i], prefix)
+}
+
+setting_at(args, i, name) := trim_prefix(args[i], prefix) if {
+	prefix := concat("", [name, "="])
+	startswith(args[i], prefix)
+	args[i - 1] == "--set"
 }
 
 # authentication
@@ -159,6 +200,21 @@ authenticates(c) if {
 proof contains {"check": "no-authentication", "where": c.where, "line": sprintf("--set=deployment.profile=production, --set=deployment.jwks=%s", [setting_of(c, "deployment.jwks")])} if {
 	some c in servers
 	authenticates(c)
+}
+
+# unsigned-model and no-encryption: what serves must refuse unsigned bundles and encrypt what it keeps.
+
+needed := {"unsigned-model": "models.public_key", "no-encryption": "system.encryption_keys"}
+
+deny contains {"check": check, "where": c.where, "line": sprintf("%s is not set", [setting])} if {
+	some c in servers
+	some check, setting in needed
+	not setting_of(c, setting)
+}
+
+proof contains {"check": check, "where": c.where, "line": sprintf("--set=%s=%s", [setting, setting_of(c, setting)])} if {
+	some c in servers
+	some check, setting in needed
 }
 
 # identifier-in-label
@@ -197,6 +253,20 @@ texts contains {"where": place(m), "name": key, "text": value} if {
 	some m in input.manifests
 	m.kind == "Secret"
 	some key, value in object.get(m, "stringData", {})
+}
+
+texts contains {"where": place(m), "name": key, "text": base64.decode(value)} if {
+	some m in input.manifests
+	m.kind == "Secret"
+	some key, value in object.get(m, "data", {})
+	base64.is_valid(value)
+}
+
+texts contains {"where": place(m), "name": key, "text": line} if {
+	some m in input.manifests
+	m.kind == "ConfigMap"
+	some key, value in object.get(m, "data", {})
+	some line in split(value, "\n")
 }
 
 secret_name(name) if regex.match(`(password|passwd|secret|token|api_?key|private_?key|credential)`, lower(name))
@@ -288,7 +358,7 @@ budget_of(p) := m if {
 deny contains {"check": "no-disruption-budget", "where": p.where, "line": "no PodDisruptionBudget chooses this pod"} if {
 	some p in pods
 	some c in p.spec.containers
-	"serve" in object.get(c, "args", [])
+	"serve" in arguments(c)
 	not budget_of(p)
 }
 
@@ -304,7 +374,7 @@ backup_jobs contains m if {
 	m.kind == "CronJob"
 	not object.get(m.spec, "suspend", false)
 	some c in m.spec.jobTemplate.spec.template.spec.containers
-	"backup" in object.get(c, "args", [])
+	"backup" in arguments(c)
 }
 
 deny contains {"check": "no-backup", "where": "all", "line": "no CronJob runs cerebeam backup create"} if {

@@ -45,7 +45,7 @@ async def upload(
     if not suffix:
         raise Refusal(422, "unsupported_format", "no reader for a file of this name", ", ".join(sorted(SUFFIXES)))
     _check_hop(hop_s, owner.model.bundle.profile.signal.sfreq)
-    file = await store(request.stream(), server.places.uploads, suffix)
+    file = await store(request.stream(), server.places, suffix)
     job = jobs.new_job(
         owner=passage.caller.subject, file=file, is_upload=True, model=owner.model.name, hop_s=hop_s,
         request_key=request_key(request),

@@ -3,12 +3,15 @@
 import re
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.io import savemat
 
 from cerebeam.cli import main
 from signals.readers.channels.caps import abc_names
 from signals.readers.registry import open_recording
+from signals.recording.recording import UnreadableError
 from signals.sites.card import CardError
 from signals.sites.card_file import read_card
 from signals.sites.draft import draft
@@ -88,6 +91,28 @@ def test_named_electrodes_are_taken_by_name(tmp_path):
     path.write_text("idx,Fp1,Fp2,battery\n" + "\n".join(f"{k},{k % 7},{k % 5},98" for k in range(300)) + "\n")
     recording = open_recording(str(path), declared=answered(path, rate=100).declared)
     assert recording.ch_names == ("Fp1", "Fp2")
+
+
+def test_a_parquet_table_is_taken_by_its_named_columns(tmp_path):
+    x, path = signal(2, 900), tmp_path / "p1.parquet"
+    stamps = 1700000000 + np.arange(900) * 0.005
+    table = {"time": stamps, "Fp1": x[0], "C3": x[1], "note": ["eyes open"] * 900, "battery": np.full(900, 98)}
+    pq.write_table(pa.table(table), path)
+    assert "rate: 200.0 # ? by the column 'time'" in draft(path)
+    recording = open_recording(str(path), declared=answered(path).declared)
+    assert (recording.ch_names, recording.sfreqs) == (("Fp1", "C3"), (200.0, 200.0))
+    np.testing.assert_allclose(recording.read([0, 1]), x, rtol=1e-6)
+    pq.write_table(pa.table({"note": ["none"] * 9}), path)
+    with pytest.raises(UnreadableError, match="unsupported_format"):
+        draft(path)
+
+
+def test_an_array_of_more_rows_than_any_cap_has_electrodes_is_no_recording(tmp_path):
+    for n in (600, 601):
+        np.save(tmp_path / f"{n}.npy", np.random.default_rng(0).normal(size=(n, 1300)))
+    assert "layout:" in draft(tmp_path / "600.npy")
+    with pytest.raises(UnreadableError, match="unsupported_format"):
+        draft(tmp_path / "601.npy")
 
 
 def test_a_cap_is_asked_for(tmp_path, capsys):

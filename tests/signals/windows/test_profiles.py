@@ -96,6 +96,7 @@ def test_sleep_is_thirty_seconds():
         ("min_measured=0", "within 1 and 19"),
         ("min_measured=20", "within 1 and 19"),
         ("h_freq=nan", "below h_freq=nan"),
+        ("l_freq=115.2", "leaves nothing of 256 Hz"),  # 0.45 x 256 Hz is as high as a pass band reaches
     ],
 )
 def test_what_would_kill_a_run_later_is_refused_at_once(option, says):

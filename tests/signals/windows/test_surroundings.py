@@ -71,6 +71,15 @@ def test_a_window_carries_the_spectrogram_around_its_middle():
     assert off.max() < 0.2
 
 
+def test_channels_before_the_electrodes_change_nothing():
+    x = eeg(660)
+    (plain,) = prepare_recording(recording_of(x), plan_of(recording_of(x)), labels(300.0))
+    behind = recording_of(np.vstack([100 * x[:2], x]), ch_names=("DC1", "DC2", *NAMES))
+    behind = replace(behind, sensor_types=("misc", "misc") + ("eeg",) * 19)
+    (window,) = prepare_recording(behind, plan_of(behind), labels(300.0))
+    np.testing.assert_array_equal(window.spectrogram, plain.spectrogram)
+
+
 def test_a_tone_stands_in_its_region_at_its_time():
     x = eeg(620)
     at = np.arange(x.shape[1]) / SFREQ
