@@ -2,8 +2,8 @@
 
     model = EncoderClassifier(n_chans=19, n_outputs=6, n_times=12800, sfreq=256, chs_info=raw.info["chs"])
 
-It takes part wherever braindecode's models do (skorch's EEGClassifier, for one), and depends on neither: `chs_info` is a
-list of mappings with "ch_name" and perhaps "loc", as MNE's info has them.
+It takes part wherever braindecode's models do (skorch's EEGClassifier, for one), and depends on neither: `chs_info` is
+a list of mappings with "ch_name" and perhaps "loc", as MNE's info has them.
 
 Shapes: B batch, C channel, T sample, K class.
 """

@@ -46,8 +46,8 @@ class Encoder(PreTrainedModel):
             self.mixing = Mixing(config.relation_dim, config.n_mixed)
         self.stem = Stem(config)
         self.channel_embedding = ChannelEmbedding(config)
-        last = max(1, config.depth - 1)
-        self.blocks = nn.ModuleList(Block(config, drop_path=config.drop_path * i / last) for i in range(config.depth))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.drop_paths(config.drop_path)
         self.norm = nn.LayerNorm(config.dim)
         # Last, so that the same seed gives the same weights with them and without.
         if "sensors" in config.fusion:
@@ -58,6 +58,11 @@ class Encoder(PreTrainedModel):
         if config.adapter is not None:
             adapters.insert(self, **config.adapter)
         self.post_init()
+
+    def drop_paths(self, chance: float) -> None:
+        """Leave branches of the last block out with this chance in training, of earlier ones less."""
+        for number, block in enumerate(self.blocks):
+            block.drop.chance = chance * number / max(1, len(self.blocks) - 1)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Leave initialisation to the modules themselves."""

@@ -1,12 +1,13 @@
 """make bench-encoder: what a forward and backward pass of the encoder costs, beside two shapes of the field.
 
-    python -m benchmarks.benches.encoder [--only speed|memory] [--rounds N] [--batch N]
+    python -m benchmarks encoder [--only speed|memory|channels] [--rounds N] [--batch N] [--small]
 
 `speed`: EEG-hours a second on 19 channels of 30 s, against LaBraM's and CBraMod's shapes
 (`benchmarks.benches.parts.encoder_peers`), each beside an encoder of ours with as many parameters (within 3 %): passes
 take turns, medians count. With FLOPs, and on a GPU, in bf16, the share of its peak. Also what tokens of 0.25 s cost.
 `memory`: peak of a pass over window lengths from 10 to 300 s, with gradient checkpointing and without; on a CPU each
-in a process of its own.
+in a process of its own. `channels`: skill in filling whole channels on people held out, three seeds
+(`benchmarks.benches.parts.encoder_channels`); settings are chosen with --choosing, which leaves those people unseen.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.benches.parts.encoder_channels import FULL_STEPS, SMALL_STEPS, channels
 from benchmarks.benches.parts.encoder_peers import SFREQ, CbramodShape, LabramShape
 from benchmarks.harness import figure, machine
 from model.encoder import Encoder
@@ -181,9 +183,13 @@ def _resident_mb(name: str) -> float:
 
 
 def main() -> None:
-    """Run both parts, or one."""
+    """Run all parts, or one."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", choices=["speed", "memory"])
+    parser.add_argument("--only", choices=["speed", "memory", "channels"])
+    parser.add_argument("--output", type=Path, default=Path("bench-output/encoder"), help="where channels trains")
+    parser.add_argument("--steps", type=int, help="of each training of channels")
+    parser.add_argument("--choosing", action="store_true", help="score training people instead of those held out")
+    parser.add_argument("--small", action="store_true", help="a few steps of one seed, to try channels")
     parser.add_argument("--rounds", type=int, default=15, help="passes of each model")
     parser.add_argument("--batch", type=int, default=64 if DEVICE.type == "cuda" else 2, help="windows of a pass")
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
@@ -194,7 +200,12 @@ def main() -> None:
         print(json.dumps(pass_peak_mb(args.peak, args.checkpointing)))
         return
     print(machine() if DEVICE.type == "cpu" else torch.cuda.get_device_name(DEVICE))
-    parts: dict[str, Callable[[], None]] = {"speed": lambda: speed(args.rounds, args.batch), "memory": memory}
+    steps, seeds = (SMALL_STEPS, 1) if args.small else (args.steps or FULL_STEPS, 3)
+    parts: dict[str, Callable[[], None]] = {
+        "speed": lambda: speed(args.rounds, args.batch),
+        "memory": memory,
+        "channels": lambda: channels(args.output, steps=steps, seeds=seeds, choosing=args.choosing),
+    }
     for name in [args.only] if args.only else parts:
         print(f"== {name}", flush=True)
         parts[name]()

@@ -24,9 +24,9 @@ class Company:
 class Block(nn.Module):
     """Pre-norm residual block: attention over time, attention over channels, feed-forward."""
 
-    def __init__(self, config: EncoderConfig, *, drop_path: float = 0.0) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.drop = DropPath(drop_path)
+        self.drop = DropPath(0.0)
         self.temporal_norm = nn.LayerNorm(config.dim)
         widths = config.widths
         self.temporal = TemporalAttention(config.dim, widths["temporal_heads"], config.head_dim, causal=config.causal)

@@ -106,6 +106,7 @@ def fit(
         profile=data.shards.manifest.profile,
         provenance=_provenance(data, chosen, recipe, pretraining),
     )
+    classifier.encoder.drop_paths(recipe.regularise.drop_path)
     if recipe.model.adapter:
         add_adapters(classifier, kind=recipe.model.adapter, rank=recipe.model.adapter_rank)
     frozen = _frozen(data, recipe, classifier, [] if kept is None else kept)
