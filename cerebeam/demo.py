@@ -236,7 +236,7 @@ def _results(facts: dict[str, Any]) -> list[str]:
                 "",
                 f"hidden samples of held-out subjects: {ratio:.2f} x the error of linear interpolation{strongest}",
             ]
-    return [*lines, *_caution(facts), f"leak audit: {facts['audit']['verdict']}"]
+    return [*lines, *_caution(facts), f"leak audit: {facts['audit']['decision']}"]
 
 
 def _caution(facts: dict[str, Any]) -> list[str]:

@@ -12,10 +12,9 @@ import argparse
 import statistics
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import numpy as np
 
 from benchmarks.harness import figure, machine
 from benchmarks.studies.pretraining import long_gaps
@@ -23,10 +22,11 @@ from benchmarks.studies.probes import N_BOOT, PENALTY, across_people, eyes
 from benchmarks.studies.real import UNSEEN_SITE, prepared, real_folder
 from evaluation.measures.metrics import auroc
 from evaluation.scenarios.reconstruction import read_reconstruction, score_reconstruction
-from studies.baselines import classical as baselines
+from studies.baselines.candidates import linear
+from studies.engine.bench import Bench, Method
+from studies.engine.parts import Parts
+from studies.engine.study import Design, run_study
 from training.corpus.corpus import Corpus
-from training.corpus.frozen import pooled
-from training.fitting.fit import start_encoder
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "full": (),
@@ -66,15 +66,20 @@ def reconstruction(run: Path) -> tuple[float, float]:
     return score.r.value, score.mse.value
 
 
-def probe(run: Path, shards: Corpus, real: Path) -> float:
-    """Return the AUROC of closed against open eyes on people that the logistic regression did not see."""
+def probe(runs: dict[str, list[Path]], shards: Corpus, real: Path) -> dict[str, list[float]]:
+    """Return the AUROC of closed against open eyes on people left out, by variant and seed: one study of all."""
     question = across_people(eyes(shards, real), "")
-    x, data = pooled(question.data, start_encoder(run / "encoder", seed=0)[0], []), question.data
-    predicted = np.empty(len(data.windows))
-    for fold in question.folds:
-        model = baselines.fit_logistic(x, data, fold.train, penalty=PENALTY)
-        predicted[fold.test] = baselines.probabilities(model, x[fold.test], 2)[:, 1]
-    return float(auroc(predicted, data.labels == 1))
+    models = {name: Method(fit=linear(name), candidates=({"penalty": PENALTY},), about="linear probe") for name in runs}
+    encoders = {name: [run / "encoder" for run in each] for name, each in runs.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(question.data, None, Path(folder) / "logs", variants=encoders)
+        n_seeds = len(next(iter(runs.values())))
+        design = Design(bench=bench, folds=question.folds, models=models, parts=Parts(Path(folder), {}), seeds=n_seeds)
+        frame = run_study(design)
+    closed = question.data.task.classes[1]
+    of_model = {name: float(auroc(rows[f"prob_{closed}"].to_numpy(), (rows["label"] == closed).to_numpy()))
+                for name, rows in frame.groupby("model")}  # fmt: skip
+    return {name: [of_model[row_name] for row_name in design.row_names(name).values()] for name in runs}
 
 
 def main() -> None:
@@ -95,7 +100,9 @@ def main() -> None:
     with ThreadPoolExecutor(args.jobs) as pool:
         runs = list(pool.map(lambda one: train(args.output, shards, *one, args.steps), wanted))
     opened = Corpus.open(shards)
-    found = {one: (*reconstruction(run), probe(run, opened, real)) for one, run in zip(wanted, runs, strict=True)}
+    folders = dict(zip(wanted, runs, strict=True))
+    eyes_of = probe({v: [folders[v, seed] for seed in range(args.seeds)] for v in VARIANTS}, opened, real)
+    found = {(v, seed): (*reconstruction(run), eyes_of[v][seed]) for (v, seed), run in folders.items()}
     print("| variant | r, 60-500 ms | squared error, 60-500 ms | AUROC, eyes |\n|---|---|---|---|")
     for variant in VARIANTS:
         columns = list(zip(*(found[variant, seed] for seed in range(args.seeds)), strict=True))

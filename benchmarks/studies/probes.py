@@ -4,8 +4,9 @@
 
 Each task's windows are predicted by models that were trained on other people (or, where one person alone has both
 classes, on other minutes): logistic regression on the frozen encoder's pooled tokens, on those of the same network with
-random weights (three of them), on band powers, and gradient boosting on all stored features. Settings are fixed and the
-same for all tasks; nothing is tuned on these labels. AUROC over all windows of all folds; intervals resample people.
+random weights (three of them), on band powers, on log spectra in the same pooling without any weight, and gradient
+boosting on all stored features. Settings are fixed and the same for all tasks; nothing is tuned on these labels. AUROC
+over all windows of all folds; intervals resample people.
 
     eyes             bissau: each recording holds minutes with closed and with open eyes (labels.csv has the order)
     eyes-one-person  albany: S001 alone has both, a recording each; blocks of time are left out
@@ -17,24 +18,23 @@ same for all tasks; nothing is tuned on these labels. AUROC over all windows of 
 import argparse
 import csv
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import torch
 
 from benchmarks.harness import figure, machine
 from benchmarks.studies.real import UNSEEN_SITE, prepared, real_folder
-from evaluation.scenarios.transfer import SEED_MARK, transfer_table
+from evaluation.scenarios.transfer import transfer_table
 from evaluation.schemas.predictions import Predictions
-from model.encoder import Encoder
 from signals.files import file_sha256
 from signals.tasks import TASKS, Task
-from studies.baselines import classical as baselines
+from studies.baselines.candidates import METHODS
+from studies.engine.bench import Bench, Method
+from studies.engine.parts import Parts
+from studies.engine.study import Design, run_study
 from training.corpus.corpus import Corpus
-from training.corpus.frozen import pooled
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
 from training.corpus.splits import Fold, subject_folds
 from training.fitting.fit import start_encoder
@@ -42,7 +42,8 @@ from training.fitting.fit import start_encoder
 PENALTY = 1.0
 BOOSTING = {"learning_rate": 0.1, "max_leaf_nodes": 8}
 N_SEEDS, N_BLOCKS, N_BOOT = 3, 3, 2000
-PRETRAINED, RANDOM, POWERS, BOOSTED = "pretrained", "random weights", "band powers", "features, boosting"
+PRETRAINED, RANDOM, POWERS = "pretrained", "random weights", "band powers"
+SPECTRA, BOOSTED = "log spectra", "features, boosting"
 EYES = Task(name="eyes", classes=("eyes_open", "eyes_closed"), window_s=10.0)
 CLOSED_S, MARGIN_S = {"closed-3min-then-open-2min": (0, 180), "open-3min-then-closed-2min": (180, 1e9)}, 10.0
 """When eyes are closed, by the protocol that labels.csv notes; windows this near to the change are left out."""
@@ -123,38 +124,30 @@ def within_person(data: Labelled) -> Question:
     return Question(data=data, folds=folds, clusters=np.array([f"block{k}" for k in block]), remark=remark)
 
 
-def predictions(question: Question, encoder_dir: Path) -> Predictions:
-    """Return what every model says of windows that it was not trained on."""
-    data, classes = question.data, question.data.task.classes
-    encoder, _ = start_encoder(encoder_dir, seed=0)
-    tables = {PRETRAINED: pooled(data, encoder, [])}
-    for seed in range(N_SEEDS):
-        torch.manual_seed(seed)
-        tables[f"{RANDOM}{SEED_MARK}{seed}"] = pooled(data, Encoder(encoder.config), [])
-    tables[POWERS] = baselines.band_powers(data.shards, data.windows)
-    models: dict[str, Callable[[np.ndarray], object]] = {
-        name: (lambda rows, x=x: baselines.fit_logistic(x, data, rows, penalty=PENALTY)) for name, x in tables.items()
+def models() -> dict[str, Method]:
+    """Return what is compared, each at one setting."""
+    logistic, boosting = ({"penalty": PENALTY},), (BOOSTING,)
+    return {
+        PRETRAINED: replace(METHODS["linear-probe/pretrained"], candidates=logistic),
+        RANDOM: replace(METHODS["linear-probe/random"], candidates=logistic),
+        POWERS: replace(METHODS["band-power/logistic"], candidates=logistic),
+        SPECTRA: replace(METHODS["log-spectra/logistic"], candidates=logistic),
+        BOOSTED: replace(METHODS["features/boosting"], candidates=boosting, seeded=False),
     }
-    tables[BOOSTED] = baselines.stored_features(data.shards, data.windows)
-    models[BOOSTED] = lambda rows: baselines.fit_boosting(tables[BOOSTED], data, rows, seed=0, **BOOSTING)
-    entries = [data.shards.entries[i] for i in data.windows]
-    who = pd.DataFrame(
-        {
-            "window_key": [entry.key for entry in entries],
-            "recording_id": [entry.recording_id for entry in entries],
-            "subject_id": question.clusters,
-            "site_id": [entry.site_id for entry in entries],
-            "label": [classes[k] for k in data.labels],
-            **{f"target_{name}": data.targets[:, k].astype(np.float64) for k, name in enumerate(classes)},
-        }
-    )
-    parts = []
-    for name, fit in models.items():
-        for fold in question.folds:
-            predicted = baselines.probabilities(fit(fold.train), tables[name][fold.test], len(classes))
-            columns = {f"prob_{cls}": predicted[:, k] for k, cls in enumerate(classes)}
-            parts.append(who.iloc[fold.test].assign(fold=fold.name, model=name, **columns))
-    return Predictions(frame=pd.concat(parts), task=data.task.name, classes=classes)
+
+
+def predictions(question: Question, encoder_dir: Path) -> Predictions:
+    """Return every model's predictions of windows that it was not trained on; clusters stand for subjects."""
+    data = question.data
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(data, encoder_dir, Path(folder) / "logs")
+        design = Design(
+            bench=bench, folds=question.folds, models=models(), parts=Parts(Path(folder), {}), seeds=N_SEEDS
+        )
+        frame = run_study(design)
+    cluster = {data.shards.entries[i].key: name for i, name in zip(data.windows, question.clusters, strict=True)}
+    frame = frame.assign(subject_id=frame["window_key"].map(cluster))
+    return Predictions(frame=frame, task=data.task.name, classes=data.task.classes)
 
 
 def questions(shards: Corpus, six: Path | None, real: Path | None, names: Sequence[str]) -> dict[str, Question]:

@@ -83,7 +83,7 @@ def page(folder: Path, predictions: Path, shards: Path, embeddings: list[Path], 
           "--transfer", folder / "transfer.parquet", "--n-boot", "10000", "--output", report, *more,
           accepted=(0, AUDIT_FAILED_EXIT))  # fmt: skip
     facts = json.loads((report / "facts.json").read_text())
-    print(f"  {report / 'report.html'}: audit {facts['audit']['verdict']}")
+    print(f"  {report / 'report.html'}: audit {facts['audit']['decision']}")
     for name, model in facts["models"].items():
         row = model["metrics"]["balanced_accuracy"]
         print(f"    {name:<24} balanced accuracy {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]")

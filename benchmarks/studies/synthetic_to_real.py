@@ -11,7 +11,9 @@ leave-one-out over the same 24 on frozen embeddings, which is weak evidence (fou
 import argparse
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,10 @@ CARRIER_SITES = (
 )
 """Whose recordings the generators' families lie on."""
 N_BOOT = 5000
+N_SEEDS = 3
+"""Of random weights."""
+PENALTY = 4.35
+"""Of the leave-one-out regressions: C of 0.01 for 23 segments."""
 MAIN = "reader"
 """The model that the command leaves behind; the figures are its."""
 
@@ -89,31 +95,37 @@ def show(predictions: Path) -> None:
 
 
 def leave_one_out(judged: Path, encoder: Path) -> None:
-    """Print leave-one-out over the real segments on frozen embeddings and on pattern features."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import LeaveOneOut, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    from studies.baselines.patterns import pattern_table
+    """Print leave-one-out over the real segments on frozen embeddings, log spectra and pattern features."""
+    from studies.baselines.candidates import METHODS
+    from studies.engine.bench import Bench
+    from studies.engine.parts import Parts
+    from studies.engine.study import Design, run_study
     from training.corpus.corpus import Corpus
-    from training.corpus.frozen import pooled
     from training.corpus.labelled import labelled
-    from training.fitting.fit import start_encoder
+    from training.corpus.splits import Fold
 
     data = labelled(Corpus.open(judged), SIX_CLASS)
+    rows = np.arange(len(data.windows))
+    folds = [Fold(name=f"segment{n}", train=np.delete(rows, n), test=rows[n : n + 1]) for n in rows]
     ways = {
-        "pretrained embeddings": pooled(data, start_encoder(encoder, seed=0)[0], []),
-        "random embeddings": pooled(data, start_encoder(None, seed=0)[0], []),
-        "pattern features": pattern_table(data.shards, data.windows)[1],
-    }
+        "pretrained embeddings": "linear-probe/pretrained", "random embeddings": "linear-probe/random",
+        "log spectra": "log-spectra/logistic", "pattern features": "patterns/logistic",
+    }  # fmt: skip
+    models = {way: replace(METHODS[name], candidates=({"penalty": PENALTY},)) for way, name in ways.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(data, encoder, Path(folder) / "logs")
+        design = Design(bench=bench, folds=folds, models=models, parts=Parts(Path(folder), {}), seeds=N_SEEDS)
+        frame = run_study(design)
     print("  with real labels: leave-one-out over the same segments (subjects unknown: one may be on both sides)")
-    for name, values in ways.items():
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
-        predicted = cross_val_predict(model, values, data.labels, cv=LeaveOneOut(), method="predict_proba")
+    for model, held in frame.groupby("model", sort=False):
+        held = held.set_index("window_key").loc[[data.shards.entries[i].key for i in data.windows]].reset_index()
+        predicted = probabilities(held, SIX_CLASS.classes)
         found = scores(data.labels, data.targets.astype(np.float64), predicted)
-        print(f"  {name:<30}" + "".join(f"{f'{v:.3f} [{low:.3f}, {high:.3f}]':>24}" for v, low, high in found.values()))
-        figure(f"real_sixclass_loo_{name.replace(' ', '_')}", found["balanced accuracy"][0], "share")
+        print(
+            f"  {model:<30}" + "".join(f"{f'{v:.3f} [{low:.3f}, {high:.3f}]':>24}" for v, low, high in found.values())
+        )
+        name = str(model).replace(" ", "_").replace("#", "_")
+        figure(f"real_sixclass_loo_{name}", found["balanced accuracy"][0], "share")
 
 
 def main() -> None:

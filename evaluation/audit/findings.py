@@ -18,7 +18,7 @@ class Finding:
     """Which of the report's files it is about."""
 
 
-def verdict(findings: Iterable[Finding]) -> str:
+def decision(findings: Iterable[Finding]) -> str:
     """Return "failed", "passed with warnings" or "passed"."""
     severities = {finding.severity for finding in findings}
     return "failed" if "error" in severities else "passed with warnings" if "warning" in severities else "passed"

@@ -20,7 +20,7 @@ def _header(facts: Facts) -> str:
     """Return the YAML of the hub; results only where the audit did not fail."""
     lines = ["---", "library_name: cerebeam", "license: mit", "tags:", "- eeg", "- biosignals", "- research-use-only"]
     known = facts["models"][facts["main_model"]]["metrics"]
-    if facts["audit"]["verdict"] != "failed":
+    if facts["audit"]["decision"] != "failed":
         lines += ["model-index:", f"- name: {_quoted(facts['main_model'])}", "  results:", "  - task:",
                   "      type: time-series-classification", "    dataset:", f"      name: {_quoted(facts['task']['name'])}",
                   f"      type: {_quoted(facts['task']['name'])}", "    metrics:"]  # fmt: skip
@@ -80,8 +80,8 @@ def _evidence(facts: Facts) -> str:
 def _audit(facts: Facts) -> str:
     audit = facts["audit"]
     findings = "".join(f"- {f['severity']}, `{f['code']}`: {f['message']}\n" for f in audit["findings"])
-    warning = " **The figures of this card must not be used.**" if audit["verdict"] == "failed" else ""
-    return f"## Leak audit\n\nThe audit {audit['verdict']}.{warning}\n\n{findings or '- Nothing was found.' + chr(10)}"
+    warning = " **The figures of this card must not be used.**" if audit["decision"] == "failed" else ""
+    return f"## Leak audit\n\nThe audit {audit['decision']}.{warning}\n\n{findings or '- Nothing was found.' + chr(10)}"
 
 
 def _limitations(facts: Facts) -> str:

@@ -11,7 +11,8 @@ from evaluation.measures.intervals import LEVEL
 from evaluation.report.context import Sources, context_of
 from evaluation.report.sections.registry import SECTIONS
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+"""4: the audit's outcome is called `audit.decision`."""
 
 
 def plain(value: Any) -> Any:

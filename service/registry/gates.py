@@ -23,6 +23,10 @@ class Check:
     """Why it does not hold; empty where it does."""
 
 
+NEWEST_FACTS = 4
+"""Schema of facts.json (`evaluation.report.facts`) that the gates read."""
+
+
 def check_bundle(bundle: Bundle) -> list[Check]:
     """Return the gates that a bundle carries in itself: parity of the export, and INT8 where it is quantised."""
     return [Check("parity", _parity(bundle.about.get("parity") or {})), Check("int8", _int8(bundle))]
@@ -34,8 +38,11 @@ def check_report(facts: Path | None) -> list[Check]:
         return [Check("report", "no evaluation report was registered"), Check("audit", "no report, so no audit")]
     try:
         content = json.loads(facts.read_text(encoding="utf-8"))
-        models, outcome = content["main_model"], content["audit"]["verdict"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if content.get("schema_version", NEWEST_FACTS) < NEWEST_FACTS:
+            older = f"{facts.name} has schema_version={content['schema_version']}, not {NEWEST_FACTS}: make it again"
+            return [Check("report", older), Check("audit", "the report is older than this code")]
+        models, outcome = content["main_model"], content["audit"]["decision"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [Check("report", f"{facts.name} is no report: {type(error).__name__}"), Check("audit", "no audit found")]
     return [
         Check("report", "" if models else "the report names no model"),

@@ -14,6 +14,7 @@ from benchmarks.studies.probes import (
     POWERS,
     PRETRAINED,
     RANDOM,
+    SPECTRA,
     Question,
     across_people,
     eyes,
@@ -83,7 +84,7 @@ def test_every_model_is_asked_about_every_window_once(data: Labelled, tmp_path: 
     assert set(counts) == {48}
     rows, _ = transfer_table(said, reference=PRETRAINED, n_boot=20, seed=0)
     auroc = {row.model: row.metrics["auroc_macro"].value for row in rows}
-    assert set(auroc) == {PRETRAINED, RANDOM, POWERS, BOOSTED}
+    assert set(auroc) == {PRETRAINED, RANDOM, POWERS, SPECTRA, BOOSTED}
     powers = said.of(POWERS)
     assert auroc[POWERS] == pytest.approx(roc_auc_score(powers["target_slow"], powers["prob_slow"]))
     assert auroc[POWERS] > 0.7  # the rhythm is one of 40 µV in noise of as much

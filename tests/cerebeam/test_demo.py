@@ -81,7 +81,7 @@ def finished(tmp_path, *, seen=51, low=0.43, ar=1.03):
         "main_model": "encoder",
         "across_sites": {"encoder": {"balanced_accuracy": {"new_hospital": {"low": low, "high": 0.93}}}},
         "exposure": {"n_subjects": seen, "n_test_subjects": 64},
-        "audit": {"verdict": "passed with warnings"},
+        "audit": {"decision": "passed with warnings"},
     }
     return summary(demo, {"report": 3.0}, facts)
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from service.registry.commands import promote, register, rollback
-from service.registry.gates import Check, as_tags, check_bundle, check_report, failures
+from service.registry.gates import NEWEST_FACTS, Check, as_tags, check_bundle, check_report, failures
 from service.registry.registry import Registry, RegistryError
 from signals.bundles.bundle import load_bundle
 from tests.service.conftest import write_small_bundle
@@ -15,7 +15,7 @@ from tests.service.conftest import write_small_bundle
 @pytest.fixture
 def facts(tmp_path):
     path = tmp_path / "facts.json"
-    path.write_text(json.dumps({"main_model": "encoder", "audit": {"verdict": "passed", "findings": []}}))
+    path.write_text(json.dumps({"main_model": "encoder", "audit": {"decision": "passed", "findings": []}}))
     return path
 
 
@@ -50,7 +50,7 @@ def test_promotion_names_each_gate_that_fails(things, facts, uri, tmp_path, caps
     assert "report: no evaluation report" in err
     assert "audit: " in err
     assert "parity" not in err
-    facts.write_text(json.dumps({"main_model": "encoder", "audit": {"verdict": "failed", "findings": []}}))
+    facts.write_text(json.dumps({"main_model": "encoder", "audit": {"decision": "failed", "findings": []}}))
     int8 = write_small_bundle(tmp_path / "int8", precision="int8-static")
     assert register(["m", str(int8), "--report", str(facts), "--registry", uri]) == 0
     assert promote(["m", "--registry", uri]) == 2
@@ -59,6 +59,28 @@ def test_promotion_names_each_gate_that_fails(things, facts, uri, tmp_path, caps
     assert "int8: its figures are missing" in err
     with pytest.raises(RegistryError, match="m has no champion"):
         Registry(uri).bundle_of("m")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"schema_version": 3, "main_model": "encoder", "audit": {"verdict": "passed"}}, "has schema_version=3, not 4"),
+        ([], "is no report: AttributeError"),
+        ({"main_model": "encoder", "audit": {}}, "is no report: KeyError"),
+    ],
+)
+def test_a_report_that_the_gates_cannot_read_holds_nothing_up_silently(content, words, tmp_path):
+    path = tmp_path / "facts.json"
+    path.write_text(json.dumps(content))
+    report, audit = check_report(path)
+    assert words in report.failure
+    assert audit.failure
+
+
+def test_the_gates_read_what_reports_write_now():
+    from evaluation.report.facts import SCHEMA_VERSION
+
+    assert NEWEST_FACTS == SCHEMA_VERSION
 
 
 def test_a_stored_bundle_that_was_changed_is_not_promoted(things, facts, uri, tmp_path):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from evaluation.audit.audit import audit
-from evaluation.audit.findings import verdict
+from evaluation.audit.findings import decision
 from evaluation.audit.fingerprint import N_DIMS, pack
 from evaluation.schemas.predictions import Predictions
 
@@ -224,16 +224,16 @@ def test_planted_fault_is_flagged_by_name(fault: Callable[[Predictions], None], 
 
 def test_a_clean_file_passes() -> None:
     assert audit(make_predictions(), model="encoder", n_boot=200) == []
-    assert verdict([]) == "passed"
+    assert decision([]) == "passed"
 
 
 def test_overlap_with_pretraining_warns_and_a_leak_fails() -> None:
     predictions = make_predictions()
     seen_before(predictions)
-    assert verdict(audit(predictions, model="encoder", n_boot=50)) == "passed with warnings"
+    assert decision(audit(predictions, model="encoder", n_boot=50)) == "passed with warnings"
     subject_leak(predictions)
     found = audit(predictions, model="encoder", n_boot=50)
-    assert verdict(found) == "failed"
+    assert decision(found) == "failed"
     assert found[0].severity == "error"
 
 
@@ -241,7 +241,7 @@ def test_a_constant_baseline_is_no_error() -> None:
     predictions = make_predictions()
     constant(predictions)
     prior = dataclasses.replace(predictions, frame=predictions.frame.assign(model="prior"))
-    assert verdict(audit(prior, model="prior", n_boot=50)) == "passed"
+    assert decision(audit(prior, model="prior", n_boot=50)) == "passed"
 
 
 def test_a_finding_counts_and_names_whom_it_is_about() -> None:

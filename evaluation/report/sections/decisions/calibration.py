@@ -122,8 +122,8 @@ def _confidence(facts: Facts) -> str:
     """Return whether the model is over- or under-confident, in words."""
     mean, accuracy = facts["confidence"]["mean"], facts["confidence"]["accuracy"]
     gap = mean - accuracy
-    verdict = "well calibrated on average" if abs(gap) < _SMALL else "over-confident" if gap > 0 else "under-confident"
-    return f"The model is **{verdict}**: its mean confidence is {mean:.2f}, and {accuracy:.0%} of its predictions are right."
+    wording = "well calibrated on average" if abs(gap) < _SMALL else "over-confident" if gap > 0 else "under-confident"
+    return f"The model is **{wording}**: its mean confidence is {mean:.2f}, and {accuracy:.0%} of its predictions are right."
 
 
 def whose_probabilities(facts: Facts) -> str:

@@ -1,11 +1,11 @@
-"""Leak audit: the verdict and every finding."""
+"""Leak audit: its decision and every finding."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.audit.audit import audit
 from evaluation.audit.companions import companion_findings
-from evaluation.audit.findings import SEVERITIES, verdict
+from evaluation.audit.findings import SEVERITIES, decision
 from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Bullets, Text
 from evaluation.report.drawing.wording import Facts
@@ -13,18 +13,18 @@ from evaluation.report.sections.section import Section
 
 
 def facts(context: Context) -> Mapping[str, Any]:
-    """Return the findings for the main model, and the verdict."""
+    """Return the findings for the main model, and what the audit decides."""
     findings = [
         *audit(context.sources.predictions, model=context.model, n_boot=context.n_boot, seed=context.seed),
         *companion_findings(context.sources.companions, context.sources.predictions, model=context.model),
     ]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    return {"audit": {"verdict": verdict(findings), "findings": findings}}
+    return {"audit": {"decision": decision(findings), "findings": findings}}
 
 
 def render(facts: Facts) -> Sequence[Block]:
-    """Return the verdict and every finding."""
-    outcome, findings = facts["audit"]["verdict"], facts["audit"]["findings"]
+    """Return the decision and every finding."""
+    outcome, findings = facts["audit"]["decision"], facts["audit"]["findings"]
     failed = outcome == "failed"
     listed: Block = Text("Nothing was found.")
     if findings:

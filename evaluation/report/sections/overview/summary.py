@@ -31,7 +31,7 @@ def render(facts: Facts) -> Sequence[Block]:
     return [
         *_transductive(facts),
         Text(description, "sub"),
-        _verdict(facts),
+        _decision(facts),
         Text(f"{_score(facts)} {_across(facts)} {_second_score(facts)}", "lead"),
         Text(f"In brackets: {level:.0%} intervals over patients of these sites.", "note"),
         Text(
@@ -101,10 +101,10 @@ def _across(facts: Facts) -> str:
     )
 
 
-def _verdict(facts: Facts) -> Block:
-    """Return the audit's verdict in one line: a failure must not be overlooked."""
+def _decision(facts: Facts) -> Block:
+    """Return the audit's decision in one line: a failure must not be overlooked."""
     audit = facts["audit"]
-    if audit["verdict"] == "failed":
+    if audit["decision"] == "failed":
         codes = dict.fromkeys(f["code"] for f in audit["findings"] if f["severity"] == "error")
         named = ", ".join(f"`{code}`" for code in codes)
         return Text(f"The leak audit failed: the figures on this page must not be used ({named}).", "verdict error")
