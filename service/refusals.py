@@ -16,6 +16,10 @@ class Refusal(Exception):
         self.status, self.code, self.error, self.hint = status, code, error, hint
         self.retry_after_s = retry_after_s
 
+    def __reduce__(self) -> tuple[type["Refusal"], tuple[object, ...]]:
+        """Let it cross from one process to another whole."""
+        return Refusal, (self.status, self.code, self.error, self.hint, self.retry_after_s)
+
     @property
     def body(self) -> dict[str, str]:
         """The JSON object that the sender gets."""

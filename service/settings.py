@@ -12,6 +12,7 @@ ENVIRONMENT = "CEREBEAM_"
 """CEREBEAM_DEPLOYMENT_PORT=8080 sets deployment.port."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SQLITE = "sqlite:///"
+_QUEUES = ("redis://", "rediss://", "unix://")
 
 
 class SettingsError(ValueError):
@@ -90,13 +91,15 @@ class System(_Section):
     """Uploads and, by default, records."""
     database: str = ""
     """SQLAlchemy URL; empty: SQLite below `data`."""
+    queue: str = ""
+    """URL of Redis, through which workers learn of jobs at once; empty: they look into the records."""
     audit_keys: Path | None = None
     """Folder of `cerebeam audit keys`; None: below `data`, made at the first start."""
     audit_sink: Path | None = None
     """Folder for signed checkpoints of the audit log, on storage of its own; None: no checkpoints."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     workers: int = Field(default=0, ge=0, le=64)
-    """Threads that prepare windows; 0: one per core."""
+    """Processes that prepare windows; 0: one per core."""
     job_memory_mb: int = Field(default=4096, ge=512)
     job_timeout_s: float = Field(default=3600.0, gt=0)
     encryption_keys: Path | None = None
@@ -119,6 +122,8 @@ class Settings(_Section):
                 f"deployment.host={self.deployment.host} without tokens: the dev profile listens to 127.0.0.1 alone; "
                 "set deployment.profile=production and deployment.jwks"
             )
+        if self.system.queue and not self.system.queue.startswith(_QUEUES):
+            raise ValueError(f"system.queue is no URL that begins with {' or '.join(_QUEUES)}")
         if self.deployment.profile == "production" and self.deployment.jwks is None:
             raise ValueError("deployment.profile=production needs deployment.jwks, a file of public keys")
         return self
@@ -130,7 +135,7 @@ class Settings(_Section):
 
     @property
     def n_workers(self) -> int:
-        """Threads that prepare windows."""
+        """Processes that prepare windows."""
         return self.system.workers or os.cpu_count() or 1
 
 

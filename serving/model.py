@@ -1,23 +1,19 @@
 """One model in memory: sessions from bytes whose digests were checked, warmed up, with its own number of threads."""
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from serving.intake import SFREQ, Intake
 from serving.runtime import Answer, answer_batch, described, new_session
-from signals.bundles.bundle import FP32, INT8_STATIC, SPECTROGRAM, Bundle, BundleError, load_bundle
+from signals.bundles.bundle import FP32, INT8_STATIC, SPECTROGRAM, Bundle, load_bundle
 from signals.bundles.inputs import wanted, windows_of_recording
-from signals.readers.memory import recording_of_array
 from signals.recording.recording import Recording
 from signals.window import Window
-
-SFREQ = 200.0
-"""Rate of a request's array where it gives none, Hz: that of the HMS competition's files."""
-_WARM_UP_SEED = 20261122
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +32,14 @@ class Model:
         """Digest of the bundle, which is the model's version."""
         return str(self.bundle.about["digest"])
 
+    @cached_property
+    def intake(self) -> Intake:
+        """What its windows depend on besides their samples."""
+        return Intake(
+            name=self.name, modality=self.bundle.modality, profile=self.bundle.profile,
+            want=wanted(self.bundle.graphs), spectrogram_shape=self.spectrogram_shape,
+        )  # fmt: skip
+
     @property
     def joins_recordings(self) -> bool:
         """Whether windows of several recordings may share a batch: not where the batch decides the quantisation."""
@@ -43,8 +47,9 @@ class Model:
 
     def windows(self, recording: Recording, *, source_sha256: str, hop_s: float | None = None) -> Iterator[Window]:
         """Yield a recording's windows with what the graphs read; raises as `windows_of_recording`."""
-        want = wanted(self.bundle.graphs)
-        return windows_of_recording(self.bundle.profile, recording, source_sha256=source_sha256, hop_s=hop_s, want=want)
+        return windows_of_recording(
+            self.bundle.profile, recording, source_sha256=source_sha256, hop_s=hop_s, want=self.intake.want
+        )
 
     def n_windows(self, recording: Recording, *, hop_s: float | None = None) -> int:
         """Return how many windows a recording has, rejected ones included: what progress is counted against."""
@@ -55,38 +60,8 @@ class Model:
         self, x_uv: np.ndarray, *, sfreq: float = SFREQ, ch_names: Sequence[str] | None = None,
         spectrogram: np.ndarray | None = None,
     ) -> Window:  # fmt: skip
-        """Return the window of an array of its length, shape (n_chans, n_times), µV, prepared like a file's.
-
-        Without `ch_names` the rows are the modality's channels in order. `spectrogram` is log10 of power as in
-        `Window.spectrogram`; what the array alone gives is taken where there is none. Raises BundleError for another
-        length, a spectrogram that no graph reads or of another shape; UnreadableError as a file would.
-        """
-        names = self.bundle.modality.ch_names if ch_names is None else tuple(ch_names)
-        if len(x_uv) != len(names):
-            raise BundleError(f"the array has {len(x_uv)} channels, {len(names)} are named")
-        window_s = self.bundle.profile.window_s
-        if abs(x_uv.shape[1] - window_s * sfreq) > 2:
-            raise BundleError(
-                f"the array has {x_uv.shape[1] / sfreq:g} s, one window has {window_s:g} s: {window_s * sfreq:g} "
-                f"samples at {sfreq:g} Hz; send longer recordings as a file"
-            )
-        self._check_spectrogram(spectrogram)
-        recording = recording_of_array(x_uv, ch_names=names, sfreq=sfreq)
-        digest = hashlib.sha256(np.ascontiguousarray(x_uv).tobytes()).hexdigest()
-        found = list(self.windows(recording, source_sha256=digest))
-        if not found:
-            raise BundleError("the array holds nothing to answer: every channel is flat or most samples are missing")
-        return found[0] if spectrogram is None else replace(found[0], spectrogram=spectrogram)
-
-    def _check_spectrogram(self, spectrogram: np.ndarray | None) -> None:
-        if spectrogram is None:
-            return
-        if self.spectrogram_shape is None:
-            raise BundleError(f"model {self.name} reads no spectrogram: leave spectrogram_data out")
-        if spectrogram.shape != self.spectrogram_shape:
-            raise BundleError(
-                f"spectrogram_data has shape {spectrogram.shape}, model {self.name} reads {self.spectrogram_shape}"
-            )
+        """Return the window of an array; as `serving.intake.Intake.window`."""
+        return self.intake.window(x_uv, sfreq=sfreq, ch_names=ch_names, spectrogram=spectrogram)
 
     def answers(self, windows: Sequence[Window]) -> list[Answer]:
         """Return one answer per window; one batch, or one run a window where a batch would change them."""
@@ -121,15 +96,8 @@ def open_model(path: Path, *, name: str | None = None, threads: int = 1, public_
 
 
 def warm_up(model: Model) -> Answer:
-    """Return the answer to 50 s (or what a window has) of noise, prepared and computed as a request's."""
-    rng, profile = np.random.default_rng(_WARM_UP_SEED), model.bundle.profile
-    noise = np.cumsum(rng.normal(size=(model.bundle.modality.n_chans, round(profile.window_s * SFREQ))), axis=1)
-    noise = 20 * (noise - noise.mean(axis=1, keepdims=True)) / noise.std(axis=1, keepdims=True)
-    spectrogram = None
-    if model.spectrogram_shape is not None:
-        spectrogram = rng.normal(size=model.spectrogram_shape).astype(np.float32)
-    window = model.window_of_array(noise.astype(np.float32), spectrogram=spectrogram)
-    return model.answers([window])[0]
+    """Return the answer to a window of noise, prepared and computed as a request's."""
+    return model.answers([model.intake.noise()])[0]
 
 
 def _spectrogram_shape(bundle: Bundle, sessions: Mapping[str, Any]) -> tuple[int, ...] | None:

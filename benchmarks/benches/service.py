@@ -54,7 +54,7 @@ class Process(AbstractContextManager["Process"]):
         env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command(self.port), stdout=log, stderr=log, env=env, cwd=work)
-        until = time.monotonic() + 90
+        until = time.monotonic() + 300
         while not self._is_ready():
             if self.process.poll() is not None or time.monotonic() > until:
                 sys.exit(f"the server did not start, see {self.log}")

@@ -6,11 +6,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 
 from service.refusals import Refusal, busy
 
 _SMOOTHING = 0.1
 _MOST_CALLERS = 10_000
+_ARRIVAL_S = 1.0
+"""A body that has been arriving for longer is not waited for."""
 
 
 @dataclass
@@ -24,7 +27,8 @@ class Work:
 class Admission:
     """Counts the requests that are worked on and knows how long one takes; refuses one that would wait too long.
 
-    Requests whose bodies are still arriving are counted apart: a slow client keeps nobody from being answered.
+    A body that has begun to arrive counts as work for a second, so that nothing is read that could not be answered. One
+    that takes longer is counted apart: a slow client keeps nobody from being answered.
     """
 
     def __init__(self, *, max_wait_s: float, n_cores: int, most_inside: int = 256) -> None:
@@ -32,6 +36,8 @@ class Admission:
         self._max_wait_s, self._n_cores, self._most_inside = max_wait_s, n_cores, most_inside
         self._lock = threading.Lock()
         self._window_s = 0.05 / n_cores  # a guess, measured from the first answer on
+        self._arriving: dict[int, float] = {}
+        self._numbers = count()
         self.n_inside, self.n_working = 0, 0
 
     @property
@@ -40,24 +46,30 @@ class Admission:
         return self.n_working * self._window_s
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self) -> Iterator[int]:
         """Hold a place for one request, before its body; raises Refusal "busy" where it would be answered too late."""
         with self._lock:
-            self._check()
+            until = time.monotonic() - _ARRIVAL_S
+            self._check(self.n_working + sum(since > until for since in self._arriving.values()))
             if self.n_inside >= self._most_inside:
                 raise busy()
             self.n_inside += 1
+            number = next(self._numbers)
+            self._arriving[number] = time.monotonic()
         try:
-            yield
+            yield number
         finally:
             with self._lock:
                 self.n_inside -= 1
+                self._arriving.pop(number, None)
 
     @contextmanager
-    def work(self) -> Iterator[Work]:
-        """Count one request as worked on, once its body is here; raises as `place`."""
+    def work(self, place: int | None = None) -> Iterator[Work]:
+        """Count one request as worked on, once the body of its place is here; raises as `place`."""
         with self._lock:
-            self._check()
+            if place is not None:
+                self._arriving.pop(place, None)
+            self._check(self.n_working)
             self.n_working += 1
             n_working = self.n_working
         work, started = Work(), time.monotonic()
@@ -70,10 +82,11 @@ class Admission:
             with self._lock:
                 self.n_working -= 1
 
-    def _check(self) -> None:
+    def _check(self, n_before: int) -> None:
         # Where a core is free, one gets in, however slow the last one was.
-        if self.n_working >= self._n_cores and self.wait_s > self._max_wait_s:
-            raise busy(max(1.0, self.wait_s))
+        wait_s = n_before * self._window_s
+        if n_before >= self._n_cores and wait_s > self._max_wait_s:
+            raise busy(max(1.0, wait_s))
 
 
 class Rate:

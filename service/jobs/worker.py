@@ -22,6 +22,7 @@ from uuid import uuid4
 from sqlalchemy import Engine
 
 from service.formats.findings import Findings
+from service.jobs.bell import Bell, bell_of
 from service.jobs.uploads import Places
 from service.logs import set_up_logs
 from service.records import jobs
@@ -40,7 +41,6 @@ from signals.readers.digests import source_sha256
 from signals.readers.registry import open_recording
 
 logger = logging.getLogger(__name__)
-_LOOK_S = 0.3
 _BATCH = 8
 
 
@@ -49,15 +49,16 @@ class NotOurs(Exception):
 
 
 def work(
-    engine: Engine, places: Places, bundles: dict[str, Source], *, timeout_s: float, open_one: Callable[..., Model]
-) -> None:
+    engine: Engine, places: Places, bundles: dict[str, Source], bell: Bell, *, timeout_s: float,
+    open_one: Callable[..., Model],
+) -> None:  # fmt: skip
     """Answer jobs until the process ends; `open_one` opens the bundle of a folder by name."""
     worker, models = uuid4().hex, dict[str, Model]()
     while True:
         job = jobs.claim(engine, worker)
         if job is None:
             jobs.give_back(engine)
-            time.sleep(_LOOK_S)
+            bell.wait()
             continue
         logger.info("job begun", extra={"job": job.id, "attempt": job.attempts})
         watchdog = threading.Timer(timeout_s, _end, (engine, job, timeout_s))
@@ -177,7 +178,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     places = Places(settings.system.data / "uploads", settings.dataset.recordings, keys)
     open_one = partial(open_model, threads=settings.models.threads, public_key=settings.models.public_key)
     engine, timeout_s = open_database(settings.database_url, keys=keys), settings.system.job_timeout_s
-    work(engine, places, sources(settings.models), timeout_s=timeout_s, open_one=open_one)
+    bell = bell_of(settings.system.queue)
+    work(engine, places, sources(settings.models), bell, timeout_s=timeout_s, open_one=open_one)
     return 0
 
 

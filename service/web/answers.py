@@ -4,16 +4,15 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from service.answering.admission import Admission
 from service.answering.house import House
 from service.answering.owner import Owner
+from service.answering.preparers import Preparers
 from service.notice import RESEARCH
-from service.refusals import of_error, too_late
-from service.web.bodies import Sample
+from service.refusals import of_error
 from service.web.metrics import Metrics
 from service.web.passage import Passage
 from serving.model import Model
@@ -54,39 +53,25 @@ def share_of_entropy(answer: Answer) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Answering:
-    """What an answer takes: models, threads that prepare, measures."""
+    """What an answer takes: models, processes that prepare, measures."""
 
     house: House
-    pool: ThreadPoolExecutor
+    preparers: Preparers
     admission: Admission
     metrics: Metrics
 
-    async def run(self, passage: Passage, part: str, function: Callable[..., _T], *args: Any) -> _T:
-        """Return a function's value, computed by a thread of the pool; its time counts as `part`.
+    async def prepared(self, passage: Passage, function: Callable[..., _T], *args: Any) -> _T:
+        """Return function(clock, *args), computed by a process of its own; its parts' times are measured.
 
         Raises Refusal for what of_error knows, and where the deadline has passed when its turn comes.
         """
+        value, clock = await asyncio.wrap_future(self.preparers.submit(function, *args, deadline=passage.deadline))
+        passage.deadline = clock.deadline
+        for part, seconds in clock.seconds.items():
+            self.metrics.part_seconds.labels(part).observe(seconds)
+        return value
 
-        def timed() -> _T:
-            if passage.deadline is not None and time.monotonic() > passage.deadline:
-                raise too_late()
-            started = time.perf_counter()
-            value = function(*args)
-            self.metrics.part_seconds.labels(part).observe(time.perf_counter() - started)
-            return value
-
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self.pool, timed)
-        except Exception as error:
-            raise of_error(error) or error from error
-
-    async def answers(self, passage: Passage, owner: Owner, samples: Sequence[Sample]) -> list[Answer]:
-        """Return one answer per sample; the whole request is refused with its first bad one."""
-        parts = [self.run(passage, "prepare", _window, owner.model, sample) for sample in samples]
-        windows = await asyncio.gather(*parts)
-        return await self.of_windows(passage, owner, windows)
-
-    async def of_windows(self, passage: Passage, owner: Owner, windows: Sequence[Window]) -> list[Answer]:
+    async def answers(self, passage: Passage, owner: Owner, windows: Sequence[Window]) -> list[Answer]:
         """Return a model's answers to prepared windows."""
         began = time.perf_counter()
         future = self.house.submit(owner, windows, deadline=passage.deadline)
@@ -96,9 +81,3 @@ class Answering:
             raise of_error(error) or error from error
         finally:
             self.metrics.part_seconds.labels("wait").observe(time.perf_counter() - began)
-
-
-def _window(model: Model, sample: Sample) -> Window:
-    return model.window_of_array(
-        sample.x_uv, sfreq=sample.sfreq, ch_names=sample.ch_names, spectrogram=sample.spectrogram
-    )

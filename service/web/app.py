@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from service.refusals import Refusal
+from service.report import routes as report
 from service.viewer import pages as viewer_pages
 from service.viewer import reviewing as viewer_review
 from service.viewer import routes as viewer
@@ -29,7 +30,19 @@ def new_app(server: Server) -> App:
         description="Answers to EEG windows and recordings. Research use only. Not a medical device.",
     )  # fmt: skip
     api.state.server = server
-    for routes in (predictions, jobs, studies, reviews, alarms, models, sockets, viewer, viewer_review, viewer_pages):
+    for routes in (
+        predictions,
+        jobs,
+        studies,
+        reviews,
+        alarms,
+        models,
+        sockets,
+        viewer,
+        viewer_review,
+        report,
+        viewer_pages,
+    ):
         api.include_router(routes.router)
     _add_states(api)
     for kind in (Refusal, HTTPException, RequestValidationError, Exception):

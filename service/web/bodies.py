@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 
 from service.refusals import Refusal
-from serving.model import SFREQ
+from serving.intake import SFREQ
 
 FIELDS = ("eeg_data", "spectrogram_data", "sfreq", "ch_names")
 MOST_CHANNELS, MOST_TIMES = 256, 2_000_000

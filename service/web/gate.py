@@ -71,7 +71,7 @@ class Gate:
                 self._admit_socket(scope, passage)
                 await self.app(scope, receive, sending)
             else:
-                with self._admitted(scope, passage):
+                with self._admitted(scope, passage) as passage.place:
                     await self.app(scope, self._limited(scope, receive), sending)
         except Refusal as refusal:
             await respond(sending, scope, passage, refusal, closes=_closes(scope, refusal))
@@ -131,7 +131,7 @@ class Gate:
         passage.caller = self.tickets.take(given[0])
         self.rate.take(passage.caller.subject)
 
-    def _admitted(self, scope: Scope, passage: Passage) -> AbstractContextManager[None]:
+    def _admitted(self, scope: Scope, passage: Passage) -> AbstractContextManager[int | None]:
         """Return a place for the request; raises Refusal before a byte of its body was read."""
         headers = {name.lower(): value for name, value in scope["headers"]}
         if _is_open(scope["path"]):

@@ -14,11 +14,13 @@ from service.answering.house import class_row
 from service.refusals import Refusal
 from service.web.answers import share_of_entropy
 from service.web.bodies import MOST_CHANNELS, MOST_TIMES, Sample, read_json
-from serving.model import SFREQ, Model
+from serving.intake import SFREQ
+from serving.model import Model
 from serving.runtime import Answer
 
 EEG, SPECTROGRAM = "eeg", "spectrogram"
 HEADER_LENGTH = "inference-header-content-length"
+OUTPUTS = ("probabilities", "uncertainty", "abstained", "predicted_class")
 _MOST_WINDOWS = 64
 
 
@@ -53,7 +55,7 @@ def metadata(model: Model) -> dict[str, Any]:
     }
 
 
-def read_request(body: bytes, header_length: str | None, model: Model) -> InferRequest:
+def read_request(body: bytes, header_length: str | None) -> InferRequest:
     """Return the request in a body whose JSON part is `header_length` bytes long, all of it without.
 
     Raises Refusal 400 for what is not of the protocol, 422 for tensors that the model does not take.
@@ -70,7 +72,7 @@ def read_request(body: bytes, header_length: str | None, model: Model) -> InferR
     parameters = fields.get("parameters")
     parameters = parameters if isinstance(parameters, dict) else {}
     return InferRequest(
-        id=_id(fields), samples=_samples(tensors, parameters), outputs=_outputs(fields, parameters, model),
+        id=_id(fields), samples=_samples(tensors, parameters), outputs=_outputs(fields, parameters),
         timeout_s=_timeout(parameters),
     )  # fmt: skip
 
@@ -137,16 +139,15 @@ def _samples(tensors: dict[str, np.ndarray], parameters: dict[str, Any]) -> list
     return [Sample(x, float(sfreq), None, s) for x, s in zip(eeg, spectrograms, strict=True)]
 
 
-def _outputs(fields: dict[str, Any], parameters: dict[str, Any], model: Model) -> dict[str, bool]:
-    known = [output["name"] for output in metadata(model)["outputs"]]
+def _outputs(fields: dict[str, Any], parameters: dict[str, Any]) -> dict[str, bool]:
     binary = parameters.get("binary_data_output") is True
     wanted = fields.get("outputs")
     if wanted is None:
-        return dict.fromkeys(known, binary)
+        return dict.fromkeys(OUTPUTS, binary)
     result = {}
     for output in wanted if isinstance(wanted, list) else [None]:
-        if not isinstance(output, dict) or output.get("name") not in known:
-            raise _malformed(f"an output is none of {', '.join(known)}")
+        if not isinstance(output, dict) or output.get("name") not in OUTPUTS:
+            raise _malformed(f"an output is none of {', '.join(OUTPUTS)}")
         given = output.get("parameters")
         result[output["name"]] = given.get("binary_data", binary) is True if isinstance(given, dict) else binary
     return result

@@ -35,6 +35,8 @@ class Passage:
     caller: Caller = NOBODY
     deadline: float | None = None
     """On `time.monotonic`'s clock."""
+    place: int | None = None
+    """Its place in `service.answering.admission`, where it needs one."""
     status: int = 0
     code: str = ""
     job_id: str = ""

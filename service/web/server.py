@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from sqlalchemy import Engine
 from audit.log import AuditLog
 from service.answering.admission import Admission, Rate
 from service.answering.house import House
+from service.answering.preparers import Preparers
+from service.jobs.bell import Bell, bell_of
 from service.jobs.supervisor import Supervisor, worker_command
 from service.jobs.uploads import Places
 from service.records import jobs
@@ -26,6 +28,7 @@ from service.security.tokens import Verifier
 from service.security.trail import check_open, open_trail
 from service.settings import Settings
 from service.viewer.library import Library
+from service.web import windows
 from service.web.answers import Answering
 from service.web.metrics import Metrics
 from serving.model import Model
@@ -46,6 +49,10 @@ class Server:
     trail: AuditLog
     tickets: Tickets
     places: Places
+    bell: Bell
+    """Rung for each accepted job."""
+    ends_preparers: bool
+    """Whether the processes that prepare are this server's own."""
     supervisor: Supervisor | None
     """None where recordings are not answered by this process."""
     library: Library
@@ -94,7 +101,8 @@ class Server:
         """End: jobs go back to the queue, what was accepted is answered, what was noted is written."""
         if self.supervisor is not None:
             self.supervisor.close()
-        self.answering.pool.shutdown(wait=True)
+        if self.ends_preparers:
+            self.answering.preparers.close()
         self.library.close()
         self.house.close()
         self.accesses.close()
@@ -103,9 +111,12 @@ class Server:
 
 
 def open_server(
-    settings: Settings, *, config: Path | None = None, overrides: Sequence[str] = (), with_jobs: bool = True
-) -> Server:
+    settings: Settings, *, config: Path | None = None, overrides: Sequence[str] = (), with_jobs: bool = True,
+    preparers: Preparers | None = None,
+) -> Server:  # fmt: skip
     """Return a server whose models have answered once; `config` and `overrides` are for its worker process.
+
+    `preparers` are the caller's, who ends them; the server starts its own without.
 
     Raises AuditError, BundleError, RecordsError, KeysError, EncryptionError, ValueError in one line.
     """
@@ -117,15 +128,16 @@ def open_server(
     os.chmod(system.data, 0o700)  # recordings are nobody else's
     trail = open_trail(system)
     try:
-        return _with_trail(settings, trail, verifier, config=config, overrides=overrides, with_jobs=with_jobs)
+        worker = worker_command(None if config is None else str(config), overrides) if with_jobs else None
+        return _with_trail(settings, trail, verifier, worker=worker, preparers=preparers)
     except BaseException:
         trail.close()
         raise
 
 
 def _with_trail(
-    settings: Settings, trail: AuditLog, verifier: Verifier | None, *, config: Path | None, overrides: Sequence[str],
-    with_jobs: bool,
+    settings: Settings, trail: AuditLog, verifier: Verifier | None, *, worker: Sequence[str] | None,
+    preparers: Preparers | None,
 ) -> Server:  # fmt: skip
     deployment, system = settings.deployment, settings.system
     keys = None if system.encryption_keys is None else load_keys(system.encryption_keys)
@@ -142,14 +154,14 @@ def _with_trail(
     )  # fmt: skip
     places = Places(system.data / "uploads", settings.dataset.recordings, keys)
     supervisor = None
-    if with_jobs:
-        command = worker_command(None if config is None else str(config), overrides)
-        supervisor = Supervisor(command, engine, places)
+    if worker is not None:
+        supervisor = Supervisor(worker, engine, places)
         supervisor.start()
-    pool = ThreadPoolExecutor(settings.n_workers, thread_name_prefix="prepare")
+    processes = preparers or _warm_preparers(settings, house)
     return Server(
         settings=settings,
-        answering=Answering(house=house, pool=pool, admission=admission, metrics=metrics),
+        answering=Answering(house=house, preparers=processes, admission=admission, metrics=metrics),
+        ends_preparers=preparers is None,
         rate=Rate(per_s=deployment.requests_per_s),
         verifier=verifier,
         engine=engine,
@@ -157,6 +169,17 @@ def _with_trail(
         trail=trail,
         tickets=Tickets(),
         places=places,
+        bell=bell_of(system.queue),
         supervisor=supervisor,
         library=Library(places, n_threads=settings.n_workers),
     )
+
+
+def _warm_preparers(settings: Settings, house: House) -> Preparers:
+    """Return processes of which each has prepared a window."""
+    preparers = Preparers(settings.n_workers, log_level=settings.system.log_level)
+    for owner in house.owners[:1]:
+        intake = owner.model.intake
+        warm = [preparers.submit(windows.of_noise, intake, deadline=None) for _ in range(settings.n_workers)]
+        wait(warm)
+    return preparers

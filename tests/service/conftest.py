@@ -16,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sqlalchemy import text
 
+from service.answering.preparers import Preparers
 from service.records.database import open_database
 from service.settings import load_settings
 from service.web.app import new_app
@@ -124,8 +125,16 @@ def things(tmp_path_factory):
     )
 
 
+@pytest.fixture(scope="session")
+def preparers():
+    """Two processes that prepare windows, for the servers of all tests."""
+    one = Preparers(2)
+    yield one
+    one.close()
+
+
 @pytest.fixture
-def serve(things, tmp_path):
+def serve(things, tmp_path, preparers):
     """A function that opens a server and returns (server, a client of its application)."""
     opened = []
 
@@ -133,7 +142,7 @@ def serve(things, tmp_path):
         paths = [str(path) for path in bundles or (things.bundle, things.spectral)]
         settings = load_settings(None, [f"models.bundles={json.dumps(paths)}", f"system.data={tmp_path / 'var'}",
                                         "system.workers=2", *overrides], {})  # fmt: skip
-        server = open_server(settings, overrides=overrides, with_jobs=with_jobs)
+        server = open_server(settings, overrides=overrides, with_jobs=with_jobs, preparers=preparers)
         opened.append(server)
         transport = httpx.ASGITransport(new_app(server))
         return server, httpx.AsyncClient(transport=transport, base_url="http://test")

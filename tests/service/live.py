@@ -59,7 +59,7 @@ def start(folder, bundles, *overrides, port=None, wait=True):
     return live
 
 
-def until_ready(live, seconds=60):
+def until_ready(live, seconds=180):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         assert live.process.poll() is None, live.log.read_text()

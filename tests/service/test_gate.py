@@ -210,9 +210,9 @@ def test_no_log_line_holds_what_a_client_sent(production, keys, things, caplog):
 
 
 def test_a_failure_inside_shows_and_logs_no_content(serve, things, monkeypatch, caplog):
-    _server, client = serve()
+    server, client = serve()
     monkeypatch.setattr(
-        "service.web.answers._window", lambda *_: (_ for _ in ()).throw(RuntimeError("signal of Miller"))
+        server.answering.preparers, "submit", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("signal of Miller"))
     )
     reply = asyncio.run(client.post("/predict", json={"eeg_data": things.array.tolist()}))
     assert (reply.status_code, reply.json()["code"]) == (500, "internal_error")
@@ -239,15 +239,38 @@ def test_admission_refuses_who_would_wait_too_long(monkeypatch):
     assert (admission.n_working, admission.n_inside) == (0, 0)
 
 
-def test_bodies_that_arrive_slowly_keep_nobody_from_work():
+def test_bodies_that_arrive_slowly_keep_nobody_from_work(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("service.answering.admission.time.monotonic", lambda: now[0])
     admission = Admission(max_wait_s=0.5, n_cores=2, most_inside=50)
     with ExitStack() as stack:
         for _ in range(50):
             stack.enter_context(admission.place())
+            now[0] += 1.01
         with admission.work():  # one whose body is there
             pass
         with pytest.raises(Refusal), admission.place():
             pass
+
+
+def test_no_body_is_read_that_could_not_be_answered(monkeypatch):
+    """Twenty at 25 ms each fill the half second that one may wait: the next ones are refused unread."""
+    now = [0.0]
+    monkeypatch.setattr("service.answering.admission.time.monotonic", lambda: now[0])
+    admission = Admission(max_wait_s=0.5, n_cores=2)
+    with ExitStack() as stack:
+        places = [stack.enter_context(admission.place()) for _ in range(21)]
+        with pytest.raises(Refusal) as refused, admission.place():
+            pass
+        assert refused.value.code == "busy"
+        # A body that has come is counted once, as work.
+        works = [stack.enter_context(admission.work(place)) for place in places]
+        with pytest.raises(Refusal), admission.place():
+            pass
+        assert len(works) == admission.n_working == 21
+    assert (admission.n_working, admission.n_inside) == (0, 0)
+    with admission.place():
+        pass
 
 
 def test_whoever_finds_a_core_free_gets_in(monkeypatch):

@@ -39,6 +39,8 @@ EVERY_S = 4
 """Of so many seconds the second one is hidden, so that its neighbours on both sides are whole."""
 MAX_S = 10.0
 N_BOOT = 2000
+MOST_WINDOWS, OF_RECORDING = 40, 12
+"""Held-out windows that are measured, and windows of a recording that its own ridge is fitted to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,11 +178,14 @@ class SkillMeter:
         self.model.eval()
         modality = corpus.manifest.modality
         of_people = _products(corpus, evenly(trained, max_windows), normaliser, on_window)
+        chosen = evenly(held_out, max_windows)
+        wanted = {corpus.entry(number).recording_id for number in chosen}
         of_recording = {
-            name: _products(corpus, evenly(numbers, 24), normaliser, on_window)
+            name: _products(corpus, evenly(numbers, OF_RECORDING), normaliser, on_window)
             for name, numbers in _by_recording(corpus, held_out).items()
+            if name in wanted
         }
-        for number in evenly(held_out, max_windows):
+        for number in chosen:
             on_window()
             batch = corpus.batch([number], normaliser)
             window = _View.of(batch, modality)

@@ -173,6 +173,7 @@ async def own_job(request: HTTPConnection, job_id: str) -> Job:
 async def _accept(server: Server, passage: Passage, job: Job) -> Job:
     most = server.settings.deployment.max_jobs
     accepted = await to_thread.run_sync(lambda: jobs.accept(server.engine, job, most_waiting=most))
+    await to_thread.run_sync(server.bell.ring, accepted.id)
     passage.job_id = accepted.id
     return accepted
 

@@ -1,15 +1,13 @@
 """POST /predict and /predict_batch, and the Open Inference Protocol below /v2."""
 
-import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
 from service.refusals import Refusal
 from service.security.tokens import require
-from service.web import inference, schemas
+from service.web import inference, schemas, windows
 from service.web.answers import answer_fields
-from service.web.bodies import read_json, sample_of, samples_of
 from service.web.request import passage_of, server_of
 from service.web.server import Server
 
@@ -23,9 +21,9 @@ async def predict(request: Request, model: ModelName = None) -> dict[str, Any]:
     server, passage = server_of(request), passage_of(request)
     require(passage.caller, "reader")
     owner, body = server.house.owner(model), await request.body()
-    with server.answering.admission.work():
-        sample = await server.answering.run(passage, "parse", lambda: sample_of(read_json(body)))
-        (answer,) = await server.answering.answers(passage, owner, [sample])
+    with server.answering.admission.work(passage.place):
+        found = await server.answering.prepared(passage, windows.of_predict, body, owner.model.intake)
+        (answer,) = await server.answering.answers(passage, owner, found)
     return answer_fields(owner.model, answer)
 
 
@@ -35,10 +33,10 @@ async def predict_batch(request: Request, model: ModelName = None) -> dict[str, 
     server, passage = server_of(request), passage_of(request)
     require(passage.caller, "reader")
     owner, body, most = server.house.owner(model), await request.body(), server.settings.deployment.max_samples
-    with server.answering.admission.work() as work:
-        samples = await server.answering.run(passage, "parse", lambda: samples_of(read_json(body), most=most))
-        work.n_windows = len(samples)
-        answers = await server.answering.answers(passage, owner, samples)
+    with server.answering.admission.work(passage.place) as work:
+        found = await server.answering.prepared(passage, windows.of_batch, body, owner.model.intake, most)
+        work.n_windows = len(found)
+        answers = await server.answering.answers(passage, owner, found)
     return {"predictions": [answer_fields(owner.model, answer) for answer in answers]}
 
 
@@ -84,15 +82,13 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
     server, passage = server_of(request), passage_of(request)
     require(passage.caller, "reader")
     owner, body = _model(server, name, version), await request.body()
-    length = request.headers.get(inference.HEADER_LENGTH)
-    with server.answering.admission.work() as work:
-        wanted = await server.answering.run(passage, "parse", lambda: inference.read_request(body, length, owner.model))
-        if wanted.timeout_s is not None:
-            passage.deadline = min(passage.deadline or float("inf"), time.monotonic() + wanted.timeout_s)
-        if len(wanted.samples) > server.settings.deployment.max_samples:
-            raise Refusal(422, "too_many_samples", "more windows than one request may hold", "send several requests")
-        work.n_windows = len(wanted.samples)
-        answers = await server.answering.answers(passage, owner, wanted.samples)
+    length, most = request.headers.get(inference.HEADER_LENGTH), server.settings.deployment.max_samples
+    with server.answering.admission.work(passage.place) as work:
+        wanted, found = await server.answering.prepared(
+            passage, windows.of_infer, body, length, owner.model.intake, most
+        )
+        work.n_windows = len(found)
+        answers = await server.answering.answers(passage, owner, found)
     content, headers = inference.write_response(owner.model, wanted, answers)
     return Response(content, headers=headers)
 
