@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from explain.asking.ask import Ask
 from model.classifier import new_classifier
-from model.encoder import Encoder, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
 from model.explaining.gradients import ask_of
 from model.patterns.features import pattern_features
 from model.patterns.logistic import LogisticModel, logistic_of

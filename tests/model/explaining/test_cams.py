@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from model.classifier import new_classifier
-from model.encoder import Encoder, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
 from model.explaining.cams import GRAD_CAM, GRAD_CAM_PP, attentions_of, class_activation, plus_weights, rollout
 from model.explaining.layers import activation_map, cam_layer
 from model.supervised.networks import NetworkShape
