@@ -49,7 +49,9 @@ def design_of(command: "StressCommand") -> tuple[Ward, Design]:
     if unknown := sorted(set(command.stress) - set(known)):
         raise ValueError(f"unknown stress {unknown[0]!r}; stresses are {', '.join(known)}")
     models = {UNDISTURBED: Method(fit=_plain(ward), seeded=False)} | {
-        level_key(name, level): Method(fit=_at_level(ward, known[name], level, command.seed), seeded=False)
+        level_key(name, level): Method(
+            fit=_at_level(ward, known[name], level, command.seed), seeded=False, may_refuse=True
+        )
         for name in command.stress or known
         for level in known[name].levels
     }

@@ -199,6 +199,8 @@ class Method:
     """Whether a pretrained encoder is needed."""
     n_subjects: int = 0
     """Training subjects that it may see, drawn by the seed; 0 for all."""
+    may_refuse: bool = False
+    """Whether it may leave windows without an answer, which then have no row."""
     reads: Callable[[Labelled], bool] = lambda data: True
     """Whether it can read such windows; a study leaves it out where not."""
     about: str = ""

@@ -97,12 +97,25 @@ def test_windows_without_an_answer_have_no_row_and_facts_are_kept(data: Labelled
 
         return Fitted(predict=ask, n_parameters=7, n_learnt=5, facts={"refused": silent})
 
-    made = design(data, tmp_path, {"shy": Method(fit=fit, seeded=False), "prior": METHODS["prior"]})
+    made = design(data, tmp_path, {"shy": Method(fit=fit, seeded=False, may_refuse=True), "prior": METHODS["prior"]})
     frame = run_study(made)
     assert frame["model"].value_counts().to_dict() == {"prior": 24, "shy": 22}  # one of each of two folds
     about = about_models(made)["shy"]
     assert (about["refused"], about["n_parameters"], about["n_learnt"]) == ({"first": 1}, 7, 5)
     assert about["device"] == "cpu"
+
+
+def test_a_setting_that_fails_is_not_chosen_and_a_fit_that_fails_is_no_silence(data: Labelled, tmp_path: Path) -> None:
+    def fit(bench: Bench, rows: np.ndarray, params: Any, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda test: np.full((len(test), 6), np.nan if params["fails"] else 1 / 6)
+
+    two = Method(fit=fit, candidates=({"fails": True}, {"fails": False}), seeded=False)
+    made = design(data, tmp_path / "two", {"two": two})
+    run_study(made)
+    assert set(map(str, about_models(made)["two"]["chosen"].values())) == {"{'fails': False}"}
+    broken = design(data, tmp_path / "one", {"one": replace(two, candidates=({"fails": True},))})
+    with pytest.raises(ValueError, match="one gives no finite probabilities in fold site0, seed0"):
+        run_study(broken)
 
 
 def test_finished_models_stay_when_others_join(data: Labelled, tmp_path: Path) -> None:
@@ -178,3 +191,32 @@ def test_a_process_that_is_stopped_ends_the_study(shards: Path, tmp_path: Path) 
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == RESUME_EXIT
     assert list((tmp_path / "p.parts" / "logs").rglob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "words"),
+    [
+        ("loso", ["--no-encoder", "--encoders", "."], "the final model, of all sites, needs --encoder too"),
+        ("loso", ["--no-encoder", "--recipe", "oracle"], "unknown recipe 'oracle'"),
+        ("loso", ["--no-encoder", "--classes", "a", "b"], "task 'six-class' has classes of its own"),
+        ("loso", [], "--encoder"),
+        ("crossval", ["--recipes", "probe", "--jobs", "0"], "jobs=0 must be at least 1"),
+        ("transfer", ["--encoders", "/nowhere", "--models", "prior"], "/nowhere/site0 is no model"),
+        ("transfer", ["--schedule.epoch", "3"], "unknown option '--schedule.epoch'"),
+        ("stress", ["--model", "m", "--input", "i", "--oracle"], "unknown option '--oracle'"),
+    ],
+)
+def test_mistakes_of_any_study_end_in_one_line(
+    module: str, options: list[str], words: str, shards: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import importlib
+
+    task = [] if module == "stress" else ["--task", "six-class"]
+    with pytest.raises(SystemExit) as refused:
+        importlib.import_module(f"studies.{module}").main(
+            ["--shards", str(shards), *task, "--output", str(tmp_path / "out" / "p.parquet"), *options]
+        )
+    assert refused.value.code == 2
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert words in line
+    assert not (tmp_path / "out").exists()
