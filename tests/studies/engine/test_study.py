@@ -172,6 +172,8 @@ def test_settings_of_recipes_hold_for_every_model_that_trains(data: Labelled, tm
     bench = Bench(data, None, tmp_path, settings=("--schedule.epochs", "2"))
     assert bench.recipe(PROBE) == replace(PROBE, schedule=replace(PROBE.schedule, epochs=2))
     assert Bench(data, None, tmp_path).recipe(PROBE) is PROBE
+    tiny = Bench(data, None, tmp_path, settings=("--optim.batch", "8"), tiny=True).recipe(PROBE)
+    assert (tiny.schedule.epochs, tiny.optim.batch, tiny.optim.learning_rate) == (1, 8, PROBE.optim.learning_rate)
 
 
 @pytest.mark.slow
