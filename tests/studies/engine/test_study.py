@@ -187,12 +187,13 @@ def test_a_process_that_is_stopped_ends_the_study(shards: Path, tmp_path: Path) 
                "--output", str(tmp_path / "p.parquet"), "--models", "resnet-gru", "--seeds", "1", "--jobs", "2",
                "--inner-folds", "2", "--schedule.epochs", "50"]  # fmt: skip
     process = subprocess.Popen(command)
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "p.parts" / "logs").rglob("*.jsonl")) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 240
+    logs = tmp_path / "p.parts" / "logs"
+    while not any(path.read_text().count("\n") > 1 for path in logs.rglob("*.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == RESUME_EXIT
-    assert list((tmp_path / "p.parts" / "logs").rglob("*.pt"))
+    assert list(logs.rglob("*.pt"))
 
 
 @pytest.mark.parametrize(
