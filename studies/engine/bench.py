@@ -28,7 +28,7 @@ Params = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """Predictions of a fitted model, and what a table says of it."""
+    """Predictions of a fitted model, and what a table states of it."""
 
     predict: Predict
     n_parameters: int | None = None

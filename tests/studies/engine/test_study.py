@@ -1,4 +1,4 @@
-"""The engine: what is finished stays finished, also in the middle of a fit, and every model is asked alike."""
+"""The engine: what is finished stays finished, also in the middle of a fit, and every model has the same rows."""
 
 import os
 import signal
@@ -89,13 +89,13 @@ def test_windows_without_an_answer_have_no_row_and_facts_are_kept(data: Labelled
     def fit(bench: Bench, rows: np.ndarray, params: Any, seed: int) -> Fitted:
         silent: dict[str, int] = {}
 
-        def ask(test: np.ndarray) -> np.ndarray:
+        def predicted(test: np.ndarray) -> np.ndarray:
             silent["first"] = 1
             answers = np.full((len(test), 6), 1 / 6)
             answers[0] = np.nan
             return answers
 
-        return Fitted(predict=ask, n_parameters=7, n_learnt=5, facts={"refused": silent})
+        return Fitted(predict=predicted, n_parameters=7, n_learnt=5, facts={"refused": silent})
 
     made = design(data, tmp_path, {"shy": Method(fit=fit, seeded=False, may_refuse=True), "prior": METHODS["prior"]})
     frame = run_study(made)
@@ -153,11 +153,11 @@ def test_a_model_of_few_people_is_tuned_on_them_alone(data: Labelled, tmp_path: 
     seen: list[set[str]] = []
 
     def fit(bench: Bench, rows: np.ndarray, params: Any, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-        def ask(test: np.ndarray) -> np.ndarray:
+        def predicted(test: np.ndarray) -> np.ndarray:
             seen.append(set(data.subjects[rows].tolist()) | set(data.subjects[test].tolist()))
             return np.full((len(test), 6), 1 / 6)
 
-        return ask
+        return predicted
 
     few = Method(fit=fit, candidates=({"a": 1}, {"a": 2}), n_subjects=3)
     made = design(data, tmp_path, {"few": few}, seeds=2)
