@@ -14,8 +14,10 @@ export OMP_NUM_THREADS ?= 1
 -include .env
 export
 BUNDLE ?= run-output/bundle
+RECORDINGS ?= var/recordings
 STACK = $(PY) -m service.stack
-SERVED = --config config/config.yaml --set "models.bundles=[$(abspath $(BUNDLE))]"
+SERVED = --config config/config.yaml --set "models.bundles=[$(abspath $(BUNDLE))]" \
+	--set "dataset.recordings=$(abspath $(RECORDINGS))"
 
 .PHONY: all quick up down logs health status shell train download help format lint
 .PHONY: install install-horovod check test demo bench drill pretrain-small clean
@@ -80,7 +82,11 @@ download: install     ## the HMS competition's files, through Kaggle's API
 $(BUNDLE):
 	$(MAKE) quick
 
-up: install $(BUNDLE)   ## API :8000, MLflow :5000, Prometheus :9090 and Alertmanager :9093 where installed
+# A synthetic day of monitoring with planted findings, where nobody has given recordings: make up RECORDINGS=FOLDER.
+var/recordings: | install
+	$(PY) -m synthetic.recordings.monitoring --output var/recordings/day.edf
+
+up: install $(BUNDLE) $(RECORDINGS)   ## viewer and API :8000, MLflow :5000, Prometheus :9090 and Alertmanager :9093 where installed
 	$(STACK) up $(SERVED)
 
 down: install         ## end what make up has started

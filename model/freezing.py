@@ -15,7 +15,7 @@ def group_of(parameter_name: str) -> str:
     if "encoder" not in parts:
         return "head"
     inner = parts[parts.index("encoder") + 1]
-    return "stem" if inner in ("stem", "channel_embedding") else "trunk"
+    return "stem" if inner in ("relations", "mixing", "stem", "channel_embedding") else "trunk"
 
 
 def freeze(model: nn.Module, groups: Iterable[str]) -> None:

@@ -16,8 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.encoder import EncoderConfig, n_spectral_lines
-from model.layers.pooling import Pool
+from model.encoder_config import EncoderConfig
+from model.layers.pooling import Pool, SequencePool
+from model.layers.relations import N_BANDS, Mixing, in_bands
+from model.layers.stem import n_spectral_lines
+from model.supervised.networks import SpanPool
 from signals.tasks import TASKS
 from signals.window import ABSENT, MEASURED
 
@@ -60,8 +63,10 @@ class ReconstructionHead(Head):
     """Predicts hidden samples as a residual to their filling, so that it starts as linear interpolation.
 
     Tokens are spread over their patches, added to the stem's patches, mixed with neighbouring patches and read out
-    as samples. batch: "x_BCT" truth, "filled_BCT", "mask_BCT", "ch_state_BC". Only hidden samples of measured
-    channels count (interpolated ones say nothing new); the Huber loss keeps artifacts from ruling it.
+    as samples. A channel that is hidden for the whole window gets the other channels' samples besides, in bands,
+    weighed by the channels' relations. batch: "x_BCT" truth, "filled_BCT", "mask_BCT", "ch_state_BC". Only hidden
+    samples of measured channels count (interpolated ones say nothing new); the Huber loss keeps artifacts from ruling
+    it.
     """
 
     def __init__(self, config: EncoderConfig, *, huber_delta: float = 3.0) -> None:
@@ -73,6 +78,10 @@ class ReconstructionHead(Head):
         self.samples = nn.Linear(2 * width, config.patch_times)
         nn.init.zeros_(self.samples.weight)
         nn.init.zeros_(self.samples.bias)
+        if config.graph:
+            self.mixing = Mixing(config.relation_dim, N_BANDS)
+            nn.init.zeros_(self.mixing.weight.weight)
+            nn.init.zeros_(self.mixing.weight.bias)
 
     def forward(self, out: Tensors, batch: Tensors) -> dict[str, Tensor]:
         """Return "reconstruction_BCT"; visible samples are those of the input."""
@@ -84,8 +93,18 @@ class ReconstructionHead(Head):
             after_BCPE = torch.zeros_like(after_BCPE)
         residual_BCPS = self.samples(self.mix(torch.cat([before_BCPE, patches_BCPE, after_BCPE], -1)))
         residual_BCT = residual_BCPS.reshape(B, C, -1)[..., : batch["filled_BCT"].shape[-1]].float()
+        if "relations_BCCR" in out:
+            residual_BCT = residual_BCT + self._from_others(out, batch).float()
         residual_BCT = residual_BCT * batch["mask_BCT"] * self._openness(batch["mask_BCT"])
         return {"reconstruction_BCT": batch["filled_BCT"] + residual_BCT}
+
+    def _from_others(self, out: Tensors, batch: Tensors) -> Tensor:
+        """Return what the shown channels make of those that are hidden for the whole window, 0 for all others."""
+        mask_BCT = batch["mask_BCT"]
+        weight_BKCC = self.mixing.weights(out["relations_BCCR"], out["shown_BC"])
+        shown_BKCT = in_bands(batch["filled_BCT"].masked_fill(mask_BCT, 0.0), causal=self.config.causal)
+        guess_BCT = (weight_BKCC.to(shown_BKCT) @ shown_BKCT).sum(1)
+        return guess_BCT * mask_BCT.all(-1, keepdim=True)
 
     def total(self, results: Tensors, batch: Tensors) -> Tensor:
         """Return the Huber loss over hidden samples of measured channels, those in short gaps weighted up."""
@@ -231,10 +250,12 @@ class SleepHead(Head):
 
 @register_head("classifier")
 class ClassifierHead(Head):
-    """Classes of a window from all tokens and, apart, those of the label's span: pooled, then two layers.
+    """Classes of a window from all tokens and, apart, those of the label's span: pooled in two ways, then two layers.
 
-    Pooled features are standardised by what `standardise` saw before training: they differ widely in size, which a
-    few hundred windows would not teach. batch: "ch_state_BC", "position_C3"; for the loss "target_BK", a distribution
+    One way keeps order: channels are pooled second by second, and the seconds hear each other before their mean and
+    spread are taken (`SequencePool`). The other forgets it: means and spreads of tokens as maps over the head (`Pool`).
+    These features are standardised by what `standardise` saw before training: they differ widely in size, which a few
+    hundred windows would not teach. batch: "ch_state_BC", "position_C3"; for the loss "target_BK", a distribution
     over classes (votes or one-hot), and optionally "class_weight_K". The loss is the Kullback-Leibler divergence up to
     the target's own entropy.
     """
@@ -258,10 +279,13 @@ class ClassifierHead(Head):
         self.whole = Pool(config.dim, n_queries)
         self.span = None if self.span_tokens is None else Pool(config.dim, n_queries)
         width = self.whole.width * (1 if self.span is None else 2)
+        self.sequence = SequencePool(config.dim, config.n_heads)
+        self.seconds = SpanPool(token_s, span_s)
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("centre_F", torch.zeros(width))
         self.register_buffer("scale_F", torch.ones(width))
         hidden_dim = usual_hidden_dim(config) if hidden_dim is None else hidden_dim
+        width += self.seconds.width(config.dim)
         self.hidden = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, hidden_dim), nn.GELU())
         self.classes = nn.Linear(hidden_dim, n_classes)
 
@@ -288,7 +312,9 @@ class ClassifierHead(Head):
 
     def forward(self, out: Tensors, batch: Tensors) -> dict[str, Tensor]:
         """Return "logits_BK" and "embedding_BD"."""
-        embedding_BD = self.hidden((self.features(out, batch) - self.centre_F) / self.scale_F)
+        features_BF = (self.features(out, batch) - self.centre_F) / self.scale_F
+        steps_BND = self.sequence(out["tokens_BCND"], batch["ch_state_BC"] != ABSENT, batch["position_C3"])
+        embedding_BD = self.hidden(torch.cat([features_BF, self.seconds(steps_BND.transpose(1, 2))], -1))
         return {"logits_BK": self.classes(self.dropout(embedding_BD)), "embedding_BD": embedding_BD}
 
     def total(self, results: Tensors, batch: Tensors) -> Tensor:

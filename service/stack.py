@@ -27,6 +27,8 @@ MONITORING = ROOT / "infra" / "monitoring"
 _START_S, _END_S = 90.0, 40.0
 _QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 """Registry and runs need none of the workers that MLflow's server starts beside itself."""
+VIEWER = "/app"
+"""Where the API shows recordings (service/viewer/pages.py)."""
 _TICKS = 21
 """Place of a process's start time behind its name in /proc/PID/stat (proc(5), field 22)."""
 
@@ -62,6 +64,9 @@ def programs(settings: Settings, config: Path | None, overrides: Sequence[str]) 
     store = ("--backend-store-uri", settings.models.registry, "--artifacts-destination", str(data / "mlartifacts"))
     return [
         Program("api", serve, f"http://{host}:{port}/ready"),
+        Program("dashboard", (
+            sys.executable, "-m", "service.dashboard.app", *(["--config", str(config)] if config else []), *options,
+        ) if _has_dash() else (), f"http://{host}:8050/ready"),
         Program("mlflow", (
             mlflow, "server", "--host", host, "--port", "5000", "--workers", "1", *store,
         ) if mlflow else (), f"http://{host}:5000/health"),
@@ -74,6 +79,12 @@ def programs(settings: Settings, config: Path | None, overrides: Sequence[str]) 
             f"--web.listen-address={host}:9093", "--cluster.listen-address=",
         ) if alerts else (), f"http://{host}:9093/-/ready"),
     ]  # fmt: skip
+
+
+def _has_dash() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("dash") is not None
 
 
 def _has_flask() -> bool:
@@ -235,6 +246,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if not settings.models.bundles and not settings.models.registered:
             raise SettingsError("no bundle: cerebeam run makes one, or set models.bundles")
         lines = up(stack, folder)
+        lines.append(f"{'viewer':<14} {_address(stack[0].url)}{VIEWER}")
     elif args.command == "down":
         lines = down(stack, folder)
     elif args.command == "logs":

@@ -77,7 +77,11 @@ def crossval(command: CrossvalCommand, *, command_line: str) -> None:
     meta = {**study_meta(command, design, command_line=command_line), "models": about_models(design)}
     write_predictions(command.output, Predictions(frame=frame, task=task.name, classes=task.classes, meta=meta))
     with atomic_file(command.output.with_suffix(".split.json")) as file:
-        split = {"sha256": meta["split_digest"], "manifest_digest": meta["manifest_digest"], "folds": meta["folds"]}
+        # What each fold's encoder had seen is no part of the split, nor of its digest.
+        folds = [
+            {key: value for key, value in fold.items() if not key.startswith("pretrain_")} for fold in meta["folds"]
+        ]
+        split = {"sha256": meta["split_digest"], "manifest_digest": meta["manifest_digest"], "folds": folds}
         file.write((json.dumps(split, indent=1, sort_keys=True) + "\n").encode())
     shutil.rmtree(design.parts.folder)
 

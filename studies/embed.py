@@ -38,14 +38,7 @@ def representations(encoder: Encoder, shards: Corpus, *, batch: int = 16) -> np.
     for start in range(0, len(shards.entries), batch):
         made = shards.batch(range(start, min(start + batch, len(shards.entries))), normaliser)
         montage = Montage.of(modality, torch.from_numpy(made.ch_state_BC).to(device))
-        out = encoder(
-            torch.from_numpy(made.x_BCT).to(device),
-            montage.position_BC3,
-            montage.ch_state_BC,
-            montage.electrode_ids_BC,
-            adjacency_CC=montage.adjacency_BCC,
-            sensor_type=montage.sensor_type_BC,
-        )
+        out = encoder(torch.from_numpy(made.x_BCT).to(device), montage)
         rows.append(out["window_BD"].cpu().numpy())
     return np.concatenate(rows)
 

@@ -45,6 +45,8 @@ class LosoCommand(StudyCommand):
         super().__post_init__()
         if self.recipe not in RECIPES:
             raise ValueError(f"unknown recipe {self.recipe!r}; recipes are {', '.join(sorted(RECIPES))}")
+        if self.encoders is not None and self.encoder is None:
+            raise ValueError("--encoders has one per fold; the final model, of all sites, needs --encoder too")
 
     @property
     def config(self) -> FinetuneRecipe:

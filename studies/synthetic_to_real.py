@@ -8,16 +8,16 @@ of the chosen average can be saved learns once more from all families and is wri
 OUT/reader. Windows of `--test` are predicted at the end and choose nothing. OUT/predictions.parquet: all predictions.
 """
 
-import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import tyro
 
 from evaluation.measures.metrics import balanced_accuracy, confusion_matrix, kl_rows, predicted_shares
 from evaluation.schemas.predictions import Predictions, write_predictions
@@ -26,7 +26,6 @@ from model.patterns.logistic import LogisticModel
 from model.patterns.reader import FLOOR as READER_FLOOR
 from model.patterns.reader import PatternReader
 from signals.bundles.calibration import tempered
-from signals.command_line import Parser
 from signals.files import file_sha256
 from signals.tasks import SIX_CLASS
 from signals.version import code_version
@@ -34,11 +33,11 @@ from studies.baselines.candidates import METHODS
 from studies.baselines.classical import FLOOR, probabilities
 from studies.baselines.patterns import fit_extra_trees, fit_pattern_logistic
 from studies.engine.bench import Bench, Method, Params, Predict
+from studies.engine.command import line_of, parse_study, run_command
 from studies.engine.parts import Parts, parts_folder
 from studies.engine.rows import prediction_rows, window_rows
 from studies.engine.study import Design, probabilities_of, run_study
 from synthetic.segments.families import HELD_OUT, TRAINED
-from training.command import run_main
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
 from training.corpus.splits import Fold
@@ -52,8 +51,10 @@ TEMPERATURES = tuple(np.round(np.geomspace(0.5, 3.0, 25), 4).tolist())
 class Study:
     """Windows of the corpus and of the test set, and the one fold that they make."""
 
-    def __init__(self, corpus: Path, test: Path | None, encoder: Path | None, output: Path) -> None:
-        self.encoder_dir, self.output = encoder, output
+    def __init__(
+        self, corpus: Path, test: Path | None, encoder: Path | None, output: Path, *, settings: Sequence[str] = ()
+    ) -> None:
+        self.encoder_dir, self.output, self.settings = encoder, output, tuple(settings)
         self.data = labelled(Corpus.open([corpus] if test is None else [corpus, test]), SIX_CLASS)
         self.families = self.data.sites
         self.learn = np.flatnonzero(np.isin(self.families, [family.name for family in TRAINED]))
@@ -76,14 +77,14 @@ class Study:
 
     def design(self, names: Sequence[str], seed: int) -> Design:
         """Return the study of these members: one fold, from the learnt families to all other rows."""
-        asked = np.concatenate([self.validation, self.test])
+        others = np.concatenate([self.validation, self.test])
         weights = None if self.encoder_dir is None else file_sha256(self.encoder_dir / "model.safetensors")
         config = {"manifest_digest": self.data.shards.manifest.digest, "encoder_sha256": weights, "seed": seed,
-                  "code_version": code_version()}  # fmt: skip
+                  "settings": list(self.settings), "code_version": code_version()}  # fmt: skip
         parts = Parts(parts_folder(self.output / "predictions.parquet"), config)
         return Design(
-            bench=Bench(self.data, self.encoder_dir, parts.folder / "logs", seed=seed),
-            folds=[Fold(name="families", train=self.learn, test=asked)],
+            bench=Bench(self.data, self.encoder_dir, parts.folder / "logs", seed=seed, settings=self.settings),
+            folds=[Fold(name="families", train=self.learn, test=others)],
             models={name: MEMBERS[name] for name in names}, parts=parts,
         )  # fmt: skip
 
@@ -242,36 +243,52 @@ def predictions_of(study: Study, answers: dict[str, np.ndarray], *, command_line
     )  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class SyntheticCommand:
+    """Learn six classes from generators, choose on other ones, predict real segments."""
+
+    corpus: Path
+    """Shard set of synthetic.critical_corpus."""
+    encoder: Path | None = None
+    """Folder of an encoder pretrained without labels."""
+    output: Path
+    """Folder of the reader and the predictions."""
+    test: Path | None = None
+    """Shard set of real segments, predicted at the end; chooses nothing."""
+    members: tuple[str, ...] = ()
+    """Any of `MEMBERS`; all but resnet-gru without."""
+    seed: int = 0
+    """Of what members draw."""
+    settings: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.members) - set(MEMBERS)):
+            raise ValueError(f"unknown members {', '.join(unknown)}; members are {', '.join(MEMBERS)}")
+        if "patterns/extra-trees" not in self.chosen:
+            raise ValueError("the reader is made of patterns/extra-trees: leave it among the members")
+        if self.encoder is None and (needy := [n for n in self.chosen if MEMBERS[n].needs_encoder]):
+            raise ValueError(f"{needy[0]} needs --encoder")
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The members that are compared."""
+        return self.members or tuple(n for n in QUICK if self.encoder is not None or not MEMBERS[n].needs_encoder)
+
+
+def learn_and_predict(command: SyntheticCommand, *, command_line: str) -> None:
+    """Write predictions and reader."""
+    study = Study(command.corpus, command.test, command.encoder, command.output, settings=command.settings)
+    print("balanced accuracy / KL to the votes on families that nothing was learnt from")  # noqa: T201
+    answers, reader = run(study, command.chosen, command.seed)
+    write_predictions(command.output / "predictions.parquet", predictions_of(study, answers, command_line=command_line))
+    reader.save(command.output / "reader")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = Parser(prog=PROG, description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--corpus", type=Path, required=True, help="shard set of synthetic.critical_corpus")
-    parser.add_argument("--encoder", type=Path, help="folder of an encoder pretrained without labels")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the reader and the predictions")
-    parser.add_argument("--test", type=Path, help="shard set of real segments, predicted at the end; chooses nothing")
-    parser.add_argument("--members", nargs="+", help=f"any of {', '.join(MEMBERS)}; all but resnet-gru without")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
-    names = given.members or [n for n in QUICK if given.encoder is not None or not MEMBERS[n].needs_encoder]
-    if unknown := sorted(set(names) - set(MEMBERS)):
-        parser.error(f"unknown members {', '.join(unknown)}; members are {', '.join(MEMBERS)}")
-    if "patterns/extra-trees" not in names:
-        parser.error("the reader is made of patterns/extra-trees: leave it among the members")
-    if given.encoder is None and (needy := [n for n in names if MEMBERS[n].needs_encoder]):
-        parser.error(f"{needy[0]} needs --encoder")
-
-    def work() -> None:
-        study = Study(given.corpus, given.test, given.encoder, given.output)
-        print("balanced accuracy / KL to the votes on families that nothing was learnt from")  # noqa: T201
-        answers, reader = run(study, names, given.seed)
-        command_line = f"python -m {PROG} {shlex.join(arguments)}"
-        write_predictions(
-            given.output / "predictions.parquet", predictions_of(study, answers, command_line=command_line)
-        )
-        reader.save(given.output / "reader")
-
-    run_main(PROG, work)
+    command = parse_study(SyntheticCommand, arguments, prog=PROG)
+    run_command(PROG, lambda: learn_and_predict(command, command_line=line_of(PROG, arguments)))
 
 
 if __name__ == "__main__":

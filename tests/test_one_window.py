@@ -10,7 +10,8 @@ import torch
 
 from model.bundling.graphs import write_graph
 from model.classifier import new_classifier
-from model.encoder import Encoder, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
 from model.export import export, load_models
 from pipelines.preprocess import main as preprocess
 from serving.runtime import probabilities, windows_of_file

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import io
 import itertools
 import json
@@ -25,6 +26,7 @@ from training.trainer.stopping import RESUME_EXIT
 logger = logging.getLogger(__name__)
 
 USAGE_EXIT = 2
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 C = TypeVar("C")
 R = TypeVar("R")
 Sections = tyro.conf.arg(name="")
@@ -112,7 +114,7 @@ def fail(prog: str, message: str, *, code: int = USAGE_EXIT) -> None:
 
 
 def run_main(prog: str, work: Callable[[], None]) -> None:
-    """Run a command; wrong input ends in one line and exit code 2, a disk that takes no checkpoint in one and 74.
+    """Run a command; wrong input ends in one line and exit code 2, a disk that takes no more in one and 74.
 
     Anything else is a bug and raises.
     """
@@ -123,7 +125,13 @@ def run_main(prog: str, work: Callable[[], None]) -> None:
         work()
     except SaveError as error:
         fail(prog, str(error), code=SAVE_FAILED_EXIT)
-    except (ValueError, FileNotFoundError, NotADirectoryError) as error:
+    except OSError as error:
+        if error.errno in _FULL:
+            fail(prog, f"{error}: make room, and start again; earlier checkpoints are whole", code=SAVE_FAILED_EXIT)
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError, ValueError)):
+            raise
+        fail(prog, str(error))
+    except ValueError as error:
         logger.debug("bad input", exc_info=True)
         fail(prog, str(error))
 

@@ -1,12 +1,13 @@
 """make bench-encoder: what a forward and backward pass of the encoder costs, beside two shapes of the field.
 
-    python -m benchmarks.benches.encoder [--only speed|memory] [--rounds N] [--batch N]
+    python -m benchmarks encoder [--only speed|memory|channels] [--rounds N] [--batch N] [--small]
 
 `speed`: EEG-hours a second on 19 channels of 30 s, against LaBraM's and CBraMod's shapes
 (`benchmarks.benches.parts.encoder_peers`), each beside an encoder of ours with as many parameters (within 3 %): passes
 take turns, medians count. With FLOPs, and on a GPU, in bf16, the share of its peak. Also what tokens of 0.25 s cost.
 `memory`: peak of a pass over window lengths from 10 to 300 s, with gradient checkpointing and without; on a CPU each
-in a process of its own.
+in a process of its own. `channels`: skill in filling whole channels on people held out, three seeds
+(`benchmarks.benches.parts.encoder_channels`); settings are chosen with --choosing, which leaves those people unseen.
 """
 
 import argparse
@@ -24,9 +25,12 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.benches.parts.encoder_channels import FULL_STEPS, SMALL_STEPS, channels
 from benchmarks.benches.parts.encoder_peers import SFREQ, CbramodShape, LabramShape
 from benchmarks.harness import figure, machine
-from model.encoder import Encoder, EncoderConfig, electrode_ids, sized
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig, sized
+from model.montage import FixedMontage
 from signals.modality import EEG_1020
 from signals.window import MEASURED
 from training.monitors.throughput import peak_flops
@@ -34,28 +38,22 @@ from training.monitors.throughput import peak_flops
 SECONDS, LENGTHS_S = 30, (10, 30, 60, 120, 300)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # As many parameters as either shape has, 5.80 and 4.88 million.
-OURS_LABRAM = {"dim": 304, "depth": 4, "n_heads": 8, "stem_dim": 96}
-OURS_CBRAMOD = {"dim": 272, "depth": 4, "n_heads": 8, "stem_dim": 128}
+OURS_LABRAM = {"dim": 344, "depth": 3, "n_heads": 4, "stem_dim": 96}
+OURS_CBRAMOD = {"dim": 312, "depth": 3, "n_heads": 4, "stem_dim": 96}
 
 
 class Ours(nn.Module):
     """The encoder on windows of the 10-20 montage."""
 
-    position: Tensor
-    ids: Tensor
-    adjacency: Tensor
-
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.encoder = Encoder(config)
-        self.register_buffer("position", torch.tensor(EEG_1020.positions))
-        self.register_buffer("ids", electrode_ids(EEG_1020.ch_names))
-        self.register_buffer("adjacency", torch.from_numpy(EEG_1020.adjacency()))
+        self.encoder, self.montage = Encoder(config), FixedMontage(EEG_1020)
 
     def forward(self, x_BCT: Tensor) -> Tensor:
         """Return tokens, shape (B, C, N, D)."""
-        state = torch.full(x_BCT.shape[:2], MEASURED, device=x_BCT.device)
-        return self.encoder(x_BCT, self.position, state, self.ids, adjacency_CC=self.adjacency)["tokens_BCND"]
+        state_BC = torch.full(x_BCT.shape[:2], MEASURED, device=x_BCT.device)
+        tokens_BCND: Tensor = self.encoder(x_BCT, self.montage(state_BC))["tokens_BCND"]
+        return tokens_BCND
 
 
 @dataclass(kw_only=True)
@@ -185,9 +183,13 @@ def _resident_mb(name: str) -> float:
 
 
 def main() -> None:
-    """Run both parts, or one."""
+    """Run all parts, or one."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", choices=["speed", "memory"])
+    parser.add_argument("--only", choices=["speed", "memory", "channels"])
+    parser.add_argument("--output", type=Path, default=Path("bench-output/encoder"), help="where channels trains")
+    parser.add_argument("--steps", type=int, help="of each training of channels")
+    parser.add_argument("--choosing", action="store_true", help="score training people instead of those held out")
+    parser.add_argument("--small", action="store_true", help="a few steps of one seed, to try channels")
     parser.add_argument("--rounds", type=int, default=15, help="passes of each model")
     parser.add_argument("--batch", type=int, default=64 if DEVICE.type == "cuda" else 2, help="windows of a pass")
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
@@ -198,7 +200,12 @@ def main() -> None:
         print(json.dumps(pass_peak_mb(args.peak, args.checkpointing)))
         return
     print(machine() if DEVICE.type == "cpu" else torch.cuda.get_device_name(DEVICE))
-    parts: dict[str, Callable[[], None]] = {"speed": lambda: speed(args.rounds, args.batch), "memory": memory}
+    steps, seeds = (SMALL_STEPS, 1) if args.small else (args.steps or FULL_STEPS, 3)
+    parts: dict[str, Callable[[], None]] = {
+        "speed": lambda: speed(args.rounds, args.batch),
+        "memory": memory,
+        "channels": lambda: channels(args.output, steps=steps, seeds=seeds, choosing=args.choosing),
+    }
     for name in [args.only] if args.only else parts:
         print(f"== {name}", flush=True)
         parts[name]()

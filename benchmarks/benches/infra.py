@@ -1,4 +1,4 @@
-"""make bench-infra [--parts audit comply chart terraform restore]: what stands around a deployment, in figures."""
+"""make bench-infra [--parts audit comply chart images ...]: what stands around a deployment, in figures."""
 
 import argparse
 import os
@@ -24,6 +24,7 @@ from benchmarks.harness import figure, machine
 from cerebeam.backup import create
 from cerebeam.backup import restore as put_back
 from cerebeam.comply import evaluate, render, resources_of
+from cerebeam.sbom import SERVER, packages, requirements_of
 from tests.audit.test_tampering import N_PLACES, delete, edit, insert, reorder, truncate
 from tests.cerebeam.test_backup import WRITER, numbers
 from tests.infra import test_chart, test_comply, test_terraform
@@ -164,7 +165,16 @@ def restore(n_rows: int) -> None:
         figure("restore_lost_rows", lost, "rows")
 
 
-PARTS = ("audit", "comply", "chart", "terraform", "restore")
+def images() -> None:
+    """Packages that the server's image installs, and what they weigh; torch and Beam among them would be heavier."""
+    found = packages(requirements_of(SERVER))
+    figure("server_packages", len(found), "packages")
+    figure("server_packages_mb", sum(one.n_bytes for one in found) / 1e6, "MB")
+    heavy = {"torch", "apache-beam", "tensorflow", "tensorflow-cpu", "transformers"}
+    figure("server_heavy_packages", sum(one.name in heavy for one in found), "packages")
+
+
+PARTS = ("audit", "comply", "chart", "images", "terraform", "restore")
 
 
 def main() -> None:
@@ -180,6 +190,8 @@ def main() -> None:
         comply()
     if "chart" in args.parts:
         chart()
+    if "images" in args.parts:
+        images()
     if "terraform" in args.parts:
         terraform()
     if "restore" in args.parts:

@@ -303,7 +303,8 @@ def tiny_bundle(folder: Path) -> Path:
     import torch
 
     from model.classifier import new_classifier
-    from model.encoder import Encoder, sized
+    from model.encoder import Encoder
+    from model.encoder_config import sized
     from model.export import export, load_models
     from signals.shards.normalise import Normaliser
     from signals.tasks import SIX_CLASS as TASK

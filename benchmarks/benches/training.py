@@ -38,7 +38,8 @@ from torch import nn
 
 from benchmarks.benches.loader import make_window
 from benchmarks.harness import figure, machine
-from model.encoder import Encoder, EncoderConfig
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
 from model.pretraining.masking import MaskPlan
 from model.pretraining.pretraining import PretrainModel
 from signals.modality import EEG_1020

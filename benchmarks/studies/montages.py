@@ -25,7 +25,8 @@ from benchmarks.harness import figure, machine
 from benchmarks.studies.real import real_folder
 from evaluation.domain.geometry import linear_cka
 from evaluation.measures.metrics import auroc
-from model.encoder import Encoder, electrode_ids
+from model.encoder import Encoder
+from model.montage import Montage
 from signals.electrodes import electrode_positions
 from signals.modality import EEG_1020, Modality
 from signals.montage.montage import harmoniser
@@ -106,16 +107,9 @@ def all_windows(folder: Path, montages: dict[str, Modality]) -> dict[str, Window
 def vectors(encoder: Encoder, windows: Windows, modality: Modality) -> np.ndarray:
     """Return the window vectors and the spread of tokens over time, float32, shape (n, 2 dim)."""
     encoder.eval()
-    adjacency = torch.from_numpy(modality.adjacency()) if modality.edges else None
     rows = []
     for x, state in zip(windows.x, windows.states, strict=True):
-        out = encoder(
-            torch.from_numpy(x[None]),
-            torch.tensor(modality.positions),
-            torch.from_numpy(state[None].astype(np.int64)),
-            electrode_ids(modality.ch_names),
-            adjacency_CC=adjacency,
-        )
+        out = encoder(torch.from_numpy(x[None]), Montage.of(modality, torch.from_numpy(state[None].astype(np.int64))))
         spread = out["tokens_BCND"].std(2).mean(1)
         rows.append(torch.cat([out["window_BD"], spread], -1)[0].numpy())
     return np.stack(rows)

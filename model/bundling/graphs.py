@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.classifier import Classifier
-from model.encoder import Encoder, EncoderConfig, electrode_ids
-from model.layers.fusion import sensor_type_ids
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
+from model.montage import FixedMontage
 from model.saved import TaskModel, load_task_model, model_name
 from model.supervised.supervised import Supervised
 from signals.bundles.bundle import SIGNAL_INPUTS, SPECTROGRAM, BundleError
@@ -155,30 +156,14 @@ def _config(folder: Path) -> dict[str, Any]:
 class Embedder(nn.Module):
     """An encoder for one modality, as a graph wants it: two inputs, two outputs."""
 
-    position_C3: Tensor
-    electrode_ids_C: Tensor
-    adjacency_CC: Tensor
-    sensor_type_C: Tensor | None
-
     def __init__(self, encoder: Encoder, modality: Modality) -> None:
         super().__init__()
         self.encoder = encoder
-        self.register_buffer("position_C3", torch.tensor(modality.positions))
-        self.register_buffer("electrode_ids_C", electrode_ids(modality.ch_names))
-        self.register_buffer("adjacency_CC", torch.from_numpy(modality.adjacency()))
-        has_sensors = set(modality.sensor_types) != {"eeg"}
-        self.register_buffer("sensor_type_C", sensor_type_ids(modality.sensor_types) if has_sensors else None)
+        self.montage = FixedMontage(modality)
 
     def forward(self, x_BCT: Tensor, ch_state_BC: Tensor) -> tuple[Tensor, Tensor]:
         """Return (window_BD, channels_BCD) of normalised windows."""
-        out = self.encoder(
-            x_BCT,
-            self.position_C3,
-            ch_state_BC,
-            self.electrode_ids_C,
-            adjacency_CC=self.adjacency_CC,
-            sensor_type=self.sensor_type_C,
-        )
+        out = self.encoder(x_BCT, self.montage(ch_state_BC))
         return out["window_BD"], out["channels_BCD"]
 
 

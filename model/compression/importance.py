@@ -18,7 +18,7 @@ Importance = Literal["taylor", "magnitude"]
 """Ways to measure what matters."""
 Scores = Mapping[str, Tensor]
 """Importance by part: "blocks" (depth,), "temporal_heads" (depth, H), "mlp_dim" (depth, U), "key_dim" (depth, H, U),
-"stem_dim" (U,), "wide" (2 * stem_dim,) inside of the stem, "head_dim" (U,)."""
+"stem_dim" (U,), "wide" (stem_dim // 2,) inside of the stem, "head_dim" (U,)."""
 Example = tuple[Tensor, Tensor, Tensor | None, Tensor]
 """Normalised windows: x_BCT, ch_state_BC, spectrogram_BRFS where the model reads it, target_BK."""
 
@@ -53,13 +53,13 @@ class _Taps:
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
         self.sums: dict[str, Tensor] = {}
-        self._seen: dict[str, tuple[Tensor, Tensor, tuple[int, ...]]] = {}
+        self._seen: dict[str, tuple[Tensor, Tensor, tuple[int, ...], int]] = {}
 
     def __enter__(self) -> None:
         encoder, head = self.classifier.encoder, self.classifier.head
         self._handles = [
-            encoder.stem.mix.register_forward_pre_hook(self._into("wide")),
-            encoder.stem.norm.register_forward_hook(self._out_of("stem_dim")),
+            encoder.stem.convs[2].register_forward_pre_hook(self._into("wide", axis=1)),
+            encoder.stem.convs[2].register_forward_hook(self._out_of("stem_dim", axis=1)),
             head.classes.register_forward_pre_hook(self._into("head_dim")),
         ]
         for number, block in enumerate(encoder.blocks):
@@ -77,26 +77,27 @@ class _Taps:
         for handle in self._handles:
             handle.remove()
 
-    def _keep(self, name: str, tensor: Tensor, value: Tensor, layout: tuple[int, ...]) -> None:
+    def _keep(self, name: str, tensor: Tensor, value: Tensor, layout: tuple[int, ...], axis: int = -1) -> None:
         tensor.retain_grad()
-        self._seen[name] = (tensor, value.detach(), layout)
+        self._seen[name] = (tensor, value.detach(), layout, axis)
 
-    def _into(self, name: str, layout: tuple[int, ...] = (-1, 1)) -> Callable[..., None]:
-        return lambda _, args: self._keep(name, args[0], args[0], layout)
+    def _into(self, name: str, layout: tuple[int, ...] = (-1, 1), axis: int = -1) -> Callable[..., None]:
+        return lambda _, args: self._keep(name, args[0], args[0], layout, axis)
 
-    def _out_of(self, name: str) -> Callable[..., None]:
-        return lambda _, args, out: self._keep(name, out, out, (-1, 1))
+    def _out_of(self, name: str, axis: int = -1) -> Callable[..., None]:
+        return lambda _, args, out: self._keep(name, out, out, (-1, 1), axis)
 
     def _added_by(self, name: str) -> Callable[..., None]:
         return lambda _, args, out: self._keep(name, out, out - args[0], (1, -1))
 
     def collect(self, loss: Tensor) -> None:
         """Add the importance from a batch of windows."""
-        loss.backward(inputs=[tensor for tensor, _, _ in self._seen.values()])
-        for name, (tensor, value, layout) in self._seen.items():
+        loss.backward(inputs=[tensor for tensor, *_ in self._seen.values()])
+        n_windows = len(self._seen["head_dim"][0])
+        for name, (tensor, value, layout, axis) in self._seen.items():
             assert tensor.grad is not None
-            change = (value * tensor.grad).unflatten(-1, layout).sum(-1)
-            size_U = change.reshape(len(change), -1, change.shape[-1]).sum(1).abs().sum(0)
+            change = (value * tensor.grad).movedim(axis, -1).unflatten(-1, layout).sum(-1)
+            size_U = change.reshape(n_windows, -1, change.shape[-1]).sum(1).abs().sum(0)
             self.sums[name] = self.sums[name] + size_U if name in self.sums else size_U
         self._seen.clear()
 
@@ -120,8 +121,9 @@ def magnitude_scores(classifier: Classifier) -> Scores:
     state = {name: value.detach() for name, value in classifier.state_dict().items()}
     stem, head = "encoder.stem", "head"
     merge = state[f"{stem}.merge.weight"].unflatten(1, (classifier.encoder.config.merge, -1)).norm(dim=(0, 1))
-    sums["wide"] = state[f"{stem}.wave.weight"].norm(dim=1) * state[f"{stem}.mix.weight"].norm(dim=0)
-    sums["stem_dim"] = state[f"{stem}.norm.weight"].abs() * merge
+    second, third = state[f"{stem}.convs.1.weight"], state[f"{stem}.convs.2.weight"]
+    sums["wide"] = second.norm(dim=(1, 2)) * third.norm(dim=(0, 2))
+    sums["stem_dim"] = third.norm(dim=(1, 2)) * merge
     sums["head_dim"] = state[f"{head}.hidden.1.weight"].norm(dim=1) * state[f"{head}.classes.weight"].norm(dim=0)
     for number, block in enumerate(classifier.encoder.blocks):
         at, n_heads = f"encoder.blocks.{number}", block.temporal.n_heads

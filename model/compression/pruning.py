@@ -2,8 +2,8 @@
 
 Tensors get smaller, and so do file, memory and time. All blocks lose the same number of heads and channels, though not
 the same ones, so that a plain configuration rebuilds the model, and everything that loads, exports or trains a
-`Classifier` takes it as any other. What the graph layer mixes are slices of the tokens themselves, which pruning leaves
-alone; its keys get narrower. What is kept is what `model.compression.importance` finds most important.
+`Classifier` takes it as any other. What the attention over channels mixes are slices of the tokens themselves, which
+pruning leaves alone; its keys get narrower. What is kept is what `model.compression.importance` finds most important.
 """
 
 from bisect import bisect_right
@@ -16,8 +16,9 @@ from torch import Tensor
 
 from model.classifier import Classifier, ClassifierConfig
 from model.compression.importance import Scores
-from model.encoder import EncoderConfig
+from model.encoder_config import EncoderConfig
 from model.heads import usual_hidden_dim
+from model.layers.stem import inner_width
 
 Method = Literal["mixed", "heads", "mlp", "stem", "blocks"]
 """What is taken out; "mixed" takes of everything but blocks."""
@@ -32,11 +33,11 @@ class Shape:
     temporal_heads: int
     """Heads of each block's attention over time."""
     key_dim: int
-    """Key channels of each head of each block's graph layer."""
+    """Key channels of each head of each block's attention over channels."""
     mlp_dim: int
     """Channels of each block's feed-forward."""
     stem_dim: int
-    """Channels of a patch; the stem's hidden layer has twice as many."""
+    """Channels of a patch; the stem's second convolution has half as many."""
     head_dim: int
     """Hidden channels of the classifier head."""
 
@@ -176,12 +177,10 @@ def _cuts(classifier: Classifier, shape: Shape, scores: Scores) -> Cuts:
             keys_HU = best(scores["key_dim"][number], shape.key_dim)
             numbers_HU = torch.arange(config.n_heads)[:, None] * whole.key_dim + keys_HU
             leads_in(f"{at}.spatial.query_key", _repeated(numbers_HU.flatten(), 2, config.n_heads * whole.key_dim))
-    wide, narrow = best(scores["wide"], 2 * shape.stem_dim), best(scores["stem_dim"], shape.stem_dim)
-    leads_in("encoder.stem.wave", wide)
-    leads_in("encoder.stem.hidden", wide)
-    leads_out("encoder.stem.mix", wide)
-    leads_in("encoder.stem.mix", narrow)
-    leads_in("encoder.stem.norm", narrow)
+    wide, narrow = best(scores["wide"], inner_width(shape.stem_dim)), best(scores["stem_dim"], shape.stem_dim)
+    leads_in("encoder.stem.convs.1", wide)
+    leads_out("encoder.stem.convs.2", wide)
+    leads_in("encoder.stem.convs.2", narrow)
     leads_out("encoder.stem.merge", _repeated(narrow, config.merge, whole.stem_dim))
     hidden = best(scores["head_dim"], shape.head_dim)
     leads_in("head.hidden.1", hidden)

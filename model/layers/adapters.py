@@ -1,7 +1,7 @@
 """Adapters: a few new weights inside every block, which start as the identity, beside weights that stay frozen.
 
 Two kinds: "bottleneck" (Houlsby et al. 2019), a narrow residual layer after the attention over time and after the
-feed-forward; "lora" (Hu et al. 2022), a low-rank addition to every matrix of the attention, the graph layer and the
+feed-forward; "lora" (Hu et al. 2022), a low-rank addition to every matrix of both attentions and the
 feed-forward, which `merge_adapters` turns into those matrices' own values: for a model that is as fast as before.
 
     add_adapters(classifier, kind="lora", rank=8)

@@ -32,16 +32,13 @@ def sensor_type_ids(sensor_types: Sequence[str]) -> Tensor:
     return torch.tensor([SENSOR_TYPES.index(sensor_type) for sensor_type in sensor_types])
 
 
-def check_sources(x_BCT: Tensor, sensor_type: Tensor | None, spectrogram: Tensor | None, fusion: Sequence[str]) -> None:
-    """Raise ValueError, with the value and the rule, for sources that do not fit the signal or the encoder."""
-    n_batch, n_chans = x_BCT.shape[:2]
-    if sensor_type is not None and tuple(sensor_type.shape) not in ((n_chans,), (n_batch, n_chans)):
-        raise ValueError(f"sensor_type has shape {tuple(sensor_type.shape)}, not (n_chans={n_chans},) or with a batch")
+def check_spectrogram(x_BCT: Tensor, spectrogram: Tensor | None, fusion: Sequence[str]) -> None:
+    """Raise ValueError, with the value and the rule, for a spectrogram that does not fit the signal or the encoder."""
     if spectrogram is None:
         return
     if "spectrogram" not in fusion:
         raise ValueError(f"a spectrogram came in, but the encoder has fusion={list(fusion)}")
-    expected = (n_batch, len(CHAINS), len(REGIONAL_FREQS))
+    expected = (x_BCT.shape[0], len(CHAINS), len(REGIONAL_FREQS))
     if spectrogram.ndim != 4 or tuple(spectrogram.shape[:3]) != expected or not spectrogram.shape[3]:
         raise ValueError(f"spectrogram has shape {tuple(spectrogram.shape)}, not {expected} and at least one step")
 

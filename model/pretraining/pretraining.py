@@ -19,15 +19,10 @@ class PretrainModel(nn.Module):
 
     def encode(self, batch: Tensors) -> dict[str, Tensor]:
         """Return the encoder's intermediates of "filled_BCT", "mask_BCT", perhaps "spectrogram_BRFS"."""
-        montage = Montage.from_batch(batch)
         return self.encoder(
             batch["filled_BCT"],
-            montage.position_BC3,
-            montage.ch_state_BC,
-            montage.electrode_ids_BC,
+            Montage.from_batch(batch),
             mask_BCT=batch["mask_BCT"],
-            adjacency_CC=montage.adjacency_BCC,
-            sensor_type=montage.sensor_type_BC,
             spectrogram_BRFS=batch.get("spectrogram_BRFS"),
         )
 

@@ -172,13 +172,22 @@ def _electrodes(opened: Opened) -> list[str]:
 async def answers(request: Request, name: Name) -> dict[str, Any]:
     """Return the newest finished answers to a recording, and its newest job."""
     server, opened = server_of(request), await opened_of(request, name)
-    caller = passage_of(request).caller
-    owner = None if caller.may("operator") else caller.subject
-    found = await to_thread.run_sync(lambda: jobs.list_jobs(server.engine, owner=owner, limit=1000))
-    study_id = passage_of(request).study_id  # answers to the file as it is now
-    own = [job for job in found if job.file == name and not job.is_upload and job.study_id in (None, study_id)]
-    newest, done = next(iter(own), None), next((job for job in own if job.state == DONE), None)
-    fields: dict[str, Any] = {"job": None if newest is None else job_fields(newest), "answers": [], "findings": []}
+    own = await _jobs_of(request, name)
+    done = next((job for job in own if job.state == DONE), None)
+    fields: dict[str, Any] = {"job": job_fields(own[0]) if own else None, "answers": [], "findings": []}
     if done is not None:
         fields |= await to_thread.run_sync(answers_of, server, opened, done)
     return fields
+
+
+async def newest_answered(request: Request, name: str) -> Job | None:
+    """Return the newest finished job of a recording as its file is now."""
+    return next((job for job in await _jobs_of(request, name) if job.state == DONE), None)
+
+
+async def _jobs_of(request: Request, name: str) -> list[Job]:
+    """Return the caller's jobs of a recording's study, the newest first; an operator's are all."""
+    server, passage = server_of(request), passage_of(request)
+    owner = None if passage.caller.may("operator") else passage.caller.subject
+    found = await to_thread.run_sync(lambda: jobs.list_jobs(server.engine, owner=owner, limit=1000))
+    return [job for job in found if job.file == name and not job.is_upload and job.study_id in (None, passage.study_id)]

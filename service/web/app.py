@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service.live import sockets as beds
 from service.refusals import Refusal
+from service.report import routes as report
 from service.viewer import pages as viewer_pages
 from service.viewer import reviewing as viewer_review
 from service.viewer import routes as viewer
@@ -31,7 +32,7 @@ def new_app(server: Server) -> App:
     )  # fmt: skip
     api.state.server = server
     own = (predictions, jobs, studies, reviews, alarms, models, sockets, beds)
-    for routes in (*own, viewer, viewer_review, viewer_pages):
+    for routes in (*own, viewer, viewer_review, report, viewer_pages):
         api.include_router(routes.router)
     _add_states(api)
     for kind in (Refusal, HTTPException, RequestValidationError, Exception):

@@ -137,7 +137,8 @@ def adapted(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Fitted
 
 def encoder_scratch(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Fitted:
     """Train the encoder and its head end to end from random weights, as long as the networks."""
-    return bench.predictor(_fitted(bench, "random", rows, _with(bench, SCRATCH, seed, params)))
+    recipe = changed(_with(bench, SCRATCH, seed, params), optim={"encoder_lr_scale": 1.0})
+    return bench.predictor(_fitted(bench, "random", rows, changed(recipe, regularise={"drop_path": 0.1})))
 
 
 def last_block(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Fitted:

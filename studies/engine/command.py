@@ -35,7 +35,7 @@ from training.recipes.finetuning import FinetuneRecipe
 from training.trainer.stopping import RESUME_EXIT
 
 logger = logging.getLogger(__name__)
-C = TypeVar("C", bound="StudyCommand")
+C = TypeVar("C")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,7 @@ def open_design(
     parts = Parts(parts_folder(command.output), config)
     bench = Bench(
         data, command.encoder, parts.folder / "logs", encoders=encoders, variants=variants, settings=command.settings,
-        seed=command.seed,
+        seed=command.seed, tiny=command.tiny,
     )  # fmt: skip
     return Design(
         bench=bench, folds=folds, models=models, parts=parts, seeds=command.seeds, tuning=tuning or Tuning(),
@@ -197,7 +197,7 @@ def parse_study(command: type[C], argv: Sequence[str], *, prog: str, recipe: Fin
         _help(command, prog)
     found, settings = parsed(command, arguments, prog=prog)
     overridden(recipe, settings, prog=prog)
-    return replace(found, settings=tuple(settings))
+    return replace(found, settings=tuple(settings))  # type: ignore[type-var]
 
 
 def _help(command: type[C], prog: str) -> NoReturn:

@@ -156,7 +156,8 @@ def _tune(design: Design, method: Method, fold: Fold, seed: int, unit: Unit) -> 
         float(np.mean([tried(number, params, side) for side in inner]))
         for number, params in enumerate(method.candidates)
     ]
-    return {"params": dict(method.candidates[int(np.argmin(losses))]), "losses": losses}
+    best = int(np.argmin(np.nan_to_num(losses, nan=np.inf)))  # a setting whose training failed is no choice
+    return {"params": dict(method.candidates[best]), "losses": losses}
 
 
 def _fit(design: Design, name: str, fold: Fold, params: Params, seed: int, unit: Unit) -> dict[str, Any]:
@@ -164,10 +165,12 @@ def _fit(design: Design, name: str, fold: Fold, params: Params, seed: int, unit:
     design.bench.begin(unit)
     fitted = method.fit(design.bench, _learn_from(design, method, fold.train, seed), params, seed)
     between = time.process_time()
-    probabilities = fitted(fold.test)
+    probabilities = np.asarray(fitted(fold.test))
+    if not (method.may_refuse or np.isfinite(probabilities).all()):
+        raise ValueError(f"{name} gives no finite probabilities in fold {fold.name}, {unit.what}: its training failed")
     known = fitted if isinstance(fitted, Fitted) else Fitted(predict=fitted)
     return {
-        "probabilities": np.asarray(probabilities).tolist(),
+        "probabilities": probabilities.tolist(),
         "fit_cpu_s": between - started,
         "predict_cpu_s": time.process_time() - between,
         "n_parameters": known.n_parameters,
@@ -204,7 +207,7 @@ def _rows(design: Design, fold: Fold) -> Iterator[pd.DataFrame]:
 
 
 def about_models(design: Design) -> dict[str, dict[str, Any]]:
-    """Return what a predictions file's metadata says of each model of the study, by the name of its rows."""
+    """Return what a predictions file's metadata states of each model of the study, by the name of its rows."""
     return {
         row_name: _about(design, name, seed)
         for name in design.models

@@ -3,14 +3,18 @@
 It is for looking at and for alarms, where the truth must be known: what was planted, where, and for how long.
 """
 
+import json
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from signals.command_line import Parser
 from signals.electrodes import electrode_positions
 from signals.modality import EEG_1020
+from synthetic.command import OnProgress, run_command
 from synthetic.patterns.clinical import Clinical
 from synthetic.recordings.files import write_edf
 from synthetic.subject.background import ongoing
@@ -73,6 +77,25 @@ def monitoring_day(path: Path, *, hours: float, seed: int = 0) -> Day:
         patient="monitored", record_onsets_s=onsets, reference="average", notes=notes,
     )  # fmt: skip
     return day
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write a day from the command line, and what was planted beside it as JSON."""
+    parser = Parser(prog="synthetic.recordings.monitoring", description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="EDF+ file to write")
+    parser.add_argument("--hours", type=float, default=24.0)
+    parser.add_argument("--seed", type=int, default=3)
+    args = parser.parse_args(argv)
+
+    def make(progress: OnProgress) -> Path:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        partial = args.output.with_name(f".{args.output.name}")
+        day = monitoring_day(partial, hours=args.hours, seed=args.seed)
+        args.output.with_suffix(".planted.json").write_text(json.dumps(asdict(day), indent=1))
+        partial.replace(args.output)
+        return args.output
+
+    return run_command("synthetic.recordings.monitoring", make, unit="recording")
 
 
 def _gap(n_seconds: int) -> tuple[int, int] | None:
@@ -141,3 +164,7 @@ def _pattern(
     drawn = np.concatenate([part[:, : n * SFREQ] for part, n in zip(parts, lengths, strict=True)], axis=1)
     soft = np.convolve(np.repeat(inside.astype(np.float32), SFREQ), np.ones(SFREQ) / SFREQ, mode="same")
     return np.asarray(_PROMINENCE[episode.label] * subject.background_uv * drawn * soft, dtype=np.float32)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

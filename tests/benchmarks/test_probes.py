@@ -24,7 +24,8 @@ from benchmarks.studies.probes import (
     within_person,
 )
 from evaluation.scenarios.transfer import transfer_table
-from model.encoder import Encoder, EncoderConfig
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
 from signals.files import file_sha256
 from signals.tasks import Task
 from training.corpus.corpus import Corpus

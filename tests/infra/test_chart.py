@@ -104,8 +104,10 @@ def test_commands_exist_and_the_service_takes_the_settings(chart, variant):
     assert settings.deployment.profile == "production"
     assert settings.deployment.port == server["ports"][0]["containerPort"]
     mounts = {mount["mountPath"] for mount in server["volumeMounts"]}
-    needed = [settings.system.data, settings.deployment.jwks, settings.deployment.certificate, args.config]
-    for path in [*settings.models.bundles, *filter(None, needed)]:
+    system, models = settings.system, settings.models
+    needed = [system.data, system.audit_keys, system.audit_sink, system.encryption_keys, models.public_key]
+    needed += [settings.deployment.jwks, settings.deployment.certificate, args.config]
+    for path in [*models.bundles, *filter(None, needed)]:
         assert any(path.is_relative_to(mount) for mount in mounts), path
     for backup in (c for c in containers if c["name"] == "backup"):
         assert backup_args(backup["args"][1:]).data == settings.system.data
@@ -173,6 +175,10 @@ def changed(**changes):
         ({"pretraining__shards": "corpus"}, "shards"),
         ({"postgres__password": "x"}, "postgres"),
         ({"tls__secretName": "Server_TLS"}, "secretName"),
+        ({"models__publicKeyConfigMap": "Signing Key"}, "publicKeyConfigMap"),
+        ({"encryption__existingSecret": "a_b"}, "existingSecret"),
+        ({"encryption__key": "00ff"}, "encryption"),
+        ({"audit__sinkClaim": "s3://bucket"}, "sinkClaim"),
     ],
 )
 def test_values_that_are_refused(chart, changes, place):
@@ -188,6 +194,11 @@ def test_values_that_are_refused(chart, changes, place):
         ({"server__replicas": 2}, "several servers cannot share SQLite"),
         ({"server__autoscaling": {"enabled": True}}, "several servers cannot share SQLite"),
         ({"server__replicas": 2, "config__existingSecret": "c"}, "several servers share their uploads"),
+        (
+            {"server__replicas": 2, "config__existingSecret": "c", "storage__accessMode": "ReadWriteMany"},
+            "several servers need the same keys",
+        ),
+        ({"audit__sinkClaim": "checkpoints"}, "a key beside the log"),
     ],
 )
 def test_contradictions_are_refused_by_the_templates(chart, changes, problem):

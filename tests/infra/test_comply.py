@@ -21,6 +21,7 @@ from cerebeam.comply import (
     render,
     resources_of,
 )
+from cerebeam.reviewers_pack import pack
 
 ROOT = Path(__file__).parents[2]
 GOOD = yaml.safe_load(DEPLOYMENT.read_text(encoding="utf-8"))
@@ -81,6 +82,11 @@ def test_a_fault_fails_exactly_its_own_check(fixture):
     failed = {row.control.id for row in rows if row.state == "FAIL"}
     assert failed == {control.id for control in load_controls() if fixture["breaks"] in control.checks}
     assert failed
+    # The sentences of the pack that rest on it go with it.
+    sentences = assess(load_controls("pack"), deny, proof)
+    failed = {row.control.id for row in sentences if row.state == "FAIL"}
+    assert failed == {one.id for one in load_controls("pack") if fixture["breaks"] in one.checks}
+    assert ("| NOT SHOWN |" in pack(sentences)) == bool(failed)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +102,7 @@ def test_a_fault_fails_exactly_its_own_check(fixture):
         ("identifier-in-label", {"ingress": {"annotations": {"note": "MRN 4711"}}}),
         ("unsigned-model", {"models": {"publicKeyConfigMap": ""}}),
         ("no-encryption", {"encryption": {"existingSecret": ""}}),
+        ("no-audit", {"audit": {"sinkClaim": ""}}),
     ],
 )
 def test_other_ways_to_break_the_same_rules(check, values):
@@ -212,6 +219,27 @@ def test_the_page_is_what_the_command_writes():
     assert {row.state for row in rows} <= set(STATES)
 
 
+def test_the_pack_is_what_the_command_writes_and_each_sentence_has_its_evidence():
+    sentences = load_controls("pack")
+    rows = assess(sentences, *evaluate(render(GOOD), resources_of(GOOD_PLAN)))
+    assert (ROOT / "docs" / "reviewers_pack.md").read_text(encoding="utf-8") == pack(rows)
+    assert [row.control.id for row in rows if row.state == "FAIL"] == []
+    sections = {sentence.section for sentence in sentences}
+    assert sections == {"Questions of MDS2", "Data flow", "Threat model", "Downtime", "Backup and restore"}
+    assert len({sentence.id for sentence in sentences}) == len(sentences)
+    # Most sentences are shown, and none is shown by a whole file of tests.
+    assert sum(row.state == "PASS" for row in rows) > 0.8 * len(rows)
+    assert all("::" in test for sentence in (*sentences, *load_controls()) for test in sentence.tests)
+
+
+def test_a_sentence_whose_test_or_figure_is_gone_is_not_shown(tmp_path, monkeypatch):
+    for lost in ({"tests": ("service/test_gate.py::test_that_was_deleted",)}, {"figures": ("restore_of_nothing",)}):
+        [row] = assess([Control(id="1", title="x", section="s", **lost)], [], [])
+        assert row.state == "FAIL"
+    [row] = assess([Control(id="1", title="x", figures=("restore_lost_rows",))], [], [])
+    assert row.evidence == ("restore_lost_rows: 0",)
+
+
 def test_every_control_of_the_five_sections_is_there_once():
     ids = [control.id for control in load_controls()]
     assert len(ids) == len(set(ids))
@@ -232,8 +260,9 @@ def test_a_missing_test_or_a_check_without_lines_fails():
 
 
 def test_command(tmp_path, capsys):
-    assert main([]) == 0
+    assert main(["--pack", str(tmp_path / "pack.md")]) == 0
     assert "0 FAIL" in capsys.readouterr().out
+    assert (tmp_path / "pack.md").read_text(encoding="utf-8").startswith("# Reviewer's pack")
     (tmp_path / "v.yaml").write_text(yaml.safe_dump(merged(GOOD, {"backup": {"enabled": False}})))
     assert main(["--deployment", str(tmp_path / "v.yaml")]) == 1
     assert "no CronJob runs cerebeam backup create" in capsys.readouterr().out

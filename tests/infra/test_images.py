@@ -1,6 +1,7 @@
 """What can be known of an image without building it: its instructions, what enters the build, what it would install."""
 
 import fnmatch
+import os
 import re
 import shutil
 import subprocess
@@ -90,6 +91,54 @@ def test_the_service_installs_neither_torch_nor_beam_nor_tensorflow():
     [install, own] = [rest for word, rest in instructions(ROOT / "infra" / "docker" / "service.Dockerfile") if "pip install" in rest for rest in rest.split("&&")]  # fmt: skip  # noqa: E501
     assert set(re.findall(r"-r (\S+)", install)) == {"serving/requirements.txt", "service/requirements.txt"}
     assert "--no-deps" in own  # the base install would bring Beam
+
+
+def install_steps(path):
+    """The commands of an image that make its environment: venv and pip; users and folders are the container's."""
+    steps = [step.strip() for word, rest in instructions(path) if word == "RUN" for step in rest.split("&&")]
+    return [re.sub(r"^pip ", "/opt/cerebeam/bin/pip ", step) for step in steps if re.search(r"\b(venv|pip)\b", step)]
+
+
+@pytest.mark.slow  # an environment of several hundred MB each
+@pytest.mark.parametrize(
+    ("name", "works"),
+    [
+        ("service", ["cerebeam", "serve", "--help"]),
+        ("mlflow", ["mlflow", "server", "--help"]),
+        ("jupyter", ["jupyter", "lab", "--version"]),
+    ],
+)
+def test_install_steps_run_in_a_fresh_environment(tmp_path, name, works):
+    path = ROOT / "infra" / "docker" / f"{name}.Dockerfile"
+    source, made = tmp_path / "src", tmp_path / "cerebeam"
+    for word, rest in instructions(path):
+        if word == "COPY" and not rest.startswith("--from="):
+            *sources, place = rest.split()
+            for one in sources:
+                target = source / place / one if place.endswith("/") else source / place
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (shutil.copytree if (ROOT / one).is_dir() else shutil.copy)(ROOT / one, target)
+    steps = install_steps(path)
+    if not any("venv" in step for step in steps):  # of an image that installs into its base
+        steps.insert(0, "python -m venv /opt/cerebeam")
+    assert len(steps) >= 2
+    environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    for step in steps:
+        command = step.replace("/opt/cerebeam", str(made)).replace("python -m venv", f"{sys.executable} -m venv")
+        result = subprocess.run(
+            command, shell=True, cwd=source, env=environment, capture_output=True, text=True, timeout=1500, check=False
+        )
+        assert result.returncode == 0, (command, result.stderr[-2000:])
+    run = subprocess.run(
+        [str(made / "bin" / works[0]), *works[1:]], cwd=tmp_path, env=environment, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-2000:]
+    listed = subprocess.run(
+        [str(made / "bin" / "pip"), "list", "--format=freeze"], capture_output=True, text=True, timeout=300, check=True
+    ).stdout
+    if name == "service":
+        assert not re.search(r"^(torch|apache-beam|tensorflow|tensorflow-cpu|transformers)==", listed, re.M)
 
 
 @pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed")

@@ -5,7 +5,8 @@ from transformers import AutoConfig, AutoModel
 
 from model.auto import register
 from model.classifier import Classifier, new_classifier
-from model.encoder import Encoder, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
 from signals.modality import EEG_1020
 from signals.shards.normalise import Normaliser
 from signals.tasks import TASKS

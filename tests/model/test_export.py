@@ -10,7 +10,8 @@ from torch import nn
 
 from model.bundling.graphs import OpenAttention, load_exportable, strip, write_combiner, write_graph
 from model.bundling.parity import SHAPES, Parity, compare, probes
-from model.encoder import Encoder, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
 from model.supervised.supervised import new_network
 from signals.bundles.bundle import BundleError
 from signals.modality import EEG_1020

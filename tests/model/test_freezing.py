@@ -1,7 +1,8 @@
 import pytest
 
 from model.classifier import new_classifier
-from model.encoder import Encoder, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
 from model.freezing import freeze_all_but_last, group_of
 from signals.modality import EEG_1020
 from signals.shards.normalise import Normaliser

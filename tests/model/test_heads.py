@@ -4,7 +4,8 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-from model.encoder import Encoder, EncoderConfig
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
 from model.freezing import GROUPS, freeze, group_of
 from model.heads import HEADS, ClassifierHead, Head, ReconstructionHead, Tensors, register_head
 from model.layers.adapters import KINDS, add_adapters
@@ -44,7 +45,7 @@ class _OneHead(torch.nn.Module):
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         position = torch.tensor(EEG_1020.positions)
-        out = self.encoder(batch["filled_BCT"], position, batch["ch_state_BC"], mask_BCT=batch["mask_BCT"])
+        out = self.encoder(batch["filled_BCT"], Montage.from_batch(batch), mask_BCT=batch["mask_BCT"])
         batch = batch | {
             "position_C3": position,
             "true_merged_BCND": self.encoder.embed(batch["x_BCT"]),
@@ -208,9 +209,7 @@ def test_contrastive_counts_whole_tokens_of_wholly_hidden_channels_only() -> Non
     batch = make_batch(n_times=1100)  # the fifth token holds 76 samples of signal
     batch["mask_BCT"] = torch.zeros_like(batch["mask_BCT"])
     batch["mask_BCT"][0, 3], batch["mask_BCT"][1, 4, 1:] = True, True
-    out = Encoder(CONFIG)(
-        batch["filled_BCT"], torch.tensor(EEG_1020.positions), batch["ch_state_BC"], mask_BCT=batch["mask_BCT"]
-    )
+    out = Encoder(CONFIG)(batch["filled_BCT"], Montage.from_batch(batch), mask_BCT=batch["mask_BCT"])
     head = HEADS["contrastive"](CONFIG)
     results = head(out, batch | {"true_merged_BCND": out["merged_BCND"]})
     assert head.count(batch) == 4
@@ -248,7 +247,7 @@ def test_totals_and_counts_of_parts_add_up_to_those_of_the_whole(name: str) -> N
 
     def sums(rows: slice) -> Tensor:
         part = {key: value[rows] for key, value in batch.items()} | {"position_C3": position}
-        out = model.encoder(part["filled_BCT"], position, part["ch_state_BC"], mask_BCT=part["mask_BCT"])
+        out = model.encoder(part["filled_BCT"], Montage.from_batch(part), mask_BCT=part["mask_BCT"])
         part |= {"true_spectra_BCNF": model.encoder.spectra(part["x_BCT"])}
         return torch.stack([model.head.total(model.head(out, part), part), model.head.count(part)])
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from model.classifier import new_classifier
-from model.encoder import Encoder, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
 from model.export import export, load_models
 from signals.modality import EEG_1020
 from signals.shards.normalise import Normaliser

@@ -3,7 +3,9 @@ import pytest
 import torch
 
 from evaluation.schemas.embeddings import read_embeddings
-from model.encoder import Encoder, electrode_ids, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
+from model.montage import Montage
 from studies import embed
 from training.corpus.corpus import Corpus
 from training.fitting.fit import start_encoder
@@ -30,10 +32,7 @@ def test_every_window_has_the_encoders_mean_token(toy_shards, tmp_path):
     encoder, _ = start_encoder(tmp_path / "encoder", seed=0)
     modality = shards.manifest.modality
     with torch.no_grad():
-        out = encoder.eval()(
-            x, torch.tensor(modality.positions), torch.from_numpy(window.ch_state.astype(np.int64))[None],
-            electrode_ids(modality.ch_names), adjacency_CC=torch.from_numpy(modality.adjacency()),
-        )  # fmt: skip
+        out = encoder.eval()(x, Montage.of(modality, torch.from_numpy(window.ch_state.astype(np.int64))[None]))
     np.testing.assert_allclose(made.values[20], out["window_BD"][0].numpy(), atol=1e-4)
 
 

@@ -6,7 +6,8 @@ import torch
 
 from evaluation.scenarios.stress import read_stress, stress_curves
 from model.classifier import Classifier, new_classifier
-from model.encoder import Encoder, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
 from model.supervised.supervised import new_network
 from pipelines.preprocess import main as preprocess
 from signals.modality import EEG_1020

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.encoder import Encoder, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
 from studies import embed
 from studies.baselines import candidates
 from training import distil

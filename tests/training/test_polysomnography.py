@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from model.classifier import new_classifier
-from model.encoder import Encoder, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
 from model.export import export, load_models
 from model.pretraining.pretraining import PretrainModel
 from pipelines.preprocess import main as preprocess

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from model.encoder import Encoder, EncoderConfig
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
 from model.pretraining.pretraining import PretrainModel
 from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS

@@ -73,7 +73,8 @@ class Corpus:
         self.uris, self.cache_bytes, self.max_corrupt = [str(uri) for uri in uris], cache_bytes, max_corrupt
         self.manifest = join_manifests(manifests)
         self.has_spectrograms = any(manifest.profile.get("spectrogram") for manifest in manifests)
-        self.n_decoded = self.n_corrupt = 0
+        self.n_decoded = 0
+        self._corrupt: set[int] = set()
         self._uri_of = [uri for uri, m in zip(self.uris, manifests, strict=True) for _ in m.shards]
         self._starts = [0, *accumulate(shard.n_windows for shard in self.manifest.shards)]
         self._tables: OrderedDict[int, pa.Table] = OrderedDict()
@@ -117,6 +118,11 @@ class Corpus:
     def __len__(self) -> int:
         """Return how many windows there are."""
         return self._starts[-1]
+
+    @property
+    def n_corrupt(self) -> int:
+        """How many windows turned out unreadable so far."""
+        return len(self._corrupt)
 
     @property
     def names(self) -> str:
@@ -208,7 +214,7 @@ class Corpus:
             try:
                 made.append((place, self.window(number)))
             except CorruptShardError as error:
-                self.n_corrupt += 1
+                self._corrupt.add(int(number))
                 logger.warning("%s; the window is left out", error)
                 if self.n_corrupt > self.max_corrupt * len(self):
                     raise TooManyCorruptError(

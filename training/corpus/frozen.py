@@ -71,7 +71,7 @@ def pooled(data: Labelled, encoder: Encoder, kept: list[FrozenTokens]) -> np.nda
     )
     classifier.to(device := own_device()).eval()
     tokens = next((t for t in kept if t.normaliser == normaliser), None) or FrozenTokens(data.shards, classifier)
-    span, position_C3 = classifier.head.span_tokens, classifier.position_C3
+    span, position_C3 = classifier.head.span_tokens, classifier.montage.position_C3
     rows = []
     for start in range(0, len(data.windows), 16):
         windows = data.windows[start : start + 16]

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from model.classifier import Classifier, new_classifier
-from model.encoder import Encoder, EncoderConfig
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
 from model.freezing import freeze
 from model.layers.adapters import add_adapters
 from model.saved import TaskModel
@@ -105,6 +106,7 @@ def fit(
         profile=data.shards.manifest.profile,
         provenance=_provenance(data, chosen, recipe, pretraining),
     )
+    classifier.encoder.drop_paths(recipe.regularise.drop_path)
     if recipe.model.adapter:
         add_adapters(classifier, kind=recipe.model.adapter, rank=recipe.model.adapter_rank)
     frozen = _frozen(data, recipe, classifier, [] if kept is None else kept)

@@ -38,6 +38,9 @@ CHANNELS = MaskPlan(schedule_weights=(0.0, 0.0, 1.0))
 EVERY_S = 4
 """Of so many seconds the second one is hidden, so that its neighbours on both sides are whole."""
 MAX_S = 10.0
+N_BOOT = 2000
+MOST_WINDOWS, OF_RECORDING = 40, 12
+"""Held-out windows that are measured, and windows of a recording that its own ridge is fitted to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,9 @@ class Skill:
     n_windows: int
     n_subjects: int
     """Held-out windows and people that it was measured on."""
+    channels_low: float = float("nan")
+    channels_high: float = float("nan")
+    """95% interval of `channels` over resampled people (percentiles); nan with fewer than three."""
 
     @property
     def measured(self) -> dict[str, float]:
@@ -138,6 +144,10 @@ class Sums:
         way = self.nothing - self.best
         return (self.nothing - self.model) / way if way > 0 else float("nan")
 
+    def add(self, *, model: float, nothing: float, best: float) -> None:
+        """Add errors."""
+        self.model, self.nothing, self.best = self.model + model, self.nothing + nothing, self.best + best
+
 
 @dataclass(kw_only=True)
 class SkillMeter:
@@ -149,6 +159,8 @@ class SkillMeter:
     gaps: Sums = field(default_factory=Sums)
     channels: Sums = field(default_factory=Sums)
     seconds: Sums = field(default_factory=Sums)
+    channels_of: dict[str, Sums] = field(default_factory=dict)
+    """By person."""
     subjects: set[str] = field(default_factory=set)
     n_windows: int = 0
 
@@ -166,31 +178,34 @@ class SkillMeter:
         self.model.eval()
         modality = corpus.manifest.modality
         of_people = _products(corpus, evenly(trained, max_windows), normaliser, on_window)
+        chosen = evenly(held_out, max_windows)
+        wanted = {corpus.entry(number).recording_id for number in chosen}
         of_recording = {
-            name: _products(corpus, evenly(numbers, 24), normaliser, on_window)
+            name: _products(corpus, evenly(numbers, OF_RECORDING), normaliser, on_window)
             for name, numbers in _by_recording(corpus, held_out).items()
+            if name in wanted
         }
-        for number in evenly(held_out, max_windows):
+        for number in chosen:
             on_window()
             batch = corpus.batch([number], normaliser)
             window = _View.of(batch, modality)
             if np.count_nonzero(window.scored) < 2 * MIN_GROUP:
                 continue
-            self._add(window, of_people, of_recording[batch.entries[0].recording_id])
-            self.subjects.add(batch.entries[0].subject_id)
+            self.subjects.add(subject := batch.entries[0].subject_id)
+            self._add(window, of_people, of_recording[batch.entries[0].recording_id], subject)
             self.n_windows += 1
 
-    def _add(self, window: "_View", of_people: Products, of_recording: Products) -> None:
+    def _add(self, window: "_View", of_people: Products, of_recording: Products, subject: str) -> None:
         truth, mask = window.hidden(GAPS, (self.seed, 3, 0))
         start = fill_to_start(truth, mask, window.known, self.filling)
         own = window_fill(truth, mask, window.known)
         counted = mask & window.scored[:, None]
         self.gaps.model += _error(truth, self._reconstruct(window, truth, start, mask), counted)
         self.gaps.nothing += _error(truth, own, counted)
-        self._add_channels(window, of_people, of_recording)
+        self._add_channels(window, of_people, of_recording, subject)
         self._add_seconds(window)
 
-    def _add_channels(self, window: "_View", of_people: Products, of_recording: Products) -> None:
+    def _add_channels(self, window: "_View", of_people: Products, of_recording: Products, subject: str) -> None:
         truth, mask = window.hidden(CHANNELS, (self.seed, 3, 1))
         gone = mask.any(axis=1) & window.scored
         visible = window.scored & ~gone
@@ -199,10 +214,10 @@ class SkillMeter:
             return
         start = fill_to_start(truth, mask, window.known, self.filling)
         filled = self._reconstruct(window, truth, start, mask)
-        self.channels.model += float(((filled - truth)[gone] ** 2).sum())
+        model = float(((filled - truth)[gone] ** 2).sum())
         nothing, best = (float(((weights @ truth[visible] - truth[gone]) ** 2).sum()) for weights in ridges)
-        self.channels.nothing += nothing
-        self.channels.best += best
+        for sums in (self.channels, self.channels_of.setdefault(subject, Sums())):
+            sums.add(model=model, nothing=nothing, best=best)
 
     def _add_seconds(self, window: "_View") -> None:
         if "spectral" not in self.model.heads:
@@ -229,11 +244,22 @@ class SkillMeter:
             filled = self.model.reconstruct(window.batch(self.model, truth, start, mask))
         return np.asarray(filled[0].float().cpu().numpy())
 
+    def _channels_interval(self) -> tuple[float, float]:
+        """Return the 95% interval of the skill in whole channels over resampled people."""
+        each = np.array([[one.model, one.nothing, one.best] for one in self.channels_of.values()])
+        if len(each) < 3:
+            return float("nan"), float("nan")
+        drawn = np.random.default_rng(self.seed).integers(len(each), size=(N_BOOT, len(each)))
+        model, nothing, best = each[drawn].sum(axis=1).T
+        low, high = np.quantile((nothing - model) / (nothing - best), [0.025, 0.975])
+        return float(low), float(high)
+
     def skill(self) -> Skill:
         """Return what was measured so far."""
+        low, high = self._channels_interval()
         return Skill(
             gaps=self.gaps.skill, channels=self.channels.skill, seconds=self.seconds.skill, n_windows=self.n_windows,
-            n_subjects=len(self.subjects),
+            n_subjects=len(self.subjects), channels_low=low, channels_high=high,
         )  # fmt: skip
 
 

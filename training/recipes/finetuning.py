@@ -15,6 +15,7 @@ from training.recipes.sections import (
     Regularise,
     TrackedRecipe,
     Warmup,
+    below_one,
     changed,
     not_negative,
     one_of,
@@ -160,10 +161,13 @@ class FinetuneRegularise(Regularise):
     """Dropout in the head."""
     freeze: tuple[str, ...] = ()
     """Groups that do not move: of "stem", "trunk", "head", "adapter"."""
+    drop_path: float = 0.0
+    """Chance of leaving out a branch of the encoder's last block for a window, less in earlier blocks."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         shares(self, "dropout")
+        below_one(self, "drop_path")
         some_of(self, "freeze", GROUPS)
 
 
@@ -259,6 +263,20 @@ def full_tiny(*, tiny: bool = False) -> FinetuneRecipe:
     return tiny_form(recipe) if tiny else recipe
 
 
+def scratch(*, tiny: bool = False) -> FinetuneRecipe:
+    """Return a recipe that trains an encoder and its head end to end from random weights, as long as the networks.
+
+    `python -m training.finetune --recipe scratch --shards DIR --task six-class --no-encoder --output DIR`; rates,
+    epochs and augmentation are those of `resnet_gru`. `python -m benchmarks scratch` compares the two.
+    """
+    recipe = FinetuneRecipe(
+        optim=FinetuneOptim(micro_batch=16, encoder_lr_scale=1.0),
+        schedule=FinetuneSchedule(epochs=15, patience=5),
+        regularise=FinetuneRegularise(dropout=0.25, drop_path=0.1),
+    )
+    return tiny_form(recipe) if tiny else recipe
+
+
 def adapters(*, tiny: bool = False) -> FinetuneRecipe:
     """Return a recipe that leaves the encoder frozen and trains low-rank adapters in its blocks, and the head.
 
@@ -341,6 +359,7 @@ def tiny_form(recipe: FinetuneRecipe) -> FinetuneRecipe:
 RECIPES: dict[str, Callable[..., FinetuneRecipe]] = {
     "probe": probe,
     "full_tiny": full_tiny,
+    "scratch": scratch,
     "adapters": adapters,
     "fused": fused,
     "resnet_gru": resnet_gru,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from model.encoder import SIZES, EncoderConfig, sized
+from model.encoder_config import SIZES, EncoderConfig, sized
 from model.layers.fusion import SOURCES
 from model.pretraining.masking import SPAN_MS, MaskPlan, MaskUnit
 from signals.shards.normalise import Normalisation
@@ -43,9 +43,11 @@ class EncoderShape:
     gradient_checkpointing: bool = False
     """Trade time for memory."""
     graph: bool = True
-    """Whether channels hear their neighbours."""
+    """Whether channels meet: relations, mixtures, attention over channels."""
     positions: bool = True
-    """Whether a channel's embedding tells which electrode it is and where it lies."""
+    """Whether a channel's embedding and relations hold which electrode it is and where it lies."""
+    covariance: bool = True
+    """Whether relations of channels hold how they went together in the window."""
     fusion: tuple[str, ...] = ()
     """What EEG listens to besides itself, of model.layers.fusion.SOURCES."""
 
@@ -59,7 +61,12 @@ class EncoderShape:
         """The encoder's configuration."""
         chosen = {"dim": self.dim, "depth": self.depth, "stem_dim": self.stem_dim}
         overrides = {name: value for name, value in chosen.items() if value}
-        switches = {"graph": self.graph, "positions": self.positions, "fusion": self.fusion}
+        switches = {
+            "graph": self.graph,
+            "positions": self.positions,
+            "covariance": self.covariance,
+            "fusion": self.fusion,
+        }
         return sized(self.size, gradient_checkpointing=self.gradient_checkpointing, **switches, **overrides)
 
 

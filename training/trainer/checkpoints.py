@@ -33,6 +33,10 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be used: damaged, incomplete, or of another schema version."""
 
 
+class VersionError(CheckpointError):
+    """A checkpoint of another schema version, which is whole: nothing older is taken in its place."""
+
+
 def packed(state: Mapping[str, Any], *, step: int) -> tuple[bytes, str]:
     """Return a state as the bytes of a file, and their digest."""
     buffer = io.BytesIO()
@@ -130,15 +134,23 @@ def _read(uri: str) -> dict[str, Any]:
         raise CheckpointError(f"{uri} is damaged: its sha256 starts with {actual}, its name says {expected}")
     state: dict[str, Any] = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     if state["schema_version"] != SCHEMA_VERSION:
-        raise CheckpointError(f"{uri} has schema version {state['schema_version']}, this code reads {SCHEMA_VERSION}")
+        raise VersionError(
+            f"{uri} has schema version {state['schema_version']}, this code reads {SCHEMA_VERSION}: go on with the "
+            "code that wrote it, or choose another --output"
+        )
     return state
 
 
 def load_newest(folder: URI) -> dict[str, Any] | None:
-    """Return the newest checkpoint that is whole, saying which ones were not; None where there is none."""
+    """Return the newest checkpoint that is whole, saying which ones were not; None where there is none.
+
+    Raises VersionError for one of another schema version.
+    """
     for uri in reversed(checkpoints(folder)):
         try:
             return load_checkpoint(uri)
+        except VersionError:
+            raise
         except CheckpointError as error:
             logger.warning("%s; falling back to the one before", error)
     return None

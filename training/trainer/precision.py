@@ -12,3 +12,9 @@ def resolve_precision(precision: Precision, device: torch.device) -> Precision:
     if precision != "auto":
         return precision
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def allow_tf32(precision: Precision, device: torch.device) -> None:
+    """Let a GPU use TF32 for what is left in float32, unless all of it was wanted."""
+    if device.type == "cuda" and precision != "fp32":
+        torch.set_float32_matmul_precision("high")

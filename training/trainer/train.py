@@ -30,7 +30,7 @@ from training.parallel.memory import MAX_HALVINGS, is_out_of_memory, release, sp
 from training.parallel.sharding import is_sharded, load_optimizer, load_parameters, slices, whole
 from training.trainer.ema import WeightAverage
 from training.trainer.generators import rng_state, set_rng_state
-from training.trainer.precision import Precision, resolve_precision
+from training.trainer.precision import Precision, allow_tf32, resolve_precision
 from training.trainer.stopping import StopRequest
 
 logger = logging.getLogger(__name__)
@@ -105,8 +105,7 @@ class Trainer:
             self.processes.check_same(self.module)
         self.lockstep = self.processes.world_size > 1 and bool(is_sharded(self.module) or norms_of(self.module))
         self.precision = resolve_precision(self.precision, device)
-        if device.type == "cuda" and self.precision != "fp32":
-            torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in fp32
+        allow_tf32(self.precision, device)
         self.average = WeightAverage(self.module, self.ema_decay) if self.ema_decay else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.watch = Stopwatch(device)

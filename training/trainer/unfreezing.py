@@ -12,7 +12,9 @@ def stages_of(model: TaskModel) -> list[list[nn.Module]]:
     """Return the stages of a model below its head, from input to output; raises ValueError where it has none."""
     if isinstance(model, Classifier):
         encoder = model.encoder
-        return [[encoder.stem, encoder.channel_embedding], *([block] for block in encoder.blocks), [encoder.norm]]
+        meeting = [encoder.relations, encoder.mixing] if encoder.config.graph else []
+        first = [*meeting, encoder.stem, encoder.channel_embedding]
+        return [first, *([block] for block in encoder.blocks), [encoder.norm]]
     if not hasattr(model.network, "stages"):
         raise ValueError(f"network {model.config.network!r} has no stages to open one by one: leave out unfreeze_every")
     stages: list[list[nn.Module]] = model.network.stages()

@@ -217,6 +217,21 @@ proof contains {"check": check, "where": c.where, "line": sprintf("--set=%s=%s",
 	some check, setting in needed
 }
 
+# no-audit, of the service: keys that do not lie beside the log, and checkpoints in a second place.
+
+sealed := {"system.audit_keys", "system.audit_sink"}
+
+deny contains {"check": "no-audit", "where": c.where, "line": sprintf("%s is not set", [setting])} if {
+	some c in servers
+	some setting in sealed
+	not setting_of(c, setting)
+}
+
+proof contains {"check": "no-audit", "where": c.where, "line": sprintf("--set=%s=%s", [setting, setting_of(c, setting)])} if {
+	some c in servers
+	some setting in sealed
+}
+
 # identifier-in-label
 
 identifying := `(patient|(^|[^a-z])mrn([^a-z]|$)|(^|[^a-z])ssn([^a-z]|$)|birth|(^|[^a-z])dob([^a-z]|$)|surname|first-?name|[0-9]{3}-[0-9]{2}-[0-9]{4})`

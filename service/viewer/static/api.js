@@ -42,6 +42,19 @@ async function send(path, values, options = {}) {
 
 export const getJson = async (path, values, options) => (await send(path, values, options)).json();
 
+/** Open a page of the server in a new tab; where it needs a token, which a link cannot carry, save it instead. */
+export async function openPage(path, values, name) {
+  if (!token) {
+    window.open(`${path}?${query(values)}`, "_blank", "noopener");
+    return;
+  }
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await (await send(path, values)).blob());
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
 export const postJson = async (path, body) =>
   (await send(path, null, {
     method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" },

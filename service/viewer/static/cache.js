@@ -3,7 +3,7 @@
 import { getArrays } from "./api.js";
 
 const COLUMNS = 128;
-const MOST_BYTES = 48e6;
+const MOST_BYTES = 24e6;
 const MISSING = -32768;
 
 export class TraceCache {

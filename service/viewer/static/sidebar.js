@@ -1,5 +1,6 @@
 /** Findings, annotations and signal quality as tables: for reading, for clicking, for screen readers. */
 
+import { openPage } from "./api.js";
 import { element } from "./dom.js";
 import { colourOf } from "./style.js";
 import { clock, length } from "./time.js";
@@ -9,8 +10,8 @@ const $ = (id) => document.getElementById(id);
 const TABS = ["findings", "review", "annotations", "quality"];
 
 export class Sidebar {
-  constructor(state, style, select) {
-    Object.assign(this, { state, style, select, rows: new Map() });
+  constructor(state, style, select, filter) {
+    Object.assign(this, { state, style, select, filter, rows: new Map() });
     const buttons = TABS.map((name) => $(`tab-${name}`));
     buttons.forEach((button, i) => {
       button.addEventListener("click", () => this.open(TABS[i]));
@@ -41,9 +42,9 @@ export class Sidebar {
     this.rows.clear();
     const { events, answers } = this.state;
     this.here = element("div", { class: "now" });
-    $("findings").replaceChildren(this.here, this.table("finding", events, answers
-      ? "The model has no finding in this recording."
-      : this.state.answersNote || "No answers yet: press Analyse."));
+    $("findings").replaceChildren(this.here, answers ? this.least() : "", this.table("finding", events, answers
+      ? "The model has no finding of this confidence in this recording."
+      : this.state.answersNote || "No answers yet: press Analyse."), answers ? this.report() : "");
     $("annotations").replaceChildren(this.table("annotation", events, "The file has no annotations."));
     this.now();
     this.mark();
@@ -72,6 +73,34 @@ export class Sidebar {
     const words = kind === "finding" ? `${own.length} finding${own.length > 1 ? "s" : ""} to review, by time` : "Annotations of the file";
     return element("table", {}, element("caption", {}, words),
       element("thead", {}, element("tr", {}, ...head.map((one, i) => element("th", { scope: "col", class: i > 1 ? "n" : undefined }, one)))), body);
+  }
+
+  /** Which findings are listed: neighbouring answers of one class, from a mean confidence on. */
+  least() {
+    const { answers, least } = this.state, choose = element("select");
+    for (const share of [0, 0.3, 0.5, 0.7, 0.9]) {
+      const n = answers.findings.filter((one) => one.confidence >= share).length;
+      choose.append(element("option", { value: share }, `${share ? `${100 * share}% or more` : "all"} (${n})`));
+    }
+    choose.value = String(least);
+    choose.addEventListener("change", () => this.filter(Number(choose.value)));
+    return element("label", { class: "least" }, "Confidence ", choose);
+  }
+
+  report() {
+    const host = element("p", { class: "group report" }), name = this.state.name;
+    for (const [words, format] of [["Report", "html"], ["Report as PDF", "pdf"]]) {
+      const button = element("button", { type: "button" }, words);
+      button.addEventListener("click", async () => {
+        try {
+          await openPage("/api/report", { recording: name, format }, `report.${format}`);
+        } catch (error) {
+          button.textContent = `${words}: ${error.message}`;
+        }
+      });
+      host.append(button);
+    }
+    return host;
   }
 
   mark() {

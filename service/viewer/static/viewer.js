@@ -23,7 +23,7 @@ const MOST_TRENDS = 720;
 const state = {
   name: "", header: null, duration: 0, sfreq: 256, segments: [], rows: [], bad: new Set(), events: [], marks: [],
   selected: null, start: 0, page: 10, shown: 10, sensitivity: 7, negativeUp: true, pxPerMm: pxPerMm(), montage: "longitudinal",
-  l_freq: 0.5, h_freq: 70, notch_hz: 0, showArtifacts: true, artifacts: null, trends: null, trendRange: null, answers: null,
+  l_freq: 0.5, h_freq: 70, notch_hz: 0, showArtifacts: true, artifacts: null, trends: null, trendRange: null, answers: null, least: 0.5,
   hidden: new Set(), densityRange: DENSITIES[0], waitingFor: "", evidence: null, touch: () => redraw(),
 };
 const style = new Style();
@@ -321,7 +321,8 @@ async function loadAnswers() {
 
 /** Findings of the model and annotations of the file as marks on the page. */
 function setEvents() {
-  const findings = (state.answers ? state.answers.findings : []).map((one) => ({
+  const certain = (state.answers ? state.answers.findings : []).filter((one) => one.confidence >= state.least);
+  const findings = certain.map((one) => ({
     ...one, kind: "finding", label: `${one.class} ${(100 * one.confidence).toFixed(0)}%`, colour: colourOf(one.class),
   }));
   const annotations = state.header.annotations.map((one) => ({
@@ -600,7 +601,7 @@ function main() {
   controls();
   KEYS.fill($("keys"), actions.ruler);
   tracks = new Tracks($("tracks"), state, style, { time: (t) => go(t - state.page / 2), range: setRange });
-  sidebar = new Sidebar(state, style, select);
+  sidebar = new Sidebar(state, style, select, (least) => ((state.least = least), setEvents(), tracks.drawBrush()));
   review = new Review(state, chosen, (name, second) => (name === state.name ? go(second - 0.3 * state.page) : open(name, second)), speak,
     () => state.header && setEvents());
   traces = new Traces($("traces"), state, cache, style);

@@ -3,7 +3,8 @@ import torch
 
 from benchmarks.benches.encoder import OURS_CBRAMOD, OURS_LABRAM
 from benchmarks.benches.parts.encoder_peers import CbramodShape, LabramShape
-from model.encoder import Encoder, EncoderConfig
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
 
 
 def test_contenders_have_as_many_parameters_as_the_shapes_beside_them() -> None:

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from model.classifier import Classifier, new_classifier
-from model.encoder import Encoder, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
 from model.layers.adapters import KINDS, LoraLinear, add_adapters, merge_adapters
 from signals.modality import EEG_1020
 from signals.shards.normalise import Normaliser

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.encoder import Encoder, EncoderConfig, electrode_ids
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
 from model.layers.fusion import SENSOR_TYPES, sensor_type_ids
+from model.montage import Montage, electrode_ids
 from signals.modality import EEG_1020
 from signals.window import ABSENT, MEASURED
 
@@ -34,11 +36,19 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def montage(state: Tensor, sensors: Tensor = SENSORS) -> Montage:
+    n = len(state)
+    return Montage(
+        position_BC3=POSITION.expand(n, -1, -1), electrode_ids_BC=IDS.expand(n, -1), ch_state_BC=state,
+        sensor_type_BC=sensors.expand(n, -1), adjacency_BCC=ADJACENCY.expand(n, -1, -1),
+    )  # fmt: skip
+
+
 @torch.no_grad()
 def tokens(
-    encoder: Encoder, x: Tensor, state: Tensor, spectrogram: Tensor | None = None, sensors: Tensor | None = SENSORS
+    encoder: Encoder, x: Tensor, state: Tensor, spectrogram: Tensor | None = None, sensors: Tensor = SENSORS
 ) -> Tensor:
-    out = encoder(x, POSITION, state, IDS, adjacency_CC=ADJACENCY, sensor_type=sensors, spectrogram_BRFS=spectrogram)
+    out = encoder(x, montage(state, sensors), spectrogram_BRFS=spectrogram)
     assert torch.isfinite(out["tokens_BCND"]).all()
     return out["tokens_BCND"]
 
@@ -85,10 +95,7 @@ def test_sensors_are_no_part_of_the_electrode_graph_nor_of_the_mean() -> None:
     louder = X.clone()
     louder[:, 19:] *= 5
     with torch.no_grad():
-        a, b = (
-            fused(x, POSITION, STATE, IDS, adjacency_CC=adjacency, sensor_type=SENSORS)
-            for x, adjacency in ((X, None), (louder, None))
-        )
+        a, b = (fused(x, montage(STATE)) for x in (X, louder))
     assert torch.equal(a["window_BD"], b["window_BD"])
     assert torch.equal(a["tokens_BCND"][:, :19], b["tokens_BCND"][:, :19])
     assert not torch.equal(a["tokens_BCND"][:, 19:], b["tokens_BCND"][:, 19:])
@@ -117,7 +124,7 @@ def test_unknown_bins_and_short_spectrograms() -> None:
 
 def test_gates_open_in_training() -> None:
     fused = make_encoder(BOTH).train()
-    out = fused(X, POSITION, STATE, IDS, sensor_type=SENSORS, spectrogram_BRFS=SPECTROGRAM)
+    out = fused(X, montage(STATE), spectrogram_BRFS=SPECTROGRAM)
     out["window_BD"].square().sum().backward()
     for source in (fused.sensors, fused.spectrogram):
         assert source.cross.gate.grad is not None
@@ -130,7 +137,7 @@ def test_gates_open_in_training() -> None:
         (noise(2, 4, 99, 10), SENSORS, r"spectrogram has shape \(2, 4, 99, 10\)"),
         (noise(1, 4, 100, 10), SENSORS, r"not \(2, 4, 100\)"),
         (noise(2, 4, 100, 0), SENSORS, "at least one step"),
-        (None, SENSORS[:5], r"sensor_type has shape \(5,\)"),
+        (None, SENSORS[:5], r"sensor_type has shape \(2, 5\), not \(2, 23\)"),
     ],
 )
 def test_wrong_sources_are_refused(spectrogram: Tensor | None, sensors: Tensor, match: str) -> None:
@@ -157,11 +164,13 @@ class _Tokens(torch.nn.Module):
             self.register_buffer(name, value)
 
     def forward(self, x: Tensor, ch_state: Tensor, spectrogram: Tensor) -> Tensor:
-        out = self.encoder(
-            x, self.position, ch_state, self.ids, adjacency_CC=self.adjacency, sensor_type=self.sensors,
-            spectrogram_BRFS=spectrogram,
+        n = ch_state.shape[0]
+        where = Montage(
+            position_BC3=self.position.expand(n, -1, -1), electrode_ids_BC=self.ids.expand(n, -1),
+            sensor_type_BC=self.sensors.expand(n, -1), adjacency_BCC=self.adjacency.expand(n, -1, -1),
+            ch_state_BC=ch_state,
         )  # fmt: skip
-        return out["tokens_BCND"]
+        return self.encoder(x, where, spectrogram_BRFS=spectrogram)["tokens_BCND"]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -5,7 +5,7 @@ import torch
 from scipy.special import sph_harm_y
 from torch import Tensor
 
-from model.layers.pooling import N_HARMONICS, Pool, harmonics, pooled_statistics
+from model.layers.pooling import N_HARMONICS, Pool, Scalp, SequencePool, harmonics, pooled_statistics
 from signals.modality import EEG_1020
 from training.objectives.augment import mirror_order
 
@@ -71,3 +71,29 @@ def test_channels_without_a_place_count_in_the_mean_alone() -> None:
 def test_pool_is_as_wide_as_it_says() -> None:
     pool = Pool(4, n_queries=3)
     assert pool(_tokens(), torch.ones(2, 19, dtype=torch.bool), POSITION_C3).shape == (2, pool.width)
+
+
+def test_a_sequence_hears_the_order_of_seconds_and_absent_channels_weigh_nothing() -> None:
+    torch.manual_seed(0)
+    pool, tokens = SequencePool(8, 2).eval(), torch.randn(1, 19, 6, 8)
+    here = torch.ones(1, 19, dtype=torch.bool)
+    here[0, 5] = False
+    order = torch.tensor([0, 3, 1, 4, 2, 5])
+    with torch.no_grad():
+        steps = pool(tokens, here, POSITION_C3)
+        shuffled = pool(tokens[:, :, order], here, POSITION_C3)
+        louder = tokens.clone()
+        louder[0, 5] += 100
+        assert torch.equal(pool(louder, here, POSITION_C3), steps)
+    assert steps.shape == (1, 6, 8)
+    # A mean over seconds without their order would be the same.
+    assert (steps.mean(1) - shuffled.mean(1)).abs().max() > 1e-4
+
+
+def test_a_second_knows_where_on_the_head_something_was() -> None:
+    torch.manual_seed(0)
+    scalp, tokens = Scalp(8, 2), torch.zeros(2, 19, 1, 8)
+    tokens[0, 0], tokens[1, 11] = 1.0, 1.0  # Fp1 and Fp2: as many channels, as far from the vertex
+    with torch.no_grad():
+        left, right = scalp(tokens, torch.ones(2, 19, dtype=torch.bool), POSITION_C3)
+    assert (left - right).abs().max() > 1e-3

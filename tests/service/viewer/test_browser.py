@@ -95,14 +95,14 @@ def test_no_extreme_is_lost_at_2000_random_zooms(page):
             return [low, high].map((values) => Array.from(values, (v) => Number.isNaN(v) ? null : v));
         });
     }""", [[None if np.isnan(v) else float(v) for v in x], zooms, width])  # fmt: skip
+    columns = np.array(drawn, dtype=np.float32)  # None is NaN
+    filled_low, filled_high = (np.append(np.where(np.isnan(x), v, x), v) for v in (np.inf, -np.inf))
     lost = 0
-    for (start_at, per), (low, high) in zip(zooms, drawn, strict=True):
+    for (start_at, per), (low, high) in zip(zooms, columns, strict=True):
         edges = np.clip(np.ceil(start_at + np.arange(width + 1) * per), 0, n).astype(int)
-        for c in range(width):
-            part = x[edges[c] : edges[c + 1]]
-            part = part[~np.isnan(part)]
-            if part.size:
-                lost += low[c] != part.min() or high[c] != part.max()
+        least, most = (f.reduceat(v, edges)[:-1] for f, v in ((np.minimum, filled_low), (np.maximum, filled_high)))
+        there = (edges[1:] > edges[:-1]) & (least <= most)
+        lost += np.count_nonzero((low != least)[there]) + np.count_nonzero((high != most)[there])
     assert lost == 0
 
 
@@ -260,6 +260,20 @@ def test_markup_in_names_stays_text(browser, shown):
     assert page.evaluate("window.hit === undefined")
     assert page.locator("main img, header img").count() == 0
     assert "<img" in page.locator("#annotations").inner_text()
+    assert page.errors == []
+    page.context.close()
+
+
+def test_a_stretch_is_labelled_withdrawn_and_counted(browser, shown):
+    page = opened(browser, shown.page("gaps.edf", 60))
+    page.locator("#traces").focus()
+    page.keyboard.press("r")
+    page.locator("#review .labels button", has_text="LRDA").click()
+    page.locator("#review table tbody tr").first.wait_for()
+    assert "LRDA" in page.locator("#review table").first.inner_text()
+    assert page.evaluate("cerebeam.state.events.some((one) => one.label === 'You: LRDA')")
+    page.get_by_role("button", name="Withdraw LRDA").click()
+    page.wait_for_function("() => /labelled nothing/.test(document.querySelector('#review').textContent)")
     assert page.errors == []
     page.context.close()
 

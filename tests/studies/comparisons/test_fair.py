@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from evaluation.schemas.predictions import read_predictions
-from model.encoder import Encoder, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
 from studies import study
 from studies.comparisons import ablation, curve, fair
 from studies.comparisons.table import by_unit, fair_table, markdown

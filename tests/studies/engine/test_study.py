@@ -1,4 +1,4 @@
-"""The engine: what is finished stays finished, also in the middle of a fit, and every model is asked alike."""
+"""The engine: what is finished stays finished, also in the middle of a fit, and every model has the same rows."""
 
 import os
 import signal
@@ -89,20 +89,33 @@ def test_windows_without_an_answer_have_no_row_and_facts_are_kept(data: Labelled
     def fit(bench: Bench, rows: np.ndarray, params: Any, seed: int) -> Fitted:
         silent: dict[str, int] = {}
 
-        def ask(test: np.ndarray) -> np.ndarray:
+        def predicted(test: np.ndarray) -> np.ndarray:
             silent["first"] = 1
             answers = np.full((len(test), 6), 1 / 6)
             answers[0] = np.nan
             return answers
 
-        return Fitted(predict=ask, n_parameters=7, n_learnt=5, facts={"refused": silent})
+        return Fitted(predict=predicted, n_parameters=7, n_learnt=5, facts={"refused": silent})
 
-    made = design(data, tmp_path, {"shy": Method(fit=fit, seeded=False), "prior": METHODS["prior"]})
+    made = design(data, tmp_path, {"shy": Method(fit=fit, seeded=False, may_refuse=True), "prior": METHODS["prior"]})
     frame = run_study(made)
     assert frame["model"].value_counts().to_dict() == {"prior": 24, "shy": 22}  # one of each of two folds
     about = about_models(made)["shy"]
     assert (about["refused"], about["n_parameters"], about["n_learnt"]) == ({"first": 1}, 7, 5)
     assert about["device"] == "cpu"
+
+
+def test_a_setting_that_fails_is_not_chosen_and_a_fit_that_fails_is_no_silence(data: Labelled, tmp_path: Path) -> None:
+    def fit(bench: Bench, rows: np.ndarray, params: Any, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda test: np.full((len(test), 6), np.nan if params["fails"] else 1 / 6)
+
+    two = Method(fit=fit, candidates=({"fails": True}, {"fails": False}), seeded=False)
+    made = design(data, tmp_path / "two", {"two": two})
+    run_study(made)
+    assert set(map(str, about_models(made)["two"]["chosen"].values())) == {"{'fails': False}"}
+    broken = design(data, tmp_path / "one", {"one": replace(two, candidates=({"fails": True},))})
+    with pytest.raises(ValueError, match="one gives no finite probabilities in fold site0, seed0"):
+        run_study(broken)
 
 
 def test_finished_models_stay_when_others_join(data: Labelled, tmp_path: Path) -> None:
@@ -140,11 +153,11 @@ def test_a_model_of_few_people_is_tuned_on_them_alone(data: Labelled, tmp_path: 
     seen: list[set[str]] = []
 
     def fit(bench: Bench, rows: np.ndarray, params: Any, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-        def ask(test: np.ndarray) -> np.ndarray:
+        def predicted(test: np.ndarray) -> np.ndarray:
             seen.append(set(data.subjects[rows].tolist()) | set(data.subjects[test].tolist()))
             return np.full((len(test), 6), 1 / 6)
 
-        return ask
+        return predicted
 
     few = Method(fit=fit, candidates=({"a": 1}, {"a": 2}), n_subjects=3)
     made = design(data, tmp_path, {"few": few}, seeds=2)
@@ -159,6 +172,8 @@ def test_settings_of_recipes_hold_for_every_model_that_trains(data: Labelled, tm
     bench = Bench(data, None, tmp_path, settings=("--schedule.epochs", "2"))
     assert bench.recipe(PROBE) == replace(PROBE, schedule=replace(PROBE.schedule, epochs=2))
     assert Bench(data, None, tmp_path).recipe(PROBE) is PROBE
+    tiny = Bench(data, None, tmp_path, settings=("--optim.batch", "8"), tiny=True).recipe(PROBE)
+    assert (tiny.schedule.epochs, tiny.optim.batch, tiny.optim.learning_rate) == (1, 8, PROBE.optim.learning_rate)
 
 
 @pytest.mark.slow
@@ -172,9 +187,39 @@ def test_a_process_that_is_stopped_ends_the_study(shards: Path, tmp_path: Path) 
                "--output", str(tmp_path / "p.parquet"), "--models", "resnet-gru", "--seeds", "1", "--jobs", "2",
                "--inner-folds", "2", "--schedule.epochs", "50"]  # fmt: skip
     process = subprocess.Popen(command)
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "p.parts" / "logs").rglob("*.jsonl")) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 240
+    logs = tmp_path / "p.parts" / "logs"
+    while not any(path.read_text().count("\n") > 1 for path in logs.rglob("*.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == RESUME_EXIT
-    assert list((tmp_path / "p.parts" / "logs").rglob("*.pt"))
+    assert list(logs.rglob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "words"),
+    [
+        ("loso", ["--no-encoder", "--encoders", "."], "the final model, of all sites, needs --encoder too"),
+        ("loso", ["--no-encoder", "--recipe", "oracle"], "unknown recipe 'oracle'"),
+        ("loso", ["--no-encoder", "--classes", "a", "b"], "task 'six-class' has classes of its own"),
+        ("loso", [], "--encoder"),
+        ("crossval", ["--recipes", "probe", "--jobs", "0"], "jobs=0 must be at least 1"),
+        ("transfer", ["--encoders", "/nowhere", "--models", "prior"], "/nowhere/site0 is no model"),
+        ("transfer", ["--schedule.epoch", "3"], "unknown option '--schedule.epoch'"),
+        ("stress", ["--model", "m", "--input", "i", "--oracle"], "unknown option '--oracle'"),
+    ],
+)
+def test_mistakes_of_any_study_end_in_one_line(
+    module: str, options: list[str], words: str, shards: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import importlib
+
+    task = [] if module == "stress" else ["--task", "six-class"]
+    with pytest.raises(SystemExit) as refused:
+        importlib.import_module(f"studies.{module}").main(
+            ["--shards", str(shards), *task, "--output", str(tmp_path / "out" / "p.parquet"), *options]
+        )
+    assert refused.value.code == 2
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert words in line
+    assert not (tmp_path / "out").exists()

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.encoder import Encoder, EncoderConfig
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
 from model.montage import Montage
 from model.pretraining.masking import MaskPlan
 from model.pretraining.pretraining import PretrainModel

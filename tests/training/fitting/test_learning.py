@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from model.montage import Montage
 from model.supervised.supervised import new_network
 from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS
@@ -138,11 +139,11 @@ def test_an_encoder_begins_to_listen_behind_a_closed_gate(data: Labelled, tmp_pa
     assert listening(hears) is hears
     modality = data.shards.manifest.modality
     x, state = torch.randn(2, 19, 2560), torch.full((2, 19), MEASURED)
-    positions = torch.tensor(modality.positions)
+    montage = Montage.of(modality, state)
     spectrogram = torch.randn(2, 4, 100, 25)
     with torch.no_grad():
-        before = encoder.eval()(x, positions, state)["tokens_BCND"]
-        after = hears.eval()(x, positions, state, spectrogram_BRFS=spectrogram)["tokens_BCND"]
+        before = encoder.eval()(x, montage)["tokens_BCND"]
+        after = hears.eval()(x, montage, spectrogram_BRFS=spectrogram)["tokens_BCND"]
     assert torch.equal(before, after)
     recipe = RECIPES["fused"](tiny=True)
     model = fit(data, np.arange(12), recipe, encoder=encoder, pretraining=about, processes=ALONE,

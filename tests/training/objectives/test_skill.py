@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.encoder import Encoder, sized
+from model.encoder import Encoder
+from model.encoder_config import sized
 from model.pretraining.pretraining import PretrainModel
 from signals.shards.normalise import Normaliser
 from training import publish
 from training.corpus.corpus import Corpus
-from training.objectives.skill import SKILL_FILE, Products, Skill, SkillMeter, read_skill, write_skill
+from training.objectives.skill import SKILL_FILE, Products, Skill, SkillMeter, Sums, read_skill, write_skill
 from training.provenance import SUBJECTS_FILE
 
 WINDOW = Normaliser(kind="window")
@@ -69,17 +70,17 @@ def test_the_truth_has_all_the_skill_there_is_and_errors_count_as_squares(toy_sh
 def test_spectra_of_hidden_seconds_are_compared_with_their_neighbours(toy_shards: Path) -> None:
     model = untrained("spectral")
     head = model.heads["spectral"]
-    asked: list[Tensor] = []
+    masks: list[Tensor] = []
 
     def exact(out: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        asked.append(batch["mask_BCT"])
+        masks.append(batch["mask_BCT"])
         return {"spectra_BCNF": model.encoder.spectra(batch["x_BCT"])}
 
     untaught = measured(toy_shards, model).seconds
     assert untaught < 0  # a fresh head says 0 or so for every line
     head.forward = exact  # type: ignore[method-assign]
     assert measured(toy_shards, model).seconds == pytest.approx(1.0)
-    whole = asked[0][0].unflatten(-1, (-1, model.encoder.config.token_times))
+    whole = masks[0][0].unflatten(-1, (-1, model.encoder.config.token_times))
     assert set(whole.float().mean(-1).flatten().tolist()) == {0.0, 1.0}  # whole seconds, in all channels at once
     assert (whole.any(-1).any(0) == whole.all(-1).all(0)).all()
 
@@ -160,3 +161,16 @@ def test_no_skill_is_not_published(
     assert refused.value.code == 2
     assert words in capsys.readouterr().err
     assert not list(tmp_path.glob("out*"))
+
+
+def test_the_interval_of_whole_channels_resamples_people() -> None:
+    meter = SkillMeter(model=untrained(), filling="window", seed=0)
+    for person in ("a", "b"):
+        meter.channels_of[person] = Sums(model=2.0, nothing=3.0, best=1.0)
+    assert np.isnan(meter.skill().channels_low)  # two people say nothing about others
+    meter.channels_of["c"] = Sums(model=4.0, nothing=6.0, best=2.0)
+    known = meter.skill()  # all three have a skill of 0.5: so has every resample
+    assert (known.channels_low, known.channels_high) == (0.5, 0.5)
+    meter.channels_of["c"] = Sums(model=6.0, nothing=6.0, best=2.0)
+    known = meter.skill()
+    assert (known.channels_low, known.channels_high) == (0.0, 0.5)  # c alone, and c never, in 1 of 27 and 8 of 27 draws

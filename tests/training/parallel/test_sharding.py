@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.encoder import Encoder, EncoderConfig
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
 from model.pretraining.pretraining import PretrainModel
 from tests.training.ranks import in_ranks
 from training.parallel.distributed import Processes, Sharing, Single, TorchGroup

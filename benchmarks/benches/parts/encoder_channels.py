@@ -1,0 +1,70 @@
+"""Whole channels from the others: what an encoder learns of it on real recordings of people it is not scored on."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.harness import figure, module
+from benchmarks.studies.real import CARDS, SALT, real_folder
+from training.objectives.skill import Skill, read_skill
+
+FULL_STEPS, SMALL_STEPS, BATCH = 1500, 10, 16
+SITES = ("albany-eegmmidb", "kyiv-eegmat", "tehran-adhd", "frankfurt-rest", "leipzig-lemon", "sandiego-eeglab")
+"""Sites of at least 15 of the 19 electrodes, recorded continuously."""
+HELD_OUT, CHOOSE = 0.3, 0.2
+
+
+def shards(output: Path) -> list[Path]:
+    """Return the shard sets of the recordings at hand, made now unless they are there."""
+    made = []
+    for name in ("real", "more"):
+        folder = Path(os.environ["CEREBEAM_REAL_DATA"]) / name
+        inputs = [folder / site for site in SITES if (folder / site).is_dir()]
+        if not inputs:
+            continue
+        made.append(output / f"shards-{name}")
+        if not (made[-1] / "_COMPLETED").is_file():
+            module(
+                "pipelines.preprocess", "--input", *inputs, "--labels", folder / "labels.csv", "--output", made[-1],
+                "--salt", SALT, "--site-from", "label", "--site-card", CARDS,
+            )  # fmt: skip
+    return made
+
+
+def run(output: Path, sets: list[Path], *, seed: int, steps: int, choosing: bool) -> Skill:
+    """Train on whole channels alone, unless that is done, and return the skill on held-out people.
+
+    choosing: a part of the training people stand in for the held-out ones, who stay unseen.
+    """
+    folder = output / f"{'choose' if choosing else 'score'}-{steps}-{seed}"
+    if not (folder / "encoder" / "skill.json").is_file():
+        module(
+            "training.pretrain", "--recipe", "eeg_tiny", "--shards", *sets, "--output", folder, "--seed", str(seed),
+            "--objective.schedule-weights", "0", "0", "1", "--objective.contrastive", "0", "--schedule.steps",
+            str(steps), "--optim.batch", str(BATCH), "--data.held-out-share", str(HELD_OUT), "--data.choose-share",
+            str(CHOOSE if choosing else 0.0),
+        )  # fmt: skip
+    return read_skill(folder / "encoder")
+
+
+def channels(output: Path, *, steps: int = FULL_STEPS, seeds: int = 3, choosing: bool = False) -> None:
+    """Print the skill of each seed with its interval over people, and their mean.
+
+    0 is a ridge from the visible channels that was fitted on training people, 1 the same ridge fitted on the very
+    recording (`training.objectives.skill`).
+    """
+    if real_folder() is None:
+        print("  no real recordings: set CEREBEAM_REAL_DATA")
+        return
+    sets = shards(output)
+    skills = [run(output, sets, seed=seed, steps=steps, choosing=choosing) for seed in range(seeds)]
+    print(
+        f"  budget: {steps} steps of {BATCH} windows, {steps * BATCH} windows seen; 2-4 of 19 channels hidden in each"
+    )
+    for seed, skill in enumerate(skills):
+        interval = f"[{skill.channels_low:+.3f}, {skill.channels_high:+.3f}]"
+        print(f"  seed {seed}: {skill.channels:+.3f} {interval}, {skill.n_subjects} people, {skill.n_windows} windows")
+    figure("encoder_channel_skill", float(np.mean([skill.channels for skill in skills])), "share")
+    figure("encoder_channel_skill_low", float(np.mean([skill.channels_low for skill in skills])), "share")
+    figure("encoder_channel_skill_high", float(np.mean([skill.channels_high for skill in skills])), "share")

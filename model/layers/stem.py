@@ -1,0 +1,124 @@
+"""The stem: from samples to patches and trunk tokens, amplitude kept.
+
+Nothing in it normalises: the window was scaled as a whole when it was loaded, and asinh alone keeps artifacts in
+bounds, so that a token still knows how large its samples were. Three convolutions shorten a patch of 64 samples to one
+step; log spectra of a token's second and of the four seconds around it come in beside them.
+
+Shapes: B batch, C channel, M mixture, T sample, P patch (0.25 s), N trunk token (1 s), S sample, E stem width,
+D width, F frequency bin.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.encoder_config import EncoderConfig
+
+SLOW_TOKENS, SLOW_SAMPLES = 4, 32
+"""Slow rhythms need more than a second: each token also sees the spectrum of 4 tokens, thinned to 32 samples each."""
+FIRST_WIDTH = 16
+_KERNELS = (15, 7, 7)
+
+
+class Stem(nn.Module):
+    """Embeds patches of the waveform, with mixtures of other channels, and merges them into trunk tokens."""
+
+    spectrum_SF: Tensor
+    slow_basis_SF: Tensor
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.stem_dim
+        strides = (4, 4, config.patch_times // 16)
+        n_inputs = 2 + (config.n_mixed if config.graph else 0)
+        widths = (n_inputs, FIRST_WIDTH, inner_width(width), width)
+        self.convs = nn.ModuleList(
+            Shortening(widths[i], widths[i + 1], _KERNELS[i], strides[i], causal=config.causal) for i in range(3)
+        )
+        self.register_buffer("spectrum_SF", spectrum_basis(config))
+        self.spectrum = nn.Linear(self.spectrum_SF.shape[1] // 2, config.dim)
+        self.register_buffer("slow_basis_SF", slow_basis())
+        self.slow = nn.Linear(self.slow_basis_SF.shape[1] // 2, config.dim)
+        self.merge = nn.Linear(config.merge * width, config.dim)
+
+    def forward(self, x_BCT: Tensor, mask_BCT: Tensor | None, mixed_BCMT: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return patches "stem_BCPE" and trunk tokens "merged_BCND" of a signal that fills whole tokens."""
+        B, C, T = x_BCT.shape
+        hidden_BCT = torch.zeros_like(x_BCT) if mask_BCT is None else mask_BCT.to(x_BCT)
+        waves = [torch.asinh(x_BCT)[:, :, None], hidden_BCT[:, :, None]]
+        if mixed_BCMT is not None:
+            waves.append(torch.asinh(mixed_BCMT))
+        steps_LET = torch.cat(waves, 2).reshape(B * C, -1, T)
+        for conv in self.convs:
+            steps_LET = conv(steps_LET)
+        stem_BCPE = steps_LET.transpose(1, 2).reshape(B, C, -1, self.config.stem_dim)
+        fast_BCNF, slow_BCNF = self.spectra(x_BCT)
+        groups_BCND = stem_BCPE.reshape(B, C, -1, self.config.merge * self.config.stem_dim)
+        return stem_BCPE, self.merge(groups_BCND) + self.spectrum(fast_BCNF) + self.slow(slow_BCNF)
+
+    def spectra(self, x_BCT: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log amplitudes of each token's second, and of the four seconds around it; whole tokens only."""
+        seconds_BCNS = x_BCT.reshape(*x_BCT.shape[:2], -1, self.config.token_times)
+        slow_BCNS = self._slow_stretches(seconds_BCNS)
+        return _log_amplitude(seconds_BCNS, self.spectrum_SF), _log_amplitude(slow_BCNS, self.slow_basis_SF)
+
+    def _slow_stretches(self, seconds_BCNS: Tensor) -> Tensor:
+        """Return for each token the SLOW_TOKENS around it (or before it where causal), thinned to SLOW_SAMPLES each."""
+        thinned = seconds_BCNS.unflatten(-1, (SLOW_SAMPLES, -1)).mean(-1).flatten(2)
+        around = (SLOW_TOKENS - 1) * SLOW_SAMPLES
+        before = around if self.config.causal else around // 2
+        tokens = F.pad(thinned, (before, around - before)).unflatten(-1, (-1, SLOW_SAMPLES))
+        last = tokens.shape[2] - SLOW_TOKENS + 1
+        return torch.cat([tokens[:, :, i : last + i] for i in range(SLOW_TOKENS)], -1)
+
+
+class Shortening(nn.Conv1d):
+    """A convolution that shortens time by its stride, and GELU; padded with zeros around, or before where causal."""
+
+    def __init__(self, n_in: int, n_out: int, kernel: int, stride: int, *, causal: bool) -> None:
+        super().__init__(n_in, n_out, kernel, stride)
+        reach = kernel - stride
+        self.reach = (reach, 0) if causal else (reach // 2, reach - reach // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the shortened steps, shape (L, n_out, T / stride)."""
+        return F.gelu(super().forward(F.pad(x, self.reach)))
+
+
+def inner_width(stem_dim: int) -> int:
+    """Return how many channels the stem's second convolution has."""
+    return max(1, stem_dim // 2)
+
+
+def n_spectral_lines(config: EncoderConfig) -> int:
+    """Return how many log amplitudes `Encoder.spectra` has a token."""
+    return (spectrum_basis(config).shape[1] + slow_basis().shape[1]) // 2
+
+
+def spectrum_basis(config: EncoderConfig) -> Tensor:
+    """Return cosines and sines under a Hann window, so that a unit sine has power 1, shape (token_times, 2 F)."""
+    n_times = config.token_times
+    freqs = np.arange(0.0, config.max_freq + 1e-9, config.sfreq / n_times)
+    phase_SF = 2 * np.pi * np.arange(n_times)[:, None] * freqs / config.sfreq
+    return _windowed(phase_SF)
+
+
+def slow_basis() -> Tensor:
+    """Return the basis of every line but 0 up to half of the thinned rate's Nyquist: 0.25-8 Hz for tokens of 1 s."""
+    n_times = SLOW_TOKENS * SLOW_SAMPLES
+    phase_SF = 2 * np.pi * np.arange(n_times)[:, None] * np.arange(1, n_times // 4 + 1) / n_times
+    return _windowed(phase_SF)
+
+
+def _windowed(phase_SF: np.ndarray) -> Tensor:
+    window_S1 = np.hanning(len(phase_SF) + 1)[:-1, None]
+    basis = np.concatenate([np.cos(phase_SF), np.sin(phase_SF)], 1) * window_S1 * 2 / window_S1.sum()
+    return torch.tensor(basis, dtype=torch.float32)
+
+
+def _log_amplitude(x_BCNS: Tensor, basis_SF: Tensor) -> Tensor:
+    """Return log amplitudes, shape (B, C, N, F); by a constant basis, since ONNX's opset 18 lacks torch.fft."""
+    real, imag = (x_BCNS @ basis_SF).float().chunk(2, dim=-1)
+    return 0.5 * torch.log(real.square() + imag.square() + 1e-3)
