@@ -13,6 +13,7 @@ ROOMS = [
     "cerebeam",
     "audit",
     "signals",
+    "explain",
     "synthetic",
     "pipelines",
     "model",
@@ -70,6 +71,7 @@ setup(
     ],
     extras_require={
         "train": [
+            "captum>=0.9",
             "fsspec>=2026.9",
             "onnx>=1.23",
             "onnxruntime>=1.31",

@@ -46,6 +46,7 @@ COMMANDS = {
     "comply": ("cerebeam.comply", "controls of 45 CFR 164 held against a deployment, each with its evidence"),
     "cost": ("cerebeam.cost", "what hours of EEG cost to keep, prepare and learn from, what a budget buys"),
     "predict": ("serving.predict", "answers for one recording from a bundle"),
+    "explain": ("cerebeam.explain", "what a model's answers on a recording depend on, as figures and pages"),
     "run": ("cerebeam.run", "data, training, report, registry and the API in one command that resumes"),
     "config": ("service.configure", "the service's configuration: show it, check it"),
     "serve": ("service.serve", "an API that answers windows and recordings"),

@@ -7,6 +7,7 @@ RUN python -m venv /opt/cerebeam
 COPY setup.py pyproject.toml constraints.txt README.md ./
 COPY signals signals
 COPY audit audit
+COPY explain explain
 COPY serving serving
 COPY service service
 COPY cerebeam cerebeam

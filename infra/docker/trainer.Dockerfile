@@ -11,6 +11,7 @@ COPY audit audit
 COPY serving serving
 COPY service service
 COPY pipelines pipelines
+COPY explain explain
 COPY synthetic synthetic
 COPY evaluation evaluation
 COPY model model
