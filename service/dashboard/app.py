@@ -4,6 +4,7 @@ It shows runs and reports below training.output and the state of the server; not
 its own, it starts in the dev profile alone, on this machine's own address.
 """
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from signals.command_line import Parser
 from signals.pages.page import CSS
 
 PORT = 8050
-_LOOK_MS = 2000
+_LOOK_MS = 5000
 _EVALUATION = ("confusion", "roc", "reliability", "by_site", "by_model")
 _TRAINING = {
     "loss": (("loss", "reconstruction", "contrastive", "kl", "validation_kl"), "Loss", "", False),
@@ -34,6 +35,8 @@ _TRAINING = {
 _CSS = """
 main{max-width:1280px}.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(380px,1fr));gap:14px}
 .bar{display:flex;flex-wrap:wrap;gap:10px 24px;align-items:center}.bar a{color:var(--accent)}
+button svg,label svg,.choose svg,.dash-dropdown svg{width:15px;height:15px;flex:none}
+.js-plotly-plot svg{height:revert;width:revert}label{display:block;margin:10px 0}
 .choose{min-width:min(420px,90vw)}.tab--selected{border-top:2px solid var(--accent)!important}
 @media (max-width:600px){.grid{grid-template-columns:minmax(0,1fr)}}
 """
@@ -91,14 +94,16 @@ def _add_choices(app: dash.Dash, runs: Path) -> None:
         @app.callback(
             Output(target, "options"), Output(target, "value"), Input("tick", "n_intervals"), Input(target, "value")
         )
-        def choices(_: int, chosen: str | None, name: str = name) -> tuple[list[str], str | None]:
+        def choices(_: int, chosen: str | None, name: str = name) -> tuple[Any, Any]:
             found = files_below(runs, name)
-            return found, chosen if chosen in found else next(iter(found), None)
+            if chosen in found:  # a value that is written again would draw every chart again
+                return found, dash.no_update
+            return found, next(iter(found), None)
 
 
 def _add_charts(app: dash.Dash, runs: Path) -> None:
     @app.callback(
-        [Output(name, "figure") for name in _TRAINING], Output("run-state", "children"), Input("tick", "n_intervals"),
+        *(Output(name, "figure") for name in _TRAINING), Output("run-state", "children"), Input("tick", "n_intervals"),
         Input("run", "value"),
     )  # fmt: skip
     def training(_: int, run: str | None) -> list[Any]:
@@ -145,6 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"service.dashboard.app: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each look is no news
     new_dashboard(settings).run(host=settings.deployment.host, port=args.port, debug=False)
     return 0
 

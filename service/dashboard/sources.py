@@ -52,6 +52,8 @@ def facts_of(folder: Path, name: str) -> dict[str, Any]:
 
 def _text(folder: Path, name: str, expected: str) -> str:
     """Return a file's text, "" for one that is not among those that the dashboard shows."""
+    if "\0" in name:
+        return ""
     path = (folder / (name or expected)).resolve()
     if path.name != expected or not path.is_relative_to(folder.resolve()) or not path.is_file():
         return ""

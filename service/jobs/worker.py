@@ -31,7 +31,7 @@ from service.records.studies import get_study, stamp_of
 from service.records.tables import Job
 from service.refusals import Refusal, of_error
 from service.registry.sources import Source, sources
-from service.security.encryption import load_keys
+from service.security.encryption import load_keys, sweep
 from service.settings import load_settings
 from serving.model import Model, open_model
 from serving.runtime import Answer
@@ -174,6 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     limit = settings.system.job_memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     os.nice(5)  # requests come before recordings
+    sweep()
     keys = None if settings.system.encryption_keys is None else load_keys(settings.system.encryption_keys)
     places = Places(settings.system.data / "uploads", settings.dataset.recordings, keys)
     open_one = partial(open_model, threads=settings.models.threads, public_key=settings.models.public_key)

@@ -5,16 +5,18 @@ derived from the salt (HKDF-SHA256), a part's nonce is its number and whether it
 exchanged, left out or added are refused.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import struct
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any, BinaryIO
 
 from cryptography.exceptions import InvalidTag
@@ -22,6 +24,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+MEMORY = Path("/dev/shm")
+"""A file system in memory: many libraries ask for a path that is one, and none of it reaches a disk."""
+_PREFIX = "cerebeam-upload-"
 MAGIC = b"CBENC1\0\0"
 _PART, _TAG, _NONCE, _SALT, _NAME = 64 * 1024, 16, 12, 16, 4
 _FIELD = "aes-256-gcm"
@@ -157,22 +162,53 @@ def decrypted(file: BinaryIO, keys: Keys) -> Iterator[bytes]:
 def readable(path: Path, keys: Keys | None) -> Iterator[Path]:
     """Give a path that readers can open: of the file itself, or of its content in memory where it is encrypted.
 
-    The content lies in a memory file of this process (memfd_create), which no end of the process leaves behind.
-    Raises EncryptionError.
+    The content lies below `MEMORY`, in a folder that its process has locked; what a killed process leaves there is
+    removed by `sweep`. Raises EncryptionError.
     """
     if not is_encrypted(path):
         yield path
         return
     if keys is None:
         raise EncryptionError("the upload is encrypted: set system.encryption_keys")
-    with os.fdopen(os.memfd_create("recording"), "w+b") as memory, TemporaryDirectory() as folder:
-        with path.open("rb") as file:
+    sweep()
+    with _own_folder() as folder:
+        place = folder / path.name  # readers go by the ending
+        with path.open("rb") as file, place.open("wb") as plain:
             for part in decrypted(file, keys):
-                memory.write(part)
-        memory.flush()
-        name = Path(folder) / path.name  # readers go by the ending
-        name.symlink_to(f"/proc/{os.getpid()}/fd/{memory.fileno()}")
-        yield name
+                plain.write(part)
+        yield place
+
+
+def sweep() -> None:
+    """Remove what processes that are gone have left in memory."""
+    for folder in MEMORY.glob(f"{_PREFIX}*"):
+        with suppress(OSError), _locked(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    if not MEMORY.is_dir():
+        raise EncryptionError(f"no memory file system at {MEMORY}: an upload is decrypted nowhere else")
+    new = Path(mkdtemp(prefix=f"new-{_PREFIX}", dir=MEMORY))
+    with _locked(new):
+        folder = MEMORY / new.name.removeprefix("new-")  # seen by a sweep from now on, and locked
+        new.rename(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, which ends with the process; raises OSError where another one holds it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _cipher(secret: bytes, salt: bytes) -> AESGCM:

@@ -3,9 +3,15 @@
 import io
 import json
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +24,7 @@ from service.records.tables import WindowAnswer
 from service.refusals import Refusal
 from service.security.encryption import (
     MAGIC,
+    MEMORY,
     EncryptedWriter,
     EncryptionError,
     Keys,
@@ -26,10 +33,15 @@ from service.security.encryption import (
     load_json,
     load_keys,
     readable,
+    sweep,
 )
+from signals.readers.digests import source_sha256
 from signals.readers.registry import open_recording
+from signals.recording.recording import UnreadableError
 from tests.service.live import start
+from tests.signals.readers.formats.test_identities import WRITERS
 
+ROOT = Path(__file__).parents[2]
 OLD, NEW = Keys([b"o" * 32]), Keys([b"n" * 32, b"o" * 32])
 CONTENT = {"predicted_class": "Seizure", "start_s": 0.0}
 PART = 64 * 1024
@@ -129,23 +141,73 @@ def test_a_key_file_that_everybody_may_read(tmp_path):
         load_keys(tmp_path / "none")
 
 
-def test_a_recording_is_read_from_memory_and_nothing_of_it_stays(things, tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    (tmp_path / "tmp").mkdir()
+@pytest.fixture
+def memory(tmp_path, monkeypatch):
+    folder = Path(tempfile.mkdtemp(dir=MEMORY))
+    monkeypatch.setattr("service.security.encryption.MEMORY", folder)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_a_recording_is_read_from_memory_and_nothing_of_it_stays(things, tmp_path, memory):
+    assert subprocess.run(["stat", "-f", "-c", "%T", MEMORY], capture_output=True, text=True).stdout == "tmpfs\n"
     path = tmp_path / "x.edf"
     path.write_bytes(encrypt(things.edf.read_bytes()))
     with readable(path, OLD) as place:
         x = open_recording(str(place)).read(range(19), segment=0)
-        links = [p for p in (tmp_path / "tmp").rglob("*") if not p.is_dir() or p.is_symlink()]
-        assert links == [place]
-        assert place.is_symlink()
+        assert place.parent.parent == memory
+        assert place.parent.stat().st_mode & 0o777 == 0o700
+        sweep()  # of another worker: what is in use stays
+        assert place.exists()
     assert (x == open_recording(str(things.edf)).read(range(19), segment=0)).all()
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list(memory.iterdir()) == []
     places = Places(tmp_path, None, None)
     with pytest.raises(Refusal) as refused, places.opened("x.edf", is_upload=True):
         pass
     assert refused.value.code == "upload_not_decrypted"
+
+
+def test_what_a_killed_worker_leaves_in_memory_is_removed_by_the_next(things, tmp_path, memory):
+    path = tmp_path / "x.edf"
+    path.write_bytes(encrypt(things.edf.read_bytes()))
+    program = (
+        "import sys, time; from pathlib import Path; import service.security.encryption as e\n"
+        "e.MEMORY = Path(sys.argv[2])\n"
+        "with e.readable(Path(sys.argv[1]), e.Keys([b'o' * 32])): print('open', flush=True); time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", program, str(path), str(memory)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "open\n"
+        sweep()
+        assert len(list(memory.glob("*/x.edf"))) == 1
+        process.kill()
+    assert len(list(memory.glob("*/x.edf"))) == 1
+    sweep()
+    assert list(memory.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", sorted(WRITERS.keys() - {"wfdb", "persyst"}))  # those lie in several files
+def test_every_reader_takes_a_recording_from_memory(tmp_path, name):
+    # HDF5, pyxdf and others ask for the real path of what they open.
+    write, library = WRITERS[name]
+    pytest.importorskip(library)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "sealed").mkdir()
+    whole = write(tmp_path / "whole")
+    alone = tmp_path / whole.name  # what is uploaded is this one file
+    alone.write_bytes(whole.read_bytes())
+    sealed = tmp_path / "sealed" / whole.name
+    sealed.write_bytes(encrypt(whole.read_bytes()))
+    outcomes = []
+    with readable(sealed, OLD) as place:
+        for path in (alone, place):
+            try:
+                recording = open_recording(str(path))
+                outcomes.append((source_sha256(path), np.asarray(recording.read(range(4), segment=0)).tolist()))
+            except UnreadableError as error:
+                outcomes.append(error.reason)
+    assert outcomes[0] == outcomes[1]
+    assert len(outcomes[0]) == 2 or name == "nihon"  # its header alone is refused, either way
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

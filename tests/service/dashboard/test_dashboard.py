@@ -52,9 +52,7 @@ def test_long_runs_are_thinned_and_keep_their_last_row(tmp_path):
     assert (rows[0]["step"], rows[-1]["step"]) == (0, 7000)
 
 
-@pytest.mark.parametrize(
-    "name", ["../secret/metrics.jsonl", "/etc/passwd", "a/facts.json", "a", "\0" and "b/metrics.jsonl"]
-)
+@pytest.mark.parametrize("name", ["../secret/metrics.jsonl", "/etc/passwd", "a/facts.json", "a", "a\0/metrics.jsonl"])
 def test_only_runs_below_the_folder_are_read(runs, name):
     (runs.parent / "secret").mkdir()
     (runs.parent / "secret" / METRICS).write_text('{"step": 1}\n')
@@ -94,6 +92,19 @@ def test_the_page_and_its_callbacks(runs, tmp_path):
     layout = client.get("/_dash-layout").get_data(as_text=True)
     assert "Research use only" in layout
     assert client.get("/app").location == "http://127.0.0.1:8000/app"
+    (training,) = [one for one in client.get("/_dash-dependencies").get_json() if "run-state" in one["output"]]
+    names = ["loss", "rate", "accuracy", "speed", "memory", "cores"]
+    outputs = [{"id": name, "property": "figure"} for name in names] + [{"id": "run-state", "property": "children"}]
+    asked = {
+        "output": training["output"], "outputs": outputs, "changedPropIds": ["run.value"],
+        "inputs": [{"id": "tick", "property": "n_intervals", "value": 1},
+                   {"id": "run", "property": "value", "value": f"a/{METRICS}"}],
+    }  # fmt: skip
+    reply = client.post("/_dash-update-component", json=asked)
+    assert reply.status_code == 200, reply.get_data(as_text=True)[:500]
+    drawn = reply.get_json()["response"]
+    assert drawn["run-state"]["children"].startswith("Step 5, loss 0.2")
+    assert drawn["loss"]["figure"]["data"][0]["name"] == "loss"
     names = [one["output"] for one in client.get("/_dash-dependencies").get_json()]
     assert any("system.children" in name for name in names)
 
