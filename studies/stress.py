@@ -80,12 +80,12 @@ def level_key(name: str, level: float) -> str:
 
 def _plain(ward: Ward) -> Callable[[Bench, np.ndarray, Params, int], Fitted]:
     def fit(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Fitted:
-        def ask(test: np.ndarray) -> np.ndarray:
-            asked = ward.sources_of(test)
-            parts = [predict(ward.models[s.model], ward.data.shards, ward.data.windows[s.rows])[0] for s in asked]
+        def predicted(test: np.ndarray) -> np.ndarray:
+            sources = ward.sources_of(test)
+            parts = [predict(ward.models[s.model], ward.data.shards, ward.data.windows[s.rows])[0] for s in sources]
             return np.concatenate(parts)
 
-        return Fitted(predict=ask)
+        return Fitted(predict=predicted)
 
     return fit
 
@@ -98,7 +98,7 @@ def _at_level(
     def fit(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Fitted:
         silent: dict[str, int] = {}
 
-        def ask(test: np.ndarray) -> np.ndarray:
+        def predicted(test: np.ndarray) -> np.ndarray:
             place = {int(row): n for n, row in enumerate(test)}
             answers = np.full((len(test), len(ward.data.task.classes)), np.nan)
             for source in ward.sources_of(test):
@@ -109,7 +109,7 @@ def _at_level(
                     silent[reason] = silent.get(reason, 0) + n
             return answers
 
-        return Fitted(predict=ask, facts={"refused": silent})
+        return Fitted(predict=predicted, facts={"refused": silent})
 
     return fit
 

@@ -77,14 +77,14 @@ class Study:
 
     def design(self, names: Sequence[str], seed: int) -> Design:
         """Return the study of these members: one fold, from the learnt families to all other rows."""
-        asked = np.concatenate([self.validation, self.test])
+        others = np.concatenate([self.validation, self.test])
         weights = None if self.encoder_dir is None else file_sha256(self.encoder_dir / "model.safetensors")
         config = {"manifest_digest": self.data.shards.manifest.digest, "encoder_sha256": weights, "seed": seed,
                   "settings": list(self.settings), "code_version": code_version()}  # fmt: skip
         parts = Parts(parts_folder(self.output / "predictions.parquet"), config)
         return Design(
             bench=Bench(self.data, self.encoder_dir, parts.folder / "logs", seed=seed, settings=self.settings),
-            folds=[Fold(name="families", train=self.learn, test=asked)],
+            folds=[Fold(name="families", train=self.learn, test=others)],
             models={name: MEMBERS[name] for name in names}, parts=parts,
         )  # fmt: skip
 

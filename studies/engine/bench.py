@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +18,9 @@ from training.corpus.labelled import Labelled
 from training.fitting.fit import NOT_PRETRAINED, Fitting, pretraining_meta, random_encoder, start_encoder
 from training.fitting.inference import predict
 from training.parallel.distributed import start_processes
+from training.recipes.finetuning import FinetuneRecipe, tiny_form
 from training.trainer.stopping import RESUME_EXIT
 
-R = TypeVar("R")
 Predict = Callable[[np.ndarray], np.ndarray]
 """Rows of the labelled windows -> class probabilities, float64, shape (n, n_classes); nan where there is no answer."""
 Params = Mapping[str, Any]
@@ -28,7 +28,7 @@ Params = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """Predictions of a fitted model, and what a table says of it."""
+    """Predictions of a fitted model, and what a table states of it."""
 
     predict: Predict
     n_parameters: int | None = None
@@ -65,16 +65,18 @@ class Bench:
         encoders: Mapping[str, Path] | None = None,
         variants: Mapping[str, Sequence[Path]] | None = None,
         settings: Sequence[str] = (),
+        tiny: bool = False,
         seed: int = 0,
         prog: str = "studies",
     ) -> None:
         """Take an encoder for all folds, or `encoders` that were pretrained without a fold, by its name.
 
         variants: further encoders by name, one per seed. settings: options of recipes, `--schedule.epochs 3`, which
-        all models that train by a recipe follow. logs: where fits log, and keep the state of an interrupted one.
+        all models that train by a recipe follow; tiny: in its tiny form. logs: where fits log, and keep the state of an
+        interrupted one.
         """
         self.data, self.logs, self.seed, self.settings, self.prog = data, logs, seed, tuple(settings), prog
-        self.processes = start_processes("single")
+        self._tiny, self.processes = tiny, start_processes("single")
         self.unit = Unit()
         self._encoder_dir, self._encoders, self._variants = encoder_dir, dict(encoders or {}), dict(variants or {})
         self._kept: dict[tuple[str, int, Path | None], list[FrozenTokens]] = {}
@@ -136,8 +138,9 @@ class Bench:
             return {}
         return pretraining_meta(start_encoder(self._encoders[fold], seed=self.seed)[1])
 
-    def recipe(self, recipe: R) -> R:
+    def recipe(self, recipe: FinetuneRecipe) -> FinetuneRecipe:
         """Return a recipe with the study's settings taken over."""
+        recipe = tiny_form(recipe) if self._tiny else recipe
         return overridden(recipe, self.settings, prog=self.prog) if self.settings else recipe
 
     def start(self, kind: str, seed: int) -> dict[str, Any]:

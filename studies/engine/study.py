@@ -207,7 +207,7 @@ def _rows(design: Design, fold: Fold) -> Iterator[pd.DataFrame]:
 
 
 def about_models(design: Design) -> dict[str, dict[str, Any]]:
-    """Return what a predictions file's metadata says of each model of the study, by the name of its rows."""
+    """Return what a predictions file's metadata states of each model of the study, by the name of its rows."""
     return {
         row_name: _about(design, name, seed)
         for name in design.models

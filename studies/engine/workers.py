@@ -19,7 +19,7 @@ def in_processes(
 ) -> Iterator[T]:
     """Yield what `work(study, task)` returns as tasks are done; a wave begins when the one before is finished.
 
-    work, reopen and tasks can be pickled. An exception or exit of one process ends all: each is asked to stop, saves
+    work, reopen and tasks can be pickled. An exception or exit of one process ends all: each gets SIGTERM, saves
     the fit that it is in, and is waited for.
     """
     context = multiprocessing.get_context("spawn")

@@ -1,4 +1,4 @@
-"""What counts as an engine, that a planted one is found, and that planted tasks are told apart."""
+"""What counts as an engine, that a planted one is found, and that planted tasks are recognised."""
 
 import ast
 from pathlib import Path
@@ -28,10 +28,10 @@ def test_there_is_one_engine_and_a_second_would_be_found(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("code", "is_engine"),
     [
-        ("fit(f.train); ask(f.test)", True),
-        ("fit(f.train); ask(g.test)", False),
+        ("fit(f.train); predict(f.test)", True),
+        ("fit(f.train); predict(g.test)", False),
         ("model.train(); model.test()", False),
-        ("fit(self.train); ask(self.test)", False),
+        ("fit(self.train); predict(self.test)", False),
     ],
 )
 def test_an_engine_reads_both_sides_of_one_fold(code: str, is_engine: bool) -> None:

@@ -1,4 +1,4 @@
-"""The engine: what is finished stays finished, also in the middle of a fit, and every model is asked alike."""
+"""The engine: what is finished stays finished, also in the middle of a fit, and every model has the same rows."""
 
 import os
 import signal
@@ -89,13 +89,13 @@ def test_windows_without_an_answer_have_no_row_and_facts_are_kept(data: Labelled
     def fit(bench: Bench, rows: np.ndarray, params: Any, seed: int) -> Fitted:
         silent: dict[str, int] = {}
 
-        def ask(test: np.ndarray) -> np.ndarray:
+        def predicted(test: np.ndarray) -> np.ndarray:
             silent["first"] = 1
             answers = np.full((len(test), 6), 1 / 6)
             answers[0] = np.nan
             return answers
 
-        return Fitted(predict=ask, n_parameters=7, n_learnt=5, facts={"refused": silent})
+        return Fitted(predict=predicted, n_parameters=7, n_learnt=5, facts={"refused": silent})
 
     made = design(data, tmp_path, {"shy": Method(fit=fit, seeded=False, may_refuse=True), "prior": METHODS["prior"]})
     frame = run_study(made)
@@ -153,11 +153,11 @@ def test_a_model_of_few_people_is_tuned_on_them_alone(data: Labelled, tmp_path: 
     seen: list[set[str]] = []
 
     def fit(bench: Bench, rows: np.ndarray, params: Any, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-        def ask(test: np.ndarray) -> np.ndarray:
+        def predicted(test: np.ndarray) -> np.ndarray:
             seen.append(set(data.subjects[rows].tolist()) | set(data.subjects[test].tolist()))
             return np.full((len(test), 6), 1 / 6)
 
-        return ask
+        return predicted
 
     few = Method(fit=fit, candidates=({"a": 1}, {"a": 2}), n_subjects=3)
     made = design(data, tmp_path, {"few": few}, seeds=2)
@@ -172,6 +172,8 @@ def test_settings_of_recipes_hold_for_every_model_that_trains(data: Labelled, tm
     bench = Bench(data, None, tmp_path, settings=("--schedule.epochs", "2"))
     assert bench.recipe(PROBE) == replace(PROBE, schedule=replace(PROBE.schedule, epochs=2))
     assert Bench(data, None, tmp_path).recipe(PROBE) is PROBE
+    tiny = Bench(data, None, tmp_path, settings=("--optim.batch", "8"), tiny=True).recipe(PROBE)
+    assert (tiny.schedule.epochs, tiny.optim.batch, tiny.optim.learning_rate) == (1, 8, PROBE.optim.learning_rate)
 
 
 @pytest.mark.slow
@@ -185,12 +187,13 @@ def test_a_process_that_is_stopped_ends_the_study(shards: Path, tmp_path: Path) 
                "--output", str(tmp_path / "p.parquet"), "--models", "resnet-gru", "--seeds", "1", "--jobs", "2",
                "--inner-folds", "2", "--schedule.epochs", "50"]  # fmt: skip
     process = subprocess.Popen(command)
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "p.parts" / "logs").rglob("*.jsonl")) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 240
+    logs = tmp_path / "p.parts" / "logs"
+    while not any(path.read_text().count("\n") > 1 for path in logs.rglob("*.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == RESUME_EXIT
-    assert list((tmp_path / "p.parts" / "logs").rglob("*.pt"))
+    assert list(logs.rglob("*.pt"))
 
 
 @pytest.mark.parametrize(

@@ -70,17 +70,17 @@ def test_the_truth_has_all_the_skill_there_is_and_errors_count_as_squares(toy_sh
 def test_spectra_of_hidden_seconds_are_compared_with_their_neighbours(toy_shards: Path) -> None:
     model = untrained("spectral")
     head = model.heads["spectral"]
-    asked: list[Tensor] = []
+    masks: list[Tensor] = []
 
     def exact(out: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        asked.append(batch["mask_BCT"])
+        masks.append(batch["mask_BCT"])
         return {"spectra_BCNF": model.encoder.spectra(batch["x_BCT"])}
 
     untaught = measured(toy_shards, model).seconds
     assert untaught < 0  # a fresh head says 0 or so for every line
     head.forward = exact  # type: ignore[method-assign]
     assert measured(toy_shards, model).seconds == pytest.approx(1.0)
-    whole = asked[0][0].unflatten(-1, (-1, model.encoder.config.token_times))
+    whole = masks[0][0].unflatten(-1, (-1, model.encoder.config.token_times))
     assert set(whole.float().mean(-1).flatten().tolist()) == {0.0, 1.0}  # whole seconds, in all channels at once
     assert (whole.any(-1).any(0) == whole.all(-1).all(0)).all()
 
