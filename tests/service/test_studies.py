@@ -240,7 +240,7 @@ def test_a_study_gets_its_jobs_events_and_digest_and_a_changed_file_gets_none(se
     assert {job["study_id"] for job in sent} == {study["id"]}
     assert call(client, "GET", f"/jobs/{sent[0]['id']}/events").json()["code"] == "not_finished"
     job = jobs.claim(server.engine, "w")
-    run_job(server.engine, server.places, job, model)
+    run_job(server.engine, folder / "a.edf", job, model)
     assert jobs.get_job(server.engine, job.id).state == DONE
     (event,) = call(client, "GET", f"/jobs/{job.id}/events").json()["events"]
     # One window of 50 s: its label speaks of the middle ten.
@@ -251,6 +251,6 @@ def test_a_study_gets_its_jobs_events_and_digest_and_a_changed_file_gets_none(se
     write_segment(folder / "a.edf", EEG_1020, window_s=60.0)
     second = jobs.claim(server.engine, "w")
     with pytest.raises(Refusal) as refused:
-        run_job(server.engine, server.places, second, model)
+        run_job(server.engine, folder / "a.edf", second, model)
     assert refused.value.code == "recording_changed"
     assert call(client, "POST", "/studies", json={"recording": "a.edf"}).json()["id"] != study["id"]
