@@ -9,20 +9,13 @@ from pathlib import Path
 from audit.chain import AuditError, parse_row
 from audit.keys import CHAIN, PUBLIC, load_chain_key, load_public_key, make_keys
 from audit.verification import verify
-from signals.command_line import Parser
-
-
-class _Sub(Parser):
-    """A parser made by `add_subparsers`, which passes more arguments than `Parser` takes."""
-
-    def __init__(self, *, prog: str, **_: object) -> None:
-        super().__init__(prog=prog, description="")
+from signals.command_line import Parser, SubParser
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line."""
     parser = Parser(prog="cerebeam audit", description=(__doc__ or "").split(": ", 1)[1])
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Sub)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=SubParser)
     one = commands.add_parser("keys", help="new keys of a log, into a folder")
     one.add_argument("folder", type=Path)
     one = commands.add_parser("verify", help="is every row there, unchanged and in its place?")

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from signals.command_line import Parser
+from signals.command_line import Parser, SubParser
 from signals.files import PARTIAL, atomic_file, atomic_folder, file_sha256
 
 MANIFEST = "backup.json"
@@ -155,17 +155,10 @@ def _copy_database(path: Path, place: Path) -> None:
         raise BackupError(f"{path} is damaged: {str(problem).splitlines()[0]}")
 
 
-class _Sub(Parser):
-    """A parser made by `add_subparsers`, which passes more arguments than `Parser` takes."""
-
-    def __init__(self, *, prog: str, **_: object) -> None:
-        super().__init__(prog=prog, description="")
-
-
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line."""
     parser = Parser(prog="cerebeam backup", description=(__doc__ or "").split(": ", 1)[1])
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Sub)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=SubParser)
     one = commands.add_parser("create", help="copy a data folder while it is in use")
     one.add_argument("data", type=Path)
     one.add_argument("--into", type=Path, required=True, help="folder of backups, on storage of its own")

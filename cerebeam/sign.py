@@ -6,20 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from signals.bundles.bundle import BundleError, load_bundle
-from signals.command_line import Parser
-
-
-class _Sub(Parser):
-    """A parser made by `add_subparsers`, which passes more arguments than `Parser` takes."""
-
-    def __init__(self, *, prog: str, **_: object) -> None:
-        super().__init__(prog=prog, description="")
+from signals.command_line import Parser, SubParser
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line."""
     parser = Parser(prog="cerebeam sign", description=(__doc__ or "").split(": ", 1)[1])
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Sub)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=SubParser)
     one = commands.add_parser("keys", help="a new pair of keys, into a folder")
     one.add_argument("folder", type=Path)
     one = commands.add_parser("bundle", help="write model.sig into a bundle")

@@ -1,12 +1,12 @@
 """The encoder: any montage and any length of biosignal in, representations of token, channel and window out.
 
 Channels meet three times. Their relations, small vectors of pairs from place and from the covariance of the window
-(`model.layers.relations`), weigh mixtures of the other channels' samples, which each channel's stem sees beside its
-own; they bias the attention over channels in every block of the trunk; and a head that fills hidden channels weighs
-samples by them again. The stem (`model.layers.stem`) makes patches of a quarter of a second at width E, amplitude
-kept; `merge` of them, with log spectra, make one trunk token. A block (`model.layers.blocks`) is attention over time
-(rotary positions), attention over channels, and feed-forward; before the middle one, EEG tokens may listen to other
-sensors and to a spectrogram (`model.layers.fusion`).
+(`model.layers.relations`), weigh mixtures of the other channels' filtered samples, which each channel's stem sees
+beside its own; they bias the attention over channels in every block of the trunk; and a head that fills hidden channels
+weighs samples by them again. The stem (`model.layers.stem`) makes patches of a quarter of a second at width E,
+amplitude kept; `merge` of them, with log spectra, make one trunk token. A block (`model.layers.blocks`) is attention
+over time (rotary positions), attention over channels, and feed-forward; before the middle one, EEG tokens may listen to
+other sensors and to a spectrogram (`model.layers.fusion`).
 
 Shapes: B batch, C channel, T sample, P patch (0.25 s), N trunk token (1 s), D width, E stem width, M mixture,
 R width of a relation.
@@ -103,7 +103,7 @@ class Encoder(PreTrainedModel):
         x_BCT = torch.where(present_BC[..., None], x_BCT, torch.zeros_like(x_BCT))
         montage = with_places(montage, eeg_BC, x_BCT)
         met = self._meet(x_BCT, mask_BCT, eeg_BC, montage)
-        stem_BCPE, merged_BCND = self.stem(x_BCT, mask_BCT, met.pop("mixed_BCMT", None))
+        stem_BCPE, merged_BCND = self.stem(x_BCT, mask_BCT, met.pop("weight_BMCC", None))
         embedding_BCD = self.channel_embedding(montage)
         if "sensors" in self.config.fusion:
             kind_BCD = self.sensors.kind(montage.sensor_type_BC)
@@ -130,7 +130,7 @@ class Encoder(PreTrainedModel):
         }
 
     def _meet(self, x_BCT: Tensor, mask_BCT: Tensor | None, eeg_BC: Tensor, montage: Montage) -> dict[str, Tensor]:
-        """Return the channels' relations, who has samples to show, and the mixtures; nothing where none meet."""
+        """Return the channels' relations, who has samples to show, and mixtures' weights; nothing where none meet."""
         if not self.config.graph:
             return {}
         shown_BC, visible_BCT = eeg_BC, x_BCT
@@ -138,8 +138,8 @@ class Encoder(PreTrainedModel):
             shown_BC = eeg_BC & ~mask_BCT.all(-1)
             visible_BCT = x_BCT.masked_fill(mask_BCT, 0.0)
         relations_BCCR = self.relations(visible_BCT, shown_BC, eeg_BC, montage)
-        mixed_BCMT = self.mixing(relations_BCCR, shown_BC, x_BCT) * eeg_BC[..., None, None]
-        return {"mixed_BCMT": mixed_BCMT, "relations_BCCR": relations_BCCR, "shown_BC": shown_BC}
+        weight_BMCC = self.mixing(relations_BCCR, shown_BC) * eeg_BC[:, None, :, None]
+        return {"weight_BMCC": weight_BMCC, "relations_BCCR": relations_BCCR, "shown_BC": shown_BC}
 
     def _fuse(self, x_BCND: Tensor, is_eeg_BC: Tensor, present_BC: Tensor, spectrogram_BRFS: Tensor | None) -> Tensor:
         """Let EEG tokens listen to the sources that came in."""
@@ -156,9 +156,9 @@ class Encoder(PreTrainedModel):
     def embed(self, x_BCT: Tensor) -> Tensor:
         """Return the stem's trunk tokens of a whole signal, each channel alone: no mixtures, embedding or blocks."""
         x_BCT, mask_BCT = pad_to_multiple(x_BCT, None, self.config.token_times)
-        B, C, T = x_BCT.shape
-        alone_BCMT = x_BCT.new_zeros(B, C, self.config.n_mixed, T) if self.config.graph else None
-        return self.stem(x_BCT, mask_BCT, alone_BCMT)[1]
+        B, C, _ = x_BCT.shape
+        nothing_BMCC = x_BCT.new_zeros(B, self.config.n_mixed, C, C) if self.config.graph else None
+        return self.stem(x_BCT, mask_BCT, nothing_BMCC)[1]
 
 
 def with_places(montage: Montage, needed_BC: Tensor, x_BCT: Tensor) -> Montage:

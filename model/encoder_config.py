@@ -9,6 +9,8 @@ from transformers import PretrainedConfig
 
 from model.layers.fusion import SOURCES
 
+FIRST_WIDTH = 16
+"""Filters of the stem's first convolution."""
 SCHEMA_VERSION = 2
 """2: channels meet before and inside of the stem; one `Montage` goes in."""
 
@@ -69,15 +71,20 @@ class EncoderConfig(PretrainedConfig):
 
         Without `graph` channels exchange nothing; without `positions` neither a channel's embedding nor the relations
         hold places; without `covariance`, and where causal, relations hold places alone. n_mixed: mixtures of other
-        channels that each channel's stem sees beside its own samples. drop_path: chance of leaving out a branch of the
-        last block in training, less in earlier ones. fusion: which of `model.layers.fusion.SOURCES` it can listen to.
-        adapter: "kind" and "rank" of the adapters in its blocks, which `model.layers.adapters` puts there. Raises
-        ValueError for contradictions and for another schema version than this code reads.
+        channels that each channel's stem sees beside its own samples, one of each of its first filters. drop_path:
+        chance of leaving out a branch of the last block in training, less in earlier ones. fusion: which of
+        `model.layers.fusion.SOURCES` it can listen to. adapter: "kind" and "rank" of the adapters in its blocks, which
+        `model.layers.adapters` puts there. Raises ValueError for contradictions and for another schema version than
+        this code reads.
         """
         if dim % n_heads or (dim // n_heads) % 2:
             raise ValueError(f"dim={dim} must be n_heads={n_heads} times an even number")
         if patch_times % 16:
             raise ValueError(f"patch_times={patch_times} must be a multiple of 16: the stem shortens it in three steps")
+        if not 1 <= n_mixed <= FIRST_WIDTH:
+            raise ValueError(
+                f"n_mixed={n_mixed} must be at least 1 and at most {FIRST_WIDTH}, the stem's first filters"
+            )
         if temporal_heads is not None and not 1 <= temporal_heads <= n_heads:
             raise ValueError(f"temporal_heads={temporal_heads} must be at least 1 and at most n_heads={n_heads}")
         if not 0 <= drop_path < 1:

@@ -101,7 +101,7 @@ class ReconstructionHead(Head):
     def _from_others(self, out: Tensors, batch: Tensors) -> Tensor:
         """Return what the shown channels make of those that are hidden for the whole window, 0 for all others."""
         mask_BCT = batch["mask_BCT"]
-        weight_BKCC = self.mixing.weights(out["relations_BCCR"], out["shown_BC"])
+        weight_BKCC = self.mixing(out["relations_BCCR"], out["shown_BC"])
         shown_BKCT = in_bands(batch["filled_BCT"].masked_fill(mask_BCT, 0.0), causal=self.config.causal)
         guess_BCT = (weight_BKCC.to(shown_BKCT) @ shown_BKCT).sum(1)
         return guess_BCT * mask_BCT.all(-1, keepdim=True)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.shard_sets.problem import Problem
-from signals.command_line import Parser
+from signals.command_line import Parser, SubParser
 from signals.shards.manifest import ManifestError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns 0, 1 where a set is not what it should be, 2 for bad input."""
     parser = Parser(prog="pipelines.shards", description=(__doc__ or "").split(": ", 1)[1])
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Sub)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=SubParser)
     _add_commands(commands)
     args = parser.parse_args(argv)
     run = {
@@ -33,14 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-class _Sub(Parser):
-    """A parser made by `add_subparsers`, which passes more arguments than `Parser` takes."""
-
-    def __init__(self, *, prog: str, **_: object) -> None:
-        super().__init__(prog=prog, description="")
-
-
-def _add_commands(commands: "argparse._SubParsersAction[_Sub]") -> None:
+def _add_commands(commands: "argparse._SubParsersAction[SubParser]") -> None:
     one = commands.add_parser("verify", help="digests, checksums, records, numbers and accounting of a set")
     one.add_argument("shards", type=Path)
     one = commands.add_parser("stats", help="a table by site")

@@ -13,3 +13,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 and the message."""
         self.exit(2, f"{self.prog}: {message}; see --help\n")
+
+
+class SubParser(Parser):
+    """A parser of one command among several; `add_subparsers` passes more arguments than `Parser` takes."""
+
+    def __init__(self, *, prog: str, **_: object) -> None:
+        super().__init__(prog=prog, description="")

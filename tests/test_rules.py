@@ -58,6 +58,8 @@ BROKEN_ARROWS = [
     ("signals/readers", "import signals.windows.plan"),
     ("signals/montage", "import signals.conditioning.filters"),
     ("signals/windows", "import signals.shards.records"),
+    ("training/corpus", "import training.trainer.train"),
+    ("training/parallel", "import training.corpus.order"),
 ]
 
 

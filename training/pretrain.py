@@ -33,7 +33,7 @@ from training.corpus.splits import evenly, hold_out_names
 from training.corpus.stream import Prepare, Reading, Stream, step_batches
 from training.objectives.preparation import Preparation
 from training.objectives.reconstruction import evaluate_reconstruction
-from training.objectives.skill import MOST_WINDOWS, Skill, SkillMeter, write_skill
+from training.objectives.skill import Skill, SkillMeter, write_skill
 from training.objectives.validation import Look, probe, validate
 from training.parallel.distributed import Backend, Processes, start_processes
 from training.parallel.sharding import is_sharded, like, share_out
@@ -349,7 +349,7 @@ def measured_skill(
     """Return what the network knows of held-out people beyond what needs no network (`training.objectives.skill`)."""
     recipe = command.config
     meter = SkillMeter(model=model, filling=recipe.objective.filling, seed=recipe.data.split_seed)
-    most = min(recipe.track.evaluate_windows, MOST_WINDOWS)
+    most = recipe.track.skill_windows
     for source in sources:
         trained, held_out = (_of_people(source.corpus, side, most) for side in (sides.train, sides.held_out))
         meter.add_corpus(

@@ -59,7 +59,7 @@ class _Taps:
         encoder, head = self.classifier.encoder, self.classifier.head
         self._handles = [
             encoder.stem.convs[2].register_forward_pre_hook(self._into("wide", axis=1)),
-            encoder.stem.convs[2].register_forward_hook(self._out_of("stem_dim", axis=1)),
+            encoder.stem.register_forward_hook(self._patches_out_of("stem_dim")),
             head.classes.register_forward_pre_hook(self._into("head_dim")),
         ]
         for number, block in enumerate(encoder.blocks):
@@ -84,8 +84,11 @@ class _Taps:
     def _into(self, name: str, layout: tuple[int, ...] = (-1, 1), axis: int = -1) -> Callable[..., None]:
         return lambda _, args: self._keep(name, args[0], args[0], layout, axis)
 
-    def _out_of(self, name: str, axis: int = -1) -> Callable[..., None]:
-        return lambda _, args, out: self._keep(name, out, out, (-1, 1), axis)
+    def _out_of(self, name: str) -> Callable[..., None]:
+        return lambda _, args, out: self._keep(name, out, out, (-1, 1))
+
+    def _patches_out_of(self, name: str) -> Callable[..., None]:
+        return lambda _, args, out: self._keep(name, out[0], out[0], (-1, 1))
 
     def _added_by(self, name: str) -> Callable[..., None]:
         return lambda _, args, out: self._keep(name, out, out - args[0], (1, -1))

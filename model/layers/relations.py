@@ -32,8 +32,10 @@ def in_bands(x_BCT: Tensor, *, causal: bool = False) -> Tensor:
 
 
 def _smoothed(x_BCT: Tensor, n: int, *, causal: bool) -> Tensor:
-    reach = (n - 1, 0) if causal else (n // 2, n // 2)
-    return F.avg_pool1d(F.pad(x_BCT, reach), n, stride=1)
+    """Return the moving average of n samples, 0 beyond the ends, by running sums: the same work for any n."""
+    before, behind = (n, 0) if causal else (n // 2 + 1, n // 2)
+    sums_BCT = F.pad(x_BCT, (before, behind)).cumsum(-1)
+    return (sums_BCT[..., n:] - sums_BCT[..., :-n]) / n
 
 
 class Relations(nn.Module):
@@ -120,19 +122,14 @@ class RelationLayer(nn.Module):
 
 
 class Mixing(nn.Module):
-    """Mixtures of other channels' samples for each channel, weighed by relations: signed, and not summing to 1."""
+    """What other channels weigh in a channel's mixtures, by relations: signed, and not summing to 1."""
 
     def __init__(self, relation_dim: int, n_mixtures: int) -> None:
         super().__init__()
         self.weight = nn.Linear(relation_dim, n_mixtures)
 
-    def forward(self, relations_BCCR: Tensor, shown_BC: Tensor, x_BCT: Tensor) -> Tensor:
-        """Return mixtures of the shown channels, shape (B, C, M, T); a channel is no part of its own."""
-        weight_BMCC = self.weights(relations_BCCR, shown_BC)
-        return (weight_BMCC.to(x_BCT) @ x_BCT[:, None]).transpose(1, 2)
-
-    def weights(self, relations_BCCR: Tensor, shown_BC: Tensor) -> Tensor:
-        """Return what each channel weighs in each other's mixtures, shape (B, M, C, C)."""
+    def forward(self, relations_BCCR: Tensor, shown_BC: Tensor) -> Tensor:
+        """Return weights, shape (B, M, C, C): rows mix shown columns, of which a channel itself is none."""
         others_CC = ~torch.eye(shown_BC.shape[1], dtype=torch.bool, device=shown_BC.device)
         heard_BCC = shown_BC[:, None] & others_CC
         n_B111 = shown_BC.sum(-1)[:, None, None, None].clamp(min=1)

@@ -1,8 +1,9 @@
 """The stem: from samples to patches and trunk tokens, amplitude kept.
 
-Nothing in it normalises: the window was scaled as a whole when it was loaded, and asinh alone keeps artifacts in
-bounds, so that a token still knows how large its samples were. Three convolutions shorten a patch of 64 samples to one
-step; log spectra of a token's second and of the four seconds around it come in beside them.
+Nothing in it normalises: the window was scaled as a whole and clipped when it was loaded, so that a token still knows
+how large its samples were. Three convolutions shorten a patch of 64 samples to one step; after the first, at 64 Hz,
+each channel gets mixtures of what the other channels' first filters passed; log spectra of a token's second and of the
+four seconds around it come in beside them.
 
 Shapes: B batch, C channel, M mixture, T sample, P patch (0.25 s), N trunk token (1 s), S sample, E stem width,
 D width, F frequency bin.
@@ -13,11 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.encoder_config import EncoderConfig
+from model.encoder_config import FIRST_WIDTH, EncoderConfig
 
 SLOW_TOKENS, SLOW_SAMPLES = 4, 32
 """Slow rhythms need more than a second: each token also sees the spectrum of 4 tokens, thinned to 32 samples each."""
-FIRST_WIDTH = 16
 _KERNELS = (15, 7, 7)
 
 
@@ -32,10 +32,10 @@ class Stem(nn.Module):
         self.config = config
         width = config.stem_dim
         strides = (4, 4, config.patch_times // 16)
-        n_inputs = 2 + (config.n_mixed if config.graph else 0)
-        widths = (n_inputs, FIRST_WIDTH, inner_width(width), width)
+        n_mixed = config.n_mixed if config.graph else 0
+        widths = ((2, FIRST_WIDTH), (FIRST_WIDTH + n_mixed, inner_width(width)), (inner_width(width), width))
         self.convs = nn.ModuleList(
-            Shortening(widths[i], widths[i + 1], _KERNELS[i], strides[i], causal=config.causal) for i in range(3)
+            Shortening(*widths[i], _KERNELS[i], strides[i], causal=config.causal) for i in range(3)
         )
         self.register_buffer("spectrum_SF", spectrum_basis(config))
         self.spectrum = nn.Linear(self.spectrum_SF.shape[1] // 2, config.dim)
@@ -43,20 +43,28 @@ class Stem(nn.Module):
         self.slow = nn.Linear(self.slow_basis_SF.shape[1] // 2, config.dim)
         self.merge = nn.Linear(config.merge * width, config.dim)
 
-    def forward(self, x_BCT: Tensor, mask_BCT: Tensor | None, mixed_BCMT: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return patches "stem_BCPE" and trunk tokens "merged_BCND" of a signal that fills whole tokens."""
+    def forward(self, x_BCT: Tensor, mask_BCT: Tensor | None, weight_BMCC: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return patches "stem_BCPE" and trunk tokens "merged_BCND" of a signal that fills whole tokens.
+
+        weight_BMCC: what channels (columns) weigh in the mixtures of others (rows); None where channels do not meet.
+        """
         B, C, T = x_BCT.shape
         hidden_BCT = torch.zeros_like(x_BCT) if mask_BCT is None else mask_BCT.to(x_BCT)
-        waves = [torch.asinh(x_BCT)[:, :, None], hidden_BCT[:, :, None]]
-        if mixed_BCMT is not None:
-            waves.append(torch.asinh(mixed_BCMT))
-        steps_LET = torch.cat(waves, 2).reshape(B * C, -1, T)
-        for conv in self.convs:
-            steps_LET = conv(steps_LET)
-        stem_BCPE = steps_LET.transpose(1, 2).reshape(B, C, -1, self.config.stem_dim)
+        first_LET = self.convs[0](torch.stack([x_BCT, hidden_BCT], 2).reshape(B * C, 2, T))
+        steps_LET = F.gelu(first_LET)
+        if weight_BMCC is not None:
+            steps_LET = torch.cat([steps_LET, self._mixed(first_LET, weight_BMCC)], 1)
+        steps_LET = F.gelu(self.convs[1](steps_LET))
+        stem_BCPE = F.gelu(self.convs[2](steps_LET)).transpose(1, 2).reshape(B, C, -1, self.config.stem_dim)
         fast_BCNF, slow_BCNF = self.spectra(x_BCT)
         groups_BCND = stem_BCPE.reshape(B, C, -1, self.config.merge * self.config.stem_dim)
         return stem_BCPE, self.merge(groups_BCND) + self.spectrum(fast_BCNF) + self.slow(slow_BCNF)
+
+    def _mixed(self, first_LET: Tensor, weight_BMCC: Tensor) -> Tensor:
+        """Return for each channel what the others' first filters passed, mixed, shape (L, M, T / 4)."""
+        B, M, C, _ = weight_BMCC.shape
+        passed_BMCT = first_LET[:, :M].reshape(B, C, M, -1).transpose(1, 2)
+        return (weight_BMCC.to(passed_BMCT) @ passed_BMCT).transpose(1, 2).reshape(B * C, M, -1)
 
     def spectra(self, x_BCT: Tensor) -> tuple[Tensor, Tensor]:
         """Return log amplitudes of each token's second, and of the four seconds around it; whole tokens only."""
@@ -75,7 +83,7 @@ class Stem(nn.Module):
 
 
 class Shortening(nn.Conv1d):
-    """A convolution that shortens time by its stride, and GELU; padded with zeros around, or before where causal."""
+    """A convolution that shortens time by its stride; padded with zeros around, or before where causal."""
 
     def __init__(self, n_in: int, n_out: int, kernel: int, stride: int, *, causal: bool) -> None:
         super().__init__(n_in, n_out, kernel, stride)
@@ -84,7 +92,7 @@ class Shortening(nn.Conv1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the shortened steps, shape (L, n_out, T / stride)."""
-        return F.gelu(super().forward(F.pad(x, self.reach)))
+        return super().forward(F.pad(x, self.reach))
 
 
 def inner_width(stem_dim: int) -> int:

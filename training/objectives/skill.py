@@ -39,8 +39,8 @@ EVERY_S = 4
 """Of so many seconds the second one is hidden, so that its neighbours on both sides are whole."""
 MAX_S = 10.0
 N_BOOT = 2000
-MOST_WINDOWS, OF_RECORDING = 40, 12
-"""Held-out windows that are measured, and windows of a recording that its own ridge is fitted to."""
+OF_RECORDING = 12
+"""Windows of a recording that its own ridge is fitted to."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,7 @@ def run(output: Path, sets: list[Path], *, seed: int, steps: int, choosing: bool
             "training.pretrain", "--recipe", "eeg_tiny", "--shards", *sets, "--output", folder, "--seed", str(seed),
             "--objective.schedule-weights", "0", "0", "1", "--objective.contrastive", "0", "--schedule.steps",
             str(steps), "--optim.batch", str(BATCH), "--data.held-out-share", str(HELD_OUT), "--data.choose-share",
-            str(CHOOSE if choosing else 0.0),
+            str(CHOOSE if choosing else 0.0), "--track.skill-windows", "1000",
         )  # fmt: skip
     return read_skill(folder / "encoder")
 

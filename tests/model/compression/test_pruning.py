@@ -71,13 +71,15 @@ def test_a_narrower_stem_computes_what_the_kept_channels_computed(classifier: Cl
     smaller = prune(classifier, replace(shape_of(classifier.config), stem_dim=3), scores)
     stem, x = classifier.encoder.stem, example()[0]
     with torch.no_grad():
-        others = torch.randn(2, 19, 4, x.shape[-1], generator=torch.Generator().manual_seed(2))
-        waves = torch.cat([torch.asinh(x)[:, :, None], torch.zeros_like(x)[:, :, None], torch.asinh(others)], 2)
-        wide = stem.convs[1](stem.convs[0](waves.flatten(0, 1)))[:, 3:]
+        gelu = torch.nn.functional.gelu
+        others = torch.randn(2, 4, 19, 19, generator=torch.Generator().manual_seed(2))
+        first = stem.convs[0](torch.stack([x, torch.zeros_like(x)], 2).flatten(0, 1))
+        mixed = torch.einsum("bmcd,bdmt->bcmt", others, first[:, :4].unflatten(0, (2, 19)))
+        wide = gelu(stem.convs[1](torch.cat([gelu(first), mixed.flatten(0, 1)], 1)))[:, 3:]
         # 7 taps by steps of 4: one zero before, two behind
         padded = torch.nn.functional.pad(wide, (1, 2))
         third = torch.nn.functional.conv1d(padded, stem.convs[2].weight[5:, 3:], stem.convs[2].bias[5:], stride=4)
-        wanted = torch.nn.functional.gelu(third).transpose(1, 2).unflatten(0, (2, 19))
+        wanted = gelu(third).transpose(1, 2).unflatten(0, (2, 19))
         patches, merged = smaller.encoder.stem(x, None, others)
         torch.testing.assert_close(patches, wanted, atol=1e-5, rtol=1e-5)
         columns = stem.merge.weight.reshape(16, 4, 8)[:, :, 5:].reshape(16, 12)

@@ -5,6 +5,7 @@ import torch
 
 from model.encoder_config import EncoderConfig
 from model.layers.relations import N_BANDS, N_GEOMETRY, Mixing, Relations, in_bands
+from model.layers.stem import Stem
 from model.montage import Montage
 from signals.modality import EEG_1020
 from signals.window import MEASURED
@@ -58,13 +59,27 @@ def test_geometry_is_mirrored_with_the_head() -> None:
 
 def test_a_channel_hears_others_that_are_shown_alone() -> None:
     torch.manual_seed(0)
-    mixing, z, x = Mixing(4, 3), noise(2, 6, 6, 4), noise(2, 6, 50)
+    mixing, z = Mixing(4, 3), noise(2, 6, 6, 4)
     shown = torch.ones(2, 6, dtype=torch.bool)
     shown[0, 2] = False
-    weights = mixing.weights(z, shown)
+    weights = mixing(z, shown)
+    assert weights.shape == (2, 3, 6, 6)
     assert not weights[0, :, :, 2].any()
     assert not weights.diagonal(dim1=-2, dim2=-1).any()
-    mixed = mixing(z, shown, x)
-    assert mixed.shape == (2, 6, 3, 50)
-    expected = sum(weights[0, 1, 4, c] * x[0, c] for c in range(6))
-    torch.testing.assert_close(mixed[0, 4, 1], expected, atol=1e-5, rtol=1e-5)
+    # a linear map of the relation, over the number of channels that are shown
+    expected = (z[0, 4, 3] @ mixing.weight.weight.T + mixing.weight.bias) / 5
+    torch.testing.assert_close(weights[0, :, 4, 3], expected)
+
+
+def test_mixtures_are_of_what_others_show_and_reach_a_hidden_channel() -> None:
+    torch.manual_seed(0)
+    stem, x = Stem(CONFIG), noise(1, 19, 512)
+    mask = torch.zeros(1, 19, 512, dtype=torch.bool)
+    mask[0, 3] = True
+    weights = torch.zeros(1, 4, 19, 19)
+    weights[0, 1, 3, 7] = 0.5  # the second mixture of channel 3 is half of channel 7
+    louder = x.clone()
+    louder[0, 7] *= 2
+    with torch.no_grad():
+        moved = (stem(louder, mask, weights)[0] - stem(x, mask, weights)[0]).abs().amax((0, 2, 3))
+    assert torch.nonzero(moved > 1e-5).flatten().tolist() == [3, 7]
