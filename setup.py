@@ -88,6 +88,8 @@ setup(
         "anomaly": ["onnx>=1.23", "onnxruntime>=1.31"],
         "serve": ["onnxruntime>=1.31"],
         "audit": ["cryptography>=50"],
+        # Live samples of the Lab Streaming Layer; the wheel brings its library.
+        "lsl": ["pylsl>=1.18"],
         # The API: web, records, registry.
         "service": SERVICE,
         # Training, reports and the system on :8050.
@@ -124,6 +126,7 @@ setup(
             "mypy>=2.4",
             "playwright>=1.65",
             "pyedflib>=0.1.42",
+            "pylsl>=1.18",
             "pymatreader>=1.3",
             "pyopenssl>=26.4",  # model-signing 1.1.1 imports it and does not ask for it
             "pyprep>=0.9",

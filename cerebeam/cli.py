@@ -50,6 +50,7 @@ COMMANDS = {
     "run": ("cerebeam.run", "data, training, report, registry and the API in one command that resumes"),
     "config": ("service.configure", "the service's configuration: show it, check it"),
     "serve": ("service.serve", "an API that answers windows and recordings"),
+    "live": ("service.live.command", "samples of a file or of LSL to a bed of a server, its answers as they come"),
     "reviews": ("service.review.export", "what reviewers labelled, as the label file of preprocess"),
     "register": ("service.registry.commands:register", "store a bundle in the registry, as the challenger"),
     "promote": ("service.registry.commands:promote", "make a registered model the champion, if every gate holds"),

@@ -3,7 +3,7 @@
 import time
 
 from sqlalchemy import Engine, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from service.records.database import transaction
 from service.records.tables import Alarm
@@ -18,16 +18,19 @@ def write_alarm(engine: Engine, alarm: Alarm) -> None:
     Writing the same state again changes nothing, so that a writer that does not know whether it wrote writes again.
     """
     with transaction(engine) as session:
-        try:
-            with session.begin_nested():
-                session.add(alarm)
-            return
-        except IntegrityError:
-            before = session.get_one(Alarm, alarm.id)
-        if SEVERITIES.index(alarm.severity) > SEVERITIES.index(before.severity):
-            before.severity = alarm.severity
-        if before.cleared_at is None:
-            before.cleared_at = alarm.cleared_at
+        write_in(session, alarm)
+
+
+def write_in(session: Session, alarm: Alarm) -> None:
+    """Do what `write_alarm` does, as a part of a larger transaction."""
+    before = session.get(Alarm, alarm.id)
+    if before is None:
+        session.add(alarm)
+        return
+    if SEVERITIES.index(alarm.severity) > SEVERITIES.index(before.severity):
+        before.severity = alarm.severity
+    if before.cleared_at is None:
+        before.cleared_at = alarm.cleared_at
 
 
 def list_alarms(engine: Engine, *, bed: str | None = None, open_only: bool = False, limit: int = 500) -> list[Alarm]:

@@ -142,6 +142,42 @@ class Alarm(Base):
     model_digest: Mapped[str] = mapped_column(String(64), default="")
 
 
+class LiveStream(Base):
+    """One source's samples at one bed, from its first to its last."""
+
+    __tablename__ = "streams"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    """The source's own, so that it can come back."""
+    bed: Mapped[str] = mapped_column(String(80), index=True)
+    owner: Mapped[str] = mapped_column(String(200))
+    """Subject of the token that sends it; nobody else can go on with it."""
+    ch_names: Mapped[list[str]] = mapped_column(JSON)
+    sfreq: Mapped[float]
+    hop_s: Mapped[float]
+    model: Mapped[str] = mapped_column(String(200))
+    begun_at: Mapped[float] = mapped_column(Float, index=True)
+    ended_at: Mapped[float | None]
+
+
+class LiveHop(Base):
+    """The outcome of one hop of a stream; its number orders all outcomes of a server."""
+
+    __tablename__ = "hops"
+    __table_args__ = (UniqueConstraint("stream_id", "start_s"),)
+    id: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=True)
+    stream_id: Mapped[str] = mapped_column(ForeignKey("streams.id"), index=True)
+    start_s: Mapped[float]
+    stop_s: Mapped[float]
+    answer: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """None where there is none."""
+    reason: Mapped[str] = mapped_column(String(64))
+    """Why there is no answer."""
+    abstained: Mapped[bool]
+    plan_version: Mapped[int]
+    model_digest: Mapped[str] = mapped_column(String(64))
+    answered_at: Mapped[float]
+
+
 class Access(Base):
     """One action of a user, or one request: who, what, when, on which job or study, with what result."""
 

@@ -1,7 +1,7 @@
 """What a patient report states, computed once from answers: burden of each class, episodes, what could not be answered."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,8 @@ class Facts:
     recorded_s: float
     answered_s: float
     abstained_s: float
+    unsure_s: float
+    """Answered with a confidence below `LEAST`."""
     burdens: tuple[Burden, ...]
     episodes: tuple[Event, ...]
     """Findings alone: "Other" is none."""
@@ -47,16 +49,28 @@ class Facts:
 
 
 WINDOW_S = 300.0
+LEAST = 0.5
+"""Confidence from which an answer counts; with six classes the likeliest may have a fifth."""
+
+
+def counted(findings: Findings) -> Findings:
+    """Return the answers that a report counts; the others are stated as unsure."""
+    return replace(findings, answers=[answer for answer in findings.answers if answer.confidence >= LEAST])
 
 
 def burdens(findings: Findings) -> tuple[Burden, ...]:
     """Return the burden of every class that is a finding, in the task's order."""
     spans = [findings.span(answer) for answer in findings.answers]
     answered = sum(stop - start for start, stop in spans)
-    found = events(findings)
+    spans = [findings.span(answer) for answer in counted(findings).answers]
+    found = events(counted(findings))
     result = []
     for name in findings.classes:
-        own = [(a, b) for (a, b), answer in zip(spans, findings.answers, strict=True) if answer.predicted_class == name]
+        own = [
+            (a, b)
+            for (a, b), answer in zip(spans, counted(findings).answers, strict=True)
+            if answer.predicted_class == name
+        ]
         if name == NOTHING:
             continue
         episodes = [event for event in found if event.predicted_class == name]
@@ -86,11 +100,17 @@ def _most(spans: Sequence[tuple[float, float]]) -> float:
 def clearest(findings: Findings) -> tuple[Answer, ...]:
     """Return the most confident answer of each class that is a finding."""
     best: dict[str, Answer] = {}
-    for answer in findings.answers:
+    for answer in counted(findings).answers:
         name = answer.predicted_class
         if name != NOTHING and (name not in best or answer.confidence > best[name].confidence):
             best[name] = answer
     return tuple(best[name] for name in findings.classes if name in best)
+
+
+def unsure_s(findings: Findings) -> float:
+    """Return the seconds of answers that the report does not count."""
+    spans = [findings.span(answer) for answer in findings.answers if answer.confidence < LEAST]
+    return sum(stop - start for start, stop in spans)
 
 
 def abstained_s(findings: Findings, below: float | None) -> float:

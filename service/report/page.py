@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from service.notice import RESEARCH
-from service.report.facts import Burden, Facts
+from service.report.facts import LEAST, Burden, Facts
 from service.report.figures import clock, colour_of
 from signals.pages.page import document, key_values, table
 
@@ -65,6 +65,7 @@ def summary(facts: Facts) -> str:
     found = [one for one in facts.burdens if one.seconds > 0]
     words = f"{_hours(facts.recorded_s)} of EEG; the model answers {_hours(facts.answered_s)} of it"
     words += f" and abstains from {_hours(facts.abstained_s)}. " if facts.abstained_s else ". "
+    words += f"{_hours(facts.unsure_s)} are below {LEAST:.0%} confidence and not counted. " if facts.unsure_s else ""
     if not found:
         return words + "It predicts none of the five patterns."
     parts = [f"{one.name} in {one.share:.1%} ({_times(one.n_episodes)})" for one in found]

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from service.formats.findings import Findings, events
 from service.records import reviews
 from service.refusals import Refusal
-from service.report.facts import Facts, abstained_s, burdens, clearest
+from service.report.facts import Facts, abstained_s, burdens, clearest, counted, unsure_s
 from service.report.figures import epoch, timeline
 from service.report.page import page, policy
 from service.report.pdf import to_pdf
@@ -54,8 +54,8 @@ def facts_of(server: Server, opened: Opened, findings: Findings, fields: dict[st
     return Facts(
         recording=opened.name, duration_s=max((one.onset_s + one.duration_s for one in segments), default=0.0),
         recorded_s=opened.recording.duration_s, answered_s=sum(stop - start for start, stop in spans),
-        abstained_s=abstained_s(findings, fields["abstain_below"]), burdens=burdens(findings),
-        episodes=tuple(one for one in events(findings) if one.predicted_class != NOTHING), samples=clearest(findings),
+        abstained_s=abstained_s(findings, fields["abstain_below"]), unsure_s=unsure_s(findings), burdens=burdens(findings),
+        episodes=tuple(one for one in events(counted(findings)) if one.predicted_class != NOTHING), samples=clearest(findings),
         bad=tuple(name for name, _ in opened.facts.bad), unanswered=tuple(unanswered.items()),
         n_reviews=len(reviews.reviews_of(server.engine, study_id, reviewer=None)), model=findings.model,
         model_digest=findings.model_digest,

@@ -6,6 +6,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from service.live import sockets as beds
 from service.refusals import Refusal
 from service.report import routes as report
 from service.viewer import pages as viewer_pages
@@ -30,19 +31,8 @@ def new_app(server: Server) -> App:
         description="Answers to EEG windows and recordings. Research use only. Not a medical device.",
     )  # fmt: skip
     api.state.server = server
-    for routes in (
-        predictions,
-        jobs,
-        studies,
-        reviews,
-        alarms,
-        models,
-        sockets,
-        viewer,
-        viewer_review,
-        report,
-        viewer_pages,
-    ):
+    own = (predictions, jobs, studies, reviews, alarms, models, sockets, beds)
+    for routes in (*own, viewer, viewer_review, report, viewer_pages):
         api.include_router(routes.router)
     _add_states(api)
     for kind in (Refusal, HTTPException, RequestValidationError, Exception):

@@ -16,6 +16,7 @@ from service.answering.preparers import Preparers
 from service.jobs.bell import Bell, bell_of
 from service.jobs.supervisor import Supervisor, worker_command
 from service.jobs.uploads import Places
+from service.live.ward import Ward
 from service.records import jobs
 from service.records.accesses import Accesses
 from service.records.database import open_database
@@ -49,6 +50,8 @@ class Server:
     trail: AuditLog
     tickets: Tickets
     places: Places
+    ward: Ward
+    """Beds whose sources are connected."""
     bell: Bell
     """Rung for each accepted job."""
     ends_preparers: bool
@@ -104,6 +107,7 @@ class Server:
         if self.ends_preparers:
             self.answering.preparers.close()
         self.library.close()
+        self.ward.close()
         self.house.close()
         self.accesses.close()
         self.trail.close()
@@ -169,6 +173,7 @@ def _with_trail(
         trail=trail,
         tickets=Tickets(),
         places=places,
+        ward=Ward(engine),
         bell=bell_of(system.queue),
         supervisor=supervisor,
         library=Library(places, n_threads=settings.n_workers),

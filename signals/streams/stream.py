@@ -93,6 +93,11 @@ class Stream:
         """Number of the sample that should come next."""
         return self._ring.stop
 
+    def recent(self, start: int, stop: int) -> np.ndarray:
+        """Return those of samples [start, stop) that are kept and do not lie before the last gap."""
+        stop = min(stop, self._ring.stop)
+        return self._ring.read(min(max(start, self._ring.first), stop), stop)
+
     def append(self, x_uv: np.ndarray, *, first: int | None = None) -> Iterator[StreamWindow]:
         """Yield the windows that samples complete, shape (n_chans, n_times), µV, the first of them numbered `first`.
 

@@ -186,6 +186,8 @@ def engine(request, tmp_path):
     else:
         engine = open_database(request.getfixturevalue("postgres"))
         with engine.begin() as connection:
-            connection.execute(text("truncate jobs, answers, accesses, events, reviews, studies, alarms"))
+            connection.execute(
+                text("truncate jobs, answers, accesses, events, reviews, studies, alarms, hops, streams")
+            )
     yield engine
     engine.dispose()

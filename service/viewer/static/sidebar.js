@@ -43,7 +43,7 @@ export class Sidebar {
     const { events, answers } = this.state;
     this.here = element("div", { class: "now" });
     $("findings").replaceChildren(this.here, answers ? this.least() : "", this.table("finding", events, answers
-      ? "The model has no finding of this confidence in this recording."
+      ? "The model has no finding of this confidence here."
       : this.state.answersNote || "No answers yet: press Analyse."), answers ? this.report() : "");
     $("annotations").replaceChildren(this.table("annotation", events, "The file has no annotations."));
     this.now();

@@ -7,7 +7,7 @@ import pytest
 
 from service.records import jobs
 from service.refusals import Refusal
-from service.report.facts import WINDOW_S, burdens, clearest
+from service.report.facts import WINDOW_S, burdens, clearest, unsure_s
 from service.report.figures import COLOURS
 from service.report.page import summary
 from service.report.pdf import BROWSERS, to_pdf
@@ -36,6 +36,15 @@ def test_burden_by_hand():
     assert "Other" not in found
     assert [one.predicted_class for one in clearest(planted())] == ["Seizure", "LPD"]
     assert clearest(planted())[1].start_s == 30.0
+
+
+def test_what_the_model_is_unsure_of_is_no_burden():
+    unsure = findings(answer(0, "Seizure", 0.3), answer(10, "LPD", 0.6), answer(20, "LPD", 0.4), answer(30, "LPD", 0.7))
+    found = {one.name: one for one in burdens(unsure)}
+    assert (found["Seizure"].seconds, found["LPD"].seconds, found["LPD"].n_episodes) == (0, 20, 2)
+    assert found["LPD"].share == 0.5
+    assert unsure_s(unsure) == 20
+    assert [one.predicted_class for one in clearest(unsure)] == ["LPD"]
 
 
 def test_a_burden_of_five_minutes_is_all_of_them():
@@ -79,7 +88,7 @@ def test_sentences_come_from_facts(answered):
     from service.report.facts import Facts
 
     facts = Facts(
-        recording="a", duration_s=7200, recorded_s=7200, answered_s=80, abstained_s=0, burdens=burdens(planted()),
+        recording="a", duration_s=7200, recorded_s=7200, answered_s=80, abstained_s=0, unsure_s=0, burdens=burdens(planted()),
         episodes=(), samples=(), bad=(), unanswered=(), n_reviews=0, model="m", model_digest="d",
     )  # fmt: skip
     assert summary(facts) == (
