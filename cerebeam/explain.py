@@ -37,11 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     from cerebeam.explaining import ExplainError, explain_file
     from signals.bundles.bundle import BundleError
-    from signals.recording.recording import UnreadableError
 
     try:
         samples = explain_file(args)
-    except (BundleError, UnreadableError, ExplainError) as error:
+    except (BundleError, ExplainError) as error:
         print(f"cerebeam explain: {error}", file=sys.stderr)  # noqa: T201
         return 2
     for sample in samples:

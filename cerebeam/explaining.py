@@ -23,6 +23,7 @@ from serving.runtime import check_windows, files_of, windows_of_file
 from signals.bundles.bundle import SPECTROGRAM, Bundle, load_bundle
 from signals.bundles.inputs import model_input, wanted
 from signals.files import atomic_folder
+from signals.recording.recording import UnreadableError
 from signals.window import Window
 
 SAMPLES, EXPLANATIONS = "samples.jsonl", "explanations.npz"
@@ -57,10 +58,12 @@ class Subject:
 def explain_file(args: argparse.Namespace) -> list[Sample]:
     """Write pages, figures, facts and one file of explanations into a folder, whole or not at all; returns samples.
 
-    Raises BundleError, UnreadableError or ExplainError where there is nothing to explain.
+    Raises BundleError or ExplainError where there is nothing to explain.
     """
     if args.output.exists():
         raise ExplainError(f"output {args.output} exists already; choose another")
+    if args.model is not None and not (args.model / "config.json").is_file():  # before what takes long
+        raise ExplainError(f"{args.model} is no model: it needs config.json and model.safetensors")
     bundle = load_bundle(args.bundle)
     if args.target is not None and args.target not in bundle.classes:
         raise ExplainError(f"--target {args.target!r} is none of {', '.join(bundle.classes)}")
@@ -114,7 +117,10 @@ def bundle_ask(bundle: Bundle, ch_state: np.ndarray) -> Ask:
 
 
 def _subject(bundle: Bundle, file: str) -> Subject:
-    windows = tuple(windows_of_file(bundle, file, want=wanted(bundle.graphs)))
+    try:
+        windows = tuple(windows_of_file(bundle, file, want=wanted(bundle.graphs)))
+    except UnreadableError as error:
+        raise ExplainError(f"{file}: {error}") from None
     if not windows:
         raise ExplainError(f"{file} has no window that the model could answer")
     for graph in bundle.graphs:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from cerebeam.explaining import ExplainError
 from explain.asking.parts import BANDS
 from explain.explanation import Explanation
-from model.explaining.gradients import integrated_gradients
+from model.explaining.gradients import IG, integrated_gradients
 from model.explaining.layers import activation_map
 from model.saved import load_task_model
 
@@ -41,9 +42,11 @@ def network_explanations(
     except (ValueError, FileNotFoundError) as error:
         raise ExplainError(str(error)) from None
     network = OfState(model, ch_state).eval()
-    yield integrated_gradients(network, x, target, sfreq=sfreq, backgrounds=backgrounds)
     edges = [0.0, *(high for _, high in BANDS.values()), sfreq]
     bands = [*itertools.pairwise(edges)]
-    yield integrated_gradients(network, x, target, sfreq=sfreq, backgrounds=backgrounds, bands=bands)
+    by_band = integrated_gradients(network, x, target, sfreq=sfreq, backgrounds=backgrounds, bands=bands)
+    # All bands together are the signal, so their sum is the ordinary map: the gradients are taken once.
+    yield replace(by_band, method=IG, values=by_band.values.sum(axis=2, keepdims=True), bands=())
+    yield by_band
     for plus in (False, True):
         yield activation_map(network, x, target, sfreq=sfreq, plus=plus)

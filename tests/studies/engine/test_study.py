@@ -187,10 +187,11 @@ def test_a_process_that_is_stopped_ends_the_study(shards: Path, tmp_path: Path) 
                "--output", str(tmp_path / "p.parquet"), "--models", "resnet-gru", "--seeds", "1", "--jobs", "2",
                "--inner-folds", "2", "--schedule.epochs", "50"]  # fmt: skip
     process = subprocess.Popen(command)
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     logs = tmp_path / "p.parts" / "logs"
     while not any(path.read_text().count("\n") > 1 for path in logs.rglob("*.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.2)
+    assert time.monotonic() < deadline, "no step was taken in ten minutes"
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == RESUME_EXIT
     assert list(logs.rglob("*.pt"))
