@@ -82,7 +82,7 @@ def build(command: ReaderCommand) -> list[str]:
     chosen = choose(everyone, seed=command.seed)
     some = reading.held_out[np.linspace(0, len(reading.held_out) - 1, min(N_PARITY, len(reading.held_out))).astype(int)]
     agreement = write_reader(
-        command.output, members, chosen, reading, reading.windows(some), seed=command.seed
+        command.output, members, chosen, reading, list(reading.windows(some)), seed=command.seed
     )  # fmt: skip
     return [
         *tables(chosen, everyone, seed=command.seed),

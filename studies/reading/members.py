@@ -1,8 +1,9 @@
 """The members of a six-class reader: fitted, written as graphs, and answering as they do for a server."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -101,17 +102,17 @@ def twice(data: Labelled, rows: np.ndarray) -> Labelled:
     return replace(data, windows=data.windows[both], targets=data.targets[both])
 
 
-Ask = Callable[[Sequence[Window]], np.ndarray]
+Ask = Callable[[Iterable[Window]], np.ndarray]
 
 
 def asker(folder: Path, graphs: Sequence[Graph]) -> Ask:
     """Return how written graphs are asked: windows to logits, shape (n_members, n_windows, n_classes)."""
     sessions = [onnx_session(folder / graph.file) for graph in graphs]
 
-    def ask(windows: Sequence[Window]) -> np.ndarray:
-        parts = []
-        for first in range(0, len(windows), _BATCH):
-            batch = Batch(windows[first : first + _BATCH])
+    def ask(windows: Iterable[Window]) -> np.ndarray:
+        parts, left = [], iter(windows)
+        while some := list(islice(left, _BATCH)):
+            batch = Batch(some)
             feeds = [batch.feed(graph) for graph in graphs]
             parts.append(np.stack([s.run(["logits"], feed)[0] for s, feed in zip(sessions, feeds, strict=True)]))
         return np.concatenate(parts, axis=1)

@@ -4,6 +4,7 @@ A ten-second recording is read as a window around which nothing was recorded (`s
 of a corpus therefore counts twice: as it is, and as if only the seconds that its label speaks of were there.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -65,10 +66,10 @@ class Reading:
         ]
         return tables[0][0], np.concatenate([values for _, values in tables])
 
-    def windows(self, rows: np.ndarray) -> list[Window]:
-        """Return windows of rows as they are, then as ten seconds."""
-        whole = [self.data.shards.window(int(i)) for i in self.data.windows[rows]]
-        return [*whole, *(short(window) for window in whole)]
+    def windows(self, rows: np.ndarray) -> Iterator[Window]:
+        """Yield windows of rows as they are, then as ten seconds."""
+        for change in (lambda window: window, short):
+            yield from (change(self.data.shards.window(int(i))) for i in self.data.windows[rows])
 
 
 def short(window: Window) -> Window:
