@@ -28,11 +28,11 @@ def usage(prog: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "studies.study") -> None:
-    """Run one study; exits with code 2 and one line for an unknown one."""
+    """Run one study; exits with code 0 after the list of studies, with code 2 and one line for an unknown one."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] in (["-h"], ["--help"]):
         print(usage(prog))  # noqa: T201
-        return
+        raise SystemExit(0)
     if not arguments or arguments[0] not in STUDIES:
         given = repr(arguments[0]) if arguments else "none"
         sys.stderr.write(f"{prog}: error: no study {given}; give one of {', '.join(STUDIES)}\n")
