@@ -24,7 +24,7 @@ STUDIES = {
 def usage(prog: str) -> str:
     """Return the list of studies."""
     lines = [f"  {name:<18}{about}" for name, (_, about) in STUDIES.items()]
-    return "\n".join([f"usage: {prog} NAME [OPTIONS]", "", *lines])
+    return "\n".join([f"usage: {prog} NAME [OPTIONS]", "", *lines, "", f"{prog} NAME --help lists a study's options"])
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "studies.study") -> None:
