@@ -54,7 +54,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=[*ROOMS, *(f"{room}.*" for room in ROOMS)]),
-    package_data={"cerebeam": ["prices.toml"], "service.viewer": ["static/*"]},
+    package_data={"cerebeam": ["pages.json", "prices.toml"], "service.viewer": ["static/*"]},
     # What a Beam worker needs, and nothing more; exact versions stand in constraints.txt.
     install_requires=[
         "apache-beam>=2.77",
