@@ -1,6 +1,6 @@
 """Shell completion: a script of commands, options and choices for bash and zsh.
 
-    eval "$(cerebeam completion bash)"    # in ~/.bashrc; or zsh, in ~/.zshrc after compinit
+eval "$(cerebeam completion bash)"    # in ~/.bashrc; or zsh, in ~/.zshrc after compinit
 """
 
 import sys

@@ -33,8 +33,12 @@ def load() -> dict[str, Page]:
 
 
 def _section(fields: Mapping[str, Any]) -> Section:
-    options = tuple(Option(**{k: tuple(v) if isinstance(v, list) else v for k, v in o.items()}) for o in fields["options"])
-    return Section(title=fields["title"], about=fields["about"], options=options)
+    return Section(title=fields["title"], about=fields["about"], options=tuple(map(_option, fields["options"])))
+
+
+def _option(fields: Mapping[str, Any]) -> Option:
+    given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    return Option(**given)
 
 
 def _page(fields: Mapping[str, Any], sections: Mapping[str, Section]) -> Page:

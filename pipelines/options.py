@@ -184,10 +184,16 @@ def command_parser() -> Parser:
     parser = Parser(prog="cerebeam preprocess", description="recordings of any site in, one shard set out")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", nargs="+", metavar="PATH", help="folders, files or globs; gs:// as well")
-    source.add_argument("--replay", metavar="PATH", help="take the files that an earlier run left out: its output's folder")
+    source.add_argument(
+        "--replay", metavar="PATH", help="take the files that an earlier run left out: its output's folder"
+    )
     parser.add_argument("--reason", nargs="+", default=[], help="with --replay: only files left out for these reasons")
-    parser.add_argument("--output", required=True, metavar="PATH", help="folder of the shard set, gs:// as well; must not exist yet")
-    parser.add_argument("--labels", metavar="PATH", help="csv with a column file and site, subject, onset_s, label, votes")
+    parser.add_argument(
+        "--output", required=True, metavar="PATH", help="folder of the shard set, gs:// as well; must not exist yet"
+    )
+    parser.add_argument(
+        "--labels", metavar="PATH", help="csv with a column file and site, subject, onset_s, label, votes"
+    )
     parser.add_argument(
         "--site-from",
         metavar="RULE",

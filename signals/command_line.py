@@ -28,10 +28,12 @@ class Parser(argparse.ArgumentParser):
         """Return the help as data."""
         recorder = Recorder(self.prog)
         # argparse calls its formatter with the program's name alone; a class is not needed.
-        self.formatter_class, former = (lambda prog: recorder), self.formatter_class  # type: ignore[assignment, misc]
+        self.formatter_class, former = (lambda prog: recorder), self.formatter_class
         super().format_help()
         self.formatter_class = former
-        return page_of(self.prog, self.description or "", recorder.sections, usage=self.format_usage(), after=self.epilog or "")
+        return page_of(
+            self.prog, self.description or "", recorder.sections, usage=self.format_usage(), after=self.epilog or ""
+        )
 
     def print_help(self, file: IO[str] | None = None) -> None:  # type: ignore[override]
         """Print the help in the look of all commands."""

@@ -26,7 +26,9 @@ STUDIES = {
 
 def page(prog: str) -> Page:
     """Return the list of studies, as help."""
-    return Page(prog=prog, about=(__doc__ or "").partition(":")[0], commands=tuple((k, v[1]) for k, v in STUDIES.items()))
+    return Page(
+        prog=prog, about=(__doc__ or "").partition(":")[0], commands=tuple((k, v[1]) for k, v in STUDIES.items())
+    )
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "cerebeam study") -> None:

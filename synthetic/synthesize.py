@@ -160,7 +160,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=whole, default=0, help="of everything that is drawn")
     parser.add_argument("--subjects-per-site", type=count, default=8, help="how many")
     parser.add_argument("--segments-per-subject", type=count, default=6, help="how many")
-    parser.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="processes; by default as many as cores")
+    parser.add_argument(
+        "--jobs", type=count, default=os.cpu_count() or 1, help="processes; by default as many as cores"
+    )
     args = parser.parse_args(argv)
 
     def make(on_progress: OnProgress) -> Path:

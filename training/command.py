@@ -53,8 +53,8 @@ def parse_command(
     config = recipes[chosen.recipe](tiny=chosen.tiny)
     defaults = _defaults(command, chosen.recipe, config)
     if {"-h", "--help"} & set(rest):
-        recipe = Option(names=("--recipe",), metavar="TEXT", about="Name of the recipe.", choices=tuple(sorted(recipes)),
-                        default=chosen.recipe)  # fmt: skip
+        names, choices = ("--recipe",), tuple(sorted(recipes))
+        recipe = Option(names=names, metavar="TEXT", about="Its name.", choices=choices, default=chosen.recipe)
         tiny = Option(names=("--tiny",), about="Take the recipe's tiny form, to try a run.")
         show_fields(prog, [(command, defaults)], before=Section(title="", options=(recipe, tiny)))
     return _parsed(command, ["--recipe", chosen.recipe, *rest], defaults, prog)

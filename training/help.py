@@ -1,4 +1,4 @@
-"""The help of commands whose options are the fields of dataclasses, as tyro names them: a page of `signals.help_pages`."""
+"""The help of commands whose options are the fields of dataclasses, as tyro names them."""
 
 import ast
 import inspect
@@ -41,6 +41,7 @@ def _sections(kind: type, default: Any, *, prefix: str = "", about: str = "") ->
         if is_dataclass(plain):
             # A command's `config` is annotated with an empty name: its sections have names of their own.
             below = prefix if plain is not hint else f"{prefix}{name}."
+            assert isinstance(plain, type)
             nested.append((plain, value, below, _docs(kind).get(field.name, "")))
         else:
             own.append(_option(prefix + name, plain, value, _docs(kind).get(field.name, "")))
@@ -93,8 +94,8 @@ def _docs(kind: type) -> dict[str, str]:
         body = ast.parse(inspect.getsource(base)).body[0]
         assert isinstance(body, ast.ClassDef)
         for field, text in zip(body.body, body.body[1:], strict=False):
-            is_field = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-            if is_field and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                found[field.target.id] = str(text.value.value)  # type: ignore[union-attr]
+            if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
+                continue
+            if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                found[field.target.id] = str(text.value.value)
     return found
-

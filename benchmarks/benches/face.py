@@ -1,4 +1,4 @@
-"""How the face answers: the help of every command, the import of the API, wrong invocations, and what each extra brings.
+"""What a user meets first: help of every command, the import of the API, wrong invocations, what each extra brings.
 
 `make bench-face`; `--tiny` takes a few of each. `--install` installs the wheel with each extra into an environment of
 its own, one after the other, and removes it.
@@ -52,9 +52,7 @@ def build(folder: Path) -> Path:
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy / name)
-    code = (
-        "from setuptools import build_meta as b; import sys; b.build_sdist(sys.argv[1]); print(b.build_wheel(sys.argv[1]))"
-    )
+    code = "from setuptools import build_meta as b; import sys; f = sys.argv[1]; b.build_sdist(f); b.build_wheel(f)"
     subprocess.run([sys.executable, "-c", code, str(folder)], cwd=copy, check=True, capture_output=True)
     assert list(folder.glob("cerebeam-*.tar.gz"))
     return next(folder.glob("cerebeam-*.whl"))

@@ -182,9 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"{given.output / name}\n")
     codes = sorted({f["code"] for f in facts["audit"]["findings"] if f["severity"] == "error"})
     if codes:
-        sys.stderr.write(
-            f"cerebeam report: the leak audit failed, the figures must not be used: {', '.join(codes)}\n"
-        )
+        sys.stderr.write(f"cerebeam report: the leak audit failed, the figures must not be used: {', '.join(codes)}\n")
         return AUDIT_FAILED_EXIT
     return 0
 

@@ -309,9 +309,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line."""
     parser = Parser(prog=PROG, description="a bundle in INT8, if it is small enough and as good")
     parser.add_argument("bundle", type=Path, help="folder made by cerebeam export, fp32")
-    parser.add_argument(
-        "--ranges", type=Path, required=True, help="shard set that ranges of activations come from"
-    )
+    parser.add_argument("--ranges", type=Path, required=True, help="shard set that ranges of activations come from")
     parser.add_argument(
         "--evaluate", type=Path, required=True, help="shard set with labels, of subjects not trained on"
     )

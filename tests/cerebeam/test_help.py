@@ -33,7 +33,9 @@ def test_every_command_has_a_page_that_bears_its_name():
 def test_help_loads_no_library(tmp_path):
     code = "import sys; from cerebeam.cli import main; main([*sys.argv[1:], '--help']); print(*sorted(sys.modules))"
     for command in ("pretrain", "predict", "shards merge"):
-        walked = subprocess.run([sys.executable, "-c", code, *command.split()], capture_output=True, text=True, check=True)
+        walked = subprocess.run(
+            [sys.executable, "-c", code, *command.split()], capture_output=True, text=True, check=True
+        )
         loaded = {name.partition(".")[0] for name in walked.stdout.splitlines()[-1].split()}
         assert not HEAVY & loaded, command
 
@@ -41,7 +43,7 @@ def test_help_loads_no_library(tmp_path):
 def test_help_of_the_heaviest_command_takes_less_than_half_a_second():
     started = time.process_time()
     assert main(["loso", "--help"]) == 0
-    # Of this process alone: a busy machine does not change it. Its own imports are there already; they are bench-face's.
+    # Processor time of this process, without imports: bench-face has the whole.
     assert time.process_time() - started < 0.2
 
 
@@ -56,7 +58,9 @@ def test_an_option_means_one_thing():
 
 
 def test_every_option_is_described_with_its_choices_and_default():
-    missing = [(name, o.names[0]) for name, page in PAGES.items() for o in page.options if not o.about and not o.choices]
+    missing = [
+        (name, o.names[0]) for name, page in PAGES.items() for o in page.options if not o.about and not o.choices
+    ]
     assert [row for row in missing if row[1].startswith("--")] == []
     shown = render(PAGES["predict"])
     assert "--mains-hz FLOAT" in shown
@@ -93,7 +97,8 @@ def test_completion_in_bash(words, offered, capsys, tmp_path):
     script = tmp_path / "c.sh"
     script.write_text(capsys.readouterr().out)
     line = " ".join(f"'{word}'" for word in ["cerebeam", *words])
-    ask = f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words)}; _cerebeam; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    words_typed = f"COMP_WORDS=({line}); COMP_CWORD={len(words)}"
+    ask = f"source {script}; {words_typed}; _cerebeam; printf '%s\\n' \"${{COMPREPLY[@]}}\""
     found = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
     assert set(found.split()) == offered
 
