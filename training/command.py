@@ -21,7 +21,7 @@ from signals.command_line import show
 from signals.files import atomic_file
 from signals.help_pages import Option, Section
 from training.parallel.distributed import Processes, start_processes
-from training.recipes.sections import shown
+from training.recipes.sections import check_finite, shown
 from training.trainer.saving import SAVE_FAILED_EXIT, SaveError
 from training.trainer.stopping import RESUME_EXIT
 
@@ -95,6 +95,7 @@ def _cli(kind: type[C], arguments: Sequence[str], default: Any, prog: str) -> tu
                 kind, prog=prog, description=(kind.__doc__ or "").strip(), args=list(arguments),
                 default=default, return_unknown_args=True,
             )  # fmt: skip
+        check_finite(found)
     except ValueError as error:
         fail(prog, str(error))
     except SystemExit:
