@@ -32,11 +32,11 @@ def page(prog: str) -> Page:
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "cerebeam study") -> None:
-    """Run one study; exits with code 2 and one line for an unknown one."""
+    """Run one study; exits with code 0 after the list of studies, with code 2 and one line for an unknown one."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] in (["-h"], ["--help"]):
         show(page(prog))
-        return
+        raise SystemExit(0)
     if not arguments or arguments[0] not in STUDIES:
         given = repr(arguments[0]) if arguments else "none"
         sys.stderr.write(f"{prog}: no study {given}; give one of {', '.join(STUDIES)}\n")
