@@ -15,13 +15,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from signals.command_line import Parser
+from signals.command_line import Parser, count, positive, whole
 
 if TYPE_CHECKING:
     from serving.bundle import Bundle
     from serving.prediction import Prediction
 
-COMMANDS = ("build", "read")
+COMMANDS = {
+    "build": "draw segments and make the reader's bundle, DIR/bundle",
+    "read": "what the reader answers for a recording, ten seconds after ten",
+}
+"""What each command does."""
 FOLDER = Path("six-class-reader")
 _PYTHON = (sys.executable, "-m")
 
@@ -157,22 +161,22 @@ def command_parser() -> Parser:
     """Return the parser of both commands."""
     parser = Parser(prog="cerebeam six-class", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    make = commands.add_parser("build", description="draw segments and make the reader's bundle, DIR/bundle")
-    make.add_argument("--output", type=Path, default=FOLDER, help=f"folder of corpus and bundle ({FOLDER})")
-    make.add_argument("--segments", type=int, default=240, help="of each family that members learn from (240)")
-    make.add_argument("--held-out", type=int, default=90, help="of each family that decides about them (90)")
+    make = commands.add_parser("build", description=COMMANDS["build"])
+    make.add_argument("--output", type=Path, default=FOLDER, help="folder of corpus and bundle")
+    make.add_argument("--segments", type=count, default=240, help="of each family that members learn from")
+    make.add_argument("--held-out", type=count, default=90, help="of each family that decides about them")
     make.add_argument("--carriers", type=Path, help="shard set of real recordings, as backgrounds; no label is read")
     make.add_argument("--carrier-sites", nargs="*", default=[], metavar="FAMILY=SITE,SITE", help="of each family")
     make.add_argument(
         "--network", action="store_true", help="train a ResNet1D-GRU as a member too (10 minutes and more)"
     )
-    make.add_argument("--seed", type=int, default=0)
+    make.add_argument("--seed", type=whole, default=0, help="of everything that is drawn")
     make.set_defaults(run=build)
-    look = commands.add_parser("read", description="what the reader answers for a recording, ten seconds after ten")
+    look = commands.add_parser("read", description=COMMANDS["read"])
     look.add_argument("file", help="a recording: EDF, BDF, FIF, BrainVision, EEGLAB, parquet, ...")
-    look.add_argument("--bundle", type=Path, default=FOLDER / "bundle", help=f"the reader ({FOLDER / 'bundle'})")
-    look.add_argument("--hop", type=float, help="seconds from one answer to the next (10)")
-    look.add_argument("--mains-hz", type=float, help="mains frequency, Hz; detected if not given")
+    look.add_argument("--bundle", type=Path, default=FOLDER / "bundle", help="the reader")
+    look.add_argument("--hop", type=positive, help="seconds from one answer to the next; 10 if not given")
+    look.add_argument("--mains-hz", type=positive, help="mains frequency, Hz; detected if not given")
     look.add_argument("--site-card", default="", metavar="FILE", help="card of the recording's site (docs/sites.md)")
     look.add_argument("--json", action="store_true", help="one JSON object: segments and summary")
     look.set_defaults(run=read)

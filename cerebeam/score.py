@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from signals.command_line import Parser
+from signals.command_line import Parser, new_file
 
 PROG = "cerebeam score"
 MODEL = "bundle"
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog=PROG, description=(__doc__ or "").splitlines()[0])
     parser.add_argument("bundle", type=Path, help="folder of a bundle with classes")
     parser.add_argument("--shards", type=Path, required=True, help="shard set with labels, of the bundle's modality")
-    parser.add_argument("--output", type=Path, required=True, help="predictions file to write")
+    parser.add_argument("--output", type=new_file, required=True, help="predictions file to write")
     args = parser.parse_args(arguments)
     from evaluation.schemas.predictions import write_predictions
 

@@ -189,8 +189,8 @@ def command_parser() -> Parser:
     fit.add_argument("--folds", type=int, default=5, help="groups of patients (default 5)")
     fit.add_argument("training_options", nargs="*", help="after --: further options of studies.loso")
     fit.set_defaults(run=train)
-    for name in reading.COMMANDS:
-        commands.add_parser(name, description="the reader: cerebeam/reading.py", add_help=False)
+    for name, what in reading.COMMANDS.items():  # they have parsers of their own
+        commands.add_parser(name, description=what)
     commands.add_parser("download", description="the competition's files, through Kaggle's API")
     ask = commands.add_parser("predict", description="answer every row of test.csv")
     ask.add_argument(
@@ -207,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["download"]:
         return download.main(given[1:])
-    if given[:1] and given[0] in reading.COMMANDS:
+    if given and given[0] in reading.COMMANDS:
         return reading.main(given)
     args = command_parser().parse_args(given)
     try:

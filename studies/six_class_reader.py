@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from signals.bundles.bundle import BundleError
-from signals.command_line import Parser
+from signals.command_line import Parser, whole
 from studies.reading.bundling import write_reader
 from studies.reading.choice import choose, tables
 from studies.reading.members import Fitted, asker, fit_members
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the bundle; must not exist yet")
     parser.add_argument("--network", type=Path, nargs="*", default=[], help="saved networks that join the members")
     parser.add_argument("--train-network", type=Path, help="folder of a ResNet1D-GRU that is trained first")
-    parser.add_argument("--seed", type=int, default=0, help="of what members draw")
+    parser.add_argument("--seed", type=whole, default=0, help="of what members draw")
     given = parser.parse_args(arguments)
     command = ReaderCommand(
         corpus=given.corpus, output=given.output, networks=tuple(given.network), train_network=given.train_network,

@@ -38,7 +38,7 @@ from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
 from training.corpus.splits import Fold
 
-PROG = "studies.synthetic_to_real"
+PROG = "cerebeam synthetic-to-real"
 TEST = "test"
 """Fold of the windows that choose nothing."""
 AVERAGE_FLOOR = 1e-3
