@@ -20,13 +20,15 @@ from service.refusals import Refusal
 from service.security.tokens import require
 from service.web.request import passage_of, server_of
 from service.web.routes.alarms import alarm_fields
+from service.web.sending import POLICY_VIOLATION, TRY_AGAIN_LATER, until_left
 from service.web.server import Server
+from signals.montage.labels import parse_label
 from signals.streams.stream import AFTER_S
 
 router = APIRouter()
-POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 _SIGNAL_S, _LOOK_EVERY, _PATIENCE_S = 0.25, 20, 5.0
-_SHOWN_S = 2.0
+_MOST_LAST = 3600
+_SHOWN_S = 10.0
 """A viewer that is further behind misses samples; answers and alarms it gets all the same."""
 
 
@@ -106,14 +108,24 @@ def hop_fields(hop: LiveHop) -> dict[str, Any]:
 
 
 @router.websocket("/live/{bed}")
-async def watch(socket: WebSocket, bed: str, after: int = 0) -> None:
-    """Send a bed's answers behind a number, its alarms whenever they change, and its newest samples."""
+async def watch(socket: WebSocket, bed: str, after: int = 0, last: int = 0) -> None:
+    """Send a bed's answers behind a number, its alarms whenever they change, and its newest samples.
+
+    `last` in place of `after`: the newest so many answers, and what follows.
+    """
     passage, server = passage_of(socket), server_of(socket)
-    if not BED.fullmatch(bed) or not passage.caller.may("reader") or not 0 <= after < 1 << 62:
+    if (
+        not BED.fullmatch(bed)
+        or not passage.caller.may("reader")
+        or not 0 <= after < 1 << 62
+        or not 0 <= last <= _MOST_LAST
+    ):
         await socket.close(POLICY_VIOLATION)
         return
     await socket.accept()
-    leaving = asyncio.create_task(_until_left(socket))
+    if last:
+        after = await to_thread.run_sync(lambda: streams.hop_before(server.engine, bed, last=last))
+    leaving = asyncio.create_task(until_left(socket))
     view = _View(socket, server, bed, after)
     try:
         while not leaving.done():
@@ -155,7 +167,8 @@ class _View:
         span = profile.label_span_s or (0.0, profile.window_s)
         self._stream, self._at = row.id, bed.next_sample
         await self._socket.send_json({
-            "type": "stream", "stream": row.id, "ch_names": row.ch_names, "sfreq": row.sfreq, "hop_s": row.hop_s,
+            "type": "stream", "stream": row.id, "ch_names": row.ch_names,
+            "electrodes": [_electrode(name) for name in row.ch_names], "sfreq": row.sfreq, "hop_s": row.hop_s,
             "window_s": profile.window_s, "label_span_s": span, "latency_floor_s": profile.window_s - span[1] + AFTER_S,
             "notice": RESEARCH,
         })  # fmt: skip
@@ -182,11 +195,10 @@ class _View:
         self._at = stop
 
 
-async def _until_left(socket: WebSocket) -> None:
-    """Return when the client has gone; what it sends means nothing here."""
-    with suppress(WebSocketDisconnect, RuntimeError):
-        while True:
-            await socket.receive_text()
+def _electrode(name: str) -> str | None:
+    """Return the electrode that a channel measures against a reference; None for a pair and for anything else."""
+    derivation = parse_label(name)
+    return derivation.anode if derivation is not None and derivation.cathode is None else None
 
 
 async def _json(socket: WebSocket) -> Any:

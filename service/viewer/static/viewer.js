@@ -1,15 +1,16 @@
 /** The viewer: what is looked at, how, and what keys, buttons and the server do about it. */
 
-import { getArrays, getJson, postJson, setToken, watch } from "./api.js";
+import { getArrays, getJson, postJson, watch } from "./api.js";
 import { TraceCache } from "./cache.js";
 import { Sidebar } from "./sidebar.js";
-import { colourOf, Style } from "./style.js";
+import { chosenTheme, colourOf, otherTheme, setTheme, Style } from "./style.js";
 import { bindKeys, KEYS } from "./keys.js";
 import { clock, length, parseClock } from "./time.js";
 import { element, message, options } from "./dom.js";
 import { Traces } from "./traces.js";
 import { drawAnswers, legend, Tracks } from "./tracks.js";
 import { openRuler, pxPerMm } from "./ruler.js";
+import { refused } from "./refused.js";
 import { Review } from "./review.js";
 
 const $ = (id) => document.getElementById(id);
@@ -68,21 +69,7 @@ function show(title, words, ...more) {
   message($("state"), title, words, ...more);
 }
 
-function refuse(error) {
-  if (error.status === 403) {
-    show("No permission", `${error.message}. ${error.hint}.`);
-    return;
-  }
-  const input = element("input", { type: "password", autocomplete: "off", "aria-label": "Token" });
-  const form = element("form", {}, input, " ", element("button", { class: "primary" }, "Open"));
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    setToken(input.value);
-    begin();
-  });
-  show("Sign in", `This server needs a token: ${error.message}. Paste yours; it is kept until the tab is closed.`, form);
-  input.focus();
-}
+const refuse = (error) => refused($("state"), error, begin);
 
 async function begin() {
   show("Opening…", "");
@@ -430,9 +417,8 @@ function drawRibbon() {
   context.restore();
 }
 
-function setTheme(name) {
-  document.documentElement.dataset.theme = name;
-  localStorage.setItem("cerebeam-theme", name);
+function useTheme(name) {
+  setTheme(name);
   style.read();
   if (traces) traces.picture = null;
   if (tracks) tracks.draw();
@@ -483,7 +469,7 @@ const actions = {
   finding: step,
   artifacts: () => ((state.showArtifacts = !state.showArtifacts), redraw()),
   polarity: () => ((state.negativeUp = !state.negativeUp), speak(state.negativeUp ? "negative up" : "positive up"), redraw()),
-  theme: () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"),
+  theme: () => useTheme(otherTheme()),
   keys: () => $("keys").showModal(),
   ruler: () => openRuler($("ruler"), (px) => ((state.pxPerMm = px), redraw())),
   time: () => ($("time").focus(), $("time").select()),
@@ -595,8 +581,7 @@ function controls() {
 }
 
 function main() {
-  const stored = localStorage.getItem("cerebeam-theme");
-  document.documentElement.dataset.theme = stored || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  document.documentElement.dataset.theme = chosenTheme();
   style.read();
   controls();
   KEYS.fill($("keys"), actions.ruler);
