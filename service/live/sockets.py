@@ -98,13 +98,28 @@ async def _take(socket: WebSocket, server: Server, bed: Bed) -> None:
 
 
 def _ack(bed: Bed, hops: list[LiveHop]) -> dict[str, Any]:
-    return {"type": "ack", "next_sample": bed.next_sample, "answers": [hop_fields(hop) for hop in hops]}
+    span_s = bed.model.bundle.profile.label_span_s
+    answers = [hop_fields(hop) | {"read_as": read_as(hop, span_s)} for hop in hops]
+    return {"type": "ack", "next_sample": bed.next_sample, "answers": answers}
 
 
 def hop_fields(hop: LiveHop) -> dict[str, Any]:
     """Return a hop's outcome as frames show it."""
     names = ("stream_id", "start_s", "stop_s", "answer", "reason", "abstained", "plan_version", "model_digest")
     return {"seq": hop.id, **{name: getattr(hop, name) for name in names}, "answered_at": hop.answered_at}
+
+
+def read_as(hop: LiveHop, span_s: tuple[float, float] | None) -> dict[str, tuple[float, float]]:
+    """Return the seconds of the stream that an answer is about, by each way to read it.
+
+    "centred": those that the label speaks of, `span_s` from the window's start. "right_aligned": as many at its end:
+    the same answer read as being about now, earlier and less accurate (docs/live.md has both).
+    """
+    start, stop = span_s or (0.0, hop.stop_s - hop.start_s)
+    return {
+        "centred": (hop.start_s + start, hop.start_s + stop),
+        "right_aligned": (hop.stop_s - (stop - start), hop.stop_s),
+    }
 
 
 @router.websocket("/live/{bed}")
@@ -148,6 +163,8 @@ class _View:
         self._alarms: list[dict[str, Any]] | None = None
         self._version, self._looks = -1, 0
         self._stream, self._at = "", 0
+        self._spans: dict[str, tuple[float, float] | None] = {}
+        """The label's seconds by stream."""
 
     async def send(self) -> None:
         """Send what is new: outcomes and alarms whole, samples as far as they are not too old."""
@@ -177,7 +194,7 @@ class _View:
         engine, name = self._server.engine, self._name
         while hops := await to_thread.run_sync(lambda: streams.hops_of_bed(engine, name, after=self._after)):
             for hop in hops:
-                await self._socket.send_json({"type": "answer", **hop_fields(hop)})
+                await self._socket.send_json({"type": "answer", **hop_fields(hop), "read_as": await self._read_as(hop)})
                 self._after = hop.id
         alarms = [
             alarm_fields(one) for one in await to_thread.run_sync(lambda: list_alarms(engine, bed=name, limit=50))
@@ -185,6 +202,16 @@ class _View:
         if alarms != self._alarms:
             await self._socket.send_json({"type": "alarms", "alarms": alarms})
             self._alarms = alarms
+
+    async def _read_as(self, hop: LiveHop) -> dict[str, tuple[float, float]] | None:
+        """Return the seconds that an answer is about; None where its model is not served any more."""
+        if hop.stream_id not in self._spans:
+            name = await to_thread.run_sync(lambda: streams.model_of(self._server.engine, hop.stream_id))
+            try:
+                self._spans[hop.stream_id] = self._server.house.owner(name).model.bundle.profile.label_span_s
+            except Refusal:
+                return None
+        return read_as(hop, self._spans[hop.stream_id])
 
     async def _send_samples(self, bed: Bed) -> None:
         stop = bed.next_sample

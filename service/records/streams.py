@@ -86,6 +86,12 @@ def hop_before(engine: Engine, bed: str, *, last: int) -> int:
         return session.scalars(query).first() or 0
 
 
+def model_of(engine: Engine, stream_id: str) -> str | None:
+    """Return the name of the model that answers a stream; None for a stream that is not known."""
+    with transaction(engine) as session:
+        return session.scalars(select(LiveStream.model).where(LiveStream.id == stream_id)).first()
+
+
 def newest_streams(engine: Engine, *, ended_since: float) -> list[LiveStream]:
     """Return the newest stream of each bed, by name of bed, unless it ended before a time."""
     query = select(LiveStream).where(LiveStream.ended_at.is_(None) | (LiveStream.ended_at >= ended_since))

@@ -33,7 +33,10 @@ def test_the_burden_of_an_hour_is_of_what_was_answered():
 
 
 def hop(start_s, ictal, stream=STREAM):
-    answer = None if ictal is None else {"class_probabilities": {"Seizure": ictal, "Other": 1 - ictal}}
+    answer = None if ictal is None else {
+        "class_probabilities": {"Seizure": ictal, "Other": 1 - ictal}, "confidence": max(ictal, 1 - ictal),
+        "predicted_class": "Seizure" if ictal > 0.5 else "Other", "uncertainty": {"total": 0.3},
+    }  # fmt: skip
     return LiveHop(stream_id=stream, start_s=start_s, stop_s=start_s + 50, answer=answer, reason="", abstained=False,
                    plan_version=1, model_digest="d", answered_at=time.time())  # fmt: skip
 

@@ -70,14 +70,13 @@ def walled(browser, things, tmp_path_factory):
 def test_the_wall_shows_beds_alarms_and_samples(browser, walled):
     url, _ = walled
     page = opened(browser, f"{url}/app/wall", wait="() => window.cerebeam?.cards.size === 2")
-    assert page.locator(".card h3").all_inner_texts() == ["Bed B", "Bed A"] or set(
-        page.locator(".card h3").all_inner_texts()
-    ) == {"Bed A", "Bed B"}
+    assert sorted(page.locator(".card h3").all_inner_texts()) == ["Bed A", "Bed B"]
     page.wait_for_function("() => cerebeam.cards.get('Bed A').strip.pixels?.some((v) => v)", timeout=15_000)
     badges = page.locator("#alarms .badge").all_inner_texts()
-    assert badges == ["!!! high", "!! medium", "! low"]  # the worst first; signs beside colours
+    # The worst first, signs beside colours; later a low one that nothing comes from bed B.
+    assert badges[:3] == ["!!! high", "!! medium", "! low"]
     of_b = page.locator(".card", has_text="Bed B").inner_text()
-    assert re.search(r"Seizure 90%", of_b)
+    assert "Seizure 90%" in of_b
     assert "50% of 100% answered" in of_b  # 6 of 12 hops are ictal
     assert "no source" in of_b
     assert page.locator(".lane .at.high").count() == 1
