@@ -29,6 +29,7 @@ from service.security.tickets import Tickets
 from service.security.tokens import Verifier
 from service.security.trail import check_open, open_trail
 from service.settings import Settings
+from service.viewer.evidence import Explanations
 from service.viewer.library import Library
 from service.web import windows
 from service.web.answers import Answering
@@ -63,6 +64,8 @@ class Server:
     """None where recordings are not answered by this process."""
     library: Library
     """What the viewer has open."""
+    explanations: Explanations
+    """Evidence that was stored, for the viewer."""
 
     @property
     def house(self) -> House:
@@ -182,6 +185,7 @@ def _with_trail(
         bell=bell_of(system.queue),
         supervisor=supervisor,
         library=Library(places, n_threads=settings.n_workers),
+        explanations=Explanations(settings.dataset.explanations),
     )
 
 

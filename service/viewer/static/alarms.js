@@ -11,8 +11,7 @@ const PAUSES = [
 ];
 const WORDS = Object.fromEntries(PAUSES.map(([kind, words]) => [kind, words]));
 
-export const time = (seconds) =>
-  new Date(1000 * seconds).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+export const time = (seconds) => new Date(1000 * seconds).toTimeString().slice(0, 8);
 
 export const wordsOf = (alarm) => (alarm.kind === "physiological" ? `${alarm.condition} burden` : alarm.condition);
 
@@ -37,12 +36,10 @@ function acknowledgement(alarm, failed) {
   return button;
 }
 
-/** What a bed is called: names that begin with the word keep it. */
 export const bedName = (bed) => (/^bed\b/i.test(bed) ? bed : `Bed ${bed}`);
 
 export const bedLink = (bed) => `/app/bed#bed=${encodeURIComponent(bed)}`;
 
-/** A list of alarms, or what stands there where there is none. */
 export function alarmList(alarms, failed, { isHistory = false } = {}) {
   if (!alarms.length) return element("p", { class: "empty" }, isHistory ? "No alarm so far." : "No alarm is open.");
   return element("ul", { class: "alarms" }, ...sorted(alarms).map((alarm) => {
@@ -90,9 +87,7 @@ export class Sound {
     for (let i = 0; i < ORDER[this.severity]; i++) {
       const tone = this.context.createOscillator(), size = this.context.createGain(), at = this.context.currentTime + 0.25 * i;
       tone.frequency.value = 660;
-      size.gain.setValueAtTime(0, at);
-      size.gain.linearRampToValueAtTime(0.2, at + 0.02);
-      size.gain.linearRampToValueAtTime(0, at + 0.18);
+      size.gain.value = 0.2;
       tone.connect(size).connect(this.context.destination);
       tone.start(at);
       tone.stop(at + 0.2);

@@ -4,7 +4,7 @@ import { alarmList, bedName, pauseControls, time } from "./alarms.js";
 import { element, message } from "./dom.js";
 import { Feed } from "./feed.js";
 import { $, Frame } from "./frame.js";
-import { describe, facts, headline, mix, status } from "./outcome.js";
+import { facts, headline, mix, status } from "./outcome.js";
 import { Strip } from "./strip.js";
 import { clock } from "./time.js";
 import { drawAnswers } from "./tracks.js";
@@ -43,10 +43,9 @@ function take(one) {
 /** The last hour as a ribbon, the newest as rows. */
 function answers() {
   const canvas = $("ribbon-hour"), ratio = window.devicePixelRatio || 1, { outcomes } = state;
-  if (!outcomes.length) {
-    $("newest").replaceChildren(element("p", { class: "empty" }, "No answer yet: the first comes after 55 s of signal."));
-    return;
-  }
+  $("none-yet").hidden = Boolean(outcomes.length);
+  $("newest").hidden = !outcomes.length;
+  if (!outcomes.length) return;
   const newest = outcomes.at(-1), to = newest.stop_s, from = Math.max(0, Math.min(to - SHOWN_S, to - 600));
   canvas.width = Math.round(canvas.clientWidth * ratio);
   canvas.height = Math.round(canvas.clientHeight * ratio);
@@ -60,10 +59,8 @@ function answers() {
   }));
   const none = outcomes.filter((one) => !one.answer).map((one) => ({ start_s: one.start_s + a, stop_s: one.start_s + b }));
   drawAnswers(context, rows, none, classes, (t) => ((t - from) / (to - from)) * wide, 2, canvas.clientHeight - 4, frame.style);
-  $("newest").replaceChildren(element("table", {}, element("thead", {}, element("tr", {}, ...["Seconds", "Answer", "Probabilities", "Answered"].map((words) => element("th", { scope: "col" }, words)))),
-    element("tbody", {}, ...outcomes.slice(-LISTED).reverse().map((one) => element("tr", {},
-      element("td", {}, `${clock(one.start_s + a)}–${clock(one.start_s + b)}`), element("td", {}, headline(one)),
-      element("td", {}, mix(one), element("span", { class: "spoken" }, describe(one))), element("td", {}, time(one.answered_at)))))));
+  document.querySelector("#newest tbody").replaceChildren(...outcomes.slice(-LISTED).reverse().map((one) => element("tr", {},
+    ...[`${clock(one.start_s + a)}–${clock(one.start_s + b)}`, headline(one), mix(one), time(one.answered_at)].map((what) => element("td", {}, what)))));
 }
 
 function history_() {
@@ -77,8 +74,8 @@ function fill(found) {
   state.bed = found.beds.find((bed) => bed.bed === name) || null;
   $("state").hidden = Boolean(state.bed || state.outcomes.length || state.alarms.length);
   if (!state.bed) {
-    message($("state"), "Nothing comes from this bed", `No stream of bed ${name || "(none was named)"} is open, and none has ended within the hour.`);
-    $("state").hidden = Boolean(state.outcomes.length || state.alarms.length);
+    const isThere = state.outcomes.length || state.alarms.length;
+    if (!isThere) message($("state"), "Nothing comes from this bed", "No stream of it is open, and none has ended within the hour.");
     return;
   }
   const [is, words] = status(state.bed);

@@ -1,14 +1,11 @@
-/** A socket of the server that comes back by itself: a ticket, text frames, samples, and whether it is there. */
+/** A socket of the server that comes back by itself, with a new ticket. */
 
 import { postJson } from "./api.js";
 
 const AGAIN_MS = 700;
 
 export class Feed {
-  /**
-   * @param {Function} path with the query, without the ticket; called at each connection
-   * @param {{frame: Function, samples?: Function, state?: Function, refused?: Function}} takes
-   */
+  /** @param {Function} path with the query, called at each connection; `takes`: frame, samples, state, refused */
   constructor(path, takes) {
     Object.assign(this, { path, takes, isThere: false, isClosed: false });
     this.open();

@@ -1,4 +1,4 @@
-/** What the live pages share: theme, lost connection, refusals, failures, the sound, alarms that are read out. */
+/** What the live pages share: theme, lost connection, refusals, failures, sound. */
 
 import { Sound, wordsOf } from "./alarms.js";
 import { watch } from "./api.js";
@@ -45,7 +45,7 @@ export class Frame {
     $("lost").hidden = this.is.server && this.is.feed;
   }
 
-  /** Read out what is new, and sound it; what was there when the page was opened is on the screen. */
+  /** Read out what is new, and sound it. */
   hear(alarms) {
     this.sound.take(alarms);
     const fresh = alarms.filter((alarm) => alarm.sounds && !this.heard.has(alarm.id + alarm.severity));

@@ -1,4 +1,4 @@
-/** What a page shows in place of its content where the server refuses: no permission, or the token that it wants. */
+/** What a page shows where the server refuses: no permission, or the token that it wants. */
 
 import { setToken } from "./api.js";
 import { element, message } from "./dom.js";

@@ -9,7 +9,7 @@ const CHAINS = [
 ];
 const FEW = ["F7 T5", "F3 P3", "F4 P4", "F8 T6"];
 
-/** Rows of a stream: the longitudinal chains as far as they are there, or four of them; channels as sent where none is. */
+/** The longitudinal chains as far as they are there, or four pairs; channels as sent where none is. */
 export function rowsOf({ ch_names, electrodes }, isShort) {
   const at = (name) => electrodes.indexOf(name);
   const chains = isShort ? FEW.map((names, i) => [i < 2 ? "left" : "right", names]) : CHAINS;

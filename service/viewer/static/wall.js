@@ -11,7 +11,6 @@ import { clock } from "./time.js";
 const cards = new Map();
 let found = { beds: [], alarms: [], at: 0 };
 
-/** One bed: made once, filled whenever something has changed. */
 class Card {
   constructor(bed, frame) {
     this.canvas = element("canvas", { class: "small", role: "img", "aria-label": `Newest ten seconds, bed ${bed.bed}` });
@@ -84,8 +83,8 @@ function lanes() {
     }
     return element("div", { class: "lane-row" }, element("span", {}, bedName(bed)), lane);
   });
-  const axis = element("div", { class: "lane-row axis" }, element("span"), element("div", {}, element("span", {}, time(from)), element("span", {}, time((from + to) / 2)), element("span", {}, time(to))));
-  document.querySelector(".lanes").replaceChildren(...rows, ...(rows.length ? [axis] : [element("p", { class: "empty" }, "No alarm in this time.")]));
+  const axis = element("div", {}, ...[from, (from + to) / 2, to].map((at) => element("span", {}, time(at))));
+  document.querySelector(".lanes").replaceChildren(...rows, element("div", { class: "lane-row axis" }, element("span"), axis));
 }
 
 const frame = new Frame((one) => ((found = one), fill(frame)), () => cards.forEach((card, name) => (card.close(), cards.delete(name))));
