@@ -66,7 +66,7 @@ def explained_server(things, tmp_path_factory):
     store(stored, "run", explained(source, missed="seeds, deletion"), explained(source, method=HOSTILE),
           explained("0" * 64))  # fmt: skip
     more = f"dataset.explanations={stored}"
-    url, server, end = start(settings_for(things.bundle, recordings, folder / "var", more))
+    url, _, end = start(settings_for(things.bundle, recordings, folder / "var", more))
     yield url
     end()
 
@@ -89,7 +89,8 @@ def test_the_overlay_names_method_and_gates_and_draws_where_it_is(browser, expla
         const {traces} = cerebeam, context = traces.over.getContext("2d");
         const at = (label, second) => {
             const {y} = traces.places.find(({row}) => row.label.includes(label));
-            return [...context.getImageData(Math.round(traces.x(second) * traces.ratio), Math.round(y * traces.ratio), 1, 1).data];
+            const [left, top] = [traces.x(second), y].map((place) => Math.round(place * traces.ratio));
+            return context.getImageData(left, top, 1, 1).data;
         };
         return [at("T3", 7.5), at("F7", 7.5), at("T3", 6.5), at("O2", 11)].map((pixel) => pixel[3]);
     }""")  # fmt: skip
