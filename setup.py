@@ -142,6 +142,7 @@ setup(
             "import-linter>=2.0",
             "kubernetes-validate>=1.37",
             "lmdb>=3.0",
+            "mlflow>=3.17",
             "model-signing>=1.1",
             "mypy>=2.4",
             "playwright>=1.65",
