@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from signals.electrodes import electrode_positions
-from signals.modality import EEG_1020, EEG_PSG, MODALITIES, UNITS, microvolts
+from signals.modality import ECG_12, ECG_12_WAVES, EEG_1020, EEG_PSG, MODALITIES, UNITS, microvolts
 
 HMS = (
     "Fp1",
@@ -38,7 +38,9 @@ def test_the_montage_is_that_of_the_competition():
     )  # fmt: skip
     assert EEG_1020.sensor_types == ("eeg",) * 19
     np.testing.assert_allclose(EEG_1020.positions, electrode_positions(HMS))
-    assert MODALITIES == {"eeg_1020": EEG_1020, "eeg_psg": EEG_PSG}
+    assert MODALITIES == {
+        "eeg_1020": EEG_1020, "eeg_psg": EEG_PSG, "ecg_12": ECG_12, "ecg_12_waves": ECG_12_WAVES,
+    }  # fmt: skip
 
 
 def test_neighbours_are_the_nearest_on_the_head():

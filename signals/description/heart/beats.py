@@ -69,12 +69,14 @@ def _local_height(size: np.ndarray, found: np.ndarray, sfreq: float) -> np.ndarr
 def _with_overdue(
     strong: np.ndarray, found: np.ndarray, size: np.ndarray, local: np.ndarray, sfreq: float
 ) -> np.ndarray:
-    """Return the beats with lower peaks where the next one takes longer than 1.66 of the usual interval."""
+    """Return the beats with lower peaks where the next one takes longer than 1.66 of the usual interval, or the
+    stretch goes on for longer than the usual one before its first and after its last."""
     if strong.size < 2:
         return strong
     usual = np.median(np.diff(strong))
+    outside = [strong[0] - 2 * usual, *strong.tolist(), strong[-1] + 2 * usual]
     added = []
-    for before, after in pairwise(strong.tolist()):
+    for before, after in pairwise(outside):
         if after - before > 1.66 * usual:
             n_apart = round(_T_WAVE_S * sfreq)
             between = np.flatnonzero((found > before + n_apart) & (found < after - n_apart / 2))
