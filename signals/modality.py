@@ -44,8 +44,8 @@ class Modality:
             )
         if unknown_types := set(self.sensor_types) - set(UNITS):
             raise ValueError(f"{self.name}: sensor_types {sorted(unknown_types)} are none of {sorted(UNITS)}")
-        if self.kind in self.sensor_types[self.n_primary :]:
-            raise ValueError(f"{self.name}: {self.kind.upper()} channels must come before those of other sensors")
+        if behind := {self.kind, "eeg"} & set(self.sensor_types[self.n_primary :]):
+            raise ValueError(f"{self.name}: {min(behind).upper()} channels must come before those of other sensors")
         unknown = {name for edge in self.edges for name in edge} - set(self.ch_names)
         if unknown:
             raise ValueError(f"{self.name}: edges name unknown channels {sorted(unknown)}")

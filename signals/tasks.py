@@ -1,10 +1,14 @@
 """What is predicted of a window: classes in their fixed order, kinds of label, and the confusions that are grave."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from signals.statements import SUPERCLASSES, statements
+from signals.statements import SEPARATOR, SUPERCLASSES, statements
+
+NO_CLASS = "none"
+"""What a multi-label answer or label is called that has no class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,17 @@ SIX_CLASS = Task(
     findings=("Seizure", "LPD", "GPD", "LRDA", "GRDA"),
     description="Harmful brain activity on 50 s of EEG; the label speaks of the middle 10 s.",
 )
+
+
+def joined_classes(names: Iterable[str]) -> str:
+    """Return the classes of a multi-label answer as one text, NO_CLASS where there is none."""
+    return SEPARATOR.join(names) or NO_CLASS
+
+
+def is_multilabel(name: str) -> bool:
+    """Return whether a task, by its name, is a multi-label one; a task of another project's is not."""
+    return name in TASKS and TASKS[name].multilabel
+
 
 TASKS: dict[str, Task] = {
     task.name: task

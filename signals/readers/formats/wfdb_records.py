@@ -22,6 +22,7 @@ WFDB_MAGIC = re.compile(rb"\A(#.*\r?\n|\s*\r?\n)*[\w.~-]+(/\d+)?[ \t]+\d+([ \t]|
 """A record line: name, perhaps a number of segments, number of signals."""
 _LEADS = re.compile(r"(ml)?(i|ii|iii)|a?v[rlf]|v\d{1,2}r?|m?v[1-9]|ecg\d*|ekg\d*", re.IGNORECASE)
 """Names of electrocardiographic leads, which no rule on EEG labels knows."""
+_FREQUENCY = re.compile(r"\d*\.?\d+([eE][-+]?\d+)?(/|\(|$)")
 _NULL = "~"
 _BITS = {"8": 8, "16": 16, "24": 24, "32": 32, "61": 16, "80": 8, "160": 16, "212": 12}
 """Bits of a sample in the formats whose files have a length that follows from it."""
@@ -36,6 +37,7 @@ def open_wfdb(path: Path) -> Recording:
     require("wfdb", "wfdb", "WFDB")
     import wfdb
 
+    _check_record_line(path)
     name = _record_name(path, path.stat().st_mtime_ns)
     header = wfdb.rdheader(name, rd_segments=True)
     described = _described(header)
@@ -82,6 +84,13 @@ def _repaired(path: Path, mtime_ns: int) -> tuple[TemporaryDirectory[str], str]:
     for file in wfdb_files(path)[1:]:
         Path(folder.name, file.name).symlink_to(file.resolve())
     return folder, str(Path(folder.name, "record"))
+
+
+def _check_record_line(path: Path) -> None:
+    """Raise UnreadableError for a sampling frequency that is no positive number: wfdb would take 250 Hz for it."""
+    fields = next(iter(_lines(path.read_bytes())), "").split()
+    if len(fields) > 2 and not _FREQUENCY.match(fields[2]):
+        raise UnreadableError("corrupt_header", "the sampling frequency is no positive number")
 
 
 def _record_name(path: Path, mtime_ns: int) -> str:

@@ -89,8 +89,8 @@ def test_headers_that_lie_are_refused(record):
         ("r1.dat 16", "r1.dat 212", "corrupt_header"),  # narrower ones: the first sample gives it away
         ("r1.dat", "r2.dat", "missing_file"),
         ("r1.dat", "../r1.dat", "unsupported_format|reader_crashed"),
-        ("r1 12 500", "r1 12 -500", "corrupt_header|reader_crashed"),
-        ("r1 12 500", "r1 12 nan", "corrupt_header|reader_crashed|not_what_it_says"),
+        ("r1 12 500", "r1 12 -500", "corrupt_header"),
+        ("r1 12 500", "r1 12 nan", "corrupt_header"),
     ):
         text = record.read_text()
         with pytest.raises(UnreadableError, match=f"^({reason})"):
