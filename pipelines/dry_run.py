@@ -75,11 +75,13 @@ def table(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; returns 0, or 2 with one line on standard error."""
-    parser = Parser(prog="pipelines.dry_run", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--input", nargs="+", required=True, help="folders, files or globs")
+    parser = Parser(prog="cerebeam dry-run", description="what would become of each file, without writing anything")
+    parser.add_argument("--input", nargs="+", metavar="PATH", required=True, help="folders, files or globs")
     parser.add_argument("--labels", type=Path, help="label file, as for preprocess")
     parser.add_argument("--site-card", nargs="+", default=[], metavar="FILE", help="site cards, or folders of them")
-    parser.add_argument("--profile", choices=sorted(PROFILES), help="as for preprocess")
+    parser.add_argument(
+        "--profile", choices=sorted(PROFILES), help="how windows are prepared; by default as in preprocess"
+    )
     args = parser.parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     try:

@@ -15,8 +15,10 @@ DECIDING = (
 )  # fmt: skip
 """Folders and files of signals/ that decide the bytes of a shard. tests/signals/test_version.py compares the list with
 what the stages that plan and write shards import."""
-NOT_DECIDING = ("readers/layouts/hms_folder.py", "readers/memory.py", "sites/draft.py", "sites/inspection.py",
-                "sites/opening.py")  # fmt: skip
+NOT_DECIDING = (
+    "readers/layouts/hms_folder.py", "readers/memory.py", "sites/draft.py", "sites/inspection.py",
+    "sites/opening.py",
+)  # fmt: skip
 """Files in those folders that no shard depends on."""
 
 

@@ -249,7 +249,7 @@ def clean_thresholds(model: Autoencoder, shards: Corpus, windows: Sequence[int])
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    prog = "training.autoencoder"
+    prog = "cerebeam autoencoder"
     arguments = sys.argv[1:] if argv is None else argv
     command = parse_command(AutoencoderCommand, RECIPES, arguments, default_recipe="eeg_autoencoder", prog=prog)
 

@@ -1,6 +1,5 @@
 """What is refused before a body is read: tokens, sizes, rates, floods; and that nothing of a client is logged."""
 
-import asyncio
 import base64
 import json
 import logging
@@ -20,6 +19,7 @@ from service.answering.admission import Admission, Rate
 from service.logs import Lines
 from service.refusals import Refusal
 from service.security.tokens import ROLES, KeysError, Verifier
+from tests.service.awaiting import awaited
 from tests.service.live import start
 
 NOW = 1_795_000_000
@@ -135,7 +135,7 @@ def production(keys, serve):
 
 def call(client, method, path, role=None, keys=None, **options):
     headers = options.pop("headers", {}) | ({"authorization": f"Bearer {token(keys, role=role)}"} if role else {})
-    return asyncio.run(client.request(method, path, headers=headers, **options))
+    return awaited(client.request(method, path, headers=headers, **options))
 
 
 def test_roles(production, keys):
@@ -156,7 +156,7 @@ def test_roles(production, keys):
 
 def test_every_other_route_needs_a_token(production):
     _server, client = production
-    paths = asyncio.run(client.get("/openapi.json")).json()["paths"]
+    paths = awaited(client.get("/openapi.json")).json()["paths"]
     open_paths = {"/health", "/ready", "/metrics", "/docs", "/v2/health/live", "/v2/health/ready"}
     assert len(paths) > 15
     for path, operations in paths.items():
@@ -214,7 +214,7 @@ def test_a_failure_inside_shows_and_logs_no_content(serve, things, monkeypatch, 
     monkeypatch.setattr(
         server.answering.preparers, "submit", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("signal of Miller"))
     )
-    reply = asyncio.run(client.post("/predict", json={"eeg_data": things.array.tolist()}))
+    reply = awaited(client.post("/predict", json={"eeg_data": things.array.tolist()}))
     assert (reply.status_code, reply.json()["code"]) == (500, "internal_error")
     lines = [Lines().format(record) for record in caplog.records]
     assert "Miller" not in reply.text + "".join(line for line in lines if '"service' in line)

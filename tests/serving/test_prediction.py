@@ -121,7 +121,7 @@ def test_any_form_of_a_recording_gives_the_same(bundle, tmp_path):
         np.testing.assert_allclose(other.seconds.probabilities, of_file.seconds.probabilities, atol=1e-4)
     with pytest.raises(TypeError, match="an array needs ch_names and sfreq"):
         bundle.predict(stored)
-    with pytest.raises(TypeError, match="list is no mne.io.Raw, Recording or array"):
+    with pytest.raises(TypeError, match="list is no path, mne.io.Raw, array or Recording"):
         bundle.predict([1, 2])
 
 
