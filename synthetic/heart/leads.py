@@ -75,7 +75,8 @@ def generate(
 
 def _beats(rng: np.random.Generator, heart: Heart, condition: str, duration_s: float) -> list[tuple[float, bool]]:
     """Return QRS onsets, from before the recording to after it, and whether each beat is ectopic."""
-    rr, beats = 60.0 / heart.rate_bpm, []
+    rr = 60.0 / heart.rate_bpm
+    beats: list[tuple[float, bool]] = []
     at = -rng.uniform(0.0, rr) - 0.5
     least = heart.t.stop_s + 0.02 - (0.0 if condition in WITHOUT_P else heart.p.start_s)
     while at < duration_s + 1.0:
