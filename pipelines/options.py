@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.intake.cards import read_cards
 from pipelines.intake.inputs import InputError, Inputs, find_inputs
+from pipelines.intake.profile import fitting_profile
 from pipelines.intake.replay import replayed_inputs
 from pipelines.intake.salt import resolve_salt
 from pipelines.intake.sites import site_rule
@@ -105,7 +106,8 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         else:
             cards = read_cards(args.site_card)
             inputs = find_inputs(args.input, table, cards, sites=site_rule(args.site_from, salt=salt))
-        profile = with_overrides(PROFILES[args.profile], dict(_option(text) for text in args.set))
+        named = PROFILES[args.profile] if args.profile else fitting_profile(inputs.files)
+        profile = with_overrides(named, dict(_option(text) for text in args.set))
         keep = _kept(args.keep)
         if args.autoencoder is not None:
             check_autoencoder(args.autoencoder, profile)
@@ -202,7 +204,11 @@ def command_parser() -> Parser:
     parser.add_argument(
         "--site-card", nargs="+", default=[], metavar="FILE", help="site cards, or folders of them (docs/sites.md)"
     )
-    parser.add_argument("--profile", choices=sorted(PROFILES), default="pretrain", help="how windows are prepared")
+    parser.add_argument(
+        "--profile",
+        choices=sorted(PROFILES),
+        help="how windows are prepared; by default pretrain for EEG, ecg-rhythm for leads",
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="OPTION=VALUE", help="change an option of the profile: hop_s=5"
     )

@@ -23,7 +23,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("bundle", type=Path, help="folder made by cerebeam export")
     parser.add_argument("file", help="a recording: EDF, BDF, FIF, BrainVision, EEGLAB, ...")
     parser.add_argument(
-        "--hop", type=positive, help="seconds between windows; by default as long as what an answer speaks of"
+        "--hop", type=float, help="seconds between windows; by default as long as what an answer speaks of"
     )
     parser.add_argument("--site-card", default="", metavar="FILE", help="card of the recording's site (docs/sites.md)")
     parser.add_argument("--per-second", action="store_true", help="print an answer per second instead")

@@ -116,7 +116,7 @@ def test_a_form_that_changes_decisions_is_refused_and_the_next_one_taken(
 def test_where_every_form_changes_decisions_nothing_is_written(served, tmp_path, capsys, lenient):
     assert quantise(served, tmp_path / "q", "--most-changed", "-1") == 2  # less than none
     err = capsys.readouterr().err.splitlines()
-    assert [line.split()[1] for line in err] == ["int8-static", "int8-dynamic"]
+    assert [line.split()[2] for line in err] == ["int8-static", "int8-dynamic"]
     assert all("decisions changed" in line for line in err)
     assert list(tmp_path.iterdir()) == []
 
