@@ -4,9 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from signals.command_line import Parser
 from signals.recording.recording import UnreadableError
+
+PAGE = "/app/bed"
+"""Of the server: what a bed's page is called there (service/viewer/pages.py)."""
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -52,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UnreadableError, ValueError, OSError, RuntimeError) as error:
         print(f"cerebeam live: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    print(f"bed {args.bed}: {args.url.rstrip('/')}{PAGE}#bed={quote(args.bed)}", flush=True)  # noqa: T201
     try:
         sender.run(show=lambda outcome: print(line_of(outcome), flush=True))  # noqa: T201
     except SourceError as error:
