@@ -88,7 +88,7 @@ def fit_members(reading: Reading, *, seed: int, networks: Sequence[Path] = ()) -
 def network(folder: Path, reading: Reading) -> Fitted:
     """Return a saved network as a member; raises ValueError for one that knows who members are chosen on."""
     model = load_exportable(folder)
-    if model.task != SIX_CLASS or model.modality != EEG_1020:
+    if model.task != SIX_CLASS or model.modality.ch_names != EEG_1020.ch_names:
         raise ValueError(f"{folder} is no six-class model on {EEG_1020.name}")
     known = set(model.provenance.get("train_subjects", ())) & set(reading.data.subjects[reading.held_out].tolist())
     if known:
