@@ -29,6 +29,9 @@ def test_int8_passes_the_gate_and_answers_nearly_as_float(learnt, tmp_path, caps
     ours, theirs = probabilities(large, windows), probabilities(small, windows)
     assert 0 < np.abs(ours - theirs).max() < 0.2
     assert (ours.argmax(axis=1) == theirs.argmax(axis=1)).all()
+    # The answer of a window is its own: no range is that of its neighbours.
+    alone = np.concatenate([probabilities(small, [window]) for window in windows])
+    np.testing.assert_allclose(alone, theirs, atol=1e-6)
     assert small.precision == f"int8-{method}"
     assert large.n_bytes / small.n_bytes > 2.5
     assert small.calibration == large.calibration
