@@ -164,7 +164,7 @@ def _be_child(args: Sequence[str], root: Path, log: Path) -> None:
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     os.dup2(0, 1)
     # Whoever runs the drill may have put something else in their place.
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
     faulthandler.enable(file=2)
     code = BUG_EXIT
     try:
