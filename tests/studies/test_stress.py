@@ -127,6 +127,7 @@ def test_mistakes_are_told_in_one_line(ward, capfd):
     save_model(ward / "knows-all", seen=subjects)
     other = ward / "elsewhere"
     other.mkdir()
+    capfd.readouterr()  # the bar of saving a model
     for more, match in (
         (["--kinds", "rain"], "unknown stress 'rain'"),
         (["--input", str(other)], "none of the 2 recordings to predict is among the files"),
