@@ -3,15 +3,17 @@
 import json
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 pytest.importorskip("timescoring")
 
 from benchmarks.benches.beds.monitored import Raised, Stretch
-from benchmarks.benches.beds.reader import class_at
+from benchmarks.benches.beds.reader import BANDS_HZ, class_at, write_graph
 from benchmarks.benches.beds.scores import show
 from benchmarks.benches.live import read_log
 from service.live.alarms import ICTAL, NO_ELECTRODES
+from serving.runtime import new_session
 from synthetic.recordings.monitoring import Day, Episode
 
 
@@ -75,3 +77,23 @@ def test_the_planted_class_of_seconds():
     assert class_at(day, 95, 105) is None
     assert class_at(day, 200, 210) == "Other"
     assert class_at(day, 600, 610) == "Seizure"
+
+
+def test_the_readers_graph_reads_bands_of_the_middle_ten_seconds(tmp_path):
+    write_graph(tmp_path / "g.onnx")
+    session = new_session((tmp_path / "g.onnx").read_bytes(), threads=1)
+    t, rng = np.arange(50 * 256) / 256, np.random.default_rng(0)
+    x = rng.normal(0, 0.01, (2, 19, len(t))).astype(np.float32)
+    middle = (t >= 20) & (t < 30)
+    x[0, 3, middle] += np.sin(2 * np.pi * 5.5 * t[middle])  # 4 to 7 Hz, one channel
+    x[1, 3, ~middle] += np.sin(2 * np.pi * 5.5 * t[~middle])  # elsewhere: it must not be seen
+    feed = {"signal": x, "ch_state": np.zeros((2, 19), dtype=np.int64)}
+    logits, features = session.run(["logits", "representation"], feed)
+    assert logits.shape == (2, 6)
+    assert features.shape == (2, 2 * 19 * len(BANDS_HZ))
+    power = features[:, : 19 * len(BANDS_HZ)].reshape(2, 19, len(BANDS_HZ))
+    # Sorted over channels, the largest first: a sine of amplitude 1 has the power one half.
+    assert power[0, 0, 2] == pytest.approx(np.log(0.5), abs=0.05)
+    assert power[0, 0].argmax() == 2
+    assert power[0, 1, 2] < -6
+    assert power[1, 0, 2] < -6
