@@ -45,7 +45,7 @@ check: install        ## formatting, style, types, arrows between rooms
 	$(VENV)/bin/hadolint infra/docker/*.Dockerfile infra/dataflow/Dockerfile
 
 docs: install         ## the pages as a site in build/site; every link is checked
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build
 
 test: install         ## all tests but the slow ones
 	$(PY) -m pytest -n 2 --dist worksteal

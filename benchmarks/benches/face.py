@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.benches.parts.doc_blocks import blocks, register
 from benchmarks.harness import figure, machine
 from cerebeam.cli import COMMANDS
 from cerebeam.pages import load
@@ -94,6 +95,9 @@ def main() -> None:
     figure("cli_commands", len(COMMANDS), "")
     figure("cli_commands_walked", len({name.split()[0] for name in walked}), "")
     figure("import_ms", import_ms(n=n), "ms")
+    all_blocks, (run, _) = list(blocks()), register()
+    figure("docs_blocks", len(all_blocks), "")
+    figure("docs_blocks_run", sum(block.key in run for block in all_blocks), "")
     every = ("--every", "100" if given.tiny else "1")
     subprocess.run([sys.executable, "-m", "benchmarks", "invocations", *every], check=True)
     if given.install is not None:
