@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from cerebeam.pages import stored
 from signals.help_pages import render
 
-INPUT_EXIT, INTERRUPTED_EXIT = 2, 130
+INPUT_EXIT, FULL_EXIT, INTERRUPTED_EXIT = 2, 74, 130
 EXTRAS = {
     "apache_beam": "beam", "onnxruntime": "serve", "torch": "train", "tyro": "train", "transformers": "train",
     "sklearn": "train", "pandas": "train", "onnx": "train", "fastapi": "service", "sqlalchemy": "service",
@@ -96,11 +96,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] not in COMMANDS:
         print(f"cerebeam: unknown command {args[0]!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)  # noqa: T201
         return 2
-    if page := stored(args):
-        print(render(page))  # noqa: T201
-        return 0
     try:
-        return run(args)
+        code = 0
+        if page := stored(args):
+            print(render(page))  # noqa: T201
+        else:
+            code = run(args)
+        sys.stdout.flush()  # now, where a reader that has gone is known about
+        return code
     except KeyboardInterrupt:
         return _failed(args[0], "interrupted", INTERRUPTED_EXIT)
     except ImportError as error:
@@ -112,9 +115,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.filename is None and error.errno != errno.ENOSPC:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if error.filename is None and not is_full:
             raise
-        return _failed(args[0], f"{error.filename or 'output'}: {error.strerror}")
+        line = f"{error.filename or 'output'}: {error.strerror}"
+        return _failed(args[0], line, FULL_EXIT if is_full else INPUT_EXIT)
 
 
 def run(args: Sequence[str]) -> int:
