@@ -13,6 +13,7 @@ COMMANDS = {
     ),
     "preprocess": ("pipelines.preprocess", "recordings to one shard set"),
     "site-card": ("signals.sites.draft", "a first draft of a site's card from one of its files"),
+    "score": ("pipelines.score", "answers of a bundle for every recording of an archive"),
     "dry-run": ("pipelines.dry_run", "what would become of each file, without writing anything"),
     "shards": ("pipelines.shards", "verify, summarise, show and merge shard sets, check that they identify no one"),
     "autoencoder": ("training.autoencoder", "train the network that scores artifacts, on shards without labels"),
