@@ -21,21 +21,21 @@ from pipelines.scoring.summary import SCORES, Finish, Summary, complaint, read_s
 from signals.shards.manifest import COMPLETED, FILES
 
 
-def score(wanted: ScoreRun) -> Summary | None:
+def score(job: ScoreRun) -> Summary | None:
     """Run the pipeline and return its accounting, or None where it was only handed over (a template).
 
     As `pipelines.preprocess.preprocess`: a local run works beside the output and is renamed at the end, a remote one
     writes `_COMPLETED` last. Raises RunError where nothing was answered or too many files were refused, and where the
     run died, which leaves what a `resume` needs.
     """
-    run = wanted.run
+    run = job.run
     working = storage.working_folder(run.output)
     facts = run_facts(run.inputs.files, run.profile, run.salt, run.shard_mb) | {
-        "bundle": wanted.scoring.digest, "hop": f"{run.profile.hop_s:g} s",
+        "bundle": job.scoring.digest, "hop": f"{run.profile.hop_s:g} s",
     }  # fmt: skip
     begin_or_resume(working, facts, resume=run.resume)
     finish = Finish(
-        output=working, model=wanted.model, model_digest=wanted.scoring.digest, classes=wanted.classes,
+        output=working, model=job.model, model_digest=job.scoring.digest, classes=job.classes,
         window_s=run.profile.window_s, hop_s=run.profile.hop_s, n_files=len(run.inputs.files),
         max_quarantined=run.max_quarantined, completes=storage.is_remote(run.output) and not run.is_here,
     )  # fmt: skip
@@ -45,7 +45,7 @@ def score(wanted: ScoreRun) -> Summary | None:
             from pipelines.scoring.local import run_local as run_it
         else:
             from pipelines.scoring.transforms import run_on_beam as run_it
-        run_it(wanted, finish)
+        run_it(job, finish)
     except Exception as error:  # whatever a runner, a worker or a file system raises ends the run in one line
         raise died(error, working, "tables") from error
     if not storage.exists(storage.join(working, SCORES)):
@@ -79,17 +79,17 @@ def describe(summary: Summary, seconds: float) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line; returns 0, or 2 with one line on standard error."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
-    wanted, started = parse_args(argv), time.perf_counter()
+    job, started = parse_args(argv), time.perf_counter()
     try:
-        summary = score(wanted)
+        summary = score(job)
     except RunError as error:
         print(f"pipelines.score: {error}", file=sys.stderr)  # noqa: T201
         return 2
     if summary is None:
-        print(f"handed over; the answers in {wanted.run.output} are whole when it has {COMPLETED}")  # noqa: T201
+        print(f"handed over; the answers in {job.run.output} are whole when it has {COMPLETED}")  # noqa: T201
         return 0
     print(describe(summary, time.perf_counter() - started))  # noqa: T201
-    print(f"tables   {wanted.run.output}")  # noqa: T201
+    print(f"tables   {job.run.output}")  # noqa: T201
     return 0
 
 

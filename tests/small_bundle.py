@@ -50,7 +50,7 @@ def write_network(path, *, seed, spectrogram=False):
     onnx.save(model, path)
 
 
-def write_small_bundle(folder, *, seed=0, spectrogram=False, precision="fp32"):
+def write_small_bundle(folder, *, seed=0, spectrogram=False, precision="fp32", profile=SIX_CLASS):
     """Write the bundle and return its folder."""
     inputs = ("signal", "ch_state") + (("spectrogram",) if spectrogram else ())
     graph = Graph(
@@ -67,7 +67,7 @@ def write_small_bundle(folder, *, seed=0, spectrogram=False, precision="fp32"):
         write_network(partial / "model.onnx", seed=seed, spectrogram=spectrogram)
         return {
             "kind": "classifier", "precision": precision, "task": {"name": "six-class", "classes": CLASSES},
-            "modality": EEG_1020.to_dict(), "profile": SIX_CLASS.to_dict(), "graphs": graph_fields((graph,)),
+            "modality": EEG_1020.to_dict(), "profile": profile.to_dict(), "graphs": graph_fields((graph,)),
             "combiner": None, "calibration": calibration, "parity": parity, "provenance": {"seed": seed},
         }  # fmt: skip
 

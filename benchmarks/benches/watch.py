@@ -2,7 +2,7 @@
 
     python -m benchmarks.benches.watch [--recordings N] [--weeks N] [--skip-alert]
 
-Weeks of 20 recordings of one site against 80 others. The threshold is what one family of seeds gives at a false alarm
+Weeks of 20 recordings of one site against the other 100. The threshold is what one family of seeds gives at a false alarm
 rate of 2.5%; false alarms are then counted on another family, under that threshold and under the one that the code has.
 """
 
