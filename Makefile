@@ -20,7 +20,7 @@ SERVED = --config config/config.yaml --set "models.bundles=[$(abspath $(BUNDLE))
 	--set "dataset.recordings=$(abspath $(RECORDINGS))"
 
 .PHONY: all quick up down logs health status shell train download help format lint
-.PHONY: install install-horovod check test demo bench drill pretrain-small clean
+.PHONY: install install-horovod check docs test demo bench drill pretrain-small clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)      ## .venv with everything
@@ -39,9 +39,13 @@ check: install        ## formatting, style, types, arrows between rooms
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/codespell docs README.md CONTRIBUTING.md infra cerebeam benchmarks
 	$(VENV)/bin/actionlint .github/workflows/*.yml
 	$(VENV)/bin/zizmor --offline --no-progress -q .github/workflows
 	$(VENV)/bin/hadolint infra/docker/*.Dockerfile infra/dataflow/Dockerfile
+
+docs: install         ## the pages as a site in build/site; every link is checked
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build
 
 test: install         ## all tests but the slow ones
 	$(PY) -m pytest -n 2 --dist worksteal

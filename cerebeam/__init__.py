@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cerebeam.api.embeddings import WindowEmbeddings
     from cerebeam.api.features import WindowFeatures
     from cerebeam.api.load import load
     from cerebeam.api.prepare import Windows, prepare
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from cerebeam.api.tensorflow import tf_dataset
     from cerebeam.api.torch import torch_dataset
 
-__all__ = ["WindowFeatures", "Windows", "load", "prepare", "read", "tf_dataset", "torch_dataset"]
+__all__ = ["WindowEmbeddings", "WindowFeatures", "Windows", "load", "prepare", "read", "tf_dataset", "torch_dataset"]
 
 _HOMES = {
-    "WindowFeatures": "features", "Windows": "prepare", "load": "load", "prepare": "prepare", "read": "read",
-    "tf_dataset": "tensorflow", "torch_dataset": "torch",
+    "WindowEmbeddings": "embeddings", "WindowFeatures": "features", "Windows": "prepare", "load": "load",
+    "prepare": "prepare", "read": "read", "tf_dataset": "tensorflow", "torch_dataset": "torch",
 }  # fmt: skip
 
 

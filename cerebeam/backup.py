@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from signals.command_line import Parser, SubParser
+from signals.command_line import Parser, SubParser, whole
 from signals.files import PARTIAL, atomic_file, atomic_folder, file_sha256
 
 MANIFEST = "backup.json"
@@ -159,24 +159,21 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line."""
     parser = Parser(prog="cerebeam backup", description=(__doc__ or "").split(": ", 1)[1])
     commands = parser.add_subparsers(dest="command", required=True, parser_class=SubParser)
-    one = commands.add_parser("create", help="copy a data folder while it is in use")
+    one = commands.add_parser("create", description="copy a data folder while it is in use")
     one.add_argument("data", type=Path)
     one.add_argument("--into", type=Path, required=True, help="folder of backups, on storage of its own")
-    one.add_argument("--keep", type=int, default=0, help="newest backups to keep; 0, as by default: all")
-    one = commands.add_parser("verify", help="is every file there, with its digest?")
+    one.add_argument("--newest", type=whole, default=0, help="how many backups stay; 0: all")
+    one = commands.add_parser("verify", description="is every file there, with its digest?")
     one.add_argument("backup", type=Path)
-    one = commands.add_parser("restore", help="put a backup in place, all of it or nothing")
+    one = commands.add_parser("restore", description="put a backup in place, all of it or nothing")
     one.add_argument("backup", type=Path, help="one backup, or a folder of backups, whose newest is taken")
     one.add_argument("--to", type=Path, required=True, help="folder that does not exist, or is empty")
-    args = parser.parse_args(argv)
-    if args.command == "create" and args.keep < 0:
-        parser.error(f"--keep {args.keep} is negative")
-    return args
+    return parser.parse_args(argv)
 
 
 def _run(args: argparse.Namespace) -> str:
     if args.command == "create":
-        folder = create(args.data, args.into, keep=args.keep)
+        folder = create(args.data, args.into, keep=args.newest)
         return f"{folder}: {_summary(verify(folder))}"
     backup = args.backup
     if not (backup / MANIFEST).exists() and (found := backups(backup)):

@@ -1,8 +1,24 @@
-"""The console script `cerebeam`: a name for each module's `main`, and nothing else."""
+"""The console script `cerebeam`: a name for each module's `main`, its help, and how a run ends.
 
+Help comes from stored pages (`cerebeam.pages`), so that no command is imported for it.
+"""
+
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+
+from cerebeam.pages import stored
+from signals.help_pages import render
+
+INPUT_EXIT, INTERRUPTED_EXIT = 2, 130
+EXTRAS = {
+    "apache_beam": "beam", "onnxruntime": "serve", "torch": "train", "tyro": "train", "transformers": "train",
+    "sklearn": "train", "pandas": "train", "onnx": "train", "fastapi": "service", "sqlalchemy": "service",
+    "cryptography": "audit", "pydantic": "sites", "yaml": "sites", "pylsl": "lsl", "mlflow": "track",
+}  # fmt: skip
+"""Which extra brings a library that is missing."""
 
 COMMANDS = {
     "demo": ("cerebeam.demo", "the whole way on a synthetic corpus or on your files, in one command"),
@@ -59,6 +75,7 @@ COMMANDS = {
     "register": ("service.registry.commands:register", "store a bundle in the registry, as the challenger"),
     "promote": ("service.registry.commands:promote", "make a registered model the champion, if every gate holds"),
     "rollback": ("service.registry.commands:rollback", "go back to the champion before"),
+    "completion": ("cerebeam.completion", "completion of commands and options for bash and zsh"),
 }
 
 
@@ -80,6 +97,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] not in COMMANDS:
         print(f"cerebeam: unknown command {args[0]!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)  # noqa: T201
         return 2
+    if page := stored(args):
+        print(render(page))  # noqa: T201
+        return 0
+    try:
+        return run(args)
+    except KeyboardInterrupt:
+        return _failed(args[0], "interrupted", INTERRUPTED_EXIT)
+    except ImportError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        return _failed(args[0], f"{error.name} is not installed: pip install 'cerebeam[{extra}]'")
+    except BrokenPipeError:  # whoever read the output has gone: no fault of the command
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        return _failed(args[0], f"{error.filename or 'output'}: {error.strerror}")
+
+
+def run(args: Sequence[str]) -> int:
+    """Import a command and run it; returns its exit code."""
     name, _, function = COMMANDS[args[0]][0].partition(":")
-    run = getattr(importlib.import_module(name), function or "main")
-    return int(run(args[1:]) or 0)
+    return int(getattr(importlib.import_module(name), function or "main")(args[1:]) or 0)
+
+
+def _failed(command: str, message: str, code: int = INPUT_EXIT) -> int:
+    print(f"cerebeam {command}: {message}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

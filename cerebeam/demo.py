@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+import webbrowser
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,17 +84,16 @@ def stages(demo: Demo) -> list[Stage]:
             "--encoder", str(checkpoints / "pretrain" / "encoder"),
             "--output", str(checkpoints / "predictions.parquet"), "--final", str(checkpoints / "final"),
         ),)),
-        Stage("report", "metrics, intervals, audit, one page", ((
+        Stage("report", "metrics, intervals, audit, one page; beside it ONNX, checked against torch", ((
             *python, "evaluation.report", str(checkpoints / "predictions.parquet"), "--output", str(out),
             "--reconstruction", str(checkpoints / "pretrain" / "reconstruction.parquet"),
             "--history", str(checkpoints / "pretrain" / "metrics.jsonl"),
             "--pipeline", str(task_shards / "manifest.json"),
             "--calibration", str(checkpoints / "final" / "calibration.json"), "--title", _title(demo),
-        ),)),
-        Stage("export", "ONNX, checked against torch", ((
+        ), (
             *python, "model.export", "--model", str(checkpoints / "final"), "--shards", str(task_shards),
             "--output", str(out / "bundle"),
-        ),)),
+        ))),
     ]  # fmt: skip
     return todo
 
@@ -215,7 +215,8 @@ def summary(demo: Demo, seconds: dict[str, float], facts: dict[str, Any]) -> str
     lines += [f"{name:<14}{value:>8.1f}" for name, value in seconds.items()]
     lines += [f"{'all':<14}{sum(seconds.values()):>8.1f}", "", *_results(facts), ""]
     lines += [f"shards   {out / 'shards'}", f"report   {out / 'report.html'}", f"facts    {out / 'facts.json'}"]
-    lines += [f"bundle   {out / 'bundle'}", "", f"figure demo_seconds {sum(seconds.values()):.1f} s"]
+    lines += [f"bundle   {out / 'bundle'}", "", f"open {out / 'report.html'} in a browser"]
+    lines += ["", f"figure demo_seconds {sum(seconds.values()):.1f} s"]
     return "\n".join(lines)
 
 
@@ -279,6 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder for everything that is made")
     parser.add_argument("--input", nargs="+", default=[], help="folders of recordings instead of the synthetic corpus")
     parser.add_argument("--labels", type=Path, help="csv with file, site, subject, label")
+    parser.add_argument("--open", action="store_true", help="open the report in a browser at the end")
     parser.add_argument("--task", choices=sorted(TASKS), help="what to classify; chosen from the labels if not given")
     args = parser.parse_args(argv)
     try:
@@ -298,6 +300,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     facts = json.loads((demo.output / "facts.json").read_text(encoding="utf-8"))
     (demo.output / "demo.json").write_text(json.dumps({"seconds": seconds}, indent=1) + "\n", encoding="utf-8")
     print(summary(demo, seconds, facts))  # noqa: T201
+    if args.open:
+        webbrowser.open((demo.output / "report.html").resolve().as_uri())
     return 0
 
 

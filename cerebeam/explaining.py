@@ -183,7 +183,18 @@ def _sample(
         name=name, facts={**facts, "background": words, **of_evidence, **listed}, figures=figures, methods=methods,
         summary=summary,
     )  # fmt: skip
-    return sample, [Explained(explanation=each, window=window.key, facts=facts) for each in explained]
+    source = {"source_sha256": window.provenance.source_sha256}
+    rows = [
+        Explained(explanation=each, window=window.key, facts={**facts, **source, **_worth(subject.card, each.method)})
+        for each in explained
+    ]
+    return sample, rows
+
+
+def _worth(card: ExplanationCard, method: str) -> dict[str, str]:
+    """Return a method's label on the model's card, and the gates that it misses, if it was measured."""
+    missed = next((each.failed() for each in card.methods if each.method == method), ())
+    return {"status": card.status(method), "missed": ", ".join(missed)}
 
 
 def _explanations(

@@ -13,14 +13,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line."""
     parser = Parser(prog="cerebeam sign", description=(__doc__ or "").split(": ", 1)[1])
     commands = parser.add_subparsers(dest="command", required=True, parser_class=SubParser)
-    one = commands.add_parser("keys", help="a new pair of keys, into a folder")
+    one = commands.add_parser("keys", description="a new pair of keys, into a folder")
     one.add_argument("folder", type=Path)
-    one = commands.add_parser("bundle", help="write model.sig into a bundle")
+    one = commands.add_parser("bundle", description="write model.sig into a bundle")
     one.add_argument("bundle", type=Path)
-    one.add_argument("--private-key", type=Path, required=True)
-    one = commands.add_parser("verify", help="is every file the one that was signed?")
+    one.add_argument("--private-key", type=Path, required=True, help="of the pair that `keys` makes")
+    one = commands.add_parser("verify", description="is every file the one that was signed?")
     one.add_argument("bundle", type=Path)
-    one.add_argument("--public-key", type=Path, required=True)
+    one.add_argument("--public-key", type=Path, required=True, help="of the pair that signed it")
     return parser.parse_args(argv)
 
 

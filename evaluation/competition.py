@@ -150,7 +150,7 @@ def table(scores: Sequence[CompetitionScore]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Score from the command line; returns 0, or 2 with one line on standard error."""
-    parser = Parser(prog="evaluation.competition", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="cerebeam competition", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("predictions", type=Path, nargs="?", help="out-of-fold predictions of six-class windows")
     parser.add_argument("--output", type=Path, help="JSON file for the scores of PREDICTIONS")
     parser.add_argument("--submission", type=Path, help="csv with eeg_id and the six vote columns, to be scored")

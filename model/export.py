@@ -190,7 +190,7 @@ def _public(provenance: Any) -> dict[str, Any]:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line."""
-    parser = Parser(prog="model.export", description="trained networks to a bundle")
+    parser = Parser(prog="cerebeam export", description="trained networks to a bundle")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", type=Path, nargs="+", help="folder of a trained model; several make an ensemble")
     source.add_argument("--encoder", type=Path, help="folder of a pretrained encoder, for embeddings")
@@ -218,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         agreement = export(what, args.shards, args.output, n_windows=args.parity_windows)
     except (BundleError, ManifestError) as error:
-        print(f"model.export: {error}", file=sys.stderr)  # noqa: T201
+        print(f"cerebeam export: {error}", file=sys.stderr)  # noqa: T201
         return 2
     print(  # noqa: T201
         f"bundle {args.output}: {agreement.n_windows} windows ({agreement.n_synthetic} synthetic), largest "

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pipelines.intake.cards import read_cards
 from pipelines.intake.inputs import FileRef, InputError, find_inputs
+from pipelines.intake.profile import fitting_profile
 from pipelines.stages.outcome import Refused
 from pipelines.stages.plan_files import plan_file
 from signals.command_line import Parser
@@ -49,10 +50,14 @@ def _given(ref: FileRef, *, subject_known: bool) -> str:
 
 
 def table(
-    inputs: Sequence[str], profile: Profile, *, labels: Path | None = None, cards: Sequence[SiteCard] = ()
+    inputs: Sequence[str], profile: Profile | None, *, labels: Path | None = None, cards: Sequence[SiteCard] = ()
 ) -> Iterator[str]:
-    """Yield the lines of a Markdown table, a row per file, in order of the paths below their common folder."""
+    """Yield the lines of a Markdown table, a row per file, in order of the paths below their common folder.
+
+    Without a profile it is the one that a run would take.
+    """
     inputs_read = find_inputs(inputs, read_labels(labels) if labels else None, cards)
+    chosen = profile or fitting_profile(inputs_read.files)
     refs: dict[str, FileRef | None] = {file.uri: file for file in inputs_read.files} | dict.fromkeys(
         inputs_read.side_files
     )
@@ -64,22 +69,25 @@ def table(
         ref = refs[uri]
         cells = "side file | belongs to another file or describes the folder"
         if ref is not None:
-            cells = decision(ref, profile, has_card=ref.site_id in carded)
+            cells = decision(ref, chosen, has_card=ref.site_id in carded)
         yield f"| {Path(uri).relative_to(root)} | {cells} |"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; returns 0, or 2 with one line on standard error."""
-    parser = Parser(prog="pipelines.dry_run", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--input", nargs="+", required=True, help="folders, files or globs")
+    parser = Parser(prog="cerebeam dry-run", description="what would become of each file, without writing anything")
+    parser.add_argument("--input", nargs="+", metavar="PATH", required=True, help="folders, files or globs")
     parser.add_argument("--labels", type=Path, help="label file, as for preprocess")
     parser.add_argument("--site-card", nargs="+", default=[], metavar="FILE", help="site cards, or folders of them")
-    parser.add_argument("--profile", choices=sorted(PROFILES), default="pretrain")
+    parser.add_argument(
+        "--profile", choices=sorted(PROFILES), help="how windows are prepared; by default as in preprocess"
+    )
     args = parser.parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     try:
         cards = read_cards(args.site_card)
-        for line in table(args.input, PROFILES[args.profile], labels=args.labels, cards=cards):
+        profile = PROFILES[args.profile] if args.profile else None
+        for line in table(args.input, profile, labels=args.labels, cards=cards):
             print(line, flush=True)  # noqa: T201
     except (InputError, LabelError, CardError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")

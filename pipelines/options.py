@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.intake.cards import read_cards
 from pipelines.intake.inputs import InputError, Inputs, find_inputs
+from pipelines.intake.profile import fitting_profile
 from pipelines.intake.replay import replayed_inputs
 from pipelines.intake.salt import resolve_salt
 from pipelines.intake.sites import site_rule
@@ -106,7 +107,8 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         else:
             cards = read_cards(args.site_card)
             inputs = find_inputs(args.input, table, cards, sites=site_rule(args.site_from, salt=salt))
-        profile = with_overrides(PROFILES[args.profile], dict(_option(text) for text in args.set))
+        named = PROFILES[args.profile] if args.profile else fitting_profile(inputs.files)
+        profile = with_overrides(named, dict(_option(text) for text in args.set))
         keep = _kept(args.keep)
         if args.autoencoder is not None:
             check_autoencoder(args.autoencoder, profile)
@@ -182,13 +184,19 @@ def _option(text: str) -> tuple[str, str]:
 
 def command_parser() -> Parser:
     """Return the parser of all options but Beam's."""
-    parser = Parser(prog="pipelines.preprocess", description="recordings of any site in, one shard set out")
+    parser = Parser(prog="cerebeam preprocess", description="recordings of any site in, one shard set out")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--input", nargs="+", help="folders, files or globs; gs:// as well")
-    source.add_argument("--replay", help="take the files that an earlier run left out: its output's folder")
+    source.add_argument("--input", nargs="+", metavar="PATH", help="folders, files or globs; gs:// as well")
+    source.add_argument(
+        "--replay", metavar="PATH", help="take the files that an earlier run left out: its output's folder"
+    )
     parser.add_argument("--reason", nargs="+", default=[], help="with --replay: only files left out for these reasons")
-    parser.add_argument("--output", required=True, help="folder of the shard set, gs:// as well; must not exist yet")
-    parser.add_argument("--labels", help="csv with a column file and site, subject, onset_s, label, votes")
+    parser.add_argument(
+        "--output", required=True, metavar="PATH", help="folder of the shard set, gs:// as well; must not exist yet"
+    )
+    parser.add_argument(
+        "--labels", metavar="PATH", help="csv with a column file and site, subject, onset_s, label, votes"
+    )
     parser.add_argument(
         "--site-from",
         metavar="RULE",
@@ -197,7 +205,11 @@ def command_parser() -> Parser:
     parser.add_argument(
         "--site-card", nargs="+", default=[], metavar="FILE", help="site cards, or folders of them (docs/sites.md)"
     )
-    parser.add_argument("--profile", choices=sorted(PROFILES), default="pretrain")
+    parser.add_argument(
+        "--profile",
+        choices=sorted(PROFILES),
+        help="how windows are prepared; by default pretrain for EEG, ecg-rhythm for leads",
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="OPTION=VALUE", help="change an option of the profile: hop_s=5"
     )

@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         counts = preprocess(run)
     except RunError as error:
-        print(f"pipelines.preprocess: {error}", file=sys.stderr)  # noqa: T201
+        print(f"cerebeam preprocess: {error}", file=sys.stderr)  # noqa: T201
         for line in hints(error.counts) if error.counts else ():
             print(line)  # noqa: T201
         return 2

@@ -12,7 +12,7 @@ from signals.shards.manifest import ManifestError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns 0, 1 where a set is not what it should be, 2 for bad input."""
-    parser = Parser(prog="pipelines.shards", description=(__doc__ or "").split(": ", 1)[1])
+    parser = Parser(prog="cerebeam shards", description=(__doc__ or "").split(": ", 1)[1])
     commands = parser.add_subparsers(dest="command", required=True, parser_class=SubParser)
     _add_commands(commands)
     args = parser.parse_args(argv)
@@ -26,32 +26,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(args)
     except (Problem, ManifestError) as error:
-        sys.stderr.write(f"pipelines.shards: {error}\n")
+        sys.stderr.write(f"cerebeam shards: {error}\n")
         return 1
     except (OSError, ValueError) as error:
-        sys.stderr.write(f"pipelines.shards: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"cerebeam shards: {' '.join(str(error).split())}\n")
         return 2
 
 
 def _add_commands(commands: "argparse._SubParsersAction[SubParser]") -> None:
-    one = commands.add_parser("verify", help="digests, checksums, records, numbers and accounting of a set")
+    one = commands.add_parser("verify", description="digests, checksums, records, numbers and accounting of a set")
     one.add_argument("shards", type=Path)
-    one = commands.add_parser("stats", help="a table by site")
+    one = commands.add_parser("stats", description="a table by site")
     one.add_argument("shards", type=Path)
-    one = commands.add_parser("show", help="one window as text, and drawn")
+    one = commands.add_parser("show", description="one window as text, and drawn")
     one.add_argument("shards", type=Path)
     one.add_argument("--key", help="key of the window; without it the first")
     one.add_argument("--svg", type=Path, help="draw it into this file")
     one.add_argument("--html", type=Path, help="draw it into this page")
-    one = commands.add_parser("check-identity", help="prove that a set names nobody")
+    one = commands.add_parser("check-identity", description="prove that a set names nobody")
     one.add_argument("shards", type=Path)
     one.add_argument("--identifiers", type=Path, help="text file with a name or number per line that must not occur")
     one.add_argument(
         "--sources", type=Path, help="folder of the recordings: identities in their headers and names must not occur"
     )
-    one = commands.add_parser("merge", help="join two sets of one profile and salt")
+    one = commands.add_parser("merge", description="join two sets of one profile and salt")
     one.add_argument("shards", type=Path, nargs=2)
-    one.add_argument("--output", type=Path, required=True)
+    one.add_argument("--output", type=Path, required=True, help="folder of the joined set; must not exist yet")
 
 
 def _verify(args: argparse.Namespace) -> int:

@@ -58,9 +58,8 @@ def programs(settings: Settings, config: Path | None, overrides: Sequence[str]) 
     host, port, data = settings.deployment.host, settings.deployment.port, settings.system.data.resolve()
     options = [part for one in overrides for part in ("--set", one)]
     serve = (sys.executable, "-m", "service.serve", *(["--config", str(config)] if config else []), *options)
-    mlflow, prometheus, alerts = (shutil.which(name) for name in ("mlflow", "prometheus", "prometheus-alertmanager"))
-    beside = Path(sys.executable).parent / "mlflow"
-    mlflow = str(beside) if beside.is_file() and _has_flask() else mlflow if mlflow and _has_flask() else None
+    prometheus, alerts = (shutil.which(name) for name in ("prometheus", "prometheus-alertmanager"))
+    mlflow = str(Path(sys.executable).parent / "mlflow") if _has_mlflow_server() else None
     store = ("--backend-store-uri", settings.models.registry, "--artifacts-destination", str(data / "mlartifacts"))
     return [
         Program("api", serve, f"http://{host}:{port}/ready"),
@@ -87,11 +86,15 @@ def _has_dash() -> bool:
     return find_spec("dash") is not None
 
 
-def _has_flask() -> bool:
-    """Return whether MLflow's server can run: its light form brings the command without it."""
-    from importlib.util import find_spec
+def _has_mlflow_server() -> bool:
+    """Return whether MLflow is installed whole: its light form, mlflow-skinny, has the command and no server."""
+    from importlib.metadata import PackageNotFoundError, distribution
 
-    return find_spec("flask") is not None and find_spec("mlflow") is not None
+    try:
+        distribution("mlflow")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def up(stack: Sequence[Program], folder: Path) -> list[str]:

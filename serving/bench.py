@@ -25,10 +25,10 @@ from serving.runtime import PROVIDER_EXIT, ProviderError, answer_batch, check_pr
 from signals.bundles.bundle import BundleError, load_bundle
 from signals.bundles.inputs import wanted
 from signals.bundles.timing import answer_timings
-from signals.command_line import Parser
+from signals.command_line import Parser, count, new_file
 from signals.recording.recording import UnreadableError
 
-PROG = "serving.bench"
+PROG = "cerebeam bench"
 TORCH_FORMS = ("eager", "compiled", "int8")
 
 
@@ -178,7 +178,7 @@ def forms_of(
     for path in bundles:
         if path.name in forms:
             raise BundleError(f"two bundles are called {path.name}; rename one")
-        forms[path.name] = (*python, PROG, str(path), "--segment", str(file), "--child")
+        forms[path.name] = (*python, "serving.bench", str(path), "--segment", str(file), "--child")
     if model is not None:
         for form in torch_forms:
             forms[f"torch {form}"] = (*python, "model.bench", str(model), "--segment", str(file), "--form", form)
@@ -192,15 +192,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="folder of the trained model, for torch's own forms")
     parser.add_argument("--torch-forms", nargs="+", choices=TORCH_FORMS, default=TORCH_FORMS, help="which of them")
     parser.add_argument("--segment", type=Path, required=True, help="a recording of one window")
-    parser.add_argument("--rounds", type=int, default=10, help="how many rounds of all forms")
-    parser.add_argument("--repeats", type=int, default=5, help="windows a round")
-    parser.add_argument("--batch-size", type=int, default=16, help="windows of a batch, for the throughput")
-    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--rounds", type=count, default=10, help="how many rounds of all forms")
+    parser.add_argument("--repeats", type=count, default=5, help="windows a round")
+    parser.add_argument("--batch-size", type=count, default=16, help="windows of a batch, for the throughput")
+    parser.add_argument("--output", type=new_file, help="JSON file for all figures")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    if min(args.rounds, args.repeats, args.batch_size) < 1:
-        parser.error("--rounds, --repeats and --batch-size must be at least 1")
-    return args
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -222,9 +219,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     print(hardware())  # noqa: T201
     print(table(measured))  # noqa: T201
-    if args.json:
+    if args.output:
         facts = {"hardware": hardware(), "forms": [asdict(one) for one in measured]}
-        args.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        args.output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""python -m serving.predict BUNDLE FILE: one answer per window of a recording, without torch or Beam."""
+"""cerebeam predict BUNDLE FILE: one answer per window of a recording, without torch or Beam."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from serving.prediction import Event, Prediction, Seconds, predict_recording, sp
 from serving.runtime import PROVIDER_EXIT, ProviderError, embed
 from signals.bundles.bundle import Bundle, BundleError, load_bundle
 from signals.bundles.inputs import windows_of_recording
-from signals.command_line import Parser
+from signals.command_line import Parser, positive
 from signals.recording.recording import UnreadableError
 from signals.sites.card import CardError
 from signals.sites.opening import open_source
@@ -19,7 +19,7 @@ from signals.sites.opening import open_source
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line."""
-    parser = Parser(prog="serving.predict", description=__doc__)
+    parser = Parser(prog="cerebeam predict", description="one answer per window of a recording, without torch or Beam")
     parser.add_argument("bundle", type=Path, help="folder made by cerebeam export")
     parser.add_argument("file", help="a recording: EDF, BDF, FIF, BrainVision, EEGLAB, ...")
     parser.add_argument(
@@ -27,7 +27,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--site-card", default="", metavar="FILE", help="card of the recording's site (docs/sites.md)")
     parser.add_argument("--per-second", action="store_true", help="print an answer per second instead")
-    parser.add_argument("--mains-hz", type=float, help="mains frequency, Hz; detected if not given")
+    parser.add_argument("--mains-hz", type=positive, help="mains frequency, Hz; detected if not given")
     parser.add_argument(
         "--json",
         action="store_true",
@@ -110,10 +110,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         print(answer_file(parse_args(argv)))  # noqa: T201
     except ProviderError as error:
-        print(f"serving.predict: {error}", file=sys.stderr)  # noqa: T201
+        print(f"cerebeam predict: {error}", file=sys.stderr)  # noqa: T201
         return PROVIDER_EXIT
     except (BundleError, UnreadableError, CardError) as error:
-        print(f"serving.predict: {error}", file=sys.stderr)  # noqa: T201
+        print(f"cerebeam predict: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
 

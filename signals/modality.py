@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,9 @@ class Modality:
     ch_names: tuple[str, ...]
     """Channel order of every window."""
     positions: tuple[tuple[float, float, float], ...]
-    """Directions on the unit sphere, one a channel."""
+    """Directions on the unit sphere, one a channel: of electrodes from the head's centre, of leads in a dipole's."""
     sensor_types: tuple[str, ...]
-    """One of `UNITS` a channel; EEG comes before everything else."""
+    """One of `UNITS` a channel; those of the first channel's type, the primary ones, come before everything else."""
     sfreq: float
     """Sampling rate of every window, Hz."""
     band: tuple[float, float]
@@ -43,8 +44,8 @@ class Modality:
             )
         if unknown_types := set(self.sensor_types) - set(UNITS):
             raise ValueError(f"{self.name}: sensor_types {sorted(unknown_types)} are none of {sorted(UNITS)}")
-        if "eeg" in self.sensor_types[self.n_eeg :]:
-            raise ValueError(f"{self.name}: EEG channels must come before those of other sensors")
+        if behind := {self.kind, "eeg"} & set(self.sensor_types[self.n_primary :]):
+            raise ValueError(f"{self.name}: {min(behind).upper()} channels must come before those of other sensors")
         unknown = {name for edge in self.edges for name in edge} - set(self.ch_names)
         if unknown:
             raise ValueError(f"{self.name}: edges name unknown channels {sorted(unknown)}")
@@ -55,9 +56,14 @@ class Modality:
         return len(self.ch_names)
 
     @property
-    def n_eeg(self) -> int:
-        """Number of EEG channels, which are the first rows."""
-        return next((i for i, kind in enumerate(self.sensor_types) if kind != "eeg"), self.n_chans)
+    def kind(self) -> str:
+        """Sensor type of the primary channels: what is found, harmonised and described together goes by it."""
+        return self.sensor_types[0]
+
+    @property
+    def n_primary(self) -> int:
+        """Number of primary channels, which are the first rows."""
+        return n_primary(self.sensor_types)
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -65,9 +71,9 @@ class Modality:
         return tuple(UNITS[sensor_type] for sensor_type in self.sensor_types)
 
     @cached_property
-    def scalp(self) -> "Modality":
+    def primary(self) -> "Modality":
         """The same modality without its other sensors; itself where it has none."""
-        n = self.n_eeg
+        n = self.n_primary
         if n == self.n_chans:
             return self
         kept = set(self.ch_names[:n])
@@ -107,10 +113,26 @@ class Modality:
         )
 
 
+FIXED_SCALE: dict[str, float] = {"ecg": 0.25}
+"""What primary channels of a sensor type are divided by for a network, in their unit, whoever is recorded: voltage is
+diagnostic there, so that nothing is fitted and no window loses its size."""
+
+
+def n_primary(sensor_types: Sequence[str]) -> int:
+    """Return how many channels are of the first one's type before the first that is not; 0 of none."""
+    return next((i for i, kind in enumerate(sensor_types) if kind != sensor_types[0]), len(sensor_types))
+
+
 def microvolts(x: np.ndarray, sensor_types: Sequence[str]) -> np.ndarray:
     """Return the channels of a window, shape (n_chans, ...), with those of other units in µV too."""
     factors = np.array([UV_PER_UNIT[UNITS[sensor_type]] for sensor_type in sensor_types], dtype=x.dtype)
     return x if (factors == 1).all() else x * factors.reshape(-1, *(1,) * (x.ndim - 1))
+
+
+def in_microvolts(x: np.ndarray, kind: str) -> np.ndarray:
+    """Return samples of channels that are all of one sensor type in µV, any shape."""
+    factor = UV_PER_UNIT[UNITS[kind]]
+    return x if factor == 1 else x * np.asarray(factor, dtype=x.dtype)
 
 
 _EEG_CHANNELS = (
@@ -165,4 +187,54 @@ EEG_PSG = Modality(
 The sensors' positions are a convention, directions from the head's centre that tell their rows apart; no field is
 computed from them, and no edge leads to them."""
 
-MODALITIES: dict[str, Modality] = {EEG_1020.name: EEG_1020, EEG_PSG.name: EEG_PSG}
+_LEAD_VECTORS = {
+    "V1": (-0.515, 0.157, -0.917), "V2": (0.044, 0.164, -1.387), "V3": (0.882, 0.098, -1.277),
+    "V4": (1.213, 0.127, -0.601), "V5": (1.125, 0.127, -0.086), "V6": (0.831, 0.076, 0.230),
+    "I": (0.632, -0.235, 0.059), "II": (0.235, 1.066, -0.132),
+}  # fmt: skip
+"""What each lead sees of the heart's dipole: left, foot, back (Dower 1980, doi:10.1016/S0022-0736(80)80041-9)."""
+LIMB_LEADS: dict[str, tuple[float, float]] = {
+    "I": (1.0, 0.0), "II": (0.0, 1.0), "III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0),
+}  # fmt: skip
+"""The six limb leads as sums of I and II, exact: Einthoven 1908, Goldberger 1942."""
+_ECG_CHANNELS = (*LIMB_LEADS, "V1", "V2", "V3", "V4", "V5", "V6")
+_NEAR_COS = 0.75
+"""Least |cos| of the angle of two leads that are neighbours in the graph."""
+
+
+def lead_vectors() -> dict[str, np.ndarray]:
+    """Return what each of the twelve leads sees of the heart's dipole, shape (3,): left, foot, back."""
+    known = {name: np.array(vector) for name, vector in _LEAD_VECTORS.items()}
+    limb = {name: a * known["I"] + b * known["II"] for name, (a, b) in LIMB_LEADS.items()}
+    return {name: (limb | known)[name] for name in _ECG_CHANNELS}
+
+
+def _lead_directions() -> dict[str, np.ndarray]:
+    return {name: vector / np.linalg.norm(vector) for name, vector in lead_vectors().items()}
+
+
+def _lead_edges() -> tuple[tuple[str, str], ...]:
+    """Return leads that see alike, and those that an exact relation ties: all pairs of limb leads."""
+    seen = _lead_directions()
+    return tuple(
+        (a, b)
+        for a, b in combinations(_ECG_CHANNELS, 2)
+        if {a, b} <= set(LIMB_LEADS) or abs(float(seen[a] @ seen[b])) >= _NEAR_COS
+    )
+
+
+ECG_12 = Modality(
+    name="ecg_12",
+    ch_names=_ECG_CHANNELS,
+    positions=tuple((float(x), float(y), float(z)) for x, y, z in _lead_directions().values()),
+    sensor_types=("ecg",) * len(_ECG_CHANNELS),
+    sfreq=100.0,
+    band=(0.5, 45.0),
+    unit="mV",
+    edges=_lead_edges(),
+)
+"""The twelve leads of the electrocardiogram at the rate of rhythm and class."""
+ECG_12_WAVES = replace(ECG_12, name="ecg_12_waves", sfreq=500.0, band=(0.5, 150.0))
+"""The same at the rate of waves and intervals."""
+
+MODALITIES: dict[str, Modality] = {modality.name: modality for modality in (EEG_1020, EEG_PSG, ECG_12, ECG_12_WAVES)}

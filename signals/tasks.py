@@ -1,6 +1,14 @@
 """What is predicted of a window: classes in their fixed order, kinds of label, and the confusions that are grave."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+
+from signals.statements import SEPARATOR, SUPERCLASSES, statements
+
+NO_CLASS = "none"
+"""What a multi-label answer or label is called that has no class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,16 +30,40 @@ class Task:
     """(true, predicted) pairs that harm most."""
     findings: tuple[str, ...] = ()
     """Classes that an expert should look at wherever a model says them."""
+    multilabel: bool = False
+    """Whether a window may have several classes, or none: each is then answered for itself."""
+    alone: tuple[str, ...] = ()
+    """Classes of a multi-label task that hold only where no other does (a normal record)."""
+    silent: tuple[str, ...] = ()
+    """Labels of a multi-label task that mean none of its classes, but show that somebody looked."""
     description: str = ""
     """One sentence for reports."""
 
+    def __post_init__(self) -> None:
+        if self.multilabel and self.vote_columns:
+            raise ValueError(f"{self.name}: votes are for one class of several, not for a multi-label task")
+        if not self.multilabel and (self.alone or self.silent):
+            raise ValueError(f"{self.name}: alone and silent are of multi-label tasks")
+
+    @cached_property
+    def _by_label(self) -> dict[str, str]:
+        pairs = (*self.aliases, *((c, c) for c in self.classes))
+        return {name.lower(): cls for name, cls in pairs}
+
     def class_of(self, label: str) -> str | None:
         """Return the class that a label of a file means, or None if the label is not of this task."""
-        wanted = label.strip().lower()
-        for name, cls in (*((c, c) for c in self.classes), *self.aliases):
-            if name.lower() == wanted:
-                return cls
-        return None
+        return self._by_label.get(label.strip().lower())
+
+    def classes_of(self, label: str) -> frozenset[str] | None:
+        """Return the classes that a label of a file means together, or None if nothing in it is of this task.
+
+        The parts of a multi-label task's label stand between semicolons, commas or bars; any other label is one part.
+        """
+        parts = [part.strip() for part in re.split("[;,|]", label)] if self.multilabel else [label]
+        known = {cls for part in parts if (cls := self.class_of(part)) is not None}
+        if not known and not set(parts) & set(self.silent):
+            return None
+        return frozenset(known - set(self.alone) or known)
 
 
 SIX_CLASS = Task(
@@ -52,6 +84,17 @@ SIX_CLASS = Task(
     findings=("Seizure", "LPD", "GPD", "LRDA", "GRDA"),
     description="Harmful brain activity on 50 s of EEG; the label speaks of the middle 10 s.",
 )
+
+
+def joined_classes(names: Iterable[str]) -> str:
+    """Return the classes of a multi-label answer as one text, NO_CLASS where there is none."""
+    return SEPARATOR.join(names) or NO_CLASS
+
+
+def is_multilabel(name: str) -> bool:
+    """Return whether a task, by its name, is a multi-label one; a task of another project's is not."""
+    return name in TASKS and TASKS[name].multilabel
+
 
 TASKS: dict[str, Task] = {
     task.name: task
@@ -82,5 +125,12 @@ TASKS: dict[str, Task] = {
              aliases=(("rest_eyes_open", "rest"), ("rest_eyes_closed", "rest"), ("motor_imagery_LR", "task"),
                       ("mental_arithmetic", "task")),
              description="Rest against any task (motor imagery, mental arithmetic)."),
+        Task(name="ecg-superclass", classes=SUPERCLASSES, window_s=10.0, multilabel=True, alone=("NORM",),
+             aliases=tuple((code, row.superclass) for row in statements().values() if row.superclass
+                           for code in (row.code, *row.scp)),
+             silent=tuple(code for row in statements().values() if not row.superclass for code in (row.code, *row.scp)),
+             findings=tuple(name for name in SUPERCLASSES if name != "NORM"),
+             description="Superclasses of a twelve-lead electrocardiogram: normal, infarction, ST and T changes, "
+                         "conduction, hypertrophy, arrhythmia; several may hold."),
     )
 }  # fmt: skip

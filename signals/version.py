@@ -10,12 +10,15 @@ __version__ = "0.1.0"
 DECIDING = (
     "recording", "readers", "montage", "conditioning", "description", "windows", "shards",
     "sites",
-    "bundles/anomaly.py", "electrodes.py", "files.py", "modality.py", "spectrograms.py", "tasks.py", "threads.py",
-    "version.py", "window.py",
+    "bundles/anomaly.py", "electrodes.py", "files.py", "modality.py", "spectrograms.py", "statements.py", "tasks.py",
+    "threads.py", "version.py", "window.py",
 )  # fmt: skip
 """Folders and files of signals/ that decide the bytes of a shard. tests/signals/test_version.py compares the list with
 what the stages that plan and write shards import."""
-NOT_DECIDING = ("readers/layouts/hms_folder.py", "readers/memory.py", "sites/draft.py", "sites/inspection.py")
+NOT_DECIDING = (
+    "readers/layouts/hms_folder.py", "readers/memory.py", "sites/draft.py", "sites/inspection.py",
+    "sites/opening.py",
+)  # fmt: skip
 """Files in those folders that no shard depends on."""
 
 

@@ -44,8 +44,8 @@ class Window:
     artifact_ratio: np.ndarray | None = field(default=None, repr=False, compare=False)
     """Share of seconds with an artifact per channel, float32, shape (n_chans,), NaN for absent ones; None likewise."""
     quality_verdict: str = ""
-    """"good", or the reasons against the window's EEG, joined by "+" (`signals.description.quality.REASONS`); empty in
-    records written before it was stored."""
+    """"good", or the reasons against the window's primary channels, joined by "+"
+    (`signals.description.quality.REASONS`); empty in records written before it was stored."""
     features: np.ndarray = field(repr=False, compare=False)
     """float32, shape (n_chans, n_features), columns as in `signals.description.features.FEATURES`."""
     anomaly: np.ndarray | None = field(default=None, repr=False, compare=False)
@@ -92,15 +92,15 @@ class Window:
         return MODALITIES[self.modality].sensor_types
 
     @property
-    def n_eeg(self) -> int:
-        """Number of EEG channels, which are the first rows."""
-        return MODALITIES[self.modality].n_eeg
+    def n_primary(self) -> int:
+        """Number of primary channels, which are the first rows."""
+        return MODALITIES[self.modality].n_primary
 
     @property
-    def eeg_state(self) -> np.ndarray:
-        """States of the channels, shape (n_chans,), where only EEG counts: other sensors read ABSENT."""
+    def primary_state(self) -> np.ndarray:
+        """States of the channels, shape (n_chans,), where only primary channels count: other sensors read ABSENT."""
         state = self.ch_state.copy()
-        state[self.n_eeg :] = ABSENT
+        state[self.n_primary :] = ABSENT
         return state
 
 

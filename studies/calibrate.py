@@ -36,7 +36,7 @@ from signals.command_line import Parser
 from signals.files import atomic_file, file_sha256
 from training.command import check_model_dir, run_main
 
-PROG = "studies.calibrate"
+PROG = "cerebeam calibrate"
 CALIBRATION = "calibration.json"
 FitTo = Literal["votes", "majority"]
 RISK = 0.1

@@ -30,7 +30,7 @@ from training.command import overridden
 from training.corpus.splits import Grouping
 from training.recipes.finetuning import RECIPES
 
-PROG = "studies.crossval"
+PROG = "cerebeam crossval"
 
 
 @dataclass(frozen=True, kw_only=True)

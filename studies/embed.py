@@ -25,7 +25,7 @@ from training.corpus.corpus import Corpus
 from training.fitting.fit import NOT_PRETRAINED, pretraining_meta, start_encoder
 from training.parallel.distributed import own_device
 
-PROG = "studies.embed"
+PROG = "cerebeam embed"
 
 
 @torch.no_grad()
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="embeddings file to write")
     parser.add_argument("--seed", type=int, default=0, help="of random weights")
     given = parser.parse_args(arguments)
-    command_line = f"python -m {PROG} {shlex.join(arguments)}"
+    command_line = f"{PROG} {shlex.join(arguments)}"
     run_main(
         PROG,
         lambda: embed(

@@ -28,7 +28,7 @@ from training.command import overridden
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
 from training.trainer.stopping import RESUME_EXIT
 
-PROG = "studies.loso"
+PROG = "cerebeam loso"
 logger = logging.getLogger(__name__)
 
 

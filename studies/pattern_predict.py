@@ -21,7 +21,7 @@ from training.command import run_main
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
 
-PROG = "studies.pattern_predict"
+PROG = "cerebeam pattern-predict"
 
 
 def predict_shards(reader_dir: Path, shards: Path, output: Path, *, command_line: str) -> None:
@@ -51,12 +51,12 @@ def predict_shards(reader_dir: Path, shards: Path, output: Path, *, command_line
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = Parser(prog=PROG, description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog=PROG, description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--reader", type=Path, required=True, help="folder that studies.synthetic_to_real left")
     parser.add_argument("--shards", type=Path, required=True, help="shard set with labels, profile six-class")
     parser.add_argument("--output", type=Path, required=True, help="predictions file to write")
     given = parser.parse_args(arguments)
-    command_line = f"python -m {PROG} {shlex.join(arguments)}"
+    command_line = f"{PROG} {shlex.join(arguments)}"
     run_main(PROG, lambda: predict_shards(given.reader, given.shards, given.output, command_line=command_line))
 
 

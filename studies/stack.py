@@ -33,7 +33,7 @@ from training.command import run_main
 from training.corpus.splits import subject_folds
 from training.objectives.losses import VoteLoss
 
-PROG = "studies.stack"
+PROG = "cerebeam stack"
 MEAN, STACK, PRIOR = "mean", "stack", "prior"
 MOST_STEPS, LOOK_EVERY = 80, 8
 _INNER_FOLDS = 3
@@ -225,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--save", type=Path, help="folder for a meta-learner fitted on all rows")
     parser.add_argument("--seed", type=int, default=0, help="of the meta-learner's weights and folds")
     given = parser.parse_args(arguments)
-    command_line = f"python -m {PROG} {shlex.join(arguments)}"
+    command_line = f"{PROG} {shlex.join(arguments)}"
     run_main(
         PROG,
         lambda: stack_files(

@@ -38,7 +38,7 @@ from training.command import fail, parsed
 from training.corpus.splits import Fold
 from training.fitting.inference import predict
 
-PROG = "studies.stress"
+PROG = "cerebeam stress"
 UNDISTURBED = "undisturbed"
 
 
@@ -46,13 +46,13 @@ def design_of(command: "StressCommand") -> tuple[Ward, Design]:
     """Return what predicts whom, and the study: levels are its models, saved models and their strangers its folds."""
     ward = Ward(command.model, command.shards, command.input, per_site=command.recordings_per_site)
     known = stresses(ward.profile)
-    if unknown := sorted(set(command.stress) - set(known)):
+    if unknown := sorted(set(command.kinds) - set(known)):
         raise ValueError(f"unknown stress {unknown[0]!r}; stresses are {', '.join(known)}")
     models = {UNDISTURBED: Method(fit=_plain(ward), seeded=False)} | {
         level_key(name, level): Method(
             fit=_at_level(ward, known[name], level, command.seed), seeded=False, may_refuse=True
         )
-        for name in command.stress or known
+        for name in command.kinds or known
         for level in known[name].levels
     }
     folds = [
@@ -156,7 +156,7 @@ def run_stress(command: "StressCommand", *, command_line: str) -> None:
     """Write the stress file that a command line asks for."""
     ward, design = design_of(command)
     known, task = stresses(ward.profile), ward.data.task
-    chosen = {name: known[name] for name in command.stress or known}
+    chosen = {name: known[name] for name in command.kinds or known}
     with tqdm(total=len(design.models), desc="stress", unit="level", disable=None) as bar:
         frame = run_study(
             design, jobs=command.jobs, reopen=partial(_reopened, command), finished=lambda name: bar.update()
@@ -187,7 +187,7 @@ class StressCommand:
     """Folders or files of the recordings."""
     output: Path
     """Stress file to write."""
-    stress: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
     """Names of stresses; all by default."""
     recordings_per_site: int | None = None
     """At most so many recordings of a site; all by default."""

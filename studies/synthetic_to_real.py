@@ -42,7 +42,7 @@ from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
 from training.corpus.splits import Fold
 
-PROG = "studies.synthetic_to_real"
+PROG = "cerebeam synthetic-to-real"
 TEST = "test"
 """Fold of the windows that choose nothing."""
 TEMPERATURES = tuple(np.round(np.geomspace(0.5, 3.0, 25), 4).tolist())

@@ -22,7 +22,7 @@ from studies.baselines.candidates import DEFAULT, METHODS, N_CANDIDATES
 from studies.engine.command import StudyCommand, line_of, open_design, parse_study, run_command, study_meta
 from studies.engine.study import Design, Tuning, about_models, run_study
 
-PROG = "studies.transfer"
+PROG = "cerebeam transfer"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from signals.command_line import Parser
+from signals.command_line import Parser, count, whole
 from signals.description import artifacts, quality
 from signals.description.features import features
 from signals.files import atomic_folder
@@ -34,7 +34,7 @@ from synthetic.subject.carriers import Carrier, read_carriers
 
 SHARD_SEGMENTS = 60
 CARRIER_HOP_S = 10.0
-PROG = "synthetic.critical_corpus"
+PROG = "cerebeam critical-corpus"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ def as_window(segment: Segment, name: str, *, site_id: str) -> Window:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make a corpus from the command line; return 0, or 2 with one line on stderr for bad input."""
-    parser = Parser(prog=f"python -m {PROG}", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog=PROG, description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     parser.add_argument(
         "--carriers", type=Path, help="shard set of real recordings to lay patterns on (profile pretrain)"
@@ -149,9 +149,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--carrier-sites", nargs="*", default=[], metavar="FAMILY=SITE,SITE", help="sites that each family lies on"
     )
     parser.add_argument("--without", nargs="*", default=[], metavar="SITE", help="real sites that must not be used")
-    parser.add_argument("--segments", type=int, default=480, help="segments of each family to learn from")
-    parser.add_argument("--held-out", type=int, default=150, help="segments of each family to choose on")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--segments", type=count, default=480, help="segments of each family to learn from")
+    parser.add_argument("--held-out", type=whole, default=150, help="segments of each family to choose on")
+    parser.add_argument("--seed", type=whole, default=0, help="of everything that is drawn")
     args = parser.parse_args(argv)
 
     def make(on_progress: OnProgress) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from signals.command_line import Parser
+from signals.command_line import Parser, count, whole
 from signals.files import atomic_folder
 from signals.tasks import SIX_CLASS
 from synthetic.command import OnProgress, run_command
@@ -155,12 +155,14 @@ def _write_labels(path: Path, rows: Sequence[Sequence[object]]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make a corpus from the command line; return 0, or 2 with one line on stderr for bad input."""
-    parser = Parser(prog="python -m synthetic.synthesize", description=__doc__)
+    parser = Parser(prog="cerebeam synthesize", description="a labelled corpus of several synthetic hospitals")
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--subjects-per-site", type=int, default=8)
-    parser.add_argument("--segments-per-subject", type=int, default=6)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--seed", type=whole, default=0, help="of everything that is drawn")
+    parser.add_argument("--subjects-per-site", type=count, default=8, help="how many")
+    parser.add_argument("--segments-per-subject", type=count, default=6, help="how many")
+    parser.add_argument(
+        "--jobs", type=count, default=os.cpu_count() or 1, help="processes; by default as many as cores"
+    )
     args = parser.parse_args(argv)
 
     def make(on_progress: OnProgress) -> Path:

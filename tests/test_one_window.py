@@ -153,7 +153,7 @@ def test_a_file_that_cannot_be_read_is_one_line(house, tmp_path, capsys):
     root, _ = house
     (tmp_path / "x.edf").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     assert main([str(root / "bundle"), str(tmp_path / "x.edf")]) == 2
-    assert capsys.readouterr().err.startswith("serving.predict: not_what_it_says")
+    assert capsys.readouterr().err.startswith("cerebeam predict: not_what_it_says")
 
 
 def test_table_shows_every_class_and_says_what_it_is(house, capsys):

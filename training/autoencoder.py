@@ -120,7 +120,7 @@ def _write(model: Autoencoder, shards: Corpus, windows: Sequence[int], path: Pat
 
 
 def _input(window: Window) -> np.ndarray:
-    return model_input(window.data, window.eeg_state)
+    return model_input(window.data, window.primary_state)
 
 
 class AutoencoderObjective(nn.Module):
@@ -189,7 +189,7 @@ def _sample(
     n_seconds = min(recipe.data.crop_s, window.artifact_mask.shape[1])
     first = int(rng.integers(0, window.artifact_mask.shape[1] - n_seconds + 1))
     x = np.nan_to_num(_input(window))[:, first * n_second : (first + n_seconds) * n_second]
-    measured = window.eeg_state == MEASURED
+    measured = window.primary_state == MEASURED
     groups = model.groups_GC.numpy()
     hidden = groups[rng.integers(len(groups))] if rng.random() < 0.6 else rng.random(x.shape[0]) < rng.uniform(0.1, 0.4)
     seen = measured & ~hidden
@@ -225,7 +225,7 @@ def _calibrate(model: Autoencoder, shards: Corpus, windows: Sequence[int]) -> No
         window = shards.window(number)
         with torch.inference_mode():
             errors, _ = model.errors(torch.from_numpy(_input(window)[None]))
-        good = (window.eeg_state == MEASURED)[:, None] & ((window.artifact_mask & _NOT_LEARNT) == 0)
+        good = (window.primary_state == MEASURED)[:, None] & ((window.artifact_mask & _NOT_LEARNT) == 0)
         found.append(errors[0].numpy()[:, good])
     values = np.concatenate(found, axis=1)
     if values.shape[1] < 100:
@@ -239,7 +239,7 @@ def clean_thresholds(model: Autoencoder, shards: Corpus, windows: Sequence[int])
     scores = []
     for number in windows:
         window = shards.window(number)
-        if not (window.artifact_mask[window.eeg_state == MEASURED] & _NOT_LEARNT).any():
+        if not (window.artifact_mask[window.primary_state == MEASURED] & _NOT_LEARNT).any():
             with torch.inference_mode():
                 scores.append(window_score(model(torch.from_numpy(_input(window)[None]))[0].numpy()))
     if not scores:
@@ -249,7 +249,7 @@ def clean_thresholds(model: Autoencoder, shards: Corpus, windows: Sequence[int])
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    prog = "training.autoencoder"
+    prog = "cerebeam autoencoder"
     arguments = sys.argv[1:] if argv is None else argv
     command = parse_command(AutoencoderCommand, RECIPES, arguments, default_recipe="eeg_autoencoder", prog=prog)
 

@@ -12,14 +12,16 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import transformers
 import tyro
 
+from signals.command_line import show
 from signals.files import atomic_file
+from signals.help_pages import Option, Section
 from training.parallel.distributed import Processes, start_processes
-from training.recipes.sections import shown
+from training.recipes.sections import check_finite, shown
 from training.trainer.saving import SAVE_FAILED_EXIT, SaveError
 from training.trainer.stopping import RESUME_EXIT
 
@@ -49,7 +51,21 @@ def parse_command(
     if chosen.recipe not in recipes:
         fail(prog, f"unknown recipe {chosen.recipe!r}; recipes are {', '.join(sorted(recipes))}")
     config = recipes[chosen.recipe](tiny=chosen.tiny)
-    return _parsed(command, ["--recipe", chosen.recipe, *rest], _defaults(command, chosen.recipe, config), prog)
+    defaults = _defaults(command, chosen.recipe, config)
+    if {"-h", "--help"} & set(rest):
+        names, choices = ("--recipe",), tuple(sorted(recipes))
+        recipe = Option(names=names, metavar="TEXT", about="Its name.", choices=choices, default=chosen.recipe)
+        tiny = Option(names=("--tiny",), about="Take the recipe's tiny form, to try a run.")
+        show_fields(prog, [(command, defaults)], before=Section(title="", options=(recipe, tiny)))
+    return _parsed(command, ["--recipe", chosen.recipe, *rest], defaults, prog)
+
+
+def show_fields(prog: str, kinds: Sequence[tuple[type, Any]], *, before: Section | None = None) -> NoReturn:
+    """Print the help of dataclasses, each with its default instance or None, and exit."""
+    from training.help import page_of
+
+    show(page_of(prog, kinds[0][0].__doc__ or "", kinds, before=before))
+    raise SystemExit(0)
 
 
 def overridden(recipe: R, argv: Sequence[str], *, prog: str) -> R:
@@ -70,6 +86,8 @@ def _parsed(kind: type[C], arguments: Sequence[str], default: C, prog: str) -> C
 
 
 def _cli(kind: type[C], arguments: Sequence[str], default: Any, prog: str) -> tuple[C, list[str]]:
+    if {"-h", "--help"} & set(arguments):
+        show_fields(prog, [(kind, None if default is tyro.MISSING_NONPROP else default)])
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):
@@ -77,11 +95,10 @@ def _cli(kind: type[C], arguments: Sequence[str], default: Any, prog: str) -> tu
                 kind, prog=prog, description=(kind.__doc__ or "").strip(), args=list(arguments),
                 default=default, return_unknown_args=True,
             )  # fmt: skip
+        check_finite(found)
     except ValueError as error:
         fail(prog, str(error))
-    except SystemExit as error:
-        if error.code == 0:  # --help
-            raise
+    except SystemExit:
         fail(prog, _unboxed(boxed.getvalue()))
     return found, unknown
 
@@ -109,7 +126,7 @@ def _defaults(command: type[C], recipe: str, config: Any) -> C:
 def fail(prog: str, message: str, *, code: int = USAGE_EXIT) -> None:
     """Print one line on standard error, from one process, and exit."""
     if int(os.environ.get("RANK", os.environ.get("HOROVOD_RANK", 0))) == 0:
-        sys.stderr.write(f"{prog}: error: {message}\n")
+        sys.stderr.write(f"{prog}: {message}\n")
     raise SystemExit(code)
 
 

@@ -260,7 +260,7 @@ def table(result: Distilled) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    prog = "training.distil"
+    prog = "cerebeam distil"
     arguments = without_encoder(sys.argv[1:] if argv is None else argv)
     command = parse_command(DistilCommand, RECIPES, arguments, default_recipe="probe", prog=prog)
 

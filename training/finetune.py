@@ -57,7 +57,7 @@ def finetune(command: FinetuneCommand, processes: Processes) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    prog = "training.finetune"
+    prog = "cerebeam finetune"
     arguments = without_encoder(sys.argv[1:] if argv is None else argv)
     command = parse_command(FinetuneCommand, RECIPES, arguments, default_recipe="probe", prog=prog)
 

@@ -361,7 +361,7 @@ def measured_skill(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    prog = "training.pretrain"
+    prog = "cerebeam pretrain"
     arguments = sys.argv[1:] if argv is None else argv
     command = parse_command(PretrainCommand, RECIPES, arguments, default_recipe="eeg_tiny", prog=prog)
 

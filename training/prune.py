@@ -38,7 +38,7 @@ from training.recipes.compression import brief
 from training.recipes.finetuning import FinetuneRecipe
 from training.trainer.stopping import RESUME_EXIT
 
-PROG = "training.prune"
+PROG = "cerebeam prune"
 AnyMethod = Literal[Method, "weights"]
 
 

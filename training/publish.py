@@ -16,7 +16,7 @@ from training.command import check_model_dir, run_main
 from training.objectives.skill import Skill, read_skill
 from training.provenance import SUBJECTS_FILE
 
-PROG = "training.publish"
+PROG = "cerebeam publish"
 
 
 def check_skill(run: Path) -> Skill:
@@ -47,7 +47,7 @@ def publish(run: Path, output: Path) -> Skill:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    parser = Parser(prog=PROG, description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog=PROG, description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--run", type=Path, required=True, help="folder of a finished pretraining")
     parser.add_argument("--output", type=Path, required=True, help="new folder of the published encoder")
     given = parser.parse_args(sys.argv[1:] if argv is None else argv)

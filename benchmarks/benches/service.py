@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -172,9 +173,13 @@ def overload(bundle: Path, work: Path, x: np.ndarray, seconds: float) -> None:
             tally = asyncio.run(open_loop(server.port, content, per_s=4 * capacity, seconds=seconds))
             goodput[name] = sum(s <= 1.0 for s in tally.seconds) / seconds
             figure(f"goodput_{name}", goodput[name], "1/s")
-            figure(f"memory_growth_{name}", server.rss_mb() - before, "MB")
+            after = server.rss_mb()
+            figure(f"memory_growth_{name}", after - before, "MB")
             if name == "service":
                 _refusals(tally)
+                # What fills queues and pools comes once; what is lost comes with every burst.
+                asyncio.run(open_loop(server.port, content, per_s=4 * capacity, seconds=seconds))
+                figure("memory_growth_service_again", server.rss_mb() - after, "MB")
     # Nothing is no denominator: a plain handler that answers nobody in time leaves no ratio.
     figure("service_vs_plain", goodput["service"] / goodput["plain"] if goodput["plain"] else float("nan"), "x")
 
@@ -234,7 +239,7 @@ def schema(bundle: Path, work: Path, n_examples: int) -> None:
 def soak(bundle: Path, work: Path, edf: Path, x: np.ndarray, seconds: float) -> None:
     """Print how many accepted recordings were lost or answered twice while the server was killed again and again.
 
-    Clients that die in the middle of an upload, and kill -9 of the server every 20 to 40 s.
+    Clients that die in the middle of an upload, a disk that is full for 2 s, kill -9 of the server every 20 to 40 s.
     """
     rng, accepted, until = np.random.default_rng(0), set(), time.monotonic() + seconds
     post, n_kills, port = request_bytes("/jobs?name=a.edf", edf.read_bytes()), 0, _free_port()
@@ -242,7 +247,9 @@ def soak(bundle: Path, work: Path, edf: Path, x: np.ndarray, seconds: float) -> 
     while time.monotonic() < until:
         with Process(work, service(bundle, work), port=port) as server:
             kill_at = min(time.monotonic() + rng.uniform(20, 40), until)
-            while time.monotonic() < kill_at:
+            full_at = time.monotonic() + rng.uniform(5, 15)
+            while (now := time.monotonic()) < kill_at:
+                _set_full(server.process.pid, is_full=full_at <= now < full_at + 2)
                 asyncio.run(_cut_upload(port, post))
                 asyncio.run(one_request(port, as_json(x), timeout_s=10))
                 if job := _upload(port, edf):
@@ -262,6 +269,12 @@ def soak(bundle: Path, work: Path, edf: Path, x: np.ndarray, seconds: float) -> 
     print(f"{len(accepted)} recordings accepted, {n_kills} times kill -9")
     figure("soak_seconds", seconds, "s")
     figure("soak_lost", len(lost), "recordings")
+
+
+def _set_full(pid: int, *, is_full: bool) -> None:
+    """Let a process write no file beyond its first 4 kB, as on a full disk, or any."""
+    most = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096 if is_full else most, most))
 
 
 async def _cut_upload(port: int, post: bytes) -> None:

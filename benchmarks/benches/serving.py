@@ -46,7 +46,7 @@ def prepare(demo: Path, work: Path, subjects_per_site: int) -> None:
     module("model.export", "--model", demo / "checkpoints" / "final", "--shards", shards, work / "held-out",
            "--output", work / "onnx")  # fmt: skip
     for method in ("static", "dynamic"):
-        command = ["--calibration", shards, "--evaluate", work / "held-out", "--method", method]
+        command = ["--ranges", shards, "--evaluate", work / "held-out", "--method", method]
         quantise(work / "onnx", *command, "--output", work / f"int8-{method}")
 
 
@@ -164,7 +164,7 @@ def main() -> None:
     exported = [args.work / name for name in ("onnx", "int8-static", "int8-dynamic")]
     bundles = [path for path in (*exported, *args.bundle) if path.is_dir()]
     model = args.demo / "checkpoints" / "final"
-    module("cerebeam.bench", *bundles, "--model", model, "--rounds", str(args.rounds), "--json", args.work / "f.json")
+    module("cerebeam.bench", *bundles, "--model", model, "--rounds", str(args.rounds), "--output", args.work / "f.json")
     speed = {one["form"]: one for one in json.loads((args.work / "f.json").read_text(encoding="utf-8"))["forms"]}
     print(machine())
     table(speed, quality(askers(bundles, model), args.work / "held-out"))

@@ -113,7 +113,8 @@ def browser_figures(url: str, *, pages: int, scroll_s: float) -> None:
         figure("viewer_scroll_fps_p5", 1e3 / float(np.percentile(gaps, 95)), "1/s")
         figure("viewer_draw_ms", float(page.evaluate("cerebeam.traces.drawMs")), "ms")
         _page_through(page)
-        figure("viewer_tab_mb", _tab_mb(chromium), "MB")
+        figure("viewer_tab_mb", _tab_mb(chromium, "VmRSS"), "MB")
+        figure("viewer_tab_private_mb", _tab_mb(chromium, "RssAnon"), "MB")
         figure("viewer_axe_serious", _axe(chromium, url), "findings")
         chromium.close()
 
@@ -132,14 +133,14 @@ def _page_through(page: Any) -> None:
     }""")
 
 
-def _tab_mb(chromium: Any) -> float:
-    """Return the resident memory of the largest renderer, MB."""
+def _tab_mb(chromium: Any, field: str) -> float:
+    """Return the memory of the largest renderer, MB: `VmRSS` counts the browser's program, `RssAnon` the tab alone."""
     processes = chromium.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
     sizes = []
     for one in processes:
         if one["type"] == "renderer":
             lines = Path(f"/proc/{one['id']}/status").read_text().splitlines()
-            sizes.append(next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")))
+            sizes.append(next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field)))
     return max(sizes)
 
 

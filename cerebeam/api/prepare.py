@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from signals.bundles.inputs import windows_of_recording
-from signals.modality import MODALITIES
+from signals.modality import MODALITIES, UNITS, UV_PER_UNIT
 from signals.sites.opening import open_source
 from signals.window import ABSENT, MEASURED, Window
 from signals.windows.profiles import PROFILES, Profile
@@ -67,7 +67,7 @@ class Windows:
         info["bads"] = [
             name for name, of in zip(self.ch_names, self.ch_state.T, strict=True) if not (of == MEASURED).any()
         ]
-        per_volt = np.array([1e3 if kind == "ecg" else 1e6 for kind in kinds])
+        per_volt = np.array([1e6 / UV_PER_UNIT[UNITS[kind]] for kind in kinds])
         onsets = np.round(self.start_s * self.sfreq).astype(int)
         events = np.stack([onsets, np.zeros_like(onsets), np.ones_like(onsets)], axis=1)
         volts = np.where((self.ch_state == ABSENT)[..., None], 0.0, self.data / per_volt[:, None])

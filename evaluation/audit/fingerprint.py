@@ -26,7 +26,7 @@ def content_hash(window: Window) -> str:
 
     Of the EEG alone, so that a recording prepared with other sensors is known again.
     """
-    values, step = quantise(window.data[: window.n_eeg])
+    values, step = quantise(window.data[: window.n_primary])
     if not np.ptp(values, axis=-1).any():
         return ""
     return hashlib.sha256(values.astype("<i2").tobytes() + np.float32(step).tobytes()).hexdigest()[:16]

@@ -147,7 +147,7 @@ def pipeline_facts(path: Path) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns 0, 1 where the audit failed, or 2 after one line on stderr for bad input."""
-    parser = Parser(prog="python -m evaluation.report", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = Parser(prog="cerebeam report", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("predictions", type=Path, help="predictions.parquet")
     parser.add_argument("--output", type=Path, required=True, help="folder for report.html and facts.json")
     parser.add_argument("--reconstruction", type=Path, help="reconstruction.parquet of pretraining")
@@ -176,15 +176,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         detail = f"missing entry {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         if isinstance(error, FileNotFoundError):
             detail = f"{error.filename or error} does not exist"
-        sys.stderr.write(f"evaluation.report: {detail}\n")
+        sys.stderr.write(f"cerebeam report: {detail}\n")
         return 2
     for name in (PAGE, FACTS, CARD):
         sys.stdout.write(f"{given.output / name}\n")
     codes = sorted({f["code"] for f in facts["audit"]["findings"] if f["severity"] == "error"})
     if codes:
-        sys.stderr.write(
-            f"evaluation.report: the leak audit failed, the figures must not be used: {', '.join(codes)}\n"
-        )
+        sys.stderr.write(f"cerebeam report: the leak audit failed, the figures must not be used: {', '.join(codes)}\n")
         return AUDIT_FAILED_EXIT
     return 0
 

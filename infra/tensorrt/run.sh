@@ -16,8 +16,8 @@ docker run --rm --gpus all "${mounts[@]}" "$image" bash -euxc '
   pip install -q -r /tmp/src/serving/requirements.txt onnx cuda-python
   pip uninstall -q -y onnxruntime && pip install -q onnxruntime-gpu
   rm -rf /out/engines
-  cerebeam tensorrt /bundle --library tensorrt --precision fp32 fp16 int8 --calibration /shards --check /shards --output /out/engines
-  cerebeam bench /bundle --json /out/bench-cpu.json
-  CEREBEAM_PROVIDER=CUDA cerebeam bench /bundle --json /out/bench-cuda.json
-  CEREBEAM_PROVIDER=Tensorrt cerebeam bench /bundle --json /out/bench-tensorrt.json
+  cerebeam tensorrt /bundle --library tensorrt --precision fp32 fp16 int8 --ranges /shards --check /shards --output /out/engines
+  cerebeam bench /bundle --output /out/bench-cpu.json
+  CEREBEAM_PROVIDER=CUDA cerebeam bench /bundle --output /out/bench-cuda.json
+  CEREBEAM_PROVIDER=Tensorrt cerebeam bench /bundle --output /out/bench-tensorrt.json
 ' 2>&1 | tee "$out/run.log"

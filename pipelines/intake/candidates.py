@@ -8,11 +8,13 @@ import math
 import os
 import re
 import zlib
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
 from pipelines.runs import storage
 from signals.electrodes import canonical_electrode
+from signals.readers.formats.wfdb_records import wfdb_names
 from signals.readers.registry import LFS_POINTER, READERS, UNSUPPORTED
 
 SIDE_FILES = (
@@ -52,6 +54,16 @@ def could_be_recording(uri: str) -> bool:
 def is_folder_recording(path: str) -> bool:
     """Return whether a local folder is one recording (EGI's .mff) rather than a folder of recordings."""
     return path.lower().endswith(".mff") and os.path.isdir(path)
+
+
+def parts_of_records(paths: Iterable[str]) -> frozenset[str]:
+    """Return the files that a WFDB header among them names: samples in MATLAB's form, and the headers of segments."""
+    parts: set[str] = set()
+    for path in paths:
+        if path.lower().endswith(".hea"):
+            folder = path.rpartition("/")[0]
+            parts |= {f"{folder}/{name}" for name in wfdb_names(_head(path))}
+    return frozenset(parts)
 
 
 def _promising() -> tuple[str, ...]:

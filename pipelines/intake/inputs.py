@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from pipelines.intake.candidates import could_be_recording, is_folder_recording
+from pipelines.intake.candidates import could_be_recording, is_folder_recording, parts_of_records
 from pipelines.intake.hms import HMS
 from pipelines.intake.sites import SiteRule
 from pipelines.intake.tables import Tables, copied_tables
@@ -96,7 +96,8 @@ def find_inputs(
     paths = sorted({path for item in inputs for path in _expand(item)})
     cards = (*cards, *_cards_beside(paths))
     check_distinct(cards)
-    recordings = [path for path in paths if path in named or _could_be(path, cards)]
+    parts = parts_of_records(paths)
+    recordings = [path for path in paths if path in named or (path not in parts and _could_be(path, cards))]
     if not recordings:
         raise InputError(f"no recording among the {len(paths)} files of {' '.join(inputs)}")
     with copied_tables() as tables:

@@ -6,6 +6,7 @@ from math import log10
 from typing import Any
 
 from pipelines.runs.accounting import SiteCounts
+from signals.description.systems import ElectrodeSystem
 from signals.pages.svg import ACCENT, RULE, WIDTH, line, svg, text, ticks
 
 Sites = Mapping[str, SiteCounts]
@@ -85,8 +86,9 @@ def presence_map(sites: Sites, ch_names: Sequence[str]) -> str:
     return _figure("Channels at hand, share of windows", svg(height, "".join(body), "Channels by site"), key)
 
 
-def amplitude_plot(sites: Sites, plausible: tuple[float, float]) -> str:
+def amplitude_plot(sites: Sites, system: ElectrodeSystem) -> str:
     """Return each site's recordings by size in µV on a log axis: range, middle half and median."""
+    plausible = system.plausible_uv
     rows = {site: entry.amplitude_uv for site, entry in sites.items() if entry.amplitude_uv}
     top, step, right, low, high = 8.0, 24.0, WIDTH - 18.0, -2, 4
     bottom = top + step * len(rows)
@@ -106,7 +108,9 @@ def amplitude_plot(sites: Sites, plausible: tuple[float, float]) -> str:
             f"{_site_name(site, y + 4)}<g><title>{escape(title)}</title>{line(at(sizes['min']), y, at(sizes['max']), y, colour=ACCENT, width=1.5)}"
             f'{line(at(sizes["q25"]), y, at(sizes["q75"]), y, colour=ACCENT, width=7)}<circle cx="{at(sizes["median"]):.1f}" cy="{y}" r="4" fill="#fff" stroke="{ACCENT}" stroke-width="2"/></g>'
         )
-    body.append(text(right, bottom + 33, "µV, log scale; taken as EEG where shaded", anchor="end", cls="soft"))
+    body.append(
+        text(right, bottom + 33, f"µV, log scale; taken as {system.signal} where shaded", anchor="end", cls="soft")
+    )
     title = "Size of the recordings as read, 1–35 Hz"
     return f"<figure><figcaption>{title}</figcaption>{svg(bottom + 40, ''.join(body), title)}</figure>"
 

@@ -10,8 +10,9 @@ from pipelines.report.traces import COLOURS, row_distance, traces
 from pipelines.runs.accounting import Counts, SiteCounts
 from signals.description.artifacts import KINDS
 from signals.description.quality import GOOD, REASONS
+from signals.description.systems import system_of
+from signals.modality import MODALITIES
 from signals.pages.page import document, flatten, key_values, table
-from signals.windows.look import PLAUSIBLE_UV
 
 CSS = """
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:10px 24px;margin:22px 0 6px;border-top:1px solid var(--rule);border-bottom:1px solid var(--rule);padding:14px 0}
@@ -89,6 +90,7 @@ def sites_section(facts: RunFacts) -> str:
         f"<td>{_list(s.native_sfreqs)}</td><td>{_list(s.mains_hz)}</td><td>{_list(s.readers)}</td></tr>"
         for site, s in sites.items()
     ]
+    system = system_of(MODALITIES[facts.profile["modality"]])
     head = [
         "Site",
         "Files used",
@@ -104,7 +106,7 @@ def sites_section(facts: RunFacts) -> str:
     return (
         f"<h2>Sites</h2>{table(head, rows)}"
         f"<div class=pair>{hours_plot(sites)}{presence_map(sites, facts.ch_names)}"
-        f"{amplitude_plot(sites, PLAUSIBLE_UV)}{quality_plot(sites)}</div>"
+        f"{amplitude_plot(sites, system)}{quality_plot(sites)}</div>"
         f"{_decisions(sites)}{_artifacts(sites)}{_classes(sites)}{_details(sites)}"
     )
 

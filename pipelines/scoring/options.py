@@ -79,7 +79,7 @@ def parse_args(argv: Sequence[str] | None = None) -> ScoreRun:
 
 def command_parser() -> Parser:
     """Return the parser of all options but Beam's."""
-    parser = Parser(prog="pipelines.score", description="answers of a bundle for every recording of an archive")
+    parser = Parser(prog="cerebeam score", description="answers of a bundle for every recording of an archive")
     parser.add_argument("--input", nargs="+", required=True, help="folders, files or globs; gs:// as well")
     parser.add_argument("--bundle", required=True, help="folder made by cerebeam export; gs:// as well")
     parser.add_argument("--output", required=True, help="folder of the answers, gs:// as well; must not exist yet")

@@ -10,7 +10,6 @@ from typing import Any
 from pipelines.runs.accounting import COPY, Counts, sources_digest
 from pipelines.shard_sets.problem import Problem
 from signals.description.artifacts import KINDS
-from signals.description.features import FEATURES
 from signals.files import file_sha256
 from signals.recording.details import Details
 from signals.shards.example import decode_example
@@ -185,7 +184,7 @@ def _check_window(window: Window, shard: Shard, manifest: Manifest, where: str) 
         "ch_state": (window.ch_state.shape, (n_chans,)),
         "artifact_mask": (window.artifact_mask.shape, (n_chans, n_seconds)),
         "quality": (window.quality.shape, (n_chans,)),
-        "features": (window.features.shape, (n_chans, len(FEATURES))),
+        "features": (window.features.shape, (n_chans, len(manifest.features))),
     }
     for name, (shape, expected) in shapes.items():
         if shape != expected:

@@ -73,7 +73,7 @@ def windows_of(block: Block) -> tuple[Block, np.ndarray]:
     rows = {start: row for row, start in enumerate(block.starts)}
     for outcome in prepared(block):
         if not isinstance(outcome, Refused):
-            stack[rows[outcome.start]] = model_input(outcome.window.data, outcome.window.eeg_state)
+            stack[rows[outcome.start]] = model_input(outcome.window.data, outcome.window.primary_state)
     return block, stack
 
 

@@ -15,6 +15,7 @@ from pipelines.runs.storage import join, write_rows, write_text
 from pipelines.stages.outcome import Refused
 from pipelines.stages.plan_files import Accepted
 from pipelines.stages.write_shards import ShardResult
+from signals.description.describers import describer_of
 from signals.shards.manifest import (
     COMPLETED,
     FILES,
@@ -158,6 +159,7 @@ def write_accounting(
         shards=tuple(sorted(accounts.shards, key=lambda shard: shard.path)),
         subjects=dict(subjects),
         counts=counts.to_dict(),
+        features=describer_of(profile.signal).features,
         salt_id=salt_id,
         kept_details=keep,
     )

@@ -14,12 +14,12 @@ METRICS, FACTS = "metrics.jsonl", "facts.json"
 _MOST_FILES, _MOST_ROWS, _LARGEST = 200, 2000, 64_000_000
 
 
-def files_below(folder: Path, name: str) -> list[str]:
-    """Return the files of a name below a folder, relative to it, the newest first."""
+def files_below(folder: Path, kind: str) -> list[str]:
+    """Return the files of a kind, `METRICS` or `FACTS`, below a folder, relative to it, the newest first."""
     if not folder.is_dir():
         return []
-    root = folder.resolve()
-    found = [path for path in folder.rglob(name) if path.is_file() and path.resolve().is_relative_to(root)]
+    root, pattern = folder.resolve(), f"*{Path(kind).suffix}"
+    found = [path for path in folder.rglob(pattern) if _is(path, kind) and path.resolve().is_relative_to(root)]
     found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     return [str(path.relative_to(folder)) for path in found[:_MOST_FILES]]
 
@@ -50,12 +50,18 @@ def facts_of(folder: Path, name: str) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def _text(folder: Path, name: str, expected: str) -> str:
+def _is(path: Path, kind: str) -> bool:
+    """Return whether a file is of a kind: a study's runs are named, and each has its page beside it."""
+    named = path.name == kind or (kind == METRICS and path.suffix == ".jsonl" and path.with_suffix(".html").is_file())
+    return named and path.is_file()
+
+
+def _text(folder: Path, name: str, kind: str) -> str:
     """Return a file's text, "" for one that is not among those that the dashboard shows."""
     if "\0" in name:
         return ""
-    path = (folder / (name or expected)).resolve()
-    if path.name != expected or not path.is_relative_to(folder.resolve()) or not path.is_file():
+    path = (folder / (name or kind)).resolve()
+    if not path.is_relative_to(folder.resolve()) or not _is(path, kind):
         return ""
     return path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size <= _LARGEST else ""
 

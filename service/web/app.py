@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from service.live import sockets as beds
+from service.live import sockets as live
 from service.refusals import Refusal
 from service.report import routes as report
 from service.viewer import pages as viewer_pages
@@ -18,7 +18,7 @@ from service.web.gate import Gate
 from service.web.metrics import left_text
 from service.web.passage import App, more_headers
 from service.web.request import passage_of, server_of
-from service.web.routes import alarms, jobs, models, predictions, reviews, sockets, studies
+from service.web.routes import alarms, beds, jobs, models, predictions, reviews, sockets, studies
 from service.web.server import Server
 from signals.version import __version__
 
@@ -32,7 +32,7 @@ def new_app(server: Server) -> App:
         description="Answers to EEG windows and recordings. Research use only. Not a medical device.",
     )  # fmt: skip
     api.state.server = server
-    own = (predictions, jobs, studies, reviews, alarms, models, sockets, beds)
+    own = (predictions, jobs, studies, reviews, alarms, beds, models, sockets, live)
     for routes in (*own, viewer, viewer_review, report, viewer_pages):
         api.include_router(routes.router)
     _add_states(api)

@@ -1,4 +1,4 @@
-"""python -m serving.deploy.quantise BUNDLE --calibration SHARDS --evaluate SHARDS --output BUNDLE: a bundle in INT8.
+"""python -m serving.deploy.quantise BUNDLE --ranges SHARDS --evaluate SHARDS --output BUNDLE: a bundle in INT8.
 
 The new bundle is written only where it is as small as the graph allows, keeps 99% of the float bundle's balanced
 accuracy on held-out windows and changes few of its decisions there; all three numbers are printed either way. Without
@@ -48,7 +48,7 @@ from signals.shards.manifest import ManifestError, read_manifest
 from signals.tasks import Task
 from signals.window import Window
 
-PROG = "serving.deploy.quantise"
+PROG = "cerebeam quantise"
 SIZE_AIM = 4.0
 REACH = 0.85
 """Share of the ratio that one byte per weight would give which counts as all that the graph allows: scales, zero points
@@ -309,9 +309,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line."""
     parser = Parser(prog=PROG, description="a bundle in INT8, if it is small enough and as good")
     parser.add_argument("bundle", type=Path, help="folder made by cerebeam export, fp32")
-    parser.add_argument(
-        "--calibration", type=Path, required=True, help="shard set that ranges of activations come from"
-    )
+    parser.add_argument("--ranges", type=Path, required=True, help="shard set that ranges of activations come from")
     parser.add_argument(
         "--evaluate", type=Path, required=True, help="shard set with labels, of subjects not trained on"
     )
@@ -323,7 +321,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--most-changed", type=float, default=MOST_CHANGED, help="most of the decisions that may change, as a share"
     )
     parser.add_argument("--float-share", type=float, default=0.05, help="most of the weights that may stay in float")
-    parser.add_argument("--calibration-windows", type=int, default=32, help="how many windows ranges come from")
+    parser.add_argument("--ranges-windows", type=int, default=32, help="how many windows ranges come from")
     return parser.parse_args(argv)
 
 
@@ -334,14 +332,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     plans = [
         Plan(
             method=method,
-            n_calibration=args.calibration_windows,
+            n_calibration=args.ranges_windows,
             float_share=args.float_share,
             most_changed=args.most_changed,
         )
         for method in ([args.method] if args.method else METHODS)
     ]
     try:
-        tried = quantise_first(load_bundle(args.bundle), args.calibration, args.evaluate, args.output, plans)
+        tried = quantise_first(load_bundle(args.bundle), args.ranges, args.evaluate, args.output, plans)
     except (BundleError, ManifestError) as error:
         print(f"{PROG}: {error}", file=sys.stderr)  # noqa: T201
         return 2

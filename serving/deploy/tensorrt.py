@@ -40,7 +40,7 @@ from signals.command_line import Parser
 from signals.files import PARTIAL
 from signals.shards.manifest import ManifestError
 
-PROG = "serving.deploy.tensorrt"
+PROG = "cerebeam tensorrt"
 MISSING_EXIT = 3
 ABOUT, TIMING_CACHE = "engines.json", "timing.cache"
 COMPUTE_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
@@ -91,8 +91,8 @@ def write_engines(bundle: Bundle, args: argparse.Namespace) -> list[Built]:
         raise BundleError(f"{bundle.path} has a member that reads spectrograms; engines are for networks on samples")
     if args.output.exists():
         raise BundleError(f"output {args.output} exists already; choose another")
-    if "int8" in args.precision and args.calibration is None:
-        raise BundleError("int8 needs --calibration: a shard set that ranges of activations come from")
+    if "int8" in args.precision and args.ranges is None:
+        raise BundleError("int8 needs --ranges: a shard set that ranges of activations come from")
     library, trt = load_tensorrt(args.library)
     gpu = find_gpu()
     places = targets(library, args.compute_capability, gpu)
@@ -121,7 +121,7 @@ def _write_one(
     tensorrt: tuple[str, Any], gpu: Gpu | None,
 ) -> Built:  # fmt: skip
     library, trt = tensorrt
-    feeds = feeds_of(bundle, graph, args.calibration, args.calibration_windows) if precision == "int8" else []
+    feeds = feeds_of(bundle, graph, args.ranges, args.ranges_windows) if precision == "int8" else []
     calibrated = library == CLASSIC and hasattr(trt, "IInt8EntropyCalibrator2")
     scratch = folder / "scratch.onnx"
     onnx_path = bundle.path / graph.file if calibrated else graph_of(bundle, graph, precision, feeds, scratch)
@@ -161,8 +161,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help=f"GPUs to build for ahead of time (tensorrt_rtx); {', '.join(COMPUTE_CAPABILITIES)} if not given",
     )  # fmt: skip
     parser.add_argument("--precision", nargs="+", default=["fp16"], choices=tuple(TOLERANCES), help="of the engines")
-    parser.add_argument("--calibration", type=Path, help="shard set that ranges of int8 come from")
-    parser.add_argument("--calibration-windows", type=int, default=32, help="how many of its windows")
+    parser.add_argument("--ranges", type=Path, help="shard set that ranges of int8 come from")
+    parser.add_argument("--ranges-windows", type=int, default=32, help="how many of its windows")
     parser.add_argument("--max-batch", type=int, default=16, help="largest batch that an engine takes")
     parser.add_argument(
         "--timing-cache", type=Path, help="file that keeps classic TensorRT's measurements for the next build"

@@ -127,7 +127,7 @@ def electrode_faults(
     within 0.3 µV at the second's largest or smallest value.
     """
     n_run = max(3, int(round(thresholds.clip_s * sfreq)))
-    seconds = _raw_seconds(x, sfreq, first_s, onsets_s)
+    seconds = raw_seconds(x, sfreq, first_s, onsets_s)
     high, low = seconds.max(axis=-1), seconds.min(axis=-1)  # NaN where a sample is missing, which flags nothing
     span = high - low
     bits = np.where(span < thresholds.flat_uv, BIT["flat"], 0).astype(np.uint16)
@@ -151,7 +151,7 @@ def flat_electrodes(
     x: np.ndarray, sfreq: float, *, first_s: float, onsets_s: np.ndarray, thresholds: Thresholds = Thresholds()
 ) -> np.ndarray:
     """Return the bit "flat" alone, as `electrode_faults` gives it."""
-    seconds = _raw_seconds(x, sfreq, first_s, onsets_s)
+    seconds = raw_seconds(x, sfreq, first_s, onsets_s)
     span = seconds.max(axis=-1) - seconds.min(axis=-1)
     return np.where(span < thresholds.flat_uv, BIT["flat"], 0).astype(np.uint16)
 
@@ -162,7 +162,7 @@ def flat_seconds(x: np.ndarray, n_seconds: int, *, thresholds: Thresholds = Thre
     return np.asarray(seconds.max(axis=-1) - seconds.min(axis=-1) < thresholds.flat_uv)
 
 
-def _raw_seconds(x: np.ndarray, sfreq: float, first_s: float, onsets_s: np.ndarray) -> np.ndarray:
+def raw_seconds(x: np.ndarray, sfreq: float, first_s: float, onsets_s: np.ndarray) -> np.ndarray:
     """Return the raw samples of each second, shape (n_chans, n_seconds, n_second)."""
     n_second = int(sfreq)
     starts = np.floor((onsets_s - first_s) * sfreq + 1e-6).astype(np.int64)

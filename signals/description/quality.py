@@ -70,6 +70,15 @@ def channel_quality(x: np.ndarray, artifact_mask: np.ndarray, ch_state: np.ndarr
     return (trust(artifact_mask) * np.exp(-np.nan_to_num(excess) / 3.0) * known).astype(np.float32)
 
 
+def lead_quality(x: np.ndarray, artifact_mask: np.ndarray, ch_state: np.ndarray) -> np.ndarray:
+    """Return the score of leads, float32 in [0, 1], shape (n_chans,): `trust`, half of it where a lead was derived.
+
+    Leads differ in size by where they look from, so that none is unusual for it; `x` is not looked at.
+    """
+    known = np.where(ch_state == MEASURED, 1.0, np.where(ch_state == INTERPOLATED, 0.5, 0.0))
+    return (trust(artifact_mask) * known).astype(np.float32)
+
+
 def trust(artifact_mask: np.ndarray) -> np.ndarray:
     """Return the mean over seconds of what the flags leave (`WEIGHTS`), float32 in [0, 1], shape (...,).
 

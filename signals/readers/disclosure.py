@@ -14,6 +14,7 @@ from pathlib import Path
 from signals.electrodes import canonical_electrode
 from signals.recording.events import event_word
 from signals.recording.recording import Annotation, Recording, UnreadableError
+from signals.statements import SEPARATOR, label_of
 
 _REFERENCES = {"common", "average", "averef", "avg", "car", "rest", "linked", "linked ears", "linked mastoids",
                "mastoids", "earlobes", "nose", "ref", "cms", "cms/drl", "le", "lm"}  # fmt: skip
@@ -29,6 +30,7 @@ def disclose(recording: Recording, keep: Sequence[str] = ()) -> Recording:
             Annotation(a.onset_s, a.duration_s, event_word(a.description)) for a in recording.annotations
         ),
         reference=known_reference(recording.reference),
+        label=label_of(recording.label.split(SEPARATOR)),
         details=recording.details.kept(keep),
     )
 

@@ -30,7 +30,7 @@ from signals.readers.formats.openvibe import OPENVIBE_MAGIC, open_openvibe
 from signals.readers.formats.persyst import PERSYST_MAGIC, open_persyst, persyst_files
 from signals.readers.formats.wfdb_records import WFDB_MAGIC, open_wfdb, wfdb_files
 from signals.readers.formats.xdf import XDF_MAGIC, open_xdf
-from signals.readers.isolated import open_isolated
+from signals.readers.isolated import open_isolated, open_probed, reopen_probed
 from signals.readers.isolation import as_unreadable
 from signals.readers.layouts.arrays import open_arrays
 from signals.readers.layouts.delimited import OPENBCI_MAGIC, open_delimited
@@ -145,7 +145,8 @@ _READERS = (
     Reader(name="micromed", suffixes=(".trc",), has_signature=lambda b: b.startswith(MICROMED_MAGIC),
            open=partial(open_isolated, open_micromed)),
     Reader(name="wfdb", suffixes=(".hea",), has_signature=lambda b: bool(WFDB_MAGIC.match(b)), files=wfdb_files,
-           open=partial(open_isolated, open_wfdb), by_content=False),
+           open=partial(open_probed, open_wfdb), reopen=lambda path, _: reopen_probed(open_wfdb, path),
+           by_content=False),
 )  # fmt: skip
 
 READERS: dict[str, Reader] = {reader.name: reader for reader in _READERS}

@@ -38,6 +38,12 @@ _WORDS: tuple[tuple[str, str], ...] = (
     ("resting", r"rest(ing)?( state)?|baseline"),
     ("boundary",
      r"(edge |bad )?boundary|(new )?segment|bad acq skip|rec(ording)? (start|stop|end)s?|(start|end) of recording"),
+    ("beat", r"beat"),
+    ("atrial beat", r"atrial beat|pac"),
+    ("ventricular beat", r"ventricular beat|pvc"),
+    ("atrial fibrillation", r"atrial fibrillation|afib"),
+    ("atrial flutter", r"atrial flutter"),
+    ("sinus rhythm", r"sinus rhythm"),
     ("calibration", r"calibration|impedance( check)?|cal"),
 )  # fmt: skip
 _COMPILED = tuple((word, re.compile(pattern)) for word, pattern in _WORDS)

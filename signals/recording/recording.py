@@ -38,14 +38,15 @@ READ_REASONS = {
     "missing_library": "The format's optional library is not installed; the detail names it.",
     "reader_timeout": "The reading library did not finish in time.",
     "no_eeg_channels": "No channel could be mapped to a 10-20 electrode.",
+    "no_ecg_leads": "No channel is named as one of the twelve leads of the electrocardiogram.",
     "bipolar_montage": "Channels are bipolar or source derivations that cannot be turned into potentials.",
     "undefined_reference": "The profile's reference was not recorded, or its electrode is flat or bad.",
-    "implausible_amplitude": "After unit conversion the signal is not of the size of EEG.",
+    "implausible_amplitude": "After unit conversion the signal is not of the size of EEG, or of an ECG.",
     "too_short": "Shorter than one window.",
     "too_few_channels": "Fewer measured channels than the profile asks for.",
     "label_out_of_range": "Every label lies outside of the recording or across a gap.",
     "contradicting_labels": "Every window's labels contradict each other.",
-    "unusable_rate": "The sampling rate is none of EEG, or has no manageable ratio to the target rate.",
+    "unusable_rate": "The sampling rate is none of EEG or ECG, or has no manageable ratio to the target rate.",
     "internal_error": "The pipeline itself failed on this file; the detail names the error.",
 }
 
@@ -103,6 +104,8 @@ class Recording:
     read_samples: ReadSamples = field(repr=False, compare=False)
     """(picks, segment, start, stop) -> float32 of shape (n_picks, stop - start); use `read`."""
     annotations: tuple[Annotation, ...] = ()
+    label: str = ""
+    """Diagnostic statements that the file itself holds, codes of `signals.statements` between semicolons."""
     patient: str = field(default="", repr=False)
     """Raw identity found in the header, only for hashing; never written anywhere."""
     details: Details = field(default_factory=Details)

@@ -128,10 +128,10 @@ def index_row(window: Window, place: RecordPlace) -> IndexRow:
         label_span_s=window.label_span_s,
         ch_state=window.ch_state.astype(np.uint8).tobytes(),
         quality=float(measured.mean(dtype=np.float64)) if measured.size else None,
-        snr_db=None if window.snr_db is None else _known(window_snr_db(window.snr_db, window.eeg_state)),
+        snr_db=None if window.snr_db is None else _known(window_snr_db(window.snr_db, window.primary_state)),
         artifact_ratio=None
         if window.artifact_ratio is None
-        else _known(window_artifact_ratio(window.artifact_ratio, window.eeg_state)),
+        else _known(window_artifact_ratio(window.artifact_ratio, window.primary_state)),
         quality_verdict=window.quality_verdict or None,
         block_offset=place.block_offset,
         inside=place.inside,

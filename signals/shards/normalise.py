@@ -4,8 +4,9 @@ Shards hold µV; this runs when a batch is loaded and when a window is served. N
 and a hard clip changes the signal.
 
 The scale comes from EEG alone. Sensors in µV (EOG, EMG) are divided by it too, so that they keep their size beside the
-EEG: muscle tone separates sleep stages. An ECG is in mV and as large as its electrodes lie far apart, so each ECG
-channel is divided by its own RMS in the window, whatever the kind of normalisation.
+EEG: muscle tone separates sleep stages. An ECG beside EEG is in mV and as large as its electrodes lie far apart, so
+each such channel is divided by its own RMS in the window, whatever the kind of normalisation. The leads of an
+electrocardiogram are all divided by one constant (`signals.modality.FIXED_SCALE`): their voltage is diagnostic.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from signals.modality import UNITS
+from signals.modality import FIXED_SCALE, UNITS, n_primary
 from signals.shards.moments import Moments
 from signals.window import ABSENT, MEASURED
 
@@ -37,10 +38,10 @@ _TO_STD = 1.4826  # MAD of a normal distribution to its standard deviation
 def scale_of(moments: Moments, sensor_types: Sequence[str] = ()) -> float:
     """Return a robust scale in µV: the median over channels of 1.4826 times the median |x|, at least `MIN_SCALE_UV`.
 
-    Only EEG among `sensor_types` counts; without them, all channels are EEG. Band-passed EEG has a median of zero, so
+    Only primary channels of `sensor_types` count; without them, all are EEG. Band-passed EEG has a median of zero, so
     the median |x| is the MAD. Raises ValueError if no channel has samples.
     """
-    sizes = moments.quantile_abs(0.5)[_is_eeg(len(moments.count), sensor_types)]
+    sizes = moments.quantile_abs(0.5)[_primary(len(moments.count), sensor_types)]
     if np.isnan(sizes).all():
         raise ValueError("no scale without samples: every channel's count is 0")
     return max(MIN_SCALE_UV, float(_TO_STD * np.nanmedian(sizes)))
@@ -154,9 +155,11 @@ class Normaliser:
         self, x: np.ndarray, ch_state: np.ndarray, subject_id: str, site_id: str, sensor_types: Sequence[str] = ()
     ) -> np.ndarray:
         """Return what `apply` divides each channel by, in its unit, float64, shape (n_chans,)."""
-        eeg = _is_eeg(len(x), sensor_types)
-        scales = np.full(len(x), self.scale(x[eeg], ch_state[eeg], subject_id, site_id))
-        for row, sensor_type in enumerate(sensor_types):
+        primary = _primary(len(x), sensor_types)
+        fixed = FIXED_SCALE.get(sensor_types[0]) if sensor_types else None
+        shared = self.scale(x[primary], ch_state[primary], subject_id, site_id) if fixed is None else fixed
+        scales = np.full(len(x), shared)
+        for row, sensor_type in enumerate(sensor_types[primary.stop :], start=primary.stop):
             if UNITS[sensor_type] == "mV":
                 scales[row] = _rms_mv(x[row])
         return scales
@@ -171,11 +174,11 @@ class Normaliser:
         return cls(kind=fields["kind"], scales=dict(fields["scales"]), global_scale=fields["global_scale"])
 
 
-def _is_eeg(n_chans: int, sensor_types: Sequence[str]) -> slice:
-    """Return the rows of the EEG channels, which are the first."""
+def _primary(n_chans: int, sensor_types: Sequence[str]) -> slice:
+    """Return the rows of the primary channels, which are the first; all without sensor types."""
     if sensor_types and len(sensor_types) != n_chans:
         raise ValueError(f"there are {n_chans} channels, but {len(sensor_types)} sensor_types")
-    return slice(0, sum(kind == "eeg" for kind in sensor_types) if sensor_types else n_chans)
+    return slice(0, n_primary(sensor_types) if sensor_types else n_chans)
 
 
 def _rms_mv(x: np.ndarray) -> float:

@@ -181,7 +181,7 @@ class Stream:
         block = Block(plan, (at,))
         eeg = self._native(plan.used_picks, plan, at.start, n_segment)
         samples = BlockSamples(
-            reader="stream", onset_s=self._first / self._sfreq, eeg=eeg, spectrograms=(None,),
+            reader="stream", onset_s=self._first / self._sfreq, primary=eeg, spectrograms=(None,),
             sensors=tuple(self._native((sensor.pick,), plan, at.start, n_segment) for sensor in plan.sensors),
         )  # fmt: skip
         prepared = prepare_samples(block, samples, want=self._want)

@@ -83,7 +83,7 @@ def place_windows(recording: Recording, plan: RecordingPlan, labels: Sequence[La
     placed = [label for label in labels if label.onset_s is not None] or _annotated(recording, profile)
     if profile.windows == "labelled" and placed:
         return _at_labels(recording, plan, placed, lengths)
-    of_all = [label for label in labels if label.onset_s is None]
+    of_all = [label for label in labels if label.onset_s is None] or _of_file(recording, profile)
     if is_short and profile.windows == "labelled":
         return _in_the_middle(plan, of_all, lengths)
     whole = merged(of_all) if of_all else None
@@ -141,6 +141,13 @@ def _annotated(recording: Recording, profile: Profile) -> list[Label]:
         if name is not None and note.duration_s >= profile.window_s:
             found.append(Label(onset_s=note.onset_s, label=name, duration_s=note.duration_s))
     return found
+
+
+def _of_file(recording: Recording, profile: Profile) -> list[Label]:
+    """Return the label of the whole recording that its file holds, where the profile's `annotation_task` knows it."""
+    if not profile.annotation_task or TASKS[profile.annotation_task].classes_of(recording.label) is None:
+        return []
+    return [Label(onset_s=None, label=recording.label)]
 
 
 def _parts(label: Label, profile: Profile) -> Iterator[Label]:

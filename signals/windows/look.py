@@ -10,16 +10,11 @@ import numpy as np
 
 from signals.conditioning.filters import GUARD, bandpass
 from signals.conditioning.gaps import bridge
+from signals.description.systems import SCALP, ElectrodeSystem
 from signals.recording.recording import Recording, UnreadableError
 
-PLAUSIBLE_UV = (0.2, 1000.0)
-"""Robust standard deviation of scalp EEG within 1-35 Hz, µV, median over channels: outside of it the unit is wrong.
-
-EEG of 1 to 200 µV that is off by 1000 either way falls outside.
-"""
 PLAUSIBLE_SHARE = 0.25
 """Least share of stretches of plausible size: electrodes may be off for most of a file, a unit is wrong throughout."""
-_TYPICAL_UV = 15.0
 _N_STRETCHES, _STRETCH_S = 8, 8.0  # for unit, offsets and mains
 _N_LONG, _LONG_S = 4, 15.0  # for bad electrodes
 _SHORTEST_S = 4.0  # long enough to filter, and to separate 50 from 60 Hz
@@ -77,22 +72,22 @@ def channel_offsets(stretches: Sequence[np.ndarray]) -> tuple[float, ...]:
     return tuple(float(np.median(row[there])) if there.any() else 0.0 for row, there in zip(x, present, strict=True))
 
 
-def plausible_amplitude(stretches: Sequence[np.ndarray], sfreq: float) -> float:
+def plausible_amplitude(stretches: Sequence[np.ndarray], sfreq: float, *, system: ElectrodeSystem = SCALP) -> float:
     """Return the robust standard deviation within 1-35 Hz, µV: the median over channels, then over stretches.
 
-    Flat channels do not count, nor do stretches of implausible size (`PLAUSIBLE_UV`), as where a box is unplugged; 0
-    where all channels are flat. Raises UnreadableError "implausible_amplitude" where fewer than `PLAUSIBLE_SHARE` of
-    the stretches are plausible.
+    `stretches` are in µV. Flat channels do not count, nor do stretches of implausible size, as where a box is
+    unplugged; 0 where all channels are flat. Raises UnreadableError "implausible_amplitude" where fewer than
+    `PLAUSIBLE_SHARE` of the stretches are plausible.
     """
     sizes = [size for x in stretches if (size := _size(x, sfreq)) is not None]
     if not sizes:
         return 0.0
-    low, high = PLAUSIBLE_UV
+    low, high = system.plausible_uv
     plausible = [size for size in sizes if low <= size <= high]
     if len(plausible) >= PLAUSIBLE_SHARE * len(sizes):
         return float(np.median(plausible))
     size = float(np.median(sizes))
-    factor = min((1e-6, 1e-3, 1e3, 1e6), key=lambda factor: abs(np.log10(size * factor / _TYPICAL_UV)))
+    factor = min((1e-6, 1e-3, 1e3, 1e6), key=lambda factor: abs(np.log10(size * factor / system.typical_uv)))
     off = f"{1 / factor:.0f} times too large" if factor < 1 else f"{factor:.0f} times too small"
     raise UnreadableError("implausible_amplitude", f"{size:.3g} µV within 1-35 Hz: looks {off}, check the unit")
 

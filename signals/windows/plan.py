@@ -13,9 +13,11 @@ import numpy as np
 from signals.conditioning.conditioning import Conditioner
 from signals.conditioning.filters import GUARD, detect_mains, effective_band, resampling_ratio
 from signals.description.bad_channels import bad_channels, flat_electrodes
+from signals.description.systems import ElectrodeSystem, system_of
 from signals.electrodes import electrode_positions
-from signals.montage.labels import Derivation, find_electrodes, recorded_references, reference_groups
-from signals.montage.montage import Harmoniser, harmoniser, has_no_potential, shortfall
+from signals.modality import in_microvolts
+from signals.montage.labels import Derivation, recorded_references, reference_groups
+from signals.montage.montage import Harmoniser, has_no_potential
 from signals.montage.references import REFERENCE_ELECTRODES, UndefinedReferenceError
 from signals.montage.splines import MIN_FOR_SPLINES
 from signals.readers.channels.channel_maps import hint
@@ -31,8 +33,6 @@ from signals.windows.native import read_native
 from signals.windows.profiles import Profile
 from signals.windows.sensors import SensorPlan, choose_channels, sensor_band
 
-USABLE_HZ = (30.0, 100_000.0)
-"""Sampling rates of EEG: below, not even the alpha rhythm is in the signal; above, the header is wrong."""
 _LARGEST_RATIO = 100_000
 """Of the whole numbers of a change of rate: the filter between two rates is as long as they are large."""
 _EXCERPT = (6, 20.0)  # pieces and their seconds: what components are fitted on, all of it if a recording is shorter
@@ -94,7 +94,9 @@ class RecordingPlan:
     def conditioner(self) -> Conditioner:
         """The chain for this recording."""
         return Conditioner(
-            harmoniser=harmoniser(self.derivations, self.profile.signal.scalp, self.profile.reference),
+            harmoniser=system_of(self.profile.signal).harmoniser(
+                self.derivations, self.profile.signal.primary, self.profile.reference
+            ),
             native_sfreq=self.native_sfreq,
             sfreq=self.profile.signal.sfreq,
             band=self.band,
@@ -136,12 +138,13 @@ def plan_recording(
     longest_s = max(segment.duration_s for segment in recording.segments)
     if (margins := margins_of(profile, longest_s, native_sfreq=native_sfreq)) is None:
         raise too_short(longest_s, profile)
-    electrodes = _with_live_reference(recording, electrodes, profile)
+    electrodes = _with_live(recording, electrodes, profile)
     picks, derivations, bad, noted = _without_bad(recording, electrodes, profile)
     notes = (*recording.notes, *electrodes.notes, *noted)
     look = look_over(recording, picks)
     mains_hz = mains_hz if mains_hz is not None else recording.mains_hz
-    amplitude_uv = plausible_amplitude(look, native_sfreq)
+    in_uv = [in_microvolts(x, profile.signal.kind) for x in look]
+    amplitude_uv = plausible_amplitude(in_uv, native_sfreq, system=system_of(profile.signal))
     sensors, unusable = _sensors(recording, profile)
     plan = RecordingPlan(
         uri=recording.uri,
@@ -157,7 +160,7 @@ def plan_recording(
         band=effective_band(profile.l_freq, profile.h_freq, native_sfreq=native_sfreq, sfreq=profile.signal.sfreq),
         mains_hz=mains_hz if mains_hz is not None else detect_mains(look, native_sfreq),
         offsets=channel_offsets(look),
-        notes=(*notes, *unusable),
+        notes=(*notes, *unusable, *_warnings(in_uv, native_sfreq, derivations, profile)),
         source_reference=recording.reference or "/".join(sorted(recorded_references(electrodes.derivations))),
         amplitude_uv=amplitude_uv,
         bad_channels=bad,
@@ -166,6 +169,17 @@ def plan_recording(
         sensors=sensors,
     )
     return _with_removal(recording, plan) if profile.cleaning.ica else plan
+
+
+def _warnings(
+    look: list[np.ndarray], sfreq: float, derivations: tuple[Derivation, ...], profile: Profile
+) -> tuple[str, ...]:
+    """Return what the system's checks find in a look, µV: in most of its stretches, as notes."""
+    names = [derivation.anode for derivation in derivations]
+    found = Counter(
+        note for note, check in system_of(profile.signal).checks for x in look if check(np.nan_to_num(x), sfreq, names)
+    )
+    return tuple(note for note, n in found.items() if 2 * n > len(look))
 
 
 def _sensors(recording: Recording, profile: Profile) -> tuple[tuple[SensorPlan, ...], tuple[str, ...]]:
@@ -200,14 +214,15 @@ class _Electrodes:
 
 def _electrodes(recording: Recording, profile: Profile) -> _Electrodes:
     """Return the electrodes at the rate that most of them have; raises UnreadableError where they do not do."""
-    found = find_electrodes(recording.ch_names, recording.sensor_types)
+    system = system_of(profile.signal)
+    found = system.find(recording.ch_names, recording.sensor_types)
     if not found.picks:
         raise UnreadableError(
-            "no_eeg_channels", f"no 10-20 electrode among {list(recording.ch_names)[:8]}{hint(recording.ch_names)}"
+            system.no_channels, f"no {system.name} among {list(recording.ch_names)[:8]}{hint(recording.ch_names)}"
         )
     rates = Counter(recording.sfreqs[pick] for pick in found.picks)
     native_sfreq = max(rates, key=lambda rate: (rates[rate], rate))
-    _check_rate(native_sfreq, profile)
+    _check_rate(native_sfreq, profile, system)
     kept = [i for i, pick in enumerate(found.picks) if recording.sfreqs[pick] == native_sfreq]
     derivations = tuple(found.derivations[i] for i in kept)
     fit = _harmoniser(derivations, profile, {})
@@ -219,15 +234,14 @@ def _electrodes(recording: Recording, profile: Profile) -> _Electrodes:
         raise UnreadableError(
             reason,
             f"{n_measured} measured, the profile needs {profile.min_measured}; "
-            + shortfall(derivations, fit, profile.signal.scalp),
+            + system.shortfall(derivations, fit, profile.signal.primary),
         )
-    references = recorded_references(derivations)
     return _Electrodes(
         picks=tuple(found.picks[i] for i in kept),
         derivations=derivations,
         native_sfreq=native_sfreq,
         ch_state=fit.ch_state,
-        notes=("mixed_rates",) * (len(rates) > 1) + ("mixed_references",) * (len(references) > 1) + fit.notes,
+        notes=("mixed_rates",) * (len(rates) > 1) + system.notes(derivations) + fit.notes,
     )
 
 
@@ -262,27 +276,37 @@ def _without_bad(
 def _harmoniser(derivations: tuple[Derivation, ...], profile: Profile, bad: Mapping[str, str]) -> Harmoniser:
     """Return the map of these channels; raises UnreadableError where `bad` electrodes leave the reference undefined."""
     try:
-        return harmoniser(derivations, profile.signal.scalp, profile.reference)
+        return system_of(profile.signal).harmoniser(derivations, profile.signal.primary, profile.reference)
     except UndefinedReferenceError as error:
         named = ", ".join(f"{name} is {reasons}" for name, reasons in bad.items())
         raise UnreadableError("undefined_reference", f"{profile.reference}: {named or error}") from error
 
 
-def _with_live_reference(recording: Recording, electrodes: _Electrodes, profile: Profile) -> _Electrodes:
-    """Return the electrodes without flat ones of the profile's reference, which would pass for a perfect reference."""
+def _with_live(recording: Recording, electrodes: _Electrodes, profile: Profile) -> _Electrodes:
+    """Return the electrodes without flat ones that would pass for measured: those of the profile's reference, which
+    would be a perfect one, and leads that were not connected, unless all are flat."""
     names = {name for names in REFERENCE_ELECTRODES.get(profile.reference, ()) for name in names}
+    if system_of(profile.signal).flat_is_absent:
+        names |= {derivation.anode for derivation in electrodes.derivations}
     groups = reference_groups(electrodes.derivations)
     rows = [i for group in groups for i in group if electrodes.derivations[i].anode in names]
     if not rows:
         return electrodes
-    flat = flat_electrodes(look_at(recording, [electrodes.picks[i] for i in rows]), electrodes.native_sfreq)
+    look = look_at(recording, [electrodes.picks[i] for i in rows])
+    flat = flat_electrodes([in_microvolts(x, profile.signal.kind) for x in look], electrodes.native_sfreq)
     bad = {electrodes.derivations[i].anode: "flat" for i, is_flat in zip(rows, flat, strict=True) if is_flat}
-    if not bad:
-        return electrodes
     good = [i for i, derivation in enumerate(electrodes.derivations) if derivation.anode not in bad]
+    if not bad or not good:
+        return electrodes
     derivations = tuple(electrodes.derivations[i] for i in good)
-    _harmoniser(derivations, profile, bad)
-    return replace(electrodes, picks=tuple(electrodes.picks[i] for i in good), derivations=derivations)
+    fit = _harmoniser(derivations, profile, bad)
+    return replace(
+        electrodes,
+        picks=tuple(electrodes.picks[i] for i in good),
+        derivations=derivations,
+        notes=(*electrodes.notes, *system_of(profile.signal).flat_notes),
+        ch_state=fit.ch_state,
+    )
 
 
 def _repairable(after: np.ndarray, before: np.ndarray, n_good: int, profile: Profile) -> bool:
@@ -300,7 +324,7 @@ def _with_removal(recording: Recording, plan: RecordingPlan) -> RecordingPlan:
     h_freq = min(FIT_BAND[1], GUARD * plan.native_sfreq)
     x = _excerpt(recording, replace(plan, band=(plan.band[0], max(h_freq, plan.band[1]))))
     signal = plan.profile.signal
-    removal = find_removal(x, signal.sfreq, ch_names=signal.scalp.ch_names, band=plan.band, h_freq=h_freq)
+    removal = find_removal(x, signal.sfreq, ch_names=signal.primary.ch_names, band=plan.band, h_freq=h_freq)
     return replace(plan, removal=removal, notes=plan.notes + (("ica_skipped",) if removal is None else removal.notes))
 
 
@@ -328,10 +352,10 @@ def too_short(longest_s: float, profile: Profile) -> UnreadableError:
     return UnreadableError("too_short", detail)
 
 
-def _check_rate(native_sfreq: float, profile: Profile) -> None:
-    low, high = USABLE_HZ
+def _check_rate(native_sfreq: float, profile: Profile, system: ElectrodeSystem) -> None:
+    low, high = system.usable_hz
     if not low <= native_sfreq <= high:
-        raise UnreadableError("unusable_rate", f"{native_sfreq:g} Hz, EEG has {low:g} to {high:g} Hz")
+        raise UnreadableError("unusable_rate", f"{native_sfreq:g} Hz, {system.signal} has {low:g} to {high:g} Hz")
     if max(resampling_ratio(native_sfreq, profile.signal.sfreq)) > _LARGEST_RATIO:
         raise UnreadableError(
             "unusable_rate",

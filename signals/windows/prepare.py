@@ -21,7 +21,7 @@ from signals.windows.labels import Label
 from signals.windows.margins import NO_MARGINS, recorded_span, with_margins
 from signals.windows.native import read_native
 from signals.windows.plan import RecordingPlan
-from signals.windows.rows import Rows, scalp_rows, with_sensors
+from signals.windows.rows import Rows, primary_rows, with_sensors
 from signals.windows.sensors import SensorSignal
 from signals.windows.surroundings import surroundings
 
@@ -61,7 +61,7 @@ class BlockSamples:
     """Name of the reader that brought the samples."""
     onset_s: float
     """Onset of the block's segment in the recording, seconds."""
-    eeg: Native
+    primary: Native
     """The picks that the plan's harmoniser uses, over the span of the block's samples."""
     sensors: tuple[Native, ...]
     """The channel of each of the plan's sensors, over its span."""
@@ -87,7 +87,7 @@ def prepare_recording(
 
 @one_thread()
 def read_block(recording: Recording, block: Block, *, want: Collection[str] = EVERYTHING) -> BlockSamples:
-    """Return the samples of a block: one read for its EEG, and one per sensor."""
+    """Return the samples of a block: one read for its primary channels, and one per sensor."""
     plan, segment = block.plan, block.starts[0].segment
     start, stop = _extent(block)
     around: Sequence[np.ndarray | None] = [None] * len(block.starts)
@@ -98,7 +98,7 @@ def read_block(recording: Recording, block: Block, *, want: Collection[str] = EV
     return BlockSamples(
         reader=recording.reader,
         onset_s=recording.segments[segment].onset_s,
-        eeg=read_native(recording, plan.used_picks, plan.conditioner, segment=segment, start=start, stop=stop),
+        primary=read_native(recording, plan.used_picks, plan.conditioner, segment=segment, start=start, stop=stop),
         sensors=tuple(
             read_native(recording, (sensor.pick,), chain, segment=segment, start=start, stop=stop)
             for sensor, chain in zip(plan.sensors, plan.sensor_conditioners, strict=True)
@@ -117,7 +117,7 @@ def prepare_samples(block: Block, samples: BlockSamples, *, want: Collection[str
         raise ValueError(f"want={sorted(unknown)} is not a part of {sorted(EVERYTHING)}")
     plan, conditioner = block.plan, block.plan.conditioner
     start, stop = _extent(block)
-    eeg = _marked(plan, conditioner, samples.eeg, conditioner.condition(samples.eeg, start, stop))
+    primary = _marked(plan, conditioner, samples.primary, conditioner.condition(samples.primary, start, stop))
     sensors = [
         SensorSignal(
             plan=sensor, native=native, signal=_marked(plan, chain, native, chain.condition(native, start, stop))
@@ -127,15 +127,15 @@ def prepare_samples(block: Block, samples: BlockSamples, *, want: Collection[str
     prepared = Prepared()
     scores = block.anomaly or (None,) * len(block.starts)
     for place, anomaly, spectrogram in zip(block.starts, scores, samples.spectrograms, strict=True):
-        signal = eeg.cut(place.start, plan.n_window)
+        signal = primary.cut(place.start, plan.n_window)
         seconds_s = place.start / plan.profile.signal.sfreq + np.arange(int(plan.profile.window_s))
-        rows = scalp_rows(
-            plan, conditioner.harmoniser, signal, samples.eeg, seconds_s=seconds_s, described=DESCRIPTION in want
+        rows = primary_rows(
+            plan, conditioner.harmoniser, signal, samples.primary, seconds_s=seconds_s, described=DESCRIPTION in want
         )
         rows = with_sensors(rows, plan, sensors, place, seconds_s=seconds_s)
         window = _window(plan, place, samples, rows, anomaly, spectrogram)
-        times, seconds = _within(plan, place, conditioner, samples.eeg)
-        reason = reject_reason(window.ch_state[: window.n_eeg], signal.missing[:, times], rows.flat[:, seconds])
+        times, seconds = _within(plan, place, conditioner, samples.primary)
+        reason = reject_reason(window.ch_state[: window.n_primary], signal.missing[:, times], rows.flat[:, seconds])
         if reason is None:
             prepared.windows.append(window)
         else:
@@ -179,7 +179,7 @@ def _window(
     spectrogram: np.ndarray | None,
 ) -> Window:
     signal, profile = plan.profile.signal, plan.profile
-    native_per_sample, eeg = plan.native_sfreq / signal.sfreq, slice(signal.n_eeg)
+    native_per_sample, primary = plan.native_sfreq / signal.sfreq, slice(signal.n_primary)
     n_before = round(plan.margins[0] * plan.native_sfreq)
     return Window(
         data=rows.data,
@@ -191,10 +191,10 @@ def _window(
         quality_verdict=""
         if rows.snr_db is None
         else quality.quality_verdict(
-            artifact_mask=rows.artifact_mask[eeg],
-            ch_state=rows.ch_state[eeg],
-            quality=rows.quality[eeg],
-            snr_db=rows.snr_db[eeg],
+            artifact_mask=rows.artifact_mask[primary],
+            ch_state=rows.ch_state[primary],
+            quality=rows.quality[primary],
+            snr_db=rows.snr_db[primary],
         ),
         features=rows.features,
         anomaly=anomaly,
@@ -227,8 +227,8 @@ def _window(
 def reject_reason(ch_state: np.ndarray, missing: np.ndarray, flat: np.ndarray) -> str | None:
     """Return a key of WINDOW_REASONS for a window that holds nothing to learn from, or None.
 
-    Amplitude is no reason: spikes are what clinicians look for, artifacts are flagged. Only EEG counts; `ch_state` has
-    shape (n_eeg,), `missing` (n_eeg, n_times), `flat` (n_eeg, n_seconds).
+    Amplitude is no reason: spikes are what clinicians look for, artifacts are flagged. Only primary channels count;
+    `ch_state` has shape (n_primary,), `missing` (n_primary, n_times), `flat` (n_primary, n_seconds).
     """
     measured = ch_state == MEASURED
     if missing.any() and missing[measured].mean() > 0.5:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from signals.conditioning.cleaning import Cleaning
 from signals.conditioning.filters import ANTIALIAS_DB, ANTIALIAS_RANGE_DB, GUARD, TRANSITION_HZ
 from signals.electrodes import CHAINS
-from signals.modality import EEG_1020, EEG_PSG, MODALITIES, Modality
+from signals.modality import ECG_12, ECG_12_WAVES, EEG_1020, EEG_PSG, MODALITIES, Modality
 from signals.montage.references import Reference
 from signals.tasks import TASKS
 
@@ -48,7 +48,7 @@ class Profile:
     """"tile" the whole recording, or cut a window at each label's onset (and tile where a label has none)."""
     annotation_task: str = ""
     """Name of a task in `signals.tasks.TASKS`: annotations of the file that name a class of it label the stretches that
-    they cover, where no label file does. Empty: annotations are no labels."""
+    they cover, and statements in its header the whole recording, where no label file does. Empty: neither labels it."""
     label_span_s: tuple[float, float] | None = None
     """The stretch of a window that its label speaks of, seconds from its start."""
     cleaning: Cleaning = field(default_factory=Cleaning)
@@ -91,8 +91,11 @@ class Profile:
         low, high = ANTIALIAS_RANGE_DB
         if not low <= self.antialias_db <= high:
             raise ValueError(f"antialias_db={self.antialias_db} lies outside of {low} to {high} dB")
-        if not 1 <= self.min_measured <= self.signal.n_eeg:
-            raise ValueError(f"min_measured={self.min_measured} must lie within 1 and {self.signal.n_eeg} EEG channels")
+        if not 1 <= self.min_measured <= self.signal.n_primary:
+            raise ValueError(
+                f"min_measured={self.min_measured} must lie within 1 and "
+                f"{self.signal.n_primary} {self.signal.kind.upper()} channels"
+            )
         if self.windows not in ("tile", "labelled"):
             raise ValueError(f"windows={self.windows!r} is neither 'tile' nor 'labelled'")
 
@@ -161,9 +164,18 @@ SLEEP = Profile(name="sleep", window_s=30, hop_s=30, h_freq=35.0, windows="label
 """Epochs of 30 s in the AASM's band but for its lower edge: 0.5 Hz, not 0.3, which the FIR does not reach."""
 PSG = replace(SLEEP, name="psg", modality=EEG_PSG.name)
 """The same with eyes, chin and heart beside the EEG, in bands of their own (`signals.windows.sensors`)."""
-PROFILES: dict[str, Profile] = {
-    profile.name: profile for profile in (PRETRAIN, SIX_CLASS, SIX_CLASS_CLEAN, SIX_CLASS_SPECTROGRAM, SLEEP, PSG)
-}
+ECG_RHYTHM = Profile(
+    name="ecg-rhythm", modality=ECG_12.name, window_s=10, hop_s=10, h_freq=45.0, reference="source",
+    repair_bad_channels=False, annotation_task="ecg-superclass",
+)  # fmt: skip
+"""Ten seconds of twelve leads for rhythm and class. The lower edge is the FIR's least, 0.5 Hz, at zero phase: it moves
+ST by microvolts, where a causal filter of the same edge moves it by tens (`tests/signals/windows/test_heart.py`)."""
+ECG_WAVES = replace(ECG_RHYTHM, name="ecg-waves", modality=ECG_12_WAVES.name, h_freq=150.0)
+"""The same at the rate of waves and intervals."""
+_ALL = (PRETRAIN, SIX_CLASS, SIX_CLASS_CLEAN, SIX_CLASS_SPECTROGRAM, SLEEP, PSG, ECG_RHYTHM, ECG_WAVES)
+PROFILES: dict[str, Profile] = {profile.name: profile for profile in _ALL}
+DEFAULTS = (PRETRAIN, ECG_RHYTHM)
+"""Profiles of which a run takes one where none is named, by the channels of its recordings."""
 
 
 def with_overrides(profile: Profile, overrides: Mapping[str, str]) -> Profile:

@@ -7,8 +7,10 @@ import numpy as np
 
 from signals.conditioning.cleaning import clean_window
 from signals.conditioning.conditioning import Conditioned, Native
-from signals.description import artifacts, features, quality
-from signals.modality import microvolts
+from signals.description import artifacts, quality
+from signals.description.describers import describer_of
+from signals.description.features import spectrum
+from signals.modality import in_microvolts
 from signals.montage.montage import Harmoniser
 from signals.window import ABSENT, MEASURED
 from signals.windows.blocks import WindowStart
@@ -23,7 +25,7 @@ class Rows:
     data: np.ndarray
     ch_state: np.ndarray
     flat: np.ndarray
-    """Whether a second of an EEG channel is flat, bool, shape (n_eeg, n_seconds)."""
+    """Whether a second of a primary channel is flat, bool, shape (n_primary, n_seconds)."""
     artifact_mask: np.ndarray
     quality: np.ndarray
     snr_db: np.ndarray | None
@@ -49,11 +51,11 @@ def _with_zeros(values: np.ndarray, n: int) -> np.ndarray:
     return np.concatenate([values, np.zeros((n, *values.shape[1:]), values.dtype)])
 
 
-def scalp_rows(
+def primary_rows(
     plan: RecordingPlan, fit: Harmoniser, conditioned: Conditioned, native: Native, *, seconds_s: np.ndarray,
     described: bool,
 ) -> Rows:  # fmt: skip
-    """Return the EEG rows of a window.
+    """Return the primary rows of a window.
 
     `native` holds the samples that it was conditioned from, `seconds_s` the onsets of its seconds in their segment.
     Where it is not `described`, flags and features have no columns, quality is NaN, and what may be None is.
@@ -70,21 +72,23 @@ def scalp_rows(
             artifact_ratio=None,
             features=np.zeros((n_chans, 0), dtype=np.float32),
         )
-    signal, ch_state = plan.profile.signal.scalp, fit.ch_state
+    signal, ch_state = plan.profile.signal.primary, fit.ch_state
+    describer, native_uv = describer_of(signal), in_microvolts(native.x, signal.kind)
     # Before cleaning: flags describe what the source held, also where cleaning takes it out.
-    mask = artifacts.detect(
-        conditioned.x, signal.sfreq, ch_names=signal.ch_names, mains_hz=plan.mains_hz, h_freq=plan.band[1],
-        missing=conditioned.missing,
+    mask = describer.flags(
+        in_microvolts(conditioned.x, signal.kind), signal.sfreq, ch_names=signal.ch_names, mains_hz=plan.mains_hz,
+        h_freq=plan.band[1], missing=conditioned.missing,
     )  # fmt: skip
     first_s = native.first / plan.native_sfreq
-    bits = artifacts.electrode_faults(native.x, plan.native_sfreq, first_s=first_s, onsets_s=seconds_s)
+    bits = describer.faults(native_uv, plan.native_sfreq, first_s=first_s, onsets_s=seconds_s)
     # A gap's filler is no fault of the electrode.
     mask |= np.where(mask & artifacts.BIT["gap"], np.uint16(0), _of_channels(fit, bits))
     mask[ch_state == ABSENT] = 0
     x = _cleaned(plan, fit, conditioned.x)
     # A flat channel has no shape and no spectrum: its undefined features are stored as 0, the mask says why.
-    spectrum = features.spectrum(x, signal.sfreq)
-    values = np.nan_to_num(features.features(x, signal.sfreq, of=spectrum))
+    x_uv = in_microvolts(x, signal.kind)
+    density = spectrum(x_uv, signal.sfreq)
+    values = np.nan_to_num(describer.values(x_uv, signal.sfreq, of=density))
     values[ch_state == ABSENT] = 0.0
     absent = np.where(ch_state == ABSENT, np.float32(np.nan), np.float32(0.0))
     return Rows(
@@ -92,21 +96,21 @@ def scalp_rows(
         ch_state=ch_state,
         flat=(mask & artifacts.BIT["flat"]) > 0,
         artifact_mask=mask,
-        quality=quality.channel_quality(x, mask, ch_state),
-        snr_db=quality.channel_snr_db(*spectrum, h_freq=plan.band[1]) + absent,
+        quality=describer.quality(x_uv, mask, ch_state),
+        snr_db=quality.channel_snr_db(*density, h_freq=plan.band[1]) + absent,
         artifact_ratio=quality.artifact_ratio(mask) + absent,
         features=values,
     )
 
 
 def with_sensors(
-    scalp: Rows, plan: RecordingPlan, sensors: Sequence[SensorSignal], place: WindowStart, *, seconds_s: np.ndarray
+    primary: Rows, plan: RecordingPlan, sensors: Sequence[SensorSignal], place: WindowStart, *, seconds_s: np.ndarray
 ) -> Rows:
-    """Return the rows of EEG with those of the other sensors behind them: 0 and ABSENT where none was recorded."""
+    """Return the primary rows with those of the other sensors behind them: 0 and ABSENT where none was recorded."""
     signal = plan.profile.signal
-    if signal.scalp is signal:
-        return scalp
-    rows = scalp.with_absent(signal.n_chans - signal.n_eeg)
+    if signal.primary is signal:
+        return primary
+    rows = primary.with_absent(signal.n_chans - signal.n_primary)
     for sensor in sensors:
         row, conditioned = sensor.plan.row, sensor.signal.cut(place.start, plan.n_window)
         rows.data[row] = conditioned.x[0]
@@ -117,14 +121,14 @@ def with_sensors(
         rows.artifact_mask[row] = mask
         rows.quality[row] = quality.trust(mask)
         rows.artifact_ratio[row] = quality.artifact_ratio(mask)
-        in_uv = microvolts(conditioned.x, (sensor.plan.sensor_type,))
-        rows.features[row] = np.nan_to_num(features.features(in_uv, signal.sfreq)[0])
+        in_uv = in_microvolts(conditioned.x, sensor.plan.sensor_type)
+        rows.features[row] = np.nan_to_num(describer_of(signal).values(in_uv, signal.sfreq)[0])
     return rows
 
 
 def _cleaned(plan: RecordingPlan, fit: Harmoniser, x: np.ndarray) -> np.ndarray:
     """Return the samples after the cleaning that the profile asks for, float32."""
-    signal, cleaning = plan.profile.signal.scalp, plan.profile.cleaning
+    signal, cleaning = plan.profile.signal.primary, plan.profile.cleaning
     if plan.removal is not None:
         x = plan.removal.apply(x)
     if cleaning.by_window:
@@ -135,10 +139,11 @@ def _cleaned(plan: RecordingPlan, fit: Harmoniser, x: np.ndarray) -> np.ndarray:
 def _flat(
     plan: RecordingPlan, fit: Harmoniser, conditioned: Conditioned, native: Native, seconds_s: np.ndarray
 ) -> np.ndarray:
-    """Return where the flag "flat" would stand, bool, shape (n_eeg, n_seconds), at a fraction of all flags' cost."""
+    """Return where the flag "flat" would stand, bool, (n_primary, n_seconds), at a fraction of all flags' cost."""
     n_seconds, first_s = len(seconds_s), native.first / plan.native_sfreq
-    bits = artifacts.flat_electrodes(native.x, plan.native_sfreq, first_s=first_s, onsets_s=seconds_s)
-    flat = artifacts.flat_seconds(conditioned.x, n_seconds) | (_of_channels(fit, bits) > 0)
+    kind, describer = plan.profile.signal.kind, describer_of(plan.profile.signal)
+    bits = describer.flat(in_microvolts(native.x, kind), plan.native_sfreq, first_s=first_s, onsets_s=seconds_s)
+    flat = describer.flat_seconds(in_microvolts(conditioned.x, kind), n_seconds) | (_of_channels(fit, bits) > 0)
     gap = conditioned.missing.reshape(len(flat), n_seconds, -1).any(axis=-1)
     return np.asarray(flat & ~gap & (fit.ch_state != ABSENT)[:, None])
 

@@ -41,7 +41,7 @@ def choose_channels(ch_names: Sequence[str], sensor_types: Sequence[str], modali
     """
     rows: dict[str, list[str]] = {}
     for name, sensor_type in zip(
-        modality.ch_names[modality.n_eeg :], modality.sensor_types[modality.n_eeg :], strict=True
+        modality.ch_names[modality.n_primary :], modality.sensor_types[modality.n_primary :], strict=True
     ):
         rows.setdefault(sensor_type, []).append(name)
     chosen: dict[str, int] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from signals.description.features import BANDS, FEATURES
+from signals.description.features import BANDS
 from signals.window import ABSENT
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled
@@ -22,33 +22,39 @@ FLOOR = 1e-4
 def stored_features(shards: Corpus, windows: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return all stored features of windows by number, float32, shape (n, n_chans * n_features + 3 n_features).
 
-    Channel by channel (nan where a channel is absent), then mean, spread and largest over the EEG channels that are
+    Channel by channel (nan where a channel is absent), then mean, spread and largest over the primary channels that are
     there, which do not depend on the montage. Raises ValueError for shards without features.
     """
     values = _by_channel(shards, windows)
-    eeg = values[:, : shards.manifest.modality.n_eeg]
+    eeg = values[:, : shards.manifest.modality.n_primary]
     over = [what(eeg, axis=1) for what in (np.nanmean, np.nanstd, np.nanmax)]
     return np.concatenate([values.reshape(len(values), -1), *over], axis=1)
 
 
 def band_powers(shards: Corpus, windows: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Return log10 and relative band powers by channel, float32, shape (n, n_chans * 2 n_bands); see `filled`."""
+    """Return log10 and relative band powers by channel, float32, shape (n, n_chans * 2 n_bands); see `filled`.
+
+    Raises ValueError for shards whose features hold none.
+    """
     names = [f"{band}_{kind}" for band in BANDS for kind in ("log10_uv2", "relative")]
-    values = _by_channel(shards, windows)[:, :, [FEATURES.index(name) for name in names]]
-    return filled(values, n_eeg=shards.manifest.modality.n_eeg)
+    columns = shards.manifest.features
+    if missing := set(names) - set(columns):
+        raise ValueError(f"{shards.names} stores no band powers: {sorted(missing)[0]} is missing")
+    values = _by_channel(shards, windows)[:, :, [columns.index(name) for name in names]]
+    return filled(values, n_primary=shards.manifest.modality.n_primary)
 
 
 def filled_features(shards: Corpus, windows: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return all stored features by channel, float32, shape (n, n_chans * n_features), without nan; see `filled`."""
-    return filled(_by_channel(shards, windows), n_eeg=shards.manifest.modality.n_eeg)
+    return filled(_by_channel(shards, windows), n_primary=shards.manifest.modality.n_primary)
 
 
-def filled(values: np.ndarray, *, n_eeg: int | None = None) -> np.ndarray:
-    """Return (n, n_chans, n_values) in rows; an absent channel has the mean of the EEG channels that are there.
+def filled(values: np.ndarray, *, n_primary: int | None = None) -> np.ndarray:
+    """Return (n, n_chans, n_values) in rows; an absent channel has the mean of the primary channels that are there.
 
-    The first `n_eeg` channels are EEG, by default all.
+    The first `n_primary` channels are the primary ones, by default all.
     """
-    mean = np.nanmean(values[:, :n_eeg], axis=1, keepdims=True)
+    mean = np.nanmean(values[:, :n_primary], axis=1, keepdims=True)
     return np.where(np.isnan(values), mean, values).reshape(len(values), -1)
 
 
@@ -56,8 +62,9 @@ def _by_channel(shards: Corpus, windows: Sequence[int] | np.ndarray) -> np.ndarr
     """Return stored features, nan where a channel is absent; one at least is there, or no window had been written."""
     found = [shards.window(int(i)) for i in windows]
     values = np.stack([window.features for window in found]).astype(np.float32)
-    if values.shape[2] != len(FEATURES):
-        raise ValueError(f"{shards.names} stores {values.shape[2]} features a channel, not {len(FEATURES)}")
+    n_features = len(shards.manifest.features)
+    if values.shape[2] != n_features:
+        raise ValueError(f"{shards.names} stores {values.shape[2]} features a channel, not {n_features}")
     values[np.stack([window.ch_state for window in found]) == ABSENT] = np.nan
     return values
 

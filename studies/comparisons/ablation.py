@@ -19,7 +19,7 @@ from studies.engine.study import Design
 from studies.transfer import TransferCommand, make_table, scores
 from training.command import check_model_dir
 
-PROG = "studies.comparisons.ablation"
+PROG = "cerebeam study ablation"
 FLOORS = ("prior", "linear-probe/random", "log-spectra/logistic")
 
 

@@ -18,7 +18,7 @@ from studies.engine.study import Design
 from studies.transfer import TransferCommand, make_table, scores
 from studies.transfer import design_of as transfer_design
 
-PROG = "studies.comparisons.curve"
+PROG = "cerebeam study curve"
 AT = "@"
 
 

@@ -20,7 +20,7 @@ from studies.comparisons.table import fair_table, markdown
 from studies.engine.command import line_of, parse_study, run_command
 from studies.transfer import TransferCommand, make_table
 
-PROG = "studies.comparisons.fair"
+PROG = "cerebeam study fair"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,10 @@ One grammar: options of the study, then `--SECTION.FIELD VALUE` for every model 
 `training.finetune`.
 """
 
-import io
 import logging
 import shlex
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -25,7 +23,7 @@ from studies.engine.folds import study_folds
 from studies.engine.parts import Parts, parts_folder
 from studies.engine.rows import split_meta
 from studies.engine.study import Design, Tuning
-from training.command import check_model_dir, overridden, parsed, run_alone
+from training.command import check_model_dir, overridden, parsed, run_alone, show_fields
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
 from training.corpus.splits import Fold, Grouping, check_classes
@@ -194,18 +192,10 @@ def parse_study(command: type[C], argv: Sequence[str], *, prog: str, recipe: Fin
     """
     arguments, recipe = without_encoder(argv), recipe or FinetuneRecipe()
     if "--help" in arguments or "-h" in arguments:
-        _help(command, prog)
+        show_fields(prog, [(command, None), (type(recipe), recipe)])
     found, settings = parsed(command, arguments, prog=prog)
     overridden(recipe, settings, prog=prog)
     return replace(found, settings=tuple(settings))  # type: ignore[type-var]
-
-
-def _help(command: type[C], prog: str) -> NoReturn:
-    for kind, title in ((command, prog), (FinetuneRecipe, f"{prog} ... (options of recipes)")):
-        with redirect_stdout(io.StringIO()) as shown, suppress(SystemExit):
-            tyro.cli(kind, prog=title, description=(kind.__doc__ or "").strip(), args=["--help"])
-        print(shown.getvalue())  # noqa: T201
-    raise SystemExit(0)
 
 
 def run_command(prog: str, work: Callable[[], None]) -> None:
@@ -229,4 +219,4 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 def line_of(prog: str, arguments: Sequence[str]) -> str:
     """Return the command line for metadata."""
-    return f"python -m {prog} {shlex.join(arguments)}"
+    return f"{prog} {shlex.join(arguments)}"

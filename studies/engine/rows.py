@@ -28,7 +28,7 @@ def window_rows(data: Labelled, rows: np.ndarray) -> pd.DataFrame:
     windows = [data.shards.window(int(i)) for i in data.windows[rows]]
     known = recording_rows(data.shards)
     about = [known.get(entry.recording_id, {}) for entry in entries]
-    probes = [signal_columns(w.data[w.eeg_state == MEASURED], w.sfreq, h_freq=w.band[1]) for w in windows]
+    probes = [signal_columns(w.data[w.primary_state == MEASURED], w.sfreq, h_freq=w.band[1]) for w in windows]
     return pd.DataFrame(
         {
             "window_key": [entry.key for entry in entries],
@@ -38,7 +38,7 @@ def window_rows(data: Labelled, rows: np.ndarray) -> pd.DataFrame:
             "label": [classes[k] for k in targets.argmax(axis=1)],
             "n_votes": data.n_votes[rows],
             "content_hash": [content_hash(window) for window in windows],
-            "fingerprint": [pack(fingerprint(w.data, w.sfreq, w.eeg_state)) for w in windows],
+            "fingerprint": [pack(fingerprint(w.data, w.sfreq, w.primary_state)) for w in windows],
             "start_s": [entry.start_s for entry in entries],
             "hop_s": hops(data, rows),
             "device": [str(row.get("device") or "") for row in about],

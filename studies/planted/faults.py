@@ -19,7 +19,7 @@ from evaluation.audit.confounds import SIGNAL_PROBES
 from evaluation.audit.findings import Finding
 from evaluation.measures.metrics import kl_rows
 from evaluation.schemas.predictions import Predictions, probabilities, targets, write_predictions
-from signals.command_line import Parser
+from signals.command_line import Parser, whole
 from studies.planted.corpus import CLASSES, Corpus, folds_by, learn, make_corpus, prediction_frame, recopied
 
 
@@ -274,9 +274,9 @@ def is_flagged(fault: Fault, findings: Sequence[Finding]) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Plant every fault; returns 0 if each was flagged and the clean file was not, else 1."""
-    parser = Parser(prog="python -m studies.planted.faults", description=__doc__)
+    parser = Parser(prog="cerebeam planted", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder for one predictions file per fault")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=whole, default=0, help="of everything that is drawn")
     given = parser.parse_args(argv)
     corpus, missed = make_corpus(seed=given.seed), 0
     for fault in FAULTS:

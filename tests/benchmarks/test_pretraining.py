@@ -9,6 +9,7 @@ import pytest
 from benchmarks.studies import pretraining
 from benchmarks.studies.model_card import _n_params
 from model.encoder import Encoder
+from training.publish import check_skill
 
 
 def test_checkpoint_card_and_figures_come_from_one_command(
@@ -24,7 +25,16 @@ def test_checkpoint_card_and_figures_come_from_one_command(
         "sys.argv",
         ["pretrain", "--shards", str(shards), "--output", str(tmp_path / "out"), "--processes", "1", *tiny],
     )
+    refused = []
+
+    def note(run: Path) -> None:
+        with pytest.raises(ValueError, match="adds nothing") as error:  # two steps learn nothing
+            check_skill(run)
+        refused.append(str(error.value))
+
+    monkeypatch.setattr(pretraining, "check_skill", note)
     pretraining.main()
+    assert len(refused) == 1
     folder, printed = tmp_path / "out" / "run" / "encoder", capsys.readouterr().out
     encoder = Encoder.from_pretrained(folder, local_files_only=True)
     card = (folder / "README.md").read_text()

@@ -92,6 +92,7 @@ def test_every_flattering_figure_of_the_demo_has_its_neighbour(tmp_path):
     assert "at a new hospital: balanced accuracy 0.43 to 0.93" in text
     assert "transductive: the encoder was pretrained, without labels, on 51 of 64 test subjects" in text
     assert "leak audit: passed with warnings" in text
+    assert f"open {tmp_path / 'report.html'} in a browser" in text
     other = finished(tmp_path, seen=0, low=None, ar=None)
     assert "linear interpolation\n" in other
     assert "transductive" not in other
@@ -100,7 +101,8 @@ def test_every_flattering_figure_of_the_demo_has_its_neighbour(tmp_path):
 
 def test_the_demos_report_gets_the_calibration_that_is_exported(tmp_path):
     demo = Demo(output=tmp_path, inputs=(), labels=tmp_path / "labels.csv", task=SIX_CLASS, group="site")
-    [report] = [stage.commands[0] for stage in stages(demo) if stage.name == "report"]
+    [(report, export)] = [stage.commands for stage in stages(demo) if stage.name == "report"]  # side by side
     [leave_out] = [stage.commands[0] for stage in stages(demo) if stage.name == "leave-out"]
     final = leave_out[leave_out.index("--final") + 1]
     assert report[report.index("--calibration") + 1] == f"{final}/calibration.json"
+    assert export[export.index("--model") + 1] == final

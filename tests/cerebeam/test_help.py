@@ -1,28 +1,122 @@
+import json
+import re
 import subprocess
 import sys
+import time
 
-from cerebeam.cli import COMMANDS
+import pytest
 
-LEARNING = ("training", "studies", "model")
-"""Rooms whose options are those of models: their commands load torch to list them."""
-HEAVY = {"torch", "apache_beam", "tensorflow", "scipy.signal", "scipy.stats", "sklearn", "mne"}
+from cerebeam.cli import COMMANDS, main
+from cerebeam.pages import FILE, as_text, collect, load, stored
+from signals.help_pages import Option, Page, Section, render
 
-WALK = """
-import contextlib, io, sys
-from cerebeam.cli import main
-for command in sys.argv[1:]:
-    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as text:
-        main([command, "--help"])
-    assert "usage" in text.getvalue().lower(), command
-    print(command, *sorted(sys.modules))
-"""
+HEAVY = {"torch", "apache_beam", "tensorflow", "scipy", "sklearn", "mne", "numpy", "pandas", "onnxruntime", "fastapi"}
+PAGES = load()
+URIS = {"PATH", "TEXT", "FILE"}
+"""What a place is shown as, where it may be a URI too."""
 
 
-def test_help_of_what_does_not_learn_loads_nothing_heavy():
-    commands = [name for name, (module, _) in COMMANDS.items() if not module.startswith(LEARNING)]
-    assert {"preprocess", "dry-run", "shards", "synthesize", "report", "predict"} <= set(commands)
-    walked = subprocess.run([sys.executable, "-c", WALK, *commands], capture_output=True, text=True, check=True)
-    lines = [line.split() for line in walked.stdout.splitlines()]
-    assert [line[0] for line in lines] == commands
-    # The first command that loads a library is the one to mend; those after it share its process.
-    assert {line[0]: HEAVY & set(line[1:]) for line in lines} == {name: set() for name in commands}
+def test_the_stored_pages_are_those_of_the_commands():
+    """Their text is compared, so that an option that was added, renamed or given another default is noticed."""
+    assert as_text(collect()) == FILE.read_text(encoding="utf-8"), "run python -m cerebeam.pages and commit pages.json"
+
+
+def test_every_command_has_a_page_that_bears_its_name():
+    assert {name for name in PAGES if " " not in name} == set(COMMANDS)
+    for name, page in PAGES.items():
+        # The studies that are commands too show the shorter name.
+        assert page.prog in (f"cerebeam {name}", f"cerebeam {name.removeprefix('study ')}"), name
+        assert page.about, name
+        assert "python -m" not in page.about, name
+
+
+def test_help_loads_no_library(tmp_path):
+    code = "import sys; from cerebeam.cli import main; main([*sys.argv[1:], '--help']); print(*sorted(sys.modules))"
+    for command in ("pretrain", "predict", "shards merge"):
+        walked = subprocess.run(
+            [sys.executable, "-c", code, *command.split()], capture_output=True, text=True, check=True
+        )
+        loaded = {name.partition(".")[0] for name in walked.stdout.splitlines()[-1].split()}
+        assert not HEAVY & loaded, command
+
+
+def test_help_of_the_heaviest_command_takes_less_than_half_a_second():
+    started = time.process_time()
+    assert main(["loso", "--help"]) == 0
+    # Processor time of this process, without imports: bench-face has the whole.
+    assert time.process_time() - started < 0.2
+
+
+def test_an_option_means_one_thing():
+    kinds: dict[str, set[str]] = {}
+    for page in PAGES.values():
+        for option in page.options:
+            if not option.is_positional:
+                kinds.setdefault(option.names[0], set()).add("place" if option.metavar in URIS else option.metavar)
+    # --set takes an option of a profile, or a key of the service's configuration; 10 and 10.0 s are both crops.
+    assert {name: kind for name, kind in kinds.items() if len(kind) > 1}.keys() <= {"--set", "--data.crop-s"}
+
+
+def test_every_option_is_described_with_its_choices_and_default():
+    missing = [
+        (name, o.names[0]) for name, page in PAGES.items() for o in page.options if not o.about and not o.choices
+    ]
+    assert [row for row in missing if row[1].startswith("--")] == []
+    shown = render(PAGES["predict"])
+    assert "--mains-hz FLOAT" in shown
+    assert "{site,subject}" in render(PAGES["loso"])
+    assert "(default: 4)" in render(PAGES["loso"])
+
+
+def test_what_changes_the_help_is_not_answered_from_the_store(capsys):
+    assert stored(["pretrain", "--help"]) is not None
+    assert stored(["pretrain", "--recipe", "eeg_small", "--help"]) is None
+    assert stored(["predict"]) is None
+
+
+def test_a_page_wraps_and_names_what_is_required():
+    option = Option(names=("--a-very-long-name-of-an-option",), metavar="INT", about="word " * 60, required=True)
+    text = render(Page(prog="x", about="y", sections=(Section(title="", options=(option,)),), one_of=(("--a", "--b"),)))
+    assert max(map(len, text.splitlines())) <= 100
+    assert "(required)" in text
+    assert text.endswith("One of --a, --b is required.")
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["pre"], {"preprocess", "predict", "pretrain"}),
+        (["shards", "ver"], {"verify"}),
+        (["loso", "--group", ""], {"site", "subject"}),
+        (["predict", "--mai"], {"--mains-hz"}),
+        (["study", "fair", "--enc"], {"--encoder", "--encoders"}),
+    ],
+)
+def test_completion_in_bash(words, offered, capsys, tmp_path):
+    assert main(["completion", "bash"]) == 0
+    script = tmp_path / "c.sh"
+    script.write_text(capsys.readouterr().out)
+    line = " ".join(f"'{word}'" for word in ["cerebeam", *words])
+    words_typed = f"COMP_WORDS=({line}); COMP_CWORD={len(words)}"
+    ask = f"source {script}; {words_typed}; _cerebeam; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    found = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert set(found.split()) == offered
+
+
+def test_completion_offers_files_where_it_knows_no_word(capsys, tmp_path):
+    main(["completion", "bash"])
+    (tmp_path / "night.edf").touch()
+    (tmp_path / "c.sh").write_text(capsys.readouterr().out)
+    ask = "source c.sh; COMP_WORDS=(cerebeam predict ni); COMP_CWORD=2; _cerebeam; echo ${COMPREPLY[@]}"
+    found = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert found.split() == ["night.edf"]
+
+
+def test_completion_in_zsh_begins_with_what_bash_scripts_need(capsys):
+    main(["completion", "zsh"])
+    assert re.match(r"autoload .*bashcompinit", capsys.readouterr().out)
+
+
+def test_the_store_is_a_list_of_lines_that_merges(tmp_path):
+    assert json.loads(FILE.read_text(encoding="utf-8"))["pages"].keys() == PAGES.keys()
+    assert FILE.read_text(encoding="utf-8").count("\n") > 1000

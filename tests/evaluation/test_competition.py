@@ -157,6 +157,6 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"KL {expected:.6f}\n"
     csv_table(answers(4, 1)).to_csv(tmp_path / "submission.csv", index=False)
     assert main(both) == 2
-    assert capsys.readouterr().err == "evaluation.competition: submission is missing eeg_id 1004, and 0 more\n"
+    assert capsys.readouterr().err == "cerebeam competition: submission is missing eeg_id 1004, and 0 more\n"
     with pytest.raises(SystemExit, match="2"):
         main([])

@@ -30,7 +30,7 @@ def refused(folder, capsys, *args):
         parse_args(list(map(str, args)))
     assert ended.value.code == 2
     err = capsys.readouterr().err
-    assert err.startswith("pipelines.preprocess: ")
+    assert err.startswith("cerebeam preprocess: ")
     assert err.count("\n") == 1
     return err
 

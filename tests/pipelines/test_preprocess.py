@@ -330,7 +330,7 @@ def test_a_dead_run_is_one_line(clinics, tmp_path, capsys, monkeypatch, text, sh
     monkeypatch.setattr("pipelines.on_beam.run_on_beam", dying)
     assert preprocess(clinics, tmp_path / "out") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"pipelines.preprocess: the run died: {shown}")
+    assert line.startswith(f"cerebeam preprocess: the run died: {shown}")
     assert line.endswith("; nothing was written")
     assert not list(tmp_path.glob("out*"))
 

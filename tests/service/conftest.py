@@ -119,7 +119,7 @@ def engine(request, tmp_path):
         engine = open_database(request.getfixturevalue("postgres"))
         with engine.begin() as connection:
             connection.execute(
-                text("truncate jobs, answers, accesses, events, reviews, studies, alarms, hops, streams")
+                text("truncate jobs, answers, accesses, events, reviews, studies, alarms, hops, streams, pauses")
             )
     yield engine
     engine.dispose()

@@ -1,6 +1,5 @@
 """What is refused before a body is read: tokens, sizes, rates, floods; and that nothing of a client is logged."""
 
-import asyncio
 import base64
 import json
 import logging
@@ -20,6 +19,7 @@ from service.answering.admission import Admission, Rate
 from service.logs import Lines
 from service.refusals import Refusal
 from service.security.tokens import ROLES, KeysError, Verifier
+from tests.service.awaiting import awaited
 from tests.service.live import start
 
 NOW = 1_795_000_000
@@ -135,7 +135,7 @@ def production(keys, serve):
 
 def call(client, method, path, role=None, keys=None, **options):
     headers = options.pop("headers", {}) | ({"authorization": f"Bearer {token(keys, role=role)}"} if role else {})
-    return asyncio.run(client.request(method, path, headers=headers, **options))
+    return awaited(client.request(method, path, headers=headers, **options))
 
 
 def test_roles(production, keys):
@@ -156,7 +156,7 @@ def test_roles(production, keys):
 
 def test_every_other_route_needs_a_token(production):
     _server, client = production
-    paths = asyncio.run(client.get("/openapi.json")).json()["paths"]
+    paths = awaited(client.get("/openapi.json")).json()["paths"]
     open_paths = {"/health", "/ready", "/metrics", "/docs", "/v2/health/live", "/v2/health/ready"}
     assert len(paths) > 15
     for path, operations in paths.items():
@@ -214,7 +214,7 @@ def test_a_failure_inside_shows_and_logs_no_content(serve, things, monkeypatch, 
     monkeypatch.setattr(
         server.answering.preparers, "submit", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("signal of Miller"))
     )
-    reply = asyncio.run(client.post("/predict", json={"eeg_data": things.array.tolist()}))
+    reply = awaited(client.post("/predict", json={"eeg_data": things.array.tolist()}))
     assert (reply.status_code, reply.json()["code"]) == (500, "internal_error")
     lines = [Lines().format(record) for record in caplog.records]
     assert "Miller" not in reply.text + "".join(line for line in lines if '"service' in line)
@@ -365,6 +365,27 @@ def test_a_slow_body_is_refused(live):
     reply = raw(live, HEAD + b"Content-Length: 1000\r\n\r\n", b"{", timeout=8)
     assert b"408" in reply.split(b"\r\n")[0]
     assert b"slow_body" in reply
+
+
+def requests(live, route, status):
+    """Return how many requests of a route have ended with a status."""
+    lines = httpx.get(f"{live.url}/metrics").text.splitlines()
+    parts = ("cerebeam_requests_total{", f'route="{route}"', f'status="{status}"')
+    return sum(float(line.split()[-1]) for line in lines if all(part in line for part in parts))
+
+
+@pytest.mark.parametrize("path", ["/predict", "/jobs"])
+def test_a_client_that_leaves_is_no_fault_of_the_server(live, path):
+    before = {status: requests(live, path, status) for status in (499, 500)}
+    with socket.create_connection(("127.0.0.1", live.port), timeout=5) as client:
+        head = f"POST {path}?name=a.edf HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        client.sendall(head.encode() + b"Content-Length: 100000\r\n\r\n{")
+        time.sleep(0.2)
+    until = time.monotonic() + 5
+    while requests(live, path, 499) == before[499] and time.monotonic() < until:
+        time.sleep(0.05)
+    assert requests(live, path, 499) == before[499] + 1
+    assert requests(live, path, 500) == before[500]
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_a_worker_that_dies_is_replaced_and_a_file_that_kills_three_is_refused(l
         sql = f"select 1 from jobs where state = 'running' and attempts = {attempt}"
         while time.monotonic() < until and not rows(tmp_path, sql):
             time.sleep(0.01)
-        (worker,) = children(one.process.pid)
+        (worker,) = (pid for pid in children(one.process.pid) if "service.jobs.worker" in command_of(pid))
         os.kill(worker, signal.SIGKILL)
     job = ended(one, job_id)
     assert (job["state"], job["code"]) == ("failed", "worker_crashed")
@@ -125,6 +125,11 @@ def children(pid):
         with open(f"/proc/{pid}/task/{task}/children") as file:
             found += [int(child) for child in file.read().split()]
     return found
+
+
+def command_of(pid):
+    with open(f"/proc/{pid}/cmdline") as file:
+        return file.read()
 
 
 def test_a_bad_file_ends_with_the_readers_code_and_the_same_key_is_the_same_job(live, things, tmp_path):

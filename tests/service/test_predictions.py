@@ -1,6 +1,5 @@
 """The two promised shapes, and what is refused."""
 
-import asyncio
 import json
 
 import numpy as np
@@ -9,10 +8,11 @@ import pytest
 
 from service.web.answers import answer_fields
 from serving.model import open_model
+from tests.service.awaiting import awaited
 
 
 def send(client, method, path, **options):
-    return asyncio.run(client.request(method, path, **options))
+    return awaited(client.request(method, path, **options))
 
 
 def sample(things, **more):

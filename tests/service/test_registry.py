@@ -9,6 +9,7 @@ from service.registry.commands import promote, register, rollback
 from service.registry.gates import NEWEST_FACTS, Check, as_tags, check_bundle, check_report, failures
 from service.registry.registry import Registry, RegistryError
 from signals.bundles.bundle import load_bundle
+from tests.service.awaiting import awaited
 from tests.small_bundle import write_small_bundle
 
 
@@ -133,7 +134,6 @@ def test_mistakes_are_one_line(uri, tmp_path, capsys):
 
 
 def test_a_server_answers_with_the_champion_and_takes_the_next_at_reload(things, facts, uri, serve):
-    import asyncio
 
     registry = Registry(uri)
     for number, bundle in enumerate((things.bundle, things.second), start=1):
@@ -145,5 +145,5 @@ def test_a_server_answers_with_the_champion_and_takes_the_next_at_reload(things,
     assert server.house.owner("six").model.digest == digests[0]
     registry.promote("six")
     assert server.house.owner("six").model.digest == digests[0]
-    assert asyncio.run(client.post("/models/six/reload")).json()["digest"] == digests[1]
+    assert awaited(client.post("/models/six/reload")).json()["digest"] == digests[1]
     assert server.house.owner("six").model.digest == digests[1]

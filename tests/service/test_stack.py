@@ -1,5 +1,6 @@
 """make up and down without containers, and the files that describe the stack."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -176,3 +177,22 @@ def test_what_a_program_leaves_behind_is_ended_with_it(tmp_path):
         time.sleep(0.01)
     assert stack._ticks(child) == ""
     process.wait()
+
+
+def test_the_light_mlflow_has_no_server(things, monkeypatch):
+    """mlflow-skinny brings the command `mlflow`, and Flask may be there for the dashboard: neither makes a server."""
+
+    def named(stack_of):
+        return {program.name: bool(program.command) for program in stack_of}
+
+    settings = load_settings(overrides=[f"models.bundles=[{things.bundle}]"])
+    assert named(stack.programs(settings, None, []))["mlflow"]
+    found = importlib.metadata.distribution
+
+    def without(name):
+        if name == "mlflow":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return found(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", without)
+    assert not named(stack.programs(settings, None, []))["mlflow"]

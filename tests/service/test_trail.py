@@ -1,6 +1,5 @@
 """Every access is a row of the audit log before its answer leaves; tickets open sockets once."""
 
-import asyncio
 import errno
 import json
 import os
@@ -22,6 +21,7 @@ from service.security.tickets import LIFETIME_S, Tickets
 from service.security.tokens import ANYONE, Caller
 from service.security.trail import open_trail
 from service.settings import System
+from tests.service.awaiting import awaited
 from tests.service.live import ROOT, start
 from tests.service.test_gate import call, keys, token  # noqa: F401
 
@@ -232,8 +232,8 @@ def test_sockets_leave_rows_too(serve, things, tmp_path):
         return sent
 
     ticket = server.tickets.new(ANYONE)
-    assert asyncio.run(knock("/jobs/0/progress", b"ticket=" + ticket.encode()))[0]["type"] == "websocket.close"
-    asyncio.run(knock("/jobs/0/progress", b""))
+    assert awaited(knock("/jobs/0/progress", b"ticket=" + ticket.encode()))[0]["type"] == "websocket.close"
+    awaited(knock("/jobs/0/progress", b""))
     server.trail.close()
     rows = [(row["actor"], row["action"], row["resource"], row["outcome"]) for row in rows_of(tmp_path / "var")][1:]
     assert rows == [

@@ -6,7 +6,7 @@ from serving.bench import Measured, main
 
 
 def test_forms_are_measured_side_by_side(served, tmp_path, capsys):
-    args = ["--rounds", "2", "--repeats", "2", "--batch-size", "3", "--json", str(tmp_path / "f.json")]
+    args = ["--rounds", "2", "--repeats", "2", "--batch-size", "3", "--output", str(tmp_path / "f.json")]
     torch_side = ["--model", str(served.model), "--torch-forms", "eager", "int8"]
     assert main([str(served.bundle), *torch_side, "--segment", str(served.edf), *args]) == 0
     out = capsys.readouterr().out

@@ -121,7 +121,7 @@ def test_any_form_of_a_recording_gives_the_same(bundle, tmp_path):
         np.testing.assert_allclose(other.seconds.probabilities, of_file.seconds.probabilities, atol=1e-4)
     with pytest.raises(TypeError, match="an array needs ch_names and sfreq"):
         bundle.predict(stored)
-    with pytest.raises(TypeError, match="list is no mne.io.Raw, Recording or array"):
+    with pytest.raises(TypeError, match="list is no path, mne.io.Raw, array or Recording"):
         bundle.predict([1, 2])
 
 
@@ -270,3 +270,13 @@ def test_a_card_beside_a_file_speaks_for_it_and_one_that_does_not_is_refused(bun
     (tmp_path / "other.yaml").write_text("name: here\nfiles: '*.bdf'\n")
     with pytest.raises(CardError, match="not of this one"):
         bundle.predict(path, site_card=str(tmp_path / "other.yaml"))
+
+
+@pytest.mark.parametrize("mains", ["-5", "0", "nan", "inf", "fifty"])
+def test_a_mains_frequency_that_cannot_be_is_refused_before_the_file_is_opened(mains, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["BUNDLE", "night.edf", f"--mains-hz={mains}"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        f"cerebeam predict: argument --mains-hz: {mains} must be a number above 0; see --help\n"
+    )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from signals.electrodes import electrode_positions
-from signals.modality import EEG_1020, EEG_PSG, MODALITIES, UNITS, microvolts
+from signals.modality import ECG_12, ECG_12_WAVES, EEG_1020, EEG_PSG, MODALITIES, UNITS, microvolts
 
 HMS = (
     "Fp1",
@@ -33,12 +33,14 @@ HMS = (
 
 def test_the_montage_is_that_of_the_competition():
     assert EEG_1020.ch_names == HMS
-    assert (EEG_1020.sfreq, EEG_1020.band, EEG_1020.unit, EEG_1020.n_chans, EEG_1020.n_eeg) == (
+    assert (EEG_1020.sfreq, EEG_1020.band, EEG_1020.unit, EEG_1020.n_chans, EEG_1020.n_primary) == (
         256.0, (0.5, 128.0), "µV", 19, 19,
     )  # fmt: skip
     assert EEG_1020.sensor_types == ("eeg",) * 19
     np.testing.assert_allclose(EEG_1020.positions, electrode_positions(HMS))
-    assert MODALITIES == {"eeg_1020": EEG_1020, "eeg_psg": EEG_PSG}
+    assert MODALITIES == {
+        "eeg_1020": EEG_1020, "eeg_psg": EEG_PSG, "ecg_12": ECG_12, "ecg_12_waves": ECG_12_WAVES,
+    }  # fmt: skip
 
 
 def test_neighbours_are_the_nearest_on_the_head():
@@ -63,9 +65,9 @@ def test_polysomnography_has_four_sensors_behind_the_same_eeg():
     assert EEG_PSG.ch_names == (*HMS, "EOG1", "EOG2", "EMG", "ECG")
     assert EEG_PSG.sensor_types[19:] == ("eog", "eog", "emg", "ecg")
     assert EEG_PSG.units == ("µV",) * 22 + ("mV",)
-    assert (EEG_PSG.n_chans, EEG_PSG.n_eeg) == (23, 19)
-    assert EEG_PSG.scalp == replace(EEG_1020, name="eeg_psg")
-    assert EEG_1020.scalp is EEG_1020
+    assert (EEG_PSG.n_chans, EEG_PSG.n_primary) == (23, 19)
+    assert EEG_PSG.primary == replace(EEG_1020, name="eeg_psg")
+    assert EEG_1020.primary is EEG_1020
     assert not EEG_PSG.adjacency()[19:].any()
     places = np.array(EEG_PSG.positions[19:])
     np.testing.assert_allclose(np.linalg.norm(places, axis=1), np.ones(4), atol=1e-4)
@@ -107,7 +109,7 @@ def test_what_contradicts_itself_is_refused(change, says):
 
 def test_edges_of_other_sensors_leave_the_scalp():
     with_edge = replace(EEG_PSG, edges=(*EEG_PSG.edges, ("EOG1", "Fp1")))
-    assert with_edge.scalp.edges == EEG_1020.edges
+    assert with_edge.primary.edges == EEG_1020.edges
 
 
 def test_millivolts_become_microvolts():

@@ -49,6 +49,7 @@ def test_tasks_are_whole():
         "sleep": (("W", "N1", "N2", "N3", "REM"), 30.0),
         "arithmetic": (("rest", "mental_arithmetic"), 10.0),
         "rest-or-task": (("rest", "task"), 10.0),
+        "ecg-superclass": (("NORM", "MI", "STTC", "CD", "HYP", "ARR"), 10.0),
     }
     for task in TASKS.values():
         assert {name for pair in task.grave for name in pair} | set(task.findings) <= set(task.classes)

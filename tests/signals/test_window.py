@@ -34,11 +34,11 @@ def test_states_of_eeg_alone():
     state = np.full(23, MEASURED, np.uint8)
     state[3] = INTERPOLATED
     given = window(ch_state=state)
-    assert given.n_eeg == 19
-    assert given.eeg_state.tolist() == [MEASURED] * 3 + [INTERPOLATED] + [MEASURED] * 15 + [ABSENT] * 4
+    assert given.n_primary == 19
+    assert given.primary_state.tolist() == [MEASURED] * 3 + [INTERPOLATED] + [MEASURED] * 15 + [ABSENT] * 4
     assert given.ch_state[19:].tolist() == [MEASURED] * 4  # a copy
     assert given.sensor_types[19:] == ("eog", "eog", "emg", "ecg")
-    assert window("eeg_1020").eeg_state.tolist() == [MEASURED] * 19
+    assert window("eeg_1020").primary_state.tolist() == [MEASURED] * 19
 
 
 @pytest.mark.parametrize(("state", "number"), [(ABSENT, 0), (INTERPOLATED, 1), (MEASURED, 2)])

@@ -51,7 +51,7 @@ def run(ward, *more, model="model", output="stress.parquet"):
 
 
 def test_level_0_is_the_plain_prediction_and_higher_levels_are_not(ward):
-    made = run(ward, "--stress", "channels removed", "gain error", "window shortened")
+    made = run(ward, "--kinds", "channels removed", "gain error", "window shortened")
     shards = Corpus.open(ward / "shards")
     plain, _ = predict(Classifier.from_pretrained(ward / "model"), shards, range(len(shards.entries)), batch=2)
     by_key = {entry.key: row for row, entry in enumerate(shards.entries)}
@@ -78,10 +78,10 @@ def test_networks_are_disturbed_too(ward, capfd, name):
     network.save_pretrained(ward / name)
     if network.reads_spectrogram:
         with pytest.raises(SystemExit):
-            run(ward, "--stress", "gain error", model=name, output="none.parquet")
+            run(ward, "--kinds", "gain error", model=name, output="none.parquet")
         assert "efficientnet_small reads spectrograms; stress disturbs samples" in capfd.readouterr().err
         return
-    made = run(ward, "--stress", "channels removed", model=name, output=f"{name}.parquet")
+    made = run(ward, "--kinds", "channels removed", model=name, output=f"{name}.parquet")
     assert set(made.frame["model"]) == {name}
     shards = Corpus.open(ward / "shards")
     plain, _ = predict(network, shards, range(len(shards.entries)), batch=2)
@@ -93,7 +93,7 @@ def test_networks_are_disturbed_too(ward, capfd, name):
 
 def test_windows_without_an_answer_are_counted(ward):
     # 12 of 19 electrodes removed leaves 7; the profile asks for 8
-    made = run(ward, "--stress", "channels removed")
+    made = run(ward, "--kinds", "channels removed")
     assert made.meta["refused"] == {"channels removed": {"12 channels": {"too_few_channels": 4}}}
     assert 12.0 not in set(made.frame["level"])
     (curve,) = stress_curves(made, n_boot=10, seed=0)
@@ -128,7 +128,7 @@ def test_mistakes_are_told_in_one_line(ward, capfd):
     other = ward / "elsewhere"
     other.mkdir()
     for more, match in (
-        (["--stress", "rain"], "unknown stress 'rain'"),
+        (["--kinds", "rain"], "unknown stress 'rain'"),
         (["--input", str(other)], "none of the 2 recordings to predict is among the files"),
         (["--input", str(ward / "nowhere")], "does not exist"),
         (["--model", str(ward / "knows-all")], "trained on every subject of the shards"),
@@ -145,7 +145,7 @@ def test_a_model_is_asked_about_strangers_only(ward):
     shards = Corpus.open(ward / "shards")
     of_site = {entry.site_id: entry.subject_id for entry in shards.entries}
     save_model(ward / "knows-north", seen=[of_site["northgate"]])
-    made = run(ward, "--stress", "gain error", model="knows-north")
+    made = run(ward, "--kinds", "gain error", model="knows-north")
     assert set(made.frame["site_id"]) == {"harbour"}
 
 

@@ -10,7 +10,7 @@ import os
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from io import BytesIO
@@ -227,6 +227,18 @@ class Corpus:
         """Return a window's normalised samples, float32, (n_chans, n_times), 0 where undefined; and its ch_state."""
         window = self.window(number)
         return normalised(window, normaliser), window.ch_state
+
+    def each(
+        self, numbers: Iterable[int], normaliser: Normaliser, on_window: Callable[[], None] = lambda: None
+    ) -> Iterator[WindowBatch]:
+        """Yield the windows that can be read, one per batch; `on_window` is called before each of `numbers`.
+
+        Raises TooManyCorruptError as `readable`.
+        """
+        for number in numbers:
+            on_window()
+            if self.readable([number]):
+                yield self.batch([number], normaliser)
 
     def batch(self, numbers: Iterable[int], normaliser: Normaliser) -> WindowBatch:
         """Return windows of one length by number, normalised."""

@@ -29,7 +29,7 @@ def mirror_order(modality: Modality) -> np.ndarray | None:
 
     Sensors other than EEG stay where they are: the eyes' rows may hold a horizontal and a vertical channel.
     """
-    positions = np.asarray(modality.scalp.positions)
+    positions = np.asarray(modality.primary.positions)
     distance = np.linalg.norm(positions[:, None] * (-1, 1, 1) - positions[None], axis=-1)
     order = distance.argmin(axis=1)
     paired = (distance.min(axis=1) < _TOLERANCE).all() and (np.sort(order) == np.arange(len(order))).all()

@@ -45,9 +45,7 @@ def evaluate_reconstruction(
     """
     model.eval()
     rows: list[dict[str, object]] = []
-    for number in evenly(windows, max_windows):
-        on_window()
-        batch = corpus.batch([number], normaliser)
+    for batch in corpus.each(evenly(windows, max_windows), normaliser, on_window):
         rows += _window_rows(batch, model, corpus.manifest.modality, seed=seed, filling=filling, max_s=max_s)
     return pd.DataFrame(rows)
 

@@ -185,9 +185,7 @@ class SkillMeter:
             for name, numbers in _by_recording(corpus, held_out).items()
             if name in wanted
         }
-        for number in chosen:
-            on_window()
-            batch = corpus.batch([number], normaliser)
+        for batch in corpus.each(chosen, normaliser, on_window):
             window = _View.of(batch, modality)
             if np.count_nonzero(window.scored) < 2 * MIN_GROUP:
                 continue
@@ -315,9 +313,8 @@ def _products(
 ) -> Products:
     modality = corpus.manifest.modality
     products = Products.none(len(modality.ch_names))
-    for number in numbers:
-        on_window()
-        window = _View.of(corpus.batch([number], normaliser), modality)
+    for batch in corpus.each(numbers, normaliser, on_window):
+        window = _View.of(batch, modality)
         products.add(window.x, window.scored)
     return products
 

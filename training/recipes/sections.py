@@ -3,6 +3,7 @@
 Every field is an option of the command line under its section's name: `--optim.learning-rate 1e-3`.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, get_args
@@ -155,6 +156,17 @@ def shown(config: Any, indent: str = "") -> str:
         if nested:
             lines.append(shown(value, indent + "  "))
     return "\n".join(lines)
+
+
+def check_finite(config: Any, *, prefix: str = "") -> None:
+    """Raise ValueError for a number anywhere in a command or recipe that is nan or infinite: no rule holds of it."""
+    for each in fields(config):
+        value, name = getattr(config, each.name), f"{prefix}{each.name}"
+        if is_dataclass(value):
+            check_finite(value, prefix="" if each.name == "config" else f"{name}.")
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ValueError(f"{name}={number} must be a finite number")
 
 
 def positive(section: Any, *names: str) -> None:

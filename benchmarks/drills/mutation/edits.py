@@ -12,6 +12,7 @@ from benchmarks.drills.mutation.exclusions import (
     is_commutative,
     is_default_keyword,
     is_measured,
+    is_wording,
 )
 
 LARGE = 1000
@@ -178,8 +179,13 @@ def swapped(place: Place, source: Source) -> Edits:
     node = place.node
     groups: list[list[ast.expr]] = []
     if isinstance(node, ast.Call) and not is_commutative(node):
-        groups = [node.args, [keyword.value for keyword in node.keywords if keyword.arg]]
-    elif isinstance(node, ast.Tuple | ast.List) and not all(map(_is_constant, node.elts)) and not _alike(place):
+        groups = [node.args, [keyword.value for keyword in node.keywords if keyword.arg and not is_wording(keyword)]]
+    elif (
+        isinstance(node, ast.Tuple | ast.List)
+        and not all(map(_is_constant, node.elts))
+        and not _alike(place)
+        and place.field != "type"
+    ):
         groups = [node.elts]
     elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Subscript):
         groups = [[node.value.slice, node.slice]]
@@ -193,7 +199,9 @@ def swapped(place: Place, source: Source) -> Edits:
 
 
 def _alike(place: Place) -> bool:
-    """Return whether a tuple takes equal values, as in `a, b = [], []`: swapped names then change nothing."""
+    """Return whether a tuple has no order: it takes equal values, as in `a, b = [], []`, or names exceptions."""
+    if isinstance(place.parent, ast.ExceptHandler):
+        return True
     value = place.parent.value if isinstance(place.parent, ast.Assign) and place.field == "targets" else None
     return isinstance(value, ast.Tuple | ast.List) and len({ast.unparse(element) for element in value.elts}) == 1
 

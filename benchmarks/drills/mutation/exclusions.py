@@ -12,7 +12,7 @@ TINY = 1e-6
 _WORDING = {"help", "metavar", "prog", "description", "epilog", "usage"}
 _RESOURCES = {"maxsize", "copy", "chunksize", "buffering", "stacklevel", "daemon", "flush", "check_same_thread"}
 _REPRESENTATIONS = {"__repr__", "__str__"}
-_MEASURED = re.compile(r"_(s|ms|us|hz|uv|mv|db|mm|cm|share|ratio)$|(^|_)(freqs?|sfreq|amplitude|power)(_|$)")
+_MEASURED = re.compile(r"_(s|ms|us|hz|uv|mv|db|mm|cm|share|ratio)$|(^|_)(freqs?|sfreq|amplitude|power|density)(_|$)")
 _COMMUTATIVE = {
     "max",
     "min",
@@ -73,8 +73,13 @@ def _is_program_start(place: Place) -> bool:
     return isinstance(place.node, ast.If) and ast.unparse(place.node.test) == "__name__ == '__main__'"
 
 
+def is_wording(keyword: ast.keyword) -> bool:
+    """Return whether a keyword holds what people read on a command line."""
+    return keyword.arg in _WORDING
+
+
 def _is_wording(place: Place) -> bool:
-    return isinstance(place.node, ast.keyword) and place.node.arg in _WORDING
+    return isinstance(place.node, ast.keyword) and is_wording(place.node)
 
 
 def _is_resource(place: Place) -> bool:
@@ -110,6 +115,7 @@ FAULTS = (
     ("< for <= where an operand has a unit or a fraction", "two measured quantities are never equal"),
     ("swapped arguments of max, hypot, isclose, ...", "the same in either order"),
     ("swapped rows of a table, swapped names for equal values", "the same in either order"),
+    ("swapped exceptions of an except clause", "caught in either order"),
     ("None for a returned False, 0 or empty text", "as false as that"),
     ('encoding="utf-8" left out', "the default where this runs"),
     ("an integer from 1000 on raised by one", "a limit of 262,145 is as good; doubled instead"),

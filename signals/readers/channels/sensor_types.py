@@ -5,7 +5,7 @@ import re
 # First match wins. Labels are lower-cased; a rule matches anywhere in the label unless it is anchored.
 _RULES: tuple[tuple[str, str], ...] = (
     ("stim", r"^sti\b|\bsti ?\d|status|trig|stim|marker|\bevent|photic|^mk$"),
-    ("ecg", r"ecg|ekg"),
+    ("ecg", r"ecg|ekg|^-?(i{1,3}|av[rlf]|v[1-6])$|^ml(i{1,3})$|^lead[ _](i{1,3}|av[rlf]|v[1-6])$"),
     # E1 and E2 are eyes only against the other side's ear: a dense net numbers its electrodes so.
     ("eog", r"eog|\b(loc|roc)\b|\b[lr]? ?eyes?\b|\b[hv]eo[lrud]?\b|\b(lo|io|so)[12]\b|^e[12] ?[-:/] ?([am][12]|fpz)\b"),
     ("emg", r"emg|\b[lrc]? ?chin|submental|mentalis|\btib|masset|\b[lr]? ?legs?\d?\b|\b[lr]at\d?\b|\bplm|deltoid"),

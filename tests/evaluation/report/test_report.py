@@ -128,7 +128,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
         argv += ["--external", str(tmp_path / "adhd.parquet")]
     assert main([*argv, "--output", str(tmp_path / "out")]) == 2
     err = capsys.readouterr().err
-    assert err.startswith("evaluation.report: ")
+    assert err.startswith("cerebeam report: ")
     assert err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

@@ -45,6 +45,17 @@ def test_a_run_that_goes_on_is_read_up_to_its_last_whole_line(runs):
     assert metrics_of(runs, f"a/{METRICS}")[-1] == {"step": 6, "loss": 0.1}
 
 
+def test_the_runs_of_a_study_are_shown_by_their_names(runs):
+    folds = runs / "folds"
+    folds.mkdir()
+    for name in ("harbour.jsonl", "quarantine.jsonl"):
+        (folds / name).write_text('{"step": 1, "loss": 0.5}\n')
+    (folds / "harbour.html").write_text("<p>the page of the run</p>")
+    assert sorted(files_below(runs, METRICS)) == [f"a/{METRICS}", "folds/harbour.jsonl"]
+    assert metrics_of(runs, "folds/harbour.jsonl") == [{"step": 1, "loss": 0.5}]
+    assert metrics_of(runs, "folds/quarantine.jsonl") == []  # no run: nothing draws it
+
+
 def test_long_runs_are_thinned_and_keep_their_last_row(tmp_path):
     (tmp_path / METRICS).write_text("".join(json.dumps({"step": i, "loss": 1.0}) + "\n" for i in range(7001)))
     rows = metrics_of(tmp_path, METRICS)

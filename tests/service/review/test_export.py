@@ -55,7 +55,7 @@ def test_the_way_from_reviews_to_windows_with_labels(reviewed):
         "--output", str(out), "--salt", "secret",
     ]) == 0  # fmt: skip
     (index,) = out.rglob("*.index.parquet")
-    onsets = read_index(index)["onset_s"].to_pylist()
+    onsets = read_index(index)["start_s"].to_pylist()
     wanted = sorted(float(row["onset_s"]) for row in rows)
     assert sorted(onsets) == pytest.approx(wanted)
     for row in rows:  # the middle 10 s of each window lie in the episode that was reviewed, or at its edge

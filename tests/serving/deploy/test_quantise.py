@@ -15,14 +15,14 @@ from signals.bundles.inputs import feed, windows_of_shards
 
 
 def quantise(served, output, *more):
-    shards = ["--calibration", str(served.shards), "--evaluate", str(served.shards)]
-    return main([str(served.bundle), *shards, "--output", str(output), "--calibration-windows", "4", *more])
+    shards = ["--ranges", str(served.shards), "--evaluate", str(served.shards)]
+    return main([str(served.bundle), *shards, "--output", str(output), "--ranges-windows", "4", *more])
 
 
 @pytest.mark.parametrize("method", ["static", "dynamic"])
 def test_int8_passes_the_gate_and_answers_nearly_as_float(learnt, tmp_path, capsys, method):
-    shards = ["--calibration", str(learnt.shards), "--evaluate", str(learnt.root / "evaluate")]
-    command = [str(learnt.bundle), *shards, "--output", str(tmp_path / "q"), "--calibration-windows", "4"]
+    shards = ["--ranges", str(learnt.shards), "--evaluate", str(learnt.root / "evaluate")]
+    command = [str(learnt.bundle), *shards, "--output", str(tmp_path / "q"), "--ranges-windows", "4"]
     assert main([*command, "--method", method]) == 0, capsys.readouterr().err
     small, large = load_bundle(tmp_path / "q"), load_bundle(learnt.bundle)
     windows = list(windows_of_shards([learnt.root / "evaluate"], n_windows=6))
@@ -39,12 +39,12 @@ def test_int8_passes_the_gate_and_answers_nearly_as_float(learnt, tmp_path, caps
     assert about["agreement"] >= 0.95
     assert about["size_ratio"] == pytest.approx(large.n_bytes / small.n_bytes)
     assert "smaller" in (tmp_path / "q" / "README.md").read_text()
-    assert main([str(tmp_path / "q"), "--calibration", "x", "--evaluate", "x", "--output", str(tmp_path / "r")]) == 2
+    assert main([str(tmp_path / "q"), "--ranges", "x", "--evaluate", "x", "--output", str(tmp_path / "r")]) == 2
     assert "is int8" in capsys.readouterr().err
 
 
 def test_people_that_the_model_was_trained_on_do_not_judge_it(learnt, tmp_path, capsys):
-    shards = ["--calibration", str(learnt.shards), "--evaluate", str(learnt.shards)]
+    shards = ["--ranges", str(learnt.shards), "--evaluate", str(learnt.shards)]
     assert main([str(learnt.bundle), *shards, "--output", str(tmp_path / "q")]) == 2
     err = capsys.readouterr().err
     assert "trained on 4 of the 4 subjects" in err
@@ -116,7 +116,7 @@ def test_a_form_that_changes_decisions_is_refused_and_the_next_one_taken(
 def test_where_every_form_changes_decisions_nothing_is_written(served, tmp_path, capsys, lenient):
     assert quantise(served, tmp_path / "q", "--most-changed", "-1") == 2  # less than none
     err = capsys.readouterr().err.splitlines()
-    assert [line.split()[1] for line in err] == ["int8-static", "int8-dynamic"]
+    assert [line.split()[2] for line in err] == ["int8-static", "int8-dynamic"]
     assert all("decisions changed" in line for line in err)
     assert list(tmp_path.iterdir()) == []
 

@@ -18,7 +18,7 @@ from signals.bundles.inputs import feed, windows_of_shards
 def test_engines_are_built_ahead_of_time(served, tmp_path, capsys):
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed: pip install 'cerebeam[tensorrt]'")
     args = ["--library", "tensorrt_rtx", "--compute-capability", "8.6", "--precision", "fp16", "int8"]
-    more = ["--calibration", str(served.shards), "--calibration-windows", "2", "--output", str(tmp_path / "e")]
+    more = ["--ranges", str(served.shards), "--ranges-windows", "2", "--output", str(tmp_path / "e")]
     assert main([str(served.bundle), *args, *more]) == 0, capsys.readouterr().err
     about = json.loads((tmp_path / "e" / "engines.json").read_text())
     assert [one["precision"] for one in about["engines"]] == ["fp16", "int8"]
@@ -63,7 +63,7 @@ def test_running_an_engine_without_a_gpu_is_refused(served, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("more", "says"), [(["--precision", "int8"], "int8 needs --calibration"), (["--max-batch", "x"], "invalid int")]
+    ("more", "says"), [(["--precision", "int8"], "int8 needs --ranges"), (["--max-batch", "x"], "invalid int")]
 )
 def test_bad_input_is_one_line(served, tmp_path, capsys, more, says):
     try:

@@ -111,6 +111,15 @@ def test_snr_follows_the_ratio_of_densities():
     assert np.isnan(snr_db(white)).tolist() == [row == 3 for row in range(N_CHANS)]
 
 
+def test_a_channels_noise_is_its_own():
+    rng = np.random.default_rng(5)
+    at = np.arange(200 * SFREQ) / SFREQ
+    x = 5 * rng.normal(size=(N_CHANS, len(at))) + 40 * np.sin(2 * np.pi * 10 * at)
+    alone = snr_db(x)
+    x[3:] *= 50  # the ratio of each of these stays what it was, and so do the others'
+    np.testing.assert_allclose(snr_db(x), alone, atol=1e-3)
+
+
 def test_what_speaks_against_a_window():
     x = montage()
     assert judged(x, clean_mask()) == GOOD

@@ -79,6 +79,15 @@ def test_a_library_that_hangs_is_ended(path, monkeypatch):
         open_isolated(hangs, path)
 
 
+def test_a_large_file_has_more_time(path, monkeypatch):
+    given = []
+    monkeypatch.setattr(isolated, "run_isolated", lambda *_, timeout_s: given.append(timeout_s))
+    with path.open("r+b") as file:
+        file.truncate(300_000_000)  # of zeros, which take no room
+    isolated.check_loadable(str, path)
+    assert given == [60.0 + 300 / 2]  # a second per 2 MB beside the first minute
+
+
 def test_a_library_that_dies_between_ranges_costs_one_file(path):
     recording = open_isolated(sound, path)
     with pytest.raises(UnreadableError, match="reader_crashed"):

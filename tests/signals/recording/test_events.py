@@ -7,6 +7,12 @@ from hypothesis import strategies as st
 from signals.recording.events import EVENT_WORDS, OTHER, event_word, is_event_word
 
 KNOWN = {
+    "beat": "beat",
+    "atrial beat": "atrial beat|PAC",
+    "ventricular beat": "PVC|Ventricular beat",
+    "atrial fibrillation": "AFIB|atrial fibrillation",
+    "atrial flutter": "atrial flutter",
+    "sinus rhythm": "Sinus rhythm",
     "seizure": "seizure|comment/Seizure|  sz. |Sz|SZ onset|Seizure end|focal seizure|electrographic seizure",
     "spike": "spike|Sharp wave|spike-wave|spike and wave|polyspikes",
     "lpd": "LPD|LPDs|PLED|pleds",

@@ -111,8 +111,8 @@ def test_each_sensor_has_a_step_of_its_own():
     assert np.abs(back.data - window.data).max(axis=1) == pytest.approx(steps / 2, rel=0.03)
     assert np.array_equal(back.data[:19], decode_window(encode_window(alone)).data)
     assert np.array_equal(back.data, as_stored(window.data, window.sensor_types))
-    assert back.n_eeg == 19
-    assert not back.eeg_state[19:].any()
+    assert back.n_primary == 19
+    assert not back.primary_state[19:].any()
 
 
 def test_channels_and_their_kinds_must_be_as_many():

@@ -53,8 +53,8 @@ def recording_of(eeg, sensors, *, seconds=40, seed=0):
 def test_modality_is_eeg_first_and_its_scalp_is_the_ten_twenty_system():
     assert EEG_PSG.ch_names == (*EEG_1020.ch_names, "EOG1", "EOG2", "EMG", "ECG")
     assert EEG_PSG.units == ("µV",) * 22 + ("mV",)
-    assert replace(EEG_PSG.scalp, name=EEG_1020.name) == EEG_1020
-    assert EEG_1020.scalp is EEG_1020
+    assert replace(EEG_PSG.primary, name=EEG_1020.name) == EEG_1020
+    assert EEG_1020.primary is EEG_1020
     np.testing.assert_allclose(np.linalg.norm(EEG_PSG.positions, axis=1), 1.0, atol=2e-4)
     assert not EEG_PSG.adjacency()[19:].any()
     left, right = np.array(EEG_PSG.positions[EOG1]), np.array(EEG_PSG.positions[EOG2])

@@ -136,7 +136,9 @@ def test_variants_are_compared_seed_by_seed_beside_floors(shards: Path, encoders
 
 
 def test_studies_are_found_by_name(capsys: pytest.CaptureFixture[str]) -> None:
-    study.main(["--help"])
+    with pytest.raises(SystemExit) as ended:
+        study.main(["--help"])
+    assert ended.value.code == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in study.STUDIES)
     for wrong in ([], ["oracle"]):

@@ -53,6 +53,20 @@ def test_every_option_is_named_by_its_section() -> None:
     assert command.config.schedule.steps == 300  # the recipe's own stays
 
 
+@pytest.mark.parametrize("option", ["--optim.learning-rate", "--optim.clip-norm", "--augment.gain-sd", "--data.crop-s"])
+@pytest.mark.parametrize("number", ["inf", "nan", "-inf"])
+def test_a_number_that_is_not_finite_is_refused_before_training(
+    option: str, number: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # A rate of inf passed every "above 0" and ended in a traceback at the second step.
+    with pytest.raises(SystemExit) as raised:
+        parse(f"{option}={number}")
+    assert raised.value.code == 2
+    err = capfd.readouterr().err
+    assert err.startswith("test: ")
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize("flat_name", ["--batch", "--learning-rate", "--steps", "--config.optim.batch", "--track"])
 def test_no_option_goes_by_another_name(flat_name: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:

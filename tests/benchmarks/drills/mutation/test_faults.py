@@ -29,6 +29,8 @@ CASES = [
     ("swapped", "y = f(lo=a, hi=b)", {"y = f(lo=b, hi=a)"}),
     ("swapped", "y = max(a, b)", set()),
     ("swapped", "a, b = [], []", set()),
+    ("swapped", "p = Parser(prog='a', description='b')", set()),
+    ("swapped", "try:\n    f()\nexcept (KeyError, ValueError):\n    g()", set()),
     ("swapped", "y = x[i][j]", {"y = x[j][i]"}),
     ("swapped", "y = f'{µ} of {b}'", {"y = f'{b} of {µ}'"}),
     ("dropped", "x[2] = 5", {"pass"}),

@@ -1,0 +1,49 @@
+"""What the site adds to the pages: the generated reference of commands, and links that leave docs/ as plain names."""
+
+import re
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+from cerebeam.pages import load
+from signals.help_pages import Page, described
+
+COMMANDS = "reference/commands.md"
+
+
+def on_files(files: Files, *, config: Any) -> Files:
+    """Add the page of all commands."""
+    files.append(File.generated(config, COMMANDS, content=reference()))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Return a page whose links to files outside of docs/ are names: they lead somewhere in the repository only."""
+    return re.sub(r"\[([^\]]+)\]\((?:\.\./)+((?:infra|benchmarks|CONTRIBUTING)[^)]*)\)", r"\1 (`\2`)", markdown)
+
+
+def reference() -> str:
+    """Return the page of every command, its options, choices and defaults, from the stored pages."""
+    parts = ["# Commands", "Generated from the commands themselves. `cerebeam COMMAND --help` prints the same."]
+    return "\n\n".join([*parts, *(_section(name, page) for name, page in load().items())]) + "\n"
+
+
+def _section(name: str, page: Page) -> str:
+    lines = [f"{'###' if ' ' in name else '##'} {name}", page.about.replace("<", "&lt;")]
+    if page.commands:
+        lines.append("\n".join(f"- `{page.prog} {word}`: {about}" for word, about in page.commands))
+    rows = [
+        f"| {', '.join(f'`{part}`' for part in option.names)} | {option.metavar} | {_cell(described(option))} |"
+        for option in page.options
+        if "." not in option.names[0] or name in ("pretrain", "finetune", "autoencoder")
+    ]
+    if rows:
+        lines.append("\n".join(["| option | value | meaning |", "|---|---|---|", *rows]))
+    if len(rows) < len(page.options):
+        lines.append("Options of recipes, `--SECTION.FIELD VALUE`, are those of `finetune`.")
+    lines += [f"One of {', '.join(group)} is required." for group in page.one_of]
+    return "\n\n".join(filter(None, [*lines, page.after]))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
