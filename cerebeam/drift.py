@@ -1,6 +1,6 @@
 """cerebeam drift: is what comes in still what a model was trained on? Each site's recordings against the corpus.
 
-    cerebeam drift --reference SHARDS --current SHARDS_OR_ARCHIVE [--bundle DIR] [--metrics FILE]
+    cerebeam drift --corpus SHARDS --current SHARDS_OR_ARCHIVE [--bundle DIR] [--metrics FILE]
 
 Both sides are finished runs: shard sets of `cerebeam preprocess`, or answers of `cerebeam score`. With a bundle the
 embeddings of shard sets are compared too. Ends with 0, with 1 where something has drifted and --fail is given.
@@ -69,7 +69,7 @@ def table(sites: Sequence[SiteDrift]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line; returns 0, 1 for drift with --fail, or 2 with one line on standard error."""
     parser = Parser(prog="cerebeam drift", description="recordings that came in against the training corpus")
-    parser.add_argument("--reference", type=Path, required=True, help="shard set that the model was trained on")
+    parser.add_argument("--corpus", type=Path, required=True, help="shard set that the model was trained on")
     parser.add_argument("--current", type=Path, required=True, help="shard set, or answers of cerebeam score")
     parser.add_argument("--bundle", type=Path, help="compare its embeddings too, where both are shard sets")
     parser.add_argument("--metrics", type=Path, help="file for Prometheus: DATA/metrics/drift.prom of a server")
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         bundle = None if args.bundle is None else load_bundle(args.bundle)
-        sites = compare(facts_of(args.reference, bundle), facts_of(args.current, bundle))
+        sites = compare(facts_of(args.corpus, bundle), facts_of(args.current, bundle))
         if args.metrics is not None:
             with atomic_file(args.metrics) as file:
                 file.write(exposition(sites, at=time.time()).encode())

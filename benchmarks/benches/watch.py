@@ -2,8 +2,8 @@
 
     python -m benchmarks.benches.watch [--recordings N] [--weeks N] [--skip-alert]
 
-Weeks of 20 recordings of one site against the other 100. The threshold is what one family of seeds gives at a false alarm
-rate of 2.5%; false alarms are then counted on another family, under that threshold and under the one that the code has.
+Weeks of 20 recordings of one site against the other 100. The threshold is what one family of seeds gives at a false
+alarm rate of 2.5%; false alarms are then counted on another family, under that threshold and under that of the code.
 """
 
 import argparse

@@ -80,9 +80,13 @@ def parse_args(argv: Sequence[str] | None = None) -> ScoreRun:
 def command_parser() -> Parser:
     """Return the parser of all options but Beam's."""
     parser = Parser(prog="cerebeam score", description="answers of a bundle for every recording of an archive")
-    parser.add_argument("--input", nargs="+", required=True, help="folders, files or globs; gs:// as well")
-    parser.add_argument("--bundle", required=True, help="folder made by cerebeam export; gs:// as well")
-    parser.add_argument("--output", required=True, help="folder of the answers, gs:// as well; must not exist yet")
+    parser.add_argument(
+        "--input", nargs="+", required=True, metavar="PATH", help="folders, files or globs; gs:// as well"
+    )
+    parser.add_argument("--bundle", required=True, metavar="PATH", help="folder made by cerebeam export; gs:// as well")
+    parser.add_argument(
+        "--output", required=True, metavar="PATH", help="folder of the answers, gs:// as well; must not exist yet"
+    )
     parser.add_argument("--hop", type=float, default=HOP_S, help="seconds between answers (default 10)")
     parser.add_argument(
         "--site-from",

@@ -34,7 +34,7 @@ def runs(tmp_path_factory):
 
 
 def test_a_change_of_rate_is_found_in_shards_and_in_answers(runs, tmp_path, capsys):
-    args = ["--reference", str(runs / "before-shards"), "--current", str(runs / "now-shards")]
+    args = ["--corpus", str(runs / "before-shards"), "--current", str(runs / "now-shards")]
     metrics = tmp_path / "metrics" / "drift.prom"
     metrics.parent.mkdir()
     assert main([*args, "--bundle", str(runs / "small"), "--metrics", str(metrics), "--fail"]) == 1
@@ -49,9 +49,9 @@ def test_a_change_of_rate_is_found_in_shards_and_in_answers(runs, tmp_path, caps
     assert main([*args[:2], "--current", str(runs / "before-shards"), "--fail"]) == 0
 
 
-@pytest.mark.parametrize("missing", ["--reference", "--current", "--bundle"])
+@pytest.mark.parametrize("missing", ["--corpus", "--current", "--bundle"])
 def test_what_is_no_run_is_one_line(runs, tmp_path, capsys, missing):
-    places = {"--reference": runs / "before-shards", "--current": runs / "now-shards", "--bundle": runs / "small"}
+    places = {"--corpus": runs / "before-shards", "--current": runs / "now-shards", "--bundle": runs / "small"}
     args = [part for name, place in (places | {missing: tmp_path}).items() for part in (name, str(place))]
     assert main(args) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

@@ -146,11 +146,11 @@ def test_a_run_killed_at_any_moment_answers_every_window_once(archive_files, bun
     output, log = tmp_path / "killed", tmp_path / "log"
     many = tmp_path / "many"
     for number in range(4):  # beside the archive's own, to be killed among
-        write_edf(many / "east" / f"{number}.edf", seconds=3000, seed=number)
+        write_edf(many / "east" / f"{number}.edf", seconds=1300, seed=number)
     args = [sys.executable, "-m", "pipelines.score", *command(many, bundle, output, "--direct_num_workers=2")]
     with log.open("wb") as file:
         process = subprocess.Popen(args, stdout=file, stderr=file, start_new_session=True, env=os.environ)
-    working, until = tmp_path / "killed.partial", time.monotonic() + 60
+    working, until = tmp_path / "killed.partial", time.monotonic() + 300
     while not list(working.glob("_progress/site=*/*.json")):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < until
@@ -161,9 +161,9 @@ def test_a_run_killed_at_any_moment_answers_every_window_once(archive_files, bun
     kept = {path: path.stat().st_mtime_ns for path in working.glob("site=*/*.parquet")}
     assert main(command(many, bundle, output, "--resume")) == 0
     starts = [(row["recording_id"], row["start_s"]) for row in rows_of(output)]
-    # Four recordings of (3000 - 50) / 10 + 1 windows.
-    assert len(starts) == len(set(starts)) == 4 * 296
-    assert summary_of(output)["windows"] == {"planned": 1184, "answered": 1184, "rejected": 0}
+    # Four recordings of (1300 - 50) / 10 + 1 windows.
+    assert len(starts) == len(set(starts)) == 4 * 126
+    assert summary_of(output)["windows"] == {"planned": 504, "answered": 504, "rejected": 0}
     again = {path.name: path.stat().st_mtime_ns for path in output.glob("site=*/*.parquet")}
     assert any(again.get(path.name) == when for path, when in kept.items())
     assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".partial")]
