@@ -145,6 +145,11 @@ def _check_numbers(args: argparse.Namespace, beam_args: Sequence[str]) -> None:
         raise InputError(f"--shard-mb {args.shard_mb:g} must be above 0")
     if not 0 <= args.max_quarantined <= 1:
         raise InputError(f"--max-quarantined {args.max_quarantined:g} is a share: it must lie within 0 and 1")
+    check_workers(beam_args)
+
+
+def check_workers(beam_args: Sequence[str]) -> None:
+    """Raise InputError for a number of workers that is none."""
     for name, value in pairwise([*beam_args, ""]):
         option, equals, text = name.partition("=")
         if option == "--direct_num_workers" and not (text if equals else value).isdecimal():

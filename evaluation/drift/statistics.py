@@ -2,7 +2,7 @@
 
 The index is the sum over bins of (q - p) ln(q / p), p being the reference's share of a bin and q the other's (Siddiqi
 2006); by custom 0.1 is small and 0.25 large. Numbers are binned at the reference's quantiles and tested by
-Kolmogorov-Smirnov; words are bins of their own, tested by chi-square.
+Kolmogorov-Smirnov (its limit, for the exact sum fails on some ties); words are bins of their own, tested by chi-square.
 """
 
 from collections import Counter
@@ -33,11 +33,13 @@ def of_numbers(reference: Sequence[float], current: Sequence[float]) -> Distance
     if not x.size or not y.size:
         raise ValueError(f"samples of {x.size} and {y.size} numbers cannot be compared")
     edges = np.unique(np.quantile(x, np.linspace(0, 1, N_BINS + 1)[1:-1]))
-    # Values at an edge belong to the bin below, so that a reference of one value is a bin of its own.
+    # A value that fills a bin of the reference is a bin of its own: what lies below it must not fall into it.
+    filled = edges[[np.count_nonzero(x == edge) * N_BINS >= x.size for edge in edges]]
+    edges = np.unique(np.concatenate([edges, np.nextafter(filled, -np.inf)]))
     counts = [np.bincount(np.searchsorted(edges, each, side="left"), minlength=len(edges) + 1) for each in (x, y)]
     if x.min() == x.max() == y.min() == y.max():
         return Distance(0.0, 1.0)
-    return Distance(psi(*counts), float(stats.ks_2samp(x, y).pvalue))
+    return Distance(psi(*counts), float(stats.ks_2samp(x, y, method="asymp").pvalue))
 
 
 def of_words(reference: Sequence[str], current: Sequence[str]) -> Distance:

@@ -11,6 +11,7 @@ from pipelines.options import (
     Run,
     check_output,
     check_places,
+    check_workers,
     given_salt,
     names_runner,
     refuse_unknown,
@@ -50,6 +51,7 @@ def parse_args(argv: Sequence[str] | None = None) -> ScoreRun:
     try:
         if not 0 <= args.max_quarantined <= 1:
             raise InputError(f"--max-quarantined {args.max_quarantined:g} is a share: it must lie within 0 and 1")
+        check_workers(beam_args)
         refuse_unknown(parser, beam_args)
         runner, n_workers = runner_of(beam_args)
         set_beam_options(beam_args)

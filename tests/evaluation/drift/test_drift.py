@@ -36,7 +36,7 @@ def test_the_index_is_its_definition():
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=40), st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_distances_of_numbers_are_those_of_ranks(x, y):
     there = of_numbers(x, y)
     assert there.psi >= 0
@@ -45,7 +45,9 @@ def test_distances_of_numbers_are_those_of_ranks(x, y):
     scaled = of_numbers([2 * v for v in x], [2 * v for v in y])
     assert (scaled.psi, scaled.p_value) == (there.psi, there.p_value)
     if x != y:
-        assert there.p_value == pytest.approx(1.0 if len({*x, *y}) == 1 else stats.ks_2samp(x, y).pvalue)
+        assert there.p_value == pytest.approx(
+            1.0 if len({*x, *y}) == 1 else stats.ks_2samp(x, y, method="asymp").pvalue
+        )
 
 
 def test_words_that_never_came_before_are_far():

@@ -94,7 +94,7 @@ def test_labels_go_to_the_nearest_window_within_half_a_hop(tmp_path, both):
         ("unknown", 0.0, "LPD", [0.0] * 6),
     ]), CLASSES)  # fmt: skip
     assert labels.loc[0, "target_LPD"] == 0.75
-    assert compare(champion, challenger, labels, n_boot=0).n_labelled == 1
+    assert compare(champion, challenger, labels, n_boot=50).n_labelled == 1
 
 
 @pytest.mark.parametrize("fault", ["unfinished", "other classes", "other archive", "no label"])

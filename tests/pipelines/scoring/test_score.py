@@ -238,8 +238,8 @@ def test_too_many_refused_files_leave_a_report_and_no_answers(archive_files, bun
     assert main(command(archive_files, bundle, tmp_path / "out", "--max-quarantined", "0.1")) == 2
     assert "2 of 6 files refused, more than --max-quarantined 0.1; see" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    assert sorted(path.name for path in (tmp_path / "out.failed").iterdir()) == [
-        "quarantine", "recordings.jsonl", "scores.json",
+    assert sorted(path.name for path in (tmp_path / "out.failed").rglob("*") if path.is_file()) == [
+        "files.jsonl", "recordings.jsonl", "scores.json", "windows.jsonl",
     ]  # fmt: skip
 
 
