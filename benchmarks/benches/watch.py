@@ -86,7 +86,7 @@ def alert() -> None:
     name = "test_a_real_alert_reaches_a_webhook_and_every_query_is_answered"
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        seconds, _ = module("pytest", "-q", f"{TEST}::{name}", f"--junitxml={report}")
+        seconds, _ = module("pytest", "-q", "-m", "slow", f"{TEST}::{name}", f"--junitxml={report}")
         skipped = 'skipped="1"' in report.read_text()
     figure("alert_fired", 0 if skipped else 1, "1: the real alert arrived (0: Prometheus is not installed)")
     figure(

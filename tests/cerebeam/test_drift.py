@@ -20,11 +20,11 @@ SALT = ("--salt", "s", "--site-from", "folder")
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Ten recordings of a site as shards; ten of another rate as shards and as answers; a bundle."""
+    """Sixteen recordings of a site as shards; as many of another rate as shards and as answers; a bundle."""
     root = tmp_path_factory.mktemp("runs")
     bundle = write_small_bundle(root / "small")
     for name, sfreq in (("before", 200), ("now", 256)):
-        for number in range(10):
+        for number in range(16):
             write_edf(root / name / "north" / f"{number}.edf", seconds=60, sfreq=sfreq, seed=number + sfreq)
         args = ["--input", str(root / name), "--output", str(root / f"{name}-shards"), *SALT]
         assert preprocess(args) == 0
@@ -39,7 +39,7 @@ def test_a_change_of_rate_is_found_in_shards_and_in_answers(runs, tmp_path, caps
     metrics.parent.mkdir()
     assert main([*args, "--bundle", str(runs / "small"), "--metrics", str(metrics), "--fail"]) == 1
     out = capsys.readouterr().out
-    assert "site north: 10 recordings, against itself" in out
+    assert "site north: 16 recordings, against itself" in out
     assert "DRIFT rate_hz" in out
     assert "embedding_distance" in out
     assert 'cerebeam_drift_found{site="north",fact="rate_hz"} 1' in metrics.read_text()

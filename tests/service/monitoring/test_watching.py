@@ -187,7 +187,7 @@ def watched(things, hook, tmp_path):
     live.end()
 
 
-def until(what, seconds=90):
+def until(what, seconds=240):
     end = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < end
@@ -195,6 +195,7 @@ def until(what, seconds=90):
     return found
 
 
+@pytest.mark.slow  # three servers are started
 @needs_tools
 def test_a_real_alert_reaches_a_webhook_and_every_query_is_answered(watched, hook, things, tmp_path):
     live, prometheus = watched
