@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from cerebeam.pages import stored
 from signals.help_pages import render
 
-INPUT_EXIT, INTERRUPTED_EXIT = 2, 130
+INPUT_EXIT, FULL_EXIT, INTERRUPTED_EXIT = 2, 74, 130
 EXTRAS = {
     "apache_beam": "beam", "onnxruntime": "serve", "torch": "train", "tyro": "train", "transformers": "train",
     "sklearn": "train", "pandas": "train", "onnx": "train", "fastapi": "service", "sqlalchemy": "service",
@@ -42,18 +42,21 @@ COMMANDS = {
     "loso": ("studies.loso", "leave-one-site-out predictions"),
     "crossval": ("studies.crossval", "out-of-fold predictions of any models, by patient"),
     "stack": ("studies.stack", "an ensemble of models from their out-of-fold predictions"),
+    "score": ("cerebeam.score", "a bundle's predictions of labelled shards, for a report"),
     "calibrate": ("studies.calibrate", "temperature, prediction sets and abstention of a model, for its bundle"),
     "embed": ("studies.embed", "one vector a window from an encoder, for the domain gap"),
     "stress": ("studies.stress", "predictions of recordings made worse, level by level"),
     "transfer": ("studies.transfer", "ways of using an encoder and tuned baselines on the same folds"),
-    "synthetic-to-real": ("studies.synthetic_to_real", "a six-class reader that needs no real label"),
-    "pattern-predict": ("studies.pattern_predict", "predictions of such a reader on a shard set"),
+    "synthetic-to-real": ("studies.synthetic_to_real", "models of six classes that need no real label, compared"),
     "report": ("evaluation.report.__main__", "predictions to one HTML page and its facts"),
     "planted": ("studies.planted.faults", "plant faults on purpose and see that the audit names each"),
     "prune": ("training.prune", "a task model with fewer parameters, and what that costs"),
     "distil": ("training.distil", "a small model that learns from a large one or from several"),
     "export": ("model.export", "a trained model to a bundle"),
-    "six-class": ("cerebeam.six_class", "train on the HMS competition's folder, answer its test part"),
+    "six-class": (
+        "cerebeam.six_class",
+        "build a reader of the six classes and read recordings with it; the HMS competition's folder in and out",
+    ),
     "competition": ("evaluation.competition", "the competition's KL of predictions or of a submission"),
     "quantise": ("serving.deploy.quantise", "a bundle in INT8, if it is small enough and as good"),
     "tensorrt": ("serving.deploy.tensorrt", "TensorRT engines from a bundle"),
@@ -97,11 +100,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] not in COMMANDS:
         print(f"cerebeam: unknown command {args[0]!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)  # noqa: T201
         return 2
-    if page := stored(args):
-        print(render(page))  # noqa: T201
-        return 0
     try:
-        return run(args)
+        code = 0
+        if page := stored(args):
+            print(render(page))  # noqa: T201
+        else:
+            code = run(args)
+        sys.stdout.flush()  # now, where a reader that has gone is known about
+        return code
     except KeyboardInterrupt:
         return _failed(args[0], "interrupted", INTERRUPTED_EXIT)
     except ImportError as error:
@@ -113,9 +119,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.filename is None and error.errno != errno.ENOSPC:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if error.filename is None and not is_full:
             raise
-        return _failed(args[0], f"{error.filename or 'output'}: {error.strerror}")
+        line = f"{error.filename or 'output'}: {error.strerror}"
+        return _failed(args[0], line, FULL_EXIT if is_full else INPUT_EXIT)
 
 
 def run(args: Sequence[str]) -> int:

@@ -1,5 +1,7 @@
-"""cerebeam six-class: from the HMS competition's folder to a scored model, and from its test part to a submission.
+"""cerebeam six-class: a reader that needs no label, and the HMS competition's folder in and out.
 
+    cerebeam six-class build [--output DIR]
+    cerebeam six-class read FILE [--bundle DIR]
     cerebeam six-class train --hms DIR --output DIR [--encoder DIR] [-- OPTIONS OF studies.loso]
     cerebeam six-class download [--output DIR]
     cerebeam six-class predict --hms-test DIR --model DIR --out submission.csv
@@ -15,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cerebeam import download
+from cerebeam import download, reading
 from cerebeam.demo import DemoError, Stage, run_stage
 from signals.command_line import Parser
 from signals.readers.layouts.hms import HmsError
@@ -176,7 +178,7 @@ def _claim(output: Path, request: dict[str, Any]) -> None:
 
 
 def command_parser() -> Parser:
-    """Return the parser of both commands."""
+    """Return the parser of the competition's commands; the others have their own."""
     parser = Parser(prog="cerebeam six-class", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     fit = commands.add_parser("train", description="train on the competition's folder, scored by patients left out")
@@ -187,6 +189,8 @@ def command_parser() -> Parser:
     fit.add_argument("--folds", type=int, default=5, help="groups of patients (default 5)")
     fit.add_argument("training_options", nargs="*", help="after --: further options of studies.loso")
     fit.set_defaults(run=train)
+    for name, what in reading.COMMANDS.items():  # they have parsers of their own
+        commands.add_parser(name, description=what)
     commands.add_parser("download", description="the competition's files, through Kaggle's API")
     ask = commands.add_parser("predict", description="answer every row of test.csv")
     ask.add_argument(
@@ -203,6 +207,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["download"]:
         return download.main(given[1:])
+    if given and given[0] in reading.COMMANDS:
+        return reading.main(given)
     args = command_parser().parse_args(given)
     try:
         args.run(args)

@@ -77,7 +77,7 @@ def run(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> It
 def embed(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> Iterator[Embedding]:
     """Yield the first member's representation of each window, in order."""
     for batch in _batches(windows, batch_size):
-        vectors = _run_graph(bundle, bundle.graphs[0], batch, "representation", files_of(bundle))
+        vectors = _run_graph(bundle, bundle.graphs[0], served.Batch(batch), "representation", files_of(bundle))
         for window, vector in zip(batch, vectors, strict=True):
             yield Embedding(window.start_s, _stop_s(window), tuple(vector.tolist()))
 
@@ -95,7 +95,8 @@ def answer_batch(bundle: Bundle, windows: Sequence[Window], *, sessions: Session
     """
     _ = bundle.classes  # an encoder is refused before anything is computed
     sessions = sessions or files_of(bundle)
-    logits = np.stack([_run_graph(bundle, graph, windows, "logits", sessions) for graph in bundle.graphs])
+    batch = served.Batch(windows)
+    logits = np.stack([_run_graph(bundle, graph, batch, "logits", sessions) for graph in bundle.graphs])
     combiner = None if bundle.combiner is None else partial(_run_combiner, sessions(bundle.combiner))
     return answers(logits, temperature=bundle.calibration.temperature, combiner=combiner)
 
@@ -127,9 +128,9 @@ def check_windows(bundle: Bundle, graph: Graph, windows: Sequence[Window]) -> No
             )
 
 
-def _run_graph(bundle: Bundle, graph: Graph, windows: Sequence[Window], output: str, sessions: Sessions) -> np.ndarray:
-    check_windows(bundle, graph, windows)
-    (result,) = sessions(graph.file).run([output], served.feed(windows, graph))
+def _run_graph(bundle: Bundle, graph: Graph, batch: served.Batch, output: str, sessions: Sessions) -> np.ndarray:
+    check_windows(bundle, graph, batch.windows)
+    (result,) = sessions(graph.file).run([output], batch.feed(graph))
     return np.asarray(result)
 
 

@@ -110,7 +110,7 @@ def rows_of(work: Path, query: str) -> list[tuple[Any, ...]]:
 
 def kills(bundle: Path, work: Path, samples: Looped, args: argparse.Namespace) -> None:
     """Print hops and alarms that are lost or doubled when the server is killed again and again."""
-    n_beds, speed = 3, 20.0
+    n_beds, speed = 3, 8.0
     (work / "whole").mkdir()
     with Process(work / "whole", service(bundle, work / "whole", "system.workers=1")) as server:
         whole = Source(f"http://127.0.0.1:{server.port}", "0", begun(samples, seconds=samples.seconds, speed=1e6), 2.0)

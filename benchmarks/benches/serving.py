@@ -138,6 +138,8 @@ def figures(work: Path, speed: dict[str, dict]) -> None:  # type: ignore[type-ar
     figure("onnx_speedup_segment", p50("torch eager", "segment_ms") / p50("onnx", "segment_ms"), "x")
     figure("memory_saved", 1 - speed["onnx"]["peak_mb"] / speed["torch eager"]["peak_mb"], "share")
     figure("segment_ms_cpu", p50("onnx", "segment_ms"), "ms")
+    for name in (form for form in speed if not form.startswith(("onnx", "int8", "torch"))):
+        figure(f"segment_ms_cpu_{name.replace('-', '_')}", p50(name, "segment_ms"), "ms")
     for form in ("int8-static", "int8-dynamic"):
         if form not in speed:
             print(f"{form} was not shipped")

@@ -188,14 +188,14 @@ def compare(
             a, b = ours[0], theirs[0]
             difference, differ = np.abs(a - b).max() / np.sqrt(np.square(a).mean()), 0
         else:
-            a = tempered(combined(np.stack(ours), _called(combiner and combiner[0])), temperature)
-            b = tempered(combined(np.stack(theirs), _called(stack)), temperature)
+            a = tempered(combined(np.stack(ours), called(combiner and combiner[0])), temperature)
+            b = tempered(combined(np.stack(theirs), called(stack)), temperature)
             difference, differ = np.abs(a - b).max(), int((a.argmax(1) != b.argmax(1)).sum())
         parity = _with(parity, probe, float(difference), differ)
     return parity
 
 
-def _called(combiner: Any) -> Combiner | None:
+def called(combiner: Any) -> Combiner | None:
     """Return how a meta-learner, torch's or ONNX Runtime's, is called; None without one."""
     if combiner is None:
         return None

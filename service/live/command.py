@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from signals.command_line import Parser
+from signals.command_line import Parser, positive
 from signals.recording.recording import UnreadableError
 
 PAGE = "/app/bed"
@@ -24,7 +24,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--bed", default="1", help="letters, digits, blanks, dots, dashes")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the server; CEREBEAM_TOKEN holds its token")
-    parser.add_argument("--hop-s", type=float, default=10.0, help="seconds between answers")
+    parser.add_argument("--hop-s", type=positive, default=10.0, help="seconds between answers")
     return parser.parse_args(argv)
 
 

@@ -65,9 +65,9 @@ class Stretch:
 
 
 def planted(seed: int, hours: float, file: Path) -> Day:
-    """Write one stretch: a status of ten to twenty minutes in its second quarter, leads off in its last."""
+    """Write one stretch: a status of up to twenty minutes before its middle, leads off in its last quarter."""
     rng, n_seconds = np.random.default_rng(seed), int(3600 * hours)
-    onset = int(rng.uniform(0.2, 0.3) * n_seconds)
+    onset = int(rng.uniform(0.15, 0.25) * n_seconds)  # before the gap
     off = int(rng.uniform(0.8, 0.85) * n_seconds)
     lasts = min(int(rng.uniform(600, 1200)), n_seconds // 4)
     return monitoring_day(file, hours=hours, seed=seed, status_s=(onset, onset + lasts), leads_off_s=(off, off + 120))

@@ -1,7 +1,7 @@
 /** One bed: its stream, its answers of the last hour, its alarms. */
 
 import { alarmList, bedName, pauseControls, time } from "./alarms.js";
-import { element, message } from "./dom.js";
+import { element, message, refill } from "./dom.js";
 import { Feed } from "./feed.js";
 import { $, Frame } from "./frame.js";
 import { facts, headline, mix, status } from "./outcome.js";
@@ -10,7 +10,7 @@ import { clock } from "./time.js";
 import { drawAnswers } from "./tracks.js";
 
 const name = new URLSearchParams(location.hash.slice(1)).get("bed") || "";
-const state = { name, stream: null, outcomes: [], alarms: [], bed: null, held: null };
+const state = { name, stream: null, outcomes: [], alarms: [], bed: null };
 const SHOWN_S = 3600, LISTED = 8;
 
 function open() {
@@ -64,9 +64,8 @@ function answers() {
 }
 
 function history_() {
-  const flags = new Map(state.all?.map((alarm) => [alarm.id, alarm]) || []);
-  document.querySelector("#history .list").replaceChildren(
-    alarmList(state.alarms.map((alarm) => ({ ...alarm, ...flags.get(alarm.id) })), frame.failed, { isHistory: true }));
+  const flags = new Map(state.all?.map((alarm) => [alarm.id, alarm]) || []), all = state.alarms.map((alarm) => ({ ...alarm, ...flags.get(alarm.id) }));
+  refill(document.querySelector("#history .list"), all, () => alarmList(all, frame.failed, { isHistory: true }));
 }
 
 function fill(found) {
@@ -82,9 +81,7 @@ function fill(found) {
   $("is").className = `is ${is}`;
   $("is").textContent = words;
   $("facts").replaceChildren(facts(state.bed));
-  const held = JSON.stringify(state.bed.pause);
-  if (held !== state.held) $("pauses").replaceChildren(pauseControls(state.bed, frame.failed));
-  state.held = held;
+  refill($("pauses"), [state.bed.pause], () => pauseControls(state.bed, frame.failed));
   history_();
 }
 

@@ -1,7 +1,7 @@
 /** The wall: all beds at a glance, their alarms, and when they were raised. */
 
 import { alarmList, badge, bedLink, bedName, ORDER, pauseControls, sorted, time, wordsOf } from "./alarms.js";
-import { element, message } from "./dom.js";
+import { element, message, refill } from "./dom.js";
 import { Feed } from "./feed.js";
 import { $, Frame } from "./frame.js";
 import { facts, headline, mix, status } from "./outcome.js";
@@ -35,10 +35,7 @@ class Card {
       element("span", { class: "soft" }, ` window to ${clock(bed.newest.stop_s)}, answered ${time(bed.newest.answered_at)}`), mix(bed.newest)]
       : [element("span", { class: "soft" }, "No answer yet: the first comes after 55 s of signal.")]));
     this.facts.replaceChildren(facts(bed));
-    if (!this.pauses.contains(document.activeElement) || this.held !== JSON.stringify(bed.pause)) {
-      this.pauses.replaceChildren(pauseControls(bed, this.frame.failed));
-    }
-    this.held = JSON.stringify(bed.pause);
+    refill(this.pauses, [bed.pause], () => pauseControls(bed, this.frame.failed));
   }
 
   close() {
@@ -57,9 +54,9 @@ function fill(frame) {
     }
     cards.get(bed.bed).fill(bed, found.alarms);
   }
-  document.querySelector("#alarms .list").replaceChildren(alarmList(open, frame.failed));
+  refill(document.querySelector("#alarms .list"), open, () => alarmList(open, frame.failed));
   $("alarms-title").textContent = open.length ? `Open alarms (${open.length})` : "Open alarms";
-  if (!names.size) message($("state"), "No live beds", "Nothing is being recorded. Send a recording as if it were live: cerebeam live --replay FILE --speed 20 --bed A");
+  if (!names.size) message($("state"), "No live beds", "Nothing is being recorded. Send a recording as if it were live: cerebeam live --file FILE --speed 20 --bed A");
   $("state").hidden = Boolean(names.size);
   lanes();
 }

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model.patterns.features import pattern_features
 from signals.modality import EEG_1020
+from signals.patterns.features import pattern_features
 
 SFREQ, N_TIMES = 256.0, 50 * 256
 X = np.array([x for x, _, _ in EEG_1020.positions])

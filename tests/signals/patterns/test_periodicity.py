@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import welch
 
-from model.patterns.periodicity import (
+from signals.patterns.periodicity import (
     ENVELOPE_SFREQ,
     autocorrelation,
     repetition,

@@ -5,11 +5,13 @@ without an interval between them; seen in the signal itself. Both are read off a
 period of what repeats exactly and near 0 for noise. Terms: ACNS 2021 (Hirsch et al., J Clin Neurophysiol 38:1-29).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from scipy import fft, signal
+
+from signals.conditioning.filters import reflect
 
 ENVELOPE_SFREQ = 64.0
 """Rate of envelopes, Hz."""
@@ -31,28 +33,85 @@ class Repetition:
     """Smallest autocorrelation before the period."""
 
 
+REACH_S = 2.0
+"""What a signal is continued by at both ends before it is filtered, seconds."""
+SHARP_HZ = (5.0, 25.0)
+"""Band of what is sharp."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectrum:
+    """Signals as one transform, of which any number of bands is taken at the cost of one transform back each."""
+
+    bins: np.ndarray
+    """complex, shape (..., n_bins), of signals continued at both ends by odd reflection."""
+    sfreq: float
+    n_times: int
+    n_before: int
+    """Samples that the signals were continued by before their first."""
+    n_fft: int
+
+    def pairs(self, first: list[int], second: list[int]) -> "Spectrum":
+        """Return the differences of rows: a derivation's spectrum is that of its electrodes' difference."""
+        return replace(self, bins=self.bins[first] - self.bins[second])
+
+    def band(self, order: int, band_hz: tuple[float, float]) -> np.ndarray:
+        """Return the signals as a Butterworth band-pass leaves them that is run forth and back, (..., n_times)."""
+        gain = _band_gain(order, band_hz, self.sfreq, self.n_fft)
+        return fft.irfft(self.bins * gain, n=self.n_fft, axis=-1)[..., self.n_before : self.n_before + self.n_times]
+
+
+def spectrum_of(x: np.ndarray, sfreq: float) -> Spectrum:
+    """Return the spectrum of signals of shape (..., n_times), continued by `REACH_S` at either end."""
+    n_times = x.shape[-1]
+    n_before = min(int(REACH_S * sfreq), n_times - 1)
+    n_fft = fft.next_fast_len(n_times + 2 * n_before, real=True)
+    bins = fft.rfft(reflect(x, n_before, min(n_fft - n_times - n_before, n_times - 1)), n=n_fft, axis=-1)
+    return Spectrum(bins=bins, sfreq=sfreq, n_times=n_times, n_before=n_before, n_fft=n_fft)
+
+
 @lru_cache(maxsize=32)
-def band_sections(order: int, band_hz: tuple[float, float], sfreq: float) -> np.ndarray:
-    """Return a Butterworth band-pass for `scipy.signal.sosfiltfilt`; kept, as its design takes longer than a use."""
-    return np.asarray(signal.butter(order, band_hz, "bandpass", fs=sfreq, output="sos"))
+def _band_gain(order: int, band_hz: tuple[float, float], sfreq: float, n_fft: int) -> np.ndarray:
+    """Return the squared magnitude of a Butterworth band-pass at the frequencies of a transform, shape (n_bins,)."""
+    sos = signal.butter(order, band_hz, "bandpass", fs=sfreq, output="sos")
+    _, response = signal.sosfreqz(sos, fft.rfftfreq(n_fft, 1 / sfreq), fs=sfreq)
+    return np.asarray(np.abs(response) ** 2)
+
+
+@lru_cache(maxsize=4)
+def _smoother(sfreq: float, smooth_s: float) -> np.ndarray:
+    """Return a bump of area 1, an odd number of samples."""
+    kernel = np.hanning(int(3 * smooth_s * sfreq) | 1)
+    return np.asarray(kernel / kernel.sum())
 
 
 def sharpness_envelope(
-    x: np.ndarray, sfreq: float, *, band_hz: tuple[float, float] = (5.0, 25.0), smooth_s: float = 0.06
+    x: np.ndarray, sfreq: float, *, band_hz: tuple[float, float] = SHARP_HZ, smooth_s: float = 0.06
 ) -> np.ndarray:
+    """Return `envelope` of the band of signals in which sharp waves are; as there."""
+    return envelope(spectrum_of(x, sfreq).band(3, band_hz), sfreq, smooth_s=smooth_s)
+
+
+def envelope(x: np.ndarray, sfreq: float, *, smooth_s: float = 0.06) -> np.ndarray:
     """Return the size of what is sharp, unit of x, shape (..., n_times * ENVELOPE_SFREQ / sfreq).
 
-    x has shape (..., n_times). Slow waves have none; each spike or sharp wave is one bump of about its own length.
+    x has shape (..., n_times), band-passed. Each spike or sharp wave is one bump of about its own length.
     Raises ValueError where `sfreq` is no multiple of ENVELOPE_SFREQ.
     """
     step = sfreq / ENVELOPE_SFREQ
     if step != int(step):
         raise ValueError(f"sfreq={sfreq} is no multiple of {ENVELOPE_SFREQ:g} Hz")
-    sos = band_sections(3, band_hz, sfreq)
-    sharp = np.abs(signal.sosfiltfilt(sos, x, axis=-1))
-    kernel = np.hanning(int(3 * smooth_s * sfreq) | 1)
-    smooth = signal.oaconvolve(sharp, (kernel / kernel.sum()).reshape((1,) * (x.ndim - 1) + (-1,)), "same", axes=-1)
-    return np.asarray(smooth[..., :: int(step)], dtype=np.float32)
+    kernel, step = _smoother(sfreq, smooth_s), int(step)
+    half, n_out = len(kernel) // 2, -(-x.shape[-1] // step)
+    sharp = np.zeros((*x.shape[:-1], x.shape[-1] + 2 * half + step))
+    np.abs(x, out=sharp[..., half : half + x.shape[-1]])
+    # Only the samples that stay are smoothed; a bump is the same on both sides of its middle.
+    smooth = kernel[half] * sharp[..., half::step][..., :n_out]
+    for k in range(half):
+        pair = sharp[..., k::step][..., :n_out] + sharp[..., 2 * half - k :: step][..., :n_out]
+        pair *= kernel[k]
+        smooth += pair
+    return np.asarray(smooth, dtype=np.float32)
 
 
 def autocorrelation(x: np.ndarray, max_lag: int) -> np.ndarray:

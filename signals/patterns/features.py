@@ -5,21 +5,24 @@ One row per window. Left and right never appear by name: the side where a thing 
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cache
 
 import numpy as np
 from scipy import signal
 
-from model.patterns.periodicity import (
-    ENVELOPE_SFREQ,
-    PERIODIC_HZ,
-    autocorrelation,
-    band_sections,
-    repetition,
-    sharpness_envelope,
-    spectral_peak,
-)
 from signals.electrodes import CHAINS
 from signals.modality import EEG_1020
+from signals.patterns.periodicity import (
+    ENVELOPE_SFREQ,
+    PERIODIC_HZ,
+    SHARP_HZ,
+    autocorrelation,
+    envelope,
+    repetition,
+    spectral_peak,
+    spectrum_of,
+)
 from signals.spectrograms import stft_power
 
 SFREQ = 128.0
@@ -53,15 +56,53 @@ def pattern_features(x: np.ndarray, sfreq: float) -> dict[str, float]:
     x = np.nan_to_num(np.asarray(x, dtype=np.float64))
     x = signal.decimate(x, int(sfreq // SFREQ), ftype="fir", axis=1) if sfreq > SFREQ else x
     scale = _scale(x)
-    x = np.clip(x / scale, -20, 20)
+    waves = _waves(np.clip(x / scale, -20, 20))
     n_middle = int(MIDDLE_S * SFREQ)
     start = (x.shape[1] - n_middle) // 2
-    bipolar = x[_FROM] - x[_TO]
     values: dict[str, float] = {"log10_scale_uv": float(np.log10(scale))}
-    for name, part in (("whole", slice(None)), ("middle", slice(start, start + n_middle))):
-        values |= {f"{name}_{key}": value for key, value in _stretch(x[:, part], bipolar[:, part])}
-    values |= dict(_evolution(bipolar)) | dict(_seconds(x, bipolar))
-    return {name: float(np.nan_to_num(value)) for name, value in values.items()}
+    for name, part in (("whole", waves), ("middle", waves.part(start, start + n_middle))):
+        values |= {f"{name}_{key}": value for key, value in _stretch(part)}
+    values |= dict(_evolution(waves.bipolar)) | dict(_seconds(waves))
+    return dict(zip(values, np.nan_to_num(np.array(list(values.values()), dtype=np.float64)).tolist(), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Waves:
+    """A stretch at `SFREQ`, and its bands; each was filtered once, over the whole window."""
+
+    x: np.ndarray
+    """(19, n_times), in units of the window's scale."""
+    bipolar: np.ndarray
+    """(16, n_times); so are `delta` and `faster`."""
+    delta: np.ndarray
+    faster: np.ndarray
+    slow_field: np.ndarray
+    """(19, n_times); so is `sharp_field`."""
+    sharp_field: np.ndarray
+    envelope: np.ndarray
+    """Of sharpness, (16, n_times * ENVELOPE_SFREQ / SFREQ)."""
+
+    def part(self, start: int, stop: int) -> "_Waves":
+        """Return samples [start, stop)."""
+        step = int(SFREQ / ENVELOPE_SFREQ)
+        cut = {each.name: getattr(self, each.name)[:, start:stop] for each in fields(self)}
+        return _Waves(**cut | {"envelope": self.envelope[:, start // step : stop // step]})
+
+
+def _waves(x: np.ndarray) -> _Waves:
+    scalp = spectrum_of(x, SFREQ)
+    pairs = scalp.pairs(_FROM, _TO)
+    return _Waves(
+        x=x, bipolar=x[_FROM] - x[_TO], delta=pairs.band(2, (0.5, 5.0)), faster=pairs.band(2, (2.3, 20.0)),
+        slow_field=scalp.band(2, (0.7, 4.5)), sharp_field=scalp.band(2, (5.0, 20.0)),
+        envelope=envelope(pairs.band(3, SHARP_HZ), SFREQ),
+    )  # fmt: skip
+
+
+@cache
+def pattern_names() -> tuple[str, ...]:
+    """Return the names of the features, in order."""
+    return tuple(pattern_features(np.random.default_rng(0).normal(size=(len(_NAMES), int(30 * SFREQ))), SFREQ))
 
 
 def _scale(x: np.ndarray) -> float:
@@ -73,17 +114,17 @@ def _scale(x: np.ndarray) -> float:
 Named = Iterator[tuple[str, float]]
 
 
-def _stretch(x: np.ndarray, bipolar: np.ndarray) -> Named:
+def _stretch(waves: _Waves) -> Named:
     """Yield what holds of one stretch: spectrum, repetition, form, side and place."""
-    freqs, _, power = stft_power(bipolar, SFREQ, window_s=4.0, step_s=1.0)
+    freqs, _, power = stft_power(waves.bipolar, SFREQ, window_s=4.0, step_s=1.0)
     density = power.mean(axis=-1)
     sides = np.stack([density[:_N_SIDE].mean(axis=0), density[_N_SIDE:].mean(axis=0)])
     inside = (freqs >= 0.5) & (freqs <= 48)
     order = np.argsort(sides[:, (freqs >= 0.5) & (freqs < 25)].sum(axis=-1))[::-1]
     yield from _spectrum(freqs, sides[order], inside)
-    yield from _repeats(bipolar)
-    yield from _form(bipolar)
-    yield from _places(x)
+    yield from _repeats(waves)
+    yield from _form(waves.bipolar)
+    yield from _places(waves)
 
 
 def _spectrum(freqs: np.ndarray, sides: np.ndarray, inside: np.ndarray) -> Named:
@@ -105,16 +146,14 @@ def _spectrum(freqs: np.ndarray, sides: np.ndarray, inside: np.ndarray) -> Named
     yield "slope", np.polyfit(log_f, log_p, 1)[0]
 
 
-def _repeats(bipolar: np.ndarray) -> Named:
+def _repeats(waves: _Waves) -> Named:
     """Yield strength, rate and extent of what repeats, in sharpness, in delta and in faster waves."""
-    lags = int(2.1 * ENVELOPE_SFREQ / PERIODIC_HZ[0])
-    envelope = sharpness_envelope(bipolar, SFREQ)
+    lags, envelope = int(2.1 * ENVELOPE_SFREQ / PERIODIC_HZ[0]), waves.envelope
     # One artifact must not be all there is: nothing counts for more than five times the usual height.
     capped = np.minimum(envelope, 5 * np.quantile(envelope, 0.75, axis=-1, keepdims=True))
     yield from _repetitions(autocorrelation(capped, lags), ENVELOPE_SFREQ, PERIODIC_HZ, "sharpness")
-    for name, band_hz, search in (("delta", (0.5, 5.0), (0.5, 4.5)), ("faster", (2.3, 20.0), (2.5, 16.0))):
-        waves = signal.sosfiltfilt(band_sections(2, band_hz, SFREQ), bipolar, axis=-1)
-        yield from _repetitions(autocorrelation(waves, int(2.1 * SFREQ / search[0])), SFREQ, search, name)
+    for name, band, search in (("delta", waves.delta, (0.5, 4.5)), ("faster", waves.faster, (2.5, 16.0))):
+        yield from _repetitions(autocorrelation(band, int(2.1 * SFREQ / search[0])), SFREQ, search, name)
     left, right = _weighted(envelope[:_N_SIDE]), _weighted(envelope[_N_SIDE:])
     yield "sharpness_left_right", _correlation(left, right)
     yield "sharpness_asymmetry", abs(left.mean() - right.mean()) / max(left.mean() + right.mean(), 1e-12)
@@ -178,12 +217,11 @@ def _form(bipolar: np.ndarray) -> Named:
         yield f"{name}_largest", value.max()
 
 
-def _places(x: np.ndarray) -> Named:
+def _places(waves: _Waves) -> Named:
     """Yield the field of slow and of sharp activity: how much one map explains, and where that map lies."""
-    for name, band_hz in (("slow", (0.7, 4.5)), ("sharp", (5.0, 20.0))):
-        sos = band_sections(2, band_hz, SFREQ)
-        waves = signal.sosfiltfilt(sos, x, axis=-1)
-        values, vectors = np.linalg.eigh(np.cov(waves))
+    for name, scalp in (("slow", waves.slow_field), ("sharp", waves.sharp_field)):
+        covariance = np.cov(scalp)
+        values, vectors = np.linalg.eigh(covariance)
         power, field = np.maximum(values[::-1], 0), vectors[:, -1]
         yield f"{name}_first_map", power[0] / max(power.sum(), 1e-12)
         yield f"{name}_second_map", power[1] / max(power.sum(), 1e-12)
@@ -193,10 +231,14 @@ def _places(x: np.ndarray) -> Named:
         yield f"{name}_map_frontal", square[_FRONT].sum()
         yield f"{name}_map_back", square[_BACK].sum()
         yield f"{name}_map_focal", square.max()
-        variance = waves.var(axis=-1)
+        variance = np.diag(covariance)
         yield f"{name}_front_to_back", np.log((variance[_FRONT].mean() + 1e-9) / (variance[_BACK].mean() + 1e-9))
-        bipolar = waves[_FROM] - waves[_TO]
-        pairs = [_correlation(bipolar[k], bipolar[k + _N_SIDE]) for k in range(_N_SIDE)]
+        # Correlations of derivations follow from the covariance of electrodes.
+        pair = covariance[_FROM] - covariance[_TO]
+        pair = pair[:, _FROM] - pair[:, _TO]
+        size = np.maximum(np.diag(pair), 0.0)
+        across = np.diag(pair[:_N_SIDE, _N_SIDE:])
+        pairs = across / np.maximum(np.sqrt(size[:_N_SIDE] * size[_N_SIDE:]), 1e-12)
         yield f"{name}_left_right", float(np.mean(pairs))
         yield f"{name}_left_right_most", np.max(pairs)
 
@@ -228,8 +270,9 @@ def _evolution(bipolar: np.ndarray) -> Named:
         yield f"{name}_middle", track[middle].mean() - track[~middle].mean()
 
 
-def _seconds(x: np.ndarray, bipolar: np.ndarray) -> Named:
+def _seconds(waves: _Waves) -> Named:
     """Yield suppression, bursts, blinks, muscle and the count and likeness of discharges."""
+    x, bipolar = waves.x, waves.bipolar
     n_half = int(SFREQ // 2)
     frames = bipolar[:, : bipolar.shape[1] // n_half * n_half].reshape(len(bipolar), -1, n_half)
     size = np.median(frames.std(axis=-1), axis=0)
@@ -240,12 +283,11 @@ def _seconds(x: np.ndarray, bipolar: np.ndarray) -> Named:
     yield "blinks", float(np.log((np.quantile(np.abs(fp), 0.98) + 1e-6) / (np.quantile(np.abs(others), 0.98) + 1e-6)))
     worst = np.sort(x.std(axis=-1))
     yield "worst_electrode", np.log((worst[-1] + 1e-6) / (np.median(worst) + 1e-6))
-    yield from _discharges(bipolar)
+    yield from _discharges(bipolar, waves.envelope)
 
 
-def _discharges(bipolar: np.ndarray) -> Named:
+def _discharges(bipolar: np.ndarray, envelope: np.ndarray) -> Named:
     """Yield rate, regularity, prominence and likeness of the sharpest transients of the sharper side."""
-    envelope = sharpness_envelope(bipolar, SFREQ)
     halves = np.stack([_weighted(envelope[:_N_SIDE]), _weighted(envelope[_N_SIDE:])])
     side = int(halves[1].std() / max(halves[1].mean(), 1e-9) > halves[0].std() / max(halves[0].mean(), 1e-9))
     track, usual = halves[side], float(np.median(halves[side]))
