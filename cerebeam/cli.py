@@ -29,7 +29,7 @@ COMMANDS = {
     ),
     "preprocess": ("pipelines.preprocess", "recordings to one shard set"),
     "site-card": ("signals.sites.draft", "a first draft of a site's card from one of its files"),
-    "score": ("pipelines.score", "answers of a bundle for every recording of an archive"),
+    "archive": ("pipelines.score", "answers of a bundle for every recording of an archive"),
     "compare": ("evaluation.scenarios.archives", "two models over one archive, with intervals over people"),
     "drift": ("cerebeam.drift", "whether recordings that came in are still what a model was trained on"),
     "dry-run": ("pipelines.dry_run", "what would become of each file, without writing anything"),

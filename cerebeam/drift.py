@@ -2,7 +2,7 @@
 
     cerebeam drift --corpus SHARDS --current SHARDS_OR_ARCHIVE [--bundle DIR] [--metrics FILE]
 
-Both sides are finished runs: shard sets of `cerebeam preprocess`, or answers of `cerebeam score`. With a bundle the
+Both sides are finished runs: shard sets of `cerebeam preprocess`, or answers of `cerebeam archive`. With a bundle the
 embeddings of shard sets are compared too. Ends with 0, with 1 where something has drifted and --fail is given.
 """
 
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line; returns 0, 1 for drift with --fail, or 2 with one line on standard error."""
     parser = Parser(prog="cerebeam drift", description="recordings that came in against the training corpus")
     parser.add_argument("--corpus", type=Path, required=True, help="shard set that the model was trained on")
-    parser.add_argument("--current", type=Path, required=True, help="shard set, or answers of cerebeam score")
+    parser.add_argument("--current", type=Path, required=True, help="shard set, or answers of cerebeam archive")
     parser.add_argument("--bundle", type=Path, help="compare its embeddings too, where both are shard sets")
     parser.add_argument("--metrics", type=Path, help="file for Prometheus: DATA/metrics/drift.prom of a server")
     parser.add_argument("--json", action="store_true", help="JSON, one object per site")

@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         summary = score(job)
     except RunError as error:
-        print(f"cerebeam score: {error}", file=sys.stderr)  # noqa: T201
+        print(f"cerebeam archive: {error}", file=sys.stderr)  # noqa: T201
         return 2
     if summary is None:
         print(f"handed over; the answers in {job.run.output} are whole when it has {COMPLETED}")  # noqa: T201

@@ -2,7 +2,7 @@
 
     cerebeam compare --champion ANSWERS --challenger ANSWERS [--labels SHARDS]
 
-ANSWERS are folders of `cerebeam score`. Intervals are over people, and paired: both models are scored on the same
+ANSWERS are folders of `cerebeam archive`. Intervals are over people, and paired: both models are scored on the same
 resamples of the same windows. Labels are those of a shard set of the same recordings; each goes to the answered window
 that begins nearest, within half a hop.
 """
@@ -58,7 +58,7 @@ class Comparison:
 
 
 def read_answers(folder: Path) -> Answers:
-    """Return the answers in a folder of `cerebeam score`; raises ValueError in one line for anything else."""
+    """Return the answers in a folder of `cerebeam archive`; raises ValueError in one line for anything else."""
     if not (folder / "_COMPLETED").is_file() or not (folder / "scores.json").is_file():
         raise ValueError(f"{folder} does not hold the finished answers of an archive")
     about = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
@@ -179,7 +179,7 @@ def describe(found: Comparison) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line; returns 0, or 2 with one line on standard error."""
     parser = Parser(prog="cerebeam compare", description="two models over one archive")
-    parser.add_argument("--champion", type=Path, required=True, help="answers of cerebeam score")
+    parser.add_argument("--champion", type=Path, required=True, help="answers of cerebeam archive")
     parser.add_argument("--challenger", type=Path, required=True, help="answers to the same archive")
     parser.add_argument("--labels", type=Path, help="shard set of the same recordings, with labelled windows")
     parser.add_argument("--seed", type=int, default=0, help="of the resamples")

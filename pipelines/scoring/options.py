@@ -81,7 +81,7 @@ def parse_args(argv: Sequence[str] | None = None) -> ScoreRun:
 
 def command_parser() -> Parser:
     """Return the parser of all options but Beam's."""
-    parser = Parser(prog="cerebeam score", description="answers of a bundle for every recording of an archive")
+    parser = Parser(prog="cerebeam archive", description="answers of a bundle for every recording of an archive")
     parser.add_argument(
         "--input", nargs="+", required=True, metavar="PATH", help="folders, files or globs; gs:// as well"
     )
