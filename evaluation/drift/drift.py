@@ -1,8 +1,8 @@
 """Whether what comes in is still what a model was trained on: each fact of each site against the training corpus.
 
 A fact has drifted where its distance is large (`PSI_FROM`) and no accident (`P_BELOW`, for all facts of a site
-together). Both were set on synthetic weeks of one family of seeds, and their false alarms counted on another:
-docs/watching.md, `make bench-watch`.
+together). The first is custom, the second nominal; `make bench-watch` counts false alarms on synthetic weeks
+(docs/watching.md).
 """
 
 from collections.abc import Iterable, Sequence
