@@ -10,7 +10,7 @@ from service.registry.gates import NEWEST_FACTS, Check, as_tags, check_bundle, c
 from service.registry.registry import Registry, RegistryError
 from signals.bundles.bundle import load_bundle
 from tests.service.awaiting import awaited
-from tests.service.conftest import write_small_bundle
+from tests.small_bundle import write_small_bundle
 
 
 @pytest.fixture
