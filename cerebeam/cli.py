@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from cerebeam.pages import stored
 from signals.help_pages import render
 
-INPUT_EXIT, INTERRUPTED_EXIT = 2, 130
+INPUT_EXIT, FULL_EXIT, INTERRUPTED_EXIT = 2, 74, 130
 EXTRAS = {
     "apache_beam": "beam", "onnxruntime": "serve", "torch": "train", "tyro": "train", "transformers": "train",
     "sklearn": "train", "pandas": "train", "onnx": "train", "fastapi": "service", "sqlalchemy": "service",
@@ -29,6 +29,9 @@ COMMANDS = {
     ),
     "preprocess": ("pipelines.preprocess", "recordings to one shard set"),
     "site-card": ("signals.sites.draft", "a first draft of a site's card from one of its files"),
+    "archive": ("pipelines.score", "answers of a bundle for every recording of an archive"),
+    "compare": ("evaluation.scenarios.archives", "two models over one archive, with intervals over people"),
+    "drift": ("cerebeam.drift", "whether recordings that came in are still what a model was trained on"),
     "dry-run": ("pipelines.dry_run", "what would become of each file, without writing anything"),
     "shards": ("pipelines.shards", "verify, summarise, show and merge shard sets, check that they identify no one"),
     "autoencoder": ("training.autoencoder", "train the network that scores artifacts, on shards without labels"),
@@ -69,6 +72,7 @@ COMMANDS = {
     "run": ("cerebeam.run", "data, training, report, registry and the API in one command that resumes"),
     "config": ("service.configure", "the service's configuration: show it, check it"),
     "serve": ("service.serve", "an API that answers windows and recordings"),
+    "boards": ("service.monitoring.page", "the dashboards' queries drawn from a Prometheus, as one page"),
     "live": ("service.live.command", "samples of a file or of LSL to a bed of a server, its answers as they come"),
     "reviews": ("service.review.export", "what reviewers labelled, as the label file of preprocess"),
     "register": ("service.registry.commands:register", "store a bundle in the registry, as the challenger"),
@@ -96,11 +100,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] not in COMMANDS:
         print(f"cerebeam: unknown command {args[0]!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)  # noqa: T201
         return 2
-    if page := stored(args):
-        print(render(page))  # noqa: T201
-        return 0
     try:
-        return run(args)
+        code = 0
+        if page := stored(args):
+            print(render(page))  # noqa: T201
+        else:
+            code = run(args)
+        sys.stdout.flush()  # now, where a reader that has gone is known about
+        return code
     except KeyboardInterrupt:
         return _failed(args[0], "interrupted", INTERRUPTED_EXIT)
     except ImportError as error:
@@ -112,9 +119,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.filename is None and error.errno != errno.ENOSPC:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if error.filename is None and not is_full:
             raise
-        return _failed(args[0], f"{error.filename or 'output'}: {error.strerror}")
+        line = f"{error.filename or 'output'}: {error.strerror}"
+        return _failed(args[0], line, FULL_EXIT if is_full else INPUT_EXIT)
 
 
 def run(args: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from signals.bundles import inputs as served
 from signals.bundles.answers import Answers, answers, prediction_set
-from signals.bundles.bundle import Bundle, BundleError, Graph
+from signals.bundles.bundle import FP32, Bundle, BundleError, Graph
 from signals.window import Window
 from signals.windows.prepare import EVERYTHING
 
@@ -130,7 +130,14 @@ def check_windows(bundle: Bundle, graph: Graph, windows: Sequence[Window]) -> No
 
 def _run_graph(bundle: Bundle, graph: Graph, batch: served.Batch, output: str, sessions: Sessions) -> np.ndarray:
     check_windows(bundle, graph, batch.windows)
-    (result,) = sessions(graph.file).run([output], batch.feed(graph))
+    feed, session = batch.feed(graph), sessions(graph.file)
+    if bundle.precision == FP32:
+        (result,) = session.run([output], feed)
+        return np.asarray(result)
+    # Each window alone, or its answer would depend on its neighbours: dynamic ranges are those of what is run together,
+    # and a last bit that differs between batches may lie at the edge of a step of 256.
+    alone = [{name: values[k : k + 1] for name, values in feed.items()} for k in range(len(batch.windows))]
+    result = np.concatenate([session.run([output], one)[0] for one in alone])
     return np.asarray(result)
 
 

@@ -148,8 +148,19 @@ def figures(work: Path, speed: dict[str, dict]) -> None:  # type: ignore[type-ar
         figure(f"int8_size_ratio{word}", gate["size_ratio"], "x")
         accuracy_kept = gate["balanced_accuracy_int8"] / gate["balanced_accuracy_fp32"]
         figure(f"int8_accuracy_kept{word}", accuracy_kept, "share")
+        figure(f"int8_decisions_changed{word}", 1 - gate["agreement"], "share")
+        figure(f"int8_batch_dependence{word}", batch_dependence(work / form, work / "held-out"), "probability")
         figure(f"int8_speedup{word}", p50("torch eager") / p50(form), "x")
         figure(f"segment_ms_int8{word}", p50(form, "segment_ms"), "ms")
+
+
+def batch_dependence(bundle_dir: Path, shards: Path, *, n_windows: int = 16) -> float:
+    """Return the largest difference of a probability between a window alone and among others."""
+    from serving.runtime import probabilities
+
+    bundle, windows = load_bundle(bundle_dir), list(windows_of_shards([shards], n_windows=n_windows))
+    alone = np.concatenate([probabilities(bundle, [window]) for window in windows])
+    return float(np.abs(alone - probabilities(bundle, windows)).max())
 
 
 def main() -> None:

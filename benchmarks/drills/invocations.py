@@ -31,7 +31,8 @@ from tests.service.conftest import write_small_bundle
 from tests.toy_shards import write_toy_shards
 
 BUG_EXIT = 99
-DOCUMENTED = frozenset({1, 2, 74, 75, 130})
+DOCUMENTED = frozenset({1, 2, 3, 74, 75, 130})
+"""Of docs/reference/command_line.md, besides 0."""
 LIMIT_S = 20.0
 WRONG = {"INT": ("many", "-5", "2.5", "", "1e400"), "FLOAT": ("much", "-5", "nan", "inf", "0")}
 WRITES = frozenset({"output", "into", "to", "final"})

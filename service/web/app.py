@@ -15,6 +15,7 @@ from service.viewer import routes as viewer
 from service.web import schemas
 from service.web.documentation import POLICY, page
 from service.web.gate import Gate
+from service.web.metrics import left_text
 from service.web.passage import App, more_headers
 from service.web.request import passage_of, server_of
 from service.web.routes import alarms, beds, jobs, models, predictions, reviews, sockets, studies
@@ -70,7 +71,8 @@ def _add_states(api: FastAPI) -> None:
         """Return measures for Prometheus."""
         server = server_of(request)
         server.refresh_gauges()
-        return Response(server.metrics.text(), media_type="text/plain; version=0.0.4")
+        text = server.metrics.text() + left_text(server.settings.system.data)
+        return Response(text, media_type="text/plain; version=0.0.4")
 
     @api.get("/docs", response_class=Response)
     @api.get("/", response_class=Response, include_in_schema=False)

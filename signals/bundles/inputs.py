@@ -21,6 +21,9 @@ from signals.windows.plan import plan_recording
 from signals.windows.prepare import EVERYTHING, prepare_recording
 from signals.windows.profiles import Profile
 
+SERVED = "served"
+"""Site and subject of a window that is answered: nobody whom a normaliser could know from its training."""
+
 
 def windows_of_file(
     profile: Profile, uri: str, *, mains_hz: float | None = None, hop_s: float | None = None,
@@ -44,7 +47,7 @@ def windows_of_recording(
     if hop_s is not None:
         profile = replace(profile, hop_s=hop_s)
     plan = plan_recording(
-        recording, profile, site_id="served", subject_id="served", source_sha256=source_sha256, mains_hz=mains_hz
+        recording, profile, site_id=SERVED, subject_id=SERVED, source_sha256=source_sha256, mains_hz=mains_hz
     )
     yield from prepare_recording(recording, plan, want=want)
 

@@ -17,7 +17,7 @@ from service.settings import load_settings
 from serving.model import open_model
 from serving.signature import PRIVATE, PUBLIC, SIGNATURE, SignatureError, make_keys, sign, verify
 from signals.bundles.bundle import BundleError, _digest, load_bundle
-from tests.service.conftest import write_small_bundle
+from tests.small_bundle import write_small_bundle
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,11 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from benchmarks.drills.invocations import Outcome, generate, problem, run
+from benchmarks.drills.invocations import DOCUMENTED, Outcome, generate, problem, run
 from cerebeam.pages import load
 
 
@@ -39,11 +40,27 @@ def test_every_option_of_every_command_is_tried():
         (1, "Traceback (most recent call last):\n", "traceback"),  # of a process that the command started
         (99, "KeyError", "traceback"),
         (-11, "", "code not in the table"),
-        (3, "", "code not in the table"),
+        (4, "", "code not in the table"),
     ],
 )
 def test_what_counts_as_a_problem(code, err, kind):
     assert problem(Outcome(args=(), code=code, err=err)) == kind
+
+
+def test_the_table_of_exit_codes_is_that_of_the_page_and_of_the_code():
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "reference" / "command_line.md").read_text(encoding="utf-8")
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)} == DOCUMENTED | {0}
+    rooms = ("cerebeam", "signals", "pipelines", "training", "studies", "evaluation", "serving", "service", "model")
+    named = {
+        int(code)
+        for room in rooms
+        for path in (root / room).rglob("*.py")
+        for line in re.findall(r"^[A-Z_, ]*_EXIT = ([\d, ]+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        for code in line.split(",")
+    }
+    assert named >= {2, 3, 74, 75, 130}
+    assert named <= DOCUMENTED
 
 
 def test_a_planted_bug_is_a_traceback_and_endless_work_is_stopped(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 import serving.deploy.quantise
 from serving.deploy.int8 import Layer, Sensitivity, calibrate, layers_of, sensitivities, worth_leaving
 from serving.deploy.quantise import Gate, balanced_accuracy, check_not_trained_on, main
-from serving.runtime import probabilities
+from serving.runtime import answer_batch, onnx_session, probabilities
 from signals.bundles.bundle import BundleError, load_bundle, mark
 from signals.bundles.inputs import feed, windows_of_shards
 
@@ -29,6 +29,8 @@ def test_int8_passes_the_gate_and_answers_nearly_as_float(learnt, tmp_path, caps
     ours, theirs = probabilities(large, windows), probabilities(small, windows)
     assert 0 < np.abs(ours - theirs).max() < 0.2
     assert (ours.argmax(axis=1) == theirs.argmax(axis=1)).all()
+    # The answer of a window is its own: no range is that of its neighbours.
+    assert (run_sizes(large, windows), run_sizes(small, windows)) == ([6], [1] * 6)
     assert small.precision == f"int8-{method}"
     assert large.n_bytes / small.n_bytes > 2.5
     assert small.calibration == large.calibration
@@ -41,6 +43,19 @@ def test_int8_passes_the_gate_and_answers_nearly_as_float(learnt, tmp_path, caps
     assert "smaller" in (tmp_path / "q" / "README.md").read_text()
     assert main([str(tmp_path / "q"), "--ranges", "x", "--evaluate", "x", "--output", str(tmp_path / "r")]) == 2
     assert "is int8" in capsys.readouterr().err
+
+
+def run_sizes(bundle, windows):
+    """Return how many windows each run of a bundle's only graph had."""
+    sizes = []
+
+    class Counted:
+        def run(self, outputs, feed):
+            sizes.append(len(feed["signal"]))
+            return onnx_session(bundle, bundle.graphs[0].file).run(outputs, feed)
+
+    answer_batch(bundle, windows, sessions=lambda name: Counted())
+    return sizes
 
 
 def test_people_that_the_model_was_trained_on_do_not_judge_it(learnt, tmp_path, capsys):
