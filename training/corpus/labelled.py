@@ -60,8 +60,10 @@ def task_named(name: str) -> Task:
 def labelled(shards: Corpus, task: Task) -> Labelled:
     """Return the windows of a task, votes first, else hard labels.
 
-    Raises ValueError where no window has a label of the task, or windows are not of the task's length.
+    Raises ValueError for a multi-label task, where no window has a label of the task, or windows are not of its length.
     """
+    if task.multilabel:
+        raise ValueError(f"task {task.name!r} has several classes a window, which no model here is trained for yet")
     wanted = round(task.window_s * shards.manifest.modality.sfreq)
     if task.label_span_s is not None and shards.n_times != wanted:
         raise ValueError(f"task {task.name!r} needs windows of {wanted} samples, {shards.names} has {shards.n_times}")
