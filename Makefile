@@ -54,7 +54,7 @@ demo: install         ## the whole way on a synthetic corpus
 	$(VENV)/bin/cerebeam demo --output demo-output
 
 bench: install        ## the figures of docs/benchmarks.md
-	$(PY) -m benchmarks.benches.spine
+	$(PY) -m benchmarks spine
 
 # One program a room or question: make bench-preprocess, bench-fuzz, ...; python -m benchmarks lists them.
 bench-%: install

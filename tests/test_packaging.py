@@ -96,7 +96,7 @@ def test_all_is_the_sum_of_the_others(requirements):
 
 
 def test_wheel_and_sdist_build_with_what_the_code_reads(tmp_path):
-    from benchmarks.benches.face import build
+    from benchmarks.benches.product.face import build
 
     wheel = build(tmp_path)
     with zipfile.ZipFile(wheel) as archive:

@@ -11,7 +11,7 @@ pytest.importorskip("timescoring")
 from benchmarks.benches.beds.monitored import Raised, Stretch
 from benchmarks.benches.beds.reader import BANDS_HZ, class_at, write_graph
 from benchmarks.benches.beds.scores import show
-from benchmarks.benches.live import read_log
+from benchmarks.benches.services.live import read_log
 from service.live.alarms import ICTAL, NO_ELECTRODES
 from serving.runtime import new_session
 from synthetic.recordings.monitoring import Day, Episode

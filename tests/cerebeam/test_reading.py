@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cerebeam.six_class import main
+from cerebeam.six_class.commands import main
 from serving.model import open_model
 from signals.bundles.bundle import ABOUT, BundleError, load_bundle
 from signals.modality import EEG_1020
@@ -60,7 +60,7 @@ def test_the_table_names_what_was_not_answered(reader, tmp_path, capsys):
 
 def test_reading_needs_no_torch(reader, tmp_path):
     code = (
-        "import sys; from cerebeam.six_class import main; "
+        "import sys; from cerebeam.six_class.commands import main; "
         f"assert main(['read', {str(recording(tmp_path, 50))!r}, '--bundle', {str(reader)!r}]) == 0; "
         "assert not {'torch', 'sklearn', 'apache_beam', 'pandas'} & set(sys.modules)"
     )

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from cerebeam.sign import main
+from cerebeam.compliance.sign import main
 from service.answering.house import House
 from service.registry.sources import sources
 from service.settings import load_settings
