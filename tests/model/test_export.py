@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from model.bundling.graphs import OpenAttention, load_exportable, strip, write_combiner, write_graph
+from model.bundling.graphs import OpenAttention, load_exportable, write_combiner, write_graph
 from model.bundling.parity import SHAPES, Parity, compare, probes
+from model.bundling.tracing import strip
 from model.encoder import Encoder
 from model.encoder_config import sized
 from model.supervised.supervised import new_network
