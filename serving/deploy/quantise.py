@@ -49,10 +49,11 @@ from signals.tasks import Task
 from signals.window import Window
 
 PROG = "cerebeam quantise"
-SIZE_AIM = 4.0
+SIZE_AIM = 3.9
+"""Times smaller that INT8 must be: four, less what the scales of the weights take."""
 REACH = 0.85
-"""Share of the ratio that one byte per weight would give which counts as all that the graph allows: scales, zero points
-and the nodes that apply them take the rest, and weigh more the smaller the network."""
+"""Share of the ratio that one byte per weight would give which an exempt model must reach: scales, zero points and the
+nodes that apply them take the rest, and weigh more the smaller the network."""
 KEPT_AIM = 0.99
 MOST_CHANGED = 0.02
 """Equal accuracy may hide that other windows are right: most of the decisions that may change."""
@@ -88,6 +89,8 @@ class Gate:
     """Bytes of the float graphs over bytes of the INT8 graphs."""
     size_allowed: float
     """The ratio that one byte a weight of the quantised layers would give."""
+    weights_share: float
+    """Of the float graphs' bytes, in layers that can be quantised."""
     balanced_accuracy_fp32: float
     balanced_accuracy_int8: float
     agreement: float
@@ -102,9 +105,24 @@ class Gate:
         return self.balanced_accuracy_int8 / self.balanced_accuracy_fp32
 
     @property
+    def exempt(self) -> str:
+        """Why `SIZE_AIM` is not asked of this model, in words; empty where it is.
+
+        Weights dominate a file where one byte for each would make it that much smaller. What a plan leaves in float
+        exempts nobody.
+        """
+        reachable = 1 / (1 - 0.75 * self.weights_share)
+        if reachable >= SIZE_AIM:
+            return ""
+        return (
+            f"exempt from {SIZE_AIM:g}x: weights are {self.weights_share:.1%} of the file, one byte each gives "
+            f"{reachable:.2f}x"
+        )
+
+    @property
     def size_needed(self) -> float:
-        """4, or nearly what the graph allows where that is less."""
-        return min(SIZE_AIM, REACH * self.size_allowed)
+        """`SIZE_AIM`, or nearly what the graph allows where weights do not dominate it."""
+        return REACH * self.size_allowed if self.exempt else SIZE_AIM
 
     @property
     def refused(self) -> tuple[str, ...]:
@@ -125,9 +143,9 @@ class Gate:
 
     def summary(self) -> str:
         """Return the measured and the required numbers, one line."""
+        required = "; ".join(filter(None, [f"required {self.size_needed:.2f}x", self.exempt]))
         return (
-            f"{self.size_ratio:.2f}x smaller (required {self.size_needed:.2f}x; one byte per weight would give "
-            f"{self.size_allowed:.2f}x), balanced accuracy {self.balanced_accuracy_int8:.4f} of "
+            f"{self.size_ratio:.2f}x smaller ({required}), balanced accuracy {self.balanced_accuracy_int8:.4f} of "
             f"{self.balanced_accuracy_fp32:.4f} = {self.accuracy_kept:.2%} kept (required {KEPT_AIM:.0%}), "
             f"{self.agreement:.1%} of decisions the same (required {1 - self.most_changed:.1%}) on {self.n_windows} "
             "windows"
@@ -227,6 +245,7 @@ def _about(quantised: Bundle, gate: Gate, plan: Plan, left: Sequence[Sequence[Se
         "quantisation": {
             **asdict(plan),
             **asdict(gate),
+            "exempt": gate.exempt,
             "left_in_float": [[asdict(one) for one in member] for member in left],
             "made_from": quantised.about["digest"],
         },
@@ -282,6 +301,7 @@ def judge(
     return Gate(
         size_ratio=n_float / quantised.n_bytes,
         size_allowed=n_float / (n_float - 0.75 * (n_weights - n_left)),
+        weights_share=n_weights / n_float,
         balanced_accuracy_fp32=ours.balanced_accuracy,
         balanced_accuracy_int8=theirs.balanced_accuracy,
         agreement=float(np.mean(np.array(ours.predicted) == np.array(theirs.predicted))),

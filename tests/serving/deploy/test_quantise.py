@@ -40,6 +40,7 @@ def test_int8_passes_the_gate_and_answers_nearly_as_float(learnt, tmp_path, caps
     assert about["balanced_accuracy_int8"] >= 0.99
     assert about["agreement"] >= 0.95
     assert about["size_ratio"] == pytest.approx(large.n_bytes / small.n_bytes)
+    assert about["exempt"].startswith("exempt from 3.9x: weights are")  # a small network: its nodes count
     assert "smaller" in (tmp_path / "q" / "README.md").read_text()
     assert main([str(tmp_path / "q"), "--ranges", "x", "--evaluate", "x", "--output", str(tmp_path / "r")]) == 2
     assert "is int8" in capsys.readouterr().err
@@ -139,6 +140,8 @@ def test_where_every_form_changes_decisions_nothing_is_written(served, tmp_path,
 @pytest.mark.parametrize(
     ("ratio", "allowed", "kept", "same", "refused"),
     [(4.1, 9.0, 1.0, 1.0, ()), (3.0, 9.0, 1.0, 1.0, ("smaller",)), (3.0, 3.5, 0.995, 0.98, ()),
+     (3.89, 9.0, 1.0, 1.0, ("not 3.90x",)), (3.89, 3.95, 1.0, 1.0, ("not 3.90x",)),
+     (2.9, 3.5, 1.0, 1.0, ("not 2.97x",)),
      (3.0, 3.5, 0.98, 1.0, ("accuracy",)), (3.0, 3.5, float("nan"), 1.0, ("accuracy",)),
      (4.1, 9.0, 1.01, 0.818, ("decisions changed, more than 2.0%",)),
      (4.1, 9.0, 1.0, 0.979, ("decisions changed, more than 2.0%",)),
@@ -147,11 +150,22 @@ def test_where_every_form_changes_decisions_nothing_is_written(served, tmp_path,
 def test_gate(ratio, allowed, kept, same, refused):
     gate = Gate(
         size_ratio=ratio, size_allowed=allowed, balanced_accuracy_fp32=1.0, balanced_accuracy_int8=kept, agreement=same,
-        n_windows=10,
+        weights_share=min(1.0, (1 - 1 / allowed) / 0.75), n_windows=10,
     )  # fmt: skip
     assert gate.ok is (not refused)
     assert len(gate.refused) == len(refused)
     assert all(word in words for word, words in zip(refused, gate.refused, strict=True))
+
+
+def test_layers_left_in_float_exempt_nobody_from_the_size():
+    gate = Gate(  # 99.5% of the file are weights, of which a tenth stayed in float: 1 / (1 - 0.75 * 0.8955) = 3.05
+        size_ratio=3.0, size_allowed=3.05, weights_share=0.995, balanced_accuracy_fp32=1.0, balanced_accuracy_int8=1.0,
+        agreement=1.0, n_windows=10,
+    )  # fmt: skip
+    assert (gate.exempt, gate.refused) == ("", ("3.00x smaller, not 3.90x",))
+    small = replace(gate, weights_share=0.9)  # 1 / (1 - 0.75 * 0.9) = 3.08, below 3.9 whatever the form
+    assert small.ok
+    assert "exempt from 3.9x: weights are 90.0% of the file, one byte each gives 3.08x" in small.summary()
 
 
 def test_layers_have_constant_weights_and_the_most_sensitive_come_first(served):
