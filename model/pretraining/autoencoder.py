@@ -8,6 +8,7 @@ B batch, C channel, T sample, S second, G group of electrodes hidden together, D
 """
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.bundling.tracing import trace
 from signals.modality import Modality
 
+OPSET = 18
 _FLOOR = 0.05
 """Power below which a guess counts as nothing, in squared window scales."""
 
@@ -131,7 +132,7 @@ class Autoencoder(nn.Module):
         return (inside * steps).sum(dim=1).reshape(shape)
 
     def _by_second(self, x_BCT: Tensor) -> Tensor:
-        return x_BCT.reshape(*x_BCT.shape[:-1], -1, self.n_second).mean(dim=-1)
+        return x_BCT.unflatten(-1, (-1, self.n_second)).mean(dim=-1)
 
     def calibrate(self, errors: np.ndarray) -> None:
         """Set the quantiles from log errors of training windows, shape (N_ERRORS, n)."""
@@ -185,9 +186,22 @@ def export_autoencoder(model: Autoencoder, path: Path, *, about: Mapping[str, An
 
     model = model.eval()
     example = torch.randn(2, model.modality.n_chans, 2 * model.n_second)
+    seconds = torch.export.Dim("n_seconds", min=1, max=3600)
     partial = path.with_name(path.name + ".partial")
-    free = {"signal": {0: "batch", 2: "n_times"}, "anomaly": {0: "batch"}}
-    trace(model, (example,), partial, inputs=("signal",), outputs=("anomaly",), free=free)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        torch.onnx.export(
+            model,
+            (example,),
+            partial,
+            input_names=["signal"],
+            output_names=["anomaly"],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096), 2: model.n_second * seconds},),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     graph = onnx.load(partial)
     onnx.helper.set_model_props(graph, {key: json.dumps(value, sort_keys=True) for key, value in about.items()})
     onnx.save(graph, partial)
