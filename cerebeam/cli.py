@@ -59,6 +59,7 @@ COMMANDS = {
     ),
     "competition": ("evaluation.competition", "the competition's KL of predictions or of a submission"),
     "quantise": ("serving.deploy.quantise", "a bundle in INT8, if it is small enough and as good"),
+    "quantise-torch": ("model.int8", "a trained model in torch's own INT8, if it is small enough and as good"),
     "tensorrt": ("serving.deploy.tensorrt", "TensorRT engines from a bundle"),
     "bench": ("cerebeam.bench", "latency, throughput, memory and size of bundles, beside torch"),
     "audit": ("cerebeam.compliance.audit_log", "keys for an audit log, the proof that it is whole, its last rows"),

@@ -7,11 +7,13 @@ import onnx
 import pytest
 
 import serving.deploy.quantise
+import signals.bundles.int8_gate
 from serving.deploy.int8 import Layer, Sensitivity, calibrate, layers_of, sensitivities, worth_leaving
-from serving.deploy.quantise import Gate, balanced_accuracy, check_not_trained_on, main
+from serving.deploy.quantise import main
 from serving.runtime import answer_batch, onnx_session, probabilities
 from signals.bundles.bundle import BundleError, load_bundle, mark
 from signals.bundles.inputs import feed, windows_of_shards
+from signals.bundles.int8_gate import Gate, balanced_accuracy, check_not_trained_on
 
 
 def quantise(served, output, *more):
@@ -70,23 +72,27 @@ def test_people_that_the_model_was_trained_on_do_not_judge_it(learnt, tmp_path, 
 
 def test_training_is_recognised_by_recordings_under_another_salt_and_an_older_bundle_is_refused(learnt):
     bundle, evaluate = load_bundle(learnt.bundle), learnt.root / "evaluate"
-    check_not_trained_on(bundle, evaluate)
+
+    def check(one):
+        check_not_trained_on(one.trained_on, evaluate, model=one.path)
+
+    check(bundle)
 
     def trained_on(*names):
         return replace(bundle, about={"provenance": {"members": [{"trained_on": [mark(name) for name in names]}]}})
 
     with pytest.raises(BundleError, match="trained on 1 of the 4 subjects .* first new-2"):
-        check_not_trained_on(trained_on("somebody", "rec-new-2"), evaluate)  # by the digest of the file
+        check(trained_on("somebody", "rec-new-2"))  # by the digest of the file
     with pytest.raises(BundleError, match="trained on 1 of the 4 subjects"):
-        check_not_trained_on(trained_on("new-0"), evaluate)
-    check_not_trained_on(trained_on(), evaluate)
+        check(trained_on("new-0"))
+    check(trained_on())
     older = replace(bundle, about={"provenance": {"members": [{"n_train_subjects": 4}]}})
     with pytest.raises(BundleError, match="does not list who it was trained on: export it again"):
-        check_not_trained_on(older, evaluate)
+        check(older)
 
 
 def test_the_gate_says_no_and_writes_nothing(served, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(serving.deploy.quantise, "KEPT_AIM", 1.5)  # more than there can be
+    monkeypatch.setattr(signals.bundles.int8_gate, "KEPT_AIM", 1.5)  # more than there can be
     assert quantise(served, tmp_path / "q", "--method", "dynamic") == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
@@ -109,8 +115,8 @@ def write_opposite(calibrated, output, *, leave=()):
 @pytest.fixture
 def lenient(monkeypatch):
     """A gate that asks for equal decisions alone: random weights have no accuracy, toy sizes are all nodes."""
-    monkeypatch.setattr(serving.deploy.quantise, "KEPT_AIM", 0.0)
-    monkeypatch.setattr(serving.deploy.quantise, "REACH", 0.0)
+    monkeypatch.setattr(signals.bundles.int8_gate, "KEPT_AIM", 0.0)
+    monkeypatch.setattr(signals.bundles.int8_gate, "REACH", 0.0)
     monkeypatch.setattr(serving.deploy.quantise, "write_static", write_opposite)
 
 
