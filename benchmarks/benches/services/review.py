@@ -103,7 +103,8 @@ def pool_of(pool: Windows, made: Answers, labelled: Sequence[int]) -> list[Candi
         rows = np.flatnonzero(pool.patient == patient)
         listed = [
             Answer(
-                start_s=APART_S * k, stop_s=APART_S * k + WINDOW_S, predicted_class=SIX_CLASS.classes[probs[row].argmax()],
+                start_s=APART_S * k, stop_s=APART_S * k + WINDOW_S,
+                predicted_class=SIX_CLASS.classes[probs[row].argmax()],
                 class_probabilities=dict(zip(SIX_CLASS.classes, probs[row].tolist(), strict=True)),
                 confidence=float(probs[row].max()), prediction_set=None, clinical_recommendation="",
                 uncertainty={"total": float(doubt.total[row]), "aleatoric": None,
@@ -142,7 +143,7 @@ def curve(
 
 
 def labels_needed(accuracy: Sequence[float], aim: float, batch: int) -> float:
-    """Return how many labels a curve needs for an accuracy, between batches by interpolation; inf where it never does."""
+    """Return how many labels a curve needs for an accuracy, interpolated between batches; inf where it never does."""
     best = np.maximum.accumulate(accuracy)
     if best[-1] < aim:
         return float("inf")
@@ -182,11 +183,13 @@ def main() -> None:
         saved.append(1 - labels_needed(own, aim, args.batch) / labels_needed(other, aim, args.batch))
     figure("active_accuracy_queue", float(queue[:, -1].mean()), "balanced accuracy")
     figure("active_accuracy_random", float(random[:, -1].mean()), "balanced accuracy")
-    aim = float(np.max(random.mean(axis=0)))
-    of_mean = 1 - labels_needed(queue.mean(axis=0), aim, args.batch) / labels_needed(
-        random.mean(axis=0), aim, args.batch
+    together = queue.mean(axis=0), random.mean(axis=0)
+    needed = [labels_needed(each, float(np.max(together[1])), args.batch) for each in together]
+    figure(
+        "active_labels_saved",
+        1 - needed[0] / needed[1],
+        f"share (per seed: {', '.join(f'{value:.2f}' for value in saved)})",
     )
-    figure("active_labels_saved", of_mean, f"share (per seed: {', '.join(f'{value:.2f}' for value in saved)})")
 
 
 if __name__ == "__main__":
