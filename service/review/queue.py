@@ -101,7 +101,7 @@ class _Novelty:
         self._spaces: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         for space in {one.space for one in left} - {""}:
             rows = np.array([row for row, one in enumerate(left) if one.space == space])
-            vectors = np.stack([left[row].vector for row in rows])  # type: ignore[misc]
+            vectors = np.stack([left[row].vector for row in rows])
             self._spaces[space] = rows, vectors, scales([vectors])
             self._nearest[rows] = np.inf
         for one in seen:
