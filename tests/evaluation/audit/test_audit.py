@@ -255,7 +255,7 @@ def test_a_finding_counts_and_names_whom_it_is_about() -> None:
 
 
 def test_sites_count_by_their_windows_where_shortcuts_are_looked_for() -> None:
-    # The model ranks perfectly at a site of 144 windows, and not at all at two of 12, with as many labels of each class:
+    # The model ranks perfectly at a site of 144 windows, and not at all at two of 12, with labels alike:
     # AUROC over all 1 - 0.5 (24 / 168)^2 = 0.99; within sites 0.93 by windows, and 0.67 if sites were to count alike.
     predictions = make_predictions(n_windows=24)
     frame = predictions.frame
