@@ -38,13 +38,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     one.add_argument("--layout", choices=tuple(LAYOUTS), default="3x4", help="rows and columns of leads")
     _scale(one, "25 mm/s and 10 mm/mV by default")
     one.add_argument("--dpi", type=count, default=200, help="dots per inch, 60 to 600")
-    one.add_argument("--start", type=whole, default=0, help="second of the record that the page begins with")
+    one.add_argument("--start", type=float, default=0.0, help="second of the record that the page begins with")
     one.add_argument(
         "--photograph", type=whole, metavar="SEED", help="crooked, creased, in shadow; drawn from the seed"
     )
     args = parser.parse_args(argv)
     if args.command == "render" and not 60 <= args.dpi <= 600:
         parser.error(f"--dpi {args.dpi} is not between 60 and 600")
+    if args.command == "render" and not 0 <= args.start < float("inf"):
+        parser.error(f"--start {args.start:g} is no second of a record")
     return args
 
 
