@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from model.bundling.graphs import Exportable
-from signals.bundles.answers import Combiner, combined
+from signals.bundles.answers import Combiner, combined, probabilities_of_each
 from signals.bundles.bundle import SPECTROGRAM, BundleError
 from signals.bundles.calibration import tempered
 from signals.bundles.inputs import windows_of_shards
@@ -187,6 +187,9 @@ def compare(
         if models[0].task is None:
             a, b = ours[0], theirs[0]
             difference, differ = np.abs(a - b).max() / np.sqrt(np.square(a).mean()), 0
+        elif models[0].task.multilabel:
+            a, b = (probabilities_of_each(np.stack(x), temperature=temperature) for x in (ours, theirs))
+            difference, differ = np.abs(a - b).max(), int(((a >= 0.5) != (b >= 0.5)).any(axis=1).sum())
         else:
             a = tempered(combined(np.stack(ours), _called(combiner and combiner[0])), temperature)
             b = tempered(combined(np.stack(theirs), _called(stack)), temperature)

@@ -98,7 +98,7 @@ def feature_boosting(bench: Bench, rows: np.ndarray, params: Params, seed: int) 
 
 def _logistic(bench: Bench, x: np.ndarray, rows: np.ndarray, params: Params, *, n_frozen: int = 0) -> Fitted:
     model, n_classes = baselines.fit_logistic(x, bench.data, rows, **params), len(bench.data.task.classes)
-    n_learnt = int(model[-1].coef_.size + model[-1].intercept_.size)
+    n_learnt = baselines.n_learnt(model)
     return Fitted(
         predict=lambda test: baselines.probabilities(model, x[test], n_classes),
         n_parameters=n_frozen + n_learnt, n_learnt=n_learnt,
