@@ -174,9 +174,7 @@ def stacked(predictions: Predictions, members: Sequence[str], *, seed: int = 0) 
     Raises ValueError where `check_stackable` does.
     """
     if is_multilabel(predictions.task):
-        raise ValueError(
-            f"task {predictions.task!r} has several classes a window: its members are averaged, not stacked"
-        )
+        raise ValueError(f"task {predictions.task!r} has several classes a window: average its members")
     check_stackable(predictions, members)
     classes, first = predictions.classes, predictions.of(members[0])
     prob, target = member_array(predictions, members), targets(first, classes)
