@@ -8,7 +8,8 @@ import pytest
 from evaluation.report.__main__ import main as report
 from evaluation.schemas.predictions import Predictions, check, read_predictions
 from model.export import main as export
-from serving.runtime import load_bundle, run
+from serving.runtime import run
+from signals.bundles.bundle import load_bundle
 from signals.bundles.inputs import windows_of_shards
 from signals.tasks import TASKS
 from studies.calibrate import calibration_of_each
