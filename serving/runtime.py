@@ -125,7 +125,8 @@ def check_windows(bundle: Bundle, graph: Graph, windows: Sequence[Window]) -> No
                 f"the bundle takes {bundle.modality.n_chans} of {bundle.modality.name}"
             )
         n_times = window.data.shape[1]
-        if n_times < graph.min_times or n_times % graph.step_times:
+        is_usual = n_times == round(bundle.profile.window_s * bundle.modality.sfreq)
+        if n_times < graph.min_times or (n_times % graph.step_times and not is_usual):
             raise BundleError(
                 f"a window has {n_times / window.sfreq:g} s, the bundle takes {graph.min_times / window.sfreq:g} s or "
                 f"more, in steps of {graph.step_times / window.sfreq:g} s"

@@ -13,7 +13,7 @@ from model.bundling.graphs import Exportable
 from signals.bundles.answers import Combiner, combined, probabilities_of_each
 from signals.bundles.bundle import SPECTROGRAM, BundleError
 from signals.bundles.calibration import tempered
-from signals.bundles.inputs import windows_of_shards
+from signals.bundles.inputs import padded, windows_of_shards
 from signals.modality import Modality
 from signals.noise import aperiodic, shaped_noise
 from signals.window import ABSENT, MEASURED
@@ -66,7 +66,7 @@ class Probe:
             rows = zip(self.data, self.ch_state, self.people, strict=True)
             types = model.modality.sensor_types
             signal = np.stack([model.normaliser.apply(x, state, *person, types) for x, state, person in rows])
-            result = {"signal": signal, "ch_state": self.ch_state}
+            result = {"signal": padded(signal, model.step_times), "ch_state": self.ch_state}
         if SPECTROGRAM in model.inputs:
             if self.spectrogram is None:
                 raise BundleError(f"network {model.name} reads spectrograms, and the shards carry none")

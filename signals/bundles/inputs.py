@@ -83,6 +83,12 @@ def model_input(windows: Sequence[Window], normaliser: Normaliser) -> tuple[np.n
     return np.stack(signal).astype(np.float32), np.stack([w.ch_state for w in windows]).astype(np.int64)
 
 
+def padded(signal: np.ndarray, step_times: int) -> np.ndarray:
+    """Return signals, shape (..., n_times), with zeros at the end up to a multiple of `step_times`."""
+    n_more = -signal.shape[-1] % step_times
+    return np.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(0, n_more)]) if n_more else signal
+
+
 def feed(windows: Sequence[Window], graph: Graph) -> dict[str, np.ndarray]:
     """Return a graph's inputs by name.
 
@@ -90,7 +96,8 @@ def feed(windows: Sequence[Window], graph: Graph) -> dict[str, np.ndarray]:
     """
     result: dict[str, np.ndarray] = {}
     if "signal" in graph.inputs:
-        result["signal"], result["ch_state"] = model_input(windows, graph.normaliser)
+        signal, result["ch_state"] = model_input(windows, graph.normaliser)
+        result["signal"] = padded(signal, graph.step_times)
     if SPECTROGRAM in graph.inputs:
         spectrograms = [w.spectrogram for w in windows if w.spectrogram is not None]
         if len(spectrograms) < len(windows):

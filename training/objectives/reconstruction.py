@@ -53,7 +53,7 @@ def evaluate_reconstruction(
 def _window_rows(
     batch: WindowBatch, model: PretrainModel, modality: Modality, *, seed: int, filling: Filling, max_s: float
 ) -> Iterator[dict[str, object]]:
-    sfreq, is_eeg = modality.sfreq, np.array(modality.sensor_types) == "eeg"
+    sfreq, is_eeg = modality.sfreq, np.array(modality.sensor_types) == modality.kind
     n_times = min(batch.x_BCT.shape[-1], round(max_s * sfreq))
     whole, ch_state = batch.x_BCT[0, :, :n_times], batch.ch_state_BC[0]
     scored = (ch_state == MEASURED) & is_eeg

@@ -274,7 +274,7 @@ class _View:
     @classmethod
     def of(cls, batch: WindowBatch, modality: Modality) -> "_View":
         n_times = min(batch.x_BCT.shape[-1], round(MAX_S * modality.sfreq))
-        is_eeg = np.array(modality.sensor_types) == "eeg"
+        is_eeg = np.array(modality.sensor_types) == modality.kind
         return cls(
             x=batch.x_BCT[0, :, :n_times], ch_state=batch.ch_state_BC[0], is_eeg=is_eeg,
             key=int(batch.entries[0].key, 16) >> 1, modality=modality,
