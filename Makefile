@@ -45,7 +45,7 @@ check: install        ## formatting, style, types, arrows between rooms
 	$(VENV)/bin/hadolint infra/docker/*.Dockerfile infra/dataflow/Dockerfile
 
 docs: install         ## the pages as a site in build/site; every link is checked
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build
 
 test: install         ## all tests but the slow ones
 	$(PY) -m pytest -n 2 --dist worksteal
@@ -54,7 +54,7 @@ demo: install         ## the whole way on a synthetic corpus
 	$(VENV)/bin/cerebeam demo --output demo-output
 
 bench: install        ## the figures of docs/benchmarks.md
-	$(PY) -m benchmarks.benches.spine
+	$(PY) -m benchmarks spine
 
 # One program a room or question: make bench-preprocess, bench-fuzz, ...; python -m benchmarks lists them.
 bench-%: install

@@ -11,9 +11,9 @@ FOLDERS = ("benches", "studies", "drills")
 def programs() -> dict[str, str]:
     """Return the module of each program by its name, dashes for underscores."""
     return {
-        path.stem.replace("_", "-"): f"benchmarks.{folder}.{path.stem}"
+        path.stem.replace("_", "-"): ".".join(("benchmarks", *path.relative_to(HERE).with_suffix("").parts))
         for folder in FOLDERS
-        for path in sorted((HERE / folder).glob("*.py"))
+        for path in sorted((HERE / folder).rglob("*.py"))
         if "def main(" in path.read_text(encoding="utf-8")
     }
 

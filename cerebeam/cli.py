@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from cerebeam.pages import stored
 from signals.help_pages import render
 
-INPUT_EXIT, INTERRUPTED_EXIT = 2, 130
+INPUT_EXIT, FULL_EXIT, INTERRUPTED_EXIT = 2, 74, 130
 EXTRAS = {
     "apache_beam": "beam", "onnxruntime": "serve", "torch": "train", "tyro": "train", "transformers": "train",
     "sklearn": "train", "pandas": "train", "onnx": "train", "fastapi": "service", "sqlalchemy": "service",
@@ -29,6 +29,9 @@ COMMANDS = {
     ),
     "preprocess": ("pipelines.preprocess", "recordings to one shard set"),
     "site-card": ("signals.sites.draft", "a first draft of a site's card from one of its files"),
+    "archive": ("pipelines.score", "answers of a bundle for every recording of an archive"),
+    "compare": ("evaluation.scenarios.archives", "two models over one archive, with intervals over people"),
+    "drift": ("cerebeam.drift", "whether recordings that came in are still what a model was trained on"),
     "dry-run": ("pipelines.dry_run", "what would become of each file, without writing anything"),
     "shards": ("pipelines.shards", "verify, summarise, show and merge shard sets, check that they identify no one"),
     "autoencoder": ("training.autoencoder", "train the network that scores artifacts, on shards without labels"),
@@ -39,33 +42,43 @@ COMMANDS = {
     "loso": ("studies.loso", "leave-one-site-out predictions"),
     "crossval": ("studies.crossval", "out-of-fold predictions of any models, by patient"),
     "stack": ("studies.stack", "an ensemble of models from their out-of-fold predictions"),
+    "score": ("cerebeam.score", "a bundle's predictions of labelled shards, for a report"),
     "calibrate": ("studies.calibrate", "temperature, prediction sets and abstention of a model, for its bundle"),
     "embed": ("studies.embed", "one vector a window from an encoder, for the domain gap"),
     "stress": ("studies.stress", "predictions of recordings made worse, level by level"),
     "transfer": ("studies.transfer", "ways of using an encoder and tuned baselines on the same folds"),
-    "synthetic-to-real": ("studies.synthetic_to_real", "a six-class reader that needs no real label"),
-    "pattern-predict": ("studies.pattern_predict", "predictions of such a reader on a shard set"),
+    "synthetic-to-real": ("studies.synthetic_to_real", "models of six classes that need no real label, compared"),
     "report": ("evaluation.report.__main__", "predictions to one HTML page and its facts"),
     "planted": ("studies.planted.faults", "plant faults on purpose and see that the audit names each"),
     "prune": ("training.prune", "a task model with fewer parameters, and what that costs"),
     "distil": ("training.distil", "a small model that learns from a large one or from several"),
     "export": ("model.export", "a trained model to a bundle"),
-    "six-class": ("cerebeam.six_class", "train on the HMS competition's folder, answer its test part"),
+    "six-class": (
+        "cerebeam.six_class.commands",
+        "build a reader of the six classes and read recordings with it; the HMS competition's folder in and out",
+    ),
     "competition": ("evaluation.competition", "the competition's KL of predictions or of a submission"),
     "quantise": ("serving.deploy.quantise", "a bundle in INT8, if it is small enough and as good"),
     "tensorrt": ("serving.deploy.tensorrt", "TensorRT engines from a bundle"),
     "bench": ("cerebeam.bench", "latency, throughput, memory and size of bundles, beside torch"),
-    "audit": ("cerebeam.audit_log", "keys for an audit log, the proof that it is whole, its last rows"),
-    "sbom": ("cerebeam.sbom", "bills of materials of the server or of a bundle, with licences"),
-    "sign": ("cerebeam.sign", "keys for bundles, signatures beside their files, and whether one holds"),
-    "backup": ("cerebeam.backup", "copy a server's data folder while it is in use; verify and restore copies"),
-    "comply": ("cerebeam.comply", "controls of 45 CFR 164 held against a deployment, each with its evidence"),
+    "audit": ("cerebeam.compliance.audit_log", "keys for an audit log, the proof that it is whole, its last rows"),
+    "sbom": ("cerebeam.compliance.sbom", "bills of materials of the server or of a bundle, with licences"),
+    "sign": ("cerebeam.compliance.sign", "keys for bundles, signatures beside their files, and whether one holds"),
+    "backup": (
+        "cerebeam.compliance.backup",
+        "copy a server's data folder while it is in use; verify and restore copies",
+    ),
+    "comply": (
+        "cerebeam.compliance.comply",
+        "controls of 45 CFR 164 held against a deployment, with evidence",
+    ),
     "cost": ("cerebeam.cost", "what hours of EEG cost to keep, prepare and learn from, what a budget buys"),
     "predict": ("serving.predict", "answers for one recording from a bundle"),
-    "explain": ("cerebeam.explain", "what a model's answers on a recording depend on, as figures and pages"),
+    "explain": ("cerebeam.explaining.explain", "what a model's answers on a recording depend on, as figures and pages"),
     "run": ("cerebeam.run", "data, training, report, registry and the API in one command that resumes"),
     "config": ("service.configure", "the service's configuration: show it, check it"),
     "serve": ("service.serve", "an API that answers windows and recordings"),
+    "boards": ("service.monitoring.page", "the dashboards' queries drawn from a Prometheus, as one page"),
     "live": ("service.live.command", "samples of a file or of LSL to a bed of a server, its answers as they come"),
     "reviews": ("service.review.export", "what reviewers labelled, as the label file of preprocess"),
     "register": ("service.registry.commands:register", "store a bundle in the registry, as the challenger"),
@@ -93,11 +106,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] not in COMMANDS:
         print(f"cerebeam: unknown command {args[0]!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)  # noqa: T201
         return 2
-    if page := stored(args):
-        print(render(page))  # noqa: T201
-        return 0
     try:
-        return run(args)
+        code = 0
+        if page := stored(args):
+            print(render(page))  # noqa: T201
+        else:
+            code = run(args)
+        sys.stdout.flush()  # now, where a reader that has gone is known about
+        return code
     except KeyboardInterrupt:
         return _failed(args[0], "interrupted", INTERRUPTED_EXIT)
     except ImportError as error:
@@ -109,9 +125,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.filename is None and error.errno != errno.ENOSPC:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if error.filename is None and not is_full:
             raise
-        return _failed(args[0], f"{error.filename or 'output'}: {error.strerror}")
+        line = f"{error.filename or 'output'}: {error.strerror}"
+        return _failed(args[0], line, FULL_EXIT if is_full else INPUT_EXIT)
 
 
 def run(args: Sequence[str]) -> int:

@@ -41,7 +41,9 @@ def steps(args: argparse.Namespace) -> list[Step]:
     todo = []
     if not args.skip_download and hms is None and _has_credentials():
         hms = args.hms
-        todo.append(Step(_stage("download", "the HMS competition's files", "cerebeam.download", "--output", hms)))
+        todo.append(
+            Step(_stage("download", "the HMS competition's files", "cerebeam.six_class.download", "--output", hms))
+        )
     if not args.skip_train:
         todo += _of_hms(args, hms) if hms else _of_synthetic(args)
     return [
@@ -60,8 +62,8 @@ def steps(args: argparse.Namespace) -> list[Step]:
 def _of_hms(args: argparse.Namespace, hms: Path) -> list[Step]:
     """Return the training on the competition's folder, which resumes by itself."""
     effort = ("--", "--schedule.epochs", "2") if args.quick else ()
-    stage = _stage("train", "five folds of patients, then all", "cerebeam.six_class", "train", "--hms", hms, "--output",
-                   args.output, *effort)  # fmt: skip
+    stage = _stage("train", "five folds of patients, then all", "cerebeam.six_class.commands", "train",
+                   "--hms", hms, "--output", args.output, *effort)  # fmt: skip
     return [Step(stage)]
 
 
@@ -86,7 +88,7 @@ def _stage(name: str, what: str, module: str, *arguments: str | Path) -> Stage:
 
 
 def _has_credentials() -> bool:
-    from cerebeam.download import DownloadError, credentials
+    from cerebeam.six_class.download import DownloadError, credentials
 
     try:
         credentials()

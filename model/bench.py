@@ -17,8 +17,8 @@ from torch import nn
 from model.bundling.graphs import Exportable, load_exportable
 from signals.bundles.bundle import SPECTROGRAM, BundleError
 from signals.bundles.calibration import softmax
-from signals.bundles.inputs import model_input, windows_of_file
-from signals.bundles.timing import answer_timings
+from signals.bundles.inputs import model_input, windows_of_file, windows_of_recording
+from signals.bundles.timing import Samples, answer_timings
 from signals.command_line import Parser
 from signals.window import Window
 from signals.windows.profiles import Profile
@@ -69,12 +69,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     network, n_bytes = as_form(model, args.form)
     profile = Profile.from_dict(model.profile)
 
-    def one_file(_: int) -> None:
-        probabilities(model, network, list(windows_of_file(profile, args.segment)))
+    samples = Samples.of_file(args.segment)
+
+    def one_segment(_: int) -> None:
+        probabilities(model, network, list(windows_of_recording(profile, samples.recording(), want=frozenset())))
 
     (window, *_) = windows_of_file(profile, args.segment)
     answer_timings(
-        {"batch": lambda n: probabilities(model, network, [window] * n), "segment": one_file}, n_bytes=n_bytes
+        {"batch": lambda n: probabilities(model, network, [window] * n), "segment": one_segment}, n_bytes=n_bytes
     )
     return 0
 

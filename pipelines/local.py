@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from typing import Any, TypeVar
@@ -38,7 +39,17 @@ class WorkerError(RuntimeError):
 
 def run_local(run: Run, finish: Finish) -> tuple[str, dict[str, dict[str, int]]]:
     """Run the whole chain on `run.n_workers` processes; returns what ran it and the counters of the stages."""
-    counters = defaultdict[str, Counter[str]](Counter)
+    with workers(run) as stages:
+        accepted, refused, blocks = stages.plan()
+        results = _write(stages, shards_of(blocks, run.shard_mb), finish.output)
+        examples = _examples(stages, blocks)
+    finish(results, accepted, refused, examples)
+    return f"{run.n_workers} local processes", stages.counted()
+
+
+@contextmanager
+def workers(run: Run) -> Iterator["Stages"]:
+    """Give the stages of a run in a pool of processes; raises WorkerError where one of them dies."""
     remote = any(storage.is_remote(place) for place in (run.output, *(file.uri for file in run.inputs.files)))
     pool = ProcessPoolExecutor(
         run.n_workers,
@@ -47,16 +58,11 @@ def run_local(run: Run, finish: Finish) -> tuple[str, dict[str, dict[str, int]]]
         initargs=(run.beam_args if remote else None,),
     )
     try:
-        stages = _Stages(run, finish, pool, counters)
-        accepted, refused, blocks = stages.plan()
-        results = stages.write(shards_of(blocks, run.shard_mb))
-        examples = stages.examples(blocks)
+        yield Stages(run, pool)
     except BrokenProcessPool as error:
         raise WorkerError("a worker process was killed or crashed") from error
     finally:
         pool.shutdown(cancel_futures=True)
-    finish(results, accepted, refused, examples)
-    return f"{run.n_workers} local processes", {name: dict(sorted(counters[name].items())) for name in sorted(counters)}
 
 
 def _begin_worker(beam_args: Sequence[str] | None) -> None:
@@ -84,72 +90,80 @@ def shards_of(blocks: Iterable[Block], shard_mb: float) -> Shards:
     return shards
 
 
-class _Stages:
-    """The three stages that work in the pool."""
+class Stages:
+    """What works in the pool: planning, and any function over many calls."""
 
-    def __init__(self, run: Run, finish: Finish, pool: ProcessPoolExecutor, counters: dict[str, Counter[str]]) -> None:
-        self._run, self._finish, self._pool, self._counters = run, finish, pool, counters
+    def __init__(self, run: Run, pool: ProcessPoolExecutor) -> None:
+        self.run, self._pool = run, pool
+        self.counters = defaultdict[str, Counter[str]](Counter)
 
     def plan(self) -> tuple[list[Accepted], list[Refused], list[Block]]:
         """Return the files that are used, the files and labels that are not, and all blocks."""
         accepted, refused, blocks = list[Accepted](), list[Refused](), list[Block]()
-        work = partial(plan_file, profile=self._run.profile, salt=self._run.salt, keep=self._run.keep)
-        with self._bar("plan", "files", len(self._run.inputs.files)) as bar:
-            for planned in self._each("plan", work, [(ref,) for ref in self._run.inputs.files]):
+        work = partial(plan_file, profile=self.run.profile, salt=self.run.salt, keep=self.run.keep)
+        with self.bar("plan", "files", len(self.run.inputs.files)) as bar:
+            for planned in self.each("plan", work, [(ref,) for ref in self.run.inputs.files]):
                 refused += planned.labels
                 if isinstance(planned.file, Refused):
                     refused.append(planned.file)
-                    self._counters["quarantine"][planned.file.reason] += 1
+                    self.counters["quarantine"][planned.file.reason] += 1
                 else:
                     accepted.append(planned.file)
                 blocks += planned.blocks
-                self._counters["plan"] += Counter(elements=1)
+                self.counters["plan"] += Counter(elements=1)
                 bar.update(1)
         ranks = defaultdict[str, list[Rank]](list)
         for recording_id, rank in map(ranked, accepted):
             ranks[recording_id].append(rank)
         used = dict(pair for each in ranks.items() for pair in of_several(each))
         files, copies = without_copies(accepted, used)
-        return files, [*refused, *copies], [block for block in blocks if is_used(block, used, self._run.salt)]
+        return files, [*refused, *copies], [block for block in blocks if is_used(block, used, self.run.salt)]
 
-    def write(self, shards: Shards) -> list[ShardResult]:
-        """Return what became of each shard, the longest begun first."""
-        seconds = {key: sum(map(block_seconds, blocks)) for key, blocks in shards.items()}
-        order = sorted(shards, key=lambda key: (-seconds[key], key))
-        work = partial(_score_and_write, self._finish.output, self._run.shard_mb, self._run.autoencoder)
-        results = []
-        with self._bar("write", "s EEG", sum(seconds.values())) as bar:
-            for result, n_seconds in self._each("write", work, [(key, shards[key]) for key in order]):
-                results.append(result)
-                if shard := result.shard:
-                    self._counters["write"] += Counter(elements=shard.n_windows, bytes=shard.n_bytes)
-                self._counters["write"] += Counter(kept=int(result.was_kept))
-                bar.update(n_seconds)
-        return results
-
-    def examples(self, blocks: Iterable[Block]) -> list[Example]:
-        """Return the example of each site that has a window."""
-        sites = defaultdict[str, list[Block]](list)
-        for block in blocks:
-            sites[block.plan.site_id].append(block)
-        chosen = [(smallest_hash(of_site),) for of_site in sites.values()]
-        outcomes = list(self._each("example", read_example, chosen))
-        self._counters["example"] += Counter(row.reason for row in outcomes if isinstance(row, Refused))
-        examples = [example for example in outcomes if isinstance(example, Example)]
-        self._counters["example"] += Counter(elements=len(examples))
-        return examples
-
-    def _each(self, stage: str, work: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[T]:
+    def each(self, stage: str, work: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[T]:
         """Yield what the calls return, as they end."""
         futures: list[Future[tuple[T, int]]] = [self._pool.submit(_timed, work, *call) for call in calls]
         for future in as_completed(futures):
             result, milliseconds = future.result()
-            self._counters[stage]["milliseconds"] += milliseconds
+            self.counters[stage]["milliseconds"] += milliseconds
             yield result
 
-    def _bar(self, what: str, unit: str, total: float) -> tqdm:
-        name = f"{what} {self._run.profile.name}"
+    def bar(self, what: str, unit: str, total: float) -> tqdm:
+        """Return a progress bar of a stage."""
+        name = f"{what} {self.run.profile.name}"
         return tqdm(desc=name, unit=unit, total=total, unit_scale=True, disable=None)
+
+    def counted(self) -> dict[str, dict[str, int]]:
+        """Return the counters by stage."""
+        return {name: dict(sorted(self.counters[name].items())) for name in sorted(self.counters)}
+
+
+def _write(stages: Stages, shards: Shards, output: str) -> list[ShardResult]:
+    """Return what became of each shard, the longest begun first."""
+    seconds = {key: sum(map(block_seconds, blocks)) for key, blocks in shards.items()}
+    order = sorted(shards, key=lambda key: (-seconds[key], key))
+    work = partial(_score_and_write, output, stages.run.shard_mb, stages.run.autoencoder)
+    results = []
+    with stages.bar("write", "s EEG", sum(seconds.values())) as bar:
+        for result, n_seconds in stages.each("write", work, [(key, shards[key]) for key in order]):
+            results.append(result)
+            if shard := result.shard:
+                stages.counters["write"] += Counter(elements=shard.n_windows, bytes=shard.n_bytes)
+            stages.counters["write"] += Counter(kept=int(result.was_kept))
+            bar.update(n_seconds)
+    return results
+
+
+def _examples(stages: Stages, blocks: Iterable[Block]) -> list[Example]:
+    """Return the example of each site that has a window."""
+    sites = defaultdict[str, list[Block]](list)
+    for block in blocks:
+        sites[block.plan.site_id].append(block)
+    chosen = [(smallest_hash(of_site),) for of_site in sites.values()]
+    outcomes = list(stages.each("example", read_example, chosen))
+    stages.counters["example"] += Counter(row.reason for row in outcomes if isinstance(row, Refused))
+    examples = [example for example in outcomes if isinstance(example, Example)]
+    stages.counters["example"] += Counter(elements=len(examples))
+    return examples
 
 
 def _timed(work: Callable[..., T], *args: Any) -> tuple[T, int]:

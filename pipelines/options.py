@@ -66,7 +66,7 @@ def beam_options(beam_args: Sequence[str]) -> "PipelineOptions":
     from apache_beam.options.pipeline_options import PipelineOptions
 
     args = list(beam_args)
-    if not _names_runner(args):
+    if not names_runner(args):
         args.append(f"--runner={LOCAL_RUNNER}")
     # On Dataflow Beam would pickle this module's globals by default; no step needs them (a test reads the staged job).
     return PipelineOptions(["--no_save_main_session", *args])
@@ -79,7 +79,8 @@ def set_beam_options(beam_args: Sequence[str]) -> None:
     FileSystems.set_options(beam_options(beam_args))
 
 
-def _names_runner(beam_args: Sequence[str]) -> bool:
+def names_runner(beam_args: Sequence[str]) -> bool:
+    """Return whether the options name a runner."""
     return any(arg.split("=")[0] == "--runner" for arg in beam_args)
 
 
@@ -89,18 +90,18 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
     args, beam_args = parser.parse_known_args(argv)
     try:
         _check_numbers(args, beam_args)
-        _refuse_unknown(parser, beam_args)
-        runner, n_workers = _runner(beam_args)
+        refuse_unknown(parser, beam_args)
+        runner, n_workers = runner_of(beam_args)
         set_beam_options(beam_args)
         places = [*(args.input or []), args.replay, args.output, args.labels, args.autoencoder]
-        _check_places([place for place in places if place], runner)
-        _check_output(args.output, overwrite=args.overwrite)
+        check_places([place for place in places if place], runner)
+        check_output(args.output, overwrite=args.overwrite)
         table = _read_labels(args.labels) if args.labels else None
         if args.reason and not args.replay:
             raise InputError("--reason goes with --replay")
         if (args.site_from or args.site_card) and args.replay:
             raise InputError("--site-from and --site-card go with --input: a replay keeps the sites of its run")
-        salt = resolve_salt(_given_salt(args.salt, args.salt_file))
+        salt = resolve_salt(given_salt(args.salt, args.salt_file))
         if args.replay:
             inputs = replayed_inputs(args.replay, table, reasons=args.reason)
         else:
@@ -133,7 +134,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         keep=keep,
         resume=args.resume,
         n_workers=n_workers,
-        is_here=not _names_runner(beam_args),
+        is_here=not names_runner(beam_args),
         beam_args=tuple(beam_args),
     )
 
@@ -144,6 +145,11 @@ def _check_numbers(args: argparse.Namespace, beam_args: Sequence[str]) -> None:
         raise InputError(f"--shard-mb {args.shard_mb:g} must be above 0")
     if not 0 <= args.max_quarantined <= 1:
         raise InputError(f"--max-quarantined {args.max_quarantined:g} is a share: it must lie within 0 and 1")
+    check_workers(beam_args)
+
+
+def check_workers(beam_args: Sequence[str]) -> None:
+    """Raise InputError for a number of workers that is none."""
     for name, value in pairwise([*beam_args, ""]):
         option, equals, text = name.partition("=")
         if option == "--direct_num_workers" and not (text if equals else value).isdecimal():
@@ -152,7 +158,7 @@ def _check_numbers(args: argparse.Namespace, beam_args: Sequence[str]) -> None:
             )
 
 
-def _given_salt(salt: str | None, salt_file: str | None) -> str | None:
+def given_salt(salt: str | None, salt_file: str | None) -> str | None:
     """Return the salt that a command line names; None where it names none."""
     if salt is not None and salt_file is not None:
         raise InputError("--salt and --salt-file name two salts: give one of them")
@@ -235,17 +241,17 @@ def command_parser() -> Parser:
     return parser
 
 
-def _runner(beam_args: Sequence[str]) -> tuple[str, int]:
+def runner_of(beam_args: Sequence[str]) -> tuple[str, int]:
     """Return the runner's name and how many processes `pipelines.local` is to use, 1 if it is not to run."""
     from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
     options = beam_options(beam_args)
     n_workers = options.view_as(DirectOptions).direct_num_workers
     name = str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1]
-    return name, 1 if _names_runner(beam_args) else n_workers or os.cpu_count() or 1
+    return name, 1 if names_runner(beam_args) else n_workers or os.cpu_count() or 1
 
 
-def _check_places(paths: Sequence[str], runner: str) -> None:
+def check_places(paths: Sequence[str], runner: str) -> None:
     """Raise where a path's file system is not installed, or where workers elsewhere could not reach it."""
     for path in paths:
         storage.check_scheme(path)
@@ -254,7 +260,7 @@ def _check_places(paths: Sequence[str], runner: str) -> None:
         raise InputError(f"{here[0]} lies on this machine, where Dataflow's workers cannot reach it: copy it to gs://")
 
 
-def _check_output(output: str, *, overwrite: bool) -> None:
+def check_output(output: str, *, overwrite: bool) -> None:
     """Raise where the output holds something that no killed run of ours left there."""
     if overwrite:
         return
@@ -272,7 +278,7 @@ def _read_labels(path: str) -> LabelTable:
         return read_labels(copy)
 
 
-def _refuse_unknown(parser: argparse.ArgumentParser, beam_args: Sequence[str]) -> None:
+def refuse_unknown(parser: argparse.ArgumentParser, beam_args: Sequence[str]) -> None:
     """Exit with code 2 on an option that neither we nor Beam know: Beam itself would drop it with a warning."""
     from apache_beam.options.pipeline_options import PipelineOptions
 

@@ -7,7 +7,6 @@ Options that are not listed by --help go to Beam (--runner, --direct_num_workers
 
 import json
 import logging
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -17,24 +16,12 @@ from pipelines.report.advice import ADVICE
 from pipelines.report.report import add_timings
 from pipelines.runs import storage
 from pipelines.runs.accounting import Counts, complaint
-from pipelines.runs.progress import PROGRESS, begin, different_facts, run_facts
-from pipelines.runs.publish import clear, publish, publish_failure
+from pipelines.runs.attempt import RunError, begin_or_resume, died
+from pipelines.runs.progress import run_facts
+from pipelines.runs.publish import publish, publish_failure
 from pipelines.stages.finish import Finish
 from signals.recording.identity import salt_id
 from signals.shards.manifest import COMPLETED, MANIFEST, REPORT
-
-logger = logging.getLogger(__name__)
-
-
-class RunError(RuntimeError):
-    """A run that ended without a shard set; the message is one line.
-
-    `counts` is the accounting of a run that failed by it.
-    """
-
-    def __init__(self, message: str, counts: Counts | None = None) -> None:
-        super().__init__(message)
-        self.counts = counts
 
 
 def preprocess(run: Run) -> Counts | None:
@@ -46,7 +33,9 @@ def preprocess(run: Run) -> Counts | None:
     died, which leaves what a `resume` needs.
     """
     working = storage.working_folder(run.output)
-    _begin(working, run)
+    begin_or_resume(
+        working, run_facts(run.inputs.files, run.profile, run.salt, run.shard_mb, run.keep), resume=run.resume
+    )
     finish = Finish(
         output=working,
         profile=run.profile,
@@ -70,8 +59,7 @@ def preprocess(run: Run) -> Counts | None:
             from pipelines.on_beam import run_on_beam as run_it
         runner, counters = run_it(run, finish)
     except Exception as error:  # whatever a runner, a worker or a file system raises ends the run in one line
-        logger.debug("the run died", exc_info=error)
-        raise RunError(f"the run died: {_last_line(error)}; {_left_over(working)}") from error
+        raise died(error, working, "shards") from error
     if not storage.exists(storage.join(working, MANIFEST)):
         return None
     if not finish.completes:
@@ -84,35 +72,6 @@ def preprocess(run: Run) -> Counts | None:
         storage.write_text(storage.join(working, COMPLETED), "")
     publish(working, run.output)
     return counts
-
-
-def _begin(working: str, run: Run) -> None:
-    """Make the working folder ready: empty, or for a resumed run as the killed one left it."""
-    facts = run_facts(run.inputs.files, run.profile, run.salt, run.shard_mb, run.keep)
-    differing = different_facts(working, facts) if run.resume else None
-    if differing:
-        raise RunError(
-            f"--resume: {working} was begun with another {', '.join(differing)}; leave --resume out to start anew"
-        )
-    if differing is None:
-        clear(working)
-        begin(working, facts)
-
-
-def _left_over(working: str) -> str:
-    """Return what a dead run left, in words; a run that wrote no shard leaves nothing."""
-    n_shards = sum(path.endswith(".json") for path in storage.list_files(storage.join(working, PROGRESS)))
-    if n_shards == 0:
-        clear(working)
-        return "nothing was written"
-    return f"{working} keeps {n_shards} whole shards, which --resume takes over"
-
-
-def _last_line(error: Exception) -> str:
-    """Return what a worker's traceback ends with."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
-    return raised[-1] if raised else f"{type(error).__name__}: {lines[-1] if lines else ''}".rstrip(": ")
 
 
 def describe(counts: Counts) -> str:

@@ -79,6 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load_settings(args.config, overrides)
         if not settings.models.bundles and not settings.models.registered:
             raise SettingsError("no bundle: give a folder made by cerebeam export, or set models.bundles")
+        recordings = settings.dataset.recordings
+        if recordings is not None and not recordings.is_dir():
+            raise SettingsError(f"dataset.recordings={recordings} is no folder: requests could name no recording")
         set_up_logs(settings.system.log_level)
         serve(settings, config=args.config, overrides=overrides)
     except ImportError as error:

@@ -28,6 +28,8 @@ class Dataset(_Section):
 
     recordings: Path | None = None
     """Folder whose recordings may be named in a request; None: uploads alone."""
+    explanations: Path | None = None
+    """Folder of folders that `cerebeam explain --output` wrote; the viewer shows them over the traces."""
     hms: Path = Path("data/hms")
     """Folder of the HMS competition, for download and training."""
 

@@ -1,7 +1,8 @@
 """python -m serving.bench BUNDLE... [--model DIR]: how fast, how large, how soon, for every form of a model.
 
 Each form runs in a process of its own. They take turns, round by round, so that a slower minute of the machine
-meets all of them. Latency is that of one window, prepared; "segment" is one file from opening to answer. With --model,
+meets all of them. Latency is that of one window, prepared; "segment" is from the samples of one file, as recorded and
+in memory, to the answer, with nothing prepared that no graph reads. With --model,
 torch stands beside the bundles: eager, compiled, and in INT8 (python -m model.bench). OMP_NUM_THREADS sets the threads
 of all of them.
 """
@@ -23,8 +24,8 @@ import numpy as np
 
 from serving.runtime import PROVIDER_EXIT, ProviderError, answer_batch, check_provider, windows_of_file
 from signals.bundles.bundle import BundleError, load_bundle
-from signals.bundles.inputs import wanted
-from signals.bundles.timing import answer_timings
+from signals.bundles.inputs import wanted, windows_of_recording
+from signals.bundles.timing import Samples, answer_timings
 from signals.command_line import Parser, count, new_file
 from signals.recording.recording import UnreadableError
 
@@ -46,7 +47,7 @@ class Measured:
     latency_ms: tuple[float, ...] = field(repr=False)
     """One prepared window, every repeat."""
     segment_ms: tuple[float, ...] = field(repr=False)
-    """One file, opened, prepared and answered, every repeat."""
+    """The samples of one file, prepared and answered, every repeat."""
     batch_s: tuple[float, ...] = field(repr=False)
     """A batch of prepared windows, every repeat."""
     batch_size: int
@@ -133,10 +134,15 @@ def run_bundle(path: Path, file: str) -> None:
     bundle = load_bundle(path)
     (window, *_) = windows_of_file(bundle, file)
 
-    def one_file(_: int) -> None:
-        answer_batch(bundle, list(windows_of_file(bundle, file, want=wanted(bundle.graphs))))
+    samples = Samples.of_file(file)
 
-    answer_timings({"batch": lambda n: answer_batch(bundle, [window] * n), "segment": one_file}, n_bytes=bundle.n_bytes)
+    def one_segment(_: int) -> None:
+        windows = windows_of_recording(bundle.profile, samples.recording(), want=wanted(bundle.graphs))
+        answer_batch(bundle, list(windows))
+
+    answer_timings(
+        {"batch": lambda n: answer_batch(bundle, [window] * n), "segment": one_segment}, n_bytes=bundle.n_bytes
+    )
 
 
 def table(measured: Sequence[Measured]) -> str:

@@ -1,8 +1,9 @@
 """One model in memory: sessions from bytes whose digests were checked, warmed up, with its own number of threads."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from signals.bundles.bundle import FP32, INT8_STATIC, SPECTROGRAM, Bundle, load_
 from signals.bundles.inputs import wanted, windows_of_recording
 from signals.recording.recording import Recording
 from signals.window import Window
+
+BATCH = 8
+"""Windows of a recording that are answered at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,12 @@ class Model:
             return []
         parts = [windows] if self.joins_recordings else [[window] for window in windows]
         return [answer for part in parts for answer in self._batch(part)]
+
+    def answers_of(self, windows: Iterable[Window]) -> Iterator[list[Answer]]:
+        """Yield the answers of a recording's windows in order, batch by batch, so that memory is bounded."""
+        remaining = iter(windows)
+        while batch := list(islice(remaining, BATCH)):
+            yield self.answers(batch)
 
     def _batch(self, windows: Sequence[Window]) -> Iterator[Answer]:
         return described(self.bundle, windows, answer_batch(self.bundle, windows, sessions=self.sessions.__getitem__))

@@ -13,7 +13,7 @@ import numpy as np
 
 from signals.bundles import inputs as served
 from signals.bundles.answers import Answers, answers, answers_of_each, prediction_set
-from signals.bundles.bundle import Bundle, BundleError, Graph
+from signals.bundles.bundle import FP32, Bundle, BundleError, Graph
 from signals.tasks import joined_classes
 from signals.window import Window
 from signals.windows.prepare import EVERYTHING
@@ -78,7 +78,7 @@ def run(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> It
 def embed(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> Iterator[Embedding]:
     """Yield the first member's representation of each window, in order."""
     for batch in _batches(windows, batch_size):
-        vectors = _run_graph(bundle, bundle.graphs[0], batch, "representation", files_of(bundle))
+        vectors = _run_graph(bundle, bundle.graphs[0], served.Batch(batch), "representation", files_of(bundle))
         for window, vector in zip(batch, vectors, strict=True):
             yield Embedding(window.start_s, _stop_s(window), tuple(vector.tolist()))
 
@@ -96,7 +96,8 @@ def answer_batch(bundle: Bundle, windows: Sequence[Window], *, sessions: Session
     """
     _ = bundle.classes  # an encoder is refused before anything is computed
     sessions = sessions or files_of(bundle)
-    logits = np.stack([_run_graph(bundle, graph, windows, "logits", sessions) for graph in bundle.graphs])
+    batch = served.Batch(windows)
+    logits = np.stack([_run_graph(bundle, graph, batch, "logits", sessions) for graph in bundle.graphs])
     if bundle.task is not None and bundle.task.multilabel:
         if bundle.combiner is not None:
             raise BundleError(f"{bundle.path} stacks members of a multi-label task: export a mean of them")
@@ -133,9 +134,16 @@ def check_windows(bundle: Bundle, graph: Graph, windows: Sequence[Window]) -> No
             )
 
 
-def _run_graph(bundle: Bundle, graph: Graph, windows: Sequence[Window], output: str, sessions: Sessions) -> np.ndarray:
-    check_windows(bundle, graph, windows)
-    (result,) = sessions(graph.file).run([output], served.feed(windows, graph))
+def _run_graph(bundle: Bundle, graph: Graph, batch: served.Batch, output: str, sessions: Sessions) -> np.ndarray:
+    check_windows(bundle, graph, batch.windows)
+    feed, session = batch.feed(graph), sessions(graph.file)
+    if bundle.precision == FP32:
+        (result,) = session.run([output], feed)
+        return np.asarray(result)
+    # Each window alone, or its answer would depend on its neighbours: dynamic ranges are those of what is run together,
+    # and a last bit that differs between batches may lie at the edge of a step of 256.
+    alone = [{name: values[k : k + 1] for name, values in feed.items()} for k in range(len(batch.windows))]
+    result = np.concatenate([session.run([output], one)[0] for one in alone])
     return np.asarray(result)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).parent.parent
+"""The folder that holds all rooms, in a checkout or among installed packages."""
 WIDTH = 100
 _INDENT = 26
 _TITLES = {"options": "", "positional arguments": "arguments"}
@@ -135,20 +137,27 @@ def _option(action: argparse.Action) -> Option:
     if not takes or default is None or default is argparse.SUPPRESS or default in ([], (), ""):
         default = ""
     elif isinstance(default, (list, tuple)):
-        default = " ".join(map(str, default))
+        default = " ".join(map(_shown, default))
     return Option(
         names=tuple(action.option_strings) or (action.dest,),
         metavar=metavar if takes else "",
         about=tidy(_filled(action)),
         choices=tuple(values),
-        default="" if "default" in (action.help or "") else str(default),
+        default="" if "default" in (action.help or "") else _shown(default),
         required=bool(action.required),
         several=action.nargs in ("+", "*") or (isinstance(action.nargs, int) and action.nargs > 1),
     )
 
 
 def _filled(action: argparse.Action) -> str:
-    return (action.help or "").replace("%(default)s", str(action.default)).replace("%%", "%")
+    return (action.help or "").replace("%(default)s", _shown(action.default)).replace("%%", "%")
+
+
+def _shown(default: object) -> str:
+    """Return a default as text; a file of ours by its place below the folder of all rooms, wherever that is."""
+    if isinstance(default, Path) and default.is_relative_to(ROOT):
+        return str(default.relative_to(ROOT))
+    return str(default)
 
 
 def kind_of(convert: object) -> str:

@@ -32,7 +32,7 @@ from evaluation.measures.selective import mistakes
 from evaluation.measures.tallies import tally
 from evaluation.measures.uncertainty import abstention
 from evaluation.schemas.predictions import Predictions, probabilities, read_predictions, targets
-from signals.bundles.calibration import tempered, tempered_each
+from signals.bundles.calibration import Calibration, Conformal, tempered, tempered_each
 from signals.command_line import Parser
 from signals.files import atomic_file, file_sha256
 from signals.tasks import is_multilabel
@@ -77,31 +77,41 @@ def calibration_of(
     prob, target = probabilities(frame, classes), targets(frame, classes)
     true_index = _true_index(frame, classes)
     fits = {kind: temperature_targets(frame, classes, kind) for kind in get_args(FitTo)}
-    temperature = fit_temperature(prob, fits[fit_to])
-    scaled = tempered(prob, temperature)
+    found, coverage = fitted(prob, fits[fit_to], true_index, alpha=alpha, risk=risk)
     subjects = frame["subject_id"].to_numpy(dtype=str)
     after = {
         kind: _scores(frame, classes, cross_tempered(prob, fit, subjects, n_folds=_CROSS_FOLDS, seed=0), target)
         for kind, fit in fits.items()
     }
-    confidence, wrong = mistakes(scaled, true_index)
-    kept = abstention(1.0 - confidence, wrong, risk=risk)
     return {
-        "temperature": temperature,
+        **found.to_dict(),
         "fitted_to": fit_to,
-        "conformal": {
-            "method": METHODS[1],
-            "alpha": alpha,
-            "thresholds": thresholds(scaled, true_index, method=METHODS[1], alpha=alpha).tolist(),
-        },
-        "abstain_below": float(1.0 - kept.threshold) if np.isfinite(kept.threshold) else None,
-        "abstention": {"risk": risk, "coverage": kept.coverage},
+        "abstention": {"risk": risk, "coverage": coverage},
         "split_digest": str(predictions.meta.get("split_digest") or predictions.meta.get("manifest_digest") or ""),
         "classes": list(classes),
         "fitted_on": {"model": model, "n_windows": len(frame), "n_subjects": len(np.unique(subjects))},
         "before": _scores(frame, classes, prob, target),
         "after": after,
     }
+
+
+def fitted(
+    prob: np.ndarray, target: np.ndarray, true_index: np.ndarray, *, alpha: float = ALPHA, risk: float = RISK
+) -> tuple[Calibration, float]:
+    """Return a calibration fitted on held-out rows, and the share of them that it answers.
+
+    `prob` and `target` have shape (n_windows, n_classes); `true_index` holds the majority class of each.
+    """
+    temperature = fit_temperature(prob, target)
+    scaled = tempered(prob, temperature)
+    confidence, wrong = mistakes(scaled, true_index)
+    kept = abstention(1.0 - confidence, wrong, risk=risk)
+    sets = thresholds(scaled, true_index, method=METHODS[1], alpha=alpha).tolist()
+    calibration = Calibration(
+        temperature=temperature, conformal=Conformal(method=METHODS[1], alpha=alpha, thresholds=tuple(sets)),
+        abstain_below=float(1.0 - kept.threshold) if np.isfinite(kept.threshold) else None,
+    )  # fmt: skip
+    return calibration, kept.coverage
 
 
 def calibration_of_each(predictions: Predictions, model: str) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""Read real six-class segments without ever having seen a real label: learn from generators, choose on other ones.
+"""Compare models that read six classes without a real label: they learn from generators and are chosen on other ones.
 
     python -m studies.synthetic_to_real --corpus SHARDS --encoder DIR --output DIR [--test REAL_SHARDS]
 
 `--corpus` is what `synthetic.critical_corpus` wrote. Models learn from its families `TRAINED` and are chosen by
-their mean loss over its families `HELD_OUT`: another generator, real backgrounds of other sites, other wave forms. What
-of the chosen average can be saved learns once more from all families and is written as a `model.patterns.reader` into
-OUT/reader. Windows of `--test` are predicted at the end and choose nothing. OUT/predictions.parquet: all predictions.
+their mean loss over its families `HELD_OUT`: another generator, real backgrounds of other sites, other wave forms.
+Windows of `--test` are predicted at the end and choose nothing. OUT/predictions.parquet: all predictions. What is
+shipped is built by `studies.six_class_reader`.
 """
 
 import shutil
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -21,10 +21,6 @@ import tyro
 
 from evaluation.measures.metrics import balanced_accuracy, confusion_matrix, kl_rows, predicted_shares
 from evaluation.schemas.predictions import Predictions, write_predictions
-from model.patterns.forest import Forest, forest_of
-from model.patterns.logistic import LogisticModel
-from model.patterns.reader import FLOOR as READER_FLOOR
-from model.patterns.reader import PatternReader
 from signals.bundles.calibration import tempered
 from signals.files import file_sha256
 from signals.tasks import SIX_CLASS
@@ -45,6 +41,8 @@ from training.corpus.splits import Fold
 PROG = "cerebeam synthetic-to-real"
 TEST = "test"
 """Fold of the windows that choose nothing."""
+AVERAGE_FLOOR = 1e-3
+"""Least probability of an average before its temperature: what no training window showed cannot be ruled out."""
 TEMPERATURES = tuple(np.round(np.geomspace(0.5, 3.0, 25), 4).tolist())
 
 
@@ -126,8 +124,6 @@ MEMBERS: dict[str, Method] = {
     "resnet-gru": _untuned("resnet-gru"),
 }
 """Members by the name that predictions carry."""
-SAVED = ("patterns/logistic", "patterns/extra-trees")
-"""What can be written as a pattern reader."""
 QUICK = tuple(name for name in MEMBERS if name != "resnet-gru")
 
 
@@ -148,7 +144,7 @@ def family_accuracy(study: Study, predicted: np.ndarray) -> dict[str, float]:
 
 def best_temperature(study: Study, predicted: np.ndarray) -> float:
     """Return the temperature of least mean loss over held-out families, each of which counts alike."""
-    floored = np.maximum(predicted, READER_FLOOR)
+    floored = np.maximum(predicted, AVERAGE_FLOOR)
     losses = [np.mean(list(family_loss(study, tempered(floored, t)).values())) for t in TEMPERATURES]
     return float(TEMPERATURES[int(np.argmin(losses))])
 
@@ -172,8 +168,8 @@ def greedy_average(study: Study, answers: dict[str, np.ndarray], *, gain: float 
     return chosen
 
 
-def run(study: Study, names: Sequence[str], seed: int) -> tuple[dict[str, np.ndarray], PatternReader]:
-    """Return every model's prediction of every row, and the reader that was trained on all families."""
+def run(study: Study, names: Sequence[str], seed: int) -> dict[str, np.ndarray]:
+    """Return every model's prediction of every row, and that of the average that the held-out families choose."""
     design, answers = study.design(names, seed), dict[str, np.ndarray]()
 
     def finished(name: str) -> None:
@@ -186,34 +182,10 @@ def run(study: Study, names: Sequence[str], seed: int) -> tuple[dict[str, np.nda
     run_study(design, finished=finished)
     chosen = greedy_average(study, answers)
     average = np.mean([answers[name] for name in chosen], axis=0)
-    answers["average"] = tempered(np.maximum(average, READER_FLOOR), best_temperature(study, average))
+    answers["average"] = tempered(np.maximum(average, AVERAGE_FLOOR), best_temperature(study, average))
     _print_scores(study, f"average of {', '.join(chosen)}", answers["average"])
-    kept = [name for name in chosen if name in SAVED] or ["patterns/extra-trees"]
-    temperature = best_temperature(study, np.mean([answers[name] for name in kept], axis=0))
-    reader = fit_reader(design, study, kept, temperature, {"chosen_average": list(chosen)})
-    answers["reader"] = reader.of_features(design.bench.patterns[1])
     shutil.rmtree(design.parts.folder)
-    return answers, reader
-
-
-def fit_reader(
-    design: Design, study: Study, kept: Sequence[str], temperature: float, about: dict[str, Any]
-) -> PatternReader:
-    """Return members on the pattern features of every row of the corpus, held-out families too."""
-    seed, (names, values) = design.bench.seed, design.bench.patterns
-    rows = np.concatenate([study.learn, study.validation])
-    about = {
-        **about,
-        "families": {name: int((study.families[rows] == name).sum()) for name in np.unique(study.families[rows])},
-        "manifest_digest": study.data.shards.manifest.digest, "code_version": code_version(), "seed": seed,
-    }  # fmt: skip
-    members: dict[str, Forest | LogisticModel] = {}
-    if "patterns/extra-trees" in kept:
-        trees = fit_extra_trees(values, study.data, rows, seed=seed)
-        members["extra-trees"] = forest_of(trees, names=names, classes=SIX_CLASS.classes)
-    if "patterns/logistic" in kept:
-        members["logistic"] = fit_pattern_logistic(names, values, study.data, rows)
-    return PatternReader(members=members, temperature=temperature, about=about)
+    return answers
 
 
 def _print_scores(study: Study, name: str, predicted: np.ndarray) -> None:
@@ -224,10 +196,7 @@ def _print_scores(study: Study, name: str, predicted: np.ndarray) -> None:
 
 
 def predictions_of(study: Study, answers: dict[str, np.ndarray], *, command_line: str) -> Predictions:
-    """Return all predictions on held-out families, fold "validation", and on the test set, fold `TEST`.
-
-    The reader learnt from the held-out families, so it predicts the test set only.
-    """
+    """Return all predictions on held-out families, fold "validation", and on the test set, fold `TEST`."""
     frames = []
     for fold, rows in (("validation", study.validation), (TEST, study.test)):
         if rows.size:
@@ -235,7 +204,6 @@ def predictions_of(study: Study, answers: dict[str, np.ndarray], *, command_line
             frames += [
                 prediction_rows(windows, predicted[rows], SIX_CLASS.classes, model=name, fold=fold)
                 for name, predicted in answers.items()
-                if fold == TEST or name != "reader"
             ]
     meta = {"grouping": "apart", "manifest_digest": study.data.shards.manifest.digest, "command": command_line}
     return Predictions(
@@ -252,7 +220,7 @@ class SyntheticCommand:
     encoder: Path | None = None
     """Folder of an encoder pretrained without labels."""
     output: Path
-    """Folder of the reader and the predictions."""
+    """Folder of the predictions."""
     test: Path | None = None
     """Shard set of real segments, predicted at the end; chooses nothing."""
     members: tuple[str, ...] = ()
@@ -264,8 +232,6 @@ class SyntheticCommand:
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.members) - set(MEMBERS)):
             raise ValueError(f"unknown members {', '.join(unknown)}; members are {', '.join(MEMBERS)}")
-        if "patterns/extra-trees" not in self.chosen:
-            raise ValueError("the reader is made of patterns/extra-trees: leave it among the members")
         if self.encoder is None and (needy := [n for n in self.chosen if MEMBERS[n].needs_encoder]):
             raise ValueError(f"{needy[0]} needs --encoder")
 
@@ -276,12 +242,11 @@ class SyntheticCommand:
 
 
 def learn_and_predict(command: SyntheticCommand, *, command_line: str) -> None:
-    """Write predictions and reader."""
+    """Write predictions."""
     study = Study(command.corpus, command.test, command.encoder, command.output, settings=command.settings)
     print("balanced accuracy / KL to the votes on families that nothing was learnt from")  # noqa: T201
-    answers, reader = run(study, command.chosen, command.seed)
+    answers = run(study, command.chosen, command.seed)
     write_predictions(command.output / "predictions.parquet", predictions_of(study, answers, command_line=command_line))
-    reader.save(command.output / "reader")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -11,7 +11,7 @@ recordings a family lies on; a family that needs some and has none is not made.
 import itertools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -49,6 +49,8 @@ class CorpusPlan:
     """The same seed, plan and carriers give the same bytes."""
     carrier_sites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Sites of the real backgrounds that a family lies on, by the family's name."""
+    simulate_missing: bool = False
+    """Whether a family that lies on real backgrounds in part lies on simulated ones alone where it has none."""
 
     def __post_init__(self) -> None:
         if self.segments < 6 or self.held_out < 0 or self.seed < 0:
@@ -69,6 +71,9 @@ class CorpusPlan:
         """Return the families that can be made, how many segments of each, and the backgrounds that each lies on."""
         planned = [(family, self.segments) for family in TRAINED] + [(family, self.held_out) for family in HELD_OUT]
         rows = [(family, n, self._carriers_of(family, carriers)) for family, n in planned]
+        if self.simulate_missing:
+            rows = [(replace(family, carriers=0.0) if 0 < family.carriers < 1 and not own else family, n, own)
+                    for family, n, own in rows]  # fmt: skip
         return [(family, n, own) for family, n, own in rows if n and (own or not family.carriers)]
 
     def _carriers_of(self, family: Family, carriers: Sequence[Carrier]) -> list[Carrier]:
@@ -151,13 +156,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--without", nargs="*", default=[], metavar="SITE", help="real sites that must not be used")
     parser.add_argument("--segments", type=count, default=480, help="segments of each family to learn from")
     parser.add_argument("--held-out", type=whole, default=150, help="segments of each family to choose on")
+    parser.add_argument(
+        "--simulate-missing", action="store_true",
+        help="lay a family that needs some real backgrounds on simulated ones alone where it has none",
+    )  # fmt: skip
     parser.add_argument("--seed", type=whole, default=0, help="of everything that is drawn")
     args = parser.parse_args(argv)
 
     def make(on_progress: OnProgress) -> Path:
         plan = CorpusPlan(
             segments=args.segments, held_out=args.held_out, seed=args.seed,
-            carrier_sites=_carrier_sites(args.carrier_sites),
+            carrier_sites=_carrier_sites(args.carrier_sites), simulate_missing=args.simulate_missing,
         )  # fmt: skip
         carriers: Sequence[Carrier] = ()
         if args.carriers is not None:

@@ -158,8 +158,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="cerebeam synthesize", description="a labelled corpus of several synthetic hospitals")
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     parser.add_argument("--seed", type=whole, default=0, help="of everything that is drawn")
-    parser.add_argument("--subjects-per-site", type=count, default=8, help="how many")
-    parser.add_argument("--segments-per-subject", type=count, default=6, help="how many")
+    parser.add_argument("--subjects-per-site", type=int, default=8, help="how many")
+    parser.add_argument("--segments-per-subject", type=int, default=6, help="how many")
     parser.add_argument(
         "--jobs", type=count, default=os.cpu_count() or 1, help="processes; by default as many as cores"
     )

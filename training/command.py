@@ -96,11 +96,20 @@ def _cli(kind: type[C], arguments: Sequence[str], default: Any, prog: str) -> tu
                 default=default, return_unknown_args=True,
             )  # fmt: skip
         check_finite(found)
+        _check_given(found)
     except ValueError as error:
         fail(prog, str(error))
     except SystemExit:
         fail(prog, _unboxed(boxed.getvalue()))
     return found, unknown
+
+
+def _check_given(command: Any) -> None:
+    """Raise ValueError for a required option without a value: a list may be empty, what is required may not."""
+    for field in fields(command):
+        needed = field.default is MISSING and field.default_factory is MISSING
+        if needed and getattr(command, field.name) == ():
+            raise ValueError(f"--{field.name.replace('_', '-')} needs at least one value")
 
 
 def _unboxed(text: str) -> str:

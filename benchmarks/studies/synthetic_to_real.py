@@ -4,16 +4,18 @@
 
 Real recordings of CEREBEAM_REAL_DATA are prepared without labels; all but the test site become backgrounds and the
 encoder's pretraining. Models learn from generators, are chosen on other generators, and then predict once the
-24 real segments, whose subjects are unknown, so that segments are what is resampled. Last, with real labels:
-leave-one-out over the same 24 on frozen embeddings, which is weak evidence (four segments a class).
+24 real segments, whose subjects are unknown, so that segments are what is resampled. The reader is a bundle that reads
+the files as a server does, fifty seconds and their middle ten. Last, with real labels: leave-one-out over the same 24
+on frozen embeddings, which is weak evidence (four segments a class).
 """
 
 import argparse
+import csv
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,8 @@ from benchmarks.harness import figure, machine, module
 from benchmarks.studies.real import CARDS
 from evaluation.measures.metrics import balanced_accuracy, confusion_matrix, kl_rows, predicted_shares
 from evaluation.schemas.predictions import probabilities, read_predictions, targets
+from signals.readers.memory import recording_of_array
+from signals.recording.recording import Recording
 from signals.tasks import SIX_CLASS
 
 JUDGED = "boston-iiic-sparcnet"
@@ -36,8 +40,8 @@ N_SEEDS = 3
 """Of random weights."""
 PENALTY = 4.35
 """Of the leave-one-out regressions: C of 0.01 for 23 segments."""
-MAIN = "reader"
-"""The model that the command leaves behind; the figures are its."""
+LATER = ("sample3", "sample4")
+"""Segments that are reported apart, by the last part of their files' names: the second half of each class."""
 
 
 def measure(values: Callable[[np.ndarray], float], n: int, *, seed: int = 0) -> tuple[float, float, float]:
@@ -73,7 +77,7 @@ def prepare(output: Path, root: Path) -> tuple[Path, Path]:
 
 
 def show(predictions: Path) -> None:
-    """Print every model's predictions of the real segments, and the confusion matrix of the one left behind."""
+    """Print every model's predictions of the real segments."""
     held = read_predictions(predictions)
     print(f"  {'real segments, zero real labels':<30}{'balanced accuracy':>24}{'KL':>24}")
     for model in held.models:
@@ -85,13 +89,74 @@ def show(predictions: Path) -> None:
         print(
             f"  {model:<30}" + "".join(f"{f'{v:.3f} [{low:.3f}, {high:.3f}]':>24}" for v, low, high in found.values())
         )
-        if model == MAIN:
-            confusion, main = confusion_matrix(true, predicted_shares(predicted)), found
-    print("  label, down; model, across: " + " ".join(SIX_CLASS.classes))
-    for name, counts in zip(SIX_CLASS.classes, confusion, strict=True):
+
+
+@dataclass(frozen=True)
+class Read:
+    """What the reader answers for files with labels."""
+
+    files: tuple[str, ...]
+    true: np.ndarray
+    """Class of each, shape (n,)."""
+    probabilities: np.ndarray
+    """Of the middle ten seconds, float64, shape (n, n_classes)."""
+    sets: np.ndarray
+    """bool, same shape: prediction sets."""
+    abstains: np.ndarray
+    """bool, shape (n,)."""
+
+
+def read_files(bundle_dir: Path, root: Path, *, middle_s: float | None = None) -> Read:
+    """Return the reader's answers to the judged files, or to the middle `middle_s` seconds of each."""
+    from serving.bundle import load_bundle
+    from signals.sites.opening import open_source
+
+    bundle, card = load_bundle(bundle_dir), str(CARDS / f"{JUDGED}.yaml")
+    with (root / "labels.csv").open(encoding="utf-8") as file:
+        rows = sorted((row["file"], row["label"]) for row in csv.DictReader(file) if row["site"] == JUDGED)
+    classes, answers = list(bundle.classes), []
+    for name, _ in rows:
+        recording = open_source(str(root / JUDGED / name), site_card=card).recording
+        if middle_s is not None:
+            recording = cut(recording, middle_s)
+        (answer,) = bundle.predict(recording).answers
+        answers.append(answer)
+    below = bundle.calibration.abstain_below or 0.0
+    return Read(
+        files=tuple(name for name, _ in rows), true=np.array([classes.index(label) for _, label in rows]),
+        probabilities=np.array([[a.class_probabilities[name] for name in classes] for a in answers]),
+        sets=np.array([[name in (a.prediction_set or ()) for name in classes] for a in answers]),
+        abstains=np.array([a.confidence < below for a in answers]),
+    )  # fmt: skip
+
+
+def cut(recording: Recording, seconds: float) -> Recording:
+    """Return the middle of a recording of one segment, in memory."""
+    n_times, rate = recording.n_times(0, 0), recording.sfreqs[0]
+    start, n = (n_times - round(seconds * rate)) // 2, round(seconds * rate)
+    x = recording.read(range(len(recording.ch_names)), segment=0, start=start, stop=start + n)
+    return recording_of_array(x, ch_names=recording.ch_names, sfreq=rate)
+
+
+def show_read(read: Read, *, word: str) -> None:
+    """Print the reader's scores on real files, all and the later ones apart; `word` goes into the figures' names."""
+    later = np.array([name.rsplit("_", 1)[1].removesuffix(".mat") in LATER for name in read.files])
+    for name, rows in (("", np.ones_like(later)), ("_samples_1_2", ~later), ("_samples_3_4", later)):
+        true, predicted = read.true[rows], read.probabilities[rows]
+        for what, (value, low, high) in scores(true, np.eye(len(SIX_CLASS.classes))[true], predicted).items():
+            print(f"  reader{word}{name}: {what} {value:.3f} [{low:.3f}, {high:.3f}], {rows.sum()} segments")
+            figure(f"real_sixclass_{what.replace(' ', '_')}{word}{name}", value, "nats" if what == "kl" else "share")
+    print("  label, down; reader, across: " + " ".join(SIX_CLASS.classes))
+    for name, counts in zip(
+        SIX_CLASS.classes, confusion_matrix(read.true, predicted_shares(read.probabilities)), strict=True
+    ):
         print(f"  {name:<8}" + "".join(f"{count:6g}" for count in counts))
-    figure("real_sixclass_balanced_accuracy", main["balanced accuracy"][0], "share")
-    figure("real_sixclass_kl", main["kl"][0], "nats")
+    figure(f"real_sixclass_set_coverage{word}", float(read.sets[np.arange(len(read.true)), read.true].mean()), "share")
+    figure(f"real_sixclass_set_size{word}", float(read.sets.sum(axis=1).mean()), "classes")
+    wrong = read.probabilities.argmax(axis=1) != read.true
+    figure(f"real_sixclass_answered{word}", float((~read.abstains).mean()), "share")
+    if (~read.abstains).any():
+        figure(f"real_sixclass_answered_wrong{word}", float(wrong[~read.abstains].mean()), "share")
 
 
 def leave_one_out(judged: Path, encoder: Path) -> None:
@@ -135,6 +200,7 @@ def main() -> None:
     parser.add_argument("--segments", type=int, default=480, help="of each family that models learn from")
     parser.add_argument("--held-out", type=int, default=150, help="of each family that they are chosen on")
     parser.add_argument("--network", action="store_true", help="train ResNet1D-GRU too (about 20 minutes more)")
+    parser.add_argument("--reader-network", action="store_true", help="train one as a member of the reader's too")
     args = parser.parse_args()
     print(machine())
     root = Path(os.environ.get("CEREBEAM_REAL_DATA", "")) / "real"
@@ -142,8 +208,8 @@ def main() -> None:
         print(f"  CEREBEAM_REAL_DATA has no real/{JUDGED}: not measured")
         return
     args.output.mkdir(parents=True, exist_ok=True)
-    corpus, pretraining, study = (args.output / name for name in ("corpus", "pretraining", "study"))
-    for folder in (corpus, pretraining, study):
+    corpus, pretraining, study, reader = (args.output / name for name in ("corpus", "pretraining", "study", "reader"))
+    for folder in (corpus, pretraining, study, reader, args.output / "network"):
         shutil.rmtree(folder, ignore_errors=True)
     carriers, judged = prepare(args.output, root)
     module("synthetic.critical_corpus", "--output", corpus, "--carriers", carriers,
@@ -155,6 +221,10 @@ def main() -> None:
     module("studies.synthetic_to_real", "--corpus", corpus, "--encoder", encoder, "--test", judged,
            "--output", study, *members)  # fmt: skip
     show(study / "predictions.parquet")
+    trained = ("--train-network", args.output / "network") if args.reader_network else ()
+    module("studies.six_class_reader", "--corpus", corpus, "--output", reader, *trained)
+    show_read(read_files(reader, root), word="")
+    show_read(read_files(reader, root, middle_s=10.0), word="_ten_seconds")
     leave_one_out(judged, encoder)
 
 

@@ -1,13 +1,13 @@
 """What a flex template starts: a template's parameters to the pipeline's options.
 
 A template knows no flags, so `resume=true` becomes --resume; and what the service passes as --labels are the job's
-labels, where the pipeline's --labels is a file.
+labels, where the pipeline's --labels is a file. Parameters with a bundle are those of `metadata-score.json`: an archive
+is answered, not prepared.
 """
 
 import json
 import sys
-
-from pipelines.preprocess import main
+from importlib import import_module
 
 _FLAGS = ("resume", "overwrite")
 _RENAMED = {
@@ -35,5 +35,11 @@ def options_of(parameters: list[str]) -> list[str]:
     return options
 
 
+def pipeline_of(parameters: list[str]) -> str:
+    """Return the module that a template's parameters are for."""
+    is_score = any(parameter.startswith("--bundle=") for parameter in parameters)
+    return "pipelines.score" if is_score else "pipelines.preprocess"
+
+
 if __name__ == "__main__":
-    sys.exit(main(options_of(sys.argv[1:])))
+    sys.exit(import_module(pipeline_of(sys.argv[1:])).main(options_of(sys.argv[1:])))

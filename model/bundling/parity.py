@@ -191,14 +191,14 @@ def compare(
             a, b = (probabilities_of_each(np.stack(x), temperature=temperature) for x in (ours, theirs))
             difference, differ = np.abs(a - b).max(), int(((a >= 0.5) != (b >= 0.5)).any(axis=1).sum())
         else:
-            a = tempered(combined(np.stack(ours), _called(combiner and combiner[0])), temperature)
-            b = tempered(combined(np.stack(theirs), _called(stack)), temperature)
+            a = tempered(combined(np.stack(ours), called(combiner and combiner[0])), temperature)
+            b = tempered(combined(np.stack(theirs), called(stack)), temperature)
             difference, differ = np.abs(a - b).max(), int((a.argmax(1) != b.argmax(1)).sum())
         parity = _with(parity, probe, float(difference), differ)
     return parity
 
 
-def _called(combiner: Any) -> Combiner | None:
+def called(combiner: Any) -> Combiner | None:
     """Return how a meta-learner, torch's or ONNX Runtime's, is called; None without one."""
     if combiner is None:
         return None

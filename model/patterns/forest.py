@@ -1,20 +1,15 @@
-"""An ensemble of decision trees as plain arrays: no pickle to trust, no scikit-learn to run it.
-
-A file holds what `to_npz` wrote and nothing that could be executed.
-"""
+"""An ensemble of decision trees as plain arrays: no pickle to trust, no scikit-learn to run it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 
-from model.patterns.plain_arrays import read_model, write_arrays
-
 _LEAF = -1
-_ARRAYS = ("roots", "feature", "threshold", "left", "right", "value", "offset")
+SHARE_FLOOR = 1e-3
+"""Least share of which a logit is taken: a class that no leaf has seen cannot be ruled out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +54,9 @@ class Forest:
             return np.asarray(value.mean(axis=1))
         return np.asarray(softmax(self.offset + value.sum(axis=1), axis=1))
 
-    def to_npz(self, path: Path) -> None:
-        """Write the forest, whole or not at all."""
-        arrays = {name: getattr(self, name) for name in ("names", "classes", *_ARRAYS)}
-        write_arrays(path, {name: values for name, values in arrays.items() if values is not None})
-
-    @classmethod
-    def from_npz(cls, path: Path) -> "Forest":
-        """Read a forest; raises FileNotFoundError where there is none, ValueError where it is none."""
-        return read_model(cls, path, what="forest")
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """Return logarithms of the probabilities, floored at `SHARE_FLOOR`; raises as `predict`."""
+        return np.asarray(np.log(np.maximum(self.predict(x), SHARE_FLOOR)))
 
 
 def forest_of(model: Any, *, names: Sequence[str], classes: Sequence[str]) -> Forest:

@@ -1,13 +1,10 @@
 """A logistic regression as plain arrays: inputs are clipped to the range of its training data, then weighted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import softmax
-
-from model.patterns.plain_arrays import read_model, write_arrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,23 +23,18 @@ class LogisticModel:
     offset: np.ndarray = field(repr=False)
     """float64, shape (n_classes,)."""
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Return class probabilities, float64, shape (n, n_classes); x (n, n_inputs).
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """Return logits, float64, shape (n, n_classes); x (n, n_inputs).
 
         Raises ValueError for another number of inputs.
         """
         if x.ndim != 2 or x.shape[1] != len(self.names):
             raise ValueError(f"x has shape {x.shape}; it must be (n, {len(self.names)})")
-        return np.asarray(softmax(np.clip(x, self.low, self.high) @ self.weight + self.offset, axis=1))
+        return np.asarray(np.clip(x, self.low, self.high) @ self.weight + self.offset)
 
-    def to_npz(self, path: Path) -> None:
-        """Write it, whole or not at all."""
-        write_arrays(path, {f.name: getattr(self, f.name) for f in fields(self)})
-
-    @classmethod
-    def from_npz(cls, path: Path) -> "LogisticModel":
-        """Read one; raises FileNotFoundError where there is none, ValueError where it is none."""
-        return read_model(cls, path, what="logistic regression")
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Return class probabilities, float64, shape (n, n_classes); as `logits`."""
+        return np.asarray(softmax(self.logits(x), axis=1))
 
 
 def logistic_of(

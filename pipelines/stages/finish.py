@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pipelines.report.report import run_facts, write_report
 from pipelines.report.traces import Example
@@ -68,7 +68,7 @@ class Finish:
         n_refused = sum(row.level == "file" for row in refused)
         if len(accepted) + n_refused != self.n_files:
             raise RuntimeError(f"{self.n_files} files went in, {len(accepted)} used + {n_refused} refused came out")
-        self._join_rows(results, refused)
+        join_rows(self.output, results, refused)
         accounts, subjects = _accounts(self.output, results, accepted, refused)
         counts = write_accounting(
             self.output, accounts, subjects, profile=self.profile, salt_id=self.salt_id,
@@ -86,20 +86,36 @@ class Finish:
                 write_text(join(self.output, COMPLETED), "")
         return counts
 
-    def _join_rows(self, results: Sequence[ShardResult], refused: Sequence[Refused]) -> None:
-        """Write the rows of rejected windows, which shards left in files of their own, and the private lists."""
-        shards = sorted(results, key=lambda result: result.name)
-        rejected = [rejected_path(self.output, shard.name) for shard in shards if shard.rejected]
-        storage.join_files(join(self.output, WINDOWS), rejected)
-        private = private_folder(self.output)
-        storage.delete_folder(private)  # of a killed run
-        files = [row for row in refused if row.level == "file" and row.reason != COPY]
-        labels = [row for row in refused if row.level == "label"]
-        for name, rows in ((PRIVATE, files), (PRIVATE_LABELS, labels)):
-            if rows:
-                write_rows(join(private, name), [row.private_row() for row in rows])
-        if faults := [faults_path(self.output, shard.name) for shard in shards if shard.has_faults]:
-            storage.join_files(join(private, PRIVATE_WINDOWS), faults)
+
+class Written(Protocol):
+    """What a worker reports of one file of windows: a shard, or a table of answers."""
+
+    @property
+    def name(self) -> str:
+        """The file's path as it was planned."""
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Windows that were rejected, by reason."""
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether there are private rows of them."""
+
+
+def join_rows(output: str, results: Sequence[Written], refused: Sequence[Refused]) -> None:
+    """Write the rows of rejected windows, which workers left in files of their own, and the private lists."""
+    written = sorted(results, key=lambda result: result.name)
+    storage.join_files(join(output, WINDOWS), [rejected_path(output, one.name) for one in written if one.rejected])
+    private = private_folder(output)
+    storage.delete_folder(private)  # of a killed run
+    files = [row for row in refused if row.level == "file" and row.reason != COPY]
+    labels = [row for row in refused if row.level == "label"]
+    for name, rows in ((PRIVATE, files), (PRIVATE_LABELS, labels)):
+        if rows:
+            write_rows(join(private, name), [row.private_row() for row in rows])
+    if faults := [faults_path(output, one.name) for one in written if one.has_faults]:
+        storage.join_files(join(private, PRIVATE_WINDOWS), faults)
 
 
 def _accounts(

@@ -4,7 +4,7 @@ All stages that prepare samples come through here, so that they agree on what is
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,7 +22,7 @@ from signals.shards.records import encode_window
 from signals.window import Window
 from signals.windows.blocks import Block, WindowStart
 from signals.windows.plan import RecordingPlan
-from signals.windows.prepare import Rejected, prepare_block
+from signals.windows.prepare import EVERYTHING, Rejected, prepare_block
 
 logger = logging.getLogger(__name__)
 
@@ -36,21 +36,25 @@ class Ready:
     record: bytes
 
 
-def prepared(block: Block) -> Iterator[Ready | Refused]:
+def prepared(
+    block: Block, *, want: Collection[str] = EVERYTHING, encode: Callable[[Window], bytes] = encode_window
+) -> Iterator[Ready | Refused]:
     """Yield one outcome per window of a block, in order; raises TransferError and MemoryError only.
 
-    Where a block cannot be prepared as a whole, its windows are prepared one at a time: a block only saves reading and
-    filtering, so that gives the same windows.
+    `want` as in `signals.windows.prepare.prepare_block`; `encode` makes a window's record. Where a block cannot be
+    prepared as a whole, its windows are prepared one at a time: a block only saves reading and filtering, so that gives
+    the same windows.
     """
     try:
-        outcomes = list(_outcomes(block))
+        outcomes = list(_outcomes(block, want, encode))
     except (TransferError, MemoryError):
         raise
     except Exception as error:
         if len(block.starts) == 1:
             yield _fault(block, error)
             return
-        outcomes = [outcome for start in block.starts for outcome in prepared(_single(block, start))]
+        single = [_single(block, start) for start in block.starts]
+        outcomes = [outcome for one in single for outcome in prepared(one, want=want, encode=encode)]
     yield from outcomes
 
 
@@ -59,16 +63,16 @@ def _single(block: Block, start: WindowStart) -> Block:
     return replace(block, starts=(start,), anomaly=(scores[start],) if scores else ())
 
 
-def _outcomes(block: Block) -> Iterator[Ready | Refused]:
+def _outcomes(block: Block, want: Collection[str], encode: Callable[[Window], bytes]) -> Iterator[Ready | Refused]:
     with np.errstate(invalid="ignore", over="ignore"):  # of samples that are not finite, refused below
-        result = prepare_block(reopened(block.plan), block)
+        result = prepare_block(reopened(block.plan), block, want=want)
     by_onset: list[Window | Rejected] = sorted([*result.windows, *result.rejected], key=lambda row: row.start_s)
     for start, outcome in zip(sorted(block.starts, key=lambda s: s.start), by_onset, strict=True):
         if isinstance(outcome, Rejected):
             yield _refused(block, outcome.reason, "", outcome.start_s)
         else:
             _check_finite(outcome)
-            yield Ready(start, outcome, encode_window(outcome))
+            yield Ready(start, outcome, encode(outcome))
 
 
 def _check_finite(window: Window) -> None:

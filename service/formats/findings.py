@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serving.rows import span_of
 from serving.runtime import Answer
 
 _SAME_S = 0.01
@@ -29,10 +30,7 @@ class Findings:
 
     def span(self, answer: Answer) -> tuple[float, float]:
         """Return the seconds of the recording that an answer speaks of."""
-        if self.label_span_s is None:
-            return answer.start_s, answer.stop_s
-        first, last = self.label_span_s
-        return answer.start_s + first, answer.start_s + last
+        return span_of(answer, self.label_span_s)
 
 
 @dataclass(frozen=True)

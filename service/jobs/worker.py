@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -41,7 +40,6 @@ from signals.readers.digests import source_sha256
 from signals.readers.registry import open_recording
 
 logger = logging.getLogger(__name__)
-_BATCH = 8
 
 
 class NotOurs(Exception):
@@ -90,8 +88,8 @@ def run_job(engine: Engine, path: Path, job: Job, model: Model) -> None:
     recording = open_recording(str(path))
     windows = model.windows(recording, source_sha256=digest, hop_s=job.hop_s)
     n_windows, answers = model.n_windows(recording, hop_s=job.hop_s), list[Answer]()
-    while batch := list(islice(windows, _BATCH)):
-        answers += model.answers(batch)
+    for batch in model.answers_of(windows):
+        answers += batch
         if not jobs.progress(engine, job, n_done=len(answers), n_windows=n_windows):
             raise NotOurs
     if not answers:

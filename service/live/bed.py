@@ -41,7 +41,7 @@ class Bed:
         """Go on where the records end."""
         kept = round((RULES.burden_s + RULES.persistence_s) / self.row.hop_s) + 1
         stored = streams.last_hops(self.engine, self.row.id, limit=kept)
-        self._hops = deque((_as_hop(hop) for hop in stored), maxlen=kept)
+        self._hops = deque((as_hop(hop) for hop in stored), maxlen=kept)
         self._done_s = stored[-1].start_s if stored else -1.0
         begin = max(0, round((self._done_s + self.row.hop_s - AFTER_S) * self.row.sfreq)) if stored else 0
         self.stream = Stream(
@@ -51,6 +51,8 @@ class Bed:
         self._burden = episode_of(streams.last_alarm(self.engine, self.row.id, ICTAL))
         self._leads = episode_of(streams.last_alarm(self.engine, self.row.id, NO_ELECTRODES))
         self._good: deque[int] = deque(maxlen=max(RULES.bad_for_s, RULES.good_for_s))
+        self.good = np.zeros(len(self.row.ch_names), dtype=bool)
+        """Which channels measured something in the newest second, bool, shape (n_chans,)."""
         self._second = np.empty((len(self.row.ch_names), 0), dtype=np.float32)
         self._second_at = begin
         reach_s = self.model.bundle.profile.window_s + AFTER_S
@@ -87,7 +89,7 @@ class Bed:
             answer=None if answer is None else asdict(answer), reason=window.reason, abstained=abstained,
             plan_version=window.plan_version, model_digest=self.model.digest, answered_at=time.time(),
         )  # fmt: skip
-        hops = [*self._hops, _as_hop(hop)]
+        hops = [*self._hops, as_hop(hop)]
         changed = after_hop(hops, self._burden, stream=self.row.id, hop_s=self.row.hop_s, rules=RULES)
         streams.add_hop(self.engine, hop, [] if changed is None else [self._row_of(changed)])
         self._hops.append(hops[-1])
@@ -102,7 +104,8 @@ class Bed:
         joined = np.concatenate([self._second, x_uv], axis=1)
         n_whole = joined.shape[1] // n_second
         for number in range(n_whole):
-            self._good.append(int(good_in_second(joined[:, number * n_second : (number + 1) * n_second]).sum()))
+            self.good = good_in_second(joined[:, number * n_second : (number + 1) * n_second])
+            self._good.append(int(self.good.sum()))
             at_s = self._second_at / self.row.sfreq + number
             if at_s < self._judged_s:
                 continue
@@ -129,7 +132,8 @@ def alarm_row(row: LiveStream, episode: Episode, *, model: str = "", model_diges
     )  # fmt: skip
 
 
-def _as_hop(hop: LiveHop) -> Hop:
+def as_hop(hop: LiveHop) -> Hop:
+    """Return a row as the alarm rules take it."""
     answered = hop.answer is not None and not hop.abstained
     return Hop(hop.start_s, hop.answer["class_probabilities"].get(ICTAL) if answered and hop.answer else None)
 

@@ -4,9 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
-from signals.command_line import Parser
+from signals.command_line import Parser, positive
 from signals.recording.recording import UnreadableError
+
+PAGE = "/app/bed"
+"""Of the server: what a bed's page is called there (service/viewer/pages.py)."""
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -20,7 +24,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--bed", default="1", help="letters, digits, blanks, dots, dashes")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the server; CEREBEAM_TOKEN holds its token")
-    parser.add_argument("--hop-s", type=float, default=10.0, help="seconds between answers")
+    parser.add_argument("--hop-s", type=positive, default=10.0, help="seconds between answers")
     return parser.parse_args(argv)
 
 
@@ -52,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UnreadableError, ValueError, OSError, RuntimeError) as error:
         print(f"cerebeam live: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    print(f"bed {args.bed}: {args.url.rstrip('/')}{PAGE}#bed={quote(args.bed)}", flush=True)  # noqa: T201
     try:
         sender.run(show=lambda outcome: print(line_of(outcome), flush=True))  # noqa: T201
     except SourceError as error:

@@ -20,13 +20,15 @@ from service.refusals import Refusal
 from service.security.tokens import require
 from service.web.request import passage_of, server_of
 from service.web.routes.alarms import alarm_fields
+from service.web.sending import POLICY_VIOLATION, TRY_AGAIN_LATER, until_left
 from service.web.server import Server
+from signals.montage.labels import parse_label
 from signals.streams.stream import AFTER_S
 
 router = APIRouter()
-POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 _SIGNAL_S, _LOOK_EVERY, _PATIENCE_S = 0.25, 20, 5.0
-_SHOWN_S = 2.0
+_MOST_LAST = 3600
+_SHOWN_S = 10.0
 """A viewer that is further behind misses samples; answers and alarms it gets all the same."""
 
 
@@ -96,7 +98,9 @@ async def _take(socket: WebSocket, server: Server, bed: Bed) -> None:
 
 
 def _ack(bed: Bed, hops: list[LiveHop]) -> dict[str, Any]:
-    return {"type": "ack", "next_sample": bed.next_sample, "answers": [hop_fields(hop) for hop in hops]}
+    span_s = bed.model.bundle.profile.label_span_s
+    answers = [hop_fields(hop) | {"read_as": read_as(hop, span_s)} for hop in hops]
+    return {"type": "ack", "next_sample": bed.next_sample, "answers": answers}
 
 
 def hop_fields(hop: LiveHop) -> dict[str, Any]:
@@ -105,15 +109,38 @@ def hop_fields(hop: LiveHop) -> dict[str, Any]:
     return {"seq": hop.id, **{name: getattr(hop, name) for name in names}, "answered_at": hop.answered_at}
 
 
+def read_as(hop: LiveHop, span_s: tuple[float, float] | None) -> dict[str, tuple[float, float]]:
+    """Return the seconds of the stream that an answer is about, by each way to read it.
+
+    "centred": those that the label speaks of, `span_s` from the window's start. "right_aligned": as many at its end:
+    the same answer read as being about now, earlier and less accurate (docs/live.md has both).
+    """
+    start, stop = span_s or (0.0, hop.stop_s - hop.start_s)
+    return {
+        "centred": (hop.start_s + start, hop.start_s + stop),
+        "right_aligned": (hop.stop_s - (stop - start), hop.stop_s),
+    }
+
+
 @router.websocket("/live/{bed}")
-async def watch(socket: WebSocket, bed: str, after: int = 0) -> None:
-    """Send a bed's answers behind a number, its alarms whenever they change, and its newest samples."""
+async def watch(socket: WebSocket, bed: str, after: int = 0, last: int = 0) -> None:
+    """Send a bed's answers behind a number, its alarms whenever they change, and its newest samples.
+
+    `last` in place of `after`: the newest so many answers, and what follows.
+    """
     passage, server = passage_of(socket), server_of(socket)
-    if not BED.fullmatch(bed) or not passage.caller.may("reader") or not 0 <= after < 1 << 62:
+    if (
+        not BED.fullmatch(bed)
+        or not passage.caller.may("reader")
+        or not 0 <= after < 1 << 62
+        or not 0 <= last <= _MOST_LAST
+    ):
         await socket.close(POLICY_VIOLATION)
         return
     await socket.accept()
-    leaving = asyncio.create_task(_until_left(socket))
+    if last:
+        after = await to_thread.run_sync(lambda: streams.hop_before(server.engine, bed, last=last))
+    leaving = asyncio.create_task(until_left(socket))
     view = _View(socket, server, bed, after)
     try:
         while not leaving.done():
@@ -136,6 +163,8 @@ class _View:
         self._alarms: list[dict[str, Any]] | None = None
         self._version, self._looks = -1, 0
         self._stream, self._at = "", 0
+        self._spans: dict[str, tuple[float, float] | None] = {}
+        """The label's seconds by stream."""
 
     async def send(self) -> None:
         """Send what is new: outcomes and alarms whole, samples as far as they are not too old."""
@@ -155,7 +184,8 @@ class _View:
         span = profile.label_span_s or (0.0, profile.window_s)
         self._stream, self._at = row.id, bed.next_sample
         await self._socket.send_json({
-            "type": "stream", "stream": row.id, "ch_names": row.ch_names, "sfreq": row.sfreq, "hop_s": row.hop_s,
+            "type": "stream", "stream": row.id, "ch_names": row.ch_names,
+            "electrodes": [_electrode(name) for name in row.ch_names], "sfreq": row.sfreq, "hop_s": row.hop_s,
             "window_s": profile.window_s, "label_span_s": span, "latency_floor_s": profile.window_s - span[1] + AFTER_S,
             "notice": RESEARCH,
         })  # fmt: skip
@@ -164,7 +194,7 @@ class _View:
         engine, name = self._server.engine, self._name
         while hops := await to_thread.run_sync(lambda: streams.hops_of_bed(engine, name, after=self._after)):
             for hop in hops:
-                await self._socket.send_json({"type": "answer", **hop_fields(hop)})
+                await self._socket.send_json({"type": "answer", **hop_fields(hop), "read_as": await self._read_as(hop)})
                 self._after = hop.id
         alarms = [
             alarm_fields(one) for one in await to_thread.run_sync(lambda: list_alarms(engine, bed=name, limit=50))
@@ -172,6 +202,16 @@ class _View:
         if alarms != self._alarms:
             await self._socket.send_json({"type": "alarms", "alarms": alarms})
             self._alarms = alarms
+
+    async def _read_as(self, hop: LiveHop) -> dict[str, tuple[float, float]] | None:
+        """Return the seconds that an answer is about; None where its model is not served any more."""
+        if hop.stream_id not in self._spans:
+            name = await to_thread.run_sync(lambda: streams.model_of(self._server.engine, hop.stream_id))
+            try:
+                self._spans[hop.stream_id] = self._server.house.owner(name).model.bundle.profile.label_span_s
+            except Refusal:
+                return None
+        return read_as(hop, self._spans[hop.stream_id])
 
     async def _send_samples(self, bed: Bed) -> None:
         stop = bed.next_sample
@@ -182,11 +222,10 @@ class _View:
         self._at = stop
 
 
-async def _until_left(socket: WebSocket) -> None:
-    """Return when the client has gone; what it sends means nothing here."""
-    with suppress(WebSocketDisconnect, RuntimeError):
-        while True:
-            await socket.receive_text()
+def _electrode(name: str) -> str | None:
+    """Return the electrode that a channel measures against a reference; None for a pair and for anything else."""
+    derivation = parse_label(name)
+    return derivation.anode if derivation is not None and derivation.cathode is None else None
 
 
 async def _json(socket: WebSocket) -> Any:

@@ -25,6 +25,11 @@ _CHUNK_S = 0.25
 class SourceError(RuntimeError):
     """A source that cannot go on; one line."""
 
+    def __init__(self, message: str, code: str = "") -> None:
+        """code: the server's, empty where it is not reached."""
+        super().__init__(message)
+        self.code = code
+
 
 class Samples(Protocol):
     """Where samples come from."""
@@ -55,6 +60,8 @@ class Sender:
     """How long a server may be away."""
     chunk_s: float = _CHUNK_S
     stream: str = field(default_factory=lambda: uuid4().hex)
+    has_ended: bool = field(default=False, init=False)
+    """The server was sent everything, and the end."""
 
     def run(self, *, show: Callable[[dict[str, Any]], None]) -> None:
         """Send everything; `show` gets each hop's outcome. Raises SourceError for what the server refuses."""
@@ -65,6 +72,10 @@ class Sender:
                     gone_since = None
                     show(answer)
                 return
+            except SourceError as error:
+                if self.has_ended and error.code == "stream_in_use":
+                    return  # it was killed after it had committed the end, and before it could answer
+                raise
             except (OSError, WebSocketException) as error:  # the server is away: it asks for the rest when it is back
                 gone_since = gone_since or time.monotonic()
                 if time.monotonic() - gone_since > self.patience_s:
@@ -85,6 +96,7 @@ class Sender:
                 socket.send(write_samples(at, x_uv))
                 at += x_uv.shape[1]
                 yield from _frame(socket)["answers"]
+            self.has_ended = True
             socket.send(json.dumps({"type": "end"}))
             yield from _frame(socket)["answers"]
 
@@ -99,5 +111,6 @@ def _frame(socket: ClientConnection) -> dict[str, Any]:
     """Return the server's next frame; raises SourceError for a refusal."""
     fields: dict[str, Any] = json.loads(socket.recv())
     if fields["type"] == "error":
-        raise SourceError(f"{fields['error']} ({fields['code']}); {fields['hint']}".rstrip("; "))
+        message = f"{fields['error']} ({fields['code']}); {fields['hint']}".rstrip("; ")
+        raise SourceError(message, fields["code"])
     return fields

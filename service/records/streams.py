@@ -78,6 +78,29 @@ def hops_of_bed(engine: Engine, bed: str, *, after: int, limit: int = 200) -> li
         return hops
 
 
+def hop_before(engine: Engine, bed: str, *, last: int) -> int:
+    """Return the number behind which a bed's newest `last` hops lie; 0 where there are not so many."""
+    of_bed = select(LiveStream.id).where(LiveStream.bed == bed)
+    query = select(LiveHop.id).where(LiveHop.stream_id.in_(of_bed)).order_by(LiveHop.id.desc()).offset(last).limit(1)
+    with transaction(engine) as session:
+        return session.scalars(query).first() or 0
+
+
+def model_of(engine: Engine, stream_id: str) -> str | None:
+    """Return the name of the model that answers a stream; None for a stream that is not known."""
+    with transaction(engine) as session:
+        return session.scalars(select(LiveStream.model).where(LiveStream.id == stream_id)).first()
+
+
+def newest_streams(engine: Engine, *, ended_since: float) -> list[LiveStream]:
+    """Return the newest stream of each bed, by name of bed, unless it ended before a time."""
+    query = select(LiveStream).where(LiveStream.ended_at.is_(None) | (LiveStream.ended_at >= ended_since))
+    with transaction(engine) as session:
+        newest = {stream.bed: stream for stream in session.scalars(query.order_by(LiveStream.begun_at))}
+        session.expunge_all()
+        return [newest[bed] for bed in sorted(newest)]
+
+
 def open_streams(engine: Engine) -> list[LiveStream]:
     """Return the streams that have not ended."""
     with transaction(engine) as session:

@@ -178,6 +178,25 @@ class LiveHop(Base):
     answered_at: Mapped[float]
 
 
+class Pause(Base):
+    """A stretch in which the alarms of one bed are not signalled: it ends by itself, and no alarm is lost by it."""
+
+    __tablename__ = "pauses"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    bed: Mapped[str] = mapped_column(String(80), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    """One of `service.live.pauses.KINDS`."""
+    begun_at: Mapped[float] = mapped_column(Float, index=True)
+    until_at: Mapped[float]
+    """When it ends by itself."""
+    begun_by: Mapped[str] = mapped_column(String(200))
+    ended_at: Mapped[float | None]
+    """When a person ended it, or another one took its place; None where it ends, or has ended, by itself."""
+    ended_by: Mapped[str] = mapped_column(String(200), default="")
+    request_id: Mapped[str] = mapped_column(String(32), default="")
+    """Of the request that began it, as the audit log has it."""
+
+
 class Access(Base):
     """One action of a user, or one request: who, what, when, on which job or study, with what result."""
 

@@ -47,4 +47,11 @@ def _run(command: str, step: Callable[[], object]) -> int:
     except (BundleError, RegistryError) as error:
         print(f"cerebeam {command}: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    except Exception as error:
+        # MLflow passes on what its database raises; a store that a killed process left half made, for one.
+        if type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy"):
+            raise
+        line = str(error).splitlines()[0]
+        print(f"cerebeam {command}: the registry cannot be used: {line}", file=sys.stderr)  # noqa: T201
+        return 2
     return 0

@@ -19,7 +19,7 @@ KINDS = {
     ".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }  # fmt: skip
-INDEX = "index.html"
+INDEX = "index"
 
 
 def is_page(path: str) -> bool:
@@ -36,8 +36,8 @@ def _content(name: str, changed_ns: int) -> tuple[bytes, str]:
 @router.get(PREFIX)
 @router.get(PREFIX + "/{name}")
 def page(request: Request, name: str = INDEX) -> Response:
-    """Return a file of the viewer."""
-    path = STATIC / (name or INDEX)
+    """Return a file of the viewer; a name without an ending is a page's."""
+    path = STATIC / (name if "." in name else f"{name}.html")
     if path.suffix not in KINDS or path.parent != STATIC or not path.is_file():
         raise Refusal(404, "no_such_page", "there is no page of this name", f"{PREFIX} is the viewer")
     content, tag = _content(path.name, path.stat().st_mtime_ns)

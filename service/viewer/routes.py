@@ -180,6 +180,14 @@ async def answers(request: Request, name: Name) -> dict[str, Any]:
     return fields
 
 
+@router.get("/evidence")
+async def evidence(request: Request, name: Name) -> dict[str, Any]:
+    """Return the stored explanations of a recording, each with its method and whether that passed its gates."""
+    server, opened = server_of(request), await opened_of(request, name)
+    path = server.places.path_of(name, is_upload=False)
+    return {"explanations": await to_thread.run_sync(server.explanations.of, opened, path)}
+
+
 async def newest_answered(request: Request, name: str) -> Job | None:
     """Return the newest finished job of a recording as its file is now."""
     return next((job for job in await _jobs_of(request, name) if job.state == DONE), None)

@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from service.live import sockets as beds
+from service.live import sockets as live
 from service.refusals import Refusal
 from service.report import routes as report
 from service.viewer import pages as viewer_pages
@@ -15,9 +15,10 @@ from service.viewer import routes as viewer
 from service.web import schemas
 from service.web.documentation import POLICY, page
 from service.web.gate import Gate
+from service.web.metrics import left_text
 from service.web.passage import App, more_headers
 from service.web.request import passage_of, server_of
-from service.web.routes import alarms, jobs, models, predictions, reviews, sockets, studies
+from service.web.routes import alarms, beds, jobs, models, predictions, reviews, sockets, studies
 from service.web.server import Server
 from signals.version import __version__
 
@@ -31,7 +32,7 @@ def new_app(server: Server) -> App:
         description="Answers to EEG windows and recordings. Research use only. Not a medical device.",
     )  # fmt: skip
     api.state.server = server
-    own = (predictions, jobs, studies, reviews, alarms, models, sockets, beds)
+    own = (predictions, jobs, studies, reviews, alarms, beds, models, sockets, live)
     for routes in (*own, viewer, viewer_review, report, viewer_pages):
         api.include_router(routes.router)
     _add_states(api)
@@ -70,7 +71,8 @@ def _add_states(api: FastAPI) -> None:
         """Return measures for Prometheus."""
         server = server_of(request)
         server.refresh_gauges()
-        return Response(server.metrics.text(), media_type="text/plain; version=0.0.4")
+        text = server.metrics.text() + left_text(server.settings.system.data)
+        return Response(text, media_type="text/plain; version=0.0.4")
 
     @api.get("/docs", response_class=Response)
     @api.get("/", response_class=Response, include_in_schema=False)

@@ -171,6 +171,8 @@ class Gate:
                 message = await asyncio.wait_for(receive(), max(until - time.monotonic(), 0.001))
             except TimeoutError:
                 raise Refusal(408, "slow_body", "the body took too long to arrive", "send it faster") from None
+            if message["type"] == "http.disconnect":
+                raise Refusal(499, "client_disconnected", "the client left before its body had arrived")
             n_bytes += len(message.get("body", b""))
             is_read = not message.get("more_body", False)
             if n_bytes > most:

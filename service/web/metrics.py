@@ -1,9 +1,18 @@
 """What Prometheus reads at /metrics; a registry of its own, so that several apps in one process do not mix."""
 
+import logging
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from serving.model import Model
 
+logger = logging.getLogger(__name__)
+LEFT = "metrics"
+"""Folder below `system.data` for files of commands, *.prom: `cerebeam drift --metrics` leaves one there."""
+_LEFT_BYTES = 1 << 20
+_LEFT_PREFIX = "cerebeam_drift_"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -50,3 +59,23 @@ class Metrics:
     def text(self) -> bytes:
         """Return all of them in Prometheus' text form."""
         return generate_latest(self.registry)
+
+
+def left_text(data: Path) -> bytes:
+    """Return what commands left for Prometheus below a server's data, in order of the files' names.
+
+    A file that is too large, damaged, or names metrics that are no command's, is passed over, and logged: one bad file
+    would cost Prometheus all of the server's measures.
+    """
+    texts = []
+    for path in sorted((data / LEFT).glob("*.prom")):
+        try:
+            text = path.read_text(encoding="utf-8") if path.stat().st_size <= _LEFT_BYTES else ""
+            families = list(text_string_to_metric_families(text))
+        except (OSError, ValueError):
+            families = []
+        if families and all(family.name.startswith(_LEFT_PREFIX) for family in families):
+            texts.append(text.rstrip("\n") + "\n")
+        else:
+            logger.warning("a file of metrics was passed over", extra={"file": path.name})
+    return "".join(texts).encode()

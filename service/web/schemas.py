@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.live.pauses import KINDS
+
 
 class ErrorForm(BaseModel):
     """What every refusal is."""
@@ -151,6 +153,15 @@ OPENED: dict[str, Any] = {
     "required": ["recording"],
     "additionalProperties": False,
     "properties": {"recording": {"type": "string", "description": "one of GET /recordings"}},
+}
+PAUSE: dict[str, Any] = {
+    "type": "object",
+    "required": ["kind"],
+    "additionalProperties": False,
+    "properties": {
+        "kind": {"type": "string", "enum": list(KINDS)},
+        "seconds": {"type": "number", "minimum": 1, "description": "at most 600; of audio off, 12 hours"},
+    },
 }
 INFER: dict[str, Any] = {
     "type": "object",

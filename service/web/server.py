@@ -16,6 +16,7 @@ from service.answering.preparers import Preparers
 from service.jobs.bell import Bell, bell_of
 from service.jobs.supervisor import Supervisor, worker_command
 from service.jobs.uploads import Places
+from service.live.board import Board
 from service.live.ward import Ward
 from service.records import jobs
 from service.records.accesses import Accesses
@@ -28,6 +29,7 @@ from service.security.tickets import Tickets
 from service.security.tokens import Verifier
 from service.security.trail import check_open, open_trail
 from service.settings import Settings
+from service.viewer.evidence import Explanations
 from service.viewer.library import Library
 from service.web import windows
 from service.web.answers import Answering
@@ -52,6 +54,8 @@ class Server:
     places: Places
     ward: Ward
     """Beds whose sources are connected."""
+    board: Board
+    """All beds at a glance."""
     bell: Bell
     """Rung for each accepted job."""
     ends_preparers: bool
@@ -60,6 +64,8 @@ class Server:
     """None where recordings are not answered by this process."""
     library: Library
     """What the viewer has open."""
+    explanations: Explanations
+    """Evidence that was stored, for the viewer."""
 
     @property
     def house(self) -> House:
@@ -161,6 +167,7 @@ def _with_trail(
     if worker is not None:
         supervisor = Supervisor(worker, engine, places)
         supervisor.start()
+    ward = Ward(engine)
     processes = preparers or _warm_preparers(settings, house)
     return Server(
         settings=settings,
@@ -173,10 +180,12 @@ def _with_trail(
         trail=trail,
         tickets=Tickets(),
         places=places,
-        ward=Ward(engine),
+        ward=ward,
+        board=Board(engine, ward),
         bell=bell_of(system.queue),
         supervisor=supervisor,
         library=Library(places, n_threads=settings.n_workers),
+        explanations=Explanations(settings.dataset.explanations),
     )
 
 

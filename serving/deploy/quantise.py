@@ -54,7 +54,7 @@ REACH = 0.85
 """Share of the ratio that one byte per weight would give which counts as all that the graph allows: scales, zero points
 and the nodes that apply them take the rest, and weigh more the smaller the network."""
 KEPT_AIM = 0.99
-MOST_CHANGED = 0.05
+MOST_CHANGED = 0.02
 """Equal accuracy may hide that other windows are right: most of the decisions that may change."""
 METHODS = {"static": INT8_STATIC, "dynamic": INT8_DYNAMIC}
 """Precision by method, in the order in which they are tried."""

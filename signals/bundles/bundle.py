@@ -4,9 +4,9 @@ bundle/bundle.json   schema version, kind, precision, task, modality, profile, g
                      sha256 of every file and of bundle.json itself
 bundle/README.md     model card
 bundle/*.onnx        one graph per member: inputs signal float32 (batch, n_chans, n_times), normalised, and ch_state
-                     int64 (batch, n_chans), and/or spectrogram float32 as in `Window.spectrogram`; outputs logits
-                     (batch, n_classes), representation (batch, width). An encoder has no logits, but channels (batch,
-                     n_chans, width).
+                     int64 (batch, n_chans), and/or spectrogram float32 as in `Window.spectrogram`; or patterns float32
+                     (batch, n_features), the row of `signals.patterns.features`. Outputs logits (batch, n_classes),
+                     representation (batch, width). An encoder has no logits, but channels (batch, n_chans, width).
 bundle/combiner.onnx for a stacked ensemble: input probabilities (batch, n_members, n_classes), output logits
 """
 
@@ -27,7 +27,7 @@ from signals.windows.profiles import Profile
 SCHEMA_VERSION = 2
 ABOUT, CARD, COMBINER = "bundle.json", "README.md", "combiner.onnx"
 KINDS = ("classifier", "ensemble", "encoder")
-SIGNAL_INPUTS, SPECTROGRAM = ("signal", "ch_state"), "spectrogram"
+SIGNAL_INPUTS, SPECTROGRAM, PATTERNS = ("signal", "ch_state"), "spectrogram", "patterns"
 FP32, INT8_STATIC, INT8_DYNAMIC = "fp32", "int8-static", "int8-dynamic"
 
 
@@ -52,7 +52,9 @@ class Graph:
     weights_sha256: str
     """Digest of the weights that it was exported from."""
     inputs: tuple[str, ...] = SIGNAL_INPUTS
-    """What it is called with: SIGNAL_INPUTS, SPECTROGRAM, or both."""
+    """What it is called with: SIGNAL_INPUTS, SPECTROGRAM, or both; or PATTERNS."""
+    features: tuple[str, ...] = ()
+    """Names of the pattern features that it reads, in order; nothing unless it is called with PATTERNS."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +164,15 @@ def load_bundle(path: Path | str) -> Bundle:
 
 
 def _graph(fields: Mapping[str, Any]) -> Graph:
-    read = {"normaliser": Normaliser.from_dict(fields["normaliser"]), "inputs": tuple(fields["inputs"])}
-    return Graph(**{**fields, **read})
+    read: dict[str, Any] = {name: tuple(fields.get(name, ())) for name in ("inputs", "features")}
+    read["normaliser"] = Normaliser.from_dict(fields["normaliser"])
+    graph = Graph(**{**fields, **read})
+    if PATTERNS in graph.inputs:
+        from signals.patterns.features import pattern_names  # scipy.signal, for graphs that read them
+
+        if graph.features != pattern_names():
+            raise ValueError(f"{graph.file} reads pattern features that this code does not compute")
+    return graph
 
 
 def _read_about(path: Path) -> dict[str, Any]:

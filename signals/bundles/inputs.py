@@ -1,12 +1,13 @@
 """A model's inputs: windows of a file under a profile, or of shards, and the arrays that go into a network."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from signals.bundles.bundle import SPECTROGRAM, BundleError, Graph
+from signals.bundles.bundle import PATTERNS, SPECTROGRAM, BundleError, Graph
 from signals.readers.declaration import NOTHING_DECLARED, Declaration
 from signals.readers.digests import IN_MEMORY, source_sha256
 from signals.readers.registry import open_recording
@@ -19,6 +20,9 @@ from signals.window import Window
 from signals.windows.plan import plan_recording
 from signals.windows.prepare import EVERYTHING, prepare_recording
 from signals.windows.profiles import Profile
+
+SERVED = "served"
+"""Site and subject of a window that is answered: nobody whom a normaliser could know from its training."""
 
 
 def windows_of_file(
@@ -43,7 +47,7 @@ def windows_of_recording(
     if hop_s is not None:
         profile = replace(profile, hop_s=hop_s)
     plan = plan_recording(
-        recording, profile, site_id="served", subject_id="served", source_sha256=source_sha256, mains_hz=mains_hz
+        recording, profile, site_id=SERVED, subject_id=SERVED, source_sha256=source_sha256, mains_hz=mains_hz
     )
     yield from prepare_recording(recording, plan, want=want)
 
@@ -89,18 +93,56 @@ def padded(signal: np.ndarray, step_times: int) -> np.ndarray:
     return np.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(0, n_more)]) if n_more else signal
 
 
-def feed(windows: Sequence[Window], graph: Graph) -> dict[str, np.ndarray]:
-    """Return a graph's inputs by name.
+def pattern_rows(windows: Sequence[Window]) -> np.ndarray:
+    """Return the pattern features of windows of EEG_1020, float32, shape (n_windows, n_features).
 
-    Raises BundleError where it reads spectrograms and a window has none.
+    Samples are rounded as shards store them.
     """
-    result: dict[str, np.ndarray] = {}
-    if "signal" in graph.inputs:
-        signal, result["ch_state"] = model_input(windows, graph.normaliser)
-        result["signal"] = padded(signal, graph.step_times)
-    if SPECTROGRAM in graph.inputs:
-        spectrograms = [w.spectrogram for w in windows if w.spectrogram is not None]
-        if len(spectrograms) < len(windows):
-            raise BundleError(f"network {graph.name} reads spectrograms, and the windows carry none")
-        result[SPECTROGRAM] = np.stack(spectrograms)
-    return result
+    from signals.patterns.features import pattern_features  # scipy.signal, for graphs that read them
+
+    rows = [pattern_features(as_stored(w.data, w.sensor_types), w.sfreq) for w in windows]
+    return np.array([list(row.values()) for row in rows], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows, and what graphs read of them: each part is computed once, whoever reads it."""
+
+    windows: Sequence[Window]
+    _signals: list[tuple[Normaliser, tuple[np.ndarray, np.ndarray]]] = field(default_factory=list, repr=False)
+
+    @cached_property
+    def patterns(self) -> np.ndarray:
+        """As `pattern_rows`."""
+        return pattern_rows(self.windows)
+
+    def signal(self, normaliser: Normaliser) -> tuple[np.ndarray, np.ndarray]:
+        """As `model_input`."""
+        for known, found in self._signals:
+            if known == normaliser:
+                return found
+        self._signals.append((normaliser, model_input(self.windows, normaliser)))
+        return self._signals[-1][1]
+
+    def feed(self, graph: Graph) -> dict[str, np.ndarray]:
+        """Return a graph's inputs by name.
+
+        Raises BundleError where it reads spectrograms and a window has none.
+        """
+        result: dict[str, np.ndarray] = {}
+        if "signal" in graph.inputs:
+            signal, result["ch_state"] = self.signal(graph.normaliser)
+            result["signal"] = padded(signal, graph.step_times)
+        if PATTERNS in graph.inputs:
+            result[PATTERNS] = self.patterns
+        if SPECTROGRAM in graph.inputs:
+            spectrograms = [w.spectrogram for w in self.windows if w.spectrogram is not None]
+            if len(spectrograms) < len(self.windows):
+                raise BundleError(f"network {graph.name} reads spectrograms, and the windows carry none")
+            result[SPECTROGRAM] = np.stack(spectrograms)
+        return result
+
+
+def feed(windows: Sequence[Window], graph: Graph) -> dict[str, np.ndarray]:
+    """Return one graph's inputs by name; as `Batch.feed`."""
+    return Batch(windows).feed(graph)

@@ -9,14 +9,42 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from signals.readers.memory import recording_of_array
+from signals.readers.registry import open_recording
+from signals.recording.recording import Recording
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """What was recorded in a file, in memory: what a request brings."""
+
+    x: np.ndarray = field(repr=False)
+    """float32, shape (n_chans, n_times), µV."""
+    ch_names: tuple[str, ...]
+    sfreq: float
+
+    @classmethod
+    def of_file(cls, uri: str) -> "Samples":
+        """Return the samples of a recording's first segment; raises UnreadableError as `open_recording`."""
+        held = open_recording(uri)
+        x = held.read(range(len(held.ch_names)), segment=0)
+        return cls(x=np.asarray(x, dtype=np.float32), ch_names=tuple(held.ch_names), sfreq=held.sfreqs[0])
+
+    def recording(self) -> Recording:
+        """Return them as a recording."""
+        return recording_of_array(self.x, ch_names=self.ch_names, sfreq=self.sfreq)
 
 
 def answer_timings(work: Mapping[str, Callable[[int], object]], *, n_bytes: int) -> None:
     """Do "segment" once, then serve requests {"what", "size", "repeats"} until standard input ends.
 
-    `work` maps "batch" (a batch of `size` prepared windows) and "segment" (one file, prepared and answered) to what is
+    `work` maps "batch" (a batch of `size` prepared windows) and "segment" (samples, prepared and answered) to what is
     timed. The answer is {"seconds": [...]}, or {"peak_mb": ...} to {"what": "memory"}.
     """
     work["segment"](1)

@@ -58,9 +58,19 @@ class _Mirrored:
         n_before = round(self.before_s * self.recording.sfreqs[picks[0]])
         n_times = self.recording.n_times(picks[0], segment)
         x = self.recording.read(picks, segment=segment)
-        period = max(2 * (n_times - 1), 1)
-        at = (np.arange(start, stop) - n_before) % period
-        return x[:, np.minimum(at, period - at) if n_times > 1 else at * 0]
+        return x[:, _mirrored(np.arange(start, stop) - n_before, n_times)]
+
+
+def _mirrored(at: np.ndarray, n_times: int) -> np.ndarray:
+    """Return sample numbers that may lie outside of `n_times` samples as those of their mirror images within."""
+    period = max(2 * (n_times - 1), 1)
+    at = at % period
+    return np.minimum(at, period - at) if n_times > 1 else at * 0
+
+
+def as_if_short(x: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Return a window (n_chans, n_times) as it is where samples [start, stop) alone were recorded: mirrored around."""
+    return x[:, start + _mirrored(np.arange(x.shape[1]) - start, stop - start)]
 
 
 def recorded_span(n_times: int, sfreq: float, margins: Margins) -> tuple[int, int]:

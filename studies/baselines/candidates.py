@@ -33,7 +33,7 @@ from training.recipes.sections import changed
 
 N_CANDIDATES = 3
 PATTERN_S = 30.0
-"""Shortest window that `model.patterns.features` reads, seconds."""
+"""Shortest window that `signals.patterns.features` reads, seconds."""
 
 
 def prior(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Predict:

@@ -17,12 +17,12 @@ from model.classifier import new_classifier
 from model.encoder import Encoder
 from model.encoder_config import sized
 from model.explaining.gradients import ask_of
-from model.patterns.features import pattern_features
 from model.patterns.logistic import LogisticModel, logistic_of
 from model.supervised.networks import NetworkShape
 from model.supervised.supervised import NETWORKS
 from signals.files import atomic_file
 from signals.modality import EEG_1020
+from signals.patterns.features import pattern_features
 from signals.shards.normalise import Normaliser
 from signals.tasks import Task
 from signals.window import MEASURED
@@ -166,7 +166,7 @@ def _standardise(network: nn.Module, name: str, x_BCT: Tensor) -> None:
 
 
 def train_reader(*, seed: int, n_windows: int = 600, shuffled: bool = False) -> Trained:
-    """Return a logistic regression on the features that a report would name (`model.patterns.features`)."""
+    """Return a logistic regression on the features that a report would name (`signals.patterns.features`)."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 

@@ -77,7 +77,7 @@ def write_wfdb(
     for row, (name, n) in enumerate(zip(ch_names, per_frame, strict=True)):
         total = int(frames[row].sum())
         check, form = (total + 32768) % 65536 - 32768, f"16x{n}" if n > 1 else "16"
-        first = int(frames[row][0, 0])
+        first = int(frames[row].astype("<i2")[0, 0])
         lines.append(f"{path.stem}.dat {form} {gain:g}({baseline})/{unit} 16 0 {first} {check} 0 {name}")
     path.write_text("\n".join(lines) + "\n# age 61\n")
 

@@ -32,6 +32,9 @@ _PROMINENCE = {"Seizure": 3.0, "LPD": 4.0, "GPD": 4.0, "LRDA": 2.5, "GRDA": 2.5}
 _BACKGROUND_UV = 12.0
 _GAP_S = (600, 1500)
 _LOOSE = "T4"
+LEADS_OFF = 10
+"""Electrodes that are disconnected at once: nine are left."""
+_AROUND_STATUS_S = 300
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,21 @@ class Day:
     loose: str
     """An electrode that lies beside the head for a while."""
     loose_s: tuple[int, int]
+    status: Episode | None = None
+    """A seizure that does not end by itself, beside the short ones."""
+    leads_off_s: tuple[int, int] | None = None
+    """When `LEADS_OFF` electrodes are disconnected at once."""
 
 
-def monitoring_day(path: Path, *, hours: float, seed: int = 0) -> Day:
+def monitoring_day(
+    path: Path, *, hours: float, seed: int = 0, status_s: tuple[int, int] | None = None,
+    leads_off_s: tuple[int, int] | None = None,
+) -> Day:  # fmt: skip
     """Write an EDF+D file of 19 electrodes at 256 Hz and return what was planted in it.
 
-    Episodes last one to twelve minutes, seizures one or two. Raises ValueError for less than half an hour.
+    Episodes last one to twelve minutes, seizures one or two; `status_s` (onset, stop) is one that does not end, without
+    other episodes five minutes around it; `leads_off_s` (onset, stop) when electrodes are disconnected. Raises
+    ValueError for less than half an hour.
     """
     n_seconds = int(hours * 3600)
     if n_seconds < 1800:
@@ -66,8 +78,12 @@ def monitoring_day(path: Path, *, hours: float, seed: int = 0) -> Day:
     rng = np.random.default_rng(seed)
     subject = replace(draw_subject(rng), background_uv=_BACKGROUND_UV)
     gap = _gap(n_seconds)
+    episodes, status = _episodes(rng, n_seconds, gap), None
+    if status_s is not None:
+        status = Episode("Seizure", status_s[0], status_s[1] - status_s[0])
+        episodes = tuple(one for one in episodes if _is_apart(one, status_s))
     day = Day(
-        episodes=_episodes(rng, n_seconds, gap), gap_s=gap, loose=_LOOSE,
+        episodes=episodes, gap_s=gap, loose=_LOOSE, status=status, leads_off_s=leads_off_s,
         loose_s=(int(0.6 * n_seconds), int(0.6 * n_seconds) + min(1800, n_seconds // 12)),
     )  # fmt: skip
     onsets = [second for second in range(n_seconds) if gap is None or not gap[0] <= second < gap[1]]
@@ -120,6 +136,11 @@ def _episodes(rng: np.random.Generator, n_seconds: int, gap: tuple[int, int] | N
     return tuple(found)
 
 
+def _is_apart(episode: Episode, status_s: tuple[int, int]) -> bool:
+    stop_s = episode.onset_s + episode.duration_s
+    return stop_s + _AROUND_STATUS_S < status_s[0] or episode.onset_s > status_s[1] + _AROUND_STATUS_S
+
+
 def _notes(n_seconds: int, onsets: Sequence[int]) -> list[tuple[int, str]]:
     there = set(onsets)
     texts = ("Eyes closed", "Eyes open", "Movement", "Arousal")
@@ -141,12 +162,15 @@ def _blocks(rng: np.random.Generator, subject: Subject, day: Day, onsets: Sequen
         seconds = np.asarray(onsets[number : number + _PIECE_S])
         times = (seconds[:, None] * SFREQ + np.arange(SFREQ)).reshape(-1)
         x = np.sum([loop[:, times % loop.shape[1]] for loop in loops], axis=0)
-        for episode in day.episodes:
+        for episode in (*day.episodes, *([day.status] if day.status else [])):
             x += _pattern(rng, subject, positions, episode, seconds)
         loose = (times >= day.loose_s[0] * SFREQ) & (times < day.loose_s[1] * SFREQ)
         if loose.any():
             row = EEG_1020.ch_names.index(day.loose)
             x[row, loose] = 60 * np.sin(2 * np.pi * 50 / SFREQ * times[loose]) + rng.normal(0, 40, int(loose.sum()))
+        if day.leads_off_s is not None:
+            off = (times >= day.leads_off_s[0] * SFREQ) & (times < day.leads_off_s[1] * SFREQ)
+            x[:LEADS_OFF, off] = 0.0
         yield np.clip(np.rint(x * 10), -32_000, 32_000).astype(np.int16)
 
 

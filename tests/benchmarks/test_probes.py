@@ -79,13 +79,13 @@ def test_one_person_is_asked_about_other_minutes(data: Labelled) -> None:
 def test_every_model_is_asked_about_every_window_once(data: Labelled, tmp_path: Path) -> None:
     Encoder(EncoderConfig(dim=16, depth=1, n_heads=2, stem_dim=16)).save_pretrained(tmp_path / "encoder")
     question = across_people(data, "")
-    said = predictions(Question(**{**vars(question), "folds": question.folds}), tmp_path / "encoder")
-    counts = said.frame.groupby("model")["window_key"].nunique()
+    answers = predictions(Question(**{**vars(question), "folds": question.folds}), tmp_path / "encoder")
+    counts = answers.frame.groupby("model")["window_key"].nunique()
     assert set(counts) == {48}
-    rows, _ = transfer_table(said, reference=PRETRAINED, n_boot=20, seed=0)
+    rows, _ = transfer_table(answers, reference=PRETRAINED, n_boot=20, seed=0)
     auroc = {row.model: row.metrics["auroc_macro"].value for row in rows}
     assert set(auroc) == {PRETRAINED, RANDOM, POWERS, SPECTRA, BOOSTED}
-    powers = said.of(POWERS)
+    powers = answers.of(POWERS)
     assert auroc[POWERS] == pytest.approx(roc_auc_score(powers["target_slow"], powers["prob_slow"]))
     assert auroc[POWERS] > 0.7  # the rhythm is one of 40 µV in noise of as much
 

@@ -3,7 +3,7 @@ import pytest
 from audit.chain import Event
 from audit.keys import load_chain_key, load_signing_key
 from audit.log import AuditLog, Sink
-from cerebeam.audit_log import main
+from cerebeam.compliance.audit_log import main
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from audit.chain import Event
 from audit.log import AuditLog
 from audit.verification import verify as verify_log
-from cerebeam.backup import BackupError, backups, create, main, restore, verify
+from cerebeam.compliance.backup import BackupError, backups, create, main, restore, verify
 
 WRITER = """
 import sqlite3, sys

@@ -52,7 +52,7 @@ def test_the_module_runs_as_the_script_does():
     ("error", "code", "line"),
     [
         (FileNotFoundError(2, "No such file or directory", "a.edf"), 2, "a.edf: No such file or directory"),
-        (OSError(28, "No space left on device"), 2, "output: No space left on device"),
+        (OSError(28, "No space left on device"), 74, "output: No space left on device"),
         (ModuleNotFoundError("x", name="onnxruntime"), 2, "pip install 'cerebeam[serve]'"),
         (ModuleNotFoundError("x", name="apache_beam.io"), 2, "pip install 'cerebeam[beam]'"),
         (KeyboardInterrupt(), 130, "interrupted"),
@@ -68,6 +68,19 @@ def test_what_ends_a_command_is_one_line(error, code, line, monkeypatch, capsys)
     assert printed.startswith("cerebeam predict: ")
     assert line in printed
     assert printed.count("\n") == 1
+
+
+def test_a_reader_that_has_gone_is_no_fault_of_the_command():
+    # As in `cerebeam pretrain --help | head -1`: the pipe is closed before anything is written into it.
+    command = [
+        sys.executable,
+        "-c",
+        "import time; time.sleep(0.2); from cerebeam.cli import main; main(['loso', '-h'])",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 0
 
 
 @pytest.mark.parametrize("error", [ModuleNotFoundError("x", name="signals.nonsense"), KeyError("bug"), OSError("bug")])

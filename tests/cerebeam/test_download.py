@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cerebeam.download import COMPETITION, DownloadError, credentials, main, unpack
-from cerebeam.six_class import main as six_class
+from cerebeam.six_class.commands import main as six_class
+from cerebeam.six_class.download import COMPETITION, DownloadError, credentials, main, unpack
 
 
 def archive(files):

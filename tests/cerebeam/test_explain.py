@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from cerebeam.explain import main
+from cerebeam.explaining.explain import main
 from explain.gates.card import CARD, GATES, ExplanationCard, Measured
 from explain.store import read_explanations
 from explain.summary.facts import Facts

@@ -120,3 +120,10 @@ def test_completion_in_zsh_begins_with_what_bash_scripts_need(capsys):
 def test_the_store_is_a_list_of_lines_that_merges(tmp_path):
     assert json.loads(FILE.read_text(encoding="utf-8"))["pages"].keys() == PAGES.keys()
     assert FILE.read_text(encoding="utf-8").count("\n") > 1000
+
+
+def test_no_page_names_the_folder_that_it_was_stored_in():
+    """A default that lies in the checkout would name a machine's folder, and differ in every other one."""
+    text = FILE.read_text(encoding="utf-8")
+    assert str(FILE.parent.parent) not in text
+    assert not re.search(r'"default": "(?:[^"]* )?/', text)

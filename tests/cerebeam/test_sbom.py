@@ -9,9 +9,9 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from cerebeam.sbom import SERVER, SbomError, main, packages, requirements_of
+from cerebeam.compliance.sbom import SERVER, SbomError, main, packages, requirements_of
 from signals.files import file_sha256
-from tests.service.conftest import write_small_bundle
+from tests.small_bundle import write_small_bundle
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.special import rel_entr
 
-from cerebeam.six_class import main
+from cerebeam.six_class.commands import main
 from model.supervised.supervised import new_network
 from signals.modality import EEG_1020
 from signals.shards.normalise import Normaliser

@@ -11,7 +11,7 @@ from cerebeam.cli import main
 from signals.modality import EEG_1020
 from signals.shards.manifest import read_manifest
 from synthetic.recordings.one_window import write_segment
-from tests.service.conftest import write_small_bundle
+from tests.small_bundle import write_small_bundle
 
 DOCS = Path(__file__).parents[2] / "docs" / "tutorials"
 

@@ -8,8 +8,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from cerebeam.backup import parse_args as backup_args
 from cerebeam.cli import COMMANDS
+from cerebeam.compliance.backup import parse_args as backup_args
 from service.serve import overrides_of
 from service.serve import parse_args as serve_args
 from service.settings import load_settings

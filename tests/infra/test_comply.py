@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cerebeam.comply import (
+from cerebeam.compliance.comply import (
     DEPLOYMENT,
     FOLDER,
     PLAN,
@@ -21,7 +21,7 @@ from cerebeam.comply import (
     render,
     resources_of,
 )
-from cerebeam.reviewers_pack import pack
+from cerebeam.compliance.reviewers_pack import pack
 
 ROOT = Path(__file__).parents[2]
 GOOD = yaml.safe_load(DEPLOYMENT.read_text(encoding="utf-8"))

@@ -143,11 +143,11 @@ def test_spectra_are_log_amplitudes_and_hidden_measured_tokens_alone_count() -> 
     mask = torch.zeros(1, 2, 1024, dtype=torch.bool)
     mask[0, 0, 300], mask[0, 1, 600] = True, True  # the second token of one channel, the third of the other
     batch = {"mask_BCT": mask, "ch_state_BC": torch.tensor([[MEASURED, ABSENT]]), "true_spectra_BCNF": truth}
-    said = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
-    expected = (said - truth)[0, 0, 1].square().mean()
-    torch.testing.assert_close(mean_loss(head, {"spectra_BCNF": said}, batch), expected)
+    predicted = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
+    expected = (predicted - truth)[0, 0, 1].square().mean()
+    torch.testing.assert_close(mean_loss(head, {"spectra_BCNF": predicted}, batch), expected)
     nothing = batch | {"mask_BCT": torch.zeros_like(mask)}
-    assert mean_loss(head, {"spectra_BCNF": said}, nothing).item() == 0.0
+    assert mean_loss(head, {"spectra_BCNF": predicted}, nothing).item() == 0.0
 
 
 def test_contrastive_loss_is_zero_with_gradients_where_nothing_is_hidden() -> None:

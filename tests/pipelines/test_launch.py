@@ -3,15 +3,20 @@ import json
 from pathlib import Path
 
 from pipelines.options import command_parser
+from pipelines.scoring.options import command_parser as score_parser
 
 FOLDER = Path(__file__).parents[2] / "infra" / "dataflow"
 
 
-def options_of(parameters):
+def launch():
     spec = importlib.util.spec_from_file_location("launch", FOLDER / "launch.py")
-    launch = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(launch)
-    return launch.options_of(parameters)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def options_of(parameters):
+    return launch().options_of(parameters)
 
 
 def test_parameters_become_options():
@@ -41,3 +46,21 @@ def test_every_parameter_of_the_template_is_an_option():
     assert (args.labels, args.salt_file, args.shard_mb) == ("gs://a/b", "gs://a/b", 64.0)
     needed = {p["name"] for p in parameters if not p.get("isOptional")}
     assert needed == {"input", "output", "salt_file"}
+
+
+def test_every_parameter_of_the_archive_template_is_an_option_of_score():
+    parameters = json.loads((FOLDER / "metadata-score.json").read_text())["parameters"]
+    values = {"resume": "true", "overwrite": "false", "hop": "5", "max_quarantined": "0.1", "site_from": "folder"}
+    given = [f"--{parameter['name']}={values.get(parameter['name'], 'gs://a/b')}" for parameter in parameters]
+    args, unknown = score_parser().parse_known_args(options_of(given))
+    assert unknown == []
+    assert (args.input, args.bundle, args.hop, args.resume, args.overwrite) == (
+        ["gs://a/b"],
+        "gs://a/b",
+        5,
+        True,
+        False,
+    )
+    assert {p["name"] for p in parameters if not p.get("isOptional")} == {"input", "bundle", "output", "salt_file"}
+    assert launch().pipeline_of(given) == "pipelines.score"
+    assert launch().pipeline_of(["--input=gs://a", "--output=gs://b"]) == "pipelines.preprocess"

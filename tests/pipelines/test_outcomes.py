@@ -133,10 +133,10 @@ def test_a_fault_of_ours_costs_one_window_and_names_nobody_in_the_log(tmp_path, 
     write_edf(tmp_path / "in" / "north" / "Erika.edf")
     real = prepare.prepare_block
 
-    def failing(recording, block):
+    def failing(recording, block, **options):
         if any(start.start == 30 * 256 for start in block.starts):
             raise LookupError(f"{recording.uri}: {recording.patient}")
-        return real(recording, block)
+        return real(recording, block, **options)
 
     monkeypatch.setattr(prepare, "prepare_block", failing)
     assert run(tmp_path) == 0

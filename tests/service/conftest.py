@@ -11,9 +11,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 from sqlalchemy import text
 
 from service.answering.preparers import Preparers
@@ -21,78 +19,12 @@ from service.records.database import open_database
 from service.settings import load_settings
 from service.web.app import new_app
 from service.web.server import open_server
-from signals.bundles.bundle import Graph, graph_fields, write_bundle
 from signals.modality import EEG_1020
 from signals.readers.registry import open_recording
-from signals.shards.normalise import Normaliser
-from signals.windows.profiles import SIX_CLASS
 from synthetic.recordings.one_window import write_segment
+from tests.small_bundle import write_small_bundle
 
 BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
-CLASSES = ["Seizure", "LPD", "GPD", "LRDA", "GRDA", "Other"]
-
-
-def write_network(path, *, seed, spectrogram=False):
-    """Logits are a linear map of each channel's mean square, and of the mean spectrogram where there is one."""
-    rng = np.random.default_rng(seed)
-    arrays = {"w": rng.normal(size=(19, 6)).astype(np.float32), "axes": np.array([2], dtype=np.int64)}
-    nodes = [
-        helper.make_node("Mul", ["signal", "signal"], ["square"]),
-        helper.make_node("ReduceMean", ["square", "axes"], ["power"], keepdims=0),
-        helper.make_node("MatMul", ["power", "w"], ["logits0" if spectrogram else "logits"]),
-        helper.make_node("Cast", ["ch_state"], ["states"], to=TensorProto.FLOAT),
-        helper.make_node("Add", ["power", "states"], ["representation"]),
-    ]
-    inputs = [
-        helper.make_tensor_value_info("signal", TensorProto.FLOAT, ["batch", 19, "time"]),
-        helper.make_tensor_value_info("ch_state", TensorProto.INT64, ["batch", 19]),
-    ]
-    if spectrogram:
-        inputs.append(helper.make_tensor_value_info("spectrogram", TensorProto.FLOAT, ["batch", 4, 100, 300]))
-        arrays["all"] = np.array([1, 2, 3], dtype=np.int64)
-        arrays["v"] = rng.normal(size=(1, 6)).astype(np.float32)
-        nodes += [
-            helper.make_node("ReduceMean", ["spectrogram", "all"], ["mean"], keepdims=0),
-            helper.make_node("Unsqueeze", ["mean", "one"], ["column"]),
-            helper.make_node("MatMul", ["column", "v"], ["of_spectrogram"]),
-            helper.make_node("Add", ["logits0", "of_spectrogram"], ["logits"]),
-        ]
-        arrays["one"] = np.array([1], dtype=np.int64)
-    outputs = [
-        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 6]),
-        helper.make_tensor_value_info("representation", TensorProto.FLOAT, ["batch", 19]),
-    ]
-    values = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
-    graph = helper.make_graph(nodes, "small", inputs, outputs, values)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    model.ir_version = 10
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
-
-
-def write_small_bundle(folder, *, seed=0, spectrogram=False, precision="fp32"):
-    """Write the bundle and return its folder."""
-    inputs = ("signal", "ch_state") + (("spectrogram",) if spectrogram else ())
-    graph = Graph(
-        file="model.onnx", name="small", normaliser=Normaliser(kind="window"), step_times=256, min_times=2560,
-        weights_sha256="0" * 64, inputs=inputs,
-    )  # fmt: skip
-    calibration = {
-        "temperature": 1.5, "abstain_below": 0.2, "split_digest": "d",
-        "conformal": {"method": "class-conditional", "alpha": 0.1, "thresholds": [0.1] * 5 + [0.0]},
-    }  # fmt: skip
-    parity = {"n_windows": 8, "max_probability_difference": 1e-7, "decisions_differ": 0}
-
-    def fill(partial):
-        write_network(partial / "model.onnx", seed=seed, spectrogram=spectrogram)
-        return {
-            "kind": "classifier", "precision": precision, "task": {"name": "six-class", "classes": CLASSES},
-            "modality": EEG_1020.to_dict(), "profile": SIX_CLASS.to_dict(), "graphs": graph_fields((graph,)),
-            "combiner": None, "calibration": calibration, "parity": parity, "provenance": {"seed": seed},
-        }  # fmt: skip
-
-    write_bundle(folder, fill)
-    return folder
 
 
 @dataclass(frozen=True)
@@ -187,7 +119,7 @@ def engine(request, tmp_path):
         engine = open_database(request.getfixturevalue("postgres"))
         with engine.begin() as connection:
             connection.execute(
-                text("truncate jobs, answers, accesses, events, reviews, studies, alarms, hops, streams")
+                text("truncate jobs, answers, accesses, events, reviews, studies, alarms, hops, streams, pauses")
             )
     yield engine
     engine.dispose()

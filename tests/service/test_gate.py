@@ -367,6 +367,27 @@ def test_a_slow_body_is_refused(live):
     assert b"slow_body" in reply
 
 
+def requests(live, route, status):
+    """Return how many requests of a route have ended with a status."""
+    lines = httpx.get(f"{live.url}/metrics").text.splitlines()
+    parts = ("cerebeam_requests_total{", f'route="{route}"', f'status="{status}"')
+    return sum(float(line.split()[-1]) for line in lines if all(part in line for part in parts))
+
+
+@pytest.mark.parametrize("path", ["/predict", "/jobs"])
+def test_a_client_that_leaves_is_no_fault_of_the_server(live, path):
+    before = {status: requests(live, path, status) for status in (499, 500)}
+    with socket.create_connection(("127.0.0.1", live.port), timeout=5) as client:
+        head = f"POST {path}?name=a.edf HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        client.sendall(head.encode() + b"Content-Length: 100000\r\n\r\n{")
+        time.sleep(0.2)
+    until = time.monotonic() + 5
+    while requests(live, path, 499) == before[499] and time.monotonic() < until:
+        time.sleep(0.05)
+    assert requests(live, path, 499) == before[499] + 1
+    assert requests(live, path, 500) == before[500]
+
+
 @pytest.mark.parametrize(
     "head",
     [

@@ -10,7 +10,7 @@ from service.registry.gates import NEWEST_FACTS, Check, as_tags, check_bundle, c
 from service.registry.registry import Registry, RegistryError
 from signals.bundles.bundle import load_bundle
 from tests.service.awaiting import awaited
-from tests.service.conftest import write_small_bundle
+from tests.small_bundle import write_small_bundle
 
 
 @pytest.fixture
@@ -147,3 +147,15 @@ def test_a_server_answers_with_the_champion_and_takes_the_next_at_reload(things,
     assert server.house.owner("six").model.digest == digests[0]
     assert awaited(client.post("/models/six/reload")).json()["digest"] == digests[1]
     assert server.house.owner("six").model.digest == digests[1]
+
+
+@pytest.mark.parametrize(
+    "content", [b"no database at all, of some length", b"SQLite format 3\0 and then nothing that is one"]
+)
+def test_a_store_that_is_damaged_is_one_line(things, facts, tmp_path, capsys, content):
+    (tmp_path / "mlflow.db").write_bytes(content)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert register(["six-class", str(things.bundle), "--report", str(facts), "--registry", uri]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cerebeam register: ")]
+    assert "the registry cannot be used" in line
+    assert (tmp_path / "mlflow.db").read_bytes() == content

@@ -56,6 +56,7 @@ def test_the_command_lines_own_options_are_overrides(tmp_path):
         ([], "no bundle: give a folder"),
         (["nowhere"], "is no bundle"),
         (["nowhere", "--config", "missing.yaml"], "missing.yaml cannot be read"),
+        (["nowhere", "--recordings", "missing"], "dataset.recordings=missing is no folder"),
         (["nowhere", "--host", "0.0.0.0"], "the dev profile listens to 127.0.0.1 alone"),
     ],
 )

@@ -45,10 +45,12 @@ def test_an_ensemble_is_the_mean_of_its_members(served, second_model, tmp_path):
     bundle, windows = load_bundle(tmp_path / "b"), list(windows_of_shards([served.shards], n_windows=5))
     assert (bundle.kind, len(bundle.graphs)) == ("ensemble", 2)
     members = [torch_logits(folder, windows).softmax(-1).numpy() for folder in (served.model, second_model)]
-    said = answer_batch(bundle, windows)
-    np.testing.assert_allclose(said.probabilities, np.mean(members, axis=0), atol=1e-4)
-    np.testing.assert_allclose(said.uncertainty.total, said.uncertainty.aleatoric + said.uncertainty.epistemic)
-    assert said.uncertainty.epistemic.max() > 0.01
+    mean_answer = answer_batch(bundle, windows)
+    np.testing.assert_allclose(mean_answer.probabilities, np.mean(members, axis=0), atol=1e-4)
+    np.testing.assert_allclose(
+        mean_answer.uncertainty.total, mean_answer.uncertainty.aleatoric + mean_answer.uncertainty.epistemic
+    )
+    assert mean_answer.uncertainty.epistemic.max() > 0.01
     assert bundle.calibration.temperature == 1.0  # a member's calibration is not the ensemble's
 
 

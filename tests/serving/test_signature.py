@@ -10,14 +10,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from cerebeam.sign import main
+from cerebeam.compliance.sign import main
 from service.answering.house import House
 from service.registry.sources import sources
 from service.settings import load_settings
 from serving.model import open_model
 from serving.signature import PRIVATE, PUBLIC, SIGNATURE, SignatureError, make_keys, sign, verify
 from signals.bundles.bundle import BundleError, _digest, load_bundle
-from tests.service.conftest import write_small_bundle
+from tests.small_bundle import write_small_bundle
 
 
 @pytest.fixture(scope="module")

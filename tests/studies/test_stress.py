@@ -127,10 +127,12 @@ def test_mistakes_are_told_in_one_line(ward, capfd):
     save_model(ward / "knows-all", seen=subjects)
     other = ward / "elsewhere"
     other.mkdir()
+    capfd.readouterr()  # the bar of saving a model
     for more, match in (
         (["--kinds", "rain"], "unknown stress 'rain'"),
         (["--input", str(other)], "none of the 2 recordings to predict is among the files"),
         (["--input", str(ward / "nowhere")], "does not exist"),
+        (["--model"], "--model needs at least one value"),  # it ended in an IndexError
         (["--model", str(ward / "knows-all")], "trained on every subject of the shards"),
     ):
         with pytest.raises(SystemExit) as raised:

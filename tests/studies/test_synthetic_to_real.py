@@ -1,4 +1,4 @@
-"""The study chooses on held-out families alone, and leaves a reader that answers as its trees do."""
+"""The study chooses on held-out families alone."""
 
 from pathlib import Path
 
@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from evaluation.schemas.predictions import read_predictions
-from model.patterns.features import pattern_features
-from model.patterns.reader import PatternReader, tempered
-from signals.tasks import SIX_CLASS
-from studies import pattern_predict
+from signals.bundles.calibration import tempered
+from signals.patterns.features import pattern_features
 from studies.baselines import patterns
 from studies.synthetic_to_real import MEMBERS, Study, best_temperature, family_loss, greedy_average, main
 from synthetic.critical_corpus import CorpusPlan, write_corpus
@@ -35,7 +33,7 @@ def test_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return write_corpus(folder, CorpusPlan(segments=6, held_out=0, seed=9))
 
 
-def test_it_leaves_a_reader_and_predictions(
+def test_it_leaves_predictions(
     corpus: Path, test_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(patterns, "N_TREES", 10)
@@ -43,22 +41,8 @@ def test_it_leaves_a_reader_and_predictions(
     main(["--corpus", str(corpus), "--output", str(tmp_path), "--test", str(test_set), "--members", *members])
     assert "patterns/logistic" in capsys.readouterr().out
     held = read_predictions(tmp_path / "predictions.parquet")
-    assert set(held.models) == {*members, "average", "reader"}
-    assert set(held.of("reader")["site_id"]) == {"elsewhere"}  # it learnt from the held-out families
+    assert set(held.models) == {*members, "average"}
     assert set(held.of("average")["site_id"]) == {"elsewhere", "original"}
-    reader = PatternReader.load(tmp_path / "reader")
-    assert reader.about["families"] == {"original": 12, "simulated": 12}
-    pattern_predict.main(
-        ["--reader", str(tmp_path / "reader"), "--shards", str(test_set), "--output", str(tmp_path / "again.parquet")]
-    )
-    again = read_predictions(tmp_path / "again.parquet").frame.set_index("window_key")
-    shards = Corpus.open(test_set)
-    window = shards.window(0)
-    row = held.of("reader").set_index("window_key").loc[window.key]
-    np.testing.assert_allclose(
-        reader.read(window.data, window.sfreq), [row[f"prob_{name}"] for name in SIX_CLASS.classes], atol=1e-6
-    )
-    assert again.loc[window.key, "prob_LPD"] == pytest.approx(row["prob_LPD"], abs=1e-9)
 
 
 def test_what_is_asked_chooses_nothing(corpus: Path, test_set: Path, tmp_path: Path) -> None:
@@ -105,7 +89,6 @@ def test_features_are_kept_on_disk(corpus: Path, tmp_path: Path, monkeypatch: py
     ("options", "message"),
     [
         (["--members", "oracle"], "unknown members oracle"),
-        (["--members", "prior"], "leave it among the members"),
         (["--members", "patterns/extra-trees", "linear-probe/pretrained"], "needs --encoder"),
     ],
 )
@@ -123,6 +106,4 @@ def test_a_corpus_of_others_is_refused(make_toy_shards, tmp_path: Path, capsys: 
         main(["--corpus", str(shards), "--output", str(tmp_path / "out")])
     assert left.value.code == 2
     assert "no family to learn from" in capsys.readouterr().err
-    with pytest.raises(FileNotFoundError, match="it has no reader"):
-        PatternReader.load(tmp_path)
     assert "resnet-gru" in MEMBERS

@@ -72,11 +72,11 @@ def test_all_are_tuned_alike():
 
 def test_test_subjects_have_no_say_in_the_choice(shards, tmp_path, monkeypatch):
     data = labelled(Corpus.open(shards), SIX_CLASS)
-    asked = []
+    fits = []
 
     def spy(bench, rows, params, seed):
         def ask(test):
-            asked.append((set(data.subjects[rows]), set(data.subjects[test]), dict(params), seed))
+            fits.append((set(data.subjects[rows]), set(data.subjects[test]), dict(params), seed))
             said = prior(bench, rows, params, seed)(test)
             return said if params["right"] else np.eye(6)[np.zeros(len(test), int)] * 0.94 + 0.01
 
@@ -85,14 +85,14 @@ def test_test_subjects_have_no_say_in_the_choice(shards, tmp_path, monkeypatch):
     monkeypatch.setitem(METHODS, "spy", Method(fit=spy, candidates=({"right": False}, {"right": True})))
     more = ("--models", "spy", "--seeds", "2", "--inner-folds", "2", "--inner-rounds", "2")
     made = run(shards, tmp_path / "right.parquet", *more)
-    assert len(asked) == 2 * (2 * 2 + 2)  # folds x (candidates x rounds + seeds)
+    assert len(fits) == 2 * (2 * 2 + 2)  # folds x (candidates x rounds + seeds)
     outer = [set(fold["test_subjects"]) for fold in made.meta["folds"]]
-    inner = [(train, test) for train, test, _, _ in asked if test not in outer]
+    inner = [(train, test) for train, test, _, _ in fits if test not in outer]
     assert len(inner) == 8
     for train, test in inner:
         assert not train & test
         assert any(not (train | test) & held_out for held_out in outer)
-    assert [params for train, test, params, _ in asked if test in outer] == [{"right": True}] * 4
+    assert [params for train, test, params, _ in fits if test in outer] == [{"right": True}] * 4
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(shards, tmp_path, monkeypatch):

@@ -38,12 +38,12 @@ def taught(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
 def test_the_loss_is_hintons() -> None:
     rng = np.random.default_rng(0)
-    said = rng.dirichlet(np.ones(3), 5)
-    teaching = Teaching(probabilities=said, weight=0.3, temperature=2.5)
+    teacher = rng.dirichlet(np.ones(3), 5)
+    teaching = Teaching(probabilities=teacher, weight=0.3, temperature=2.5)
     logits = torch.from_numpy(rng.normal(size=(5, 3))).float().requires_grad_()
     taught = torch.from_numpy(teaching.softened(np.arange(5)))
-    # softmax(log p / T) is what a teacher with logits log p would say at temperature T
-    torch.testing.assert_close(taught, (torch.from_numpy(said).log() / 2.5).softmax(-1).float())
+    # softmax(log p / T) is what a teacher with logits log p gives at temperature T
+    torch.testing.assert_close(taught, (torch.from_numpy(teacher).log() / 2.5).softmax(-1).float())
     total = teaching.total(logits, taught)
     kl = torch.nn.functional.kl_div((logits / 2.5).log_softmax(-1), taught, reduction="batchmean")
     entropy = -(taught * taught.log()).sum(-1).mean()
@@ -106,7 +106,7 @@ def test_a_teacher_that_learnt_from_the_test_site_is_refused(
     teacher = distil.teacher_of(folders[0], data)
     with pytest.raises(ValueError, match="learnt from 3 subjects of the test side, first site1-s0"):
         distil.measured_side(data, [teacher], ["site1"])
-    # rows of site0 were said by a model of site1: no honest measure of a student at site1
+    # rows of site0 are predictions of a model of site1: no honest measure of a student at site1
     for one in distil.teachers_in(predictions, data):
         assert np.isnan(one.probabilities).any(axis=1).sum() == 6  # site2 is not in the file
         with pytest.raises(ValueError, match="learnt from 3 subjects of the test side"):

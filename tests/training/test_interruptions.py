@@ -181,7 +181,7 @@ def test_a_full_disk_ends_in_one_line_and_what_was_saved_is_whole(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert code == SAVE_FAILED_EXIT
-    (line,) = [line for line in capfd.readouterr().err.splitlines() if "error:" in line]
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "pretrain: " in line]
     assert "earlier checkpoints are whole" in line
     assert checkpoints(tmp_path / "checkpoints") == before
     assert run(*arguments, "--max-steps", "4") == 0

@@ -67,7 +67,7 @@ def task_named(name: str) -> Task:
 def labelled(shards: Corpus, task: Task) -> Labelled:
     """Return the windows of a task, votes first, else hard labels.
 
-    Raises ValueError where no window has a label of the task, or windows are not of the task's length.
+    Raises ValueError where no window has a label of the task, or windows are not of its length.
     """
     wanted = round(task.window_s * shards.manifest.modality.sfreq)
     if task.label_span_s is not None and shards.n_times != wanted:

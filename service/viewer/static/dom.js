@@ -16,6 +16,13 @@ export function options(select, list) {
   }));
 }
 
+/** Fill a host anew only where `key` has changed: a button that is being pressed stays. */
+export function refill(host, key, make) {
+  const text = JSON.stringify(key);
+  if (host.key !== text) host.replaceChildren(make());
+  host.key = text;
+}
+
 export function message(host, title, words, ...more) {
   host.replaceChildren(element("h2", {}, title), element("p", {}, words), ...more);
   host.hidden = false;

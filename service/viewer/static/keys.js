@@ -1,31 +1,5 @@
 /** The keyboard: everything that the pointer can do. */
 
-import { element } from "./dom.js";
-
-const LIST = [
-  ["← →", "1 s back or on; hold to scroll"], ["Page Up, Page Down", "a page back or on"],
-  ["Home, End", "beginning, end"], ["g", "go to a time"],
-  ["↑ ↓", "sensitivity"], ["+ −", "shorter or longer page"],
-  ["0", "whole recording"], ["1 – 5", "montage"],
-  ["n, p", "next, previous finding"], ["a", "accept the finding"], ["r", "review"], ["b", "artifacts on, off"],
-  ["c", "caliper on, off"], ["Alt + arrows", "stretch the caliper"],
-  ["Shift + ↑ ↓", "other channels, where there are many"], ["d", "trends on, off"], ["i", "negative up, positive up"],
-  ["m", "calibrate with a ruler"], ["t", "light, dark"], ["?", "this list"], ["Esc", "close"],
-];
-
-export const KEYS = {
-  fill(dialog, ruler) {
-    const list = element("dl", { class: "keys" });
-    for (const [keys, words] of LIST) list.append(element("dt", {}, element("kbd", {}, keys)), element("dd", {}, words));
-    const close = element("button", { class: "primary" }, "Close"), calibrate = element("button", {}, "Calibrate with a ruler");
-    close.addEventListener("click", () => dialog.close());
-    calibrate.addEventListener("click", () => (dialog.close(), ruler()));
-    dialog.replaceChildren(element("h2", { id: "keys-title" }, "Keys"), list,
-      element("p", { class: "soft" }, "Drag over the traces to measure. Drag over the trends to look closer, double-click for all of it. Swipe to scroll on a phone."),
-      element("p", { class: "group" }, close, calibrate));
-  },
-};
-
 const isTyping = (target) => target.closest("input, textarea, select, dialog[open]");
 
 export function bindKeys(actions, isReady) {

@@ -7,7 +7,7 @@ import { clock, length } from "./time.js";
 import { describeAnswer } from "./tracks.js";
 
 const $ = (id) => document.getElementById(id);
-const TABS = ["findings", "review", "annotations", "quality"];
+const TABS = ["findings", "review", "evidence", "annotations", "quality"];
 
 export class Sidebar {
   constructor(state, style, select, filter) {
@@ -31,6 +31,7 @@ export class Sidebar {
       $(`tab-${one}`).setAttribute("aria-selected", String(one === name));
       $(`tab-${one}`).tabIndex = one === name ? 0 : -1;
     }
+    this.state.touch();
   }
 
   clear() {

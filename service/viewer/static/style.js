@@ -13,6 +13,19 @@ export const CLASSES = {
 
 export const colourOf = (name) => (CLASSES[name] || { colour: "#7a8790" }).colour;
 
+const THEME = "cerebeam-theme";
+
+/** The theme that was chosen here, or the system's. */
+export const chosenTheme = () =>
+  localStorage.getItem(THEME) || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+
+export function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  localStorage.setItem(THEME, name);
+}
+
+export const otherTheme = () => (document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+
 export class Style {
   constructor() {
     this.read();

@@ -1,22 +1,23 @@
 /** The viewer: what is looked at, how, and what keys, buttons and the server do about it. */
 
-import { getArrays, getJson, postJson, setToken, watch } from "./api.js";
+import { getArrays, getJson, postJson, watch } from "./api.js";
 import { TraceCache } from "./cache.js";
 import { Sidebar } from "./sidebar.js";
-import { colourOf, Style } from "./style.js";
-import { bindKeys, KEYS } from "./keys.js";
+import { chosenTheme, colourOf, otherTheme, setTheme, Style } from "./style.js";
+import { bindKeys } from "./keys.js";
 import { clock, length, parseClock } from "./time.js";
 import { element, message, options } from "./dom.js";
 import { Traces } from "./traces.js";
 import { drawAnswers, legend, Tracks } from "./tracks.js";
 import { openRuler, pxPerMm } from "./ruler.js";
+import { refused } from "./refused.js";
+import { Evidence } from "./evidence.js";
 import { Review } from "./review.js";
 
 const $ = (id) => document.getElementById(id);
 const SENSITIVITIES = [1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100];
 const PAGES = [1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 8 * 3600, 24 * 3600];
 const DENSITIES = [[-10, 20], [-15, 15], [-5, 25], [0, 30]];
-const RANGES = [["All", null], ["8 h", 28800], ["1 h", 3600], ["10 min", 600]];
 const HOLD_S = 10;
 const MOST_TRENDS = 720;
 
@@ -28,7 +29,7 @@ const state = {
 };
 const style = new Style();
 const cache = new TraceCache(() => redraw(), failed);
-let traces, tracks, sidebar, review, frame = 0, ahead = 1;
+let traces, tracks, sidebar, review, evidence, frame = 0, ahead = 1;
 window.cerebeam = { state, cache, style, figures: { drawMs: [], painted: 0 } };
 
 function redraw() {
@@ -68,21 +69,7 @@ function show(title, words, ...more) {
   message($("state"), title, words, ...more);
 }
 
-function refuse(error) {
-  if (error.status === 403) {
-    show("No permission", `${error.message}. ${error.hint}.`);
-    return;
-  }
-  const input = element("input", { type: "password", autocomplete: "off", "aria-label": "Token" });
-  const form = element("form", {}, input, " ", element("button", { class: "primary" }, "Open"));
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    setToken(input.value);
-    begin();
-  });
-  show("Sign in", `This server needs a token: ${error.message}. Paste yours; it is kept until the tab is closed.`, form);
-  input.focus();
-}
+const refuse = (error) => refused($("state"), error, begin);
 
 async function begin() {
   show("Opening…", "");
@@ -147,6 +134,7 @@ async function open(name, start = 0) {
   loadAnswers();
   loadTrends();
   review.load();
+  evidence.load();
 }
 
 /** The stretch that a label is for: one that was measured, the finding that was gone to, or the answer in the middle. */
@@ -430,9 +418,8 @@ function drawRibbon() {
   context.restore();
 }
 
-function setTheme(name) {
-  document.documentElement.dataset.theme = name;
-  localStorage.setItem("cerebeam-theme", name);
+function useTheme(name) {
+  setTheme(name);
   style.read();
   if (traces) traces.picture = null;
   if (tracks) tracks.draw();
@@ -483,7 +470,7 @@ const actions = {
   finding: step,
   artifacts: () => ((state.showArtifacts = !state.showArtifacts), redraw()),
   polarity: () => ((state.negativeUp = !state.negativeUp), speak(state.negativeUp ? "negative up" : "positive up"), redraw()),
-  theme: () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"),
+  theme: () => useTheme(otherTheme()),
   keys: () => $("keys").showModal(),
   ruler: () => openRuler($("ruler"), (px) => ((state.pxPerMm = px), redraw())),
   time: () => ($("time").focus(), $("time").select()),
@@ -580,30 +567,25 @@ function controls() {
       go(second);
     }
   });
-  $("ranges").append(...RANGES.map(([words, seconds]) => {
-    const button = element("button", { type: "button", "data-seconds": seconds || 0, "aria-pressed": String(!seconds) }, words);
-    button.addEventListener("click", () => rangeOf(seconds));
-    return button;
-  }));
-  $("legend").append(...legend().map(({ name, colour, title, words }) => {
+  for (const button of $("ranges").children) button.addEventListener("click", () => rangeOf(Number(button.dataset.seconds)));
+  $("legend").prepend(...legend().map(({ name, colour, title, words }) => {
     const key = element("i");
     key.style.background = colour;
     return element("li", { title }, key, element("b", {}, name), ` ${words}`);
-  }), element("li", {}, element("i", { class: "fade" }), "paler: less certain"),
-  element("li", {}, element("i", { class: "abstain" }), "model abstains"),
-  element("li", {}, element("i", { class: "none" }), "no answer here"));
+  }));
 }
 
 function main() {
-  const stored = localStorage.getItem("cerebeam-theme");
-  document.documentElement.dataset.theme = stored || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  document.documentElement.dataset.theme = chosenTheme();
   style.read();
   controls();
-  KEYS.fill($("keys"), actions.ruler);
+  $("keys-close").addEventListener("click", () => $("keys").close());
+  $("keys-ruler").addEventListener("click", () => ($("keys").close(), actions.ruler()));
   tracks = new Tracks($("tracks"), state, style, { time: (t) => go(t - state.page / 2), range: setRange });
   sidebar = new Sidebar(state, style, select, (least) => ((state.least = least), setEvents(), tracks.drawBrush()));
   review = new Review(state, chosen, (name, second) => (name === state.name ? go(second - 0.3 * state.page) : open(name, second)), speak,
     () => state.header && setEvents());
+  evidence = new Evidence(state, (second) => go(second + 20));
   traces = new Traces($("traces"), state, cache, style);
   Object.assign(window.cerebeam, { traces, tracks, actions });
   pointers();

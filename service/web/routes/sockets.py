@@ -15,10 +15,10 @@ from service.security.tokens import require
 from service.web import schemas
 from service.web.request import passage_of, server_of
 from service.web.routes.jobs import job_fields, own_job
+from service.web.sending import POLICY_VIOLATION, TRY_AGAIN_LATER, until_left
 
 router = APIRouter(responses=schemas.ERRORS)
 _LOOK_S, _PATIENCE_S = 0.25, 5.0
-POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 
 
 @router.post("/tickets", status_code=201)
@@ -39,7 +39,7 @@ async def progress(socket: WebSocket, job_id: str) -> None:
         return
     await socket.accept()
     engine, sent = server_of(socket).engine, dict[str, Any]()
-    leaving = asyncio.create_task(_until_left(socket))
+    leaving = asyncio.create_task(until_left(socket))
     with suppress(WebSocketDisconnect, RuntimeError):
         while not leaving.done():
             if (fields := job_fields(job)) != sent:
@@ -56,10 +56,3 @@ async def progress(socket: WebSocket, job_id: str) -> None:
             if (now := await to_thread.run_sync(lambda: jobs.get_job(engine, job_id))) is not None:
                 job = now
     leaving.cancel()
-
-
-async def _until_left(socket: WebSocket) -> None:
-    """Return when the client has gone; what it sends means nothing here."""
-    with suppress(WebSocketDisconnect, RuntimeError):
-        while True:
-            await socket.receive_bytes()

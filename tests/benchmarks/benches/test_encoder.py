@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from benchmarks.benches.encoder import OURS_CBRAMOD, OURS_LABRAM
+from benchmarks.benches.models.encoder import OURS_CBRAMOD, OURS_LABRAM
 from benchmarks.benches.parts.encoder_peers import CbramodShape, LabramShape
 from model.encoder import Encoder
 from model.encoder_config import EncoderConfig

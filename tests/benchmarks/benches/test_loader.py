@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.benches import loader
+from benchmarks.benches.models import loader
 from signals.shards.records import as_stored
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks.benches.montages_clinical import (
+from benchmarks.benches.recordings.montages_clinical import (
     KEPT,
     MONTAGES,
     amplitudes,

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from pipelines.report.figures import AMBER, FATES, LEVELS, amplitude_plot, hours_plot, presence_map, quality_plot
 from pipelines.runs.accounting import Hours, SiteCounts
+from signals.description.systems import system_of
+from signals.modality import EEG_1020
 from signals.pages.svg import ACCENT, WIDTH
 from signals.shards.tally import Sums
 
@@ -147,7 +149,7 @@ def test_cells_of_states_that_never_occurred():
 
 def test_sizes_on_a_log_axis():
     sizes = {"min": 0.1, "q25": 1.0, "median": 10.0, "q75": 100.0, "max": 1e9}
-    figure = amplitude_plot({"north": replace(EMPTY, amplitude_uv=sizes), "west": EMPTY}, (0.2, 1000.0))
+    figure = amplitude_plot({"north": replace(EMPTY, amplitude_uv=sizes), "west": EMPTY}, system_of(EEG_1020))
 
     def at(value):
         return LEFT + (log10(value) + 2) / 6 * (RIGHT - LEFT)

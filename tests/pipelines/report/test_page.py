@@ -49,7 +49,7 @@ EXAMPLE = Example(
     band=(0.5, 90.0), mains_hz=50.0, before=ROWS, after=ROWS, ch_state=(1, 0), flags=((0,), (0,)),
 )  # fmt: skip
 FACTS = RunFacts(
-    complaint=None, profile={"name": "pretrain", "window_s": 10, "cleaning": {"ica": False}}, ch_names=("Fp1", "F3"),
+    complaint=None, profile={"name": "pretrain", "modality": "eeg_1020", "window_s": 10, "cleaning": {"ica": False}}, ch_names=("Fp1", "F3"),
     sfreq=256.0, unit="uV", config_hash="c" * 16, code_version="0.1+abc", salt_id="e" * 16, options={"shard_mb": 64.0},
     versions={"python": "3.11"}, counts=COUNTS, shard_bytes=(1_000_000, 1_600_000), examples=(EXAMPLE,),
     timings=Timings(
@@ -246,7 +246,7 @@ def test_how_to_repeat(html):
     assert shown == {
         "code": "0.1+abc", "config hash": "c" * 16, "digest of the recordings used": "d" * 64,
         "salt (which, not what)": "e" * 16, "python": "3.11", "shard_mb": "64.0", "shards": "2, 1.0 to 1.6 MB",
-        "name": "pretrain", "window_s": "10", "cleaning.ica": "False",
+        "name": "pretrain", "modality": "eeg_1020", "window_s": "10", "cleaning.ica": "False",
     }  # fmt: skip
     assert html.index(">python<") < html.index("<h3>Profile</h3>") < html.index(">cleaning.ica<")
     assert "shards" not in listed(page(replace(FACTS, shard_bytes=())))

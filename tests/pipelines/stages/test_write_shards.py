@@ -150,10 +150,10 @@ def test_windows_are_prepared_alone_where_a_block_fails(planned, monkeypatch):
     block = planned.blocks[1]  # 20 to 40 s
     real = prepare.prepare_block
 
-    def failing(recording, given):
+    def failing(recording, given, **options):
         if given.starts[0].start == block.starts[0].start:
             raise UnreadableError("reader_crashed", "page 7")
-        return real(recording, given)
+        return real(recording, given, **options)
 
     whole = list(prepare.prepared(block))
     monkeypatch.setattr(prepare, "prepare_block", failing)
@@ -167,7 +167,7 @@ def test_windows_are_prepared_alone_where_a_block_fails(planned, monkeypatch):
 
 @pytest.mark.parametrize("error", [MemoryError("full"), prepare.TransferError("gone")])
 def test_what_may_pass_is_raised(planned, monkeypatch, error):
-    def failing(*_):
+    def failing(*_, **__):
         raise error
 
     monkeypatch.setattr(prepare, "prepare_block", failing)
@@ -182,10 +182,10 @@ def test_scores_stay_with_their_windows(planned, monkeypatch):
     block = replace(planned.blocks[0], anomaly=scores)
     real = prepare.prepare_block
 
-    def failing(recording, given):
+    def failing(recording, given, **options):
         if len(given.starts) > 1:
             raise LookupError("as a whole")
-        return real(recording, given)
+        return real(recording, given, **options)
 
     monkeypatch.setattr(prepare, "prepare_block", failing)
     assert [outcome.window.anomaly[0, 0] for outcome in prepare.prepared(block)] == [1.0, 2.0]
@@ -196,8 +196,8 @@ def test_samples_that_are_not_finite_are_refused(planned, monkeypatch):
 
     real = prepare.prepare_block
 
-    def infinite(recording, given):
-        result = real(recording, given)
+    def infinite(recording, given, **options):
+        result = real(recording, given, **options)
         result.windows[0].data[3, 7] = np.inf
         return result
 

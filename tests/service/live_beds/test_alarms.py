@@ -124,3 +124,32 @@ def test_a_second_decided_again_is_the_same_alarm(runs):
         window = counts[max(0, at - 30) : at + 1]
         first = after_second(window, float(at), None, stream="s", rules=RULES)
         assert first == after_second(window, float(at), None, stream="s", rules=RULES)
+
+
+def seconds_with_cuts(counts, cuts):
+    """All technical episodes where a server that is cut off begins again 50 s before the last outcome, as a bed does:
+    what was judged before is looked at and not judged again."""
+    last, found, history, judged = None, {}, [], 0
+    at = 0
+    while at < len(counts):
+        if at in cuts:
+            cuts = cuts - {at}
+            last = found[next(reversed(found))] if found else None  # from the records
+            judged = at - at % 10  # up to the last outcome that was committed
+            at, history = max(0, judged - 50), []
+            continue
+        history = [*history, counts[at]][-30:]
+        if at >= judged:
+            changed = after_second(history, float(at), last, stream="s", rules=RULES)
+            if changed is not None:
+                found[changed.id] = last = changed
+        at += 1
+    return list(found.values())
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 19), st.integers(1, 40)), min_size=1, max_size=10),
+       st.frozensets(st.integers(0, 300), max_size=8))  # fmt: skip
+def test_cuts_lose_and_double_no_technical_alarm(runs, cuts):
+    counts = [n for n, times in runs for _ in range(times)]
+    assert seconds_with_cuts(counts, cuts) == seconds(counts)

@@ -233,11 +233,17 @@ def test_the_sockets_of_a_bed(serve):
                 last = source.receive_json()
             answers = [one for ack in [*acks, last] for one in ack["answers"]]
             assert [one["start_s"] for one in answers] == [0.0, 10.0, 20.0, 30.0]
+            # The label speaks of seconds 20 to 30 of 50; read as being about now, of as many at the window's end.
+            assert answers[1]["read_as"] == {"centred": [30.0, 40.0], "right_aligned": [50.0, 60.0]}
             assert last["type"] == "ended"
             assert until(viewer, "answer")["answer"]["class_probabilities"].keys() >= {"Seizure"}
         seqs = [one["seq"] for one in answers]
         with client.websocket_connect(f"/live/Bed 1?ticket={ticket()}&after={seqs[1]}") as viewer:
-            assert [until(viewer, "answer")["seq"] for _ in range(2)] == seqs[2:]
+            shown = [until(viewer, "answer") for _ in range(2)]
+            assert [one["seq"] for one in shown] == seqs[2:]
+            assert shown[0]["read_as"] == answers[2]["read_as"]
+        with client.websocket_connect(f"/live/Bed 1?ticket={ticket()}&last=1") as viewer:
+            assert until(viewer, "answer")["seq"] == seqs[3]
         with client.websocket_connect(f"/live/Bed 1/in?ticket={ticket()}") as source:
             source.send_json(GOOD)  # it has ended
             assert source.receive_json()["code"] == "stream_in_use"

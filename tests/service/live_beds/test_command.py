@@ -109,6 +109,33 @@ def test_what_cannot_be_sent_is_one_line(edf, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_the_address_of_the_beds_page_is_printed(edf, capsys, monkeypatch):
+    monkeypatch.setattr(Sender, "run", lambda self, *, show: None)
+    assert main(["--file", str(edf), "--bed", "Bed 2", "--url", "http://h:1/"]) == 0
+    assert capsys.readouterr().out == "bed Bed 2: http://h:1/app/bed#bed=Bed%202\n"
+
+
+def test_a_server_that_is_killed_after_the_end_was_committed_is_no_failure(monkeypatch):
+    """What the source hears when it comes back is that its stream has ended: all of it was taken."""
+    monkeypatch.setattr("service.live.source._AGAIN_S", 0.0)
+
+    def running(ends):
+        sender = Sender(url="http://h", bed="1", samples=None)
+        replies = [OSError("gone"), SourceError("this id has ended", "stream_in_use")]
+
+        def connected():
+            sender.has_ended = ends
+            raise replies.pop(0)
+            yield
+
+        monkeypatch.setattr(sender, "_connected", connected)
+        sender.run(show=print)
+
+    running(ends=True)
+    with pytest.raises(SourceError, match="has ended"):
+        running(ends=False)  # somebody else's id
+
+
 def test_a_replay_keeps_its_time(edf, monkeypatch):
     slept, now = [], [100.0]
     clock = SimpleNamespace(monotonic=lambda: now[0], sleep=slept.append)

@@ -18,6 +18,8 @@ from synthetic.recordings.files import write_edf
 from synthetic.recordings.monitoring import Day, monitoring_day
 from tests.service.live import free_port
 
+CHROMIUM = Path("/usr/bin/chromium")
+READY = "() => window.cerebeam?.figures.isWhole && window.cerebeam.state.header"
 HOSTILE = '"><img src=x onerror=window.hit=1>'
 """A name that would run a script where a page took it for markup."""
 
@@ -65,14 +67,35 @@ def recordings(tmp_path_factory):
     return folder, day
 
 
-def start(settings_of, *, with_jobs=False):
+@pytest.fixture(scope="session")
+def browser():
+    if not CHROMIUM.is_file():
+        pytest.skip("Chromium is not installed")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+def opened(browser, url, *, wait=READY, width=1440, height=900, theme="light"):
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+    page = context.new_page()
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.goto(url)
+    page.wait_for_function(wait, timeout=30_000)
+    return page
+
+
+def start(settings_of, *, with_jobs=False, ws="none"):
     """Return (url, server, how to end it) of a server in a thread."""
     port = free_port()
     settings = settings_of(port)
     server = open_server(settings, overrides=[], with_jobs=with_jobs)
     running = uvicorn.Server(
         uvicorn.Config(
-            new_app(server), host="127.0.0.1", port=port, log_config=None, access_log=False, lifespan="off", ws="none"
+            new_app(server), host="127.0.0.1", port=port, log_config=None, access_log=False, lifespan="off", ws=ws
         )
     )
     thread = threading.Thread(target=running.run, daemon=True)

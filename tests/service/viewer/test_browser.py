@@ -1,27 +1,13 @@
 """The viewer in a real browser: what is drawn, what keys do, what a hostile file cannot do."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from service.viewer.pages import STATIC
 from tests.service.test_gate import keys, token  # noqa: F401
-from tests.service.viewer.conftest import HOSTILE, settings_for, start
-
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = Path("/usr/bin/chromium")
-pytestmark = pytest.mark.skipif(not CHROMIUM.is_file(), reason="Chromium is not installed")
-READY = "() => window.cerebeam?.figures.isWhole && window.cerebeam.state.header"
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+from tests.service.viewer.conftest import HOSTILE, READY, opened, settings_for, start
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +16,6 @@ def session_page(browser, shown):
     page = opened(browser, shown.page())
     yield page
     page.context.close()
-
-
-def opened(browser, url, *, wait=READY, width=1440, height=900, theme="light"):
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
-    page = context.new_page()
-    page.errors = []
-    page.on("pageerror", lambda error: page.errors.append(str(error)))
-    page.goto(url)
-    page.wait_for_function(wait, timeout=30_000)
-    return page
 
 
 @pytest.fixture

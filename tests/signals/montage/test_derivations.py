@@ -174,8 +174,8 @@ def test_an_electrode_all_alone_is_not_joined():
 
 
 def test_opposite_ears_are_joined_better_than_by_taking_them_for_one():
-    from benchmarks.benches.montages_clinical import NAMES as PLANTED
-    from benchmarks.benches.montages_clinical import planted
+    from benchmarks.benches.recordings.montages_clinical import NAMES as PLANTED
+    from benchmarks.benches.recordings.montages_clinical import planted
 
     x, _ = planted("T3")
     potentials = dict(zip(PLANTED, x, strict=False))

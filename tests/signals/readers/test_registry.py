@@ -75,15 +75,15 @@ def test_the_table_of_awkward_files_is_complete():
 
 
 @needs_real_data
-@pytest.mark.parametrize(("name", "verdict"), AWKWARD.items())
-def test_awkward_files_are_read_or_refused_rightly(name, verdict):
+@pytest.mark.parametrize(("name", "outcome"), AWKWARD.items())
+def test_awkward_files_are_read_or_refused_rightly(name, outcome):
     path = Path(REAL_DATA, "awkward", name)
-    if isinstance(verdict, str):
-        assert reason_of(path) == verdict
+    if isinstance(outcome, str):
+        assert reason_of(path) == outcome
         return
     recording = open_recording(str(path))
-    assert (recording.reader, len(recording.ch_names)) == verdict[:2]
-    assert recording.duration_s == pytest.approx(verdict[2])
+    assert (recording.reader, len(recording.ch_names)) == outcome[:2]
+    assert recording.duration_s == pytest.approx(outcome[2])
     assert set(recording.sensor_types) <= set(SENSOR_TYPES)
     for pick in range(len(recording.ch_names)):
         samples = recording.read([pick], segment=len(recording.segments) - 1)

@@ -116,7 +116,7 @@ def test_a_stream_gives_the_windows_of_the_file():
         # The stream has not ended yet: all that is known is how much has come so far.
         native = Native(x=x[:, first:last], first=first, n_segment=last)
         samples = BlockSamples(
-            reader="memory", onset_s=0.0, eeg=native, sensors=(), spectrograms=(None,) * len(block.starts)
+            reader="memory", onset_s=0.0, primary=native, sensors=(), spectrograms=(None,) * len(block.starts)
         )
         windows += prepare_samples(block, samples).windows
     assert_same_windows(windows, from_file)

@@ -147,4 +147,5 @@ def test_studies_are_found_by_name(capsys: pytest.CaptureFixture[str]) -> None:
         assert refused.value.code == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert "give one of fair, loso" in line
-    assert study.STUDIES["fair"][0] == fair.PROG
+    assert study.STUDIES["fair"][0] == fair.__name__
+    assert fair.PROG == "cerebeam study fair"

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.patterns.features import pattern_features
 from signals.modality import EEG_1020
+from signals.patterns.features import pattern_features
 from signals.shards.manifest import read_manifest
 from signals.tasks import SIX_CLASS
 from synthetic import critical_corpus

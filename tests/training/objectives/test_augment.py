@@ -17,9 +17,9 @@ from training.objectives.augment import (
 SPAN = (20.0, 30.0)
 
 
-def augmentation(**asked: float) -> Augmentation:
+def augmentation(**settings: float) -> Augmentation:
     order = mirror_order(EEG_1020)
-    return Augmentation(sfreq=16.0, window_s=50.0, span_s=SPAN, mirror_with=order, **asked)
+    return Augmentation(sfreq=16.0, window_s=50.0, span_s=SPAN, mirror_with=order, **settings)
 
 
 def test_mirror_swaps_left_and_right_electrodes() -> None:
@@ -39,8 +39,8 @@ def test_changes_are_those_asked_for() -> None:
     x = np.arange(19, dtype=np.float32)[:, None] * np.ones((1, 800), dtype=np.float32)
     state = np.full(19, MEASURED)
 
-    def changed(**asked: float) -> tuple[np.ndarray, np.ndarray]:
-        plan = augmentation(**asked)
+    def changed(**settings: float) -> tuple[np.ndarray, np.ndarray]:
+        plan = augmentation(**settings)
         return plan.signal(plan.draw(rng, state), x, state)
 
     np.testing.assert_array_equal(changed()[0], x)

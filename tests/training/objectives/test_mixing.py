@@ -35,11 +35,11 @@ def test_mixup_mixes_signal_and_target_by_the_same_share() -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_cutmix_never_parts_a_label_from_what_it_speaks_of(seed: int) -> None:
     cut = cutmix(np.random.default_rng(seed), a_batch(), window_s=50.0, span_s=SPAN)
-    said = cut["target_BK"].argmax(1)
+    label = cut["target_BK"].argmax(1)
     assert set(cut["target_BK"].unique().tolist()) == {0.0, 1.0}
-    assert (cut["x_BCT"][:, 0, 200:300] == said[:, None] + 1).all()
-    assert (cut["spectrogram_BRFS"][..., 10:15] == said[:, None, None, None] + 1).all()
-    assert (cut["x_BCT"][:, 0] != said[:, None] + 1).any()
+    assert (cut["x_BCT"][:, 0, 200:300] == label[:, None] + 1).all()
+    assert (cut["spectrogram_BRFS"][..., 10:15] == label[:, None, None, None] + 1).all()
+    assert (cut["x_BCT"][:, 0] != label[:, None] + 1).any()
 
 
 def test_cutmix_of_a_whole_window_s_label_mixes_by_length() -> None:

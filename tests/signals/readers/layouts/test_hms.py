@@ -64,8 +64,8 @@ def test_rows_of_train_and_test(tmp_path):
     assert (row.expert_consensus, row.votes) == ("Seizure", (3, 0, 1, 0, 0, 0))
     # columns by name here too
     (tmp_path / "test.csv").write_text("patient_id,spectrogram_id,eeg_id\n40,20,10\n")
-    (asked,) = read_test(tmp_path / "test.csv")
-    assert (asked.eeg_id, asked.spectrogram_id, asked.patient_id, asked.line) == ("10", "20", "40", 2)
+    (request,) = read_test(tmp_path / "test.csv")
+    assert (request.eeg_id, request.spectrogram_id, request.patient_id, request.line) == ("10", "20", "40", 2)
 
 
 def test_an_eeg_of_two_patients_is_refused_by_its_lines(tmp_path):
