@@ -49,6 +49,9 @@ def export_int8(folder: Path, evaluation: Path, output: Path, *, most_changed: f
     model = load_exportable(folder)
     if model.inputs != SIGNAL_INPUTS:
         raise BundleError(f"{folder} reads {', '.join(model.inputs)}: torch's INT8 form is of networks on samples")
+    assert model.task is not None
+    if model.task.multilabel:
+        raise BundleError(f"the gate counts decisions among classes, and {model.task.name} has several of a window")
     if output.exists():
         raise BundleError(f"output {output} exists already; choose another")
     check_not_trained_on(_trained_on(model), evaluation, model=folder)
