@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from model.classifier import Classifier
 from model.saved import TaskModel, load_task_model
+from signals.bundles.calibration import activated
+from signals.tasks import is_multilabel
 from training.command import check_model_dir
 from training.corpus.corpus import Corpus
 from training.corpus.frozen import FrozenTokens
@@ -58,7 +60,8 @@ def predict(
     with torch.no_grad():
         for made in _batches(model, shards, windows, batch, frozen, spectra):
             logits_BK, embedding_BD = logits_of(model, made)
-            probabilities.append(logits_BK.double().softmax(-1).cpu().numpy())
+            several = is_multilabel(model.config.task)
+            probabilities.append(activated(logits_BK.double().cpu().numpy(), multilabel=several))
             embeddings.append(embedding_BD.float().cpu().numpy())
     return np.concatenate(probabilities), np.concatenate(embeddings)
 
@@ -83,8 +86,8 @@ def predict_samples(
             for number, made in enumerate(_batches(model, shards, windows, batch, None, None)):
                 torch.manual_seed(int(np.random.SeedSequence((seed, number)).generate_state(1)[0]))
                 ready = _tokens(model, made)
-                each = [logits_of(model, ready)[0].double().softmax(-1).cpu().numpy() for _ in range(n_samples)]
-                drawn.append(np.stack(each))
+                each = [logits_of(model, ready)[0].double().cpu().numpy() for _ in range(n_samples)]
+                drawn.append(activated(np.stack(each), multilabel=is_multilabel(model.config.task)))
     finally:
         model.eval()
     return np.concatenate(drawn, axis=1)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluation.measures.metrics import balanced_accuracy, confusion_matrix, predicted_shares
+from evaluation.measures.multilabel import balanced_decisions, binary_loss
 from model.classifier import Classifier
 from model.heads import Tensors
 from model.saved import TaskModel
@@ -24,7 +25,7 @@ from training.corpus.labelled import Labelled
 from training.fitting.inference import logits_of, predict, reads_spectrogram
 from training.fitting.spectra import Spectrograms
 from training.fitting.task_batches import TaskBatches, step_batches
-from training.objectives.losses import VoteLoss
+from training.objectives.losses import StatementLoss, TaskLoss, VoteLoss
 from training.objectives.teaching import Teaching
 from training.parallel.distributed import Processes
 from training.recipes.finetuning import FinetuneRecipe
@@ -45,7 +46,7 @@ class TaskObjective(nn.Module):
     def __init__(
         self,
         model: TaskModel,
-        loss: VoteLoss,
+        loss: TaskLoss,
         unfreezing: Unfreezing | None = None,
         teaching: Teaching | None = None,
     ) -> None:
@@ -159,7 +160,7 @@ def _stage(model: M, data: Labelled, rows: tuple[np.ndarray, np.ndarray], recipe
     opens = recipe.schedule.unfreeze_every
     unfreezing = Unfreezing(stages_of(model), every=opens) if opens else None
     trainer = new_trainer(
-        TaskObjective(model, vote_loss(data, train, recipe), unfreezing, data.teaching),
+        TaskObjective(model, task_loss(data, train, recipe), unfreezing, data.teaching),
         recipe,
         run.processes,
         n_steps=n_steps,
@@ -228,9 +229,16 @@ def run_about(
     }
 
 
-def vote_loss(data: Labelled, train: np.ndarray, recipe: FinetuneRecipe) -> VoteLoss:
+def task_loss(data: Labelled, train: np.ndarray, recipe: FinetuneRecipe) -> TaskLoss:
     """Return the recipe's loss, with class weights counted on the training rows where the recipe wants them."""
     weights = None
+    if data.task.multilabel:
+        if recipe.objective.class_weights != "never":
+            weights = torch.from_numpy(positive_weights(data, train)).float()
+        return StatementLoss(
+            kind=recipe.objective.loss, focal_gamma=recipe.objective.focal_gamma,
+            label_smoothing=recipe.objective.label_smoothing, positive_weight_K=weights,
+        )  # fmt: skip
     if recipe.objective.class_weights == "always" or (recipe.objective.class_weights == "auto" and not data.has_votes):
         weights = torch.from_numpy(balance(data, train)).float()
     return VoteLoss(
@@ -245,6 +253,13 @@ def balance(data: Labelled, train: np.ndarray) -> np.ndarray:
     """Return weights that give every class the same say, float, shape (n_classes,); 0 for a class that is not there."""
     counts = data.targets[train].sum(axis=0)
     return np.where(counts > 0, counts.sum() / np.maximum(counts, 1e-9) / (counts > 0).sum(), 0.0)
+
+
+def positive_weights(data: Labelled, train: np.ndarray) -> np.ndarray:
+    """Return what a positive counts in each class of a multi-label task, float, shape (n_classes,): the square root of
+    negatives per positive, 1 to 5, between the loss that ranks rare classes well and the one that is calibrated."""
+    positives = data.targets[train].sum(axis=0)
+    return np.sqrt(np.clip((len(train) - positives) / np.maximum(positives, 1.0), 1.0, 25.0))
 
 
 def class_weights(data: Labelled, train: np.ndarray) -> np.ndarray | None:
@@ -302,6 +317,8 @@ class EpochValidation:
     def _measure(self) -> tuple[float, float]:
         windows, targets = self.data.windows[self.valid], self.data.targets[self.valid]
         prob, _ = predict(self.model, self.data.shards, windows, frozen=self.frozen, spectra=self.spectra)
+        if self.data.task.multilabel:
+            return binary_loss(prob, targets), balanced_decisions(prob, targets)
         confusion = confusion_matrix(targets.argmax(axis=1), predicted_shares(prob))
         loss = -float((targets * np.log(prob + 1e-9)).sum(axis=1).mean())
         return loss, float(balanced_accuracy(confusion))

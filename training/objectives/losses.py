@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 LossKind = Literal["kl", "focal"]
 
@@ -47,6 +47,40 @@ class VoteLoss:
         target_BK = (1 - self.label_smoothing) * target_BK + self.label_smoothing / target_BK.shape[-1]
         weight_BK = target_BK if self.class_weight_K is None else target_BK * self.class_weight_K.to(target_BK)
         return weight_BK if weight_B is None else weight_BK * weight_B[:, None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatementLoss:
+    """A loss of logits to 0 or 1 of each class for itself: the binary cross-entropy, or focal."""
+
+    kind: LossKind = "kl"
+    focal_gamma: float = 2.0
+    label_smoothing: float = 0.0
+    positive_weight_K: Tensor | None = None
+    """What a positive counts in each class; None for 1."""
+
+    def total(self, logits_BK: Tensor, target_BK: Tensor, weight_B: Tensor | None = None) -> Tensor:
+        """Return the weighted sum over windows and classes, a scalar; the loss is this over `count`."""
+        target_BK = (1 - self.label_smoothing) * target_BK + self.label_smoothing / 2
+        yes_BK, no_BK = -nn.functional.logsigmoid(logits_BK.float()), -nn.functional.logsigmoid(-logits_BK.float())
+        if self.kind == "focal":
+            prob_BK = logits_BK.float().sigmoid()
+            yes_BK, no_BK = yes_BK * (1 - prob_BK).pow(self.focal_gamma), no_BK * prob_BK.pow(self.focal_gamma)
+        weight_K = 1.0 if self.positive_weight_K is None else self.positive_weight_K.to(logits_BK)
+        terms_BK = weight_K * target_BK * yes_BK + (1 - target_BK) * no_BK
+        return (terms_BK if weight_B is None else terms_BK * weight_B[:, None]).sum()
+
+    def count(self, target_BK: Tensor, weight_B: Tensor | None = None) -> Tensor:
+        """Return the number of windows, or the sum of their weights, times that of classes, a scalar."""
+        n_windows = torch.tensor(float(len(target_BK)), device=target_BK.device) if weight_B is None else weight_B.sum()
+        return n_windows * target_BK.shape[-1]
+
+    def mean(self, logits_BK: Tensor, target_BK: Tensor) -> Tensor:
+        """Return the loss of windows that are all there at once, a scalar."""
+        return self.total(logits_BK, target_BK) / self.count(target_BK)
+
+
+TaskLoss = VoteLoss | StatementLoss
 
 
 def vote_weights(n_votes: Tensor, *, power: float) -> Tensor:

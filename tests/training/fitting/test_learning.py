@@ -17,7 +17,7 @@ from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled
 from training.corpus.order import MicroBatch
 from training.fitting.fit import Fitting, fit, listening, start_encoder
-from training.fitting.learning import TaskObjective, balance, firm_rows, second_stage, vote_loss
+from training.fitting.learning import TaskObjective, balance, firm_rows, second_stage, task_loss
 from training.fitting.spectra import Spectrograms, own_spectrogram, surrounded
 from training.fitting.task_batches import TaskBatches
 from training.objectives.losses import VoteLoss
@@ -88,13 +88,13 @@ def weighing(classes: ClassWeights) -> FinetuneRecipe:
 
 def test_classes_weigh_alike_only_where_asked(data: Labelled) -> None:
     train = np.arange(12)
-    assert vote_loss(data, train, FinetuneRecipe()).class_weight_K is None  # votes
-    weighted = vote_loss(data, train, weighing("always")).class_weight_K
+    assert task_loss(data, train, FinetuneRecipe()).class_weight_K is None  # votes
+    weighted = task_loss(data, train, weighing("always")).class_weight_K
     counts = data.targets[train].sum(axis=0)
     np.testing.assert_allclose(weighted * counts, counts.sum() / 6, rtol=1e-5)
     hard = replace(data, has_votes=False)
-    assert vote_loss(hard, train, FinetuneRecipe()).class_weight_K is not None
-    assert vote_loss(hard, train, weighing("never")).class_weight_K is None
+    assert task_loss(hard, train, FinetuneRecipe()).class_weight_K is not None
+    assert task_loss(hard, train, weighing("never")).class_weight_K is None
     assert balance(replace(data, targets=np.eye(6)[[0, 0, 1]]), np.arange(3)).tolist() == [0.75, 1.5, 0, 0, 0, 0]
 
 
