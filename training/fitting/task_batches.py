@@ -14,9 +14,9 @@ from training.corpus.order import MicroBatch, Order, check_batch, order_crc
 from training.corpus.prefetch import prefetch
 from training.corpus.steps import StepBatches
 from training.fitting.inference import reads_spectrogram
+from training.fitting.policy import settled
 from training.fitting.spectra import Spectrograms
 from training.objectives.augment import STRENGTHS, Augmentation, mirror_order
-from training.objectives.augmenting.policy import settled
 from training.objectives.losses import vote_weights
 from training.objectives.mixing import cutmix, mixup
 from training.parallel.distributed import Processes

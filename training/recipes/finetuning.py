@@ -97,8 +97,7 @@ class FinetuneObjective:
     focal_gamma: float = 2.0
     """How much "focal" turns away from what is known already."""
     ldam_margin: float = 2.0
-    """By how many logits the rarest class must win with "ldam"; the margins of others shrink with the fourth root of
-    their number."""
+    """By how many logits the rarest class must win with "ldam", others by less (fourth root of their number)."""
     reweight_from: float = 0.8
     """Share of the steps after which "ldam" weighs classes; the epoch is chosen among those after it."""
     label_smoothing: float = 0.0
@@ -179,11 +178,10 @@ class FinetuneRegularise(Regularise):
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneAugment:
-    """How windows are changed at random; what would spoil a task's labels is left out
-    (`training.objectives.augmenting.policy`)."""
+    """How windows are changed at random; what would spoil a task's labels is left out (`training.fitting.policy`)."""
 
     level: int = 0
-    """1 to 3: in place of all strengths below, every change that keeps the task's labels: mild, middle or strong."""
+    """1 to 3: every change that keeps the task's labels, mild to strong, in place of the strengths below."""
     mirror: float = 0.5
     """Chance of swapping left and right electrodes."""
     drop_channels: float = 0.05
@@ -372,6 +370,12 @@ def eegnet(*, tiny: bool = False) -> FinetuneRecipe:
     return tiny_form(recipe) if tiny else recipe
 
 
+def multiscale(*, tiny: bool = False) -> FinetuneRecipe:
+    """Return a recipe of the multi-scale network, for twelve leads, from scratch."""
+    recipe = _network("multiscale", epochs=20, patience=6, dropout=0.3)
+    return tiny_form(recipe) if tiny else recipe
+
+
 def tiny_form(recipe: FinetuneRecipe) -> FinetuneRecipe:
     """Return the recipe with one epoch of small batches, to try it."""
     return changed(
@@ -389,6 +393,7 @@ RECIPES: dict[str, Callable[..., FinetuneRecipe]] = {
     "fused": fused,
     "resnet_gru": resnet_gru,
     "eegnet": eegnet,
+    "multiscale": multiscale,
     "efficientnet_b3": efficientnet_b3,
     "efficientnet_small": efficientnet_small,
     "efficientnet_scalogram": efficientnet_scalogram,

@@ -8,10 +8,10 @@ from signals.modality import ECG_12, LIMB_LEADS
 from signals.tasks import SIX_CLASS, TASKS, Task
 from signals.window import MEASURED
 from synthetic.heart.leads import NoiseLevels, generate
+from training.fitting.policy import CHANGES, LEVELS, at_level, kept, settled, spoilt
 from training.objectives.augment import STRENGTHS, Augmentation
 from training.objectives.augmenting.disturbances import N_WARP, noise, warped
 from training.objectives.augmenting.images import photographed
-from training.objectives.augmenting.policy import CHANGES, LEVELS, at_level, kept, settled, spoilt
 from training.recipes.finetuning import FinetuneAugment
 
 HEARTS = TASKS["ecg-superclass"]
