@@ -1,7 +1,7 @@
 """A multi-scale one-dimensional network: waves of several lengths side by side, then residual blocks.
 
-Szegedy et al. 2015 (branches of several kernels), He et al. 2016, Hu et al. 2018 (`ResidualBlock`). For twelve leads the
-kernels are as long as a Q wave, a QRS complex and a T wave; it takes any channels and rate.
+Szegedy et al. 2015 (branches of several kernels), He et al. 2016, Hu et al. 2018 (`ResidualBlock`). For twelve leads
+the kernels are as long as a Q wave, a QRS complex and a T wave; it takes any channels and rate.
 
 Shapes: B batch, C channel, T sample, D width, N step of time, K class.
 """

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from synthetic.heart.leads import NoiseLevels, generate
+from synthetic.heart.person import draw_heart
 
 SFREQ = 100.0
 SCALE_MV = 0.25
@@ -21,6 +22,8 @@ class Stack:
     condition: np.ndarray
     """Number of the condition of each, int64, shape (n,)."""
     conditions: tuple[str, ...]
+    st_mv: np.ndarray = field(repr=False)
+    """Dipole behind the QRS complex, mV, shape (n, 3): how large an infarction is."""
 
     @property
     def people(self) -> np.ndarray:
@@ -36,13 +39,16 @@ def draw_stack(
     noise: as `synthetic.heart.leads.NoiseLevels`; its own without.
     """
     rng, levels = np.random.default_rng(seed), noise or NoiseLevels()
-    found, numbers = [], []
+    found, numbers, st_mv = [], [], []
     for number, (condition, n) in enumerate(counts):
         for _ in range(n):
-            found.append(generate(rng, condition, duration_s=duration_s, sfreq=SFREQ, noise=levels).x_mv)
+            heart = draw_heart(rng, condition)
+            record = generate(rng, condition, duration_s=duration_s, sfreq=SFREQ, noise=levels, heart=heart)
+            found.append(record.x_mv)
             numbers.append(number)
+            st_mv.append(heart.st_mv)
     x = np.stack(found).astype(np.float32) / SCALE_MV
     return Stack(
         x=x - x.mean(axis=-1, keepdims=True), condition=np.array(numbers),
-        conditions=tuple(condition for condition, _ in counts),
+        conditions=tuple(condition for condition, _ in counts), st_mv=np.array(st_mv),
     )  # fmt: skip

@@ -92,8 +92,7 @@ class FinetuneObjective:
     """What is minimised."""
 
     loss: LossKind = "kl"
-    """How rare classes are treated, of training.objectives.rarity.LOSSES: "kl" (cross-entropy), "focal", "ldam",
-    "class-balanced"."""
+    """How rare classes are treated: "kl" (cross-entropy), "focal", "ldam", "class-balanced"."""
     focal_gamma: float = 2.0
     """How much "focal" turns away from what is known already."""
     ldam_margin: float = 2.0
