@@ -147,10 +147,12 @@ def _log_loss(prob: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> flo
     return -float((weight * np.where(positive, np.log(p), np.log(1 - p))).mean())
 
 
-def compare(amounts: Amounts, kinds: Sequence[LossKind] = tuple(LOSSES)) -> Mapping[LossKind, list[RareScore]]:
+def compare(
+    amounts: Amounts, kinds: Sequence[LossKind] = tuple(LOSSES), *, first_seed: int = 0
+) -> Mapping[LossKind, list[RareScore]]:
     """Return the scores of each kind of loss, one for each draw of people, the same people for all kinds."""
     found: dict[LossKind, list[RareScore]] = {kind: [] for kind in kinds}
-    for seed in range(amounts.seeds):
+    for seed in range(first_seed, first_seed + amounts.seeds):
         drawn = draw(amounts, seed=seed)
         for kind in kinds:
             model, losses = fit(drawn, kind, amounts, seed=seed)
