@@ -55,7 +55,7 @@ class Metadata:
     categories: tuple[Category, ...] = (Category("sex", ("female", "male")),)
 
     def __post_init__(self) -> None:
-        names = [field.name for field in (*self.numbers, *self.categories)]
+        names = self.names
         if len(set(names)) < len(names):
             raise ValueError(f"fields {names} must have different names")
         for name in names:
@@ -70,13 +70,18 @@ class Metadata:
             if not (number.spread > 0 and number.low < number.high):
                 raise ValueError(f"number {number.name!r} needs a spread above 0 and low below high")
 
+    @property
+    def names(self) -> list[str]:
+        """Names of all fields."""
+        return [number.name for number in self.numbers] + [category.name for category in self.categories]
+
     def tensors(self, rows: Sequence[Mapping[str, float | str | None]]) -> tuple[Tensor, Tensor]:
         """Return (numerical_metadata, categorical_metadata) of people: float32 (B, n), int64 (B, m).
 
         A field that is missing or None, and a number that cannot be, is absent. Raises ValueError for an unknown field,
         also where it identifies, and for an unknown level.
         """
-        known = {field.name for field in (*self.numbers, *self.categories)}
+        known = set(self.names)
         for row in rows:
             for name in sorted(set(row) - known):
                 refuse_identifier(name)

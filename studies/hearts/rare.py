@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from evaluation.measures.metrics import auprc, auroc
+from evaluation.measures.multilabel import fit_shift
 from model.supervised.supervised import Supervised, new_network
 from signals.bundles.calibration import activated, shifted_each
 from signals.modality import ECG_12
@@ -58,8 +59,10 @@ class RareScore:
     log_loss: float
     """Nats a window."""
     corrected_over_prevalence: float
-    """The same after the prior correction."""
+    """The same after the prior correction, which takes the weights' log odds back and knows nothing of margins."""
     corrected_log_loss: float
+    fitted_log_loss: float
+    """After a shift of the logit that other people fitted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,19 +71,26 @@ class Drawn:
 
     train: Stack = field(repr=False)
     test: Stack = field(repr=False)
-    weight: np.ndarray = field(repr=False)
-    """How many windows each of the test stands for, mean 1."""
+    fitted: Stack = field(repr=False)
+    """People who fit the shift of the logit: as many of both as the test has, halved."""
+    ratio: int
+
+    def weight(self, stack: Stack) -> np.ndarray:
+        """Return how many windows of the prevalence of training each window stands for, shape (n,), mean 1."""
+        is_yes = stack.condition == 0
+        weight = np.where(is_yes, 1 / is_yes.sum(), self.ratio / (~is_yes).sum())
+        return np.asarray(weight / weight.mean())
 
 
 def draw(amounts: Amounts, *, seed: int) -> Drawn:
     """Return new people, of whom one in `ratio + 1` has the class."""
-    train, test = (
-        draw_stack(_counts(yes, no), seed=1000 * seed + side, duration_s=WINDOW_S, noise=NOISY)
-        for side, (yes, no) in enumerate(((amounts.positives, amounts.positives * amounts.ratio), amounts.tested))
+    yes, no = amounts.tested
+    sides = (amounts.positives, amounts.positives * amounts.ratio), (yes, no), (yes // 2, no // 2)
+    train, test, fitted = (
+        draw_stack(_counts(*side), seed=1000 * seed + number, duration_s=WINDOW_S, noise=NOISY)
+        for number, side in enumerate(sides)
     )
-    is_yes = test.condition == 0
-    weight = np.where(is_yes, is_yes.sum() ** -1.0, amounts.ratio * (~is_yes).sum() ** -1.0)
-    return Drawn(train=train, test=test, weight=weight / weight.mean())
+    return Drawn(train=train, test=test, fitted=fitted, ratio=amounts.ratio)
 
 
 def _counts(yes: int, no: int) -> list[tuple[str, int]]:
@@ -126,12 +136,16 @@ def probabilities(model: Supervised, x: np.ndarray, *, batch: int = 256) -> np.n
     return activated(np.concatenate(parts), multilabel=True)
 
 
-def score(prob: np.ndarray, losses: Losses, drawn: Drawn) -> RareScore:
-    """Return how probabilities do on the test at the prevalence of training."""
-    positive, weight = drawn.test.condition == 0, drawn.weight
+def score(prob: np.ndarray, fitted: np.ndarray, losses: Losses, drawn: Drawn) -> RareScore:
+    """Return how probabilities, shape (n, 1), do on the test at the prevalence of training.
+
+    fitted: those of the people who fit the shift.
+    """
+    positive, weight = drawn.test.condition == 0, drawn.weight(drawn.test)
     weights_K = losses.last.positive_weight_K
-    shift = np.zeros(1) if weights_K is None else odds_shift(weights_K.numpy())
-    after, prevalence = shifted_each(prob, shift)[:, 0], float((weight * positive).mean())
+    known = np.zeros(1) if weights_K is None else odds_shift(weights_K.numpy())
+    found = fit_shift(fitted[:, 0], drawn.fitted.condition == 0, drawn.weight(drawn.fitted))
+    after, prevalence = shifted_each(prob, known)[:, 0], float((weight * positive).mean())
     return RareScore(
         auroc=float(auroc(prob[:, 0], positive)),
         auprc=auprc(prob[:, 0], positive, weight),
@@ -139,6 +153,7 @@ def score(prob: np.ndarray, losses: Losses, drawn: Drawn) -> RareScore:
         log_loss=_log_loss(prob[:, 0], positive, weight),
         corrected_over_prevalence=float((weight * after).mean()) / prevalence,
         corrected_log_loss=_log_loss(after, positive, weight),
+        fitted_log_loss=_log_loss(shifted_each(prob, np.full(1, found))[:, 0], positive, weight),
     )
 
 
@@ -156,7 +171,8 @@ def compare(
         drawn = draw(amounts, seed=seed)
         for kind in kinds:
             model, losses = fit(drawn, kind, amounts, seed=seed)
-            found[kind].append(score(probabilities(model, drawn.test.x), losses, drawn))
+            prob, fitted = (probabilities(model, stack.x) for stack in (drawn.test, drawn.fitted))
+            found[kind].append(score(prob, fitted, losses, drawn))
     return found
 
 

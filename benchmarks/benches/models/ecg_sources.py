@@ -7,6 +7,7 @@ About eight minutes of one core. Everything is generated from the seed; no figur
 
 import argparse
 from collections.abc import Callable
+from dataclasses import fields
 
 import numpy as np
 
@@ -26,20 +27,19 @@ def interval(name: str, known: Estimate, unit: str) -> None:
 def losses(*, small: bool, seed: int) -> None:
     """Print what each loss does at one positive to 800: ranking, and calibration before and after the correction."""
     found = rare.compare(rare.SMALL if small else rare.Amounts(), first_seed=seed)
-    shown = ("auroc", "auprc", "mean_over_prevalence", "log_loss", "corrected_over_prevalence", "corrected_log_loss")
+    shown = [each.name for each in fields(rare.RareScore)]
     print(f"{'loss':<16}" + "".join(f"{name:>27}" for name in shown))
     for kind in LOSSES:
         cells = [np.array([getattr(one, name) for one in found[kind]]) for name in shown]
         print(f"{kind:<16}" + "".join(f"{cell.mean():>17.4f} ({cell.std():.4f})" for cell in cells))
+        figure(f"ecg_rare_auprc_{kind}", float(cells[shown.index("auprc")].mean()), "auprc")
     gains = [a.auprc - b.auprc for a, b in zip(found["ldam"], found["kl"], strict=True)]
     figure("ecg_ldam_auprc_gain", float(np.mean(gains)), "auprc")
     figure("ecg_ldam_auprc_gain_spread", float(np.std(gains)), "auprc")
-    for name, at in (
-        ("ecg_ldam_calibration_cost", "log_loss"),
-        ("ecg_ldam_calibration_cost_corrected", "corrected_log_loss"),
-    ):
+    costs = ("log_loss", ""), ("corrected_log_loss", "_corrected"), ("fitted_log_loss", "_fitted")
+    for at, name in costs:
         cost = [getattr(a, at) - getattr(b, at) for a, b in zip(found["ldam"], found["kl"], strict=True)]
-        figure(name, float(np.mean(cost)), "nats")
+        figure(f"ecg_ldam_calibration_cost{name}", float(np.mean(cost)), "nats")
     figure(
         "ecg_ldam_mean_over_prevalence", float(np.mean([one.mean_over_prevalence for one in found["ldam"]])), "ratio"
     )

@@ -26,13 +26,15 @@ def test_weights_put_the_test_at_the_prevalence_of_training():
     drawn = rare.draw(rare.Amounts(positives=2, ratio=10, tested=(6, 25)), seed=0)
     yes = drawn.test.condition == 0
     assert (yes.sum(), (~yes).sum()) == (6, 25)
-    assert drawn.weight[yes].sum() / drawn.weight.sum() == pytest.approx(1 / 11)
+    weight = drawn.weight(drawn.test)
+    assert weight[yes].sum() / weight.sum() == pytest.approx(1 / 11)
     assert (drawn.train.condition == 0).sum() == 2
     # A model that answers the prevalence everywhere: right on average, its log loss the entropy of 1/11.
     losses = rare.statement_losses(np.eye(11)[:, :1], rare.FinetuneObjective(class_weights="never"))
-    found = rare.score(np.full((31, 1), 1 / 11), losses, drawn)
+    found = rare.score(np.full((31, 1), 1 / 11), np.full((len(drawn.fitted.x), 1), 0.5), losses, drawn)
     assert found.mean_over_prevalence == pytest.approx(1.0)
     assert found.log_loss == pytest.approx(-(np.log(1 / 11) / 11 + 10 * np.log(10 / 11) / 11))
+    assert found.fitted_log_loss > found.log_loss  # shifted by what others needed, who were answered 0.5
     assert (found.auroc, found.auprc) == (0.5, pytest.approx(1 / 11))
 
 
