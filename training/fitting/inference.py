@@ -61,7 +61,7 @@ def predict(
     with torch.no_grad():
         for made in _batches(model, shards, windows, batch, frozen, spectra):
             logits_BK, embedding_BD = logits_of(model, made)
-            probabilities.append(activated(logits_BK.double().cpu().numpy(), multilabel=is_multilabel(model.task)))
+            probabilities.append(activated(logits_BK.double().cpu().numpy(), multilabel=is_multilabel(model.config.task)))
             embeddings.append(embedding_BD.float().cpu().numpy())
     return np.concatenate(probabilities), np.concatenate(embeddings)
 
@@ -82,7 +82,7 @@ def predict_samples(
             torch.manual_seed(int(np.random.SeedSequence((seed, number)).generate_state(1)[0]))
             ready = _tokens(model, made)
             each = [logits_of(model, ready)[0].double().cpu().numpy() for _ in range(n_samples)]
-            drawn.append(activated(np.stack(each), multilabel=is_multilabel(model.task)))
+            drawn.append(activated(np.stack(each), multilabel=is_multilabel(model.config.task)))
     return np.concatenate(drawn, axis=1)
 
 
