@@ -64,7 +64,7 @@ class Metadata:
             if not 2 <= len(field.levels) <= MOST_LEVELS:
                 raise ValueError(
                     f"category {field.name!r} has {len(field.levels)} levels: 2 to {MOST_LEVELS} are a property of "
-                    "people, more tell who it is"
+                    "people, more identify somebody"
                 )
         for number in self.numbers:
             if not (number.spread > 0 and number.low < number.high):
@@ -99,7 +99,7 @@ def refuse_identifier(name: str) -> None:
     """Raise ValueError for a field whose name holds a word that identifies a person, a place or a device."""
     words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
     if found := sorted(set(words) & set(REFUSED)):
-        raise ValueError(f"field {name!r} is refused as an input: {found[0]!r} tells who, where or with what device")
+        raise ValueError(f"field {name!r} is refused as an input: {found[0]!r} states who, where or with what device")
 
 
 def _number(field: Number, value: float | str | None) -> float:

@@ -96,8 +96,8 @@ class MultimodalClassifier(nn.Module):
         """Return the answers for people of whom any source may be missing.
 
         images: (B, 3, H, W), 0 to 1. signals: (B, C, T), normalised. numerical_metadata: (B, F), in their units.
-        categorical_metadata: int64 (B, F). None: nobody has the source. NaN (-1 for categories) marks what single
-        people lack. there: bool (B, 4), False where a source is not to be used, in the order of SOURCES. A person
+        categorical_metadata: int64 (B, F). None: nobody has the source. NaN (-1 for categories) marks what is missing
+        of single people. there: bool (B, 4), False where a source is not to be used, in the order of SOURCES. A person
         without any source gets the answer that needs none: close to the prevalence. Raises ValueError where all four
         are None, and for batches or shapes that differ.
         """

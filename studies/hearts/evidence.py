@@ -97,7 +97,7 @@ def planted(rng: np.random.Generator) -> Case:
 
 
 def train(amounts: Amounts, *, seed: int) -> tuple[MultiScaleNet, float]:
-    """Return a network that tells raised levels from none, and its AUROC on people that it was not trained on."""
+    """Return a classifier of raised levels against none, and its AUROC on people that it was not trained on."""
     rng = np.random.default_rng([seed, 1])
     x, label = _labelled([planted(rng) for _ in range(amounts.people)])
     torch.manual_seed(seed)

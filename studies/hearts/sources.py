@@ -1,4 +1,4 @@
-"""What each source adds to a diagnosis: one model of image, leads, numbers and categories, asked with and without each.
+"""What each source adds to a diagnosis: one model of image, leads, numbers and categories, with and without each.
 
 Training leaves sources out at random, so that one model answers every subset; differences are paired over people.
 Generated people: age and weight make hypertrophy and infarction likelier, which the leads do not show; the image is
@@ -107,7 +107,7 @@ class Found:
 
 
 def draw_people(n: int, *, seed: int) -> People:
-    """Return people with metadata, of whom one in five lacks each number; conditions follow age and weight."""
+    """Return people with metadata, of whom one in five is without each number; conditions follow age and weight."""
     rng = np.random.default_rng(seed)
     age, weight = rng.uniform(25, 90, n), rng.normal(78, 14, n)
     male = rng.random(n) < 0.5
@@ -231,8 +231,8 @@ def study(amounts: Amounts, *, seed: int = 0) -> Found:
     )
 
 
-def calibrated_confidence(held: Diagnosis, target: np.ndarray, asked: Diagnosis) -> np.ndarray:
-    """Return P(correct) of `asked`, shape (n,), from slopes that held-out people fitted (Platt 1999).
+def calibrated_confidence(held: Diagnosis, target: np.ndarray, answered: Diagnosis) -> np.ndarray:
+    """Return P(correct) of `answered`, shape (n,), from slopes that held-out people fitted (Platt 1999).
 
     Two slopes: the head's logit, and how decided the least decided diagnosis is. Where all held-out people are right,
     or none, their share is all that is known.
@@ -241,9 +241,9 @@ def calibrated_confidence(held: Diagnosis, target: np.ndarray, asked: Diagnosis)
 
     right = _right(held, target)
     if len(np.unique(right)) < 2:
-        return np.full(len(asked.logits_BK), (right.sum() + 1) / (len(right) + 2))
+        return np.full(len(answered.logits_BK), (right.sum() + 1) / (len(right) + 2))
     fitted = LogisticRegression(C=10.0).fit(_features(held), right)
-    return np.asarray(fitted.predict_proba(_features(asked))[:, 1])
+    return np.asarray(fitted.predict_proba(_features(answered))[:, 1])
 
 
 def _features(answer: Diagnosis) -> np.ndarray:

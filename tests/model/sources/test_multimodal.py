@@ -102,11 +102,11 @@ def test_wrong_shapes_are_named(model):
     "name", ["patient_id", "siteCode", "Nurse", "device", "recording date", "hospital", "validatedBy", "subject"]
 )
 def test_what_identifies_is_refused_as_an_input(name):
-    with pytest.raises(ValueError, match="tells who, where or with what device"):
+    with pytest.raises(ValueError, match="states who, where or with what device"):
         Metadata(numbers=(Number(name, 0.0, 1.0, -1.0, 1.0),))
-    with pytest.raises(ValueError, match="tells who, where or with what device"):
+    with pytest.raises(ValueError, match="states who, where or with what device"):
         Metadata(categories=(Category(name, ("a", "b")),))
-    with pytest.raises(ValueError, match="tells who, where or with what device"):
+    with pytest.raises(ValueError, match="states who, where or with what device"):
         Metadata().tensors([{"age": 50.0, name: 3.0}])
 
 

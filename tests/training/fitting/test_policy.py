@@ -64,15 +64,15 @@ def test_levels_grow():
 
 
 def test_given_strengths_lose_what_would_spoil_labels_and_say_so(caplog):
-    asked = FinetuneAugment(gain_sd=0.1, polarity=0.5, noise_sd=0.1, cutmix=0.3)
-    found, out = kept(asked, HEARTS)
+    given = FinetuneAugment(gain_sd=0.1, polarity=0.5, noise_sd=0.1, cutmix=0.3)
+    found, out = kept(given, HEARTS)
     assert set(out) == {"gain_sd", "polarity", "cutmix"}
     assert (found.noise_sd, found.gain_sd, found.polarity) == (0.1, 0.0, 0.0)
-    assert kept(asked, TASKS["eyes"]) == (asked, ())
+    assert kept(given, TASKS["eyes"]) == (given, ())
     with caplog.at_level("INFO"):
-        assert settled(asked, HEARTS) == found
+        assert settled(given, HEARTS) == found
     assert "gain_sd, polarity, cutmix" in caplog.text
-    assert settled(replace(asked, level=2), HEARTS) == at_level(2, HEARTS)
+    assert settled(replace(given, level=2), HEARTS) == at_level(2, HEARTS)
 
 
 def test_evidence_is_stated_for_all_classes_in_known_words():
