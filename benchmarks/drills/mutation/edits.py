@@ -304,7 +304,8 @@ def table(place: Place, source: Source) -> Edits:
         entries = (
             [source.span(element) for element in node.elts] if len(node.elts) > 2 and place.field != "slice" else []
         )
-        is_ordered = not isinstance(node, ast.Set) and not any(isinstance(element, ast.Tuple) for element in node.elts)
+        is_ordered = not (isinstance(node, ast.Set) or _is_searched(place))
+        is_ordered = is_ordered and not any(isinstance(element, ast.Tuple) for element in node.elts)
         values = node.elts if is_ordered else []
     else:
         return
@@ -313,6 +314,11 @@ def table(place: Place, source: Source) -> Edits:
             yield source.remove(number, entries)
     for left, right in pairwise(values):
         yield from source.swap(left, right)
+
+
+def _is_searched(place: Place) -> bool:
+    """Return whether a table stands behind `in`, where its order is nothing."""
+    return isinstance(place.parent, ast.Compare) and isinstance(place.parent.ops[0], ast.In | ast.NotIn)
 
 
 def _is_constant(node: ast.AST) -> bool:

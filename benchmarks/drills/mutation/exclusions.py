@@ -115,6 +115,7 @@ FAULTS = (
     ("< for <= where an operand has a unit or a fraction", "two measured quantities are never equal"),
     ("swapped arguments of max, hypot, isclose, ...", "the same in either order"),
     ("swapped rows of a table, swapped names for equal values", "the same in either order"),
+    ("swapped values of a table behind `in`", "found in either order"),
     ("swapped exceptions of an except clause", "caught in either order"),
     ("None for a returned False, 0 or empty text", "as false as that"),
     ('encoding="utf-8" left out', "the default where this runs"),

@@ -1,6 +1,7 @@
 """Every finding is triggered by its planted fault, and by nothing else."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -251,3 +252,86 @@ def test_a_finding_counts_and_names_whom_it_is_about() -> None:
     messages = {f.code: f.message for f in audit(predictions, model="encoder", n_boot=50)}
     assert messages["subject_at_two_sites"].startswith("1 subject(s) were seen at several sites: b0.")
     assert messages["person_on_two_sides"].startswith("1 person(s) were recorded under several subject ids")
+
+
+def test_sites_count_by_their_windows_where_shortcuts_are_looked_for() -> None:
+    # The model ranks perfectly at a site of 144 windows, and not at all at two of 12, with labels alike:
+    # AUROC over all 1 - 0.5 (24 / 168)^2 = 0.99; within sites 0.93 by windows, and 0.67 if sites were to count alike.
+    predictions = make_predictions(n_windows=24)
+    frame = predictions.frame
+    few = (frame["site_id"] != "a") & ~frame["window_key"].str.endswith(("-00", "-01"))
+    frame.drop(frame[few].index, inplace=True)
+    frame.reset_index(drop=True, inplace=True)
+    ill = (frame["label"] == "Epilepsy").to_numpy()
+    known = np.where(frame["site_id"] == "a", np.where(ill, 0.9, 0.1), 0.5)
+    set_prob(frame, slice(None), known + np.random.default_rng(0).uniform(-0.09, 0.09, len(frame)))
+    assert "site_shortcut" not in codes(predictions)
+
+
+def test_a_shortcut_states_both_areas() -> None:
+    predictions = make_predictions()
+    reads_the_mains_hum(predictions)
+    [found] = [f for f in audit(predictions, model="encoder", n_boot=50) if f.code == "site_shortcut"]
+    whole, within = (float(x) for x in re.findall(r"\d\.\d\d", found.message))
+    # The site gives 0.85 of the labels away, and within sites nothing is known.
+    assert 0.75 < whole < 0.95
+    assert 0.35 < within < 0.65
+    assert found.severity == "warning"
+
+
+@pytest.mark.parametrize(("share", "flagged"), [(0.49, False), (0.52, True)])
+def test_a_dominant_subject_holds_more_than_half(share: float, flagged: bool) -> None:
+    predictions = make_predictions(n_windows=100)
+    own = predictions.frame["subject_id"] == "a0"
+    rest = predictions.frame[~own].groupby("subject_id").head(2)
+    n_own = round(len(rest) * share / (1 - share))
+    kept = [*predictions.frame[own].index[:n_own], *rest.index]
+    predictions.frame.drop(predictions.frame.index.difference(kept), inplace=True)
+    predictions.frame.reset_index(drop=True, inplace=True)
+    assert ("dominant_subject" in codes(predictions)) is flagged
+
+
+@pytest.mark.parametrize(
+    ("n_subjects", "code"), [(1, "one_subject_site"), (2, "few_subjects"), (4, "few_subjects"), (5, "")]
+)
+def test_few_subjects_are_fewer_than_five(n_subjects: int, code: str) -> None:
+    predictions = make_predictions()
+    gone = [f"c{k}" for k in range(n_subjects, 6)]
+    predictions.frame.drop(predictions.frame[predictions.frame["subject_id"].isin(gone)].index, inplace=True)
+    assert codes(predictions) & {"one_subject_site", "few_subjects"} == ({code} if code else set())
+
+
+@pytest.mark.parametrize(("nats", "flagged"), [(0.009, False), (0.011, True), (-0.011, True)])
+def test_an_uncertainty_may_differ_by_a_hundredth_of_a_nat(nats: float, flagged: bool) -> None:
+    predictions = make_predictions()
+    prob = predictions.frame[["prob_Control", "prob_Epilepsy"]].to_numpy()
+    predictions.frame["uncertainty_total"] = -(prob * np.log(prob)).sum(axis=1)
+    predictions.frame.loc[7, "uncertainty_total"] += nats
+    found = [f for f in audit(predictions, model="encoder", n_boot=20) if f.code == "uncertainty_of_another_answer"]
+    assert bool(found) is flagged
+    if flagged:
+        stated, entropy = predictions.frame.loc[7, "uncertainty_total"], -(prob[7] * np.log(prob[7])).sum()
+        assert "of 1 of 216 windows" in found[0].message
+        assert f"at worst {stated:.2f} nats stated, entropy {entropy:.2f}" in found[0].message
+
+
+def test_a_control_of_shuffled_labels_may_not_learn() -> None:
+    predictions = make_predictions()
+    control = predictions.frame.assign(model="encoder, shuffled")
+    learnt = dataclasses.replace(predictions, frame=pd.concat([predictions.frame, control], ignore_index=True))
+    assert "shuffled_control_learns" in codes(learnt)
+    order = np.random.default_rng(2).permutation(len(control))
+    for name in ("prob_Control", "prob_Epilepsy"):
+        control[name] = control[name].to_numpy()[order]
+    silent = dataclasses.replace(predictions, frame=pd.concat([predictions.frame, control], ignore_index=True))
+    assert "shuffled_control_learns" not in codes(silent)
+
+
+def test_a_fold_that_hardly_moves_collapsed_beside_one_that_does() -> None:
+    predictions = make_predictions()
+    inside = (predictions.frame["fold"] == "b").to_numpy()
+    prob = predictions.frame["prob_Epilepsy"].to_numpy(copy=True)
+    for share, flagged in ((0.02, False), (0.005, True)):  # of what other folds do; a hundredth is the limit
+        moved = np.where(inside, 0.5 + share * (prob - 0.5), prob)
+        set_prob(predictions.frame, slice(None), moved)
+        assert ("collapsed_fold" in codes(predictions)) is flagged

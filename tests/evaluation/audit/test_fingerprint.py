@@ -95,3 +95,44 @@ def test_packing_keeps_correlations() -> None:
     np.testing.assert_allclose((back * vectors).sum(axis=1), 1.0, atol=1e-3)
     with pytest.raises(ValueError, match="320 bytes"):
         unpack([b"short"])
+
+
+def test_the_projection_is_the_same_in_every_version() -> None:
+    # Prints stand in files: those of an earlier version must be comparable. Written down 2026-11-23.
+    x = np.sin(np.outer(np.arange(1, 4), np.arange(2560)) * 0.05) + np.cos(np.arange(2560) ** 1.5 / 900.0)
+    vector = fingerprint(x, 256.0, np.full(3, MEASURED))
+    assert vector[:4] == pytest.approx([0.1011, 0.17128, -0.07128, 0.00564], abs=2e-4)
+    assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_only_measured_channels_and_the_band_count() -> None:
+    rng, state = np.random.default_rng(7), np.full(19, MEASURED)
+    x, t = rng.normal(size=(19, 2560)), np.arange(2560) / 256.0
+    first = fingerprint(x, 256.0, state)
+    for f in (0.4, 20.0, 50.0):  # below, above, mains: outside of 1 to 12 Hz
+        assert first @ fingerprint(x + 5 * np.sin(2 * np.pi * f * t), 256.0, state) > 0.98
+    absent = np.where(np.arange(19) == 4, MEASURED + 1, MEASURED)
+    noisy = x.copy()
+    noisy[4] = 1e3 * rng.normal(size=2560)
+    assert fingerprint(x, 256.0, absent) == pytest.approx(fingerprint(noisy, 256.0, absent))
+    assert first @ fingerprint(noisy, 256.0, state) < 0.999
+    assert fingerprint(x * np.linspace(0.1, 9, 19)[:, None], 256.0, state) @ first > 0.5  # gains of single channels
+    assert fingerprint(x[::-1].copy(), 256.0, state) @ first < 0.5  # channels have places
+
+
+def test_the_reference_is_taken_out_of_three_channels_or_more() -> None:
+    rng = np.random.default_rng(8)
+    for n, is_same in ((1, False), (2, False), (3, True), (19, True)):
+        x, state = rng.normal(size=(n, 2560)), np.full(n, MEASURED)
+        again = fingerprint(x + 2 * rng.normal(size=2560), 256.0, state)  # the same on every channel
+        assert bool(fingerprint(x, 256.0, state) @ again > 0.999) is is_same
+    twins = np.repeat(rng.normal(size=(1, 2560)), 2, axis=0)
+    assert np.linalg.norm(fingerprint(twins, 256.0, np.full(2, MEASURED))) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_one_sample_changes_the_hash() -> None:
+    [window, *_] = windows_of(*synthetic(0, seed=1))
+    changed = window.data.copy()
+    changed[0, 0] += 50.0
+    assert content_hash(dataclasses.replace(window, data=changed)) != content_hash(window)
+    assert set(content_hash(window)) <= set("0123456789abcdef")

@@ -116,3 +116,67 @@ def test_undefined_has_its_reason() -> None:
     row = of_seizure(frame)[0.05]
     assert np.isnan(row.sensitivity.value)
     assert row.sensitivity.reason == "the class does not occur among the labels"
+
+
+def by_hand(frame: pd.DataFrame, share: float) -> tuple[int, int]:
+    """Return (hits, false alarms) at thresholds of the other folds: the last candidate before one breaks the share."""
+    scores, ill = frame["prob_Seizure"].to_numpy(), (frame["label"] == "Seizure").to_numpy()
+    levels, hits, false = candidates(scores, ill, step=1.03), 0, 0
+    for fold in sorted(set(frame["fold"])):
+        inside = (frame["fold"] == fold).to_numpy()
+        chosen = levels[0]
+        for level in levels:
+            if (scores[~inside & ~ill] > level).sum() > share * (~inside & ~ill).sum():
+                break
+            chosen = level
+        hits += int((scores[inside & ill] > chosen).sum())
+        false += int((scores[inside & ~ill] > chosen).sum())
+    return hits, false
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.1])
+def test_each_of_three_folds_has_the_threshold_of_the_other_two(share: float) -> None:
+    frame, rng = make_frame(n_subjects=9), np.random.default_rng(5)
+    frame["fold"] = [f"f{int(name[1:]) % 3}" for name in frame["subject_id"]]
+    # Folds of unlike scale and size: whose threshold is used shows.
+    frame["prob_Seizure"] = (frame["prob_Seizure"] * frame["fold"].map({"f0": 1.0, "f1": 0.7, "f2": 0.4})).round(3)
+    frame["prob_Other"] = 1 - frame["prob_Seizure"]
+    frame = frame[(frame["fold"] != "f2") | (rng.random(len(frame)) < 0.5)].reset_index(drop=True)
+    hits, false = by_hand(frame, share)
+    row, n_ill = of_seizure(frame)[share], int((frame["label"] == "Seizure").sum())
+    assert (row.n_events, row.amount) == (n_ill, len(frame) - n_ill)
+    assert row.sensitivity.value == pytest.approx(hits / n_ill, abs=1e-12)
+    assert row.false_rate.value == pytest.approx(false / (len(frame) - n_ill), abs=1e-12)
+
+
+def test_intervals_resample_subjects_and_more_draws_change_little() -> None:
+    few, many = (of_seizure(make_frame(n_subjects=12), n_boot=n)[0.1] for n in (200, 2000))
+    for name in ("sensitivity", "false_rate"):
+        one, two = getattr(few, name), getattr(many, name)
+        assert one.low < one.value == two.value < one.high
+        assert (one.low, one.high) == pytest.approx((two.low, two.high), abs=0.02)
+    # 720 windows of 12 subjects, none of which is different: about the binomial spread of 180 windows, t of 11.
+    p = many.sensitivity.value
+    assert (many.sensitivity.high - many.sensitivity.low) / 2 == pytest.approx(
+        2.2 * (p * (1 - p) / 180) ** 0.5, rel=0.5
+    )
+
+
+def test_order_of_rows_and_names_of_subjects_do_not_matter() -> None:
+    frame = make_frame(n_subjects=9)
+    other = frame.sample(frac=1.0, random_state=3).reset_index(drop=True)
+    other["subject_id"] = other["subject_id"].map({f"s{i}": f"t{8 - i}" for i in range(9)})
+    for share, row in of_seizure(frame).items():
+        again = of_seizure(other)[share]
+        assert (again.sensitivity.value, again.false_rate.value) == (row.sensitivity.value, row.false_rate.value)
+
+
+def test_only_the_label_span_of_a_window_raises_an_alarm() -> None:
+    # Windows of 50 s every 10 s describe their seconds 20 to 30. One seizure of 60 s, found but for its last window:
+    # the false alarm one minute later is no part of it.
+    prob, ill = np.full(360, 0.1), np.zeros(360, dtype=int)
+    ill[100:106], prob[100:105], prob[120] = 1, 0.9, 0.6
+    rows = of_seizure(hourly(prob.tolist(), ill.tolist(), hop_s=10.0))
+    assert (rows[1.0].sensitivity.value, rows[1.0].false_rate.value) == (1.0, 1.0)
+    assert (rows[1 / 24].sensitivity.value, rows[1 / 24].false_rate.value) == (1.0, 0.0)
+    assert [row.allowed for row in rows.values()] == [1 / 24, 1.0, 6.0]

@@ -163,3 +163,39 @@ def test_ticks_cover_the_range(low: float, high: float) -> None:
     assert marks[0] <= low
     assert marks[-1] >= high
     assert len(marks) <= 9
+
+
+def test_options_of_the_command_line_reach_the_report(
+    tmp_path: Path, make_predictions: Any, read_report: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_predictions(tmp_path / "p.parquet", make_predictions("eyes", n_subjects=4, sites=("x", "y"), grouping="site"))
+    made = {}
+    for name, options in (("plain", []), ("other", ["--n-boot", "30", "--seed", "5", "--title", "Eyes & <more>"])):
+        argv = [str(tmp_path / "p.parquet"), "--output", str(tmp_path / name), "--n-boot", "20", *options]
+        assert main(argv) == 0
+        out = capsys.readouterr()
+        assert out.out.split() == [
+            str(tmp_path / name / file) for file in ("report.html", "facts.json", "MODEL_CARD.md")
+        ]
+        assert out.err == ""
+        made[name] = read_report(tmp_path / name)
+    assert made["plain"].facts["bootstrap"] == {**made["other"].facts["bootstrap"], "n_boot": 20, "seed": 0}
+    assert (made["other"].facts["bootstrap"]["n_boot"], made["other"].facts["bootstrap"]["seed"]) == (30, 5)
+    assert "<title>Cerebeam evaluation: eyes</title>" in made["plain"].page.html
+    assert "<title>Eyes &amp; &lt;more&gt;</title>" in made["other"].page.html
+    command = made["other"].facts["provenance"]["command"]
+    assert command == "python -m evaluation.report p.parquet --output DIR --n-boot 30 --seed 5"
+    assert str(tmp_path) not in made["other"].page.html
+
+
+@pytest.mark.parametrize("n_boot", ["0", "-3"])
+def test_no_resamples_are_refused_in_a_line(n_boot: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([str(tmp_path / "p.parquet"), "--output", str(tmp_path / "o"), "--n-boot", n_boot])
+    assert stopped.value.code == 2
+    assert f"--n-boot {n_boot} must be at least 1" in capsys.readouterr().err
+
+
+def test_one_resample_is_enough_to_write(tmp_path: Path, make_predictions: Any) -> None:
+    write_predictions(tmp_path / "p.parquet", make_predictions("eyes", n_subjects=2, sites=("x",)))
+    assert main([str(tmp_path / "p.parquet"), "--output", str(tmp_path / "o"), "--n-boot", "1"]) == 0

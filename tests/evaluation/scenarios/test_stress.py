@@ -154,3 +154,51 @@ def test_what_breaks_the_contract_is_refused(fault: Callable[[pd.DataFrame], Non
     with pytest.raises(ValueError, match=words):
         write_stress(tmp_path / "s.parquet", stress)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("levels", "scores"),
+    [([0, 1, 2, 4], [0.9, 0.8, 0.6, 0.55]), ([0.0, 0.5, 20.0], [0.7, 0.9, 0.5]), ([0, 3], [1.0, 0.4])],
+)
+def test_areas_equal_numpys_trapezoids_with_their_resamples(levels: list[float], scores: list[float]) -> None:
+    rng = np.random.default_rng(0)
+    values = np.array(scores)[:, None] + np.c_[np.zeros(len(scores)), rng.normal(0, 0.01, (len(scores), 400))]
+    kept = retained_area(values, levels, chance=0.5, nominal=False, n_units=30)
+    shares = (values - 0.5) / (values[0] - 0.5)
+    areas = np.trapezoid(shares, np.array(levels, dtype=float), axis=0) / (levels[-1] - levels[0])
+    assert kept.value == pytest.approx(areas[0])
+    # t of 29 degrees of freedom at 95% is 2.045
+    assert (kept.high - kept.low) / 2 == pytest.approx(2.045 * areas[1:].std(ddof=1), rel=0.08)
+    assert kept.reason == ""
+
+
+def test_levels_are_sorted_by_amount_whatever_their_order_in_the_file() -> None:
+    stress = make_stress({4.0: 0.6, 0.0: 1.0, 10.0: 0.4, 2.0: 0.8})
+    stress.meta["levels"] = {"channels removed": [[10, ""], [6, "six"], [0, ""]]}
+    [curve] = stress_curves(stress, n_boot=10, seed=0)
+    assert [(level.level, level.name, level.n_windows, level.n_refused) for level in curve.levels] == [
+        (0.0, "0 channels", 60, 0), (2.0, "2 channels", 60, 0), (4.0, "4 channels", 60, 0), (6.0, "six", 0, 60),
+        (10.0, "10 channels", 60, 0),
+    ]  # fmt: skip
+    assert (curve.model, curve.stress, curve.unit, curve.n_common) == ("m", "channels removed", "channels", 0)
+
+
+def test_one_level_has_no_area_and_few_resamples_no_interval() -> None:
+    values = np.array([[0.9], [0.7]])
+    assert retained_area(values[:1], [0], chance=0.5, nominal=False).reason == "there is one level only"
+    lone = retained_area(values, [0, 1], chance=0.5, nominal=False, n_units=1)
+    assert np.isnan(lone.low)
+    assert "one subject" in lone.reason
+    assert retained_area(values, [0, 1], chance=0.5, nominal=False).reason == "no resamples"
+    undefined = retained_area(np.array([[0.9], [np.nan]]), [0, 1], chance=0.5, nominal=False)
+    assert undefined.reason == "the score is undefined at some level"
+
+
+def test_models_and_stresses_are_apart_and_in_the_order_of_the_file() -> None:
+    first, second = make_stress(), make_stress({0.0: 1.0, 1.0: 0.6})
+    second.frame["stress"], second.frame["model"] = "gain", "other"
+    both = Predictions(frame=pd.concat([first.frame, second.frame]), task=first.task, classes=CLASSES, meta={})
+    curves = stress_curves(both, n_boot=10, seed=0)
+    assert [(curve.model, curve.stress) for curve in curves] == [("m", "channels removed"), ("other", "gain")]
+    assert [curve.retained["balanced_accuracy"].value for curve in curves] == pytest.approx([0.6, 0.6])
+    assert set(curves[0].retained) == {"balanced_accuracy", "auroc_macro"}

@@ -82,3 +82,41 @@ def test_mistakes_are_told() -> None:
     predictions.frame.drop(index=0, inplace=True)
     with pytest.raises(ValueError, match="predicted different windows"):
         transfer_table(predictions, reference="majority", n_boot=10, seed=0)
+
+
+def test_a_difference_that_no_resample_reverses_is_at_the_floor() -> None:
+    _, found = transfer_table(make_transfer(), reference="majority", n_boot=50, seed=0)
+    by = {(row.model, row.metric): row for row in found}
+    clear = by["probe/pretrained", "auroc_macro"]
+    assert clear.at_floor
+    assert clear.p_value == pytest.approx(2 / 51)  # 50 resamples can show no less
+    _, found = transfer_table(make_transfer(), reference="probe/pretrained", n_boot=50, seed=0)
+    by = {(row.model, row.metric): row for row in found}
+    assert not by["features+boosting", "auroc_macro"].at_floor
+    assert by["features+boosting", "auroc_macro"].p_value > 2 / 51
+
+
+def test_differences_are_those_of_the_rows_with_their_sign() -> None:
+    rows, found = transfer_table(make_transfer(), reference="majority", n_boot=50, seed=0)
+    values = {row.model: {name: row.metrics[name].value for name in TRANSFER_METRICS} for row in rows}
+    assert [row.n_seeds for row in rows] == [3, 1, 2]
+    assert {row.reference for row in found} == {"majority"}
+    for row in found:
+        expected = values[row.model][row.metric] - values["majority"][row.metric]
+        assert row.value == pytest.approx(expected, abs=1e-12)
+        assert row.low < row.value < row.high
+        assert row.reason == ""
+
+
+def test_the_interval_is_that_of_the_mean_over_seeds_not_of_one() -> None:
+    # Seeds of equal strength and independent noise: the mean of three has less spread than one alone.
+    whole, _ = transfer_table(make_transfer(), reference="majority", n_boot=400, seed=0)
+    predictions = make_transfer()
+    predictions.frame["model"] = predictions.frame["model"].str.replace("#seed", "-run")
+    alone, _ = transfer_table(predictions, reference="majority", n_boot=400, seed=0)
+
+    def width(rows: list, name: str) -> float:
+        [row] = [row for row in rows if row.model == name]
+        return row.metrics["auroc_macro"].high - row.metrics["auroc_macro"].low
+
+    assert width(whole, "probe/pretrained") < min(width(alone, f"probe/pretrained-run{k}") for k in range(3))

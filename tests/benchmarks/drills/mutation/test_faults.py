@@ -51,6 +51,8 @@ CASES = [
     ("keyword", "p.add_argument('-x', help='a number', default=n)", {"p.add_argument('-x', help='a number')"}),
     ("table", "y = {1: 2, 3: 4}", {"y = {3: 4}", "y = {1: 2}", "y = {1: 4, 3: 2}"}),
     ("table", "y = ('a', 'b')", {"y = ('b', 'a')"}),
+    ("table", "y = x in ('a', 'b')", set()),
+    ("table", "y = x not in ['a', 'b']", set()),
     ("table", "y = ((1, x), (2, z))", set()),
     ("table", "y = ((1, 2), (3, 4))", {"y = ((2, 1), (3, 4))", "y = ((1, 2), (4, 3))"}),
     ("table", "y = (5, 6, 7)", {"y = (6, 7)", "y = (5, 7)", "y = (5, 6)", "y = (6, 5, 7)", "y = (5, 7, 6)"}),
