@@ -75,6 +75,11 @@ class Montage:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @property
+    def is_referenced_BC(self) -> Tensor:
+        """Channels whose potential is against a common reference, bool: EEG. Leads have one each."""
+        return self.sensor_type_BC == EEG
+
+    @property
     def is_primary_BC(self) -> Tensor:
         """Channels that meet, bool: EEG; where no channel is EEG, as in an electrocardiogram, all of them."""
         is_eeg_BC = self.sensor_type_BC == EEG

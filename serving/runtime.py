@@ -188,8 +188,15 @@ def _statements(bundle: Bundle, probs: np.ndarray) -> tuple[str, float]:
 
 def _answered(bundle: Bundle, probs: np.ndarray) -> np.ndarray:
     """Return which classes of a multi-label task are answered, bool, shape (n_classes,)."""
-    decisions = bundle.calibration.decisions
-    return np.asarray(probs >= (0.5 if decisions is None else np.array(decisions)))
+    return np.asarray(probs >= np.array(decisions_of(bundle)))
+
+
+def decisions_of(bundle: Bundle) -> tuple[float, ...] | None:
+    """Return the probability from which each class is answered, one half where none is fitted; None of a task of one
+    class of several."""
+    if bundle.task is None or not bundle.task.multilabel:
+        return None
+    return bundle.calibration.decisions or (0.5,) * len(bundle.classes)
 
 
 def recommendation(bundle: Bundle, probs: np.ndarray, inside: Sequence[str] | None) -> str:

@@ -73,11 +73,12 @@ def report(
     provenance["date"] = datetime.fromtimestamp(predictions.stat().st_mtime, UTC).date().isoformat()
     heading = title or f"Cerebeam evaluation: {main_predictions.task}"
     if is_multilabel(main_predictions.task):
-        if given := sorted(set(files) - {"predictions", "embeddings", "pipeline", "manifest"}):
+        if given := sorted(set(files) - {"predictions", "stress", "embeddings", "pipeline", "manifest"}):
             raise ValueError(f"the report of a multi-label task has no section for --{given[0]}: leave it out")
         return write_statements(
-            main_predictions, output, title=heading, n_boot=n_boot, seed=seed, provenance=provenance
-        )
+            main_predictions, output, title=heading, n_boot=n_boot, seed=seed, provenance=provenance,
+            stress=None if stress is None else read_stress(stress),
+        )  # fmt: skip
     sources = Sources(
         predictions=main_predictions,
         reconstruction=None if reconstruction is None else read_reconstruction(reconstruction),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,12 @@ _NOTE = (
 
 
 def write_statements(
-    predictions: Predictions, output: Path, *, title: str, n_boot: int, seed: int, provenance: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Write page and facts of multi-label predictions into a folder, each atomically, and return the facts."""
+    predictions: Predictions, output: Path, *, title: str, n_boot: int, seed: int, provenance: Mapping[str, Any],
+    stress: Predictions | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Write page and facts of multi-label predictions, and of what disturbances do to them (a stress file), into a
+    folder, each atomically; return the facts."""
+    disturbed = [] if stress is None else disturbed_scores(stress, n_boot=n_boot, seed=seed)
     scores = {name: _scored(predictions, name, n_boot=n_boot, seed=seed) for name in predictions.models}
     findings = [
         {"severity": finding.severity, "code": finding.code, "message": finding.message}
@@ -38,17 +41,49 @@ def write_statements(
             "classes": list(predictions.classes),
             "models": {name: {"all": asdict(whole), "f1": f1} for name, (whole, f1, _) in scores.items()},
             "sites": {name: {s: asdict(one) for s, one in sites.items()} for name, (_, _, sites) in scores.items()},
+            "stress": [asdict(one) for one in disturbed],
             "audit": {
                 "passed": not any(finding["severity"] == "error" for finding in findings), "findings": findings,
             },
             "provenance": dict(provenance),
         }
     )  # fmt: skip
-    body = _page(scores, findings, provenance)
+    body = _page(scores, disturbed, findings, provenance)
     for name, text in ((FACTS, json.dumps(facts, indent=1, allow_nan=False)), (PAGE, document(body, title=title))):
         with atomic_file(output / name) as file:
             file.write(text.encode())
     return dict(facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disturbed:
+    """One model at one level of one disturbance."""
+
+    model: str
+    stress: str
+    level: float
+    name: str
+    """The level as people read it."""
+    n_refused: int
+    """Windows without an answer; the scores are of the others."""
+    scores: Scores
+
+
+def disturbed_scores(stress: Predictions, *, n_boot: int, seed: int) -> list[Disturbed]:
+    """Return the scores of a stress file's windows that were answered, by model, disturbance and level."""
+    found, classes = [], stress.classes
+    for (model, name), frame in stress.frame.groupby(["model", "stress"], sort=False):
+        whole = len(frame[frame["level"] == 0])
+        for level, rows in frame.groupby("level"):
+            prob, target = probabilities(rows, classes), targets(rows, classes)
+            people = rows["subject_id"].to_numpy(dtype=str)
+            scores = scores_of(prob, target, people, classes, n_boot=n_boot, seed=seed)
+            known = str(rows["level_name"].iloc[0]) or f"{level:g} {rows['unit'].iloc[0]}".strip()
+            found.append(Disturbed(
+                model=str(model), stress=str(name), level=float(level), name=known, n_refused=whole - len(rows),
+                scores=scores,
+            ))  # fmt: skip
+    return found
 
 
 _Scored = tuple[Scores, dict[str, float], dict[str, Scores]]
@@ -68,7 +103,10 @@ def _scored(predictions: Predictions, model: str, *, n_boot: int, seed: int) -> 
     return whole, dict(zip(classes, f1.tolist(), strict=True)), by_site
 
 
-def _page(scores: Mapping[str, _Scored], findings: Sequence[Mapping[str, str]], provenance: Mapping[str, Any]) -> str:
+def _page(
+    scores: Mapping[str, _Scored], disturbed: Sequence[Disturbed], findings: Sequence[Mapping[str, str]],
+    provenance: Mapping[str, Any],
+) -> str:  # fmt: skip
     first, _, _ = next(iter(scores.values()))
     models = table(
         ["Model", "Macro AUROC", "Macro AUPRC", "Windows", "People"],
@@ -100,8 +138,16 @@ def _page(scores: Mapping[str, _Scored], findings: Sequence[Mapping[str, str]], 
     audit = "".join(
         f"<li><b class={escape(f['severity'])}>{escape(f['severity'])}</b>{escape(f['message'])}</li>" for f in findings
     )
+    levels = table(
+        ["Model", "Disturbance", "Level", "Macro AUROC", "Windows", "Refused"],
+        [
+            _row([d.model, d.stress, d.name, shown(d.scores.macro_auroc), str(d.scores.n_windows), str(d.n_refused)])
+            for d in disturbed
+        ],
+    )
     return (
         f"<p class=note>{_NOTE}</p><h2>Models</h2>{models}<h2>Classes</h2>{classes}<h2>Sites left out</h2>{sites}"
+        f"{f'<h2>Disturbances</h2>{levels}' if disturbed else ''}"
         f"<h2>Leak audit</h2><ul class=findings>{audit}</ul><h2>Provenance</h2>{key_values(provenance)}"
     )
 

@@ -249,7 +249,8 @@ METHODS: dict[str, Method] = {
         about="EfficientNet on the window's own power, from scratch",
     ),
     "band-power/logistic": Method(
-        fit=band_power_logistic, candidates=_PENALTIES, seeded=False, about="logistic regression on band powers",
+        fit=band_power_logistic, candidates=_PENALTIES, seeded=False, reads=baselines.has_band_powers,
+        about="logistic regression on band powers",
     ),
     "log-spectra/logistic": Method(
         fit=log_spectra_logistic, candidates=_PENALTIES, seeded=False,

@@ -38,12 +38,20 @@ def band_powers(shards: Corpus, windows: Sequence[int] | np.ndarray) -> np.ndarr
 
     Raises ValueError for shards whose features hold none.
     """
-    names = [f"{band}_{kind}" for band in BANDS for kind in ("log10_uv2", "relative")]
-    columns = shards.manifest.features
+    names, columns = _band_names(), shards.manifest.features
     if missing := set(names) - set(columns):
         raise ValueError(f"{shards.names} stores no band powers: {sorted(missing)[0]} is missing")
     values = _by_channel(shards, windows)[:, :, [columns.index(name) for name in names]]
     return filled(values, n_primary=shards.manifest.modality.n_primary)
+
+
+def has_band_powers(data: Labelled) -> bool:
+    """Return whether the shards' features hold band powers, as those of an electroencephalogram do."""
+    return set(_band_names()) <= set(data.shards.manifest.features)
+
+
+def _band_names() -> list[str]:
+    return [f"{band}_{kind}" for band in BANDS for kind in ("log10_uv2", "relative")]
 
 
 def filled_features(shards: Corpus, windows: Sequence[int] | np.ndarray) -> np.ndarray:

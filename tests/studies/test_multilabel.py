@@ -1,67 +1,117 @@
-"""A multi-label task from shards to an answer: training, leave-one-site-out, report, calibration, bundle, serving."""
+"""A multi-label task by the commands that any task takes: files of two hospitals to the answers of a server."""
 
 import json
 
+import httpx
 import numpy as np
 import pytest
 
-from evaluation.report.__main__ import main as report
+from cerebeam.cli import main as cerebeam
 from evaluation.schemas.predictions import Predictions, check, read_predictions
-from model.export import main as export
+from service.settings import load_settings
+from service.web.app import new_app
+from service.web.server import open_server
+from serving.prediction import predict_recording
 from serving.runtime import run
 from signals.bundles.bundle import load_bundle
 from signals.bundles.inputs import windows_of_shards
+from signals.readers.registry import open_recording
 from signals.tasks import TASKS
 from studies.calibrate import calibration_of_each
-from studies.loso import main as loso
-from synthetic.heart.corpus import write_hearts
+from studies.transfer import scores
+from synthetic.heart.files import write_corpus
+from tests.service.awaiting import awaited
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled, with_contrast
 
+pytest.importorskip("wfdb")
+
 TASK = TASKS["ecg-superclass"]
 CONDITIONS = ("normal", "fibrillation", "infarction", "left bundle", "hypertrophy", "t inversion")
+SITES = ("basel", "osaka")
+
+
+def done(*arguments):
+    """Run a command to its end; fails unless it succeeds."""
+    assert not cerebeam([str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hearts")
-    write_hearts(folder, n_people=12, seed=0, sites=("basel", "osaka"), conditions=CONDITIONS)
-    return folder
+def root(tmp_path_factory):
+    """Twelve people at each of two hospitals, as shards, and an encoder that saw both."""
+    root = tmp_path_factory.mktemp("hearts")
+    write_corpus(root / "in", n_people=12, seed=0, sites=SITES, conditions=CONDITIONS)
+    done("preprocess", "--input", root / "in", "--output", root / "shards", "--site-from", "folder", "--salt", "x")
+    done("pretrain", "--shards", root / "shards", "--output", root / "run", "--tiny", "--max-steps", 2,
+         "--track.evaluate-windows", 4, "--track.skill-windows", 2)  # fmt: skip
+    return root
 
 
-def test_targets_hold_every_class_of_a_label(shards):
-    data = with_contrast(labelled(Corpus.open(shards), TASK))
+@pytest.fixture(scope="module")
+def predicted(root):
+    """Predictions of each hospital by a model that saw only the other, and the model of both."""
+    done("loso", "--shards", root / "shards", "--task", TASK.name, "--encoder", root / "run" / "encoder", "--tiny",
+         "--schedule.epochs", 1, "--output", root / "study" / "predictions.parquet")  # fmt: skip
+    return root / "study"
+
+
+@pytest.fixture(scope="module")
+def bundle(predicted, root):
+    done("export", "--model", predicted / "final", "--output", root / "bundle", "--shards", root / "shards",
+         "--parity-windows", 12)  # fmt: skip
+    return load_bundle(root / "bundle")
+
+
+def test_targets_hold_every_class_of_a_label(root):
+    data = with_contrast(labelled(Corpus.open(root / "shards"), TASK))
     assert data.targets.shape == (24, 6)
     assert data.support == {"NORM": 4, "MI": 4, "STTC": 4, "CD": 4, "HYP": 4, "ARR": 4}
     assert (data.targets.sum(axis=1) == 1).all()
 
 
-@pytest.fixture(scope="module")
-def predicted(shards, tmp_path_factory):
-    out = tmp_path_factory.mktemp("study")
-    loso(
-        ["--shards", str(shards), "--task", TASK.name, "--no-encoder", "--tiny", "--output",
-         str(out / "predictions.parquet"), "--schedule.epochs", "1"]
-    )  # fmt: skip
-    return out
+def test_an_encoder_is_tuned_to_every_class_of_its_own(root):
+    done("finetune", "--shards", root / "shards", "--task", TASK.name, "--encoder", root / "run" / "encoder",
+         "--output", root / "tuned", "--tiny")  # fmt: skip
+    config = json.loads((root / "tuned" / "config.json").read_text())
+    assert (config["task"], tuple(config["classes"])) == (TASK.name, TASK.classes)
 
 
-def test_predictions_are_of_each_class_and_their_report_is_of_each_class(predicted, capsys):
+def test_predictions_are_of_each_class_and_their_report_is_of_each_class(predicted, root):
     predictions = read_predictions(predicted / "predictions.parquet")
     assert set(predictions.models) == {"encoder", "prior"}
+    stressed = predicted / "stress.parquet"
+    done("stress", "--model", *(predicted / "folds" / site for site in SITES), "--shards", root / "shards", "--input",
+         root / "in", "--output", stressed, "--kinds", "channels removed", "mains hum 50 Hz", "reference",
+         "--recordings-per-site", 2)  # fmt: skip
     out = predicted / "report"
-    assert report([str(predicted / "predictions.parquet"), "--output", str(out), "--n-boot", "50"]) == 0, capsys
+    done("report", predicted / "predictions.parquet", "--output", out, "--n-boot", 50, "--stress", stressed)
     facts = json.loads((out / "facts.json").read_text())
     assert facts["audit"]["passed"]
     assert set(facts["models"]) == {"encoder", "prior"}
-    assert set(facts["sites"]["encoder"]) == {"basel", "osaka"}
+    assert set(facts["sites"]["encoder"]) == set(SITES)
     first = facts["models"]["encoder"]["all"]
     assert first["n_subjects"] == 24
     assert [one["n_positive"] for one in first["classes"]] == [4] * 6
+    levels = {(one["stress"], one["name"]): one for one in facts["stress"]}
+    assert levels["channels removed", "8 channels"]["scores"]["n_windows"] == 4
+    assert ("reference", "Cz") not in levels  # leads have none that could be exchanged
     page = (out / "report.html").read_text()
-    assert all(name in page for name in TASK.classes)
+    assert all(name in page for name in (*TASK.classes, "mains hum 50 Hz"))
     with pytest.raises(SystemExit):
-        report([str(predicted / "predictions.parquet"), "--output", str(out), "--n-boot", "0"])
+        cerebeam(["report", str(predicted / "predictions.parquet"), "--output", str(out), "--n-boot", "0"])
+
+
+def test_ways_of_using_an_encoder_are_compared_by_macro_auroc(root):
+    file = root / "ways" / "predictions.parquet"
+    done("transfer", "--shards", root / "shards", "--task", TASK.name, "--encoder", root / "run" / "encoder",
+         "--models", "prior", "linear-probe/pretrained", "band-power/logistic", "features/boosting", "--seeds", 1,
+         "--inner-folds", 2, "--output", file)  # fmt: skip
+    predictions = read_predictions(file)
+    # Leads have no band powers: that model is left out, not the study.
+    assert {name.split("/")[0] for name in predictions.models} == {"prior", "linear-probe", "features"}
+    table = scores(predictions, n_boot=20)
+    assert "macro AUROC" in table
+    assert "0.500" in next(line for line in table.splitlines() if line.startswith("prior"))
 
 
 def test_rows_that_are_no_probabilities_are_refused(predicted):
@@ -73,12 +123,8 @@ def test_rows_that_are_no_probabilities_are_refused(predicted):
             check(Predictions(frame=wrong, task=TASK.name, classes=TASK.classes, meta=predictions.meta))
 
 
-def test_the_bundle_answers_each_class_by_its_own_threshold(predicted, shards):
-    assert not export(
-        ["--model", str(predicted / "final"), "--output", str(predicted / "bundle"), "--shards", str(shards)]
-    )
-    bundle = load_bundle(predicted / "bundle")
-    windows = list(windows_of_shards([shards]))[:4]
+def test_the_bundle_answers_each_class_by_its_own_threshold(bundle, predicted, root):
+    windows = list(windows_of_shards([root / "shards"]))[:4]
     fitted = calibration_of_each(read_predictions(predicted / "predictions.parquet"), "encoder")
     assert bundle.calibration.decisions == pytest.approx(fitted["decisions"])
     assert bundle.modality.name == "ecg_12"
@@ -88,3 +134,26 @@ def test_the_bundle_answers_each_class_by_its_own_threshold(predicted, shards):
         over = [c for c, p, d in zip(TASK.classes, probs, bundle.calibration.decisions, strict=True) if p >= d]
         assert answer.predicted_class == (";".join(over) or "none")
         assert ("possible" in answer.clinical_recommendation) == bool(set(over) - {"NORM"})
+
+
+def test_a_file_is_answered_alike_by_command_and_server(bundle, root, tmp_path, capsys):
+    file = next(iter(sorted((root / "in" / "basel").glob("*.hea"))))
+    (wanted,) = predict_recording(bundle, open_recording(str(file))).answers
+    done("predict", bundle.path, file)
+    printed = capsys.readouterr().out
+    assert wanted.predicted_class in printed
+    assert all(name in printed for name in TASK.classes)
+    settings = load_settings(
+        None, [f"models.bundles={json.dumps([str(bundle.path)])}", f"system.data={tmp_path / 'var'}"], {}
+    )
+    server = open_server(settings)
+    try:
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(new_app(server)), base_url="http://test")
+        recording = open_recording(str(file))
+        sample = {"eeg_data": recording.read(range(12)).tolist(), "sfreq": recording.sfreqs[0],
+                  "ch_names": list(recording.ch_names)}  # fmt: skip
+        reply = awaited(client.request("POST", "/predict", json=sample))
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["class_probabilities"] == pytest.approx(wanted.class_probabilities, abs=1e-3)
+    finally:
+        server.close()

@@ -61,9 +61,8 @@ def predict(
     with torch.no_grad():
         for made in _batches(model, shards, windows, batch, frozen, spectra):
             logits_BK, embedding_BD = logits_of(model, made)
-            probabilities.append(
-                activated(logits_BK.double().cpu().numpy(), multilabel=is_multilabel(model.config.task))
-            )
+            several = is_multilabel(model.config.task)
+            probabilities.append(activated(logits_BK.double().cpu().numpy(), multilabel=several))
             embeddings.append(embedding_BD.float().cpu().numpy())
     return np.concatenate(probabilities), np.concatenate(embeddings)
 

@@ -60,7 +60,8 @@ def _window_rows(
     if np.count_nonzero(scored) < MIN_GROUP:
         return
     key = torch.tensor([int(batch.entries[0].key, 16) >> 1])
-    states, eeg = torch.from_numpy(ch_state)[None], torch.from_numpy(is_eeg)[None]
+    states = torch.from_numpy(ch_state)[None]
+    eeg = Montage.of(modality, states).is_referenced_BC
     for place, span_ms in enumerate(SPAN_BINS_MS):
         plan = MaskPlan(span_ms=span_ms, schedule_weights=(1.0, 0.0, 0.0))
         masks = draw_masks(Draws((seed, 2, place), key), states, n_times, sfreq=sfreq, plan=plan, is_eeg_BC=eeg)

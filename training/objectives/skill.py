@@ -207,6 +207,8 @@ class SkillMeter:
         truth, mask = window.hidden(CHANNELS, (self.seed, 3, 1))
         gone = mask.any(axis=1) & window.scored
         visible = window.scored & ~gone
+        if not visible.any():
+            return  # leads: none is seen where another is hidden
         ridges = [products.ridge(gone, visible) for products in (of_people, of_recording)]
         if any(one is None for one in ridges):
             return
@@ -290,7 +292,8 @@ class _View:
 
     def hidden(self, plan: MaskPlan, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Return the truth against the mean of what is never hidden, and what is hidden."""
-        states, eeg = torch.from_numpy(self.ch_state)[None], torch.from_numpy(self.is_eeg)[None]
+        states = torch.from_numpy(self.ch_state)[None]
+        eeg = Montage.of(self.modality, states).is_referenced_BC
         draws = Draws(seed, torch.tensor([self.key]))
         masks = draw_masks(draws, states, self.x.shape[1], sfreq=self.modality.sfreq, plan=plan, is_eeg_BC=eeg)
         truth, _ = hide(torch.from_numpy(self.x)[None], masks, states, is_eeg_BC=eeg)
