@@ -6,6 +6,8 @@ Families come from the registries, so that a network that is added there is trie
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +33,7 @@ from signals.tasks import TASKS
 from signals.window import MEASURED
 
 BATCH, N_SECONDS, N_STEPS = 4, 4, 32
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "resnet_gru": {"widths": (8, 12, 12)},
     "multiscale": {"widths": (9, 12, 16)},
     "efficientnet_b3": {"width": 0.25, "depth": 0.25, "image_size": (64, 32)},
@@ -90,10 +92,10 @@ def _problem(loss: Tensor, learns: list[tuple[str, nn.Parameter]]) -> str:
 def families() -> dict[str, Callable[[], tuple[nn.Module, Step]]]:
     """Return how each family is built and run, by name."""
     found: dict[str, Callable[[], tuple[nn.Module, Step]]] = {
-        f"network {name}": lambda name=name: _network(name) for name in NETWORKS
+        f"network {name}": partial(_network, name) for name in NETWORKS
     }
-    found |= {f"encoder {kind}": lambda kind=kind: _classifier(kind) for kind in ("eeg", "ecg")}
-    found |= {f"head {name}": lambda name=name: _pretraining(name) for name in HEADS if name != "classifier"}
+    found |= {f"encoder {kind}": partial(_classifier, kind) for kind in ("eeg", "ecg")}
+    found |= {f"head {name}": partial(_pretraining, name) for name in HEADS if name != "classifier"}
     return found | {"autoencoder": _autoencoder, "stacker": _stacker, "multimodal": _multimodal}
 
 

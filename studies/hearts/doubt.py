@@ -6,6 +6,7 @@ paired over people: every way answers the same windows.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,7 +101,7 @@ def fit(stack: Stack, amounts: Amounts, *, network: str, seed: int) -> Supervise
         schedule=FinetuneSchedule(warmup_steps=10),
     )  # fmt: skip
     torch.manual_seed(seed)
-    options = {"widths": (12, 16, 24)} if network != "eegnet" else {}
+    options: dict[str, Any] = {"widths": (12, 16, 24)} if network != "eegnet" else {}
     model = new_network(
         network, TASK, ECG_12, Normaliser(kind="window"), dropout=0.3, profile={}, provenance={}, **options
     )

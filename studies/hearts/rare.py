@@ -23,6 +23,7 @@ from synthetic.heart.stacks import Stack, draw_stack
 from training.fitting.arrays import fit_arrays
 from training.fitting.learning import TaskObjective
 from training.fitting.loss import Losses, statement_losses
+from training.objectives.losses import StatementLoss
 from training.objectives.rarity import LOSSES, LossKind, odds_shift
 from training.recipes.finetuning import FinetuneObjective, FinetuneOptim, FinetuneRecipe, FinetuneSchedule
 
@@ -142,7 +143,7 @@ def score(prob: np.ndarray, fitted: np.ndarray, losses: Losses, drawn: Drawn) ->
     fitted: those of the people who fit the shift.
     """
     positive, weight = drawn.test.condition == 0, drawn.weight(drawn.test)
-    weights_K = losses.last.positive_weight_K
+    weights_K = losses.last.positive_weight_K if isinstance(losses.last, StatementLoss) else None
     known = np.zeros(1) if weights_K is None else odds_shift(weights_K.numpy())
     found = fit_shift(fitted[:, 0], drawn.fitted.condition == 0, drawn.weight(drawn.fitted))
     after, prevalence = shifted_each(prob, known)[:, 0], float((weight * positive).mean())

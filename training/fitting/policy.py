@@ -8,7 +8,7 @@ the target along with it.
 
 import logging
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 from signals.tasks import Task
 from training.recipes.finetuning import FinetuneAugment
@@ -68,7 +68,8 @@ def kept(augment: FinetuneAugment, task: Task) -> tuple[FinetuneAugment, tuple[s
     Of a task that states no evidence nothing is left out: whoever sets a strength decides.
     """
     out = tuple(change.name for change in CHANGES if getattr(augment, change.name) > 0 and spoilt(change, task))
-    return replace(augment, **dict.fromkeys(out, 0.0)), out
+    zeros: dict[str, Any] = dict.fromkeys(out, 0.0)
+    return replace(augment, **zeros), out
 
 
 def spoilt(change: Change, task: Task) -> frozenset[str]:
@@ -94,7 +95,7 @@ def at_level(level: int, task: Task) -> FinetuneAugment:
     if "time_shift_s" in found:
         start_s, stop_s = span_s or (0.0, task.window_s)
         found["time_shift_s"] = min(found["time_shift_s"], (stop_s - start_s) / 4)
-    silent = {each.name: 0.0 for each in fields(FinetuneAugment) if each.name != "level"}
+    silent: dict[str, Any] = {each.name: 0.0 for each in fields(FinetuneAugment) if each.name != "level"}
     return FinetuneAugment(**{**silent, **found})
 
 
