@@ -78,7 +78,7 @@ def run(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> It
 def embed(bundle: Bundle, windows: Iterable[Window], *, batch_size: int = 8) -> Iterator[Embedding]:
     """Yield the first member's representation of each window, in order."""
     for batch in _batches(windows, batch_size):
-        vectors = _run_graph(bundle, bundle.graphs[0], served.Batch(batch), "representation", files_of(bundle))
+        (vectors,) = _run_graph(bundle, bundle.graphs[0], served.Batch(batch), ("representation",), files_of(bundle))
         for window, vector in zip(batch, vectors, strict=True):
             yield Embedding(window.start_s, _stop_s(window), tuple(vector.tolist()))
 
@@ -97,13 +97,27 @@ def answer_batch(bundle: Bundle, windows: Sequence[Window], *, sessions: Session
     _ = bundle.classes  # an encoder is refused before anything is computed
     sessions = sessions or files_of(bundle)
     batch = served.Batch(windows)
-    logits = np.stack([_run_graph(bundle, graph, batch, "logits", sessions) for graph in bundle.graphs])
+    logits = [_run_graph(bundle, graph, batch, ("logits",), sessions)[0] for graph in bundle.graphs]
+    return _combined(bundle, logits, sessions)
+
+
+def embedded_batch(bundle: Bundle, windows: Sequence[Window], *, sessions: Sessions) -> tuple[Answers, np.ndarray]:
+    """Return what `answer_batch` returns, and the first member's representation of each window from the same run,
+    float32, shape (n_windows, width)."""
+    _ = bundle.classes
+    batch = served.Batch(windows)
+    first, vectors = _run_graph(bundle, bundle.graphs[0], batch, ("logits", "representation"), sessions)
+    others = [_run_graph(bundle, graph, batch, ("logits",), sessions)[0] for graph in bundle.graphs[1:]]
+    return _combined(bundle, [first, *others], sessions), vectors.reshape(len(windows), -1)
+
+
+def _combined(bundle: Bundle, logits: Sequence[np.ndarray], sessions: Sessions) -> Answers:
     if bundle.task is not None and bundle.task.multilabel:
         if bundle.combiner is not None:
             raise BundleError(f"{bundle.path} stacks members of a multi-label task: export a mean of them")
-        return answers_of_each(logits, temperature=bundle.calibration.temperature)
+        return answers_of_each(np.stack(logits), temperature=bundle.calibration.temperature)
     combiner = None if bundle.combiner is None else partial(_run_combiner, sessions(bundle.combiner))
-    return answers(logits, temperature=bundle.calibration.temperature, combiner=combiner)
+    return answers(np.stack(logits), temperature=bundle.calibration.temperature, combiner=combiner)
 
 
 def files_of(bundle: Bundle) -> Sessions:
@@ -134,17 +148,18 @@ def check_windows(bundle: Bundle, graph: Graph, windows: Sequence[Window]) -> No
             )
 
 
-def _run_graph(bundle: Bundle, graph: Graph, batch: served.Batch, output: str, sessions: Sessions) -> np.ndarray:
+def _run_graph(
+    bundle: Bundle, graph: Graph, batch: served.Batch, outputs: Sequence[str], sessions: Sessions
+) -> list[np.ndarray]:
     check_windows(bundle, graph, batch.windows)
     feed, session = batch.feed(graph), sessions(graph.file)
     if bundle.precision == FP32:
-        (result,) = session.run([output], feed)
-        return np.asarray(result)
+        return [np.asarray(result) for result in session.run(list(outputs), feed)]
     # Each window alone, or its answer would depend on its neighbours: dynamic ranges are those of what is run together,
     # and a last bit that differs between batches may lie at the edge of a step of 256.
     alone = [{name: values[k : k + 1] for name, values in feed.items()} for k in range(len(batch.windows))]
-    result = np.concatenate([session.run([output], one)[0] for one in alone])
-    return np.asarray(result)
+    rows = [session.run(list(outputs), one) for one in alone]
+    return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
 
 
 def _batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:

@@ -1,9 +1,9 @@
 /** The wall: all beds at a glance, their alarms, and when they were raised. */
 
 import { alarmList, badge, bedLink, bedName, ORDER, pauseControls, sorted, time, wordsOf } from "./alarms.js";
-import { element, message, refill } from "./dom.js";
+import { $, element, message, refill } from "./dom.js";
 import { Feed } from "./feed.js";
-import { $, Frame } from "./frame.js";
+import { Frame } from "./frame.js";
 import { facts, headline, mix, status } from "./outcome.js";
 import { Strip } from "./strip.js";
 import { clock } from "./time.js";
