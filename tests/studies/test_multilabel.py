@@ -2,25 +2,18 @@
 
 import json
 
-import httpx
 import numpy as np
 import pytest
 
 from cerebeam.cli import main as cerebeam
 from evaluation.schemas.predictions import Predictions, check, read_predictions
-from service.settings import load_settings
-from service.web.app import new_app
-from service.web.server import open_server
-from serving.prediction import predict_recording
 from serving.runtime import run
 from signals.bundles.bundle import load_bundle
 from signals.bundles.inputs import windows_of_shards
-from signals.readers.registry import open_recording
 from signals.tasks import TASKS
 from studies.calibrate import calibration_of_each
 from studies.transfer import scores
 from synthetic.heart.files import write_corpus
-from tests.service.awaiting import awaited
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled, with_contrast
 
@@ -134,26 +127,3 @@ def test_the_bundle_answers_each_class_by_its_own_threshold(bundle, predicted, r
         over = [c for c, p, d in zip(TASK.classes, probs, bundle.calibration.decisions, strict=True) if p >= d]
         assert answer.predicted_class == (";".join(over) or "none")
         assert ("possible" in answer.clinical_recommendation) == bool(set(over) - {"NORM"})
-
-
-def test_a_file_is_answered_alike_by_command_and_server(bundle, root, tmp_path, capsys):
-    file = next(iter(sorted((root / "in" / "basel").glob("*.hea"))))
-    (wanted,) = predict_recording(bundle, open_recording(str(file))).answers
-    done("predict", bundle.path, file)
-    printed = capsys.readouterr().out
-    assert wanted.predicted_class in printed
-    assert all(name in printed for name in TASK.classes)
-    settings = load_settings(
-        None, [f"models.bundles={json.dumps([str(bundle.path)])}", f"system.data={tmp_path / 'var'}"], {}
-    )
-    server = open_server(settings)
-    try:
-        client = httpx.AsyncClient(transport=httpx.ASGITransport(new_app(server)), base_url="http://test")
-        recording = open_recording(str(file))
-        sample = {"eeg_data": recording.read(range(12)).tolist(), "sfreq": recording.sfreqs[0],
-                  "ch_names": list(recording.ch_names)}  # fmt: skip
-        reply = awaited(client.request("POST", "/predict", json=sample))
-        assert reply.status_code == 200, reply.text
-        assert reply.json()["class_probabilities"] == pytest.approx(wanted.class_probabilities, abs=1e-3)
-    finally:
-        server.close()
