@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,9 @@ def fold(path: Path) -> None:
 
 def _number_values(graph: Any) -> None:
     """Name what nodes pass on "v0", "v1", ...; inputs, outputs and constants of the graph keep their names."""
-    kept = {value.name for value in (*graph.input, *graph.output)}
+    kept = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
     passed = [name for node in graph.node for name in node.output if name and name not in kept]
-    names = {name: f"v{number}" for number, name in enumerate(passed)}
+    names = dict(zip(passed, (name for name in map("v{}".format, count()) if name not in kept), strict=False))
     for node in graph.node:
         for values in (node.input, node.output):
             values[:] = [names.get(name, name) for name in values]
