@@ -1,6 +1,6 @@
 """python -m model.bench MODEL --segment FILE --form eager|compiled|int8: torch's side of `cerebeam bench`.
 
-The process that `serving.bench` asks; INT8 is torch's own (`model.int8`).
+The process that `serving.bench` asks; INT8 is torch's own (`model.bundling.int8`).
 """
 
 import io
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from model.bundling.graphs import Exportable, load_exportable
-from model.int8 import int8_model, logits
+from model.bundling.int8 import int8_model, logits
 from signals.bundles.bundle import SPECTROGRAM, BundleError
 from signals.bundles.calibration import softmax
 from signals.bundles.inputs import windows_of_file, windows_of_recording

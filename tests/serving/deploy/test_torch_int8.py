@@ -11,7 +11,7 @@ from torch import nn
 
 import signals.bundles.int8_gate
 from model.bundling.graphs import Exportable, load_exportable
-from model.int8 import FILE, _check_lengths, _traced, logits, main
+from model.bundling.int8 import FILE, _check_lengths, _traced, logits, main
 from signals.bundles.bundle import SIGNAL_INPUTS, BundleError
 from signals.bundles.inputs import model_input, windows_of_shards
 

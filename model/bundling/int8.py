@@ -58,10 +58,10 @@ def export_int8(folder: Path, evaluation: Path, output: Path, *, most_changed: f
     network = int8_model(opened(model.network))
     traced = _traced(network, model)
     _check_lengths(traced, network, model)
-    gate = _judge(model, network, traced, evaluation, most_changed)
+    gate = _judge(model, traced, evaluation, most_changed)
     if gate.ok:
         with atomic_folder(output) as partial:
-            torch.jit.save(traced, partial / FILE)
+            (partial / FILE).write_bytes(_saved(traced))
             about = _about(model, gate) | {"made_from": file_sha256(folder / "model.safetensors")}
             about["files"] = {FILE: file_sha256(partial / FILE)}
             (partial / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -101,7 +101,7 @@ def _check_lengths(traced: Any, network: nn.Module, model: Exportable) -> None:
             raise BundleError(f"network {model.name} as TorchScript holds for one length alone: export it as ONNX")
 
 
-def _judge(model: Exportable, network: nn.Module, traced: Any, evaluation: Path, most_changed: float) -> Gate:
+def _judge(model: Exportable, traced: Any, evaluation: Path, most_changed: float) -> Gate:
     """Return sizes of both forms as TorchScript, their accuracies, and how often they decide alike."""
     assert model.task is not None
     ours, theirs = Decided(true=[], predicted=[]), Decided(true=[], predicted=[])
@@ -111,15 +111,11 @@ def _judge(model: Exportable, network: nn.Module, traced: Any, evaluation: Path,
             decided.predicted.append(int(logits(model, form, [window]).argmax()))
     if len(set(ours.true)) < 2:
         raise BundleError(f"{evaluation} has windows of {len(set(ours.true))} classes of {model.task.name}: no gate")
-    n_float = _n_bytes(_traced(opened(model.network), model))
-    # Layers of the INT8 network that were linear: their weights are what one byte each could shrink.
-    n_weights = sum(
-        4 * module.in_features * module.out_features
-        for module in network.modules()
-        if isinstance(module, torch.ao.nn.quantized.dynamic.Linear)
-    )
+    n_float = len(_saved(_traced(opened(model.network), model)))
+    # Linear layers alone are quantised: their weights are what one byte each could shrink.
+    n_weights = sum(4 * module.weight.numel() for module in model.network.modules() if type(module) is nn.Linear)
     return Gate(
-        size_ratio=n_float / _n_bytes(traced),
+        size_ratio=n_float / len(_saved(traced)),
         size_allowed=n_float / (n_float - 0.75 * n_weights),
         weights_share=n_weights / n_float,
         balanced_accuracy_fp32=ours.balanced_accuracy,
@@ -137,10 +133,12 @@ def logits(model: Exportable, network: Any, windows: Sequence[Window]) -> np.nda
         return np.asarray(network(torch.from_numpy(signal), torch.from_numpy(ch_state))[0].numpy())
 
 
-def _n_bytes(traced: Any) -> int:
+def _saved(traced: Any) -> bytes:
     buffer = io.BytesIO()
-    torch.jit.save(traced, buffer)
-    return buffer.tell()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces a successor
+        torch.jit.save(traced, buffer)
+    return buffer.getvalue()
 
 
 def _about(model: Exportable, gate: Gate) -> dict[str, Any]:
