@@ -96,7 +96,7 @@ class Encoder(PreTrainedModel):
             montage.check()
         if not torch.compiler.is_exporting():
             x_BCT, mask_BCT = pad_to_multiple(x_BCT, mask_BCT, self.config.token_times)
-        is_eeg_BC, present_BC = montage.is_eeg_BC, montage.ch_state_BC != ABSENT
+        is_eeg_BC, present_BC = montage.is_primary_BC, montage.ch_state_BC != ABSENT
         eeg_BC = present_BC & is_eeg_BC
         if "sensors" not in self.config.fusion:
             present_BC = eeg_BC

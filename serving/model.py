@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from serving.intake import SFREQ, Intake
-from serving.runtime import Answer, answer_batch, described, new_session
+from serving.runtime import Answer, answer_batch, described, embedded_batch, new_session
 from signals.bundles.bundle import FP32, INT8_STATIC, SPECTROGRAM, Bundle, load_bundle
 from signals.bundles.inputs import wanted, windows_of_recording
 from signals.recording.recording import Recording
@@ -79,6 +79,16 @@ class Model:
         remaining = iter(windows)
         while batch := list(islice(remaining, BATCH)):
             yield self.answers(batch)
+
+    def embedded_of(self, windows: Iterable[Window]) -> Iterator[tuple[list[Answer], np.ndarray]]:
+        """Yield what `answers_of` yields, with the first member's representations, shape (n_windows, width)."""
+        remaining = iter(windows)
+        while batch := list(islice(remaining, BATCH)):
+            parts = [batch] if self.joins_recordings else [[window] for window in batch]
+            pairs = [embedded_batch(self.bundle, part, sessions=self.sessions.__getitem__) for part in parts]
+            found = [one for part, (answers, _) in zip(parts, pairs, strict=True)
+                     for one in described(self.bundle, part, answers)]  # fmt: skip
+            yield found, np.concatenate([vectors for _, vectors in pairs])
 
     def _batch(self, windows: Sequence[Window]) -> Iterator[Answer]:
         return described(self.bundle, windows, answer_batch(self.bundle, windows, sessions=self.sessions.__getitem__))

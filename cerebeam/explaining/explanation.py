@@ -23,6 +23,7 @@ from serving.runtime import check_windows, files_of, windows_of_file
 from signals.bundles.bundle import SPECTROGRAM, Bundle, load_bundle
 from signals.bundles.inputs import model_input, wanted
 from signals.files import atomic_folder
+from signals.pages.svg import standalone
 from signals.recording.recording import UnreadableError
 from signals.window import Window
 
@@ -285,13 +286,7 @@ def _write_sample(folder: Path, sample: Sample, card: ExplanationCard) -> None:
     place = folder / sample.name
     place.mkdir()
     for figure in sample.figures:
-        (place / figure.file).write_text(_alone(figure.svg), encoding="utf-8")
+        (place / figure.file).write_text(standalone(figure.svg), encoding="utf-8")
     Facts(sample.facts).save(place / FACTS)
     (place / "summary.md").write_text(sample.summary, encoding="utf-8")
     (folder / f"{sample.name}.html").write_text(sample_page(sample, card), encoding="utf-8")
-
-
-def _alone(svg: str) -> str:
-    """Return an SVG element as a file of its own."""
-    style = 'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12.5"'
-    return svg.replace("<svg ", f"<svg {style} ", 1)

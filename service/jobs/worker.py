@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
 from sqlalchemy import Engine
 
 from service.formats.findings import Findings
@@ -87,9 +88,10 @@ def run_job(engine: Engine, path: Path, job: Job, model: Model) -> None:
     digest = source_sha256(str(path))
     recording = open_recording(str(path))
     windows = model.windows(recording, source_sha256=digest, hop_s=job.hop_s)
-    n_windows, answers = model.n_windows(recording, hop_s=job.hop_s), list[Answer]()
-    for batch in model.answers_of(windows):
+    n_windows, answers, vectors = model.n_windows(recording, hop_s=job.hop_s), list[Answer](), list[np.ndarray]()
+    for batch, embedded in model.embedded_of(windows):
         answers += batch
+        vectors.append(embedded)
         if not jobs.progress(engine, job, n_done=len(answers), n_windows=n_windows):
             raise NotOurs
     if not answers:
@@ -100,7 +102,7 @@ def run_job(engine: Engine, path: Path, job: Job, model: Model) -> None:
         answers=answers, source_sha256=digest, model=model.name, model_digest=model.digest,
         classes=model.bundle.classes, created_at=time.time(), label_span_s=model.bundle.profile.label_span_s,
     )  # fmt: skip
-    if not jobs.finish(engine, job, findings):
+    if not jobs.finish(engine, job, findings, vectors=np.concatenate(vectors)):
         raise NotOurs
     logger.info("job done", extra={"job": job.id, "n_windows": len(answers)})
 

@@ -10,11 +10,13 @@ from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 from sqlalchemy import Engine, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.formats.findings import Findings, events
+from service.records import embeddings
 from service.records.database import transaction
 from service.records.tables import ACCEPTED, DONE, FAILED, RUNNING, Event, Job, Study, WindowAnswer
 from service.refusals import Refusal
@@ -85,9 +87,9 @@ def progress(engine: Engine, job: Job, *, n_done: int, n_windows: int) -> bool:
     return _own(engine, job, n_done=n_done, n_windows=n_windows, seen_at=time.time())
 
 
-def finish(engine: Engine, job: Job, findings: Findings) -> bool:
-    """Commit all answers, events and the end of a job; returns False, with nothing written, where it is not its
-    worker's."""
+def finish(engine: Engine, job: Job, findings: Findings, *, vectors: np.ndarray | None = None) -> bool:
+    """Commit all answers, their embeddings (a row of `vectors` each), events and the end of a job; returns False, with
+    nothing written, where it is not its worker's."""
     n_windows = len(findings.answers)
     with transaction(engine) as session:
         if not _update_own(
@@ -100,6 +102,7 @@ def finish(engine: Engine, job: Job, findings: Findings) -> bool:
             for answer in findings.answers
         ]
         _replace(session, WindowAnswer, job, answers)
+        embeddings.keep(session, job.id, vectors)
         _replace(session, Event, job, [{"job_id": job.id, **asdict(event)} for event in events(findings)])
         if job.study_id is not None:
             digest = {"source_sha256": findings.source_sha256}

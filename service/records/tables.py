@@ -85,6 +85,16 @@ class WindowAnswer(Base):
     answer: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
+class JobEmbeddings(Base):
+    """What a job's model made of its windows: a row of numbers per answer, in order of time."""
+
+    __tablename__ = "embeddings"
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    width: Mapped[int]
+    vectors: Mapped[str] = mapped_column(JSON)
+    """float16, little-endian, as base64: a JSON column is encrypted where keys are set."""
+
+
 class Event(Base):
     """A stretch of a job's recording with one predicted class: neighbouring answers joined."""
 

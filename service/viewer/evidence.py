@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from explain.asking.parts import REGIONS
-from explain.explanation import STEP_S
+from explain.explanation import STEP_S, Explanation
+from explain.figures.drawings import scalp
 from explain.gates.card import NOT_VALIDATED
 from explain.store import Explained, read_explanations
 from service.viewer.library import Opened
+from signals.electrodes import electrode_positions
+from signals.pages.svg import standalone
 from signals.readers.digests import source_sha256
 
 FILE = "explanations.npz"
@@ -83,7 +86,21 @@ def fields_of(ch_names: Sequence[str], row: Explained) -> dict[str, Any]:
         "values": np.rint(_STEPS * cells / strongest).astype(int).tolist(),
         "channels": _shares(list(zip(ch_names, channels.tolist(), strict=True))) if one.has_channels else [],
         "regions": _shares(by_region) if one.has_channels else [], "bands": _shares(bands),
+        "scalp": _scalp(one, ch_names),
     }  # fmt: skip
+
+
+def _scalp(one: Explanation, ch_names: Sequence[str]) -> str:
+    """Return a map of the scalp of the whole window as SVG; empty where channels have no place or share."""
+    if not one.has_channels:
+        return ""
+    try:
+        positions = electrode_positions(ch_names)
+    except KeyError:
+        return ""
+    values = one.per_channel
+    limit = float(np.abs(values).max())
+    return standalone(scalp(values, positions, ch_names=ch_names, title="red speaks for it, blue against", limit=limit))
 
 
 def _shares(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:

@@ -253,6 +253,8 @@ def _write_member(bundle: Bundle, graph: Graph, calibration: Path, output: Path,
 def decided(bundle: Bundle, evaluation: Path) -> Decided:
     """Return a bundle's decisions on held-out labelled windows; raises BundleError where they are of one class."""
     assert bundle.task is not None
+    if bundle.task.multilabel:
+        raise BundleError(f"the gate counts decisions among classes, and {bundle.task.name} has several of a window")
     decisions = Decided(true=[], predicted=[])
     labelled = _labelled(windows_of_shards([evaluation]), bundle.task)
     while batch := list(islice(labelled, 8)):

@@ -20,6 +20,12 @@ def svg(height: float, body: str, label: str, *, width: float = WIDTH) -> str:
     return f'<svg viewBox="0 0 {width:g} {height:.0f}" role="img" aria-label="{escape(label)}">{body}</svg>'
 
 
+def standalone(drawing: str) -> str:
+    """Return an SVG element as an image of its own, which no page's style sheet reaches."""
+    style = 'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12.5"'
+    return drawing.replace("<svg ", f"<svg {style} ", 1)
+
+
 def text(x: float, y: float, words: str, *, anchor: str = "start", cls: str = "") -> str:
     """Return a text element."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{cls}">{escape(words)}</text>'

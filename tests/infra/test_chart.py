@@ -10,10 +10,13 @@ import yaml
 
 from cerebeam.cli import COMMANDS
 from cerebeam.compliance.backup import parse_args as backup_args
+from pipelines.options import check_workers, refuse_unknown, runner_of
+from pipelines.scoring.options import command_parser
 from service.serve import overrides_of
 from service.serve import parse_args as serve_args
-from service.settings import load_settings
+from service.settings import LOOPBACK, load_settings
 
+PORT = 8050
 CHART = Path(__file__).parents[2] / "infra" / "helm" / "cerebeam"
 VARIANTS = sorted(path.stem for path in (CHART / "variants").glob("*.yaml"))
 KUBERNETES = ("1.29", "1.31", "1.33")
@@ -139,6 +142,46 @@ def test_pretraining_has_the_grace_that_the_drill_asks_for_and_waits_for_all_age
     assert job["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [75]
 
 
+def test_the_archive_job_resumes_and_its_command_takes_the_arguments(chart):
+    documents = render(chart, values_of("no-ingress"))
+    [job] = [d for d in documents if d["kind"] == "Job"]
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    parser = command_parser()
+    args, beam = parser.parse_known_args(container["args"][1:])
+    refuse_unknown(parser, beam)
+    check_workers(beam)
+    assert runner_of(beam)[1] == 4
+    assert args.resume  # of a pod that was taken away; there is nothing to resume at first
+    mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in container["volumeMounts"]}
+    assert mounts == {
+        "/recordings": True,
+        "/models": True,
+        "/answers": False,
+        "/etc/cerebeam/salt": True,
+        "/tmp": False,
+    }
+    for path in (*args.input, args.bundle, args.output, args.salt_file):
+        assert any(Path(path).is_relative_to(mount) for mount in mounts), path
+    other = render(chart, values_of("no-ingress") | {"archive": {"enabled": True, "run": "second"}})
+    names = {d["metadata"]["name"] for each in (documents, other) for d in each if d["kind"] == "Job"}
+    assert names == {"demo-archive-first", "demo-archive-second"}  # a job's template cannot be changed
+
+
+def test_the_dashboard_listens_on_its_own_address_alone(chart):
+    documents = render(chart, values_of("gpu"))
+    [dashboard] = [d for d in documents if d["metadata"]["name"] == "demo-dashboard"]
+    labels = dashboard["spec"]["template"]["metadata"]["labels"]
+    [container] = dashboard["spec"]["template"]["spec"]["containers"]
+    overrides = [arg.removeprefix("--set=") for arg in container["args"]]
+    settings = load_settings(overrides=overrides, environment={})
+    assert settings.deployment.profile == "dev"
+    assert settings.deployment.host in LOOPBACK
+    assert str(settings.training.output) == container["volumeMounts"][0]["mountPath"]
+    assert str(PORT) in container["livenessProbe"]["exec"]["command"][-1]
+    selectors = [d["spec"]["selector"] for d in documents if d["kind"] == "Service"]
+    assert not any(selector.items() <= labels.items() for selector in selectors)
+
+
 def changed(**changes):
     values = copy.deepcopy(values_of("default"))
     for path, value in changes.items():
@@ -179,6 +222,13 @@ def changed(**changes):
         ({"encryption__existingSecret": "a_b"}, "existingSecret"),
         ({"encryption__key": "00ff"}, "encryption"),
         ({"audit__sinkClaim": "s3://bucket"}, "sinkClaim"),
+        ({"dashboard__image": "registry.example.org/dashboard:latest"}, "image"),
+        ({"dashboard__port": 80}, "dashboard"),
+        ({"archive__workers": 1}, "workers"),
+        ({"archive__hopSeconds": 0}, "hopSeconds"),
+        ({"archive__bundle": "/etc/bundle"}, "bundle"),
+        ({"archive__run": "../x"}, "run"),
+        ({"archive__salt": "secret"}, "archive"),
     ],
 )
 def test_values_that_are_refused(chart, changes, place):

@@ -104,6 +104,7 @@ def install_steps(path):
     ("name", "works"),
     [
         ("service", ["cerebeam", "serve", "--help"]),
+        ("dashboard", ["python", "-m", "service.dashboard.app", "--help"]),
         ("mlflow", ["mlflow", "server", "--help"]),
         ("jupyter", ["jupyter", "lab", "--version"]),
     ],

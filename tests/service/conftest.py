@@ -25,6 +25,7 @@ from synthetic.recordings.one_window import write_segment
 from tests.small_bundle import write_small_bundle
 
 BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+TABLES = "jobs, answers, embeddings, accesses, events, reviews, studies, alarms, hops, streams, pauses"
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,6 @@ def engine(request, tmp_path):
     else:
         engine = open_database(request.getfixturevalue("postgres"))
         with engine.begin() as connection:
-            connection.execute(
-                text("truncate jobs, answers, accesses, events, reviews, studies, alarms, hops, streams, pauses")
-            )
+            connection.execute(text(f"truncate {TABLES}"))
     yield engine
     engine.dispose()

@@ -20,6 +20,7 @@ from sqlalchemy import select, text
 from service.jobs.uploads import Places
 from service.records import jobs
 from service.records.database import open_database, transaction
+from service.records.embeddings import embeddings_of, keep
 from service.records.tables import WindowAnswer
 from service.refusals import Refusal
 from service.security.encryption import (
@@ -219,6 +220,7 @@ def test_answers_lie_encrypted_in_the_records(request, tmp_path, kind):
         job = jobs.accept(at, jobs.new_job(owner="o", file="f", is_upload=False, model="m", hop_s=1), most_waiting=9)
         with transaction(at) as session:
             session.add(WindowAnswer(job_id=job.id, start_s=0.0, stop_s=1.0, answer=CONTENT))
+            keep(session, job.id, np.ones((1, 2), dtype=np.float32))
         return job.id
 
     def read(at, job_id):
@@ -229,8 +231,10 @@ def test_answers_lie_encrypted_in_the_records(request, tmp_path, kind):
     assert read(engine, before) == read(engine, after) == CONTENT  # what was there stays readable
     with plain.connect() as connection:
         rows = dict(connection.execute(text("select job_id, cast(answer as text) from answers")).tuples().all())
+        vectors = dict(connection.execute(text("select job_id, cast(vectors as text) from embeddings")).tuples().all())
     assert "Seizure" in rows[before]
-    assert set(json.loads(rows[after])) == {"aes-256-gcm"}
+    assert set(json.loads(rows[after])) == set(json.loads(vectors[after])) == {"aes-256-gcm"}
+    assert embeddings_of(engine, [before, after])[after].tolist() == [[1.0, 1.0]]
     assert read(open_database(url, keys=NEW), after) == CONTENT
     for keys in (None, Keys([b"x" * 32])):
         with pytest.raises(Refusal) as refused:

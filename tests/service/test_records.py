@@ -3,12 +3,14 @@
 import threading
 import time
 
+import numpy as np
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from service.records import jobs
 from service.records.accesses import Accesses, recent
 from service.records.database import RecordsError, migrate, open_database, transaction
+from service.records.embeddings import embeddings_of
 from service.records.tables import ACCEPTED, DONE, FAILED, RUNNING, Access, Base
 from service.refusals import Refusal
 from tests.service.test_formats import findings
@@ -46,6 +48,27 @@ def test_a_job_goes_its_way_once(engine):
     assert stretches == [(20.0, 40.0, "Seizure"), (40.0, 50.0, "Other")]
     assert (jobs.get_job(engine, job.id).state, jobs.get_job(engine, job.id).n_done) == (DONE, 3)
     assert jobs.give_back(engine, everyone=True) == 0
+
+
+def test_embeddings_are_kept_with_the_answers_or_not_at_all(engine):
+    found, x = findings(("LPD", "Other")), np.array([[0.5, -3.0, 1e9], [2.0, 1e-9, -1e9]], dtype=np.float32)
+    kept = []
+    for vectors in (x, None, x * np.nan):
+        accepted(engine)
+        kept.append(jobs.claim(engine, "w"))
+        assert jobs.finish(engine, kept[-1], found, vectors=vectors)
+    held = embeddings_of(engine, [job.id for job in kept])
+    assert set(held) == {kept[0].id}  # none were given, or none that is finite
+    # float16 ends at 65,504 and knows nothing below 6e-8.
+    np.testing.assert_array_equal(held[kept[0].id], [[0.5, -3.0, 65504.0], [2.0, 0.0, -65504.0]])
+    accepted(engine)
+    lost = jobs.claim(engine, "w")
+    jobs.give_back(engine, everyone=True)
+    assert not jobs.finish(engine, lost, found, vectors=x)
+    assert embeddings_of(engine, [lost.id]) == {}
+    with engine.begin() as connection:
+        connection.execute(text("delete from jobs"))
+    assert embeddings_of(engine, [kept[0].id]) == {}  # they go with their job
 
 
 def test_a_worker_that_lost_its_job_writes_nothing(engine):

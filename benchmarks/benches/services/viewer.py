@@ -1,13 +1,18 @@
 """make bench-viewer: the viewer in headless Chromium on a recording of 24 h; docs/viewer.md has the figures and aims.
 
-    python -m benchmarks viewer [--hours 24] [--pages 100] [--zooms 2000] [--scroll-s 10] [--work DIR]
+    python -m benchmarks viewer [--hours 24] [--pages 100] [--zooms 2000] [--scroll-s 10] [--desktop PYTHON]
+                                [--work DIR]
 
-Server, browser and bench share the machine. The small form: --hours 0.5 --pages 10 --zooms 50 --scroll-s 2.
+--desktop measures mne-qt-browser on the same file (python -m venv QT; QT/bin/pip install mne-qt-browser PySide6;
+--desktop QT/bin/python). Server, browser and bench share the machine.
+The small form: --hours 0.5 --pages 10 --zooms 50 --scroll-s 2.
 """
 
 import argparse
 import json
+import os
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.benches.services.service import Process, service
+from benchmarks.benches.load.tab import tab
+from benchmarks.benches.services.service import ROOT, Process, service
 from benchmarks.harness import figure, machine
 from service.viewer.packing import MISSING
 from service.viewer.pages import STATIC
@@ -41,6 +47,16 @@ TURN = """async () => {
     while (!(figures.start === state.start && figures.isWhole)) await new Promise(requestAnimationFrame);
     return performance.now() - began;
 }"""
+PAGE_THROUGH = """(async () => {
+    const {actions, state, figures} = cerebeam;
+    actions.home();
+    document.querySelector("#page").value = 60;
+    document.querySelector("#page").dispatchEvent(new Event("change"));
+    while (state.start + state.page < state.duration - 1) {
+        actions.page(1);
+        while (!(figures.start === state.start && figures.isWhole)) await new Promise(requestAnimationFrame);
+    }
+})()"""
 SCROLL = """async (seconds) => {
     const times = [];
     cerebeam.actions.hold(1);
@@ -112,36 +128,33 @@ def browser_figures(url: str, *, pages: int, scroll_s: float) -> None:
         figure("viewer_scroll_fps_p50", 1e3 / float(np.median(gaps)), "1/s")
         figure("viewer_scroll_fps_p5", 1e3 / float(np.percentile(gaps, 95)), "1/s")
         figure("viewer_draw_ms", float(page.evaluate("cerebeam.traces.drawMs")), "ms")
-        _page_through(page)
-        figure("viewer_tab_mb", _tab_mb(chromium, "VmRSS"), "MB")
-        figure("viewer_tab_private_mb", _tab_mb(chromium, "RssAnon"), "MB")
         figure("viewer_axe_serious", _axe(chromium, url), "findings")
         chromium.close()
 
 
-def _page_through(page: Any) -> None:
-    """Turn a page of a minute at a time from the beginning to the end."""
-    page.evaluate("""async () => {
-        const {actions, state, figures} = cerebeam;
-        actions.home();
-        document.querySelector("#page").value = 60;
-        document.querySelector("#page").dispatchEvent(new Event("change"));
-        while (state.start + state.page < state.duration - 1) {
-            actions.page(1);
-            while (!(figures.start === state.start && figures.isWhole)) await new Promise(requestAnimationFrame);
-        }
-    }""")
+def desktop_figures(python: str, file: Path, *, pages: int) -> None:
+    """Print what mne-qt-browser of another Python takes for the same file, without a screen."""
+    command = [python, "-m", "benchmarks.benches.load.desktop", str(file), "--pages", str(pages)]
+    env = os.environ | {"QT_QPA_PLATFORM": "offscreen", "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=1800, check=False)
+    if ended.returncode:
+        sys.exit(f"benchmarks: mne-qt-browser failed: {ended.stderr.strip().splitlines()[-1:]}")
+    times = json.loads(ended.stdout.splitlines()[-1])
+    figure("mne_qt_first_page_s", times["first_s"], "s, everything imported")
+    figure("mne_qt_first_page_cold_s", times["cold_s"], "s")
+    figure("mne_qt_page_p50_ms", float(np.median(times["turns_ms"])), "ms")
+    figure("mne_qt_page_p95_ms", float(np.percentile(times["turns_ms"], 95)), "ms")
 
 
-def _tab_mb(chromium: Any, field: str) -> float:
-    """Return the memory of the largest renderer, MB: `VmRSS` counts the browser's program, `RssAnon` the tab alone."""
-    processes = chromium.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
-    sizes = []
-    for one in processes:
-        if one["type"] == "renderer":
-            lines = Path(f"/proc/{one['id']}/status").read_text().splitlines()
-            sizes.append(next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field)))
-    return max(sizes)
+def tab_figures(url: str, folder: Path) -> None:
+    """Print the memory of a tab after the whole recording was paged through, a minute at a time."""
+    with tab(CHROMIUM, f"{url}/app#recording=long.edf", folder) as page:
+        page.wait_for(f"({READY})()", timeout_s=60)
+        page.evaluate(PAGE_THROUGH)
+        figure("viewer_tab_mb", page.memory_mb("VmRSS"), "MB")
+        figure("viewer_tab_private_mb", page.memory_mb("RssAnon"), "MB")
+        page.collect()
+        figure("viewer_tab_collected_mb", page.memory_mb("RssAnon"), "MB private after garbage collection")
 
 
 def _axe(chromium: Any, url: str) -> int:
@@ -203,6 +216,7 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=100)
     parser.add_argument("--zooms", type=int, default=2000)
     parser.add_argument("--scroll-s", type=float, default=10.0)
+    parser.add_argument("--desktop", metavar="PYTHON", help="also measure mne-qt-browser, installed in this Python")
     parser.add_argument("--work", type=Path)
     args = parser.parse_args()
     if not Path(CHROMIUM).is_file():
@@ -215,7 +229,11 @@ def main() -> None:
         monitoring_day(work / "recordings" / "day.edf", hours=0.5)
         command = service(write_small_bundle(work / "bundle"), work, f"dataset.recordings={work / 'recordings'}")
         with Process(work, command) as server:
-            browser_figures(f"http://127.0.0.1:{server.port}", pages=args.pages, scroll_s=args.scroll_s)
+            url = f"http://127.0.0.1:{server.port}"
+            browser_figures(url, pages=args.pages, scroll_s=args.scroll_s)
+            if args.desktop is not None:
+                desktop_figures(args.desktop, work / "recordings" / "long.edf", pages=args.pages)
+            tab_figures(url, work / "browser")
         with Process(work, command) as server:  # nothing is made yet
             api = Api(server.port)
             server_figures(api, args.hours)

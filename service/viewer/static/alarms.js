@@ -1,7 +1,7 @@
 /** Alarms and their pauses as elements: severity, words, acknowledgement, what is held back and until when, sound. */
 
 import { postJson } from "./api.js";
-import { element } from "./dom.js";
+import { button, element } from "./dom.js";
 import { length } from "./time.js";
 
 export const ORDER = { high: 3, medium: 2, low: 1 };
@@ -28,12 +28,11 @@ function acknowledgement(alarm, failed) {
   if (alarm.acknowledged_at !== null) {
     return element("span", { class: "soft" }, `seen by ${alarm.acknowledged_by}, ${time(alarm.acknowledged_at)}`);
   }
-  const button = element("button", { type: "button", "aria-label": `Acknowledge ${wordsOf(alarm)}, bed ${alarm.bed}` }, "Acknowledge");
-  button.addEventListener("click", () => {
-    button.disabled = true;
-    postJson(`/alarms/${alarm.id}/acknowledge`, {}).catch((error) => ((button.disabled = false), failed(error)));
-  });
-  return button;
+  const made = button("Acknowledge", () => {
+    made.disabled = true;
+    postJson(`/alarms/${alarm.id}/acknowledge`, {}).catch((error) => ((made.disabled = false), failed(error)));
+  }, { "aria-label": `Acknowledge ${wordsOf(alarm)}, bed ${alarm.bed}` });
+  return made;
 }
 
 export const bedName = (bed) => (/^bed\b/i.test(bed) ? bed : `Bed ${bed}`);
@@ -52,17 +51,14 @@ export function alarmList(alarms, failed, { isHistory = false } = {}) {
 
 /** What is held back at a bed, until when, by whom; or the buttons that do it. */
 export function pauseControls(bed, failed) {
-  const button = (words, label, path, body) => {
-    const made = element("button", { type: "button", title: label, "aria-label": `${label}, bed ${bed.bed}` }, words);
-    made.addEventListener("click", () => postJson(`/beds/${encodeURIComponent(bed.bed)}/${path}`, body).catch(failed));
-    return made;
-  };
+  const post = (words, label, path, body) => button(words, () => postJson(`/beds/${encodeURIComponent(bed.bed)}/${path}`, body).catch(failed),
+    { title: label, "aria-label": `${label}, bed ${bed.bed}` });
   if (!bed.pause) {
     return element("div", { class: "pauses" }, ...PAUSES.map(([kind, , seconds, words]) =>
-      button(words, `${words} for ${length(seconds)}; it ends by itself`, "pauses", { kind, seconds })));
+      post(words, `${words} for ${length(seconds)}; it ends by itself`, "pauses", { kind, seconds })));
   }
   return element("div", { class: "pauses" }, element("span", { class: "paused" }, `${WORDS[bed.pause.kind]} until ${time(bed.pause.until_at)}`),
-    element("span", { class: "soft" }, `by ${bed.pause.begun_by}`), button("Signal again", "Signal alarms again", "pauses/end", {}));
+    element("span", { class: "soft" }, `by ${bed.pause.begun_by}`), post("Signal again", "Signal alarms again", "pauses/end", {}));
 }
 
 /** Tones of the worst alarm that sounds: three, two, one. A browser wants a press of the button first. */

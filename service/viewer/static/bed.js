@@ -1,9 +1,9 @@
 /** One bed: its stream, its answers of the last hour, its alarms. */
 
 import { alarmList, bedName, pauseControls, time } from "./alarms.js";
-import { element, message, refill } from "./dom.js";
+import { $, element, fitted, message, refill } from "./dom.js";
 import { Feed } from "./feed.js";
-import { $, Frame } from "./frame.js";
+import { Frame } from "./frame.js";
 import { facts, headline, mix, status } from "./outcome.js";
 import { Strip } from "./strip.js";
 import { clock } from "./time.js";
@@ -42,15 +42,13 @@ function take(one) {
 
 /** The last hour as a ribbon, the newest as rows. */
 function answers() {
-  const canvas = $("ribbon-hour"), ratio = window.devicePixelRatio || 1, { outcomes } = state;
+  const canvas = $("ribbon-hour"), { outcomes } = state;
   $("none-yet").hidden = Boolean(outcomes.length);
   $("newest").hidden = !outcomes.length;
   if (!outcomes.length) return;
   const newest = outcomes.at(-1), to = newest.stop_s, from = Math.max(0, Math.min(to - SHOWN_S, to - 600));
-  canvas.width = Math.round(canvas.clientWidth * ratio);
-  canvas.height = Math.round(canvas.clientHeight * ratio);
-  const context = canvas.getContext("2d"), wide = canvas.clientWidth;
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  const context = fitted(canvas), wide = canvas.clientWidth;
+  context.clearRect(0, 0, wide, canvas.clientHeight);
   const classes = Object.keys(outcomes.findLast((one) => one.answer)?.answer.class_probabilities || {});
   const [a, b] = state.stream?.label_span_s || [20, 30];
   const rows = outcomes.filter((one) => one.answer).map((one) => ({

@@ -1,14 +1,16 @@
-/** Stored explanations: cells of channel and time over the traces, with the method and whether its gates passed. */
+/** Stored explanations, as cells over the traces and as a map of the scalp, with method and gates; similar segments. */
 
 import { getJson } from "./api.js";
-import { element } from "./dom.js";
+import { $, button, element, link, table } from "./dom.js";
 import { clock } from "./time.js";
 
-const host = document.getElementById("evidence");
+const host = $("evidence");
+const none = (words) => element("p", { class: "empty" }, words);
 
 export class Evidence {
-  constructor(state, select) {
-    Object.assign(this, { state, select, shown: null });
+  /** @param {Function} go to a second of a recording, in the middle of the page */
+  constructor(state, go) {
+    Object.assign(this, { state, go, shown: null, about: element("div", { class: "now" }), near: element("div") });
     state.evidence = (context, traces) => !host.hidden && this.shown && this.draw(context, traces);
   }
 
@@ -24,26 +26,44 @@ export class Evidence {
   }
 
   fill(list, words) {
-    this.list = list;
     this.shown = list[0] || null;
-    if (!list.length) return host.replaceChildren(element("p", { class: "empty" }, words));
-    this.about = element("div", { class: "now" });
-    const rows = list.map((one) => {
-      const go = element("button", { class: "link", type: "button" }, clock(one.start_s));
-      go.addEventListener("click", () => ((this.shown = one), this.describe(), this.select(one.start_s)));
-      return element("tr", {}, ...[go, one.class, one.method].map((what) => element("td", {}, what)));
-    });
-    host.replaceChildren(this.about, element("table", {}, element("caption", {}, "Explained windows"), element("tbody", {}, ...rows)));
-    this.describe();
+    this.near.replaceChildren();
+    const rows = list.map((one) => [
+      link(clock(one.start_s), () => ((this.shown = one), this.describe(), this.go(this.state.name, one.start_s + 20))), one.class, one.method,
+    ]);
+    host.replaceChildren(...(rows.length ? [this.about, table("Explained windows", ["Time", "Class", "Method"], rows)] : [none(words)]),
+      element("p", { class: "report" }, button("Similar segments", () => this.similar())), this.near);
+    if (rows.length) this.describe();
     this.state.touch();
   }
 
   describe() {
     const { shown } = this, top = (pairs) => pairs.slice(0, 4).map(([name, share]) => `${name} ${(100 * share).toFixed(0)}%`).join(", ");
-    const lines = [["Channels", shown.channels], ["Regions", shown.regions], ["Bands", shown.bands]].filter(([, pairs]) => pairs.length);
+    const lines = [["Channels", shown.channels], ["Regions", shown.regions], ["Bands", shown.bands]].filter(([, pairs]) => pairs.length)
+      .map(([words, pairs]) => `${words}: ${top(pairs)}`);
     this.about.replaceChildren(element("h3", {}, `What speaks for ${shown.class}, by ${shown.method}`),
       element("p", { class: shown.status.startsWith("not") ? "wrong" : "" }, shown.status + (shown.missed ? `; misses ${shown.missed}` : "")),
-      ...lines.map(([words, pairs]) => element("p", {}, `${words}: ${top(pairs)}`)));
+      ...lines.map((words) => element("p", {}, words)));
+    if (shown.scalp) this.about.append(element("img", { class: "scalp", alt: `Map of the scalp. ${lines[0]}`, src: `data:image/svg+xml,${encodeURIComponent(shown.scalp)}` }));
+  }
+
+  /** What resembles the answer in the middle of the page, in all recordings of the same model. */
+  async similar() {
+    const { name, start, shown } = this.state, second = start + shown / 2;
+    this.near.replaceChildren(none("Looking…"));
+    let list = [], words = `No stored answer to compare with at ${clock(second)}: analyse the recording.`;
+    try {
+      list = (await getJson("/api/viewer/similar", { recording: name, second })).similar;
+    } catch (error) {
+      words = `Not found: ${error.message}`;
+    }
+    if (name !== this.state.name) return;
+    const rows = list.map((one) => [
+      link(clock(one.start_s), () => this.go(one.recording, one.start_s)), one.recording, one.predicted_class,
+      Object.entries(one.labels).map(([label, n]) => `${n} ${label}`).join(", ") || "–", one.distance.toFixed(2),
+    ]);
+    this.near.replaceChildren(rows.length
+      ? table(`Similar to ${clock(second)}; 0 is the same, 1 usual`, ["Time", "Recording", "Model", "Labels", "Distance"], rows, 4) : none(words));
   }
 
   draw(context, traces) {

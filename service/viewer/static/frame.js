@@ -2,11 +2,10 @@
 
 import { Sound, wordsOf } from "./alarms.js";
 import { watch } from "./api.js";
+import { $ } from "./dom.js";
 import { Feed } from "./feed.js";
 import { refused } from "./refused.js";
 import { chosenTheme, otherTheme, setTheme, Style } from "./style.js";
-
-export const $ = (id) => document.getElementById(id);
 
 export class Frame {
   /** @param {Function} take gets each state of all beds @param {Function} begin is called again with a token in place */

@@ -1,11 +1,10 @@
 /** Review: what a reader sees in a stretch, as a label of the six classes; one's own reviews, agreement, what comes next. */
 
 import { getJson, postJson } from "./api.js";
-import { element } from "./dom.js";
+import { $, button, dot, element, link, table } from "./dom.js";
 import { CLASSES, colourOf } from "./style.js";
 import { clock, length } from "./time.js";
 
-const $ = (id) => document.getElementById(id);
 const SURE = [["Certain", 1], ["Probable", 0.75], ["Possible", 0.5]];
 
 export class Review {
@@ -49,18 +48,12 @@ export class Review {
     sure.addEventListener("change", () => (this.confidence = Number(sure.value)));
     const buttons = element("div", { class: "labels", role: "group", "aria-label": "Label of this stretch" });
     for (const name of this.own.labels) {
-      const dot = element("i", { class: "dot" });
-      dot.style.background = colourOf(name);
-      const button = element("button", { type: "button", title: CLASSES[name]?.title }, dot, name);
-      button.addEventListener("click", () => this.give(name));
-      buttons.append(button);
+      const give = button(name, () => this.give(name), { title: CLASSES[name]?.title });
+      give.prepend(dot(colourOf(name)));
+      buttons.append(give);
     }
     form.append(element("h3", {}, `${clock(start_s)} to ${clock(stop_s)}, ${length(stop_s - start_s)}`), buttons, sure);
-    if (label) {
-      const accept = element("button", { type: "button", class: "primary" }, `Accept ${label} (a)`);
-      accept.addEventListener("click", () => this.accept());
-      form.append(" ", accept);
-    }
+    if (label) form.append(" ", button(`Accept ${label} (a)`, () => this.accept(), { class: "primary" }));
     form.append(element("p", { class: "soft" }, "A finding that you go to, or a stretch that you measure, is what you label."));
     return form;
   }
@@ -93,45 +86,26 @@ export class Review {
   table() {
     const { reviews } = this.own;
     if (!reviews.length) return element("p", { class: "empty" }, "You have labelled nothing here yet.");
-    const body = element("tbody");
-    for (const one of reviews) {
-      const go = element("button", { class: "link", type: "button" }, clock(one.start_s));
-      go.addEventListener("click", () => this.go(this.state.name, one.start_s));
-      const undo = element("button", { type: "button", class: "link", "aria-label": `Withdraw ${one.label} at ${clock(one.start_s)}` }, "withdraw");
-      undo.addEventListener("click", async () => {
-        await postJson(`/reviews/${one.id}/withdraw`, {});
-        await this.load();
-      });
-      const dot = element("i", { class: "dot" });
-      dot.style.background = colourOf(one.label);
-      body.append(element("tr", {}, element("td", {}, go), element("td", {}, dot, one.label),
-        element("td", { class: "n" }, length(one.stop_s - one.start_s)), element("td", {}, undo)));
-    }
-    return element("table", {}, element("caption", {}, "Your labels"), element("thead", {}, element("tr", {},
-      ...["Time", "Label", "Length", ""].map((words) => element("th", { scope: "col" }, words || element("span", { class: "spoken" }, "Withdraw"))))), body);
+    const undo = async (one) => (await postJson(`/reviews/${one.id}/withdraw`, {}), this.load());
+    return table("Your labels", ["Time", "Label", "Length", element("span", { class: "spoken" }, "Withdraw")], reviews.map((one) => [
+      link(clock(one.start_s), () => this.go(this.state.name, one.start_s)), [dot(colourOf(one.label)), one.label],
+      length(one.stop_s - one.start_s),
+      link("withdraw", () => undo(one), { "aria-label": `Withdraw ${one.label} at ${clock(one.start_s)}` }),
+    ]), 2);
   }
 
   agreement() {
     const { agreement } = this.own;
     if (!agreement || agreement.reviewers.length < 2) return "";
     const number = (kappa) => (kappa === null ? "undefined" : kappa.toFixed(2));
-    const rows = agreement.pairs.map((one) => element("tr", {}, element("th", { scope: "row" }, `${one.a}, ${one.b}`),
-      element("td", { class: "n" }, `${number(one.kappa)} on ${one.n_units}`)));
-    rows.push(element("tr", {}, element("th", { scope: "row" }, "All (Fleiss)"),
-      element("td", { class: "n" }, `${number(agreement.fleiss)} on ${agreement.n_units}`)));
-    return element("table", {}, element("caption", {}, "Agreement: κ on units of 10 s"), element("tbody", {}, ...rows));
+    const rows = agreement.pairs.map((one) => [`${one.a}, ${one.b}`, `${number(one.kappa)} on ${one.n_units}`]);
+    return table("Agreement: κ on units of 10 s", null, [...rows, ["All (Fleiss)", `${number(agreement.fleiss)} on ${agreement.n_units}`]], 1);
   }
 
   next() {
     if (!this.queue?.length) return element("p", { class: "empty" }, "Nothing waits for a review: analyse a recording first.");
-    const body = element("tbody");
-    for (const one of this.queue.slice(0, 12)) {
-      const go = element("button", { class: "link", type: "button" }, clock(one.start_s));
-      go.addEventListener("click", () => this.go(one.recording, one.start_s));
-      body.append(element("tr", {}, element("td", {}, go), element("td", {}, one.recording),
-        element("td", {}, one.predicted_class), element("td", { class: "n" }, one.score.toFixed(2))));
-    }
-    return element("table", {}, element("caption", {}, "Next to review: where a label would teach most"), element("thead", {}, element("tr", {},
-      ...["Time", "Recording", "Model", "Score"].map((words, i) => element("th", { scope: "col", class: i > 2 ? "n" : undefined }, words)))), body);
+    return table("Next to review: where a label would teach most", ["Time", "Recording", "Model", "Score"], this.queue.slice(0, 12).map((one) => [
+      link(clock(one.start_s), () => this.go(one.recording, one.start_s)), one.recording, one.predicted_class, one.score.toFixed(2),
+    ]), 3);
   }
 }

@@ -1,6 +1,6 @@
 /** How many pixels of this screen are a millimetre: a ruler is held against a bar once, and the answer is kept. */
 
-import { element } from "./dom.js";
+import { button, element } from "./dom.js";
 
 const KEY = "cerebeam-px-per-mm", USUAL = 96 / 25.4, LONG_MM = 100;
 
@@ -20,13 +20,12 @@ export function openRuler(dialog, changed) {
   };
   slider.value = pxPerMm();
   slider.addEventListener("input", show);
-  const keep = element("button", { class: "primary" }, "Keep"), usual = element("button", {}, "As delivered");
-  keep.addEventListener("click", () => {
+  const keep = button("Keep", () => {
     localStorage.setItem(KEY, slider.value);
     changed(Number(slider.value));
     dialog.close();
-  });
-  usual.addEventListener("click", () => ((slider.value = USUAL), show()));
+  }, { class: "primary" });
+  const usual = button("As delivered", () => ((slider.value = USUAL), show()));
   dialog.replaceChildren(element("h2", { id: "ruler-title" }, "Calibrate with a ruler"),
     element("p", {}, `Move the slider until the bar is ${LONG_MM} mm long on your screen. Sensitivity in µV/mm is then true.`),
     bar, slider, words, element("p", { class: "group" }, keep, usual));

@@ -1,12 +1,11 @@
 /** Findings, annotations and signal quality as tables: for reading, for clicking, for screen readers. */
 
 import { openPage } from "./api.js";
-import { element } from "./dom.js";
+import { $, button, dot, element, link, table } from "./dom.js";
 import { colourOf } from "./style.js";
 import { clock, length } from "./time.js";
 import { describeAnswer } from "./tracks.js";
 
-const $ = (id) => document.getElementById(id);
 const TABS = ["findings", "review", "evidence", "annotations", "quality"];
 
 export class Sidebar {
@@ -19,8 +18,9 @@ export class Sidebar {
         const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
         if (!by) return;
         event.stopPropagation();
-        buttons[(i + by + buttons.length) % buttons.length].focus();
-        this.open(TABS[(i + by + TABS.length) % TABS.length]);
+        const to = (i + by + TABS.length) % TABS.length;
+        buttons[to].focus();
+        this.open(TABS[to]);
       });
     });
   }
@@ -52,28 +52,17 @@ export class Sidebar {
   }
 
   table(kind, events, empty) {
-    const own = events.filter((event) => event.kind === kind);
+    const own = events.filter((event) => event.kind === kind), isFinding = kind === "finding";
     if (!own.length) return element("p", { class: "empty" }, empty);
-    const head = kind === "finding" ? ["Time", "Finding", "Length", "Conf."] : ["Time", "Annotation", "Length"];
-    const body = element("tbody");
-    for (const event of own) {
-      const go = element("button", { class: "link", type: "button" }, clock(event.start_s));
-      go.addEventListener("click", () => this.select(event));
-      const what = element("td");
-      if (kind === "finding") {
-        const dot = element("i", { class: "dot" });
-        dot.style.background = event.colour;
-        what.append(dot, event.class);
-      } else what.append(event.label);
-      const row = element("tr", {}, element("td", {}, go), what,
-        element("td", { class: "n" }, event.stop_s > event.start_s ? length(event.stop_s - event.start_s) : "–"));
-      if (kind === "finding") row.append(element("td", { class: "n" }, `${(100 * event.confidence).toFixed(0)}%`));
-      this.rows.set(event, row);
-      body.append(row);
-    }
-    const words = kind === "finding" ? `${own.length} finding${own.length > 1 ? "s" : ""} to review, by time` : "Annotations of the file";
-    return element("table", {}, element("caption", {}, words),
-      element("thead", {}, element("tr", {}, ...head.map((one, i) => element("th", { scope: "col", class: i > 1 ? "n" : undefined }, one)))), body);
+    const rows = own.map((event) => [
+      link(clock(event.start_s), () => this.select(event)), isFinding ? [dot(event.colour), event.class] : event.label,
+      event.stop_s > event.start_s ? length(event.stop_s - event.start_s) : "–",
+      ...(isFinding ? [`${(100 * event.confidence).toFixed(0)}%`] : []),
+    ]);
+    const words = isFinding ? `${own.length} finding${own.length > 1 ? "s" : ""} to review, by time` : "Annotations of the file";
+    const made = table(words, isFinding ? ["Time", "Finding", "Length", "Conf."] : ["Time", "Annotation", "Length"], rows, 2);
+    own.forEach((event, i) => this.rows.set(event, made.tBodies[0].rows[i]));
+    return made;
   }
 
   /** Which findings are listed: neighbouring answers of one class, from a mean confidence on. */
@@ -89,19 +78,17 @@ export class Sidebar {
   }
 
   report() {
-    const host = element("p", { class: "group report" }), name = this.state.name;
-    for (const [words, format] of [["Report", "html"], ["Report as PDF", "pdf"]]) {
-      const button = element("button", { type: "button" }, words);
-      button.addEventListener("click", async () => {
+    const name = this.state.name;
+    return element("p", { class: "group report" }, ...[["Report", "html"], ["Report as PDF", "pdf"]].map(([words, format]) => {
+      const made = button(words, async () => {
         try {
           await openPage("/api/report", { recording: name, format }, `report.${format}`);
         } catch (error) {
-          button.textContent = `${words}: ${error.message}`;
+          made.textContent = `${words}: ${error.message}`;
         }
       });
-      host.append(button);
-    }
-    return host;
+      return made;
+    }));
   }
 
   mark() {
@@ -145,17 +132,11 @@ export class Sidebar {
   describe() {
     const { header, trends } = this.state;
     if (!header) return;
-    const facts = [
+    const parts = [table("Recording", null, [
       ["Length", length(header.duration_s)], ["Sampling rate", `${header.sfreq} Hz`], ["Format", header.reader.toUpperCase()],
       ["Segments", String(header.segments.length)], ["Mains", header.mains_hz ? `${header.mains_hz} Hz found` : "none found"],
-    ];
-    const table = element("table", {}, element("caption", {}, "Recording"), element("tbody", {}, ...facts.map(([name, value]) =>
-      element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value)))));
-    const parts = [table];
-    if (header.bad.length) {
-      parts.push(element("table", {}, element("caption", {}, "Bad electrodes"), element("tbody", {}, ...header.bad.map((one) =>
-        element("tr", {}, element("th", { scope: "row" }, one.electrode), element("td", {}, one.why))))));
-    }
+    ])];
+    if (header.bad.length) parts.push(table("Bad electrodes", null, header.bad.map((one) => [one.electrode, one.why])));
     if (trends && trends.electrodes.length) parts.push(this.artifacts(trends));
     for (const part of parts.slice(1)) part.style.marginTop = "14px";
     $("quality").replaceChildren(...parts);
@@ -168,8 +149,6 @@ export class Sidebar {
       for (let i = 0; i < n; i++) sum += trends.artifact[row * n + i];
       return [name, sum / (255 * n)];
     }).sort((a, b) => b[1] - a[1]);
-    return element("table", {}, element("caption", {}, "Seconds with artifacts, by electrode"), element("tbody", {},
-      ...shares.map(([name, share]) => element("tr", {}, element("th", { scope: "row" }, name),
-        element("td", { class: "n" }, `${(100 * share).toFixed(1)}%`)))));
+    return table("Seconds with artifacts, by electrode", null, shares.map(([name, share]) => [name, `${(100 * share).toFixed(1)}%`]), 1);
   }
 }

@@ -26,6 +26,17 @@ export function roundStep(span, most) {
   return STEPS.find((step) => span / step <= most) ?? STEPS[STEPS.length - 1];
 }
 
+/** The stretches without a recording, [from, to]. */
+export function gapsOf({ segments, duration }) {
+  const gaps = [];
+  let before = 0;
+  for (const [onset, length] of [...segments, [duration, 0]]) {
+    if (onset - before > 1e-3) gaps.push([before, onset]);
+    before = Math.max(before, onset + length);
+  }
+  return gaps;
+}
+
 /** Seconds of "1:02:03", "62:03", "90" or "1h 2m"; NaN for what is none. */
 export function parseClock(text) {
   const parts = text.trim().split(":");

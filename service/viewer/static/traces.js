@@ -1,7 +1,8 @@
 /** The page of traces: grid, traces, what lies over them. Three canvases, so that a caliper costs no new trace. */
 
 import { abgr, columnExtremes, paint } from "./extremes.js";
-import { clock, roundStep } from "./time.js";
+import { plate } from "./dom.js";
+import { clock, gapsOf, roundStep } from "./time.js";
 
 const LEAST_ROW = 13;
 const BIN = 64, DIRECT = 4 * BIN, MOST_SAMPLES = 16384, MOST_COLUMNS = 1600;
@@ -157,7 +158,7 @@ export class Traces {
   }
 
   drawGrid() {
-    const context = this.context(this.grid), { start, segments, duration } = this.state, colours = this.style;
+    const context = this.context(this.grid), { start, duration } = this.state, colours = this.style;
     const shown = this.shown, right = this.width, bottom = this.height - this.foot;
     context.fillStyle = colours.paper;
     context.fillRect(0, 0, this.width, this.height);
@@ -172,11 +173,7 @@ export class Traces {
       if (t > duration) break;
       context.fillText(clock(t, step < 1 ? 1 : 0), x + 3, this.height - 6);
     }
-    let before = 0;
-    for (const [onset, length] of [...segments, [duration, 0]]) {
-      if (onset - before > 1e-3) this.gap(context, before, onset, "no recording");
-      before = Math.max(before, onset + length);
-    }
+    for (const [from, to] of gapsOf(this.state)) this.gap(context, from, to, "no recording");
     if (start + shown > duration) this.gap(context, duration, start + shown, "end of recording");
     if (start < 0) this.gap(context, start, 0, "");
   }
@@ -200,11 +197,7 @@ export class Traces {
     context.fillRect(a, 0, b - a, this.height - this.foot);
     if (words && b - a > 110) {
       context.font = this.style.font(13);
-      const wide = context.measureText(words).width;
-      context.fillStyle = this.style.paper;
-      context.fillRect((a + b - wide) / 2 - 8, this.height / 2 - 14, wide + 16, 24);
-      context.fillStyle = this.style.soft;
-      context.fillText(words, (a + b - wide) / 2, this.height / 2 + 3);
+      plate(context, words, (a + b - context.measureText(words).width) / 2, this.height / 2 + 3, this.style);
     }
   }
 
@@ -249,14 +242,8 @@ export class Traces {
       if (a >= this.gutter) context.fillRect(a, 0, 2, this.height - this.foot);
       if (from > last) {
         const words = event.label.length > 40 ? event.label.slice(0, 39) + "…" : event.label;
-        const wide = context.measureText(words).width;
-        context.globalAlpha = 0.88;
-        context.fillStyle = colours.paper;
-        context.fillRect(from + 2, 0, wide + 10, 18);
-        context.globalAlpha = 1;
-        context.fillStyle = colours.ink;
-        context.fillText(words, from + 7, 13);
-        last = from + wide + 12;
+        plate(context, words, from + 7, 13, colours);
+        last = from + context.measureText(words).width + 12;
       }
     }
   }
@@ -304,23 +291,13 @@ export class Traces {
     context.lineWidth = 1;
     const words = `${uv} µV${seconds ? " · 1 s" : ""}`;
     context.font = colours.font(12);
-    const size = context.measureText(words).width;
-    context.fillStyle = colours.paper;
-    context.globalAlpha = 0.85;
-    context.fillRect(x - size - 10, y - 20, size + 6, 16);
-    context.globalAlpha = 1;
-    context.fillStyle = colours.ink;
-    context.fillText(words, x - size - 7, y - 8);
+    plate(context, words, x - context.measureText(words).width - 7, y - 8, colours);
   }
 
   drawLoading(context) {
     const words = this.state.waitingFor || "Loading…";
     context.font = this.style.font(13);
-    const wide = context.measureText(words).width, x = (this.width + this.gutter - wide) / 2;
-    context.fillStyle = this.style.paper;
-    context.fillRect(x - 10, 26, wide + 20, 26);
-    context.fillStyle = this.style.ink;
-    context.fillText(words, x, 44);
+    plate(context, words, (this.width + this.gutter - context.measureText(words).width) / 2, 44, this.style);
   }
 
   /** What a caliper reads: seconds, Hz, and µV of the row under its beginning. */

@@ -1,7 +1,7 @@
 /** Everything that stands on the time axis below the traces: answers, spectral arrays, aEEG, asymmetry, artifacts. */
 
-import { CLASSES, colourOf } from "./style.js";
-import { clock, roundStep } from "./time.js";
+import { colourOf } from "./style.js";
+import { clock, gapsOf, roundStep } from "./time.js";
 
 const DB_ZERO = 30, DB_STEPS = 4;
 /** Perceptually even from dark to light, after viridis (CC0, Smith and van der Walt). */
@@ -360,16 +360,6 @@ export function describeAnswer(answers, second) {
   return `${answer.abstained ? "model abstains: " : ""}${shares}; uncertainty ${answer.uncertainty.toFixed(2)}${set}`;
 }
 
-function gapsOf({ segments, duration }) {
-  const gaps = [];
-  let before = 0;
-  for (const [onset, length] of [...segments, [duration, 0]]) {
-    if (onset - before > 1e-3) gaps.push([before, onset]);
-    before = Math.max(before, onset + length);
-  }
-  return gaps;
-}
-
 function wrap(context, words, wide) {
   const lines = [""];
   for (const word of words.split(" ")) {
@@ -380,4 +370,3 @@ function wrap(context, words, wide) {
   return lines;
 }
 
-export const legend = () => Object.entries(CLASSES).map(([name, { colour, title, words }]) => ({ name, colour, title, words }));

@@ -3,18 +3,17 @@
 import { getArrays, getJson, postJson, watch } from "./api.js";
 import { TraceCache } from "./cache.js";
 import { Sidebar } from "./sidebar.js";
-import { chosenTheme, colourOf, otherTheme, setTheme, Style } from "./style.js";
+import { chosenTheme, CLASSES, colourOf, otherTheme, setTheme, Style } from "./style.js";
 import { bindKeys } from "./keys.js";
 import { clock, length, parseClock } from "./time.js";
-import { element, message, options } from "./dom.js";
+import { $, element, fitted, message, options, plate } from "./dom.js";
 import { Traces } from "./traces.js";
-import { drawAnswers, legend, Tracks } from "./tracks.js";
+import { drawAnswers, Tracks } from "./tracks.js";
 import { openRuler, pxPerMm } from "./ruler.js";
 import { refused } from "./refused.js";
 import { Evidence } from "./evidence.js";
 import { Review } from "./review.js";
 
-const $ = (id) => document.getElementById(id);
 const SENSITIVITIES = [1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100];
 const PAGES = [1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 8 * 3600, 24 * 3600];
 const DENSITIES = [[-10, 20], [-15, 15], [-5, 25], [0, 30]];
@@ -378,14 +377,8 @@ function rangeOf(seconds) {
 
 /** The page's own answers, straight below the traces. */
 function drawRibbon() {
-  const canvas = document.querySelector("canvas.ribbon"), ratio = window.devicePixelRatio || 1;
+  const canvas = document.querySelector("canvas.ribbon"), context = fitted(canvas);
   const wide = canvas.clientWidth, high = canvas.clientHeight;
-  if (canvas.width !== Math.round(wide * ratio)) {
-    canvas.width = Math.round(wide * ratio);
-    canvas.height = Math.round(high * ratio);
-  }
-  const context = canvas.getContext("2d");
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.fillStyle = style.paper;
   context.fillRect(0, 0, wide, high);
   context.fillStyle = style.ink;
@@ -403,13 +396,7 @@ function drawRibbon() {
       const a = traces.x(one.start_s), b = traces.x(one.stop_s);
       if (b < traces.gutter || a > wide || b - a < 70) continue;
       const words = one.abstained ? "model abstains" : `${one.class} ${(100 * one.confidence).toFixed(0)}%`;
-      const size = context.measureText(words).width, from = Math.max(a, traces.gutter) + 4;
-      context.globalAlpha = 0.9;
-      context.fillStyle = style.paper;
-      context.fillRect(from, high / 2 - 9, size + 10, 18);
-      context.globalAlpha = 1;
-      context.fillStyle = style.ink;
-      context.fillText(words, from + 5, high / 2 + 4);
+      plate(context, words, Math.max(a, traces.gutter) + 9, high / 2 + 4, style);
     }
   } else {
     context.fillStyle = style.soft;
@@ -568,7 +555,7 @@ function controls() {
     }
   });
   for (const button of $("ranges").children) button.addEventListener("click", () => rangeOf(Number(button.dataset.seconds)));
-  $("legend").prepend(...legend().map(({ name, colour, title, words }) => {
+  $("legend").prepend(...Object.entries(CLASSES).map(([name, { colour, title, words }]) => {
     const key = element("i");
     key.style.background = colour;
     return element("li", { title }, key, element("b", {}, name), ` ${words}`);
@@ -583,9 +570,9 @@ function main() {
   $("keys-ruler").addEventListener("click", () => ($("keys").close(), actions.ruler()));
   tracks = new Tracks($("tracks"), state, style, { time: (t) => go(t - state.page / 2), range: setRange });
   sidebar = new Sidebar(state, style, select, (least) => ((state.least = least), setEvents(), tracks.drawBrush()));
-  review = new Review(state, chosen, (name, second) => (name === state.name ? go(second - 0.3 * state.page) : open(name, second)), speak,
-    () => state.header && setEvents());
-  evidence = new Evidence(state, (second) => go(second + 20));
+  const goTo = (name, second) => (name === state.name ? go(second - 0.3 * state.page) : open(name, second));
+  review = new Review(state, chosen, goTo, speak, () => state.header && setEvents());
+  evidence = new Evidence(state, goTo);
   traces = new Traces($("traces"), state, cache, style);
   Object.assign(window.cerebeam, { traces, tracks, actions });
   pointers();

@@ -1,9 +1,9 @@
 /** The wall: all beds at a glance, their alarms, and when they were raised. */
 
 import { alarmList, badge, bedLink, bedName, ORDER, pauseControls, sorted, time, wordsOf } from "./alarms.js";
-import { element, message, refill } from "./dom.js";
+import { $, element, message, refill } from "./dom.js";
 import { Feed } from "./feed.js";
-import { $, Frame } from "./frame.js";
+import { Frame } from "./frame.js";
 import { facts, headline, mix, status } from "./outcome.js";
 import { Strip } from "./strip.js";
 import { clock } from "./time.js";
@@ -56,7 +56,7 @@ function fill(frame) {
   }
   refill(document.querySelector("#alarms .list"), open, () => alarmList(open, frame.failed));
   $("alarms-title").textContent = open.length ? `Open alarms (${open.length})` : "Open alarms";
-  if (!names.size) message($("state"), "No live beds", "Nothing is being recorded. Send a recording as if it were live: cerebeam live --file FILE --speed 20 --bed A");
+  if (!names.size) message($("state"), "No live beds", "Nothing is being recorded. Send a recording as if it were live: cerebeam live --replay FILE --speed 20 --bed A");
   $("state").hidden = Boolean(names.size);
   lanes();
 }

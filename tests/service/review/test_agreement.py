@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
@@ -16,6 +16,7 @@ def review(reviewer, start_s, stop_s, label, *, at=0.0, withdrawn=False):
     return one
 
 
+@settings(deadline=None)  # the first call imports
 @given(pairs=st.lists(st.tuples(st.sampled_from("ABC"), st.sampled_from("ABC")), min_size=2, max_size=40))
 def test_cohen_equals_scikit_learn(pairs):
     a, b = (list(side) for side in zip(*pairs, strict=True))

@@ -1,5 +1,8 @@
 """Stored explanations over the traces: found by the recording's content, with their method's worth, and drawn."""
 
+from dataclasses import replace
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 
@@ -42,6 +45,16 @@ def test_shares_are_of_what_speaks_for_the_class():
     assert (fields["values"][NAMES.index("T3")][8], fields["values"][NAMES.index("F7")][8]) == (100, 50)
     assert min(min(row) for row in fields["values"]) == 0
     assert (fields["status"], fields["missed"]) == (NOT_VALIDATED, "seeds")  # without a card nothing is validated
+    image = ElementTree.fromstring(fields["scalp"])
+    titles = [title.text for title in image.iter("{http://www.w3.org/2000/svg}title")]
+    assert "T3: 8" in titles  # four steps of 2; signed, unlike the shares
+    assert "O2: -50" in titles
+
+
+def test_no_map_of_the_scalp_without_places_or_channels():
+    row = explained("s")
+    assert fields_of([f"<b>{i}" for i in range(19)], row)["scalp"] == ""
+    assert fields_of(NAMES, replace(row, explanation=replace(row.explanation, has_channels=False)))["scalp"] == ""
 
 
 def test_nothing_is_stored_nothing_is_read_and_damage_is_passed_over(tmp_path):
@@ -82,6 +95,7 @@ def test_the_overlay_names_method_and_gates_and_draws_where_it_is(browser, expla
     assert "What speaks for Seizure, by occlusion" in text
     assert "not validated; misses seeds, deletion" in text
     assert "T3 67%" in text
+    page.wait_for_function("() => document.querySelector('#evidence img.scalp')?.naturalWidth > 0")
     page.evaluate("cerebeam.actions.home()")
     page.wait_for_function("() => cerebeam.figures.start === 0")
     page.wait_for_timeout(200)

@@ -1,0 +1,101 @@
+"""One Chromium tab driven by bare DevTools messages, so that nothing but the page takes memory in it.
+
+Playwright turns on the Network domain of the protocol, whose agent lives in the tab and keeps up to 100 MB of response
+bodies for whoever may want them: more than the page itself holds.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from websockets.sync.client import ClientConnection, connect
+
+_START_S = 60.0
+
+
+class Tab:
+    """A page of a browser of its own."""
+
+    def __init__(self, socket: ClientConnection, process_id: int) -> None:
+        self._socket, self._number, self.process_id = socket, 0, process_id
+
+    def evaluate(self, expression: str, *, timeout_s: float = 3600.0) -> Any:
+        """Return what an expression, or the promise that it is, comes to; raises RuntimeError for what it throws."""
+        values = {"expression": expression, "awaitPromise": True, "returnByValue": True}
+        reply = self._send("Runtime.evaluate", values, timeout_s)
+        if "exceptionDetails" in reply:
+            raise RuntimeError(str(reply["exceptionDetails"].get("exception", {}).get("description", reply)))
+        return reply["result"].get("value")
+
+    def wait_for(self, condition: str, *, timeout_s: float) -> None:
+        """Wait until an expression is true; raises TimeoutError."""
+        until = time.monotonic() + timeout_s
+        while not self.evaluate(f"Boolean({condition})"):
+            if time.monotonic() > until:
+                raise TimeoutError(f"{condition} did not become true within {timeout_s:g} s")
+            time.sleep(0.1)
+
+    def collect(self) -> None:
+        """Free what nothing refers to."""
+        self._send("HeapProfiler.collectGarbage", {}, 60.0)
+
+    def memory_mb(self, field: str) -> float:
+        """Return a field of the renderer's status: `VmRSS` counts the browser's program, `RssAnon` the tab alone."""
+        lines = Path(f"/proc/{self.process_id}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+    def _send(self, method: str, params: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        self._number += 1
+        self._socket.send(json.dumps({"id": self._number, "method": method, "params": params}))
+        while True:
+            reply = json.loads(self._socket.recv(timeout_s))
+            if reply.get("id") == self._number:
+                result: dict[str, Any] = reply.get("result", {})
+                return result
+
+
+@contextmanager
+def tab(program: str, url: str, folder: Path, *, width: int = 1440, height: int = 900) -> Iterator[Tab]:
+    """Give a tab of a new browser that opens an address; the browser ends with the block."""
+    command = [program, "--headless=new", "--no-sandbox", "--remote-debugging-port=0", f"--user-data-dir={folder}",
+               f"--window-size={width},{height}", "--no-first-run", url]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            port = _port(folder)
+            with urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as reply:
+                pages = [one for one in json.load(reply) if one["type"] == "page"]
+            renderer = max(_renderers(process.pid), key=lambda each: each[1])[0]
+            with connect(pages[0]["webSocketDebuggerUrl"], max_size=None) as socket:
+                yield Tab(socket, renderer)
+        finally:
+            process.terminate()
+
+
+def _port(folder: Path) -> int:
+    until = time.monotonic() + _START_S
+    while time.monotonic() < until:
+        if (file := folder / "DevToolsActivePort").is_file() and file.read_text().strip():
+            return int(file.read_text().split()[0])
+        time.sleep(0.1)
+    raise TimeoutError(f"the browser did not start within {_START_S:g} s")
+
+
+def _renderers(browser_id: int) -> list[tuple[int, int]]:
+    """Return (process, resident kB) of the renderers below a browser."""
+    parents, found = {browser_id}, []
+    for path in sorted(Path("/proc").glob("[0-9]*"), key=lambda each: int(each.name)):
+        try:
+            fields = dict(line.split(":", 1) for line in (path / "status").read_text().splitlines() if ":" in line)
+            words = (path / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # it has just ended
+            continue
+        if int(fields["PPid"]) in parents:
+            parents.add(int(path.name))
+            if b"--type=renderer" in words:
+                found.append((int(path.name), int(fields.get("VmRSS", "0 kB").split()[0])))
+    return found
