@@ -60,6 +60,7 @@ COMMANDS = {
     ),
     "competition": ("evaluation.competition", "the competition's KL of predictions or of a submission"),
     "quantise": ("serving.deploy.quantise", "a bundle in INT8, if it is small enough and as good"),
+    "quantise-torch": ("model.bundling.int8", "a trained model in torch's own INT8, if it is small enough and as good"),
     "tensorrt": ("serving.deploy.tensorrt", "TensorRT engines from a bundle"),
     "quick-test": ("cerebeam.quick_test", "every family of models once forward and backward on noise, as a table"),
     "bench": ("cerebeam.bench", "latency, throughput, memory and size of bundles, beside torch"),

@@ -1,12 +1,10 @@
 """python -m model.bench MODEL --segment FILE --form eager|compiled|int8: torch's side of `cerebeam bench`.
 
-The process that `serving.bench` asks; INT8 is torch's own dynamic quantisation of linear layers. `int8_model` also
-serves whoever wants to know how good that form is.
+The process that `serving.bench` asks; INT8 is torch's own (`model.bundling.int8`).
 """
 
 import io
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,9 +13,10 @@ import torch
 from torch import nn
 
 from model.bundling.graphs import Exportable, load_exportable
+from model.bundling.int8 import int8_model, logits
 from signals.bundles.bundle import SPECTROGRAM, BundleError
 from signals.bundles.calibration import softmax
-from signals.bundles.inputs import model_input, windows_of_file, windows_of_recording
+from signals.bundles.inputs import windows_of_file, windows_of_recording
 from signals.bundles.timing import Samples, answer_timings
 from signals.command_line import Parser
 from signals.window import Window
@@ -25,13 +24,6 @@ from signals.windows.profiles import Profile
 
 PROG = "model.bench"
 FORMS = ("eager", "compiled", "int8")
-
-
-def int8_model(network: nn.Module) -> nn.Module:
-    """Return a copy whose linear layers have INT8 weights and quantise what comes in as it comes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch announces a successor
-        return torch.ao.quantization.quantize_dynamic(network, {nn.Linear}, dtype=torch.qint8)
 
 
 def as_form(model: Exportable, form: str) -> tuple[nn.Module, int]:
@@ -46,10 +38,7 @@ def as_form(model: Exportable, form: str) -> tuple[nn.Module, int]:
 
 def probabilities(model: Exportable, network: nn.Module, windows: Sequence[Window]) -> np.ndarray:
     """Return class probabilities before calibration, float64, shape (n_windows, n_classes)."""
-    signal, ch_state = model_input(windows, model.normaliser)
-    with torch.inference_mode():
-        logits, _ = network(torch.from_numpy(signal), torch.from_numpy(ch_state))
-    return softmax(logits.numpy())
+    return softmax(logits(model, network, windows))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -59,8 +59,9 @@ def quantise(*args: str | Path) -> None:
 
 def askers(bundles: Sequence[Path], model_dir: Path) -> dict[str, Ask]:
     """Return how to ask each form for class probabilities; torch's get the first bundle's temperature too."""
-    from model.bench import int8_model, probabilities
+    from model.bench import probabilities
     from model.bundling.graphs import load_exportable
+    from model.bundling.int8 import int8_model
     from serving import runtime
 
     model, temperature = load_exportable(model_dir), load_bundle(bundles[0]).calibration.temperature
