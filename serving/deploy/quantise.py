@@ -6,9 +6,10 @@ accuracy on held-out windows and changes few of its decisions there; all three n
 """
 
 import argparse
+import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -44,6 +45,7 @@ from signals.bundles.bundle import (
 )
 from signals.bundles.inputs import feed, windows_of_shards
 from signals.command_line import Parser
+from signals.progress import progress
 from signals.shards.manifest import ManifestError, read_manifest
 from signals.tasks import Task
 from signals.window import Window
@@ -254,7 +256,9 @@ def decided(bundle: Bundle, evaluation: Path) -> Decided:
     """Return a bundle's decisions on held-out labelled windows; raises BundleError where they are of one class."""
     assert bundle.task is not None
     decisions = Decided(true=[], predicted=[])
-    labelled = _labelled(windows_of_shards([evaluation]), bundle.task)
+    n_windows = sum(shard.n_windows for shard in read_manifest(evaluation).shards)
+    windows = progress(windows_of_shards([evaluation]), f"{bundle.precision} answers", unit="windows", total=n_windows)
+    labelled = _labelled(windows, bundle.task)
     while batch := list(islice(labelled, 8)):
         decisions.true.extend(index for _, index in batch)
         decisions.predicted.extend(probabilities(bundle, [window for window, _ in batch]).argmax(axis=1).tolist())
@@ -296,7 +300,7 @@ def balanced_accuracy(true: Sequence[int], predicted: Sequence[int]) -> float:
     return float(np.mean([right[np.array(true) == k].mean() for k in sorted(set(true))]))
 
 
-def _labelled(windows: Iterator[Window], task: Task) -> Iterator[tuple[Window, int]]:
+def _labelled(windows: Iterable[Window], task: Task) -> Iterator[tuple[Window, int]]:
     """Yield windows with the number of their class: that of most votes, or the hard label."""
     for window in windows:
         if task.vote_columns and len(window.votes) == len(task.classes) and sum(window.votes) > 0:
@@ -321,6 +325,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--most-changed", type=float, default=MOST_CHANGED, help="most of the decisions that may change, as a share"
     )
     parser.add_argument("--float-share", type=float, default=0.05, help="most of the weights that may stay in float")
+    parser.add_argument("--json", action="store_true", help="one JSON object per method that was tried")
     parser.add_argument("--ranges-windows", type=int, default=32, help="how many windows ranges come from")
     return parser.parse_args(argv)
 
@@ -343,6 +348,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BundleError, ManifestError) as error:
         print(f"{PROG}: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    if args.json:
+        for plan, gate in tried:
+            row = {"method": plan.method, "shipped": gate.ok, "refused": gate.refused, **asdict(gate)}
+            print(json.dumps(row | {"output": str(args.output) if gate.ok else None}))  # noqa: T201
+        return 0 if tried[-1][1].ok else 2
     for plan, gate in tried:
         if gate.ok:
             print(f"bundle {args.output}, {METHODS[plan.method]}: {gate.summary()}")  # noqa: T201
