@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+import termios
 
 from signals.progress import progress
 
@@ -19,6 +20,7 @@ for _ in p.progress(iter(range(20)), "embed", unit="windows", total=20):
 def on_a_terminal(after_s):
     """What a terminal shows of standard error."""
     own, theirs = pty.openpty()
+    termios.tcsetwinsize(own, (24, 100))  # a new one has no columns
     with subprocess.Popen([sys.executable, "-c", CODE, after_s], stderr=theirs) as running:
         os.close(theirs)
         shown = b""
