@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import PretrainedConfig, PreTrainedModel
 
 from model.encoder import Encoder
 from model.encoder_config import EncoderConfig
 from model.heads import ClassifierHead
-from model.layers.fusion import EEG
 from model.montage import FixedMontage
 from signals.modality import Modality
 from signals.shards.normalise import Normaliser
@@ -100,6 +100,9 @@ class Classifier(PreTrainedModel):
 
     def tokens(self, x_BCT: Tensor, ch_state_BC: Tensor, spectrogram_BRFS: Tensor | None = None) -> Tensor:
         """Return the encoder's "tokens_BCND"; they can be kept where the encoder is frozen."""
+        # Of a rate that tokens do not divide, a window ends with zeros, as the server's graphs have it.
+        if n_more := -x_BCT.shape[-1] % self.encoder.config.token_times:
+            x_BCT = functional.pad(x_BCT, (0, n_more))
         out = self.encoder(x_BCT, self.montage(ch_state_BC), spectrogram_BRFS=spectrogram_BRFS)
         return out["tokens_BCND"]
 
@@ -114,8 +117,8 @@ class Classifier(PreTrainedModel):
 
     def _electrodes(self, ch_state_BC: Tensor) -> dict[str, Tensor]:
         """Return what the head must know of channels: it pools electrodes, which have heard the other sensors."""
-        is_eeg_C = self.montage.sensor_type_C == EEG
-        ch_state_BC = torch.where(is_eeg_C, ch_state_BC, torch.full_like(ch_state_BC, ABSENT))
+        is_primary_C = self.montage.sensor_type_C == self.montage.sensor_type_C[0]
+        ch_state_BC = torch.where(is_primary_C, ch_state_BC, torch.full_like(ch_state_BC, ABSENT))
         return {"ch_state_BC": ch_state_BC, "position_C3": self.montage.position_C3}
 
 

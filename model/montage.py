@@ -75,9 +75,15 @@ class Montage:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @property
-    def is_eeg_BC(self) -> Tensor:
-        """Which channels are EEG."""
+    def is_referenced_BC(self) -> Tensor:
+        """Channels whose potential is against a common reference, bool: EEG. Leads have one each."""
         return self.sensor_type_BC == EEG
+
+    @property
+    def is_primary_BC(self) -> Tensor:
+        """Channels that meet, bool: EEG; where no channel is EEG, as in an electrocardiogram, all of them."""
+        is_eeg_BC = self.sensor_type_BC == EEG
+        return is_eeg_BC | ~is_eeg_BC.any(-1, keepdim=True)
 
     def check(self) -> None:
         """Raise ValueError, with the shapes, where its tensors disagree, or an EEG electrode there has no place."""
@@ -86,7 +92,7 @@ class Montage:
         for (what, shape), tensor in zip(shapes.items(), list(self.tensors().values())[:4], strict=True):
             if tuple(tensor.shape) != shape:
                 raise ValueError(f"{what} has shape {tuple(tensor.shape)}, not {shape} as the channels' states")
-        lost_BC = (self.ch_state_BC != ABSENT) & self.is_eeg_BC & ~torch.isfinite(self.position_BC3).all(-1)
+        lost_BC = (self.ch_state_BC != ABSENT) & self.is_primary_BC & ~torch.isfinite(self.position_BC3).all(-1)
         if lost_BC.any():
             b, c = (int(i) for i in torch.nonzero(lost_BC)[0])
             raise ValueError(

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from serving.runtime import Answer, run
+from serving.runtime import Answer, decisions_of, run
 from signals.bundles.bundle import Bundle, BundleError
 from signals.bundles.inputs import wanted, windows_of_recording
 from signals.progress import progress
@@ -50,6 +49,8 @@ class Prediction:
     hop_s: float
     answers: tuple[Answer, ...] = field(repr=False)
     """In order of time."""
+    decisions: tuple[float, ...] | None = None
+    """Probability from which each class of a multi-label task is answered; None where a second has one class."""
 
     @property
     def spans_s(self) -> tuple[tuple[float, float], ...]:
@@ -74,7 +75,7 @@ class Prediction:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """Neighbouring seconds whose likeliest class is the same finding, as one event each."""
+        """Neighbouring seconds of the same finding as one event each: the likeliest class, or each that is answered."""
         return tuple(self._events(self.seconds))
 
     def to_frame(self) -> Any:
@@ -103,18 +104,22 @@ class Prediction:
         )
 
     def _events(self, seconds: Seconds) -> Iterator[Event]:
-        best = seconds.probabilities.argmax(axis=1) if len(seconds.onsets_s) else np.empty(0, dtype=int)
-        # A second's number less its place is the same for neighbours.
-        runs = groupby(range(len(best)), key=lambda k: (int(best[k]), int(seconds.onsets_s[k]) - k))
-        for (cls, _), places in runs:
-            rows = list(places)
-            if self.classes[cls] in self.findings:
-                yield Event(
-                    label=self.classes[cls],
-                    onset_s=float(seconds.onsets_s[rows[0]]),
-                    duration_s=float(len(rows)),
-                    probability=float(seconds.probabilities[rows, cls].max()),
-                )
+        answered = self._answered(seconds.probabilities)
+        found = []
+        for cls, name in enumerate(self.classes):
+            rows = np.flatnonzero(answered[:, cls]) if name in self.findings else np.empty(0, dtype=int)
+            for stretch in np.split(rows, np.flatnonzero(np.diff(seconds.onsets_s[rows]) != 1) + 1):
+                if len(stretch):
+                    first, best = float(seconds.onsets_s[stretch[0]]), float(seconds.probabilities[stretch, cls].max())
+                    found.append(Event(label=name, onset_s=first, duration_s=float(len(stretch)), probability=best))
+        yield from sorted(found, key=lambda event: event.onset_s)
+
+    def _answered(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return which classes each second is answered with, bool, shape (n_seconds, n_classes)."""
+        if self.decisions is not None:
+            return np.asarray(probabilities >= np.array(self.decisions))
+        likeliest = probabilities.argmax(axis=1)[:, None]
+        return np.asarray(likeliest == np.arange(len(self.classes)))
 
 
 def usual_hop_s(profile: Profile) -> float:
@@ -157,6 +162,7 @@ def predict_recording(
         span_s=profile.label_span_s or (0.0, profile.window_s),
         hop_s=profile.hop_s,
         answers=tuple(run(bundle, progress(windows, "predict", unit="windows", total=n_windows))),
+        decisions=decisions_of(bundle),
     )
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from signals.bundles import inputs as served
-from signals.bundles.answers import Answers, answers, prediction_set
+from signals.bundles.answers import Answers, answers, answers_of_each, prediction_set
 from signals.bundles.bundle import FP32, Bundle, BundleError, Graph
+from signals.tasks import joined_classes
 from signals.window import Window
 from signals.windows.prepare import EVERYTHING
 
@@ -111,6 +112,10 @@ def embedded_batch(bundle: Bundle, windows: Sequence[Window], *, sessions: Sessi
 
 
 def _combined(bundle: Bundle, logits: Sequence[np.ndarray], sessions: Sessions) -> Answers:
+    if bundle.task is not None and bundle.task.multilabel:
+        if bundle.combiner is not None:
+            raise BundleError(f"{bundle.path} stacks members of a multi-label task: export a mean of them")
+        return answers_of_each(np.stack(logits), temperature=bundle.calibration.temperature)
     combiner = None if bundle.combiner is None else partial(_run_combiner, sessions(bundle.combiner))
     return answers(np.stack(logits), temperature=bundle.calibration.temperature, combiner=combiner)
 
@@ -135,7 +140,8 @@ def check_windows(bundle: Bundle, graph: Graph, windows: Sequence[Window]) -> No
                 f"the bundle takes {bundle.modality.n_chans} of {bundle.modality.name}"
             )
         n_times = window.data.shape[1]
-        if n_times < graph.min_times or n_times % graph.step_times:
+        is_usual = n_times == round(bundle.profile.window_s * bundle.modality.sfreq)
+        if n_times < graph.min_times or (n_times % graph.step_times and not is_usual):
             raise BundleError(
                 f"a window has {n_times / window.sfreq:g} s, the bundle takes {graph.min_times / window.sfreq:g} s or "
                 f"more, in steps of {graph.step_times / window.sfreq:g} s"
@@ -167,18 +173,45 @@ def described(bundle: Bundle, windows: Sequence[Window], batch: Answers) -> Iter
     doubt = batch.uncertainty
     parts = {"total": doubt.total, "aleatoric": doubt.aleatoric, "epistemic": doubt.epistemic}
     conformal = bundle.calibration.conformal
+    describe = _statements if bundle.task is not None and bundle.task.multilabel else _one_class
     for row, (window, probs) in enumerate(zip(windows, batch.probabilities, strict=True)):
+        named, confidence = describe(bundle, probs)
         inside = None if conformal is None else prediction_set(probs, conformal, bundle.classes)
         yield Answer(
             start_s=window.start_s,
             stop_s=_stop_s(window),
-            predicted_class=bundle.classes[int(probs.argmax())],
+            predicted_class=named,
             class_probabilities=dict(zip(bundle.classes, probs.tolist(), strict=True)),
-            confidence=float(probs.max()),
+            confidence=confidence,
             uncertainty={name: None if part is None else float(part[row]) for name, part in parts.items()},
             prediction_set=inside,
             clinical_recommendation=recommendation(bundle, probs, inside),
         )
+
+
+def _one_class(bundle: Bundle, probs: np.ndarray) -> tuple[str, float]:
+    """Return the class of largest probability, and that probability."""
+    return bundle.classes[int(probs.argmax())], float(probs.max())
+
+
+def _statements(bundle: Bundle, probs: np.ndarray) -> tuple[str, float]:
+    """Return the classes that reach their thresholds, and the probability of the least certain yes or no."""
+    answered = _answered(bundle, probs)
+    named = joined_classes(name for name, is_in in zip(bundle.classes, answered, strict=True) if is_in)
+    return named, float(np.where(answered, probs, 1 - probs).min())
+
+
+def _answered(bundle: Bundle, probs: np.ndarray) -> np.ndarray:
+    """Return which classes of a multi-label task are answered, bool, shape (n_classes,)."""
+    return np.asarray(probs >= np.array(decisions_of(bundle)))
+
+
+def decisions_of(bundle: Bundle) -> tuple[float, ...] | None:
+    """Return the probability from which each class is answered, one half where none is fitted; None of a task of one
+    class of several."""
+    if bundle.task is None or not bundle.task.multilabel:
+        return None
+    return bundle.calibration.decisions or (0.5,) * len(bundle.classes)
 
 
 def recommendation(bundle: Bundle, probs: np.ndarray, inside: Sequence[str] | None) -> str:
@@ -188,6 +221,11 @@ def recommendation(bundle: Bundle, probs: np.ndarray, inside: Sequence[str] | No
     alternative is not unlikely.
     """
     below, task = bundle.calibration.abstain_below, bundle.task
+    if task is not None and task.multilabel:
+        answered = zip(bundle.classes, _answered(bundle, probs), strict=True)
+        found = [name for name, is_in in answered if is_in and name in task.findings]
+        why = f"flag for expert review: possible {', '.join(found)}" if found else "no flag"
+        return f"{why} (research use only)"
     by_class = dict(zip(bundle.classes, probs.tolist(), strict=True))
     predicted = max(by_class, key=by_class.__getitem__)
     graver = [true for true, taken_for in task.grave if taken_for == predicted] if task is not None else []

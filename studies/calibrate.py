@@ -27,13 +27,15 @@ from evaluation.audit.leaks import fold_findings
 from evaluation.measures.calibration import cross_tempered, fit_temperature
 from evaluation.measures.conformal import ALPHA, METHODS, thresholds
 from evaluation.measures.metrics import expected_calibration_error, kl_rows
+from evaluation.measures.multilabel import binary_loss, fit_decisions
 from evaluation.measures.selective import mistakes
 from evaluation.measures.tallies import tally
 from evaluation.measures.uncertainty import abstention
 from evaluation.schemas.predictions import Predictions, probabilities, read_predictions, targets
-from signals.bundles.calibration import Calibration, Conformal, tempered
+from signals.bundles.calibration import Calibration, Conformal, tempered, tempered_each
 from signals.command_line import Parser
 from signals.files import atomic_file, file_sha256
+from signals.tasks import is_multilabel
 from training.command import check_model_dir, run_main
 
 PROG = "cerebeam calibrate"
@@ -69,6 +71,8 @@ def calibration_of(
     check_held_out(predictions)
     if model not in predictions.models:
         raise ValueError(f"model {model!r} is not among {', '.join(predictions.models)}")
+    if is_multilabel(predictions.task):
+        return calibration_of_each(predictions, model)
     frame, classes = predictions.of(model), predictions.classes
     prob, target = probabilities(frame, classes), targets(frame, classes)
     true_index = _true_index(frame, classes)
@@ -110,6 +114,47 @@ def fitted(
     return calibration, kept.coverage
 
 
+def calibration_of_each(predictions: Predictions, model: str) -> dict[str, Any]:
+    """Return the content of calibration.json for a multi-label task: a temperature, and a threshold by class.
+
+    Both are fitted on people that the model of their fold was not trained on; "before" and "after" are the binary
+    cross-entropy of those people, each group of them tempered by a fit on the others. A model of several classes for
+    themselves has no prediction set and does not abstain.
+    """
+    frame, classes = predictions.of(model), predictions.classes
+    prob, target = probabilities(frame, classes), targets(frame, classes)
+    subjects = frame["subject_id"].to_numpy(dtype=str)
+    temperature = fit_temperature_of_each(prob, target)
+    scaled = tempered_each(prob, temperature)
+    after = prob.copy()
+    for part in np.array_split(np.random.default_rng(0).permutation(np.unique(subjects)), _CROSS_FOLDS):
+        held = np.isin(subjects, part)
+        if held.any() and not held.all():
+            after[held] = tempered_each(prob[held], fit_temperature_of_each(prob[~held], target[~held]))
+    return {
+        "temperature": temperature,
+        "conformal": None,
+        "abstain_below": None,
+        "decisions": fit_decisions(scaled, target).tolist(),
+        "split_digest": str(predictions.meta.get("split_digest") or predictions.meta.get("manifest_digest") or ""),
+        "classes": list(classes),
+        "fitted_on": {"model": model, "n_windows": len(frame), "n_subjects": len(np.unique(subjects))},
+        "before": {"loss": binary_loss(prob, target)},
+        "after": {"loss": binary_loss(after, target)},
+    }
+
+
+def fit_temperature_of_each(prob: np.ndarray, target: np.ndarray) -> float:
+    """Return the temperature of least binary cross-entropy, 0.05 to 20."""
+    from scipy.optimize import minimize_scalar
+
+    found = minimize_scalar(
+        lambda log_t: binary_loss(tempered_each(prob, float(np.exp(log_t))), target),
+        bounds=(np.log(0.05), np.log(20.0)), method="bounded",
+    )  # fmt: skip
+    return float(np.exp(found.x))
+
+
 def _true_index(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     return frame["label"].map({name: k for k, name in enumerate(classes)}).to_numpy(dtype=np.int64)
 
@@ -128,6 +173,14 @@ def write_calibration(folder: Path, calibration: dict[str, Any]) -> None:
 
 def summary(calibration: dict[str, Any]) -> str:
     """Return the calibration in one line, for a terminal."""
+    if calibration.get("decisions"):
+        chosen = ", ".join(
+            f"{c} {d:.2f}" for c, d in zip(calibration["classes"], calibration["decisions"], strict=True)
+        )
+        return (
+            f"temperature {calibration['temperature']:.3f}; on other patients, loss "
+            f"{calibration['before']['loss']:.3f} -> {calibration['after']['loss']:.3f}; thresholds {chosen}"
+        )
     before, below = calibration["before"], calibration["abstain_below"]
     fits = "; ".join(
         f"fitted to {kind}: ECE {before['ece']:.3f} -> {after['ece']:.3f}, KL {before['kl']:.3f} -> {after['kl']:.3f}"

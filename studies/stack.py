@@ -28,6 +28,7 @@ from evaluation.schemas.predictions import (
 from model.stacking import Stacker
 from signals.bundles.calibration import Uncertainty, decompose, entropy
 from signals.command_line import Parser
+from signals.tasks import is_multilabel
 from studies.calibrate import check_held_out
 from training.command import run_main
 from training.corpus.splits import subject_folds
@@ -172,6 +173,8 @@ def stacked(predictions: Predictions, members: Sequence[str], *, seed: int = 0) 
 
     Raises ValueError where `check_stackable` does.
     """
+    if is_multilabel(predictions.task):
+        raise ValueError(f"task {predictions.task!r} has several classes a window: average its members")
     check_stackable(predictions, members)
     classes, first = predictions.classes, predictions.of(members[0])
     prob, target = member_array(predictions, members), targets(first, classes)

@@ -16,8 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from evaluation.measures.multilabel import scores_of, shown
 from evaluation.scenarios.transfer import TRANSFER_METRICS, seeds_of, transfer_table
-from evaluation.schemas.predictions import Predictions, write_predictions
+from evaluation.schemas.predictions import Predictions, probabilities, targets, write_predictions
+from signals.tasks import is_multilabel
 from studies.baselines.candidates import DEFAULT, METHODS, N_CANDIDATES
 from studies.engine.command import StudyCommand, line_of, open_design, parse_study, run_command, study_meta
 from studies.engine.study import Design, Tuning, about_models, run_study
@@ -91,6 +93,8 @@ def make_table(command: C, *, command_line: str, open_study: Callable[[C], Desig
 
 def scores(predictions: Predictions, *, n_boot: int = 2000) -> str:
     """Return the table for a terminal: means over seeds, and intervals that resample patients."""
+    if is_multilabel(predictions.task):
+        return _scores_of_each(predictions, n_boot=n_boot)
     reference = next(iter(seeds_of(predictions.models)))
     rows, _ = transfer_table(predictions, reference=reference, n_boot=n_boot, seed=0)
     lines = [f"{'model':<26}" + "".join(f"{metric:>26}" for metric in TRANSFER_METRICS) + f"{'seeds':>7}"]
@@ -98,6 +102,18 @@ def scores(predictions: Predictions, *, n_boot: int = 2000) -> str:
         known = (row.metrics[metric] for metric in TRANSFER_METRICS)
         cells = "".join(f"{f'{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]':>26}" for m in known)
         lines.append(f"{row.model:<26}{cells}{row.n_seeds:>7}")
+    return "\n".join(lines)
+
+
+def _scores_of_each(predictions: Predictions, *, n_boot: int) -> str:
+    """Return the table of a multi-label task, a line for each model and seed."""
+    lines = [f"{'model':<26}{'macro AUROC':>26}{'macro AUPRC':>14}"]
+    for name in predictions.models:
+        frame, classes = predictions.of(name), predictions.classes
+        people = frame["subject_id"].to_numpy(dtype=str)
+        prob, target = probabilities(frame, classes), targets(frame, classes)
+        found = scores_of(prob, target, people, classes, n_boot=n_boot, seed=0)
+        lines.append(f"{name:<26}{shown(found.macro_auroc):>26}{found.macro_auprc:>14.3f}")
     return "\n".join(lines)
 
 

@@ -14,7 +14,9 @@ import numpy as np
 from signals.conditioning.filters import antialias_taps, resampling_ratio
 from signals.conditioning.rate_filter import polyphase
 from signals.electrodes import POSITIONS, canonical_electrode, electrode_positions
-from signals.montage.labels import EAR_NAMES, find_electrodes
+from signals.modality import UNITS, UV_PER_UNIT
+from signals.montage.labels import EAR_NAMES, Electrodes, find_electrodes
+from signals.montage.leads import find_leads
 from signals.recording.recording import Recording, Segment
 from synthetic.subject.artifacts import artifact
 
@@ -28,13 +30,14 @@ class NotPossibleError(ValueError):
 
 
 def remove_channels(recording: Recording, n: int, *, among: Sequence[str], seed: Seed) -> Recording:
-    """Return the recording without `n` electrodes: as if they had never been recorded.
+    """Return the recording without `n` electrodes, or leads: as if they had never been recorded.
 
     They are drawn from those of `among` (electrode names) that it has; a larger n removes the same ones and more.
     Raises NotPossibleError with fewer electrodes than n.
     """
-    electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
-    names = sorted({d.anode for d in electrodes.derivations} & {canonical_electrode(name) for name in among} - {None})
+    electrodes = _channels(recording)
+    known = {name for lead in among for name in (lead, canonical_electrode(lead)) if name is not None}
+    names = sorted({d.anode for d in electrodes.derivations} & known)
     if n > len(names):
         raise NotPossibleError(f"{n} electrodes cannot be removed from {len(names)}")
     gone = {names[i] for i in np.random.default_rng(seed).permutation(len(names))[:n]}
@@ -53,14 +56,15 @@ def change_gains(recording: Recording, spread: float, *, seed: Seed) -> Recordin
 
 
 def add_hum(recording: Recording, *, mains_hz: float, amplitude_uv: float, seed: Seed) -> Recording:
-    """Return the recording with mains hum on its electrodes: the frequency and its third harmonic, one phase.
+    """Return the recording with mains hum on its electrodes, or leads: the frequency and its third harmonic, one phase.
 
     Electrodes have 0.5 to 1.5 times the amplitude. Raises NotPossibleError where the sampling rate holds no such
     frequency.
     """
     rng = np.random.default_rng(seed)
     eeg = _electrode_rows(recording)
-    sizes = rng.uniform(0.5, 1.5, len(recording.ch_names)) * eeg * amplitude_uv
+    per_unit = np.array([UV_PER_UNIT[UNITS[sensor]] for sensor in recording.sensor_types])
+    sizes = rng.uniform(0.5, 1.5, len(recording.ch_names)) * eeg * amplitude_uv / per_unit
     phase = float(rng.uniform(0, 2 * np.pi))
     slowest = min(recording.sfreqs[pick] for pick in np.flatnonzero(eeg))
     if mains_hz >= slowest / 2:
@@ -81,8 +85,9 @@ def add_artifact(recording: Recording, kind: str, *, amplitude_uv: float, seed: 
     """Return the recording with artifacts of one kind (`synthetic.subject.artifacts.ARTIFACT_KINDS`) on its electrodes.
 
     A bipolar channel sees the difference of its electrodes, and so does one against a scalp electrode; ears are quiet.
+    Raises NotPossibleError where no electrode lies on the scalp.
     """
-    electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
+    electrodes = _scalp(recording)
     scalp = POSITIONS.keys() - EAR_NAMES
     pairs = [(d.anode, d.against if d.against in scalp else "") for d in electrodes.derivations]
     names = sorted({name for pair in pairs for name in pair} - {""})
@@ -118,7 +123,7 @@ def rereference(recording: Recording, reference: str) -> Recording:
 
     Raises NotPossibleError where the electrode is not there, or a channel is no single electrode.
     """
-    electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
+    electrodes = _scalp(recording)
     if electrodes.is_bipolar:
         raise NotPossibleError("a bipolar montage has no single reference")
     at = {d.anode: pick for pick, d in zip(electrodes.picks, electrodes.derivations, strict=True)}
@@ -191,10 +196,23 @@ def _resampled(recording: Recording, pick: int, sfreq: float, segment: int, star
 
 
 def _electrode_rows(recording: Recording) -> np.ndarray:
-    """Return 1.0 for channels that are electrodes, 0.0 for others, shape (n_chans,)."""
+    """Return 1.0 for channels that are electrodes, or leads, 0.0 for others, shape (n_chans,)."""
     rows = np.zeros(len(recording.ch_names))
-    rows[list(find_electrodes(recording.ch_names, recording.sensor_types).picks)] = 1.0
+    rows[list(_channels(recording).picks)] = 1.0
     return rows
+
+
+def _channels(recording: Recording) -> Electrodes:
+    """Return the recording's electrodes, or its leads where it has none."""
+    electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
+    return electrodes if electrodes.picks else find_leads(recording.ch_names, recording.sensor_types)
+
+
+def _scalp(recording: Recording) -> Electrodes:
+    electrodes = find_electrodes(recording.ch_names, recording.sensor_types)
+    if not electrodes.picks:
+        raise NotPossibleError("no electrode lies on the scalp")
+    return electrodes
 
 
 def _with(recording: Recording, change: Callable[[np.ndarray, Sequence[int], int, int], np.ndarray]) -> Recording:

@@ -163,7 +163,10 @@ def distil(command: DistilCommand, processes: Processes) -> Distilled | None:
         raise ValueError(f"output {command.output} exists already; choose another")
     if not command.teacher and command.predictions is None:
         raise ValueError("a student needs a teacher: give --teacher DIR, --predictions FILE, or both")
-    data = with_contrast(labelled(Corpus.open(command.shards), task_named(command.task)))
+    task = task_named(command.task)
+    if task.multilabel:
+        raise ValueError(f"task {task.name!r} has several classes a window: a teacher's distribution is over one")
+    data = with_contrast(labelled(Corpus.open(command.shards), task))
     teachers = [teacher_of(folder, data) for folder in command.teacher]
     teachers += teachers_in(command.predictions, data) if command.predictions else []
     test = measured_side(data, teachers, command.test_sites)

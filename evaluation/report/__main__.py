@@ -18,12 +18,14 @@ from evaluation.audit.match import check_classes, check_manifest, check_same_tas
 from evaluation.report.context import Sources
 from evaluation.report.facts import facts_from
 from evaluation.report.files import CARD, FACTS, PAGE, write_report
+from evaluation.report.statements import write_statements
 from evaluation.scenarios.reconstruction import read_reconstruction
 from evaluation.scenarios.stress import read_stress
 from evaluation.schemas.embeddings import read_embeddings
 from evaluation.schemas.predictions import Predictions, read_predictions
 from signals.command_line import Parser
 from signals.files import file_sha256
+from signals.tasks import is_multilabel
 
 AUDIT_FAILED_EXIT = 1
 
@@ -69,6 +71,14 @@ def report(
     if pipeline is not None:
         provenance["pipeline"] = pipeline_facts(pipeline)
     provenance["date"] = datetime.fromtimestamp(predictions.stat().st_mtime, UTC).date().isoformat()
+    heading = title or f"Cerebeam evaluation: {main_predictions.task}"
+    if is_multilabel(main_predictions.task):
+        if given := sorted(set(files) - {"predictions", "stress", "embeddings", "pipeline", "manifest"}):
+            raise ValueError(f"the report of a multi-label task has no section for --{given[0]}: leave it out")
+        return write_statements(
+            main_predictions, output, title=heading, n_boot=n_boot, seed=seed, provenance=provenance,
+            stress=None if stress is None else read_stress(stress),
+        )  # fmt: skip
     sources = Sources(
         predictions=main_predictions,
         reconstruction=None if reconstruction is None else read_reconstruction(reconstruction),
@@ -83,7 +93,7 @@ def report(
         provenance=provenance,
     )
     facts = facts_from(sources, n_boot=n_boot, seed=seed, main_model=main_model)
-    write_report(facts, output, title=title or f"Cerebeam evaluation: {main_predictions.task}")
+    write_report(facts, output, title=heading)
     return facts
 
 

@@ -31,6 +31,7 @@ import pyarrow as pa
 
 from evaluation.schemas.origin import Origin, origin_of
 from evaluation.schemas.parquet import read_parquet, write_parquet
+from signals.tasks import NO_CLASS, SEPARATOR, is_multilabel
 
 ID_COLUMNS = ("window_key", "recording_id", "subject_id", "site_id", "fold", "model", "label")
 TIME_COLUMNS = ("start_s", "hop_s")
@@ -99,14 +100,16 @@ def check_rows(predictions: Predictions, *, columns: Sequence[str], key: Sequenc
         raise ValueError("predictions hold no rows")
     for name, values in (("prob", probabilities(frame, classes)), ("target", targets(frame, classes))):
         sums = values.sum(axis=1)
-        bad = ~np.isfinite(values).all(axis=1) | (values < 0).any(axis=1) | (np.abs(sums - 1.0) > 1e-4)
+        off = (values > 1).any(axis=1) if is_multilabel(predictions.task) else np.abs(sums - 1.0) > 1e-4
+        bad = ~np.isfinite(values).all(axis=1) | (values < 0).any(axis=1) | off
         if bad.any():
             row = frame.iloc[int(np.flatnonzero(bad)[0])]
             raise ValueError(
                 f"{name}_* of window {row['window_key']} ({row['model']}) sums to {sums[bad][0]}, or has a "
-                "negative or undefined entry: it is not a distribution"
+                "negative or undefined entry: it is not a distribution, or not probabilities"
             )
-    unknown = sorted(set(frame["label"]) - set(classes))
+    parts = {part for label in frame["label"] for part in label.split(SEPARATOR)}
+    unknown = sorted((parts - {NO_CLASS} if is_multilabel(predictions.task) else set(frame["label"])) - set(classes))
     if unknown:
         raise ValueError(f"labels {unknown} are not classes of task {predictions.task!r} {list(classes)}")
     repeated = frame.duplicated(list(key))

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from model.bundling.graphs import Exportable
-from signals.bundles.answers import Combiner, combined
+from signals.bundles.answers import Combiner, combined, probabilities_of_each
 from signals.bundles.bundle import SPECTROGRAM, BundleError
 from signals.bundles.calibration import tempered
-from signals.bundles.inputs import windows_of_shards
-from signals.modality import Modality
+from signals.bundles.inputs import padded, windows_of_shards
+from signals.modality import FIXED_SCALE, Modality
 from signals.noise import aperiodic, shaped_noise
 from signals.window import ABSENT, MEASURED
 
@@ -22,6 +22,8 @@ TOLERANCE = 1e-4
 """Largest difference of a class probability between torch and ONNX in fp32; of an embedding, in units of its size."""
 N_WINDOWS = 200
 BATCH_SIZES = (1, 2, 3, 8, 16)
+_TYPICAL_UV = 25.0
+"""Standard deviation of EEG, µV."""
 SHAPES = ("whole", "fewer channels", "shorter", "longer")
 
 
@@ -46,7 +48,7 @@ class Parity:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """Windows of one shape, µV."""
+    """Windows of one shape, in the units of their modality."""
 
     data: np.ndarray = field(repr=False)
     """float32, shape (n_windows, n_chans, n_times)."""
@@ -66,7 +68,7 @@ class Probe:
             rows = zip(self.data, self.ch_state, self.people, strict=True)
             types = model.modality.sensor_types
             signal = np.stack([model.normaliser.apply(x, state, *person, types) for x, state, person in rows])
-            result = {"signal": signal, "ch_state": self.ch_state}
+            result = {"signal": padded(signal, model.step_times), "ch_state": self.ch_state}
         if SPECTROGRAM in model.inputs:
             if self.spectrogram is None:
                 raise BundleError(f"network {model.name} reads spectrograms, and the shards carry none")
@@ -113,7 +115,10 @@ def probes(models: Sequence[Exportable], shards: Sequence[Path], *, n_windows: i
 
 
 def _synthetic(rng: np.random.Generator, modality: Modality, like: _Single) -> _Single:
-    """Return noise with the spectrum of EEG, loud or quiet, with a sharp discharge, a dead channel or neither."""
+    """Return noise with the spectrum of EEG, loud or quiet, with a sharp discharge, a dead channel or neither.
+
+    Sizes are of EEG, and in proportion where the modality has a scale of its own: no window is clipped all over.
+    """
     n_times = like.data.shape[1]
     power = aperiodic(np.fft.rfftfreq(n_times, 1 / modality.sfreq), exponent=rng.uniform(0.5, 2.0))
     data = shaped_noise(rng, np.tile(power, (modality.n_chans, 1)), n_times).astype(np.float64)
@@ -123,6 +128,7 @@ def _synthetic(rng: np.random.Generator, modality: Modality, like: _Single) -> _
         data[:, at : at + 64] += rng.uniform(100, 2000) * np.hanning(64)
     if rng.random() < 0.3:
         data[rng.integers(modality.n_chans)] = 0.0
+    data *= FIXED_SCALE.get(modality.kind, _TYPICAL_UV) / _TYPICAL_UV
     spectrogram = None
     if like.spectrogram is not None:
         spectrogram = rng.normal(size=like.spectrogram.shape).astype(np.float32)
@@ -187,6 +193,9 @@ def compare(
         if models[0].task is None:
             a, b = ours[0], theirs[0]
             difference, differ = np.abs(a - b).max() / np.sqrt(np.square(a).mean()), 0
+        elif models[0].task.multilabel:
+            a, b = (probabilities_of_each(np.stack(x), temperature=temperature) for x in (ours, theirs))
+            difference, differ = np.abs(a - b).max(), int(((a >= 0.5) != (b >= 0.5)).any(axis=1).sum())
         else:
             a = tempered(combined(np.stack(ours), called(combiner and combiner[0])), temperature)
             b = tempered(combined(np.stack(theirs), called(stack)), temperature)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from model.classifier import Classifier
+from model.saved import TaskModel
+from signals.tasks import is_multilabel
 
 Importance = Literal["taylor", "magnitude"]
 """Ways to measure what matters."""
@@ -39,11 +41,13 @@ def taylor_scores(classifier: Classifier, examples: Iterable[Example]) -> Scores
 
 
 def loss_with_gradients(
-    model: nn.Module, x_BCT: Tensor, ch_state_BC: Tensor, spectrogram_BRFS: Tensor | None, target_BK: Tensor
+    model: TaskModel, x_BCT: Tensor, ch_state_BC: Tensor, spectrogram_BRFS: Tensor | None, target_BK: Tensor
 ) -> Tensor:
     """Return the loss summed over windows, with gradients to every activation even where all weights are frozen."""
     with torch.enable_grad():
         logits_BK, _ = model(x_BCT.clone().requires_grad_(), ch_state_BC, spectrogram_BRFS)
+        if is_multilabel(model.config.task):
+            return nn.functional.binary_cross_entropy_with_logits(logits_BK.float(), target_BK, reduction="sum")
         return -(target_BK * logits_BK.float().log_softmax(-1)).sum()
 
 

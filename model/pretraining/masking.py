@@ -123,19 +123,23 @@ def draw_masks(
 ) -> Tensor:
     """Return what to hide of each window, bool, shape (B, C, n_times).
 
-    is_eeg_BC: which channels share a reference, all by default; others are never hidden. Absent channels are never
+    is_eeg_BC: which channels share a reference, all by default; others are never hidden, except where no channel does:
+    leads of an electrocardiogram follow from one another exactly, so that spans of all are hidden together, whatever
+    the plan, and no sum of visible leads gives a hidden one. Absent channels are never
     hidden (there is nothing to hide). "random" hides spans of a quarter to half of the measured channels,
     "whole-channel" all of up to a quarter, "whole-time" spans of all channels, which is also what fewer than 4 measured
     channels get. In a window with fewer than `MIN_GROUP` measured channels nothing is hidden.
     """
     takes_part_BC = torch.ones_like(ch_state_BC, dtype=torch.bool) if is_eeg_BC is None else is_eeg_BC
+    leads_B = ~takes_part_BC.any(1)
+    takes_part_BC = takes_part_BC | leads_B[:, None]
     measured_BC = (ch_state_BC == MEASURED) & takes_part_BC
     n_B = measured_BC.sum(1)
     share = np.cumsum(np.asarray(plan.schedule_weights) / sum(plan.schedule_weights))
     drawn_B = draws.uniform("schedule")[:, 0]
     random_B = drawn_B < share[0]
     channel_B = drawn_B >= share[1]
-    few_B = n_B < 2 * MIN_GROUP
+    few_B = (n_B < 2 * MIN_GROUP) | leads_B
     time_B = ~(random_B | channel_B) | few_B
     fewest_B = torch.where(channel_B, MIN_GROUP, (n_B // 4).clamp(min=MIN_GROUP))
     most_B = torch.maximum(fewest_B, torch.where(channel_B, n_B // 4, n_B // 2))

@@ -11,7 +11,7 @@ from serving.deploy.gpu import DeviceArrays, Engine, MissingError
 from serving.deploy.int8 import calibrate, write_static
 from serving.runtime import onnx_session
 from signals.bundles.bundle import Bundle, BundleError, Graph
-from signals.bundles.calibration import softmax
+from signals.bundles.calibration import activated
 
 CLASSIC, RTX = "tensorrt", "tensorrt_rtx"
 TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 1e-1}
@@ -150,12 +150,13 @@ def agreement(
 ) -> Agreement:
     """Return how far the engine's probabilities are from ONNX Runtime's; needs the GPU that it was built for."""
     engine, session = Engine(trt, engine_path), onnx_session(bundle, graph.file)
-    worst, same = 0.0, []
+    worst, same, several = 0.0, [], bundle.task is not None and bundle.task.multilabel
     for feed in feeds:
-        ours = softmax(session.run(["logits"], dict(feed))[0])
-        theirs = softmax(engine.run(feed, "logits").astype(np.float32))
+        ours = activated(session.run(["logits"], dict(feed))[0], multilabel=several)
+        theirs = activated(engine.run(feed, "logits").astype(np.float32), multilabel=several)
         worst = float(np.maximum(worst, np.abs(ours - theirs).max()))
-        same += (ours.argmax(1) == theirs.argmax(1)).tolist()
+        alike = ((ours >= 0.5) == (theirs >= 0.5)).all(1) if several else ours.argmax(1) == theirs.argmax(1)
+        same += alike.tolist()
     return Agreement(
         n_windows=len(same),
         max_probability_difference=worst,

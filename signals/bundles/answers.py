@@ -5,7 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from signals.bundles.calibration import Conformal, Uncertainty, decompose, entropy, in_set, softmax, tempered
+from signals.bundles.calibration import (
+    Conformal,
+    Uncertainty,
+    activated,
+    decompose,
+    entropy,
+    in_set,
+    of_each,
+    softmax,
+    tempered,
+    tempered_each,
+)
 
 Combiner = Callable[[np.ndarray], np.ndarray]
 """A meta-learner: members' probabilities, float32, shape (n_windows, n_members, n_classes), to logits."""
@@ -18,6 +29,27 @@ class Answers:
     probabilities: np.ndarray
     """Calibrated, float64, shape (n_windows, n_classes)."""
     uncertainty: Uncertainty
+
+
+def answers_of_each(member_logits: np.ndarray, *, temperature: float) -> Answers:
+    """Return the answers of members on a multi-label task: the mean of their probabilities, each class for itself.
+
+    Uncertainty is that of yes and no, mean over classes; its parts as in `uncertainty`.
+    """
+    calibrated = probabilities_of_each(member_logits, temperature=temperature)
+    total = entropy(of_each(calibrated)).mean(axis=-1)
+    if len(member_logits) == 1:
+        return Answers(probabilities=calibrated, uncertainty=Uncertainty(total=total))
+    pairs = of_each(activated(member_logits / temperature, multilabel=True))
+    whole, within = entropy(pairs.mean(axis=0)).mean(axis=-1), entropy(pairs).mean(axis=(0, -1))
+    share = np.divide(whole - within, whole, out=np.zeros_like(total), where=whole > 0).clip(0, 1)
+    parts = Uncertainty(total=total, aleatoric=total * (1 - share), epistemic=total * share)
+    return Answers(probabilities=calibrated, uncertainty=parts)
+
+
+def probabilities_of_each(member_logits: np.ndarray, *, temperature: float) -> np.ndarray:
+    """Return the calibrated mean of members' probabilities, each class for itself, shape (n_windows, n_classes)."""
+    return tempered_each(activated(member_logits, multilabel=True).mean(axis=0), temperature)
 
 
 def answers(member_logits: np.ndarray, *, temperature: float, combiner: Combiner | None = None) -> Answers:

@@ -87,6 +87,12 @@ def model_input(windows: Sequence[Window], normaliser: Normaliser) -> tuple[np.n
     return np.stack(signal).astype(np.float32), np.stack([w.ch_state for w in windows]).astype(np.int64)
 
 
+def padded(signal: np.ndarray, step_times: int) -> np.ndarray:
+    """Return signals, shape (..., n_times), with zeros at the end up to a multiple of `step_times`."""
+    n_more = -signal.shape[-1] % step_times
+    return np.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(0, n_more)]) if n_more else signal
+
+
 def pattern_rows(windows: Sequence[Window]) -> np.ndarray:
     """Return the pattern features of windows of EEG_1020, float32, shape (n_windows, n_features).
 
@@ -125,7 +131,8 @@ class Batch:
         """
         result: dict[str, np.ndarray] = {}
         if "signal" in graph.inputs:
-            result["signal"], result["ch_state"] = self.signal(graph.normaliser)
+            signal, result["ch_state"] = self.signal(graph.normaliser)
+            result["signal"] = padded(signal, graph.step_times)
         if PATTERNS in graph.inputs:
             result[PATTERNS] = self.patterns
         if SPECTROGRAM in graph.inputs:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from signals.description.describers import describer_of
 from signals.files import atomic_file
 from signals.shards.index import IndexRow, ShardIndex, index_name, index_row, write_index
 from signals.shards.manifest import (
@@ -105,6 +106,7 @@ def write_set(
         code_version=code_version(),
         shards=tuple(shards),
         subjects=subjects,
+        features=describer_of(profile.signal).features,
         counts={"windows": {"written": n_windows}, "sites": counts}
         | ({"labels": {"by_source": {label_source: n_windows}}} if label_source else {}),
     )

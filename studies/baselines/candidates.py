@@ -98,7 +98,7 @@ def feature_boosting(bench: Bench, rows: np.ndarray, params: Params, seed: int) 
 
 def _logistic(bench: Bench, x: np.ndarray, rows: np.ndarray, params: Params, *, n_frozen: int = 0) -> Fitted:
     model, n_classes = baselines.fit_logistic(x, bench.data, rows, **params), len(bench.data.task.classes)
-    n_learnt = int(model[-1].coef_.size + model[-1].intercept_.size)
+    n_learnt = baselines.n_learnt(model)
     return Fitted(
         predict=lambda test: baselines.probabilities(model, x[test], n_classes),
         n_parameters=n_frozen + n_learnt, n_learnt=n_learnt,
@@ -249,7 +249,8 @@ METHODS: dict[str, Method] = {
         about="EfficientNet on the window's own power, from scratch",
     ),
     "band-power/logistic": Method(
-        fit=band_power_logistic, candidates=_PENALTIES, seeded=False, about="logistic regression on band powers",
+        fit=band_power_logistic, candidates=_PENALTIES, seeded=False, reads=baselines.has_band_powers,
+        about="logistic regression on band powers",
     ),
     "log-spectra/logistic": Method(
         fit=log_spectra_logistic, candidates=_PENALTIES, seeded=False,

@@ -4,7 +4,9 @@ Targets may be distributions: a window then counts once for each class, weighted
 cross-entropy to the distribution.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from signals.description.features import BANDS
 from signals.window import ABSENT
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled
-from training.fitting.learning import class_weights
+from training.fitting.loss import class_weights
 
 FLOOR = 1e-4
 """Least probability of a class: one that no training window had cannot be ruled out."""
@@ -36,12 +38,20 @@ def band_powers(shards: Corpus, windows: Sequence[int] | np.ndarray) -> np.ndarr
 
     Raises ValueError for shards whose features hold none.
     """
-    names = [f"{band}_{kind}" for band in BANDS for kind in ("log10_uv2", "relative")]
-    columns = shards.manifest.features
+    names, columns = _band_names(), shards.manifest.features
     if missing := set(names) - set(columns):
         raise ValueError(f"{shards.names} stores no band powers: {sorted(missing)[0]} is missing")
     values = _by_channel(shards, windows)[:, :, [columns.index(name) for name in names]]
     return filled(values, n_primary=shards.manifest.modality.n_primary)
+
+
+def has_band_powers(data: Labelled) -> bool:
+    """Return whether the shards' features hold band powers, as those of an electroencephalogram do."""
+    return set(_band_names()) <= set(data.shards.manifest.features)
+
+
+def _band_names() -> list[str]:
+    return [f"{band}_{kind}" for band in BANDS for kind in ("log10_uv2", "relative")]
 
 
 def filled_features(shards: Corpus, windows: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -78,6 +88,11 @@ def fit_logistic(x: np.ndarray, data: Labelled, rows: np.ndarray, *, penalty: fl
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    if data.task.multilabel:
+        return EachClass.fit(
+            lambda: make_pipeline(StandardScaler(), LogisticRegression(C=1.0 / (penalty * len(rows)), max_iter=2000)),
+            x[rows], data.targets[rows],
+        )  # fmt: skip
     repeated, classes, weights = expanded(data, rows)
     regression = LogisticRegression(C=1.0 / (penalty * weights.sum()), max_iter=2000)
     model = make_pipeline(StandardScaler(), regression)
@@ -90,8 +105,8 @@ def fit_boosting(
     """Return gradient-boosted trees (histogram method) fitted on rows of x; nan is a value of its own to them."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    repeated, classes, weights = expanded(data, rows)
-    model = HistGradientBoostingClassifier(
+    make = partial(
+        HistGradientBoostingClassifier,
         learning_rate=learning_rate,
         max_leaf_nodes=max_leaf_nodes,
         max_iter=60,
@@ -101,7 +116,42 @@ def fit_boosting(
         early_stopping=False,
         random_state=seed,
     )
-    return model.fit(x[repeated], classes, sample_weight=weights)
+    if data.task.multilabel:
+        return EachClass.fit(make, x[rows], data.targets[rows])
+    repeated, classes, weights = expanded(data, rows)
+    return make().fit(x[repeated], classes, sample_weight=weights)
+
+
+@dataclass(frozen=True)
+class EachClass:
+    """One model for each class of a multi-label task."""
+
+    models: tuple[Any, ...]
+    """None for a class that every training window has, or none."""
+    shares: tuple[float, ...]
+    """Share of the training windows that have each class."""
+
+    @classmethod
+    def fit(cls, make: Callable[[], Any], x: np.ndarray, targets: np.ndarray) -> "EachClass":
+        """Return models fitted on rows of x, each to its class."""
+        positive = targets > 0.5
+        models = tuple(make().fit(x, y) if 0 < y.sum() < len(y) else None for y in positive.T)
+        return cls(models, tuple(positive.mean(axis=0).tolist()))
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        """Return the probability of each class for itself, float64, shape (n, n_classes)."""
+        columns = [
+            np.full(len(x), share) if model is None else model.predict_proba(x)[:, 1]
+            for model, share in zip(self.models, self.shares, strict=True)
+        ]
+        return np.stack(columns, axis=1)
+
+
+def n_learnt(model: Any) -> int:
+    """Return how many coefficients logistic regressions have."""
+    if isinstance(model, EachClass):
+        return sum(n_learnt(one) for one in model.models if one is not None)
+    return int(model[-1].coef_.size + model[-1].intercept_.size)
 
 
 def expanded(data: Labelled, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -116,6 +166,8 @@ def expanded(data: Labelled, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
 
 def probabilities(model: Any, x: np.ndarray, n_classes: int) -> np.ndarray:
     """Return class probabilities, float64, shape (n, n_classes), none below `FLOOR`."""
+    if isinstance(model, EachClass):
+        return np.clip(model.predict_proba(x), FLOOR, 1 - FLOOR)
     result = np.zeros((len(x), n_classes))
     result[:, model.classes_] = model.predict_proba(x)
     result = np.maximum(result, FLOOR)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from evaluation.measures.multilabel import binary_loss
 from training.corpus.labelled import Labelled
 from training.corpus.splits import Fold, Grouping, hold_out_subjects, site_folds, subject_folds
-from training.fitting.learning import class_weights
+from training.fitting.loss import class_weights
 
 
 def make_folds(data: Labelled, group: Grouping, *, n_folds: int, seed: int) -> list[Fold]:
@@ -31,7 +32,10 @@ def inner_folds(data: Labelled, train: np.ndarray, *, n_folds: int) -> list[Fold
 
 
 def loss(data: Labelled, rows: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the mean cross-entropy to the targets, with the class weights that training uses."""
+    """Return the mean cross-entropy to the targets, with the class weights of training; of a multi-label task the
+    binary one."""
+    if data.task.multilabel:
+        return binary_loss(probabilities, data.targets[rows])
     balance = class_weights(data, rows)
     weight = data.targets[rows] * (1.0 if balance is None else balance)
     return -float((weight * np.log(probabilities + 1e-9)).sum() / weight.sum())

@@ -11,6 +11,7 @@ from evaluation.audit.confounds import SIGNAL_PROBES, signal_columns
 from evaluation.audit.fingerprint import content_hash, fingerprint, pack
 from signals.shards.index import IndexRow
 from signals.shards.manifest import RECORDINGS
+from signals.tasks import joined_classes
 from signals.window import MEASURED
 from training.corpus import storage
 from training.corpus.corpus import Corpus
@@ -24,7 +25,8 @@ def window_rows(data: Labelled, rows: np.ndarray) -> pd.DataFrame:
     classes = data.task.classes
     entries = [data.shards.entries[i] for i in data.windows[rows]]
     targets = data.targets[rows].astype(np.float64)
-    targets /= targets.sum(axis=1, keepdims=True)
+    if not data.task.multilabel:
+        targets /= targets.sum(axis=1, keepdims=True)
     windows = [data.shards.window(int(i)) for i in data.windows[rows]]
     known = recording_rows(data.shards)
     about = [known.get(entry.recording_id, {}) for entry in entries]
@@ -35,7 +37,7 @@ def window_rows(data: Labelled, rows: np.ndarray) -> pd.DataFrame:
             "recording_id": [entry.recording_id for entry in entries],
             "subject_id": [entry.subject_id for entry in entries],
             "site_id": [entry.site_id for entry in entries],
-            "label": [classes[k] for k in targets.argmax(axis=1)],
+            "label": _labels(data, targets),
             "n_votes": data.n_votes[rows],
             "content_hash": [content_hash(window) for window in windows],
             "fingerprint": [pack(fingerprint(w.data, w.sfreq, w.primary_state)) for w in windows],
@@ -47,6 +49,14 @@ def window_rows(data: Labelled, rows: np.ndarray) -> pd.DataFrame:
             **{f"target_{name}": targets[:, k] for k, name in enumerate(classes)},
         }
     )
+
+
+def _labels(data: Labelled, targets: np.ndarray) -> list[str]:
+    """Return the class of each window, or all of a multi-label task's as one text."""
+    classes = data.task.classes
+    if not data.task.multilabel:
+        return [classes[k] for k in targets.argmax(axis=1)]
+    return [joined_classes(name for name, k in zip(classes, row, strict=True) if k > 0.5) for row in targets]
 
 
 def recording_rows(shards: Corpus) -> dict[str, dict[str, Any]]:

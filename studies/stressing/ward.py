@@ -10,10 +10,12 @@ import numpy as np
 import torch
 
 from model.saved import TaskModel, model_name
+from signals.bundles.calibration import activated
 from signals.readers.digests import source_sha256
 from signals.readers.registry import open_recording
 from signals.recording.recording import Recording, UnreadableError
 from signals.shards.records import as_stored
+from signals.tasks import is_multilabel
 from signals.window import Window
 from signals.windows.blocks import WindowStart, blocks
 from signals.windows.plan import plan_recording
@@ -166,4 +168,4 @@ def predict_windows(model: TaskModel, windows: Sequence[Window]) -> np.ndarray:
     with torch.no_grad():
         tensors = (torch.from_numpy(values).to(device) for values in (np.nan_to_num(x, copy=False), ch_state))
         logits_BK, _ = model(*tensors)
-    return logits_BK.double().softmax(-1).cpu().numpy()
+    return activated(logits_BK.double().cpu().numpy(), multilabel=is_multilabel(model.config.task))

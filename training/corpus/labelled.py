@@ -23,7 +23,7 @@ class Labelled:
     windows: np.ndarray
     """Numbers in `shards.entries`, int64, shape (n,)."""
     targets: np.ndarray
-    """Distributions over classes, float32, shape (n, n_classes): votes or one-hot."""
+    """float32, shape (n, n_classes): distributions, votes or one-hot; of a multi-label task 1 for each class there."""
     has_votes: bool
     """Whether the targets are votes."""
     teaching: Teaching | None = None
@@ -46,8 +46,15 @@ class Labelled:
 
     @property
     def labels(self) -> np.ndarray:
-        """Number of the class of most weight of each window, shape (n,)."""
-        return self.targets.argmax(axis=1)
+        """Number of the class of most weight of each window, shape (n,); of several equal ones the rarest."""
+        if not self.task.multilabel:
+            return self.targets.argmax(axis=1)
+        return np.asarray((self.targets / (1.0 + self.targets.sum(axis=0))).argmax(axis=1))
+
+    @property
+    def support(self) -> dict[str, int]:
+        """Number of windows with each class."""
+        return dict(zip(self.task.classes, (self.targets > 0.5).sum(axis=0).tolist(), strict=True))
 
 
 def task_named(name: str) -> Task:
@@ -60,10 +67,8 @@ def task_named(name: str) -> Task:
 def labelled(shards: Corpus, task: Task) -> Labelled:
     """Return the windows of a task, votes first, else hard labels.
 
-    Raises ValueError for a multi-label task, where no window has a label of the task, or windows are not of its length.
+    Raises ValueError where no window has a label of the task, or windows are not of its length.
     """
-    if task.multilabel:
-        raise ValueError(f"task {task.name!r} has several classes a window, which no model here is trained for yet")
     wanted = round(task.window_s * shards.manifest.modality.sfreq)
     if task.label_span_s is not None and shards.n_times != wanted:
         raise ValueError(f"task {task.name!r} needs windows of {wanted} samples, {shards.names} has {shards.n_times}")
@@ -88,8 +93,9 @@ def with_contrast(data: Labelled) -> Labelled:
     A site of one class would teach a model to tell sites apart: "control" at one hospital is no control for a disease
     that only another one has. Raises ValueError if no site is left.
     """
-    sites = data.sites
-    alone = sorted(site for site in set(sites.tolist()) if len(set(data.labels[sites == site].tolist())) < 2)
+    sites, kinds = data.sites, np.unique(data.targets, axis=0, return_inverse=True)[1]
+    says = kinds if data.task.multilabel else data.labels
+    alone = sorted(site for site in set(sites.tolist()) if len(set(says[sites == site].tolist())) < 2)
     if len(alone) == len(set(sites.tolist())):
         raise ValueError(f"no site has two classes of task {data.task.name!r}; sites with labels: {', '.join(alone)}")
     if alone:
@@ -103,8 +109,8 @@ def _votes_count(votes: Sequence[float], task: Task) -> bool:
 
 
 def target_of(label: str, votes: Sequence[float], task: Task) -> np.ndarray | None:
-    """Return the target distribution, float32, shape (n_classes,), or None without a label of the task."""
+    """Return the target, float32, shape (n_classes,), or None without a label of the task."""
     if _votes_count(votes, task):
         return (np.asarray(votes) / np.sum(votes)).astype(np.float32)
-    cls = task.class_of(label)
-    return None if cls is None else np.eye(len(task.classes), dtype=np.float32)[task.classes.index(cls)]
+    classes = task.classes_of(label)
+    return None if classes is None else np.array([name in classes for name in task.classes], dtype=np.float32)

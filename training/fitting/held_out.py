@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluation.measures.metrics import balanced_accuracy, confusion_matrix, kl_rows, predicted_shares
+from evaluation.measures.multilabel import balanced_decisions, binary_loss
 from model.saved import TaskModel
 from training.corpus.labelled import Labelled
 from training.fitting.inference import predict
@@ -17,7 +18,7 @@ class Score:
 
     balanced_accuracy: float
     kl: float
-    """Mean KL(target || model), nats."""
+    """Mean KL(target || model), nats; of a multi-label task the mean over classes, each for itself."""
     n_windows: int
 
 
@@ -49,6 +50,10 @@ def held_out_rows(data: Labelled, *, trained: Collection[str], sites: Sequence[s
 def score_of(data: Labelled, rows: np.ndarray, prob: np.ndarray) -> Score:
     """Return how good probabilities of rows are, float64, shape (n, n_classes)."""
     target = data.targets[rows].astype(np.float64)
+    if data.task.multilabel:
+        return Score(
+            balanced_accuracy=balanced_decisions(prob, target), kl=binary_loss(prob, target), n_windows=len(rows)
+        )
     target /= target.sum(axis=1, keepdims=True)
     confusion = confusion_matrix(target.argmax(axis=1), predicted_shares(prob))
     return Score(

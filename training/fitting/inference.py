@@ -1,6 +1,7 @@
 """Asking a task model about windows: probabilities and embeddings, once or with dropout left on."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from model.classifier import Classifier
 from model.saved import TaskModel, load_task_model
+from signals.bundles.calibration import activated
+from signals.tasks import is_multilabel
 from training.command import check_model_dir
 from training.corpus.corpus import Corpus
 from training.corpus.frozen import FrozenTokens
@@ -58,7 +61,8 @@ def predict(
     with torch.no_grad():
         for made in _batches(model, shards, windows, batch, frozen, spectra):
             logits_BK, embedding_BD = logits_of(model, made)
-            probabilities.append(logits_BK.double().softmax(-1).cpu().numpy())
+            several = is_multilabel(model.config.task)
+            probabilities.append(activated(logits_BK.double().cpu().numpy(), multilabel=several))
             embeddings.append(embedding_BD.float().cpu().numpy())
     return np.concatenate(probabilities), np.concatenate(embeddings)
 
@@ -71,23 +75,34 @@ def predict_samples(
     Monte-Carlo dropout (Gal & Ghahramani 2016). Only dropout is on: batch normalisation keeps its averages. The model
     is left as it was. Raises ValueError for a model without dropout, whose samples would all be the same.
     """
-    dropouts = [m for m in model.modules() if isinstance(m, (nn.Dropout, nn.MultiheadAttention)) and _rate(m) > 0]
-    if n_samples < 2 or not dropouts:
-        raise ValueError(f"n_samples={n_samples} must be at least 2, of a model with dropout; it has {len(dropouts)}")
-    model.eval()
+    if n_samples < 2:
+        raise ValueError(f"n_samples={n_samples} must be at least 2")
     drawn = []
+    with dropout_on(model), torch.no_grad(), torch.random.fork_rng():
+        for number, made in enumerate(_batches(model, shards, windows, batch, None, None)):
+            torch.manual_seed(int(np.random.SeedSequence((seed, number)).generate_state(1)[0]))
+            ready = _tokens(model, made)
+            each = [logits_of(model, ready)[0].double().cpu().numpy() for _ in range(n_samples)]
+            drawn.append(activated(np.stack(each), multilabel=is_multilabel(model.config.task)))
+    return np.concatenate(drawn, axis=1)
+
+
+@contextmanager
+def dropout_on(model: nn.Module) -> Iterator[None]:
+    """Leave dropout on, and nothing else: batch normalisation keeps its averages. Evaluation mode afterwards.
+
+    Raises ValueError for a model without dropout, whose samples would all be the same.
+    """
+    dropouts = [m for m in model.modules() if isinstance(m, (nn.Dropout, nn.MultiheadAttention)) and _rate(m) > 0]
+    if not dropouts:
+        raise ValueError("the model has no dropout: its samples would all be the same")
+    model.eval()
     try:
         for module in dropouts:
             module.training = True  # not .train(): it would reach the modules inside
-        with torch.no_grad(), torch.random.fork_rng():
-            for number, made in enumerate(_batches(model, shards, windows, batch, None, None)):
-                torch.manual_seed(int(np.random.SeedSequence((seed, number)).generate_state(1)[0]))
-                ready = _tokens(model, made)
-                each = [logits_of(model, ready)[0].double().softmax(-1).cpu().numpy() for _ in range(n_samples)]
-                drawn.append(np.stack(each))
+        yield
     finally:
         model.eval()
-    return np.concatenate(drawn, axis=1)
 
 
 def _tokens(model: TaskModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluation.measures.metrics import balanced_accuracy, confusion_matrix, predicted_shares
+from evaluation.measures.multilabel import balanced_decisions, binary_loss
 from model.classifier import Classifier
 from model.heads import Tensors
 from model.saved import TaskModel
@@ -22,9 +23,10 @@ from model.supervised.supervised import Supervised
 from training.corpus.frozen import FrozenTokens
 from training.corpus.labelled import Labelled
 from training.fitting.inference import logits_of, predict, reads_spectrogram
+from training.fitting.loss import task_loss
 from training.fitting.spectra import Spectrograms
 from training.fitting.task_batches import TaskBatches, step_batches
-from training.objectives.losses import VoteLoss
+from training.objectives.losses import TaskLoss
 from training.objectives.teaching import Teaching
 from training.parallel.distributed import Processes
 from training.recipes.finetuning import FinetuneRecipe
@@ -45,7 +47,7 @@ class TaskObjective(nn.Module):
     def __init__(
         self,
         model: TaskModel,
-        loss: VoteLoss,
+        loss: TaskLoss,
         unfreezing: Unfreezing | None = None,
         teaching: Teaching | None = None,
     ) -> None:
@@ -158,18 +160,24 @@ def _stage(model: M, data: Labelled, rows: tuple[np.ndarray, np.ndarray], recipe
     n_steps = n_epoch_steps * recipe.schedule.epochs
     opens = recipe.schedule.unfreeze_every
     unfreezing = Unfreezing(stages_of(model), every=opens) if opens else None
+    losses = task_loss(data, train, recipe)
+    objective = TaskObjective(model, losses.first, unfreezing, data.teaching)
     trainer = new_trainer(
-        TaskObjective(model, vote_loss(data, train, recipe), unfreezing, data.teaching),
+        objective,
         recipe,
         run.processes,
         n_steps=n_steps,
         encoder_lr_scale=None if isinstance(model, Classifier) else 1.0,
     )
-    validation = EpochValidation(data, valid, model, patience=recipe.schedule.patience, every=n_epoch_steps, **kept)
+    validation = EpochValidation(
+        data, valid, model, patience=recipe.schedule.patience, every=n_epoch_steps,
+        counts_after=losses.first_last_step(n_steps), **kept,
+    )  # fmt: skip
     save = _resumed(trainer, validation, run.checkpoints, run_about(model, data, rows, recipe))
     first_step = trainer.step
 
     def before_step(step: int) -> None:
+        objective.loss = losses.at(step, n_steps)
         if unfreezing is not None and (step % n_epoch_steps == 0 or step == first_step):
             unfreezing.apply(step // n_epoch_steps)
 
@@ -228,30 +236,6 @@ def run_about(
     }
 
 
-def vote_loss(data: Labelled, train: np.ndarray, recipe: FinetuneRecipe) -> VoteLoss:
-    """Return the recipe's loss, with class weights counted on the training rows where the recipe wants them."""
-    weights = None
-    if recipe.objective.class_weights == "always" or (recipe.objective.class_weights == "auto" and not data.has_votes):
-        weights = torch.from_numpy(balance(data, train)).float()
-    return VoteLoss(
-        kind=recipe.objective.loss,
-        focal_gamma=recipe.objective.focal_gamma,
-        label_smoothing=recipe.objective.label_smoothing,
-        class_weight_K=weights,
-    )
-
-
-def balance(data: Labelled, train: np.ndarray) -> np.ndarray:
-    """Return weights that give every class the same say, float, shape (n_classes,); 0 for a class that is not there."""
-    counts = data.targets[train].sum(axis=0)
-    return np.where(counts > 0, counts.sum() / np.maximum(counts, 1e-9) / (counts > 0).sum(), 0.0)
-
-
-def class_weights(data: Labelled, train: np.ndarray) -> np.ndarray | None:
-    """Return `balance` for hard labels; None for votes, which keep their own frequencies."""
-    return None if data.has_votes else balance(data, train)
-
-
 class EpochValidation:
     """Validation after each epoch: keeps the best weights, and ends the run when patience is over.
 
@@ -266,10 +250,12 @@ class EpochValidation:
         *,
         patience: int,
         every: int,
+        counts_after: int = 0,
         frozen: FrozenTokens | None,
         spectra: Spectrograms | None,
     ) -> None:
         self.data, self.valid, self.model, self.patience, self.every = data, valid, model, patience, every
+        self.counts_after = counts_after
         self.frozen, self.spectra = frozen, spectra
         self.best: dict[str, Tensor] = {}
         self.best_loss, self.since_best = float("inf"), 0
@@ -292,7 +278,9 @@ class EpochValidation:
         with trainer.evaluated():
             mine = self._measure() if trainer.processes.is_main else (0.0, 0.0)
             loss, accuracy = trainer.processes.from_main(torch.tensor(mine, dtype=torch.float64)).tolist()
-            if loss < self.best_loss:
+            if trainer.step <= self.counts_after:  # the loss is still another one
+                self.best = deepcopy(self.model.state_dict())
+            elif loss < self.best_loss:
                 self.best_loss, self.since_best = loss, 0
                 self.best = deepcopy(self.model.state_dict())
             else:
@@ -302,6 +290,8 @@ class EpochValidation:
     def _measure(self) -> tuple[float, float]:
         windows, targets = self.data.windows[self.valid], self.data.targets[self.valid]
         prob, _ = predict(self.model, self.data.shards, windows, frozen=self.frozen, spectra=self.spectra)
+        if self.data.task.multilabel:
+            return binary_loss(prob, targets), balanced_decisions(prob, targets)
         confusion = confusion_matrix(targets.argmax(axis=1), predicted_shares(prob))
         loss = -float((targets * np.log(prob + 1e-9)).sum(axis=1).mean())
         return loss, float(balanced_accuracy(confusion))

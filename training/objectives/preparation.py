@@ -47,11 +47,11 @@ class Preparation:
         if self.gain_sd:
             x_BCT = x_BCT * torch.exp(self.gain_sd * draws.normal("gain"))[..., None]
         state_BC = dropped(draws, montage.ch_state_BC, self.drop_channels) if self.drop_channels else raw["ch_state_BC"]
-        is_eeg_BC = montage.is_eeg_BC
+        is_eeg_BC = montage.is_referenced_BC
         mask_BCT = draw_masks(draws, state_BC, x_BCT.shape[-1], sfreq=self.sfreq, plan=self.masks, is_eeg_BC=is_eeg_BC)
         truth_BCT, filled_BCT = hide(x_BCT, mask_BCT, state_BC, is_eeg_BC=is_eeg_BC)
         if self.filling != "line":
-            filled_BCT = self._filled(truth_BCT, mask_BCT, torch.where(is_eeg_BC, state_BC, ABSENT))
+            filled_BCT = self._filled(truth_BCT, mask_BCT, torch.where(montage.is_primary_BC, state_BC, ABSENT))
         rest = {name: value for name, value in raw.items() if name not in ("inverse_scale_BC", "sample_B")}
         return {**rest, "x_BCT": truth_BCT, "filled_BCT": filled_BCT, "mask_BCT": mask_BCT, "ch_state_BC": state_BC}
 

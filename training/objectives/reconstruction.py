@@ -53,14 +53,15 @@ def evaluate_reconstruction(
 def _window_rows(
     batch: WindowBatch, model: PretrainModel, modality: Modality, *, seed: int, filling: Filling, max_s: float
 ) -> Iterator[dict[str, object]]:
-    sfreq, is_eeg = modality.sfreq, np.array(modality.sensor_types) == "eeg"
+    sfreq, is_eeg = modality.sfreq, np.array(modality.sensor_types) == modality.kind
     n_times = min(batch.x_BCT.shape[-1], round(max_s * sfreq))
     whole, ch_state = batch.x_BCT[0, :, :n_times], batch.ch_state_BC[0]
     scored = (ch_state == MEASURED) & is_eeg
     if np.count_nonzero(scored) < MIN_GROUP:
         return
     key = torch.tensor([int(batch.entries[0].key, 16) >> 1])
-    states, eeg = torch.from_numpy(ch_state)[None], torch.from_numpy(is_eeg)[None]
+    states = torch.from_numpy(ch_state)[None]
+    eeg = Montage.of(modality, states).is_referenced_BC
     for place, span_ms in enumerate(SPAN_BINS_MS):
         plan = MaskPlan(span_ms=span_ms, schedule_weights=(1.0, 0.0, 0.0))
         masks = draw_masks(Draws((seed, 2, place), key), states, n_times, sfreq=sfreq, plan=plan, is_eeg_BC=eeg)

@@ -207,6 +207,8 @@ class SkillMeter:
         truth, mask = window.hidden(CHANNELS, (self.seed, 3, 1))
         gone = mask.any(axis=1) & window.scored
         visible = window.scored & ~gone
+        if not visible.any():
+            return  # leads: none is seen where another is hidden
         ridges = [products.ridge(gone, visible) for products in (of_people, of_recording)]
         if any(one is None for one in ridges):
             return
@@ -274,7 +276,7 @@ class _View:
     @classmethod
     def of(cls, batch: WindowBatch, modality: Modality) -> "_View":
         n_times = min(batch.x_BCT.shape[-1], round(MAX_S * modality.sfreq))
-        is_eeg = np.array(modality.sensor_types) == "eeg"
+        is_eeg = np.array(modality.sensor_types) == modality.kind
         return cls(
             x=batch.x_BCT[0, :, :n_times], ch_state=batch.ch_state_BC[0], is_eeg=is_eeg,
             key=int(batch.entries[0].key, 16) >> 1, modality=modality,
@@ -290,7 +292,8 @@ class _View:
 
     def hidden(self, plan: MaskPlan, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Return the truth against the mean of what is never hidden, and what is hidden."""
-        states, eeg = torch.from_numpy(self.ch_state)[None], torch.from_numpy(self.is_eeg)[None]
+        states = torch.from_numpy(self.ch_state)[None]
+        eeg = Montage.of(self.modality, states).is_referenced_BC
         draws = Draws(seed, torch.tensor([self.key]))
         masks = draw_masks(draws, states, self.x.shape[1], sfreq=self.modality.sfreq, plan=plan, is_eeg_BC=eeg)
         truth, _ = hide(torch.from_numpy(self.x)[None], masks, states, is_eeg_BC=eeg)

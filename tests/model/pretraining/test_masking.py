@@ -252,3 +252,18 @@ def test_other_sensors_are_neither_hidden_nor_referenced() -> None:
     np.testing.assert_array_equal(seen[6:], x[6:])
     assert np.abs(truth[:6][~mask[:6].any(axis=1)].mean(axis=0)).max() < 1e-6
     assert np.abs(truth[:6] - x[:6]).max() > 0.1
+
+
+@given(seed=st.integers(0, 10_000), derived=st.booleans(), weights=st.sampled_from([RANDOM, WHOLE_TIME, WHOLE_CHANNEL]))
+@settings(max_examples=30, deadline=None)
+def test_no_sum_of_visible_leads_gives_a_hidden_one(seed: int, derived: bool, weights: tuple[float, ...]) -> None:
+    # Two limb leads give the other four exactly: whatever the plan, no lead is seen where another is hidden.
+    state = np.full(12, MEASURED, np.uint8)
+    state[2:6] = INTERPOLATED if derived else MEASURED
+    mask = drawn(seed, state, 1000, plan=MaskPlan(schedule_weights=weights), is_eeg=np.zeros(12, bool))
+    assert mask.any()
+    assert (mask == mask[0]).all()
+    assert not mask.all()
+    x = np.random.default_rng(seed).normal(size=(12, 1000)).astype(np.float32)
+    truth, _ = hidden(x, mask, state, is_eeg=np.zeros(12, bool))
+    np.testing.assert_array_equal(truth, x)  # a lead has its own reference: nothing is taken from it
