@@ -86,6 +86,7 @@ setup(
         "google-crc32c>=1.9,<2",
         "mne>=1.13,<2",
         "numpy>=2.4,<3",
+        "pillow>=12.3,<13",
         "pyarrow>=25,<30",
         "protobuf>=6.33,<8",
         "PyWavelets>=1.9,<2",

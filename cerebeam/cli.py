@@ -16,7 +16,7 @@ INPUT_EXIT, FULL_EXIT, INTERRUPTED_EXIT = 2, 74, 130
 EXTRAS = {
     "apache_beam": "beam", "onnxruntime": "serve", "torch": "train", "tyro": "train", "transformers": "train",
     "sklearn": "train", "pandas": "train", "onnx": "train", "fastapi": "service", "sqlalchemy": "service",
-    "cryptography": "audit", "pydantic": "sites", "yaml": "sites", "pylsl": "lsl", "mlflow": "track",
+    "cryptography": "audit", "pydantic": "sites", "yaml": "sites", "pylsl": "lsl", "mlflow": "track", "wfdb": "formats",
 }  # fmt: skip
 """Which extra brings a library that is missing."""
 
@@ -32,6 +32,7 @@ COMMANDS = {
     "archive": ("pipelines.score", "answers of a bundle for every recording of an archive"),
     "compare": ("evaluation.scenarios.archives", "two models over one archive, with intervals over people"),
     "drift": ("cerebeam.drift", "whether recordings that came in are still what a model was trained on"),
+    "paper": ("cerebeam.paper", "scans of printed electrocardiograms to records, and records to pages"),
     "dry-run": ("pipelines.dry_run", "what would become of each file, without writing anything"),
     "shards": ("pipelines.shards", "verify, summarise, show and merge shard sets, check that they identify no one"),
     "autoencoder": ("training.autoencoder", "train the network that scores artifacts, on shards without labels"),
@@ -60,6 +61,7 @@ COMMANDS = {
     "competition": ("evaluation.competition", "the competition's KL of predictions or of a submission"),
     "quantise": ("serving.deploy.quantise", "a bundle in INT8, if it is small enough and as good"),
     "tensorrt": ("serving.deploy.tensorrt", "TensorRT engines from a bundle"),
+    "quick-test": ("cerebeam.quick_test", "every family of models once forward and backward on noise, as a table"),
     "bench": ("cerebeam.bench", "latency, throughput, memory and size of bundles, beside torch"),
     "audit": ("cerebeam.compliance.audit_log", "keys for an audit log, the proof that it is whole, its last rows"),
     "sbom": ("cerebeam.compliance.sbom", "bills of materials of the server or of a bundle, with licences"),
