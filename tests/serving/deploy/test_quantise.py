@@ -25,7 +25,12 @@ def quantise(served, output, *more):
 def test_int8_passes_the_gate_and_answers_nearly_as_float(learnt, tmp_path, capsys, method):
     shards = ["--ranges", str(learnt.shards), "--evaluate", str(learnt.root / "evaluate")]
     command = [str(learnt.bundle), *shards, "--output", str(tmp_path / "q"), "--ranges-windows", "4"]
-    assert main([*command, "--method", method]) == 0, capsys.readouterr().err
+    as_json = ["--json"] if method == "dynamic" else []
+    assert main([*command, "--method", method, *as_json]) == 0, capsys.readouterr().err
+    if as_json:
+        (printed,) = map(json.loads, capsys.readouterr().out.splitlines())
+        assert (printed["method"], printed["shipped"], printed["refused"]) == ("dynamic", True, [])
+        assert printed["output"] == str(tmp_path / "q")
     small, large = load_bundle(tmp_path / "q"), load_bundle(learnt.bundle)
     windows = list(windows_of_shards([learnt.root / "evaluate"], n_windows=6))
     ours, theirs = probabilities(large, windows), probabilities(small, windows)
