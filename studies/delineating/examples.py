@@ -74,7 +74,8 @@ def generated(
         )
         for name in leads:
             row = ECG_12.ch_names.index(name)
-            seen, unseen = [], []
+            seen: list[Found] = []
+            unseen: list[Found] = []
             for wave in noisy.waves:
                 inside = clean.x_mv[row, round(wave.onset_s * sfreq) : round(wave.offset_s * sfreq) + 1]
                 shown = np.ptp(inside) >= LEAST_MV
