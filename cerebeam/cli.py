@@ -61,6 +61,7 @@ COMMANDS = {
     "competition": ("evaluation.competition", "the competition's KL of predictions or of a submission"),
     "quantise": ("serving.deploy.quantise", "a bundle in INT8, if it is small enough and as good"),
     "tensorrt": ("serving.deploy.tensorrt", "TensorRT engines from a bundle"),
+    "quick-test": ("cerebeam.quick_test", "every family of models once forward and backward on noise, as a table"),
     "bench": ("cerebeam.bench", "latency, throughput, memory and size of bundles, beside torch"),
     "audit": ("cerebeam.compliance.audit_log", "keys for an audit log, the proof that it is whole, its last rows"),
     "sbom": ("cerebeam.compliance.sbom", "bills of materials of the server or of a bundle, with licences"),

@@ -7,6 +7,9 @@ from functools import cached_property
 
 from signals.statements import SEPARATOR, SUPERCLASSES, statements
 
+EVIDENCE = ("shape", "voltage", "intervals", "rhythm", "place", "rate")
+"""What a class may be shown by: the form of waves, their size, how long they are and how far apart, when beats come, at
+which electrodes something is, how often a second it comes."""
 NO_CLASS = "none"
 """What a multi-label answer or label is called that has no class."""
 
@@ -36,6 +39,8 @@ class Task:
     """Classes of a multi-label task that hold only where no other does (a normal record)."""
     silent: tuple[str, ...] = ()
     """Labels of a multi-label task that mean none of its classes, but show that somebody looked."""
+    evidence: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(class, kinds of EVIDENCE that show it) pairs: what augmentation must not spoil. Empty where nobody stated it."""
     description: str = ""
     """One sentence for reports."""
 
@@ -44,6 +49,10 @@ class Task:
             raise ValueError(f"{self.name}: votes are for one class of several, not for a multi-label task")
         if not self.multilabel and (self.alone or self.silent):
             raise ValueError(f"{self.name}: alone and silent are of multi-label tasks")
+        if unknown := {kind for _, kinds in self.evidence for kind in kinds} - set(EVIDENCE):
+            raise ValueError(f"{self.name}: evidence {sorted(unknown)} is none of {', '.join(EVIDENCE)}")
+        if self.evidence and {cls for cls, _ in self.evidence} != set(self.classes):
+            raise ValueError(f"{self.name}: evidence must be stated for every class or for none")
 
     @cached_property
     def _by_label(self) -> dict[str, str]:
@@ -82,6 +91,7 @@ SIX_CLASS = Task(
         ("Other", "Seizure"),
     ),
     findings=("Seizure", "LPD", "GPD", "LRDA", "GRDA"),
+    evidence=tuple((name, ("place", "rate")) for name in ("Seizure", "LPD", "GPD", "LRDA", "GRDA", "Other")),
     description="Harmful brain activity on 50 s of EEG; the label speaks of the middle 10 s.",
 )
 
@@ -130,6 +140,11 @@ TASKS: dict[str, Task] = {
                            for code in (row.code, *row.scp)),
              silent=tuple(code for row in statements().values() if not row.superclass for code in (row.code, *row.scp)),
              findings=tuple(name for name in SUPERCLASSES if name != "NORM"),
+             evidence=(
+                 ("NORM", ("shape", "voltage", "intervals", "rhythm")), ("MI", ("shape", "voltage")),
+                 ("STTC", ("shape", "voltage", "intervals")), ("CD", ("shape", "intervals")),
+                 ("HYP", ("shape", "voltage")), ("ARR", ("rhythm", "intervals")),
+             ),
              description="Superclasses of a twelve-lead electrocardiogram: normal, infarction, ST and T changes, "
                          "conduction, hypertrophy, arrhythmia; several may hold."),
     )

@@ -1,6 +1,7 @@
 """make bench-synthetic-to-real: six classes on real intensive-care segments, from synthetic labels alone.
 
-    python -m benchmarks.studies.synthetic_to_real [--output DIR] [--segments N] [--held-out N] [--network]
+    python -m benchmarks synthetic-to-real [--parts study reader leave-one-out] [--output DIR] [--segments N]
+        [--held-out N] [--network] [--reader-network]
 
 Real recordings of CEREBEAM_REAL_DATA are prepared without labels; all but the test site become backgrounds and the
 encoder's pretraining. Models learn from generators, are chosen on other generators, and then predict once the
@@ -28,6 +29,7 @@ from signals.readers.memory import recording_of_array
 from signals.recording.recording import Recording
 from signals.tasks import SIX_CLASS
 
+PARTS = ("study", "reader", "leave-one-out")
 JUDGED = "boston-iiic-sparcnet"
 CARRIER_SITES = (
     "carried=albany-eegmmidb,kyiv-eegmat,tehran-adhd,bissau-emotiv",
@@ -201,6 +203,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=150, help="of each family that they are chosen on")
     parser.add_argument("--network", action="store_true", help="train ResNet1D-GRU too (about 20 minutes more)")
     parser.add_argument("--reader-network", action="store_true", help="train one as a member of the reader's too")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="all of them")
     args = parser.parse_args()
     print(machine())
     root = Path(os.environ.get("CEREBEAM_REAL_DATA", "")) / "real"
@@ -208,24 +211,39 @@ def main() -> None:
         print(f"  CEREBEAM_REAL_DATA has no real/{JUDGED}: not measured")
         return
     args.output.mkdir(parents=True, exist_ok=True)
-    corpus, pretraining, study, reader = (args.output / name for name in ("corpus", "pretraining", "study", "reader"))
-    for folder in (corpus, pretraining, study, reader, args.output / "network"):
-        shutil.rmtree(folder, ignore_errors=True)
+    corpus, pretraining = args.output / "corpus", args.output / "pretraining"
+    for name in ("corpus", "pretraining", "study", "reader", "network"):
+        shutil.rmtree(args.output / name, ignore_errors=True)
     carriers, judged = prepare(args.output, root)
     module("synthetic.critical_corpus", "--output", corpus, "--carriers", carriers,
            "--carrier-sites", *CARRIER_SITES, "--segments", str(args.segments),
            "--held-out", str(args.held_out))  # fmt: skip
-    module("training.pretrain", "--recipe", "eeg_small_cpu", "--shards", carriers, "--output", pretraining)
-    encoder = pretraining / "encoder"
+    if "study" in args.parts or "leave-one-out" in args.parts:
+        module("training.pretrain", "--recipe", "eeg_small_cpu", "--shards", carriers, "--output", pretraining)
+    if "study" in args.parts:
+        study(args, corpus, pretraining / "encoder", judged)
+    if "reader" in args.parts:
+        reader(args, corpus, root)
+    if "leave-one-out" in args.parts:
+        leave_one_out(judged, pretraining / "encoder")
+
+
+def study(args: argparse.Namespace, corpus: Path, encoder: Path, judged: Path) -> None:
+    """Compare models that learnt from the corpus alone, on real segments."""
     members = ("--members", *_members()) if args.network else ()
+    output = args.output / "study"
     module("studies.synthetic_to_real", "--corpus", corpus, "--encoder", encoder, "--test", judged,
-           "--output", study, *members)  # fmt: skip
-    show(study / "predictions.parquet")
+           "--output", output, *members)  # fmt: skip
+    show(output / "predictions.parquet")
+
+
+def reader(args: argparse.Namespace, corpus: Path, root: Path) -> None:
+    """Build the shipped reader from the corpus and read real segments with it, whole and their middle ten seconds."""
+    output = args.output / "reader"
     trained = ("--train-network", args.output / "network") if args.reader_network else ()
-    module("studies.six_class_reader", "--corpus", corpus, "--output", reader, *trained)
-    show_read(read_files(reader, root), word="")
-    show_read(read_files(reader, root, middle_s=10.0), word="_ten_seconds")
-    leave_one_out(judged, encoder)
+    module("studies.six_class_reader", "--corpus", corpus, "--output", output, *trained)
+    show_read(read_files(output, root), word="")
+    show_read(read_files(output, root, middle_s=10.0), word="_ten_seconds")
 
 
 def _members() -> tuple[str, ...]:

@@ -185,15 +185,19 @@ def _counts(weights: np.ndarray, n: int) -> np.ndarray:
     return np.asarray(weights, dtype=np.float64)
 
 
-def auprc(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Return the average precision (a step-wise area under the precision-recall curve); nan without positives."""
+def auprc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Return the average precision (a step-wise area under the precision-recall curve); nan without positives.
+
+    weights: how many windows each stands for, shape (n_windows,), where a class was sampled at another frequency.
+    """
     if not positive.any():
         return float("nan")
     order = np.argsort(-scores, kind="stable")
     last = np.flatnonzero(np.r_[np.diff(scores[order]) < 0, True])
-    hits = np.cumsum(positive[order])[last]
+    each = np.ones(len(scores)) if weights is None else weights[order]
+    hits, seen = np.cumsum(each * positive[order])[last], np.cumsum(each)[last]
     gained = np.diff(np.r_[0, hits]) / hits[-1]
-    return float((gained * hits / (last + 1)).sum())
+    return float((gained * hits / seen).sum())
 
 
 def nanmean_classes(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from evaluation.measures.bootstrap import interval_of, resamples
 from evaluation.measures.intervals import Estimate
 from evaluation.measures.metrics import auprc, auroc, nanmean_classes
+from signals.bundles.calibration import shifted_each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +123,27 @@ def cross_decided(prob: np.ndarray, target: np.ndarray, groups: np.ndarray, *, n
         if held.any() and not held.all():
             decisions[held] = fit_decisions(prob[~held], target[~held])
     return f1_of(prob, target, decisions)
+
+
+def fit_shift(prob: np.ndarray, positive: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Return by how much a class's logit is to be lowered so that its mean probability is its share of windows.
+
+    prob and bool positive have shape (n_windows,), weights too: how many windows each stands for. Fit it on people that
+    the model was not trained on. Raises ValueError where no window has the class, or all have.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import logit
+
+    if not positive.any() or positive.all():
+        raise ValueError(f"{int(positive.sum())} of {len(positive)} windows have the class: nothing can be fitted")
+    share = float(np.average(positive, weights=weights))
+    inside = np.clip(prob, 1e-12, 1 - 1e-12)
+    low, high = float(logit(inside).min() - logit(share)), float(logit(inside).max() - logit(share))
+
+    def gap(shift: float) -> float:
+        return float(np.average(shifted_each(inside, np.full(1, shift)), weights=weights)) - share
+
+    return float(brentq(gap, low - 1.0, high + 1.0))
 
 
 def balanced_decisions(prob: np.ndarray, target: np.ndarray) -> float:

@@ -46,13 +46,14 @@ def check_spectrogram(x_BCT: Tensor, spectrogram: Tensor | None, fusion: Sequenc
 class GatedCrossAttention(nn.Module):
     """Attention from one list of tokens to another, behind a gate."""
 
-    def __init__(self, dim: int, n_heads: int) -> None:
+    def __init__(self, dim: int, n_heads: int, *, opened: float = 0.0) -> None:
+        """opened: where the gate starts, 0 for shut; a model that is trained from nothing begins with open ones."""
         super().__init__()
         self.n_heads = n_heads
         self.query_norm, self.source_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.query, self.key_value = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim)
         self.out = nn.Linear(dim, dim)
-        self.gate = nn.Parameter(torch.zeros(dim))
+        self.gate = nn.Parameter(torch.full((dim,), opened))
 
     def forward(self, x_LQD: Tensor, source_LMD: Tensor, there_LM: Tensor) -> Tensor:
         """Return what to add to x: exactly 0 while the gate is closed, and where no source token is there."""

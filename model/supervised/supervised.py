@@ -17,6 +17,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from model.supervised.eegnet import EEGNet
 from model.supervised.efficientnet import SpectrogramNet
+from model.supervised.multiscale import MultiScaleNet
 from model.supervised.networks import NetworkShape
 from model.supervised.resnet_gru import ResNetGRU
 from model.supervised.scalogram import ScalogramNet
@@ -28,6 +29,7 @@ from signals.tasks import Task
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "eegnet": EEGNet,
     "resnet_gru": ResNetGRU,
+    "multiscale": MultiScaleNet,
     "efficientnet_b3": SpectrogramNet,
     "efficientnet_small": partial(SpectrogramNet, width=0.5, depth=0.5, image_size=(128, 32), drop_connect=0.0),
     "efficientnet_scalogram": ScalogramNet,

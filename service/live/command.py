@@ -1,4 +1,4 @@
-"""cerebeam live --file FILE | --lsl NAME: samples to a bed of a running server, its answers to the terminal."""
+"""cerebeam live --replay FILE | --lsl NAME: samples to a bed of a running server, its answers to the terminal."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line."""
     parser = Parser(prog="cerebeam live", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--file", metavar="FILE", help="a recording, as if it were recorded now")
+    what.add_argument("--replay", metavar="FILE", help="a recording, as if it were recorded now")
     what.add_argument("--lsl", metavar="NAME", help="a stream of the Lab Streaming Layer")
     parser.add_argument(
         "--speed", type=float, default=1.0, help="of the replay, times real time; 0: as fast as it goes"
@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from service.live.inlets import Outlet, Replay
         from service.live.source import Samples, Sender, SourceError
 
-        samples: Samples = Replay(args.file, speed=args.speed) if args.file else Outlet(args.lsl)
-        chunk_s = min(5.0, 0.25 * (args.speed or 40.0)) if args.file else 0.25
+        samples: Samples = Replay(args.replay, speed=args.speed) if args.replay else Outlet(args.lsl)
+        chunk_s = min(5.0, 0.25 * (args.speed or 40.0)) if args.replay else 0.25
         sender = Sender(url=args.url, bed=args.bed, samples=samples, hop_s=args.hop_s, chunk_s=max(chunk_s, 0.25))
     except ImportError as error:
         extra = "lsl" if error.name == "pylsl" else "service"

@@ -15,7 +15,7 @@ from signals.description.features import BANDS
 from signals.window import ABSENT
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled
-from training.fitting.learning import class_weights
+from training.fitting.loss import class_weights
 
 FLOOR = 1e-4
 """Least probability of a class: one that no training window had cannot be ruled out."""

@@ -7,7 +7,7 @@ import numpy as np
 from evaluation.measures.multilabel import binary_loss
 from training.corpus.labelled import Labelled
 from training.corpus.splits import Fold, Grouping, hold_out_subjects, site_folds, subject_folds
-from training.fitting.learning import class_weights
+from training.fitting.loss import class_weights
 
 
 def make_folds(data: Labelled, group: Grouping, *, n_folds: int, seed: int) -> list[Fold]:

@@ -1,6 +1,7 @@
 """Asking a task model about windows: probabilities and embeddings, once or with dropout left on."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -74,23 +75,34 @@ def predict_samples(
     Monte-Carlo dropout (Gal & Ghahramani 2016). Only dropout is on: batch normalisation keeps its averages. The model
     is left as it was. Raises ValueError for a model without dropout, whose samples would all be the same.
     """
-    dropouts = [m for m in model.modules() if isinstance(m, (nn.Dropout, nn.MultiheadAttention)) and _rate(m) > 0]
-    if n_samples < 2 or not dropouts:
-        raise ValueError(f"n_samples={n_samples} must be at least 2, of a model with dropout; it has {len(dropouts)}")
-    model.eval()
+    if n_samples < 2:
+        raise ValueError(f"n_samples={n_samples} must be at least 2")
     drawn = []
+    with dropout_on(model), torch.no_grad(), torch.random.fork_rng():
+        for number, made in enumerate(_batches(model, shards, windows, batch, None, None)):
+            torch.manual_seed(int(np.random.SeedSequence((seed, number)).generate_state(1)[0]))
+            ready = _tokens(model, made)
+            each = [logits_of(model, ready)[0].double().cpu().numpy() for _ in range(n_samples)]
+            drawn.append(activated(np.stack(each), multilabel=is_multilabel(model.config.task)))
+    return np.concatenate(drawn, axis=1)
+
+
+@contextmanager
+def dropout_on(model: nn.Module) -> Iterator[None]:
+    """Leave dropout on, and nothing else: batch normalisation keeps its averages. Evaluation mode afterwards.
+
+    Raises ValueError for a model without dropout, whose samples would all be the same.
+    """
+    dropouts = [m for m in model.modules() if isinstance(m, (nn.Dropout, nn.MultiheadAttention)) and _rate(m) > 0]
+    if not dropouts:
+        raise ValueError("the model has no dropout: its samples would all be the same")
+    model.eval()
     try:
         for module in dropouts:
             module.training = True  # not .train(): it would reach the modules inside
-        with torch.no_grad(), torch.random.fork_rng():
-            for number, made in enumerate(_batches(model, shards, windows, batch, None, None)):
-                torch.manual_seed(int(np.random.SeedSequence((seed, number)).generate_state(1)[0]))
-                ready = _tokens(model, made)
-                each = [logits_of(model, ready)[0].double().cpu().numpy() for _ in range(n_samples)]
-                drawn.append(activated(np.stack(each), multilabel=is_multilabel(model.config.task)))
+        yield
     finally:
         model.eval()
-    return np.concatenate(drawn, axis=1)
 
 
 def _tokens(model: TaskModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -23,9 +23,10 @@ from model.supervised.supervised import Supervised
 from training.corpus.frozen import FrozenTokens
 from training.corpus.labelled import Labelled
 from training.fitting.inference import logits_of, predict, reads_spectrogram
+from training.fitting.loss import task_loss
 from training.fitting.spectra import Spectrograms
 from training.fitting.task_batches import TaskBatches, step_batches
-from training.objectives.losses import StatementLoss, TaskLoss, VoteLoss
+from training.objectives.losses import TaskLoss
 from training.objectives.teaching import Teaching
 from training.parallel.distributed import Processes
 from training.recipes.finetuning import FinetuneRecipe
@@ -159,18 +160,24 @@ def _stage(model: M, data: Labelled, rows: tuple[np.ndarray, np.ndarray], recipe
     n_steps = n_epoch_steps * recipe.schedule.epochs
     opens = recipe.schedule.unfreeze_every
     unfreezing = Unfreezing(stages_of(model), every=opens) if opens else None
+    losses = task_loss(data, train, recipe)
+    objective = TaskObjective(model, losses.first, unfreezing, data.teaching)
     trainer = new_trainer(
-        TaskObjective(model, task_loss(data, train, recipe), unfreezing, data.teaching),
+        objective,
         recipe,
         run.processes,
         n_steps=n_steps,
         encoder_lr_scale=None if isinstance(model, Classifier) else 1.0,
     )
-    validation = EpochValidation(data, valid, model, patience=recipe.schedule.patience, every=n_epoch_steps, **kept)
+    validation = EpochValidation(
+        data, valid, model, patience=recipe.schedule.patience, every=n_epoch_steps,
+        counts_after=losses.first_last_step(n_steps), **kept,
+    )  # fmt: skip
     save = _resumed(trainer, validation, run.checkpoints, run_about(model, data, rows, recipe))
     first_step = trainer.step
 
     def before_step(step: int) -> None:
+        objective.loss = losses.at(step, n_steps)
         if unfreezing is not None and (step % n_epoch_steps == 0 or step == first_step):
             unfreezing.apply(step // n_epoch_steps)
 
@@ -229,44 +236,6 @@ def run_about(
     }
 
 
-def task_loss(data: Labelled, train: np.ndarray, recipe: FinetuneRecipe) -> TaskLoss:
-    """Return the recipe's loss, with class weights counted on the training rows where the recipe wants them."""
-    weights = None
-    if data.task.multilabel:
-        if recipe.objective.class_weights != "never":
-            weights = torch.from_numpy(positive_weights(data, train)).float()
-        return StatementLoss(
-            kind=recipe.objective.loss, focal_gamma=recipe.objective.focal_gamma,
-            label_smoothing=recipe.objective.label_smoothing, positive_weight_K=weights,
-        )  # fmt: skip
-    if recipe.objective.class_weights == "always" or (recipe.objective.class_weights == "auto" and not data.has_votes):
-        weights = torch.from_numpy(balance(data, train)).float()
-    return VoteLoss(
-        kind=recipe.objective.loss,
-        focal_gamma=recipe.objective.focal_gamma,
-        label_smoothing=recipe.objective.label_smoothing,
-        class_weight_K=weights,
-    )
-
-
-def balance(data: Labelled, train: np.ndarray) -> np.ndarray:
-    """Return weights that give every class the same say, float, shape (n_classes,); 0 for a class that is not there."""
-    counts = data.targets[train].sum(axis=0)
-    return np.where(counts > 0, counts.sum() / np.maximum(counts, 1e-9) / (counts > 0).sum(), 0.0)
-
-
-def positive_weights(data: Labelled, train: np.ndarray) -> np.ndarray:
-    """Return what a positive counts in each class of a multi-label task, float, shape (n_classes,): the square root of
-    negatives per positive, 1 to 5, between the loss that ranks rare classes well and the one that is calibrated."""
-    positives = data.targets[train].sum(axis=0)
-    return np.sqrt(np.clip((len(train) - positives) / np.maximum(positives, 1.0), 1.0, 25.0))
-
-
-def class_weights(data: Labelled, train: np.ndarray) -> np.ndarray | None:
-    """Return `balance` for hard labels; None for votes, which keep their own frequencies."""
-    return None if data.has_votes else balance(data, train)
-
-
 class EpochValidation:
     """Validation after each epoch: keeps the best weights, and ends the run when patience is over.
 
@@ -281,10 +250,12 @@ class EpochValidation:
         *,
         patience: int,
         every: int,
+        counts_after: int = 0,
         frozen: FrozenTokens | None,
         spectra: Spectrograms | None,
     ) -> None:
         self.data, self.valid, self.model, self.patience, self.every = data, valid, model, patience, every
+        self.counts_after = counts_after
         self.frozen, self.spectra = frozen, spectra
         self.best: dict[str, Tensor] = {}
         self.best_loss, self.since_best = float("inf"), 0
@@ -307,7 +278,9 @@ class EpochValidation:
         with trainer.evaluated():
             mine = self._measure() if trainer.processes.is_main else (0.0, 0.0)
             loss, accuracy = trainer.processes.from_main(torch.tensor(mine, dtype=torch.float64)).tolist()
-            if loss < self.best_loss:
+            if trainer.step <= self.counts_after:  # the loss is still another one
+                self.best = deepcopy(self.model.state_dict())
+            elif loss < self.best_loss:
                 self.best_loss, self.since_best = loss, 0
                 self.best = deepcopy(self.model.state_dict())
             else:

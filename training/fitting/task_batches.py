@@ -14,8 +14,9 @@ from training.corpus.order import MicroBatch, Order, check_batch, order_crc
 from training.corpus.prefetch import prefetch
 from training.corpus.steps import StepBatches
 from training.fitting.inference import reads_spectrogram
+from training.fitting.policy import settled
 from training.fitting.spectra import Spectrograms
-from training.objectives.augment import Augmentation, mirror_order
+from training.objectives.augment import STRENGTHS, Augmentation, mirror_order
 from training.objectives.losses import vote_weights
 from training.objectives.mixing import cutmix, mixup
 from training.parallel.distributed import Processes
@@ -38,18 +39,14 @@ class TaskBatches:
         self.spectra = (spectra or Spectrograms(data.shards)) if reads_spectrogram(model) else None
         modality, task = model.modality, data.task
         self.window_s = data.shards.n_times / modality.sfreq
+        self.augment = settled(recipe.augment, task)
         self.augmentation = Augmentation(
             sfreq=modality.sfreq,
             window_s=self.window_s,
             span_s=task.label_span_s,
             mirror_with=mirror_order(modality),
-            mirror=recipe.augment.mirror,
-            drop_channels=recipe.augment.drop_channels,
-            gain_sd=recipe.augment.gain_sd,
-            time_shift_s=recipe.augment.time_shift_s,
-            time_mask=recipe.augment.time_mask,
-            band_stop=recipe.augment.band_stop,
-            equaliser_sd=recipe.augment.equaliser_sd,
+            ch_names=modality.ch_names,
+            **{name: getattr(self.augment, name) for name in STRENGTHS},
         )
         self._normaliser = model.normaliser
         self._row_of = {int(window): row for row, window in enumerate(data.windows)}
@@ -74,7 +71,7 @@ class TaskBatches:
     def _kept(self, micro: MicroBatch) -> dict[str, Tensor]:
         assert self.frozen is not None
         assert isinstance(self.model, Classifier)
-        mirrored = [self._rng(sample).random() < self.recipe.augment.mirror for sample in micro.samples]
+        mirrored = [self._rng(sample).random() < self.augment.mirror for sample in micro.samples]
         tokens_BCND, ch_state_BC = self.frozen.batch(self.model, micro.windows, mirrored)
         return {"tokens_BCND": tokens_BCND, "ch_state_BC": ch_state_BC}
 
@@ -97,9 +94,9 @@ class TaskBatches:
 
     def _mixed(self, made: dict[str, Tensor], micro: MicroBatch) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.recipe.seed, 5, micro.samples[0]))
-        if self.recipe.augment.mixup:
-            made = mixup(rng, made, alpha=self.recipe.augment.mixup)
-        if self.recipe.augment.cutmix and rng.random() < self.recipe.augment.cutmix:
+        if self.augment.mixup:
+            made = mixup(rng, made, alpha=self.augment.mixup)
+        if self.augment.cutmix and rng.random() < self.augment.cutmix:
             made = cutmix(rng, made, window_s=self.window_s, span_s=self.data.task.label_span_s)
         return made
 

@@ -12,6 +12,7 @@ from signals.electrodes import CHAINS
 from signals.modality import Modality
 from signals.spectrograms import REGIONAL_FREQS, REGIONAL_STEP_S
 from signals.window import ABSENT, MEASURED
+from training.objectives.augmenting.disturbances import N_WARP, noise, warped
 
 _TOLERANCE = 0.01
 STOP_HZ = (8.0, 40.0)
@@ -36,6 +37,13 @@ def mirror_order(modality: Modality) -> np.ndarray | None:
     return np.concatenate([order, np.arange(len(order), modality.n_chans)]) if paired else None
 
 
+STRENGTHS = (
+    "mirror", "drop_channels", "gain_sd", "time_shift_s", "time_mask", "band_stop", "equaliser_sd", "time_warp",
+    "polarity", "channel_shuffle", "noise_sd",
+)  # fmt: skip
+"""Fields of an `Augmentation` that a recipe's section has too."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """What may be done to a window, and how much of it."""
@@ -53,6 +61,12 @@ class Augmentation:
     time_mask: float = 0.0
     band_stop: float = 0.0
     equaliser_sd: float = 0.0
+    time_warp: float = 0.0
+    polarity: float = 0.0
+    channel_shuffle: float = 0.0
+    noise_sd: float = 0.0
+    ch_names: tuple[str, ...] = ()
+    """What the channels are called: noise of leads is not independent."""
 
     def __post_init__(self) -> None:
         if self.time_mask and self.span_s is None:
@@ -81,6 +95,12 @@ class Augmentation:
             masked_s=self._mask(rng) if self.time_mask and rng.random() < self.time_mask else None,
             stopped_hz=self._stop(rng) if self.band_stop and rng.random() < self.band_stop else None,
             response=rng.normal(0.0, self.equaliser_sd, len(EQUALISER_HZ)) if self.equaliser_sd else None,
+            warp=rng.uniform(0, 2 * np.pi, N_WARP) if self.time_warp else None,
+            turned=bool(self.polarity) and bool(rng.random() < self.polarity),
+            order=rng.permutation(len(ch_state))
+            if self.channel_shuffle and rng.random() < self.channel_shuffle
+            else None,
+            noise_seed=int(rng.integers(2**31)) if self.noise_sd else None,
         )
 
     def _mask(self, rng: np.random.Generator) -> tuple[float, float]:
@@ -107,7 +127,9 @@ class Augmentation:
             x = equalised(x, self.sfreq, changes.response)
         if n_shift := round(changes.shift_s * self.sfreq):
             x = shifted(x, n_shift)
-        x = x * np.float32(changes.gain)
+        x = self._disturbed(changes, x) * np.float32(changes.gain)
+        if changes.order is not None:
+            x, ch_state = x[changes.order], ch_state[changes.order]
         if changes.masked_s is not None:
             start, stop = (round(second * self.sfreq) for second in changes.masked_s)
             x[:, start:stop] = 0.0
@@ -116,10 +138,22 @@ class Augmentation:
             ch_state = np.where(changes.dropped, ABSENT, ch_state)
         return x, ch_state
 
+    def _disturbed(self, changes: "Changes", x: np.ndarray) -> np.ndarray:
+        """Return x, float32, on a bent axis of time, turned round, and with noise."""
+        if changes.warp is not None:
+            x = warped(x, changes.warp, sd=self.time_warp)
+        if changes.turned:
+            x = -x
+        if changes.noise_seed is not None:
+            rng = np.random.default_rng(changes.noise_seed)
+            x = x + noise(rng, self.ch_names or ("",) * len(x), x.shape[-1], self.sfreq, sd=self.noise_sd)
+        return x
+
     def spectrogram(self, changes: "Changes", log_RFS: np.ndarray) -> np.ndarray:
         """Return a changed spectrogram of log10 µV²/Hz, shape (4, n_freqs, n_steps): what is silenced is NaN there.
 
-        Channels are not dropped: a chain is the mean of its pairs. Stopped bands lie above or at its edge.
+        Channels are not dropped, nor exchanged: a chain is the mean of its pairs. Stopped bands lie above or at its
+        edge. Bent time and noise are of the samples alone.
         """
         log_RFS = log_RFS[_CHAIN_MIRROR] if changes.mirrored else log_RFS
         log_RFS = log_RFS + np.float32(2 * np.log10(changes.gain))
@@ -148,6 +182,13 @@ class Changes:
     stopped_hz: tuple[float, float] | None
     response: np.ndarray | None
     """Natural logarithm of the gain at `EQUALISER_HZ`."""
+    warp: np.ndarray | None = None
+    """Phases of `warped`."""
+    turned: bool = False
+    """Whether all voltages are turned round."""
+    order: np.ndarray | None = None
+    """Which channel stands in each row."""
+    noise_seed: int | None = None
 
 
 def log_response(freqs: np.ndarray, knots: np.ndarray) -> np.ndarray:

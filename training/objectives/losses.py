@@ -1,15 +1,16 @@
 """What training minimises: the distance of the model's distribution to the votes, and its variants.
 
+`training.objectives.rarity.LOSSES` has the kinds, and where weights and margins come from.
+
 Shapes: B batch, K class.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-LossKind = Literal["kl", "focal"]
+from training.objectives.rarity import LOSSES, LossKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,17 +22,22 @@ class VoteLoss:
     label_smoothing: float = 0.0
     class_weight_K: Tensor | None = None
     """What each class counts; None for 1."""
+    margin_K: Tensor | None = None
+    """By how many logits a class must win where it is the target; None for 0."""
 
     def total(self, logits_BK: Tensor, target_BK: Tensor, weight_B: Tensor | None = None) -> Tensor:
         """Return the weighted sum over windows, a scalar; the loss is this over `count`.
 
         "kl": KL(target || model) but for the target's own entropy, which no weight of the model changes: the
         cross-entropy. "focal": the same with each class's term times (1 - p)^gamma (Lin et al. 2017). Smoothing mixes
-        targets with the uniform distribution (Szegedy et al. 2016). `weight_B` weighs whole windows.
+        targets with the uniform distribution (Szegedy et al. 2016). Margins are taken off a target's logit by its share
+        (LDAM, Cao et al. 2019). `weight_B` weighs whole windows.
         """
+        if self.margin_K is not None:
+            logits_BK = logits_BK.float() - target_BK * self.margin_K.to(logits_BK)
         log_prob_BK = logits_BK.float().log_softmax(-1)
         terms_BK = -log_prob_BK
-        if self.kind == "focal":
+        if LOSSES[self.kind].is_focal:
             terms_BK = terms_BK * (1 - log_prob_BK.exp()).pow(self.focal_gamma)
         return (self._weight(target_BK, weight_B) * terms_BK).sum()
 
@@ -58,12 +64,18 @@ class StatementLoss:
     label_smoothing: float = 0.0
     positive_weight_K: Tensor | None = None
     """What a positive counts in each class; None for 1."""
+    margin_2K: Tensor | None = None
+    """By how many logits yes must win where a class is there, and no where it is not; None for 0."""
 
     def total(self, logits_BK: Tensor, target_BK: Tensor, weight_B: Tensor | None = None) -> Tensor:
         """Return the weighted sum over windows and classes, a scalar; the loss is this over `count`."""
         target_BK = (1 - self.label_smoothing) * target_BK + self.label_smoothing / 2
-        yes_BK, no_BK = -nn.functional.logsigmoid(logits_BK.float()), -nn.functional.logsigmoid(-logits_BK.float())
-        if self.kind == "focal":
+        margin_2K = torch.zeros(2, 1) if self.margin_2K is None else self.margin_2K
+        for_yes_BK, for_no_BK = (
+            sign * logits_BK.float() - m.to(logits_BK) for sign, m in zip((1, -1), margin_2K, strict=True)
+        )
+        yes_BK, no_BK = -nn.functional.logsigmoid(for_yes_BK), -nn.functional.logsigmoid(for_no_BK)
+        if LOSSES[self.kind].is_focal:
             prob_BK = logits_BK.float().sigmoid()
             yes_BK, no_BK = yes_BK * (1 - prob_BK).pow(self.focal_gamma), no_BK * prob_BK.pow(self.focal_gamma)
         weight_K = 1.0 if self.positive_weight_K is None else self.positive_weight_K.to(logits_BK)

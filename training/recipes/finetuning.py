@@ -9,7 +9,7 @@ from model.layers.adapters import KINDS
 from model.supervised.supervised import NETWORKS, SPECTROGRAM_NETWORKS
 from model.supervised.view import Derivation
 from signals.shards.normalise import Normalisation
-from training.objectives.losses import LossKind
+from training.objectives.rarity import LossKind
 from training.recipes.sections import (
     Optim,
     Regularise,
@@ -92,9 +92,13 @@ class FinetuneObjective:
     """What is minimised."""
 
     loss: LossKind = "kl"
-    """"kl" to the votes, or "focal"."""
+    """How rare classes are treated: "kl" (cross-entropy), "focal", "ldam", "class-balanced"."""
     focal_gamma: float = 2.0
     """How much "focal" turns away from what is known already."""
+    ldam_margin: float = 2.0
+    """By how many logits the rarest class must win with "ldam", others by less (fourth root of their number)."""
+    reweight_from: float = 0.8
+    """Share of the steps after which "ldam" weighs classes; the epoch is chosen among those after it."""
     label_smoothing: float = 0.0
     """Share of every target that goes to all classes alike."""
     class_weights: ClassWeights = "auto"
@@ -105,8 +109,8 @@ class FinetuneObjective:
     def __post_init__(self) -> None:
         one_of(self, "loss", get_args(LossKind))
         one_of(self, "class_weights", get_args(ClassWeights))
-        not_negative(self, "focal_gamma", "vote_weight")
-        shares(self, "label_smoothing")
+        not_negative(self, "focal_gamma", "vote_weight", "ldam_margin")
+        shares(self, "label_smoothing", "reweight_from")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,8 +177,10 @@ class FinetuneRegularise(Regularise):
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneAugment:
-    """How windows are changed at random."""
+    """How windows are changed at random; what would spoil a task's labels is left out (`training.fitting.policy`)."""
 
+    level: int = 0
+    """1 to 3: every change that keeps the task's labels, mild to strong, in place of the strengths below."""
     mirror: float = 0.5
     """Chance of swapping left and right electrodes."""
     drop_channels: float = 0.05
@@ -189,20 +195,36 @@ class FinetuneAugment:
     """Chance of taking out a band of 2 Hz above those that tell the classes (`training.objectives.augment.STOP_HZ`)."""
     equaliser_sd: float = 0.0
     """Spread of a random frequency response, in log units of amplitude (`training.objectives.augment.EQUALISER_HZ`)."""
+    time_warp: float = 0.0
+    """Spread of the local rate of a bent axis of time."""
+    polarity: float = 0.0
+    """Chance of turning all voltages round."""
+    channel_shuffle: float = 0.0
+    """Chance of exchanging channels at random."""
+    noise_sd: float = 0.0
+    """Size of generated noise (wander, mains, muscle), in units of the normalised signal."""
+    image: float = 0.0
+    """Strength, 0 to 1, of what a camera does to a page, where a model reads images."""
     mixup: float = 0.0
     """Alpha of the Beta distribution that mixes two windows and their targets; 0: none."""
     cutmix: float = 0.0
     """Chance of a micro-batch to swap context with other windows, or the label's span together with the target."""
 
     def __post_init__(self) -> None:
-        shares(self, "mirror", "drop_channels", "time_mask", "band_stop", "cutmix")
-        not_negative(self, "gain_sd", "time_shift_s", "mixup", "equaliser_sd")
+        shares(
+            self, "mirror", "drop_channels", "time_mask", "band_stop", "cutmix", "polarity", "channel_shuffle", "image"
+        )
+        below_one(self, "time_warp")
+        not_negative(self, "gain_sd", "time_shift_s", "mixup", "equaliser_sd", "noise_sd")
+        if self.level not in (0, 1, 2, 3):
+            raise ValueError(f"level={self.level} is none of 0, 1, 2, 3")
 
     @property
     def changes_samples(self) -> bool:
         """Whether anything but mirroring changes a window."""
         chances = (self.drop_channels, self.gain_sd, self.time_shift_s, self.time_mask, self.band_stop)
-        return max(*chances, self.equaliser_sd, self.mixup, self.cutmix) > 0
+        more = (self.equaliser_sd, self.mixup, self.cutmix, self.time_warp, self.polarity, self.channel_shuffle)
+        return max(*chances, *more, self.noise_sd, float(self.level)) > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,6 +369,12 @@ def eegnet(*, tiny: bool = False) -> FinetuneRecipe:
     return tiny_form(recipe) if tiny else recipe
 
 
+def multiscale(*, tiny: bool = False) -> FinetuneRecipe:
+    """Return a recipe of the multi-scale network, for twelve leads, from scratch."""
+    recipe = _network("multiscale", epochs=20, patience=6, dropout=0.3)
+    return tiny_form(recipe) if tiny else recipe
+
+
 def tiny_form(recipe: FinetuneRecipe) -> FinetuneRecipe:
     """Return the recipe with one epoch of small batches, to try it."""
     return changed(
@@ -364,6 +392,7 @@ RECIPES: dict[str, Callable[..., FinetuneRecipe]] = {
     "fused": fused,
     "resnet_gru": resnet_gru,
     "eegnet": eegnet,
+    "multiscale": multiscale,
     "efficientnet_b3": efficientnet_b3,
     "efficientnet_small": efficientnet_small,
     "efficientnet_scalogram": efficientnet_scalogram,

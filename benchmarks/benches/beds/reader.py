@@ -6,6 +6,7 @@ and a linear layer. Days that it is fitted on have seeds of their own.
 """
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from signals.tasks import SIX_CLASS as TASK
 from signals.windows.profiles import SIX_CLASS
 from synthetic.recordings.monitoring import Day, monitoring_day
 
-FITTED_SEEDS = (9000, 9001, 9002, 9003)
+FITTED_SEEDS = tuple(range(9000, 9024))
 """Of the half hours that it is fitted on; benches use others."""
 BANDS_HZ = ((0.7, 2.0), (2.0, 4.0), (4.0, 7.0), (7.0, 12.0), (12.0, 25.0))
 _N_TAPS = 257
@@ -41,7 +42,7 @@ def class_at(day: Day, start_s: float, stop_s: float) -> str | None:
     return "Other"
 
 
-def write_reader(folder: Path) -> Path:
+def write_reader(folder: Path, *, seeds: Sequence[int] = FITTED_SEEDS) -> Path:
     """Fit the reader and write its bundle; returns its folder."""
     normaliser = Normaliser(kind="window")
     with tempfile.TemporaryDirectory() as place:
@@ -49,7 +50,7 @@ def write_reader(folder: Path) -> Path:
         write_graph(plain)
         session = new_session(plain.read_bytes(), threads=1)
         rows, labels = [], []
-        for seed in FITTED_SEEDS:
+        for seed in seeds:
             file = Path(place) / f"{seed}.edf"
             day = monitoring_day(file, hours=0.5, seed=seed, status_s=_STATUS_S)
             for window in windows_of_file(SIX_CLASS, str(file), hop_s=10.0, want=()):

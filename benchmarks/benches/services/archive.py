@@ -230,7 +230,7 @@ def main() -> int:
     if "speed" in args.parts:
         speed(args.output, args.hours, 1, args.kinds)
     if args.thousand:
-        speed(args.output, 1000.0, 40, ("tiny",))
+        speed(args.output, 1000.0, 40, args.kinds)
     if "equal" in args.parts:
         equal(args.output)
     if "killed" in args.parts:

@@ -41,13 +41,13 @@ def clean_weeks(recordings: list[RecordingFacts], *, n: int, seed: int) -> list[
 
 
 def found_share(change: Change, reference: list[RecordingFacts], *, n: int, n_recordings: int) -> tuple[float, str]:
-    """Return the share of weeks in which a planted change is found, and the fact that was furthest in most."""
+    """Return the share of weeks in which the planted fact is among those that drifted, and the furthest in most."""
     rng, recordings = np.random.default_rng(0), facts(change, family=MEASURED_ON, n=n_recordings)
     hits, first = 0, list[str]()
     for _ in range(n):
         (site,) = compare(drawn(rng, reference, len(reference) - WEEK)[0], drawn(rng, recordings, WEEK)[0])
         drifted = site.drifted()
-        hits += bool(drifted) and drifted[0].fact.startswith(change.fact)
+        hits += any(one.fact.startswith(change.fact) for one in drifted)
         first += [drifted[0].fact] if drifted else []
     return hits / n, max(set(first), key=first.count) if first else "nothing"
 

@@ -56,7 +56,7 @@ function fill(frame) {
   }
   refill(document.querySelector("#alarms .list"), open, () => alarmList(open, frame.failed));
   $("alarms-title").textContent = open.length ? `Open alarms (${open.length})` : "Open alarms";
-  if (!names.size) message($("state"), "No live beds", "Nothing is being recorded. Send a recording as if it were live: cerebeam live --file FILE --speed 20 --bed A");
+  if (!names.size) message($("state"), "No live beds", "Nothing is being recorded. Send a recording as if it were live: cerebeam live --replay FILE --speed 20 --bed A");
   $("state").hidden = Boolean(names.size);
   lanes();
 }

@@ -8,8 +8,10 @@ from evaluation.measures.multilabel import (
     cross_decided,
     f1_of,
     fit_decisions,
+    fit_shift,
     scores_of,
 )
+from signals.bundles.calibration import shifted_each
 
 CLASSES = ("a", "b", "c", "never")
 
@@ -68,3 +70,16 @@ def test_loss_and_balance(case):
     assert balanced_decisions(target, target) == 1.0
     assert balanced_decisions(1 - target, target) == 0.0
     assert np.isnan(balanced_decisions(prob, np.zeros_like(target)))
+
+
+def test_a_fitted_shift_makes_the_mean_probability_the_share():
+    rng = np.random.default_rng(0)
+    prob, positive = rng.beta(2, 3, 500), rng.random(500) < 0.1
+    weight = np.where(positive, 1.0, 20.0)
+    shift = fit_shift(prob, positive, weight)
+    share = np.average(positive, weights=weight)
+    assert np.average(shifted_each(prob, np.full(1, shift)), weights=weight) == pytest.approx(share)
+    # All alike: the logit of the share itself is what is left.
+    assert fit_shift(np.full(10, 0.5), np.arange(10) < 1) == pytest.approx(-np.log(1 / 9))
+    with pytest.raises(ValueError, match="0 of 10 windows have the class"):
+        fit_shift(np.full(10, 0.5), np.zeros(10, dtype=bool))

@@ -148,6 +148,10 @@ def test_what_a_person_should_look_at(text):
 
 
 def test_the_table_of_sites(html):
+    start = html.index("<h2>Sites</h2>")
+    assert re.findall(r"<th(?: [^>]*)?>([^<]*)", html[start : html.index("</table>", start)]) == [
+        "Site", "Files used", "Subjects", "Hours in", "In windows", "Windows", "MB", "Native Hz", "Mains Hz", "Reader",
+    ]  # fmt: skip
     assert tables(html)["Site", "Reader"] == [
         ["north", "1,200 3 left out", "1,100", "1,534", "1,400", "4,000 7 rejected", "2.5 2 shards",
          "200 ×1,000 256 ×200", "50 given", "edf"],

@@ -100,7 +100,7 @@ def test_a_stream_over_real_lsl_raises_a_planted_alarm(things, tmp_path):
 
 def test_what_cannot_be_sent_is_one_line(edf, tmp_path, capsys, monkeypatch):
     (tmp_path / "x.edf").write_bytes(b"no recording")
-    assert main(["--file", str(tmp_path / "x.edf")]) == 2
+    assert main(["--replay", str(tmp_path / "x.edf")]) == 2
     monkeypatch.setattr("service.live.source.Sender.patience_s", 0.0)
     monkeypatch.setattr("service.live.source._AGAIN_S", 0.0)
     sender = Sender(url="http://127.0.0.1:9", bed="1", samples=Replay(str(edf), speed=0), patience_s=0.0)
@@ -111,7 +111,7 @@ def test_what_cannot_be_sent_is_one_line(edf, tmp_path, capsys, monkeypatch):
 
 def test_the_address_of_the_beds_page_is_printed(edf, capsys, monkeypatch):
     monkeypatch.setattr(Sender, "run", lambda self, *, show: None)
-    assert main(["--file", str(edf), "--bed", "Bed 2", "--url", "http://h:1/"]) == 0
+    assert main(["--replay", str(edf), "--bed", "Bed 2", "--url", "http://h:1/"]) == 0
     assert capsys.readouterr().out == "bed Bed 2: http://h:1/app/bed#bed=Bed%202\n"
 
 

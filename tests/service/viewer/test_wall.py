@@ -150,7 +150,7 @@ def test_without_beds_or_permission_the_page_names_what_to_do(browser, things, t
         page = opened(browser, f"{url}/app/wall", wait=wait)
         page.get_by_label("Token").fill(token(keys))
         page.get_by_role("button", name="Open").click()
-        page.get_by_text("cerebeam live --file FILE").wait_for()
+        page.get_by_text("cerebeam live --replay FILE").wait_for()
         write_alarm(server.engine, alarm(bed="B"))
         page.get_by_role("button", name="Acknowledge").click()  # a reader may look and no more
         page.get_by_text("Not done: ").wait_for()

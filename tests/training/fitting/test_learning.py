@@ -17,7 +17,8 @@ from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled
 from training.corpus.order import MicroBatch
 from training.fitting.fit import Fitting, fit, listening, start_encoder
-from training.fitting.learning import TaskObjective, balance, firm_rows, second_stage, task_loss
+from training.fitting.learning import TaskObjective, firm_rows, second_stage
+from training.fitting.loss import balance, task_loss
 from training.fitting.spectra import Spectrograms, own_spectrogram, surrounded
 from training.fitting.task_batches import TaskBatches
 from training.objectives.losses import VoteLoss
@@ -69,6 +70,19 @@ def test_everything_at_once_still_trains(data: Labelled, tmp_path: Path) -> None
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
+def test_deferred_weights_begin_late_and_choose_among_the_epochs_after_them(data: Labelled, tmp_path: Path) -> None:
+    recipe = changed(
+        RECIPES["efficientnet_small"](tiny=True),
+        objective={"loss": "ldam", "reweight_from": 0.5}, schedule={"epochs": 4, "patience": 1},
+    )  # fmt: skip
+    model = Fitting(data, None, seed=0, processes=ALONE).fit(
+        np.arange(12), recipe, metrics=tmp_path / "m.jsonl", name="late"
+    )
+    assert model is not None
+    looks = [line for line in map(json.loads, (tmp_path / "m.jsonl").read_text().splitlines()) if "valid_loss" in line]
+    assert len(looks) >= 3  # patience 1 counts from the third epoch on
+
+
 def test_the_second_stage_takes_windows_of_many_votes(data: Labelled) -> None:
     rows = (np.arange(8), np.arange(8, 12))
     train, valid = firm_rows(data, rows, n_votes=10)
@@ -88,13 +102,13 @@ def weighing(classes: ClassWeights) -> FinetuneRecipe:
 
 def test_classes_weigh_alike_only_where_asked(data: Labelled) -> None:
     train = np.arange(12)
-    assert task_loss(data, train, FinetuneRecipe()).class_weight_K is None  # votes
-    weighted = task_loss(data, train, weighing("always")).class_weight_K
+    assert task_loss(data, train, FinetuneRecipe()).last.class_weight_K is None  # votes
+    weighted = task_loss(data, train, weighing("always")).last.class_weight_K
     counts = data.targets[train].sum(axis=0)
     np.testing.assert_allclose(weighted * counts, counts.sum() / 6, rtol=1e-5)
     hard = replace(data, has_votes=False)
-    assert task_loss(hard, train, FinetuneRecipe()).class_weight_K is not None
-    assert task_loss(hard, train, weighing("never")).class_weight_K is None
+    assert task_loss(hard, train, FinetuneRecipe()).last.class_weight_K is not None
+    assert task_loss(hard, train, weighing("never")).last.class_weight_K is None
     assert balance(replace(data, targets=np.eye(6)[[0, 0, 1]]), np.arange(3)).tolist() == [0.75, 1.5, 0, 0, 0, 0]
 
 
