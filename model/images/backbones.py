@@ -46,7 +46,9 @@ class Classified(nn.Module):
         return self.classes(mean_BD)
 
 
-def resnet(*, n_classes: int, widths: tuple[int, ...] = (64, 128, 256, 512), depths: tuple[int, ...] = (2, 2, 2, 2)):  # type: ignore[no-untyped-def]
+def resnet(
+    *, n_classes: int, widths: tuple[int, ...] = (64, 128, 256, 512), depths: tuple[int, ...] = (2, 2, 2, 2)
+) -> Classified:
     """Return a ResNet of basic blocks, by default ResNet-18 (He et al. 2016)."""
     config = ResNetConfig(
         embedding_size=widths[0], hidden_sizes=list(widths), depths=list(depths), layer_type="basic"
