@@ -33,7 +33,7 @@ WINDOW_S = 2.56
 LEFT_OUT = 0.25
 """Chance of each source to be left out of a window in training."""
 REDUNDANT = 0.01
-"""AUROC below which the upper end of a gain calls a source redundant beside the others."""
+"""AUROC that a gain must reach to matter: a source whose interval stays within it is redundant beside the others."""
 N_BOOT = 300
 
 

@@ -89,7 +89,14 @@ def test_pages_show_what_leads_do_and_twice_as_large_is_further_from_the_middle(
 
 @pytest.mark.parametrize(
     ("low", "high", "decision"),
-    [(0.01, 0.05, "adds"), (-0.004, 0.006, "redundant"), (-0.02, 0.05, "undecided"), (-0.05, -0.01, "harms")],
+    [
+        (0.01, 0.05, "adds"),
+        (-0.004, 0.006, "redundant"),
+        (0.002, 0.008, "redundant"),
+        (0.002, 0.03, "adds"),
+        (-0.02, 0.05, "undecided"),
+        (-0.05, -0.01, "harms"),
+    ],
 )
 def test_a_source_is_redundant_only_where_its_gain_is_known_to_be_small(low, high, decision):
     gain = sources.Gain(source="images", beside=("signals",), gain=Estimate((low + high) / 2, low, high))
