@@ -7,6 +7,7 @@ on the bundle's card of explanations; without a card none is validated.
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.windows < 1:
         parser.error(f"--windows {args.windows} must be at least 1")
+    if args.start is not None and not 0 <= args.start < math.inf:
+        parser.error(f"--start {args.start} must be a number of seconds of at least 0")
     return args
 
 

@@ -134,3 +134,13 @@ def test_a_mistake_is_one_line_and_leaves_nothing(made, tmp_path, change, messag
     assert message in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("start", ["nan", "inf", "-5", "-nan"])
+def test_a_start_that_is_no_time_is_refused_before_anything_is_read(start, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([str(tmp_path / "no-bundle"), "no.edf", "--output", str(tmp_path / "p"), f"--start={start}"])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert "must be a number of seconds of at least 0" in error.splitlines()[-1]
+    assert "no-bundle" not in error

@@ -64,10 +64,9 @@ def dot_plot(
     ]
     if reference:
         parts.append(line(at(reference[0]), top - 6, at(reference[0]), bottom, colour=INK, dash="3 3"))
-        end = "end" if at(reference[0]) > WIDTH / 2 else "start"
-        parts.append(
-            text(at(reference[0]), bottom + 33, f"┊ {reference[1]} {reference[0]:.2f}", anchor=end, cls="soft")
-        )
+        words, is_right = f"{reference[1]} {reference[0]:.2f}", at(reference[0]) > WIDTH / 2
+        words, anchor = (f"{words} ┊", "end") if is_right else (f"┊ {words}", "start")
+        parts.append(text(at(reference[0]), bottom + 33, words, anchor=anchor, cls="soft"))
     for i, (label, row) in enumerate(rows):
         y = top + step * i + step / 2
         parts.append(text(left - 10, y + 4, label if len(label) < 17 else label[:15] + "…", anchor="end"))

@@ -98,6 +98,6 @@ def test_what_has_no_form_is_refused(element: str) -> None:
 
 def test_figures_of_a_page_have_one() -> None:
     plot = dot_plot([("a", {"value": 0.5, "low": 0.4, "high": 0.6})], name="n", title="t", reference=(0.5, "chance"))
-    assert "(| chance 0.50) Tj" in stream(pdf_bytes(plot.svg))
+    assert "(chance 0.50 |) Tj" in stream(pdf_bytes(plot.svg))
     cloud = cloud_plot([(i, i) for i in range(24)], [f"g{i:02d}" for i in range(24)], name="n", title="t")
     assert stream(pdf_bytes(cloud.svg)).count("(g07 \\(1\\)) Tj") == 1

@@ -376,3 +376,33 @@ def test_devices_are_listed_only_where_one_is_known(tmp_path: Path, make_predict
         write_predictions(tmp_path / "p.parquet", predictions)
         assert main([str(tmp_path / "p.parquet"), "--output", str(tmp_path / "out"), "--n-boot", "10"]) == 0
         assert words in read_report(tmp_path / "out").page.text["cohort"]
+
+
+def test_a_recipe_within_a_recipe_is_rows_of_its_own(report: Any) -> None:
+    made = report(recipe={"name": "probe", "model": {"name": "encoder", "weights": "", "rank": 8}})
+    assert "{" not in made.page.text["model"]
+    assert re.search(r"model\.name\s*encoder\s*model\.rank\s*8", made.page.text["model"])
+    assert "model.weights" not in made.page.text["model"]  # nothing to state
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (
+            "python -m studies.loso --shards /home/a/shards/six --output out/p.parquet",
+            "--shards six --output out/p.parquet",
+        ),
+        ("study --final=/data/files/final --task=rest", "--final=final --task=rest"),
+        ("study --shards gs://bucket/set/ --reference probe/pretrained", "--shards set/ --reference probe/pretrained"),
+        ("study --out ../x/y ~/a/b ./c/d", "--out y b d"),
+    ],
+)
+def test_a_command_names_files_without_their_folders(report: Any, command: str, shown: str) -> None:
+    made = report(command=command)
+    assert shown in made.page.text["reproducibility"]
+    assert shown in made.facts["meta"]["command"]
+
+
+def test_what_is_folded_on_the_screen_is_printed(six_class: Any) -> None:
+    css = six_class.page.html.split("<style>")[1].split("</style>")[0]
+    assert "details::details-content{display:block;content-visibility:visible}" in css.split("@media print")[-1]

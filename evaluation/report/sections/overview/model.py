@@ -8,6 +8,7 @@ from evaluation.report.drawing.blocks import Block, KeyValues, Text
 from evaluation.report.drawing.wording import Facts, plural
 from evaluation.report.sections.section import APPENDIX, Section
 from evaluation.schemas.origin import PRETRAINED, RANDOM
+from signals.pages.page import flatten
 
 _SETTINGS = ("name", "model", "freeze", "epochs", "patience", "learning_rate", "batch_size", "weights", "derivation")
 """Entries of a recipe that describe a model to a reader; all of them are in the section on reproducibility."""
@@ -32,7 +33,7 @@ def render(facts: Facts) -> Sequence[Block]:
     """Return a sentence and the settings."""
     known = facts["model_description"]
     date = f"Predictions of {known['date']}." if known["date"] else "The date of the predictions is not recorded."
-    settings = {key: entry for key, entry in known["settings"].items() if entry not in ("", None)}
+    settings = {key: entry for key, entry in flatten(known["settings"]).items() if entry not in ("", None)}
     return [
         Text(f"The main model is `{facts['main_model']}`. {_start(known)} {date}"),
         *([KeyValues(settings)] if settings else [Text("The file does not hold the recipe of the model.", "note")]),

@@ -1,6 +1,7 @@
 """Reproducibility: the command, digests of all files, and versions."""
 
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -19,12 +20,18 @@ _LONG = ("folds", "pretrain_subjects")
 def facts(context: Context) -> Mapping[str, Any]:
     """Return metadata of the predictions, versions and digests."""
     meta = context.scored.meta
+    known = {name: entry for name, entry in meta.items() if name not in _LONG}
     return {
-        "meta": {name: entry for name, entry in meta.items() if name not in _LONG},
+        "meta": {**known, "command": _without_folders(known["command"])} if known.get("command") else known,
         "n_pretrain_subjects": len(meta.get("pretrain_subjects") or ()),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "provenance": dict(context.sources.provenance),
     }
+
+
+def _without_folders(command: str) -> str:
+    """Return a command with the last part of each whole path: where files lie on a machine is nobody's business."""
+    return re.sub(r"""(?<![^\s='"])(?:[a-z0-9]+:/|[~.]*)/(?:[^\s='"/]*/)*(?=[^\s/])""", "", str(command))
 
 
 def render(facts: Facts) -> Sequence[Block]:

@@ -130,7 +130,11 @@ def test_words_of_the_reference_stand_on_the_side_that_has_room(value: float) ->
     rows = [("a", {"value": 0.0, "low": None, "high": None}), ("b", {"value": 1.0, "low": None, "high": None})]
     drawing = parsed(dot_plot(rows, name="f", title="t", reference=(value, "what a coin would reach here")))
     [(words, left, _, right, _)] = [box for box in word_boxes(drawing) if "coin" in box[0]]
-    assert words == f"┊ what a coin would reach here {value:.2f}"
+    # The mark in front or behind is that of the dashed line above it.
+    end = f"what a coin would reach here {value:.2f}"
+    assert words == (f"{end} ┊" if value > 0.5 else f"┊ {end}")
+    [dashed] = lines(drawing, dashed=True)
+    assert (right if value > 0.5 else left) == pytest.approx(dashed[0], abs=0.11)
     assert 0 <= left < right <= WIDTH
 
 
