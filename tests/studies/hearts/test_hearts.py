@@ -133,6 +133,20 @@ def test_planted_levels_are_in_two_leads_of_one_stretch_only():
         assert case.truth.start_s - 0.011 <= at.min() < at.max() <= case.truth.stop_s + 0.011
 
 
+def test_a_map_is_compared_with_other_people_not_with_the_window_less_its_evidence(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        evidence, "methods", lambda: {"any": lambda network, x, backgrounds: seen.append((x, backgrounds))}
+    )
+    monkeypatch.setattr(evidence, "_figures", lambda cases, maps, others: None)
+    torch.manual_seed(0)
+    shape = evidence.NetworkShape(n_chans=12, sfreq=100.0, n_classes=2)
+    evidence.measure(evidence.MultiScaleNet(shape, widths=(6, 8)).eval(), evidence.SMALL, seed=0)
+    for x, backgrounds in seen:
+        # Another person's beats come at other times: nearly every sample differs, in leads without evidence too.
+        assert all((x != each).mean() > 0.9 for each in backgrounds)
+
+
 def test_arrays_are_seen_once_an_epoch_and_wrong_ones_are_refused():
     rows = row_batches(10, 5, seed=0)
     epoch = torch.cat([next(rows), next(rows)])
