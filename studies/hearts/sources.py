@@ -79,12 +79,12 @@ class Gain:
 
     @property
     def decision(self) -> str:
-        """ "adds", "redundant" (less than REDUNDANT at the upper end), "harms" or "undecided"."""
+        """ "redundant" (both ends within REDUNDANT of 0, even where they leave 0 out), "adds", "harms", "undecided"."""
+        if -REDUNDANT < self.gain.low and self.gain.high < REDUNDANT:
+            return "redundant"
         if self.gain.low > 0:
             return "adds"
-        if self.gain.high < 0:
-            return "harms"
-        return "redundant" if self.gain.high < REDUNDANT else "undecided"
+        return "harms" if self.gain.high < 0 else "undecided"
 
 
 @dataclass(frozen=True, kw_only=True)
