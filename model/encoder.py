@@ -94,8 +94,7 @@ class Encoder(PreTrainedModel):
             check_input(x_BCT, montage.ch_state_BC)
             check_spectrogram(x_BCT, spectrogram_BRFS, self.config.fusion)
             montage.check()
-        if not torch.compiler.is_exporting():
-            x_BCT, mask_BCT = pad_to_multiple(x_BCT, mask_BCT, self.config.token_times)
+        x_BCT, mask_BCT = pad_to_multiple(x_BCT, mask_BCT, self.config.token_times)
         is_eeg_BC, present_BC = montage.is_primary_BC, montage.ch_state_BC != ABSENT
         eeg_BC = present_BC & is_eeg_BC
         if "sensors" not in self.config.fusion:

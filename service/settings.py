@@ -43,6 +43,8 @@ class Models(_Section):
     """Models of the registry, NAME@ALIAS each; the champion without an alias. They come after `bundles`."""
     threads: int = Field(default=1, ge=1, le=64)
     """Of each model."""
+    threads_alone: int = Field(default=2, ge=1, le=64)
+    """Of each model for a request that comes alone, where these are more; at the cost of its graphs in memory twice."""
     registry: str = "sqlite:///var/mlflow.db"
     """MLflow's tracking and registry URI."""
     shadow: Path | None = None

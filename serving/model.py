@@ -1,7 +1,7 @@
 """One model in memory: sessions from bytes whose digests were checked, warmed up, with its own number of threads."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -106,13 +106,27 @@ def open_model(path: Path, *, name: str | None = None, threads: int = 1, public_
 
         verify(bundle, public_key)
     _ = bundle.classes  # an encoder has none
-    files = [graph.file for graph in bundle.graphs] + ([bundle.combiner] if bundle.combiner else [])
-    sessions = {file: new_session(bundle.read(file), threads=threads) for file in files}
+    sessions = _sessions(bundle, threads)
     model = Model(
         name=name or path.name, bundle=bundle, sessions=sessions, spectrogram_shape=_spectrogram_shape(bundle, sessions)
     )
     warm_up(model)
     return model
+
+
+def with_threads(model: Model, threads: int) -> Model:
+    """Return the same model with another number of threads, after its first answer; raises BundleError as `open_model`.
+
+    Threads share rows and columns of a product, never its sums: answers stay the same.
+    """
+    again = replace(model, sessions=_sessions(model.bundle, threads))
+    warm_up(again)
+    return again
+
+
+def _sessions(bundle: Bundle, threads: int) -> dict[str, Any]:
+    files = [graph.file for graph in bundle.graphs] + ([bundle.combiner] if bundle.combiner else [])
+    return {file: new_session(bundle.read(file), threads=threads) for file in files}
 
 
 def warm_up(model: Model) -> Answer:

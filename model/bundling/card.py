@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from model.bundling.graphs import OPSET, Exportable
+from model.bundling.graphs import Exportable
 from model.bundling.parity import Parity
+from model.bundling.tracing import OPSET
 from signals.bundles.calibration import Calibration
 
 RESEARCH_ONLY = "Research use only. Not a medical device: no output may guide care without an expert reading the EEG."

@@ -6,7 +6,7 @@ Shapes: B batch, C channel, T sample, N step of time, H head, D width, K class, 
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.bundling.tracing import OPSET, strip, trace
 from model.classifier import Classifier
 from model.encoder import Encoder
 from model.encoder_config import EncoderConfig
@@ -29,7 +30,6 @@ from signals.tasks import TASKS, Task
 from signals.window import MEASURED
 from signals.windows.surroundings import SPECTROGRAM_SHAPE
 
-OPSET = 18
 MAX_STEPS = 4096
 """Longest window, in steps of `Exportable.step_times`: over an hour of seconds."""
 
@@ -170,49 +170,52 @@ class Embedder(nn.Module):
 def write_graph(model: Exportable, path: Path) -> None:
     """Write a network as ONNX with a dynamic batch and, of a signal, a dynamic length.
 
+    Encoders and recurrent networks are traced. The newer exporter reasons about an encoder's symbolic shapes for ten
+    times as long and writes its GELU in a form that ONNX Runtime does not recognise; recurrent networks it unrolls into
+    one length. A length that tracing fixes fails in the parity that follows each export (`model.bundling.parity`).
     Raises BundleError where the exporter has no form for an operator of it.
     """
-    if any(isinstance(module, nn.RNNBase) for module in model.network.modules()):
-        _trace(model, path)
-        return
-    example, shapes = _example(model)
+    example, names = _example(model)
     try:
-        _export(model.network, example, path, inputs=model.inputs, outputs=model.outputs, shapes=shapes)
+        if any(isinstance(module, nn.RNNBase | Encoder) for module in model.network.modules()):
+            free = names | {name: {0: "batch"} for name in model.outputs}
+            trace(opened(model.network), example, path, inputs=model.inputs, outputs=model.outputs, free=free)
+        else:
+            _export(model, example, path)
     except torch.onnx.errors.OnnxExporterError as error:
         raise BundleError(f"network {model.name} has no form in ONNX: {str(error).strip().splitlines()[0]}") from error
 
 
-def _example(model: Exportable) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
-    """Return inputs to trace a network with, and which of their dimensions are free."""
+def _example(model: Exportable) -> tuple[tuple[Tensor, ...], dict[str, dict[int, str]]]:
+    """Return inputs to trace a network with, and names of those of their dimensions that are free."""
+    n_chans, n_times = model.modality.n_chans, model.min_times + model.step_times
+    every: dict[str, tuple[Tensor, dict[int, str]]] = {
+        "signal": (torch.randn(2, n_chans, n_times), {0: "batch", 2: "n_times"}),
+        "ch_state": (torch.full((2, n_chans), MEASURED, dtype=torch.int64), {0: "batch"}),
+        SPECTROGRAM: (torch.randn(2, *SPECTROGRAM_SHAPE), {0: "batch"}),
+    }
+    return tuple(every[name][0] for name in model.inputs), {name: every[name][1] for name in model.inputs}
+
+
+def _export(model: Exportable, example: tuple[Tensor, ...], path: Path) -> None:
+    """Write a network of convolutions by the newer exporter."""
     batch = torch.export.Dim("batch", min=1, max=65536)
     # One unknown a step: the length must stay a multiple of it.
     steps = torch.export.Dim("n_steps", min=model.min_times // model.step_times, max=MAX_STEPS)
-    n_chans, n_times = model.modality.n_chans, model.min_times + model.step_times
-    every: dict[str, tuple[Tensor, dict[int, Any]]] = {
-        "signal": (torch.randn(2, n_chans, n_times), {0: batch, 2: model.step_times * steps}),
-        "ch_state": (torch.full((2, n_chans), MEASURED, dtype=torch.int64), {0: batch}),
-        SPECTROGRAM: (torch.randn(2, *SPECTROGRAM_SHAPE), {0: batch}),
-    }
-    used = [every[name] for name in model.inputs]
-    return tuple(value for value, _ in used), tuple(free for _, free in used)
-
-
-def _trace(model: Exportable, path: Path) -> None:
-    """Write a recurrent network by tracing it: the newer exporter unrolls time, minutes for one fixed length."""
-    example, _ = _example(model)
-    free = {"signal": {0: "batch", 2: "n_times"}, "ch_state": {0: "batch"}}
-    free |= {name: {0: "batch"} for name in model.outputs}
+    shapes = {"signal": {0: batch, 2: model.step_times * steps}, "ch_state": {0: batch}, SPECTROGRAM: {0: batch}}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing warns of comparisons of shapes that hold for every length we allow
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
         torch.onnx.export(
-            opened(model.network),
+            model.network,
             example,
             path,
             input_names=list(model.inputs),
             output_names=list(model.outputs),
-            dynamic_axes=free,
+            dynamic_shapes=tuple(shapes[name] for name in model.inputs),
             opset_version=OPSET,
-            dynamo=False,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
         )
     strip(path)
 
@@ -250,45 +253,6 @@ class OpenAttention(nn.Module):
 
 def write_combiner(stacker: nn.Module, n_members: int, n_classes: int, path: Path) -> None:
     """Write a meta-learner (`model.stacking`) as ONNX: members' probabilities in, logits out."""
-    example = torch.full((2, n_members, n_classes), 1 / n_classes)
-    free = ({0: torch.export.Dim("batch", min=1, max=65536)},)
-    outputs = ("logits", "weights", "members")
-    _export(stacker, (example,), path, inputs=("probabilities",), outputs=outputs, shapes=free)
-
-
-def _export(
-    network: nn.Module, example: tuple[Tensor, ...], path: Path, *, inputs: Sequence[str], outputs: Sequence[str],
-    shapes: Any,
-) -> None:  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own internals
-        torch.onnx.export(
-            network,
-            example,
-            path,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_shapes=shapes,
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    strip(path)
-
-
-def strip(path: Path) -> None:
-    """Take out of a graph what a runtime does not need: shapes it can infer, and the exporter's notes.
-
-    They are a third of a small file, name paths of the machine that wrote it, and noted shapes get in the way of
-    whoever changes the graph.
-    """
-    import onnx  # only exports need it
-
-    model = onnx.load(path)
-    graph = model.graph
-    del graph.value_info[:]
-    for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *model.functions):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    onnx.save(model, path)
+    example, outputs = torch.full((2, n_members, n_classes), 1 / n_classes), ("logits", "weights", "members")
+    free = {name: {0: "batch"} for name in ("probabilities", *outputs)}
+    trace(stacker, (example,), path, inputs=("probabilities",), outputs=outputs, free=free)

@@ -122,7 +122,7 @@ class ChannelAttention(nn.Module):
         q_BNHCD, k_BNHCD = self.query_key(x_BCND).reshape(B, C, N, 2, H, -1).permute(3, 0, 2, 4, 1, 5)
         score_BNHCC = q_BNHCD @ k_BNHCD.transpose(-1, -2) * (D // H) ** -0.5
         score_BNHCC = score_BNHCC + self.bias(company.relations_BCCR).permute(0, 3, 1, 2)[:, None]
-        itself_CC = torch.eye(C, dtype=torch.bool, device=x_BCND.device)
+        itself_CC = torch.eye(C, device=x_BCND.device).bool()
         allowed_BCC = company.here_BC[:, None] | itself_CC
         score_BNHCC = score_BNHCC.float().masked_fill(~allowed_BCC[:, None, None], -1e9)
         weight = score_BNHCC.softmax(-1).to(x_BCND).reshape(-1, C, C)

@@ -87,7 +87,8 @@ class Relations(nn.Module):
         x_BKCT = in_bands(x_BCT)
         covariance_BKCC = (x_BKCT @ x_BKCT.transpose(-1, -2)).float() / x_BCT.shape[-1]
         shown_B1C = shown_BC[:, None].float()
-        power_BKC = covariance_BKCC.diagonal(dim1=-2, dim2=-1) * shown_B1C
+        # The diagonal; ONNX has no operator for it.
+        power_BKC = (covariance_BKCC * torch.eye(C, device=x_BCT.device)).sum(-1) * shown_B1C
         mean_BK1 = power_BKC.sum(-1, keepdim=True) / shown_B1C.sum(-1, keepdim=True).clamp(min=1)
         size_BKC = (power_BKC + 1e-6 * mean_BK1 + 1e-12).sqrt()
         both_B1CC = shown_B1C[..., None] * shown_B1C[..., None, :]
@@ -130,7 +131,7 @@ class Mixing(nn.Module):
 
     def forward(self, relations_BCCR: Tensor, shown_BC: Tensor) -> Tensor:
         """Return weights, shape (B, M, C, C): rows mix shown columns, of which a channel itself is none."""
-        others_CC = ~torch.eye(shown_BC.shape[1], dtype=torch.bool, device=shown_BC.device)
+        others_CC = ~torch.eye(shown_BC.shape[1], device=shown_BC.device).bool()
         heard_BCC = shown_BC[:, None] & others_CC
         n_B111 = shown_BC.sum(-1)[:, None, None, None].clamp(min=1)
         weight_BMCC = self.weight(relations_BCCR).permute(0, 3, 1, 2)

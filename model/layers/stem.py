@@ -74,12 +74,12 @@ class Stem(nn.Module):
 
     def _slow_stretches(self, seconds_BCNS: Tensor) -> Tensor:
         """Return for each token the SLOW_TOKENS around it (or before it where causal), thinned to SLOW_SAMPLES each."""
-        thinned = seconds_BCNS.unflatten(-1, (SLOW_SAMPLES, -1)).mean(-1).flatten(2)
+        B, C, N, _ = seconds_BCNS.shape
+        thinned = seconds_BCNS.reshape(B, C, N * SLOW_SAMPLES, -1).mean(-1)
         around = (SLOW_TOKENS - 1) * SLOW_SAMPLES
         before = around if self.config.causal else around // 2
-        tokens = F.pad(thinned, (before, around - before)).unflatten(-1, (-1, SLOW_SAMPLES))
-        last = tokens.shape[2] - SLOW_TOKENS + 1
-        return torch.cat([tokens[:, :, i : last + i] for i in range(SLOW_TOKENS)], -1)
+        tokens = F.pad(thinned, (before, around - before)).reshape(B, C, -1, SLOW_SAMPLES)
+        return torch.cat([tokens[:, :, i : N + i] for i in range(SLOW_TOKENS)], -1)
 
 
 class Shortening(nn.Conv1d):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from model.bundling.graphs import OPSET
+from model.bundling.tracing import OPSET
 from model.patterns.forest import SHARE_FLOOR, Forest
 from model.patterns.logistic import LogisticModel
 from model.patterns.perceptron import Perceptron

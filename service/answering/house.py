@@ -11,7 +11,7 @@ import numpy as np
 from service.answering.owner import Owner
 from service.refusals import Refusal
 from service.registry.sources import Source
-from serving.model import Model, open_model
+from serving.model import Model, open_model, with_threads
 from serving.runtime import Answer
 from signals.window import Window
 
@@ -48,14 +48,15 @@ class House:
     """Owners of models by name; the first is the default."""
 
     def __init__(
-        self, sources: Mapping[str, Source], *, threads: int = 1, shadow: Path | None = None,
-        on_batch: OnBatch = _nothing, public_key: Path | None = None,
+        self, sources: Mapping[str, Source], *, threads: int = 1, threads_alone: int = 1,
+        shadow: Path | None = None, on_batch: OnBatch = _nothing, public_key: Path | None = None,
     ) -> None:  # fmt: skip
         """Open all models, which takes seconds; with a public key, signed ones alone.
 
-        Raises BundleError, RegistryError.
+        threads: of each model. threads_alone: the same for a request that is alone. Raises BundleError, RegistryError.
         """
-        self._threads, self._on_batch, self._lock = threads, on_batch, threading.Lock()
+        self._threads, self._threads_alone = threads, threads_alone
+        self._on_batch, self._lock = on_batch, threading.Lock()
         self._public_key = public_key
         self._sources = dict(sources)
         self._owners = {name: self._open(name, source()) for name, source in self._sources.items()}
@@ -64,7 +65,8 @@ class House:
 
     def _open(self, name: str, path: Path) -> Owner:
         model = open_model(path, name=name, threads=self._threads, public_key=self._public_key)
-        return Owner(model, on_batch=lambda n_windows, seconds: self._on_batch(model, n_windows, seconds))
+        wide = with_threads(model, self._threads_alone) if self._threads_alone > self._threads else None
+        return Owner(model, wide=wide, on_batch=lambda n_windows, seconds: self._on_batch(model, n_windows, seconds))
 
     @property
     def owners(self) -> list[Owner]:
@@ -81,15 +83,20 @@ class House:
             raise Refusal(404, "unknown_model", "no model of this name is served", "GET /models lists them")
         return self._owners[name]
 
-    def submit(self, owner: Owner, windows: Sequence[Window], *, deadline: float | None) -> "Future[list[Answer]]":
-        """Return the future answers of a model; the shadow answers too, later, for comparison."""
+    def submit(
+        self, owner: Owner, windows: Sequence[Window], *, deadline: float | None, is_alone: bool = False
+    ) -> "Future[list[Answer]]":
+        """Return the future answers of a model; the shadow answers too, later, for comparison.
+
+        is_alone: nothing else is worked on.
+        """
         try:
-            answers = owner.submit(windows, deadline=deadline)
+            answers = owner.submit(windows, deadline=deadline, is_alone=is_alone)
         except Refusal:
             current = self._owners.get(owner.model.name)
             if current is None or current is owner:
                 raise
-            answers = current.submit(windows, deadline=deadline)  # it was exchanged at this moment
+            answers = current.submit(windows, deadline=deadline, is_alone=is_alone)  # it was exchanged at this moment
         if self._shadow is not None and owner.model.name == next(iter(self._owners)):
             answers.add_done_callback(lambda done: self._beside(windows, done))
         return answers

@@ -23,6 +23,8 @@ class _Request:
     windows: Sequence[Window]
     deadline: float | None
     """On `time.monotonic`'s clock."""
+    is_alone: bool
+    """Whether nothing else was worked on when it came."""
     result: "Future[list[Answer]]" = field(default_factory=Future)
 
 
@@ -30,16 +32,17 @@ class Owner:
     """A model, its thread and its bounded queue."""
 
     def __init__(
-        self, model: Model, *, max_batch: int = 8, max_waiting: int = 128, gather_s: float = 0.002,
+        self, model: Model, *, wide: Model | None = None, max_batch: int = 8, max_waiting: int = 128,
         on_batch: Callable[[int, float], None] = lambda n_windows, seconds: None,
     ) -> None:  # fmt: skip
-        """Start the thread.
+        """Start the thread. A batch is what came while the one before was computed: nobody waits for company.
 
+        wide: the same model on all cores, for requests that are alone; others would wait for the cores that it takes.
         max_batch: windows computed at once, unless one request has more. max_waiting: windows in the queue.
-        gather_s: how long a first request waits for company. on_batch: gets windows and seconds of every batch.
+        on_batch: gets windows and seconds of every batch.
         """
-        self.model = model
-        self._max_batch, self._max_waiting, self._gather_s = max_batch, max_waiting, gather_s
+        self.model, self._wide = model, wide or model
+        self._max_batch, self._max_waiting = max_batch, max_waiting
         self._on_batch = on_batch
         self._queue: deque[_Request] = deque()
         self._n_waiting = 0
@@ -53,9 +56,14 @@ class Owner:
         """Windows in the queue."""
         return self._n_waiting
 
-    def submit(self, windows: Sequence[Window], *, deadline: float | None = None) -> "Future[list[Answer]]":
-        """Return the future answers of windows; raises Refusal "busy" where the queue is full or being closed."""
-        request = _Request(windows, deadline)
+    def submit(
+        self, windows: Sequence[Window], *, deadline: float | None = None, is_alone: bool = False
+    ) -> "Future[list[Answer]]":
+        """Return the future answers of windows; raises Refusal "busy" where the queue is full or being closed.
+
+        is_alone: nothing else is worked on, so that the cores are free.
+        """
+        request = _Request(windows, deadline, is_alone)
         with self._changed:
             if self._closed or (self._n_waiting and self._n_waiting + len(windows) > self._max_waiting):
                 raise busy()
@@ -80,8 +88,6 @@ class Owner:
         with self._changed:
             while not self._queue and not self._closed:
                 self._changed.wait()
-            if self._queue and not self._closed and self._n_waiting < self._max_batch and self._gather_s > 0:
-                self._changed.wait(self._gather_s)
             batch: list[_Request] = []
             n_windows = 0
             while self._queue and (not batch or n_windows + len(self._queue[0].windows) <= self._max_batch):
@@ -94,8 +100,9 @@ class Owner:
         if not batch:
             return
         windows, started = [window for request in batch for window in request.windows], time.perf_counter()
+        model = self._wide if len(batch) == 1 and batch[0].is_alone else self.model
         try:
-            answers = self.model.answers(windows)
+            answers = model.answers(windows)
         except Exception as error:  # a request that a model cannot take must not end its thread
             if len(batch) == 1:
                 batch[0].result.set_exception(error)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from serving.deploy.quantise import Gate
 from signals.bundles.bundle import FP32, Bundle
+from signals.bundles.int8_gate import Gate
 from signals.files import file_sha256
 
 LARGEST_DIFFERENCE = 1e-4

@@ -74,7 +74,8 @@ class Answering:
     async def answers(self, passage: Passage, owner: Owner, windows: Sequence[Window]) -> list[Answer]:
         """Return a model's answers to prepared windows."""
         began = time.perf_counter()
-        future = self.house.submit(owner, windows, deadline=passage.deadline)
+        is_alone = self.admission.n_working <= 1
+        future = self.house.submit(owner, windows, deadline=passage.deadline, is_alone=is_alone)
         try:
             return await asyncio.wrap_future(future)
         except Exception as error:

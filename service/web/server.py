@@ -159,8 +159,9 @@ def _with_trail(
         metrics.batch(model, n_windows, seconds)
 
     house = House(
-        sources(settings.models), threads=settings.models.threads, shadow=settings.models.shadow, on_batch=on_batch,
-        public_key=settings.models.public_key,
+        sources(settings.models), threads=settings.models.threads,
+        threads_alone=min(settings.models.threads_alone, settings.n_workers),
+        shadow=settings.models.shadow, on_batch=on_batch, public_key=settings.models.public_key,
     )  # fmt: skip
     places = Places(system.data / "uploads", settings.dataset.recordings, keys)
     supervisor = None

@@ -6,11 +6,12 @@ accuracy on held-out windows and changes few of its decisions there; all three n
 """
 
 import argparse
+import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -39,23 +40,15 @@ from signals.bundles.bundle import (
     digests,
     graph_fields,
     load_bundle,
-    mark,
     write_bundle,
 )
 from signals.bundles.inputs import feed, windows_of_shards
+from signals.bundles.int8_gate import MOST_CHANGED, Decided, Gate, check_not_trained_on, labelled
 from signals.command_line import Parser
+from signals.progress import progress
 from signals.shards.manifest import ManifestError, read_manifest
-from signals.tasks import Task
-from signals.window import Window
 
 PROG = "cerebeam quantise"
-SIZE_AIM = 4.0
-REACH = 0.85
-"""Share of the ratio that one byte per weight would give which counts as all that the graph allows: scales, zero points
-and the nodes that apply them take the rest, and weigh more the smaller the network."""
-KEPT_AIM = 0.99
-MOST_CHANGED = 0.02
-"""Equal accuracy may hide that other windows are right: most of the decisions that may change."""
 METHODS = {"static": INT8_STATIC, "dynamic": INT8_DYNAMIC}
 """Precision by method, in the order in which they are tried."""
 
@@ -80,73 +73,6 @@ class Plan:
     """Most of the windows whose decision may change."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gate:
-    """Whether the INT8 bundle may be shipped."""
-
-    size_ratio: float
-    """Bytes of the float graphs over bytes of the INT8 graphs."""
-    size_allowed: float
-    """The ratio that one byte a weight of the quantised layers would give."""
-    balanced_accuracy_fp32: float
-    balanced_accuracy_int8: float
-    agreement: float
-    """Share of windows with the same decision."""
-    most_changed: float = MOST_CHANGED
-    """Most of the windows that may be decided otherwise."""
-    n_windows: int
-
-    @property
-    def accuracy_kept(self) -> float:
-        """INT8's share of the float bundle's balanced accuracy."""
-        return self.balanced_accuracy_int8 / self.balanced_accuracy_fp32
-
-    @property
-    def size_needed(self) -> float:
-        """4, or nearly what the graph allows where that is less."""
-        return min(SIZE_AIM, REACH * self.size_allowed)
-
-    @property
-    def refused(self) -> tuple[str, ...]:
-        """What does not hold, in words; nan does not hold."""
-        gates = {
-            f"{self.size_ratio:.2f}x smaller, not {self.size_needed:.2f}x": self.size_ratio >= self.size_needed,
-            f"{self.accuracy_kept:.2%} of the balanced accuracy kept, not {KEPT_AIM:.0%}": self.accuracy_kept
-            >= KEPT_AIM,
-            f"{1 - self.agreement:.1%} of decisions changed, more than {self.most_changed:.1%}": self.agreement
-            >= 1 - self.most_changed,
-        }
-        return tuple(words for words, holds in gates.items() if not holds)
-
-    @property
-    def ok(self) -> bool:
-        """Whether all three hold."""
-        return not self.refused
-
-    def summary(self) -> str:
-        """Return the measured and the required numbers, one line."""
-        return (
-            f"{self.size_ratio:.2f}x smaller (required {self.size_needed:.2f}x; one byte per weight would give "
-            f"{self.size_allowed:.2f}x), balanced accuracy {self.balanced_accuracy_int8:.4f} of "
-            f"{self.balanced_accuracy_fp32:.4f} = {self.accuracy_kept:.2%} kept (required {KEPT_AIM:.0%}), "
-            f"{self.agreement:.1%} of decisions the same (required {1 - self.most_changed:.1%}) on {self.n_windows} "
-            "windows"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decided:
-    """A bundle's classes of labelled windows, as numbers."""
-
-    true: list[int] = field(repr=False)
-    predicted: list[int] = field(repr=False)
-
-    @property
-    def balanced_accuracy(self) -> float:
-        """The mean over the classes that occur of the share that was recognised."""
-        return balanced_accuracy(self.true, self.predicted)
-
-
 def quantise_first(
     bundle: Bundle, calibration: Path, evaluation: Path, output: Path, plans: Sequence[Plan]
 ) -> list[tuple[Plan, Gate]]:
@@ -162,7 +88,7 @@ def quantise_first(
         raise BundleError(f"{bundle.path} holds an encoder: without classes, there is no gate")
     if output.exists():
         raise BundleError(f"output {output} exists already; choose another")
-    check_not_trained_on(bundle, evaluation)
+    check_not_trained_on(bundle.trained_on, evaluation, model=bundle.path)
     reference = decided(bundle, evaluation)
     tried: list[tuple[Plan, Gate]] = []
     for plan in plans:
@@ -170,23 +96,6 @@ def quantise_first(
         if tried[-1][1].ok:
             break
     return tried
-
-
-def check_not_trained_on(bundle: Bundle, evaluation: Path) -> None:
-    """Raise BundleError where a subject or recording of the shards was trained on, or where nobody can know."""
-    if bundle.trained_on is None:
-        raise BundleError(f"{bundle.path} does not list who it was trained on: export it again")
-    subjects = read_manifest(evaluation).subjects
-    known = [
-        name
-        for name, entry in sorted(subjects.items())
-        if bundle.trained_on & {mark(name), *map(mark, entry.recording_ids)}
-    ]
-    if known:
-        raise BundleError(
-            f"the model was trained on {len(known)} of the {len(subjects)} subjects of {evaluation}, first {known[0]}: "
-            "give --evaluate shards of people that it does not know"
-        )
 
 
 def quantise(bundle: Bundle, reference: Decided, calibration: Path, evaluation: Path, output: Path, plan: Plan) -> Gate:
@@ -227,6 +136,7 @@ def _about(quantised: Bundle, gate: Gate, plan: Plan, left: Sequence[Sequence[Se
         "quantisation": {
             **asdict(plan),
             **asdict(gate),
+            "exempt": gate.exempt,
             "left_in_float": [[asdict(one) for one in member] for member in left],
             "made_from": quantised.about["digest"],
         },
@@ -256,8 +166,10 @@ def decided(bundle: Bundle, evaluation: Path) -> Decided:
     if bundle.task.multilabel:
         raise BundleError(f"the gate counts decisions among classes, and {bundle.task.name} has several of a window")
     decisions = Decided(true=[], predicted=[])
-    labelled = _labelled(windows_of_shards([evaluation]), bundle.task)
-    while batch := list(islice(labelled, 8)):
+    n_windows = sum(shard.n_windows for shard in read_manifest(evaluation).shards)
+    windows = progress(windows_of_shards([evaluation]), f"{bundle.precision} answers", unit="windows", total=n_windows)
+    rows = labelled(iter(windows), bundle.task)
+    while batch := list(islice(rows, 8)):
         decisions.true.extend(index for _, index in batch)
         decisions.predicted.extend(probabilities(bundle, [window for window, _ in batch]).argmax(axis=1).tolist())
     if len(set(decisions.true)) < 2:
@@ -284,27 +196,13 @@ def judge(
     return Gate(
         size_ratio=n_float / quantised.n_bytes,
         size_allowed=n_float / (n_float - 0.75 * (n_weights - n_left)),
+        weights_share=n_weights / n_float,
         balanced_accuracy_fp32=ours.balanced_accuracy,
         balanced_accuracy_int8=theirs.balanced_accuracy,
         agreement=float(np.mean(np.array(ours.predicted) == np.array(theirs.predicted))),
         most_changed=most_changed,
         n_windows=len(ours.true),
     )
-
-
-def balanced_accuracy(true: Sequence[int], predicted: Sequence[int]) -> float:
-    """Return the mean over the classes that occur of the share that was recognised."""
-    right = np.array(true) == np.array(predicted)
-    return float(np.mean([right[np.array(true) == k].mean() for k in sorted(set(true))]))
-
-
-def _labelled(windows: Iterator[Window], task: Task) -> Iterator[tuple[Window, int]]:
-    """Yield windows with the number of their class: that of most votes, or the hard label."""
-    for window in windows:
-        if task.vote_columns and len(window.votes) == len(task.classes) and sum(window.votes) > 0:
-            yield window, int(np.argmax(window.votes))
-        elif (name := task.class_of(window.label)) is not None:
-            yield window, task.classes.index(name)
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -323,6 +221,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--most-changed", type=float, default=MOST_CHANGED, help="most of the decisions that may change, as a share"
     )
     parser.add_argument("--float-share", type=float, default=0.05, help="most of the weights that may stay in float")
+    parser.add_argument("--json", action="store_true", help="one JSON object per method that was tried")
     parser.add_argument("--ranges-windows", type=int, default=32, help="how many windows ranges come from")
     return parser.parse_args(argv)
 
@@ -345,6 +244,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BundleError, ManifestError) as error:
         print(f"{PROG}: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    if args.json:
+        for plan, gate in tried:
+            row = {"method": plan.method, "shipped": gate.ok, "refused": gate.refused, **asdict(gate)}
+            print(json.dumps(row | {"output": str(args.output) if gate.ok else None}))  # noqa: T201
+        return 0 if tried[-1][1].ok else 2
     for plan, gate in tried:
         if gate.ok:
             print(f"bundle {args.output}, {METHODS[plan.method]}: {gate.summary()}")  # noqa: T201

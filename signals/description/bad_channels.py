@@ -15,7 +15,7 @@ import numpy as np
 
 from signals.conditioning.filters import GUARD, bandpass
 from signals.conditioning.gaps import bridge
-from signals.description.robust import robust_z
+from signals.description.robust import median, robust_z
 from signals.montage.splines import spline_matrix
 from signals.spectrograms import welch
 
@@ -110,7 +110,7 @@ def _criteria(
     """Return which of the living electrodes each criterion convicts."""
     n_second = int(round(sfreq))
     # Against the median electrode, a bad one does not reach the others; correlations are taken as recorded.
-    whole = np.concatenate([x - np.median(x, axis=0) for x in parts], axis=1)
+    whole = np.concatenate([x - median(x, axis=0) for x in parts], axis=1)
     size = robust_z(np.log(np.maximum(_mad(whole), 1e-3)), least=0.2)
     noise = robust_z(noise_share(whole, sfreq), least=0.2)
     slow = [bandpass(x, sfreq, l_freq=1.0, h_freq=min(40.0, GUARD * sfreq)) for x in parts]
@@ -196,7 +196,7 @@ def _share(flags: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _mad(x: np.ndarray) -> np.ndarray:
-    return 1.4826 * np.median(np.abs(x), axis=-1)
+    return 1.4826 * median(np.abs(x), axis=-1)
 
 
 def noise_share(x: np.ndarray, sfreq: float) -> np.ndarray:

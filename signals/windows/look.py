@@ -10,6 +10,7 @@ import numpy as np
 
 from signals.conditioning.filters import GUARD, bandpass
 from signals.conditioning.gaps import bridge
+from signals.description.robust import median
 from signals.description.systems import SCALP, ElectrodeSystem
 from signals.recording.recording import Recording, UnreadableError
 
@@ -67,7 +68,7 @@ def channel_offsets(stretches: Sequence[np.ndarray]) -> tuple[float, ...]:
     """Return the median of each channel over all stretches, 0 for a channel without a sample."""
     x = np.concatenate(stretches, axis=1)
     if not np.isnan(x).any():
-        return tuple(np.median(x, axis=1).tolist())
+        return tuple(median(x, axis=1).tolist())
     present = ~np.isnan(x)
     return tuple(float(np.median(row[there])) if there.any() else 0.0 for row, there in zip(x, present, strict=True))
 
@@ -102,4 +103,4 @@ def _size(x: np.ndarray, sfreq: float) -> float | None:
     if x.shape[1] > _SHORTEST_S * sfreq:
         # Offset, drift and mains hum may be of millivolts in any unit.
         x = bandpass(x, sfreq, l_freq=1.0, h_freq=min(35.0, GUARD * sfreq))
-    return float(np.median(1.4826 * np.median(np.abs(x), axis=1)))
+    return float(np.median(1.4826 * median(np.abs(x), axis=1)))

@@ -80,7 +80,7 @@ class Gain:
     @property
     def decision(self) -> str:
         """ "redundant" (both ends within REDUNDANT of 0, even where they leave 0 out), "adds", "harms", "undecided"."""
-        if -REDUNDANT < self.gain.low and self.gain.high < REDUNDANT:
+        if self.gain.low > -REDUNDANT and self.gain.high < REDUNDANT:
             return "redundant"
         if self.gain.low > 0:
             return "adds"

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from model.bundling.graphs import OpenAttention, load_exportable, strip, write_combiner, write_graph
+from model.bundling.graphs import OpenAttention, load_exportable, write_combiner, write_graph
 from model.bundling.parity import SHAPES, Parity, compare, probes
+from model.bundling.tracing import strip, trace
 from model.encoder import Encoder
 from model.encoder_config import sized
 from model.supervised.supervised import new_network
@@ -91,6 +92,33 @@ def test_a_stripped_graph_tells_nothing_of_this_machine(tmp_path, write_toy):
     onnx.checker.check_model(onnx.load(tmp_path / "m.onnx"))
 
 
+def test_a_traced_graph_is_folded_and_holds_for_any_length(tmp_path):
+    class Means(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(8, 3)
+
+        def forward(self, x):
+            batch, n_chans, n_times = x.shape
+            rows = x.reshape(batch, n_chans, n_times // 8, 8)
+            return nn.functional.gelu(self.linear(rows)) * torch.eye(3).sum() / (n_times // 8)
+
+    network, path = Means(), tmp_path / "m.onnx"
+    free = {"x": {0: "batch", 2: "n_times"}, "y": {0: "batch"}}
+    trace(network, (torch.randn(2, 4, 16),), path, inputs=("x",), outputs=("y",), free=free)
+    x = torch.randn(5, 4, 72)
+    (y,) = onnxruntime.InferenceSession(path).run(["y"], {"x": x.numpy()})
+    np.testing.assert_allclose(y, network(x).detach().numpy(), atol=1e-6)
+    model = onnx.load(path)
+    onnx.checker.check_model(model)
+    assert [opset.domain for opset in model.opset_import] == [""]
+    assert not {"Constant", "EyeLike", "If"} & {node.op_type for node in model.graph.node}
+    passed = [name for node in model.graph.node for name in node.output if name != "y"]
+    assert passed == [f"v{number}" for number in range(len(passed))]
+    names = [node.name for node in model.graph.node]
+    assert len(set(names)) == len(names)  # layers are left in float by name
+
+
 def test_a_meta_learner_as_a_graph(tmp_path):
     class Sharper(nn.Module):
         def forward(self, prob_BMK):
@@ -136,8 +164,10 @@ def test_an_encoder_becomes_embeddings(tmp_path, write_toy, capsys):
     fields = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(fields | {"profile": PROFILES["pretrain"].to_dict()}))
     args = ["--shards", str(shards), "--output", str(tmp_path / "b"), "--parity-windows", "20"]
-    assert main(["--encoder", str(tmp_path / "encoder"), *args]) == 0
-    assert "embedding difference" in capsys.readouterr().out
+    assert main(["--encoder", str(tmp_path / "encoder"), *args, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["kind"], printed["output"]) == ("encoder", str(tmp_path / "b"))
+    assert 0 <= printed["max_probability_difference"] < 1e-3
     bundle, windows = load_bundle(tmp_path / "b"), list(windows_of_shards([shards], n_windows=3))
     (first, *_) = embed(bundle, windows)
     assert (first.stop_s - first.start_s, len(first.representation)) == (10.0, 16)

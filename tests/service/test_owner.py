@@ -42,7 +42,7 @@ class Held:
 
 def held(model, **options):
     one = Held(model)
-    return one, Owner(one, gather_s=0, **options)
+    return one, Owner(one, **options)
 
 
 def settle(one, n_batches):
@@ -96,6 +96,37 @@ def test_who_is_too_late_or_gone_is_not_computed(model, window):
     assert first.result(5)
     assert one.sizes == [1, 1]
     owner.close()
+
+
+def test_only_who_is_alone_gets_all_cores(model, window):
+    one, wide = Held(model), Held(model)
+    owner = Owner(one, wide=wide)
+    futures = [owner.submit([window], is_alone=True)]
+    settle(wide, 1)
+    # Two that came while it was computed: neither is alone any more, whatever was known when they came.
+    futures += [owner.submit([window], is_alone=True), owner.submit([window])]
+    wide.go.release()
+    settle(one, 1)
+    one.go.release()
+    futures[-1].result(5)
+    futures.append(owner.submit([window]))
+    settle(one, 2)
+    one.go.release()
+    answers = [future.result(5)[0] for future in futures]
+    assert (wide.sizes, one.sizes) == ([1], [2, 1])
+    assert all(answer.class_probabilities == pytest.approx(answers[0].class_probabilities) for answer in answers)
+    owner.close()
+
+
+def test_a_request_does_not_wait_for_company(model, window, monkeypatch):
+    owner = Owner(model)
+    owner.submit([window]).result(5)
+    waits, wait = [], owner._changed.wait
+    monkeypatch.setattr(owner._changed, "wait", lambda timeout=None: waits.append(timeout) or wait(timeout))
+    for _ in range(3):
+        owner.submit([window]).result(5)
+    owner.close()
+    assert set(waits) <= {None}
 
 
 def test_a_bad_window_fails_alone(model, window):

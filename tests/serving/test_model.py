@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from serving.model import open_model
+from serving.model import open_model, with_threads
 from serving.runtime import run, windows_of_file
 from signals.bundles.bundle import BundleError, load_bundle
 from signals.bundles.inputs import wanted
@@ -45,6 +45,12 @@ def test_windows_for_the_graph_are_those_of_the_pipeline(served, model):
     (full,) = whole(model.bundle.profile, str(served.edf))
     assert np.array_equal(lean.data, full.data)
     assert lean.features.shape[1] == 0 < full.features.shape[1]
+
+
+def test_more_threads_give_the_same_answer(model, array):
+    window = model.window_of_array(array)
+    (one,), (two,) = model.answers([window]), with_threads(model, 2).answers([window])
+    assert close(two, one)
 
 
 def test_a_file_that_changes_later_changes_no_answer(served, array, tmp_path):

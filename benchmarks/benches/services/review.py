@@ -155,6 +155,16 @@ def labels_needed(accuracy: Sequence[float], aim: float, batch: int) -> float:
     return batch * (at - 1 + (aim - best[at - 1]) / (best[at] - best[at - 1]))
 
 
+def share_saved(queue: Sequence[float], random: Sequence[float], batch: int) -> float:
+    """Return the share of labels that the queue does not need for the best accuracy of random choice.
+
+    -inf where it never is as good, nan where random choice is best without any label.
+    """
+    aim = float(np.max(random))
+    needed = labels_needed(random, aim, batch)
+    return 1 - labels_needed(queue, aim, batch) / needed if needed else float("nan")
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -180,19 +190,12 @@ def main() -> None:
             print(f"seed {seed}, {'queue ' if by_queue else 'random'}: " + " ".join(
                 f"{value:.3f}" for value in curves[by_queue][-1]), flush=True)  # fmt: skip
     queue, random = (np.array(curves[by_queue]) for by_queue in (True, False))
-    saved = []
-    for own, other in zip(queue, random, strict=True):
-        aim = float(np.max(other))
-        saved.append(1 - labels_needed(own, aim, args.batch) / labels_needed(other, aim, args.batch))
     figure("active_accuracy_queue", float(queue[:, -1].mean()), "balanced accuracy")
     figure("active_accuracy_random", float(random[:, -1].mean()), "balanced accuracy")
-    together = queue.mean(axis=0), random.mean(axis=0)
-    needed = [labels_needed(each, float(np.max(together[1])), args.batch) for each in together]
-    figure(
-        "active_labels_saved",
-        1 - needed[0] / needed[1],
-        f"share (per seed: {', '.join(f'{value:.2f}' for value in saved)})",
-    )
+    together = share_saved(queue.mean(axis=0), random.mean(axis=0), args.batch)
+    saved = [share_saved(own, other, args.batch) for own, other in zip(queue, random, strict=True)]
+    by_seed = ", ".join(f"{value:.2f}" for value in saved)
+    figure("active_labels_saved", together, f"share (by seed: {by_seed})")
 
 
 if __name__ == "__main__":

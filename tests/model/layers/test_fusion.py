@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from model.bundling.tracing import trace
 from model.encoder import Encoder
 from model.encoder_config import EncoderConfig
 from model.layers.fusion import SENSOR_TYPES, sensor_type_ids
@@ -173,20 +174,10 @@ class _Tokens(torch.nn.Module):
         return self.encoder(x, where, spectrogram_BRFS=spectrogram)["tokens_BCND"]
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_onnx_equals_torch_with_and_without_sources(tmp_path: Path) -> None:
-    model = _Tokens().eval()
-    batch, n_tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
-    program = torch.onnx.export(
-        model,
-        (X, STATE, SPECTROGRAM),
-        dynamo=True,
-        opset_version=18,
-        input_names=["x", "ch_state", "spectrogram"],
-        dynamic_shapes=({0: batch, 2: 256 * n_tokens}, {0: batch}, {0: batch}),
-        verbose=False,
-    )
-    program.save(tmp_path / "fused.onnx")
+    model, inputs = _Tokens().eval(), ("x", "ch_state", "spectrogram")
+    free = {"x": {0: "batch", 2: "n_times"}} | {name: {0: "batch"} for name in (*inputs[1:], "tokens")}
+    trace(model, (X, STATE, SPECTROGRAM), tmp_path / "fused.onnx", inputs=inputs, outputs=("tokens",), free=free)
     session = onnxruntime.InferenceSession(tmp_path / "fused.onnx", providers=["CPUExecutionProvider"])
     for n_batch, n_times in ((1, 2560), (3, 512)):
         x, state = noise(n_batch, N_CHANS, n_times), torch.full((n_batch, N_CHANS), MEASURED)

@@ -7,11 +7,13 @@ import onnx
 import pytest
 
 import serving.deploy.quantise
+import signals.bundles.int8_gate
 from serving.deploy.int8 import Layer, Sensitivity, calibrate, layers_of, sensitivities, worth_leaving
-from serving.deploy.quantise import Gate, balanced_accuracy, check_not_trained_on, main
+from serving.deploy.quantise import main
 from serving.runtime import answer_batch, onnx_session, probabilities
 from signals.bundles.bundle import BundleError, load_bundle, mark
 from signals.bundles.inputs import feed, windows_of_shards
+from signals.bundles.int8_gate import Gate, balanced_accuracy, check_not_trained_on
 
 
 def quantise(served, output, *more):
@@ -23,7 +25,12 @@ def quantise(served, output, *more):
 def test_int8_passes_the_gate_and_answers_nearly_as_float(learnt, tmp_path, capsys, method):
     shards = ["--ranges", str(learnt.shards), "--evaluate", str(learnt.root / "evaluate")]
     command = [str(learnt.bundle), *shards, "--output", str(tmp_path / "q"), "--ranges-windows", "4"]
-    assert main([*command, "--method", method]) == 0, capsys.readouterr().err
+    as_json = ["--json"] if method == "dynamic" else []
+    assert main([*command, "--method", method, *as_json]) == 0, capsys.readouterr().err
+    if as_json:
+        (printed,) = map(json.loads, capsys.readouterr().out.splitlines())
+        assert (printed["method"], printed["shipped"], printed["refused"]) == ("dynamic", True, [])
+        assert printed["output"] == str(tmp_path / "q")
     small, large = load_bundle(tmp_path / "q"), load_bundle(learnt.bundle)
     windows = list(windows_of_shards([learnt.root / "evaluate"], n_windows=6))
     ours, theirs = probabilities(large, windows), probabilities(small, windows)
@@ -40,6 +47,7 @@ def test_int8_passes_the_gate_and_answers_nearly_as_float(learnt, tmp_path, caps
     assert about["balanced_accuracy_int8"] >= 0.99
     assert about["agreement"] >= 0.95
     assert about["size_ratio"] == pytest.approx(large.n_bytes / small.n_bytes)
+    assert about["exempt"].startswith("exempt from 3.9x: weights are")  # a small network: its nodes count
     assert "smaller" in (tmp_path / "q" / "README.md").read_text()
     assert main([str(tmp_path / "q"), "--ranges", "x", "--evaluate", "x", "--output", str(tmp_path / "r")]) == 2
     assert "is int8" in capsys.readouterr().err
@@ -69,23 +77,27 @@ def test_people_that_the_model_was_trained_on_do_not_judge_it(learnt, tmp_path, 
 
 def test_training_is_recognised_by_recordings_under_another_salt_and_an_older_bundle_is_refused(learnt):
     bundle, evaluate = load_bundle(learnt.bundle), learnt.root / "evaluate"
-    check_not_trained_on(bundle, evaluate)
+
+    def check(one):
+        check_not_trained_on(one.trained_on, evaluate, model=one.path)
+
+    check(bundle)
 
     def trained_on(*names):
         return replace(bundle, about={"provenance": {"members": [{"trained_on": [mark(name) for name in names]}]}})
 
     with pytest.raises(BundleError, match="trained on 1 of the 4 subjects .* first new-2"):
-        check_not_trained_on(trained_on("somebody", "rec-new-2"), evaluate)  # by the digest of the file
+        check(trained_on("somebody", "rec-new-2"))  # by the digest of the file
     with pytest.raises(BundleError, match="trained on 1 of the 4 subjects"):
-        check_not_trained_on(trained_on("new-0"), evaluate)
-    check_not_trained_on(trained_on(), evaluate)
+        check(trained_on("new-0"))
+    check(trained_on())
     older = replace(bundle, about={"provenance": {"members": [{"n_train_subjects": 4}]}})
     with pytest.raises(BundleError, match="does not list who it was trained on: export it again"):
-        check_not_trained_on(older, evaluate)
+        check(older)
 
 
 def test_the_gate_says_no_and_writes_nothing(served, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(serving.deploy.quantise, "KEPT_AIM", 1.5)  # more than there can be
+    monkeypatch.setattr(signals.bundles.int8_gate, "KEPT_AIM", 1.5)  # more than there can be
     assert quantise(served, tmp_path / "q", "--method", "dynamic") == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
@@ -108,8 +120,8 @@ def write_opposite(calibrated, output, *, leave=()):
 @pytest.fixture
 def lenient(monkeypatch):
     """A gate that asks for equal decisions alone: random weights have no accuracy, toy sizes are all nodes."""
-    monkeypatch.setattr(serving.deploy.quantise, "KEPT_AIM", 0.0)
-    monkeypatch.setattr(serving.deploy.quantise, "REACH", 0.0)
+    monkeypatch.setattr(signals.bundles.int8_gate, "KEPT_AIM", 0.0)
+    monkeypatch.setattr(signals.bundles.int8_gate, "REACH", 0.0)
     monkeypatch.setattr(serving.deploy.quantise, "write_static", write_opposite)
 
 
@@ -139,6 +151,8 @@ def test_where_every_form_changes_decisions_nothing_is_written(served, tmp_path,
 @pytest.mark.parametrize(
     ("ratio", "allowed", "kept", "same", "refused"),
     [(4.1, 9.0, 1.0, 1.0, ()), (3.0, 9.0, 1.0, 1.0, ("smaller",)), (3.0, 3.5, 0.995, 0.98, ()),
+     (3.89, 9.0, 1.0, 1.0, ("not 3.90x",)), (3.89, 3.95, 1.0, 1.0, ("not 3.90x",)),
+     (2.5, 3.0, 1.0, 1.0, ("not 2.55x",)),  # 0.85 of 3
      (3.0, 3.5, 0.98, 1.0, ("accuracy",)), (3.0, 3.5, float("nan"), 1.0, ("accuracy",)),
      (4.1, 9.0, 1.01, 0.818, ("decisions changed, more than 2.0%",)),
      (4.1, 9.0, 1.0, 0.979, ("decisions changed, more than 2.0%",)),
@@ -147,11 +161,22 @@ def test_where_every_form_changes_decisions_nothing_is_written(served, tmp_path,
 def test_gate(ratio, allowed, kept, same, refused):
     gate = Gate(
         size_ratio=ratio, size_allowed=allowed, balanced_accuracy_fp32=1.0, balanced_accuracy_int8=kept, agreement=same,
-        n_windows=10,
+        weights_share=min(1.0, (1 - 1 / allowed) / 0.75), n_windows=10,
     )  # fmt: skip
     assert gate.ok is (not refused)
     assert len(gate.refused) == len(refused)
     assert all(word in words for word, words in zip(refused, gate.refused, strict=True))
+
+
+def test_layers_left_in_float_exempt_nobody_from_the_size():
+    gate = Gate(  # 99.5% of the file are weights, of which a tenth stayed in float: 1 / (1 - 0.75 * 0.8955) = 3.05
+        size_ratio=3.0, size_allowed=3.05, weights_share=0.995, balanced_accuracy_fp32=1.0, balanced_accuracy_int8=1.0,
+        agreement=1.0, n_windows=10,
+    )  # fmt: skip
+    assert (gate.exempt, gate.refused) == ("", ("3.00x smaller, not 3.90x",))
+    small = replace(gate, weights_share=0.9)  # 1 / (1 - 0.75 * 0.9) = 3.08, below 3.9 whatever the form
+    assert small.ok
+    assert "exempt from 3.9x: weights are 90.0% of the file, one byte each gives 3.08x" in small.summary()
 
 
 def test_layers_have_constant_weights_and_the_most_sensitive_come_first(served):

@@ -2,7 +2,19 @@ import numpy as np
 import pytest
 from scipy.stats import median_abs_deviation
 
-from signals.description.robust import robust_z
+from signals.description.robust import median, robust_z
+
+
+@pytest.mark.parametrize("shape", [(19, 1000), (20, 999), (1, 5), (2, 2), (7, 1), (3, 2, 8)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_median_is_numpys_to_the_bit(shape, dtype):
+    # One decimal, so that values repeat; an infinite one, as after an overflow.
+    x = np.random.default_rng(0).normal(size=shape).round(1).astype(dtype)
+    x.flat[0] = np.inf
+    for axis in range(-1, x.ndim):
+        found, expected = median(x, axis=axis), np.median(x, axis=axis)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 6])
