@@ -152,7 +152,7 @@ def test_where_every_form_changes_decisions_nothing_is_written(served, tmp_path,
     ("ratio", "allowed", "kept", "same", "refused"),
     [(4.1, 9.0, 1.0, 1.0, ()), (3.0, 9.0, 1.0, 1.0, ("smaller",)), (3.0, 3.5, 0.995, 0.98, ()),
      (3.89, 9.0, 1.0, 1.0, ("not 3.90x",)), (3.89, 3.95, 1.0, 1.0, ("not 3.90x",)),
-     (2.9, 3.5, 1.0, 1.0, ("not 2.97x",)),
+     (2.5, 3.0, 1.0, 1.0, ("not 2.55x",)),  # 0.85 of 3
      (3.0, 3.5, 0.98, 1.0, ("accuracy",)), (3.0, 3.5, float("nan"), 1.0, ("accuracy",)),
      (4.1, 9.0, 1.01, 0.818, ("decisions changed, more than 2.0%",)),
      (4.1, 9.0, 1.0, 0.979, ("decisions changed, more than 2.0%",)),
