@@ -25,6 +25,7 @@ from signals.bundles.bundle import Bundle, BundleError, load_bundle
 from signals.bundles.inputs import windows_of_shards
 from signals.command_line import Parser
 from signals.files import atomic_file
+from signals.progress import progress
 from signals.shards.manifest import MANIFEST, ManifestError
 from signals.window import Window
 
@@ -43,7 +44,8 @@ def facts_of(folder: Path, bundle: Bundle | None) -> list[RecordingFacts]:
 def vectors_of(bundle: Bundle, folder: Path, *, n_windows: int) -> dict[str, np.ndarray]:
     """Return the mean embedding of each recording's windows, of `n_windows` spread evenly over a shard set."""
     sums, counts = dict[str, np.ndarray](), defaultdict[str, int](int)
-    windows = windows_of_shards([folder], n_windows=n_windows)
+    spread = windows_of_shards([folder], n_windows=n_windows)
+    windows = iter(progress(spread, f"embedding {folder.name}", unit="windows", total=n_windows))
     while batch := list[Window](islice(windows, 8)):
         for window, embedding in zip(batch, embed(bundle, batch), strict=True):
             vector = np.array(embedding.representation)

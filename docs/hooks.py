@@ -1,4 +1,4 @@
-"""What the site adds to the pages: the generated reference of commands, and links that leave docs/ as plain names."""
+"""What the site adds to pages: generated references of commands and schemas; links that leave docs/ as plain names."""
 
 import re
 from typing import Any
@@ -6,14 +6,16 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 from cerebeam.pages import load
+from cerebeam.schemas import schemas
 from signals.help_pages import Page, described
 
-COMMANDS = "reference/commands.md"
+COMMANDS, SCHEMAS = "reference/commands.md", "reference/schemas.md"
 
 
 def on_files(files: Files, *, config: Any) -> Files:
-    """Add the page of all commands."""
+    """Add the pages of all commands and of what is stored."""
     files.append(File.generated(config, COMMANDS, content=reference()))
+    files.append(File.generated(config, SCHEMAS, content=schemas()))
     return files
 
 

@@ -27,6 +27,7 @@ from model.stacking import Stacker, load_stacker
 from signals.bundles.bundle import CARD, COMBINER, FP32, BundleError, Graph, graph_fields, mark, write_bundle
 from signals.bundles.calibration import Calibration
 from signals.command_line import Parser
+from signals.progress import progress
 from signals.shards.manifest import ManifestError, read_manifest
 from signals.version import code_version, source_digest
 
@@ -126,7 +127,8 @@ def export(what: Export, shards: Sequence[Path], output: Path, *, n_windows: int
     agreements: list[Parity] = []
 
     def fill(folder: Path) -> dict[str, Any]:
-        for model, file in zip(what.models, what.files, strict=True):
+        members = list(zip(what.models, what.files, strict=True))
+        for model, file in progress(members, "export", unit="graphs"):
             write_graph(model, folder / file)
         windows = probes(what.models, shards, n_windows=n_windows)
         graphs = [folder / file for file in what.files]
@@ -200,6 +202,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--stacker", type=Path, help="folder of the ensemble's meta-learner; the members' mean without")
     parser.add_argument("--calibration", type=Path, help=f"file to read instead of the model's own {CALIBRATION}")
     parser.add_argument("--output", type=Path, required=True, help="folder of the bundle; must not exist yet")
+    parser.add_argument("--json", action="store_true", help="one JSON object: the bundle and how it agrees with torch")
     parser.add_argument("--parity-windows", type=int, default=N_WINDOWS, help="how many windows to compare at least")
     return parser.parse_args(argv)
 
@@ -220,6 +223,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BundleError, ManifestError) as error:
         print(f"cerebeam export: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    if args.json:
+        print(json.dumps({"output": str(args.output), "kind": what.kind, **asdict(agreement)}))  # noqa: T201
+        return 0
     print(  # noqa: T201
         f"bundle {args.output}: {agreement.n_windows} windows ({agreement.n_synthetic} synthetic), largest "
         f"{'embedding' if what.kind == 'encoder' else 'probability'} difference "

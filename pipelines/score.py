@@ -6,10 +6,12 @@ Rows are those of the service's jobs. Options that are not listed by --help go t
 --direct_num_workers, --project, ...).
 """
 
+import json
 import logging
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from pipelines.report.advice import ADVICE
 from pipelines.runs import storage
@@ -88,7 +90,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if summary is None:
         print(f"handed over; the answers in {job.run.output} are whole when it has {COMPLETED}")  # noqa: T201
         return 0
-    print(describe(summary, time.perf_counter() - started))  # noqa: T201
+    seconds = time.perf_counter() - started
+    if job.as_json:
+        print(json.dumps(asdict(summary) | {"output": job.run.output, "seconds": round(seconds, 3)}))  # noqa: T201
+        return 0
+    print(describe(summary, seconds))  # noqa: T201
     print(f"tables   {job.run.output}")  # noqa: T201
     return 0
 

@@ -27,6 +27,7 @@ from signals.bundles.bundle import BundleError, load_bundle
 from signals.bundles.inputs import wanted, windows_of_recording
 from signals.bundles.timing import Samples, answer_timings
 from signals.command_line import Parser, count, new_file
+from signals.progress import progress
 from signals.recording.recording import UnreadableError
 
 PROG = "cerebeam bench"
@@ -107,7 +108,7 @@ def measure(forms: dict[str, Sequence[str]], *, rounds: int, repeats: int, batch
         timings: dict[str, dict[str, list[float]]] = {
             child.form: {"one": [], "file": [], "many": []} for child in children
         }
-        for _ in range(rounds):
+        for _ in progress(range(rounds), "bench", unit="rounds"):
             for child in children:
                 of_form = timings[child.form]
                 child.request("batch")  # whoever ran in between has taken the caches
@@ -201,6 +202,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=count, default=10, help="how many rounds of all forms")
     parser.add_argument("--repeats", type=count, default=5, help="windows a round")
     parser.add_argument("--batch-size", type=count, default=16, help="windows of a batch, for the throughput")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object: the machine and every repeat of each form"
+    )
     parser.add_argument("--output", type=new_file, help="JSON file for all figures")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -223,10 +227,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BundleError, UnreadableError) as error:
         print(f"{PROG}: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    print(hardware())  # noqa: T201
-    print(table(measured))  # noqa: T201
+    facts = {"hardware": hardware(), "forms": [asdict(one) for one in measured]}
+    print(json.dumps(facts) if args.json else f"{facts['hardware']}\n{table(measured)}")  # noqa: T201
     if args.output:
-        facts = {"hardware": hardware(), "forms": [asdict(one) for one in measured]}
         args.output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return 0
 

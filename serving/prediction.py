@@ -9,6 +9,7 @@ import numpy as np
 from serving.runtime import Answer, decisions_of, run
 from signals.bundles.bundle import Bundle, BundleError
 from signals.bundles.inputs import wanted, windows_of_recording
+from signals.progress import progress
 from signals.readers.digests import IN_MEMORY
 from signals.recording.recording import Recording
 from signals.windows.profiles import Profile
@@ -153,13 +154,14 @@ def predict_recording(
     windows = windows_of_recording(
         profile, recording, source_sha256=sha256, mains_hz=mains_hz, want=wanted(bundle.graphs)
     )
+    n_windows = sum(max(0, 1 + int((one.duration_s - profile.window_s) // profile.hop_s)) for one in recording.segments)
     return Prediction(
         classes=classes,
         findings=bundle.task.findings if bundle.task else (),
         window_s=profile.window_s,
         span_s=profile.label_span_s or (0.0, profile.window_s),
         hop_s=profile.hop_s,
-        answers=tuple(run(bundle, windows)),
+        answers=tuple(run(bundle, progress(windows, "predict", unit="windows", total=n_windows))),
         decisions=decisions_of(bundle),
     )
 

@@ -224,6 +224,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--plan", type=Path, default=PLAN, help="terraform show -json PLAN; that of examples/pilot")
     parser.add_argument("--markdown", type=Path, help="write the table into this page as well")
     parser.add_argument("--pack", type=Path, help="write the reviewer's pack into this page as well")
+    parser.add_argument("--json", action="store_true", help="one JSON object per control")
     return parser.parse_args(argv)
 
 
@@ -272,11 +273,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         args.pack.write_text(pack(sentences), encoding="utf-8")
         rows = [*rows, *(row for row in sentences if row.state == "FAIL")]
+    failed = [row for row in rows if row.state == "FAIL"]
+    if args.json:
+        for row in rows:
+            about = {"state": row.state, "id": row.control.id, "title": row.control.title}
+            print(json.dumps(about | {"evidence": row.evidence}))  # noqa: T201
+        return 1 if failed else 0
     for row in rows:
         print(f"{row.state:<6} {row.control.id:<22} {row.control.title}")  # noqa: T201
         for line in row.evidence:
             print(f"{'':<30}{line}")  # noqa: T201
-    failed = [row for row in rows if row.state == "FAIL"]
     print(f"{len(rows)} controls: " + ", ".join(f"{sum(r.state == s for r in rows)} {s}" for s in STATES))  # noqa: T201
     return 1 if failed else 0
 

@@ -24,6 +24,7 @@ from signals.bundles.bundle import SPECTROGRAM, Bundle, load_bundle
 from signals.bundles.inputs import model_input, wanted
 from signals.files import atomic_folder
 from signals.pages.svg import standalone
+from signals.progress import progress
 from signals.recording.recording import UnreadableError
 from signals.window import Window
 
@@ -73,7 +74,7 @@ def explain_file(args: argparse.Namespace) -> list[Sample]:
     rows: list[Explained] = []
     with atomic_folder(args.output) as folder:
         samples = []
-        for number in _chosen(subject, args):
+        for number in progress(_chosen(subject, args), "explain", unit="windows"):
             sample, explained = _sample(subject, number, other, args)
             _write_sample(folder, sample, subject.card)
             samples.append(sample)

@@ -174,12 +174,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--main-model", default="", help="model that the page is about; encoder, or the first trained one, by default"
     )
     parser.add_argument("--title", default="", help="heading of the page")
+    parser.add_argument("--json", action="store_true", help="one JSON object: the files, and errors of the leak audit")
     parser.add_argument("--n-boot", type=int, default=2000, help="resamples of subjects")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
     given = parser.parse_args(argv)
     if given.n_boot < 1:
         parser.error(f"--n-boot {given.n_boot} must be at least 1")
-    options = {name: value for name, value in vars(given).items() if name not in ("predictions", "output")}
+    options = {name: value for name, value in vars(given).items() if name not in ("predictions", "output", "json")}
     try:
         facts = report(given.predictions, given.output, **options)
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
@@ -188,9 +189,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             detail = f"{error.filename or error} does not exist"
         sys.stderr.write(f"cerebeam report: {detail}\n")
         return 2
-    for name in (PAGE, FACTS, CARD):
-        sys.stdout.write(f"{given.output / name}\n")
     codes = sorted({f["code"] for f in facts["audit"]["findings"] if f["severity"] == "error"})
+    if given.json:
+        files = {name: str(given.output / name) for name in (PAGE, FACTS, CARD)}
+        sys.stdout.write(json.dumps({"files": files, "audit_errors": codes}) + "\n")
+    else:
+        sys.stdout.write("".join(f"{given.output / name}\n" for name in (PAGE, FACTS, CARD)))
     if codes:
         sys.stderr.write(f"cerebeam report: the leak audit failed, the figures must not be used: {', '.join(codes)}\n")
         return AUDIT_FAILED_EXIT

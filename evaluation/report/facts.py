@@ -10,6 +10,7 @@ import numpy as np
 from evaluation.measures.intervals import LEVEL
 from evaluation.report.context import Sources, context_of
 from evaluation.report.sections.registry import SECTIONS
+from signals.progress import progress
 
 SCHEMA_VERSION = 4
 """4: the audit's outcome is called `audit.decision`."""
@@ -40,7 +41,7 @@ def facts_from(sources: Sources, *, n_boot: int = 2000, seed: int = 0, main_mode
         "main_model": context.model,
         "bootstrap": {"n_boot": n_boot, "seed": seed, "level": LEVEL},
     }
-    for section in SECTIONS:
+    for section in progress(SECTIONS, "report", unit="sections"):
         entries = section.facts(context)
         assert not set(entries) & set(facts), f"section {section.name} overwrites {set(entries) & set(facts)}"
         facts |= entries

@@ -40,7 +40,7 @@ details{margin:12px 0}summary{cursor:pointer;color:var(--accent)}
 .wide td::before{flex:1 1 40%;text-align:left;color:var(--soft);font-weight:400}
 .wide td:first-child{display:block;font-weight:650}.wide td:first-child::before{content:none}}
 @media print{.contents{display:none}.hint{display:none}.scroll{background:none}
-details::details-content{display:block;content-visibility:visible}
+tr{break-inside:avoid}details::details-content{display:block;content-visibility:visible}
 .scroll table{font-size:8pt}.scroll th,.scroll td,.scroll td small{white-space:normal}.scroll th,.scroll td{padding:2px 4px}
 thead th{min-width:0;overflow-wrap:anywhere}td small{font-size:7pt}h2.part{break-before:page}h3,h4{break-after:avoid}}
 """

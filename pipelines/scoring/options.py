@@ -37,6 +37,8 @@ class ScoreRun:
     """Inputs, output, workers; its profile is the bundle's at the run's hop."""
     scoring: Scoring
     classes: tuple[str, ...]
+    as_json: bool = False
+    """Whether the accounting is printed for a program."""
 
     @property
     def model(self) -> str:
@@ -76,7 +78,8 @@ def parse_args(argv: Sequence[str] | None = None) -> ScoreRun:
         site_from=args.site_from or "", resume=args.resume, n_workers=n_workers,
         is_here=not names_runner(beam_args), beam_args=tuple(beam_args),
     )  # fmt: skip
-    return ScoreRun(run=run, scoring=Scoring(args.bundle, str(bundle.about["digest"])), classes=bundle.classes)
+    return ScoreRun(run=run, scoring=Scoring(args.bundle, str(bundle.about["digest"])), classes=bundle.classes,
+                    as_json=args.json)  # fmt: skip
 
 
 def command_parser() -> Parser:
@@ -103,6 +106,7 @@ def command_parser() -> Parser:
     parser.add_argument("--max-quarantined", type=float, default=0.5, help="share of files above which the run fails")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output when the run succeeds")
     parser.add_argument("--resume", action="store_true", help="keep the whole tables of a killed run with this output")
+    parser.add_argument("--json", action="store_true", help="one JSON object: the run's accounting")
     parser.epilog = (
         "All other options go to Beam: --direct_num_workers=N for N processes of this machine (0: all cores), "
         "--runner=PortableRunner --job_endpoint=HOST:PORT, --runner=DataflowRunner --project ...; see docs/archives.md."

@@ -21,6 +21,8 @@ from signals.window import Window
 
 Submit = Callable[[Sequence[Window]], "Future[list[Answer]]"]
 RULES = Rules()
+ELECTRODES = "electrodes"
+"""Why a hop has no answer: fewer than `Rules.fewest_good` electrodes measure anything."""
 
 
 @dataclass
@@ -81,12 +83,13 @@ class Bed:
         """Answer a hop and commit its outcome with what it does to the alarm; None for one that has an outcome."""
         if window.start_s <= self._done_s:
             return None
-        answer = None if window.window is None else self.submit([window.window]).result()[0]
+        reason = window.reason or ("" if self._has_electrodes(window.start_s) else ELECTRODES)
+        answer = None if reason or window.window is None else self.submit([window.window]).result()[0]
         below = self.model.bundle.calibration.abstain_below
         abstained = answer is not None and below is not None and answer.confidence < below
         hop = LiveHop(
             stream_id=self.row.id, start_s=window.start_s, stop_s=window.stop_s,
-            answer=None if answer is None else asdict(answer), reason=window.reason, abstained=abstained,
+            answer=None if answer is None else asdict(answer), reason=reason, abstained=abstained,
             plan_version=window.plan_version, model_digest=self.model.digest, answered_at=time.time(),
         )  # fmt: skip
         hops = [*self._hops, as_hop(hop)]
@@ -95,6 +98,14 @@ class Bed:
         self._hops.append(hops[-1])
         self._done_s, self._burden, self.version = window.start_s, changed or self._burden, self.version + 1
         return hop
+
+    def _has_electrodes(self, start_s: float) -> bool:
+        """Return whether enough electrodes measure in most of the seconds that a window's answer is about."""
+        begin, end = self.model.bundle.profile.label_span_s or (0.0, self.model.bundle.profile.window_s)
+        x = self.stream.recent(round((start_s + begin) * self.row.sfreq), round((start_s + end) * self.row.sfreq))
+        seconds = np.array_split(x, max(1, round(x.shape[1] / self.row.sfreq)), axis=1)
+        n_enough = sum(good_in_second(second).sum() >= RULES.fewest_good for second in seconds)
+        return 2 * n_enough > len(seconds)
 
     def _judge_seconds(self, x_uv: np.ndarray, first: int) -> None:
         """Look at the electrodes of each whole second that has come; a gap begins anew."""

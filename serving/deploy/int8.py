@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from signals.bundles.bundle import BundleError
+from signals.progress import progress
 
 OP_TYPES = ("MatMul", "Gemm", "Conv")
 Feed = dict[str, np.ndarray]
@@ -174,7 +175,8 @@ def sensitivities(calibrated: Calibrated, feeds: Sequence[Feed], output: str) ->
         whole = error(())
         if whole == 0:
             return []
-        layers = [Sensitivity(layer=layer, gain=1 - error([layer.node]) / whole) for layer in calibrated.layers]
+        trials = progress(calibrated.layers, "layers in float", unit="layers")
+        layers = [Sensitivity(layer=layer, gain=1 - error([layer.node]) / whole) for layer in trials]
     return sorted(layers, key=lambda one: -one.gain)
 
 

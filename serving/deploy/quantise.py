@@ -6,6 +6,7 @@ accuracy on held-out windows and changes few of its decisions there; all three n
 """
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -44,7 +45,8 @@ from signals.bundles.bundle import (
 from signals.bundles.inputs import feed, windows_of_shards
 from signals.bundles.int8_gate import MOST_CHANGED, Decided, Gate, check_not_trained_on, labelled
 from signals.command_line import Parser
-from signals.shards.manifest import ManifestError
+from signals.progress import progress
+from signals.shards.manifest import ManifestError, read_manifest
 
 PROG = "cerebeam quantise"
 METHODS = {"static": INT8_STATIC, "dynamic": INT8_DYNAMIC}
@@ -164,7 +166,9 @@ def decided(bundle: Bundle, evaluation: Path) -> Decided:
     if bundle.task.multilabel:
         raise BundleError(f"the gate counts decisions among classes, and {bundle.task.name} has several of a window")
     decisions = Decided(true=[], predicted=[])
-    rows = labelled(windows_of_shards([evaluation]), bundle.task)
+    n_windows = sum(shard.n_windows for shard in read_manifest(evaluation).shards)
+    windows = progress(windows_of_shards([evaluation]), f"{bundle.precision} answers", unit="windows", total=n_windows)
+    rows = labelled(iter(windows), bundle.task)
     while batch := list(islice(rows, 8)):
         decisions.true.extend(index for _, index in batch)
         decisions.predicted.extend(probabilities(bundle, [window for window, _ in batch]).argmax(axis=1).tolist())
@@ -217,6 +221,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--most-changed", type=float, default=MOST_CHANGED, help="most of the decisions that may change, as a share"
     )
     parser.add_argument("--float-share", type=float, default=0.05, help="most of the weights that may stay in float")
+    parser.add_argument("--json", action="store_true", help="one JSON object per method that was tried")
     parser.add_argument("--ranges-windows", type=int, default=32, help="how many windows ranges come from")
     return parser.parse_args(argv)
 
@@ -239,6 +244,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BundleError, ManifestError) as error:
         print(f"{PROG}: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    if args.json:
+        for plan, gate in tried:
+            row = {"method": plan.method, "shipped": gate.ok, "refused": gate.refused, **asdict(gate)}
+            print(json.dumps(row | {"output": str(args.output) if gate.ok else None}))  # noqa: T201
+        return 0 if tried[-1][1].ok else 2
     for plan, gate in tried:
         if gate.ok:
             print(f"bundle {args.output}, {METHODS[plan.method]}: {gate.summary()}")  # noqa: T201

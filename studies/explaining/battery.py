@@ -49,6 +49,11 @@ class Amounts:
     faithfulness: int = 12
     backgrounds: int = 2
 
+    @classmethod
+    def of(cls, cases: int) -> "Amounts":
+        """Return the usual proportions for a number of windows: a third for stability, half for faithfulness."""
+        return cls(cases=cases, stability=-(-cases // 3), faithfulness=-(-cases // 2))
+
 
 def draw_cases(trained: Trained, n: int, *, seed: int) -> Cases:
     """Return windows of new people that the model is sure of and that its answer depends on."""

@@ -267,7 +267,10 @@ def test_command(tmp_path, capsys):
     assert main(["--deployment", str(tmp_path / "v.yaml")]) == 1
     assert "no CronJob runs cerebeam backup create" in capsys.readouterr().out
     (tmp_path / "m.yaml").write_text(yaml.safe_dump_all(render(GOOD)))
-    assert main(["--manifests", str(tmp_path / "m.yaml")]) == 0
+    assert main(["--manifests", str(tmp_path / "m.yaml"), "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["state"] for row in rows} <= {"PASS", "MANUAL", "N/A"}
+    assert all(row["id"] and row["title"] for row in rows)
 
 
 @pytest.mark.parametrize(

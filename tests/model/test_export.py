@@ -164,8 +164,10 @@ def test_an_encoder_becomes_embeddings(tmp_path, write_toy, capsys):
     fields = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(fields | {"profile": PROFILES["pretrain"].to_dict()}))
     args = ["--shards", str(shards), "--output", str(tmp_path / "b"), "--parity-windows", "20"]
-    assert main(["--encoder", str(tmp_path / "encoder"), *args]) == 0
-    assert "embedding difference" in capsys.readouterr().out
+    assert main(["--encoder", str(tmp_path / "encoder"), *args, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["kind"], printed["output"]) == ("encoder", str(tmp_path / "b"))
+    assert 0 <= printed["max_probability_difference"] < 1e-3
     bundle, windows = load_bundle(tmp_path / "b"), list(windows_of_shards([shards], n_windows=3))
     (first, *_) = embed(bundle, windows)
     assert (first.stop_s - first.start_s, len(first.representation)) == (10.0, 16)

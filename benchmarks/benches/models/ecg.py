@@ -1,6 +1,6 @@
-"""make bench-ecg: leads through preparation and storage, beats, swapped arms; on generated and on real records.
+"""make bench-ecg: leads through preparation and storage, beats, swapped arms, waves; on generated and on real records.
 
-    python -m benchmarks ecg [--real FOLDER] [--people N]
+    python -m benchmarks ecg [--real FOLDER] [--people N] [--steps N] [--hearts N]
 
 `--real` is a folder of WFDB records (by default ecg/ below CEREBEAM_REAL_DATA, and nothing where that is not set). Of
 its annotated people R waves are compared with the marks of lead II, of two-lead records with their beats in tiles of
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.benches.models.delineation import Budget, delineation
 from benchmarks.benches.parts.branches import modality_branches
 from benchmarks.harness import figure, machine
 from signals.description.heart.arms import arms_swapped
@@ -132,12 +133,17 @@ def main() -> None:
     data = os.environ.get("CEREBEAM_REAL_DATA", "")
     parser.add_argument("--real", type=Path, default=Path(data) / "ecg" if data else None, help="WFDB records")
     parser.add_argument("--people", type=int, default=12, help="generated people for the limb leads")
+    parser.add_argument("--hearts", type=int, default=Budget.people, help="generated people to learn waves from")
+    parser.add_argument("--steps", type=int, default=Budget.steps, help="steps of each training of waves")
     args = parser.parse_args()
     print(machine(), flush=True)
     figure("modality_branches", len(modality_branches(ROOT)), "lines")
     figure("ecg_einthoven_error_uv", einthoven_error_uv(args.people), "µV")
-    if args.real is not None and args.real.is_dir():
+    there = args.real is not None and args.real.is_dir()
+    if there:
         real(args.real)
+    budget = Budget(people=args.hearts, steps=args.steps, test_people=min(args.hearts, Budget.test_people))
+    delineation(args.real if there else None, budget)
 
 
 if __name__ == "__main__":

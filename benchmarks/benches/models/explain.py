@@ -1,6 +1,6 @@
 """make bench-explain: what maps of evidence are worth, on planted evidence whose time, place and band are known.
 
-    python -m benchmarks explain [--small] [--models DIR] [--only NAME ...] [--output DIR]
+    python -m benchmarks explain [--small] [--models DIR] [--only NAME ...] [--cases 24] [--runs 100] [--output DIR]
 
 Trains small models on planted evidence (two seeds each, and one on shuffled labels), measures every method at every
 gate of `explain.gates.card`, writes a card per model, then the shortcut detector's shares on seeds that chose nothing,
@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.harness import figure, machine
 from explain.gates.card import GATES, VALIDATED, ExplanationCard, Measured
+from signals.command_line import count
 from studies.explaining.battery import Amounts, measure
 from studies.explaining.models import MODELS, READER, Budget, Design, Trained, load, save, train, train_reader
 from studies.explaining.shortcut_runs import flagged_shares, runs
@@ -95,10 +96,11 @@ def main() -> None:
     parser.add_argument("--models", type=Path, help="folder that keeps trained networks")
     parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--output", type=Path, help="folder for one card per model")
+    parser.add_argument("--cases", type=count, default=24, help="windows per method; time grows with it")
     parser.add_argument("--runs", type=int, default=100, help="planted and clean runs of the shortcut detector each")
     args = parser.parse_args()
     print(machine())
-    amounts = Amounts(cases=6, stability=3, faithfulness=4) if args.small else Amounts()
+    amounts = Amounts(cases=6, stability=3, faithfulness=4) if args.small else Amounts.of(args.cases)
     cards = []
     for name in args.only[:1] if args.small else args.only:
         started = time.perf_counter()

@@ -80,7 +80,7 @@ def _as_new(subject: Subject) -> Subject:
 
 
 def member_logits(first: Windows, pool: Windows, labelled: Sequence[int], x: np.ndarray, *, seed: int) -> np.ndarray:
-    """Return logits of members fitted on draws of patients and the labels, shape (n_members, len(x), 6)."""
+    """Return logits of members fitted on draws of windows and the labels, shape (n_members, len(x), 6)."""
     rng, rows = np.random.default_rng(seed), np.array(labelled, dtype=int)
     found = []
     for _ in range(N_MEMBERS):
@@ -88,11 +88,13 @@ def member_logits(first: Windows, pool: Windows, labelled: Sequence[int], x: np.
         own = rng.choice(rows, len(rows)) if len(rows) else rows
         x_fit, y_fit = np.concatenate([first.x[drawn], pool.x[own]]), np.concatenate([first.y[drawn], pool.y[own]])
         mean, std = x_fit.mean(axis=0), x_fit.std(axis=0) + 1e-6
-        model = LogisticRegression(C=0.02, tol=1e-3, max_iter=300, class_weight="balanced").fit(
-            (x_fit - mean) / std, y_fit
-        )
         logits = np.full((len(x), len(SIX_CLASS.classes)), -20.0)
-        logits[:, model.classes_] = model.decision_function((x - mean) / std)
+        if len(set(y_fit.tolist())) == 1:  # a draw of few windows
+            logits[:, y_fit[0]] = 0.0
+        else:
+            model = LogisticRegression(C=0.02, tol=1e-3, max_iter=300, class_weight="balanced")
+            model.fit((x_fit - mean) / std, y_fit)
+            logits[:, model.classes_] = model.predict_log_proba((x - mean) / std)
         found.append(logits)
     return np.stack(found)
 
@@ -155,6 +157,16 @@ def labels_needed(accuracy: Sequence[float], aim: float, batch: int) -> float:
     return batch * (at - 1 + (aim - best[at - 1]) / (best[at] - best[at - 1]))
 
 
+def share_saved(queue: Sequence[float], random: Sequence[float], batch: int) -> float:
+    """Return the share of labels that the queue does not need for the best accuracy of random choice.
+
+    -inf where it never is as good, nan where random choice is best without any label.
+    """
+    aim = float(np.max(random))
+    needed = labels_needed(random, aim, batch)
+    return 1 - labels_needed(queue, aim, batch) / needed if needed else float("nan")
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -180,19 +192,12 @@ def main() -> None:
             print(f"seed {seed}, {'queue ' if by_queue else 'random'}: " + " ".join(
                 f"{value:.3f}" for value in curves[by_queue][-1]), flush=True)  # fmt: skip
     queue, random = (np.array(curves[by_queue]) for by_queue in (True, False))
-    saved = []
-    for own, other in zip(queue, random, strict=True):
-        aim = float(np.max(other))
-        saved.append(1 - labels_needed(own, aim, args.batch) / labels_needed(other, aim, args.batch))
     figure("active_accuracy_queue", float(queue[:, -1].mean()), "balanced accuracy")
     figure("active_accuracy_random", float(random[:, -1].mean()), "balanced accuracy")
-    together = queue.mean(axis=0), random.mean(axis=0)
-    needed = [labels_needed(each, float(np.max(together[1])), args.batch) for each in together]
-    figure(
-        "active_labels_saved",
-        1 - needed[0] / needed[1],
-        f"share (per seed: {', '.join(f'{value:.2f}' for value in saved)})",
-    )
+    together = share_saved(queue.mean(axis=0), random.mean(axis=0), args.batch)
+    saved = [share_saved(own, other, args.batch) for own, other in zip(queue, random, strict=True)]
+    by_seed = ", ".join(f"{value:.2f}" for value in saved)
+    figure("active_labels_saved", together, f"share (by seed: {by_seed})")
 
 
 if __name__ == "__main__":

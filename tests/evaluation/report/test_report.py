@@ -196,6 +196,10 @@ def test_no_resamples_are_refused_in_a_line(n_boot: str, tmp_path: Path, capsys:
     assert f"--n-boot {n_boot} must be at least 1" in capsys.readouterr().err
 
 
-def test_one_resample_is_enough_to_write(tmp_path: Path, make_predictions: Any) -> None:
+def test_one_resample_is_enough_to_write(tmp_path: Path, make_predictions: Any, capsys: Any) -> None:
     write_predictions(tmp_path / "p.parquet", make_predictions("eyes", n_subjects=2, sites=("x",)))
-    assert main([str(tmp_path / "p.parquet"), "--output", str(tmp_path / "o"), "--n-boot", "1"]) == 0
+    assert main([str(tmp_path / "p.parquet"), "--output", str(tmp_path / "o"), "--n-boot", "1", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["audit_errors"] == []
+    assert all(Path(path).is_file() for path in printed["files"].values())
+    assert set(printed["files"]) == {path.name for path in (tmp_path / "o").iterdir() if path.is_file()}

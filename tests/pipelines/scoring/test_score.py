@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from pipelines.score import main
 from pipelines.scoring import parts
+from pipelines.scoring.summary import read_summary
 from service.formats.findings import Findings
 from service.formats.tables import as_parquet
 from service.jobs.worker import run_job
@@ -136,8 +137,11 @@ def test_everything_is_counted_and_named(scored, archive_files):
     assert "short.edf" in private
 
 
-def test_processes_answer_the_same(scored, archive_files, bundle, tmp_path, monkeypatch):
-    assert main(command(archive_files, bundle, tmp_path / "two", "--direct_num_workers=2")) == 0
+def test_processes_answer_the_same(scored, archive_files, bundle, tmp_path, monkeypatch, capfd):
+    assert main(command(archive_files, bundle, tmp_path / "two", "--direct_num_workers=2", "--json")) == 0
+    printed = json.loads(capfd.readouterr().out)
+    assert printed["output"] == str(tmp_path / "two")
+    assert printed["files"] == read_summary(str(tmp_path / "two")).files
     assert rows_of(tmp_path / "two") == rows_of(scored)
     assert summary_of(tmp_path / "two") == summary_of(scored)
 

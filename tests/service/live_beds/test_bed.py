@@ -116,6 +116,9 @@ def test_lost_leads_are_an_alarm_within_thirty_seconds_and_over_kills_it_is_one(
     (alarm,) = list_alarms(engine)
     assert (alarm.kind, alarm.condition) == ("technical", "no answer: electrodes")
     assert alarm.cleared_at is not None
+    # An answer is about seconds 20 to 30 of its window: those of hops 50, 60, 70 and 80 lie in 70 to 110 s.
+    hops = {hop.start_s: (hop.answer is None, hop.reason) for hop in streams.last_hops(engine, STREAM, limit=100)}
+    assert hops == {10.0 * n: (n in (5, 6, 7, 8), "electrodes" if n in (5, 6, 7, 8) else "") for n in range(10)}
 
 
 def test_a_source_that_falls_silent_is_an_alarm_that_ends_when_it_comes_back(engine, model, monkeypatch):

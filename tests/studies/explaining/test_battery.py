@@ -30,6 +30,12 @@ def reader(scale=12.0):
     return Trained(name="by hand", ask=ask, auroc=1.0, design=DESIGN)
 
 
+def test_amounts_keep_their_proportions():
+    assert Amounts.of(24) == Amounts()
+    assert Amounts.of(1) == Amounts(cases=1, stability=1, faithfulness=1)
+    assert Amounts.of(8) == Amounts(cases=8, stability=3, faithfulness=4)
+
+
 def test_cases_are_windows_whose_burst_decides():
     trained = reader()
     cases = draw_cases(trained, 6, seed=1)

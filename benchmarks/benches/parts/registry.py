@@ -1,0 +1,85 @@
+"""What every entry of the registry of image networks must do: keep its shapes, overfit a batch, export to ONNX."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.images.backbones import IMAGE_NETWORKS, build
+from model.images.matching import TruePoints, count, total
+from model.images.points import WAVES, Points
+
+N_CLASSES, SIDE_PX, N_TIMES = 3, 64, 400
+
+
+def tiny(name: str) -> nn.Module:
+    """Return an entry's tiny form, seeded."""
+    torch.manual_seed(0)
+    entry = IMAGE_NETWORKS[name]
+    classes = {"n_classes": N_CLASSES} if entry.kind == "classes" else {}
+    return build(name, **classes, **entry.tiny)
+
+
+def batch(name: str) -> Tensor:
+    """Return two inputs that differ."""
+    generator = torch.Generator().manual_seed(1)
+    if IMAGE_NETWORKS[name].kind == "signal":
+        return 0.3 * torch.randn(2, 2, N_TIMES, generator=generator)
+    return torch.rand(2, 3, SIDE_PX, SIDE_PX, generator=generator)
+
+
+def shapes(name: str, network: nn.Module) -> list[tuple[int, ...]]:
+    """Return the shapes of what comes out for a batch of two."""
+    with torch.no_grad():
+        out = network.eval()(batch(name))
+    return [tuple(part.shape) for part in (out if isinstance(out, tuple) else (out,))]
+
+
+def losses(name: str, network: nn.Module, *, n_steps: int = 25) -> tuple[float, float]:
+    """Return the loss of one batch before and after steps on it alone."""
+    x, network = batch(name), network.train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    first = last = float("nan")
+    for step in range(n_steps + 1):
+        loss = _loss(IMAGE_NETWORKS[name].kind, network(x), x)
+        first, last = (float(loss), float(loss)) if step == 0 else (first, float(loss))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return first, last
+
+
+def _loss(kind: str, out: Tensor | tuple[Tensor, ...], x: Tensor) -> Tensor:
+    if kind == "points":
+        true = [true_points(6, seed) for seed in range(len(x))]
+        return total(Points(*out), true) / count(true)
+    assert isinstance(out, Tensor)
+    if kind == "classes":
+        return nn.functional.cross_entropy(out, torch.tensor([0, 2]))
+    if kind == "mask":
+        return nn.functional.binary_cross_entropy_with_logits(out[:, 0], (x[:, 0] > 0.5).float())
+    wanted = torch.linspace(-1, 1, out.shape[1]) * torch.tensor([[1.0], [-1.0]])
+    return (out - wanted).square().mean()
+
+
+def true_points(n: int, seed: int) -> TruePoints:
+    """Return so many points of a picture."""
+    rng = np.random.default_rng(seed)
+    key = torch.from_numpy(rng.uniform(0.1, 0.9, (n, 2))).float()
+    return TruePoints(torch.arange(n) % len(WAVES), torch.cat([key, torch.full((n, 2), 0.05)], 1), key)
+
+
+def export_error(name: str, network: nn.Module, path: Path) -> float:
+    """Return the largest difference of the exported graph's answers to torch's."""
+    import onnxruntime
+
+    x = batch(name)
+    network.eval()
+    with torch.no_grad():
+        out = network(x)
+    parts = out if isinstance(out, tuple) else (out,)
+    torch.onnx.export(network, (x,), str(path), dynamo=False, input_names=["x"], opset_version=17)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    answers = session.run(None, {"x": x.numpy()})
+    return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(answers, parts, strict=True))

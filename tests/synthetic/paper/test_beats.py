@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from synthetic.heart.leads import WITHOUT_P
+from synthetic.heart.person import CONDITIONS
+from synthetic.paper.beats import BEFORE_S, draw_beat, on_picture, panel
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_points_lie_on_the_drawn_line_and_follow_each_other(condition):
+    picture = draw_beat(np.random.default_rng(4), condition, image_px=256)
+    assert picture.image.shape == (256, 256, 3)
+    assert len(picture.points) <= 60
+    assert ("P" in {point.wave for point in picture.points}) == (condition not in WITHOUT_P)
+    dark = picture.image.max(axis=2) < 180
+    for lead in {point.lead for point in picture.points}:
+        own = {point.wave: point for point in picture.points if point.lead == lead}
+        times = [own[wave].at_s for wave in "PQRST" if wave in own]
+        assert times == sorted(times), lead
+        for point in own.values():
+            x, y = on_picture(lead, point.at_s, point.mv)
+            column, row = int(x * 256), int(y * 256)
+            assert dark[max(row - 2, 0) : row + 3, max(column - 1, 0) : column + 2].any(), point
+            assert point.span_s[0] <= point.at_s <= point.span_s[1]
+
+
+def test_panels_do_not_share_places_and_the_complex_begins_where_it_should():
+    places = {panel(lead) for lead in ("I", "V6", "aVR")}
+    assert places == {(0, 0), (2, 3), (0, 1)}
+    picture = draw_beat(np.random.default_rng(0), "normal")
+    r = [point.at_s for point in picture.points if point.wave == "R"]
+    assert all(BEFORE_S <= at < BEFORE_S + 0.1 for at in r)
+    # 0.9 s and 4 mV to a panel, of which there are four in a row and three in a column
+    assert on_picture("I", 0.9, 0.0)[0] - on_picture("I", 0.0, 0.0)[0] == pytest.approx(1 / 4)
+    assert on_picture("I", 0.0, 0.0)[1] - on_picture("I", 0.0, 1.0)[1] == pytest.approx(1 / 12)
