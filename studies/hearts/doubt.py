@@ -31,10 +31,10 @@ from training.objectives.losses import VoteLoss
 from training.recipes.finetuning import FinetuneOptim, FinetuneRecipe, FinetuneSchedule
 
 CONDITIONS = ("normal", "infarction", "t inversion", "left bundle", "right bundle", "hypertrophy")
-HOME = NoiseLevels(wander=0.3, muscle=0.06)
-ABROAD = replace(SITES["lagos"][2], wander=0.6, muscle=0.12, mains_hz=30.0)
+HOME = NoiseLevels(wander=0.8, muscle=0.3)
+ABROAD = replace(SITES["lagos"][2], wander=1.6, muscle=0.6, mains_hz=30.0)
 """Another site: more wander and muscle, and mains where the 100 Hz of these windows fold 70 Hz to."""
-ADDED_MV = 0.15
+ADDED_MV = 0.5
 WINDOW_S = 2.56
 TASK = Task(name="condition", classes=CONDITIONS, window_s=WINDOW_S)
 WAYS = ("single", "temperature", "mc_dropout", "ensemble3", "ensemble", "families")
@@ -47,10 +47,10 @@ N_BOOT = 500
 class Amounts:
     """How much is drawn and trained."""
 
-    train: int = 60
+    train: int = 20
     """People a condition; another third of them fits the temperature."""
-    test: int = 60
-    steps: int = 200
+    test: int = 40
+    steps: int = 120
     members: int = 5
     samples: int = 20
     """Draws with dropout left on."""

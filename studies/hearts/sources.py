@@ -33,7 +33,7 @@ WINDOW_S = 2.56
 LEFT_OUT = 0.25
 """Chance of each source to be left out of a window in training."""
 REDUNDANT = 0.01
-"""AUROC below which the upper end of a gain calls a source redundant beside the others."""
+"""AUROC that a gain must reach to matter: a source whose interval stays within it is redundant beside the others."""
 N_BOOT = 300
 
 
@@ -79,12 +79,12 @@ class Gain:
 
     @property
     def decision(self) -> str:
-        """ "adds", "redundant" (less than REDUNDANT at the upper end), "harms" or "undecided"."""
+        """ "redundant" (both ends within REDUNDANT of 0, even where they leave 0 out), "adds", "harms", "undecided"."""
+        if self.gain.low > -REDUNDANT and self.gain.high < REDUNDANT:
+            return "redundant"
         if self.gain.low > 0:
             return "adds"
-        if self.gain.high < 0:
-            return "harms"
-        return "redundant" if self.gain.high < REDUNDANT else "undecided"
+        return "harms" if self.gain.high < 0 else "undecided"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,13 @@
 """make bench-ecg-sources: rare classes, doubt, several sources, planted evidence, the quick test; generated hearts.
 
-    python -m benchmarks ecg-sources [--small] [--only PART ...] [--seed N]
+    python -m benchmarks ecg-sources [--small] [--only PART ...] [--seed N] [--draws N]
 
 About eight minutes of one core. Everything is generated from the seed; no figure here is one of a hospital's.
 """
 
 import argparse
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 
@@ -24,9 +24,9 @@ def interval(name: str, known: Estimate, unit: str) -> None:
     figure(f"{name}_high", known.high, unit)
 
 
-def losses(*, small: bool, seed: int) -> None:
+def losses(*, small: bool, seed: int, draws: int = 3) -> None:
     """Print what each loss does at one positive to 800: ranking, and calibration before and after the correction."""
-    found = rare.compare(rare.SMALL if small else rare.Amounts(), first_seed=seed)
+    found = rare.compare(rare.SMALL if small else replace(rare.Amounts(), seeds=draws), first_seed=seed)
     shown = [each.name for each in fields(rare.RareScore)]
     print(f"{'loss':<16}" + "".join(f"{name:>27}" for name in shown))
     for kind in LOSSES:
@@ -108,10 +108,12 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a few people and steps, for a look")
     parser.add_argument("--only", nargs="+", choices=tuple(PARTS), default=list(PARTS))
     parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
+    parser.add_argument("--draws", type=int, default=3, help="draws of people for the losses of rare classes")
     args = parser.parse_args()
     print(machine(), flush=True)
     for name in args.only:
-        PARTS[name](small=args.small, seed=args.seed)
+        more = {"draws": args.draws} if name == "losses" else {}
+        PARTS[name](small=args.small, seed=args.seed, **more)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def _as_new(subject: Subject) -> Subject:
 
 
 def member_logits(first: Windows, pool: Windows, labelled: Sequence[int], x: np.ndarray, *, seed: int) -> np.ndarray:
-    """Return logits of members fitted on draws of patients and the labels, shape (n_members, len(x), 6)."""
+    """Return logits of members fitted on draws of windows and the labels, shape (n_members, len(x), 6)."""
     rng, rows = np.random.default_rng(seed), np.array(labelled, dtype=int)
     found = []
     for _ in range(N_MEMBERS):
@@ -88,11 +88,13 @@ def member_logits(first: Windows, pool: Windows, labelled: Sequence[int], x: np.
         own = rng.choice(rows, len(rows)) if len(rows) else rows
         x_fit, y_fit = np.concatenate([first.x[drawn], pool.x[own]]), np.concatenate([first.y[drawn], pool.y[own]])
         mean, std = x_fit.mean(axis=0), x_fit.std(axis=0) + 1e-6
-        model = LogisticRegression(C=0.02, tol=1e-3, max_iter=300, class_weight="balanced").fit(
-            (x_fit - mean) / std, y_fit
-        )
         logits = np.full((len(x), len(SIX_CLASS.classes)), -20.0)
-        logits[:, model.classes_] = model.decision_function((x - mean) / std)
+        if len(set(y_fit.tolist())) == 1:  # a draw of few windows
+            logits[:, y_fit[0]] = 0.0
+        else:
+            model = LogisticRegression(C=0.02, tol=1e-3, max_iter=300, class_weight="balanced")
+            model.fit((x_fit - mean) / std, y_fit)
+            logits[:, model.classes_] = model.predict_log_proba((x - mean) / std)
         found.append(logits)
     return np.stack(found)
 

@@ -89,7 +89,14 @@ def test_pages_show_what_leads_do_and_twice_as_large_is_further_from_the_middle(
 
 @pytest.mark.parametrize(
     ("low", "high", "decision"),
-    [(0.01, 0.05, "adds"), (-0.004, 0.006, "redundant"), (-0.02, 0.05, "undecided"), (-0.05, -0.01, "harms")],
+    [
+        (0.01, 0.05, "adds"),
+        (-0.004, 0.006, "redundant"),
+        (0.002, 0.008, "redundant"),
+        (0.002, 0.03, "adds"),
+        (-0.02, 0.05, "undecided"),
+        (-0.05, -0.01, "harms"),
+    ],
 )
 def test_a_source_is_redundant_only_where_its_gain_is_known_to_be_small(low, high, decision):
     gain = sources.Gain(source="images", beside=("signals",), gain=Estimate((low + high) / 2, low, high))
@@ -124,6 +131,20 @@ def test_planted_levels_are_in_two_leads_of_one_stretch_only():
         assert not case.truth.channels[:6].any()
         at = np.flatnonzero(moved.any(axis=0)) / 100
         assert case.truth.start_s - 0.011 <= at.min() < at.max() <= case.truth.stop_s + 0.011
+
+
+def test_a_map_is_compared_with_other_people_not_with_the_window_less_its_evidence(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        evidence, "methods", lambda: {"any": lambda network, x, backgrounds: seen.append((x, backgrounds))}
+    )
+    monkeypatch.setattr(evidence, "_figures", lambda cases, maps, others: None)
+    torch.manual_seed(0)
+    shape = evidence.NetworkShape(n_chans=12, sfreq=100.0, n_classes=2)
+    evidence.measure(evidence.MultiScaleNet(shape, widths=(6, 8)).eval(), evidence.SMALL, seed=0)
+    for x, backgrounds in seen:
+        # Another person's beats come at other times: nearly every sample differs, in leads without evidence too.
+        assert all((x != each).mean() > 0.9 for each in backgrounds)
 
 
 def test_arrays_are_seen_once_an_epoch_and_wrong_ones_are_refused():
