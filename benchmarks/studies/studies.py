@@ -29,6 +29,9 @@ FOLDERS = ("studies", "benchmarks/studies")
 NOT_A_STUDY = {
     "studies/stack.py": "its inner folds choose a number of steps; what it stacks comes from a study",
     "benchmarks/studies/compression.py": "a chain on one split: pruned models and students are made of their teacher",
+    "studies/hearts/doubt.py": "generated people drawn afresh for each side: there are no folds to share",
+    "studies/hearts/rare.py": "generated people drawn afresh for each side: there are no folds to share",
+    "studies/hearts/sources.py": "generated people drawn afresh for each side: there are no folds to share",
 }
 """Programs with two sides that compare no models of their own, and why."""
 NETWORK = "eegnet"

@@ -26,10 +26,10 @@ from model.stacking import Stacker
 from model.supervised.networks import NetworkShape
 from model.supervised.supervised import NETWORKS, SPECTROGRAM_NETWORKS
 from signals.electrodes import CHAINS
-from signals.modality import ECG_12, EEG_1020
+from signals.modality import ECG_12, EEG_1020, Modality
 from signals.shards.normalise import Normaliser
 from signals.spectrograms import REGIONAL_FREQS
-from signals.tasks import TASKS
+from signals.tasks import TASKS, Task
 from signals.window import MEASURED
 
 BATCH, N_SECONDS, N_STEPS = 4, 4, 32
@@ -94,7 +94,10 @@ def families() -> dict[str, Callable[[], tuple[nn.Module, Step]]]:
     found: dict[str, Callable[[], tuple[nn.Module, Step]]] = {
         f"network {name}": partial(_network, name) for name in NETWORKS
     }
-    found |= {f"encoder {kind}": partial(_classifier, kind) for kind in ("eeg", "ecg")}
+    found |= {
+        "encoder eeg": partial(_classifier, TASKS["eyes"], EEG_1020),
+        "encoder ecg": partial(_classifier, TASKS["ecg-superclass"], ECG_12),
+    }
     found |= {f"head {name}": partial(_pretraining, name) for name in HEADS if name != "classifier"}
     return found | {"autoencoder": _autoencoder, "stacker": _stacker, "multimodal": _multimodal}
 
@@ -109,9 +112,7 @@ def _network(name: str) -> tuple[nn.Module, Step]:
     return module, lambda: nn.functional.cross_entropy(module(x)[0], torch.arange(BATCH) % 6)
 
 
-def _classifier(kind: str) -> tuple[nn.Module, Step]:
-    modality = ECG_12 if kind == "ecg" else EEG_1020
-    task = TASKS["ecg-superclass" if kind == "ecg" else "eyes"]
+def _classifier(task: Task, modality: Modality) -> tuple[nn.Module, Step]:
     encoder = Encoder(EncoderConfig(**{**ENCODER.fields(), "sfreq": modality.sfreq}))
     module = new_classifier(encoder, task, modality, Normaliser(kind="window"), dropout=0.1, profile={}, provenance={})
     x = torch.randn(BATCH, modality.n_chans, encoder.config.token_times * N_SECONDS)
