@@ -46,12 +46,7 @@ def fold(path: Path) -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC  # plain ONNX comes out
     options.optimized_model_filepath = str(path)
     options.intra_op_num_threads = 1
-    onnxruntime.InferenceSession(
-        path.read_bytes(),
-        options,
-        providers=["CPUExecutionProvider"],
-        disabled_optimizers=["ConstantSharing"],  # the converter to float16 casts a shared constant twice by one name
-    )
+    onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     model = onnx.load(path)
     used = {node.domain for node in model.graph.node}
     opsets = [opset for opset in model.opset_import if opset.domain in used]

@@ -76,8 +76,26 @@ def graph_of(bundle: Bundle, graph: Graph, precision: str, feeds: Sequence[Mappi
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     # TensorRT counts in whole numbers and fp32 only.
-    onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True, op_block_list=["Range"]), to)
+    model = onnx.load(path)
+    _give_own_constants(model.graph)
+    onnx.save(convert_float_to_float16(model, keep_io_types=True, op_block_list=["Range"]), to)
     return to
+
+
+def _give_own_constants(graph: Any) -> None:
+    """Give each use of a float constant one of its own: the converter casts a shared one twice under one name."""
+    from onnx import TensorProto
+
+    constants = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
+    seen: set[str] = set()
+    for number, node in enumerate(graph.node):
+        for place, name in enumerate(node.input):
+            if name in seen:
+                own = graph.initializer.add()
+                own.CopyFrom(constants[name])
+                own.name = node.input[place] = f"{name}_{number}_{place}"
+            elif name in constants:
+                seen.add(name)
 
 
 def build(
