@@ -39,7 +39,7 @@ class Package:
     """As it states itself; empty where it does not."""
     n_bytes: int
     needs: set[str] = field(default_factory=set)
-    """Names of packages that it asks for here, with the extras that are asked of it."""
+    """Names of packages that it requires here, with the extras that are required of it."""
 
 
 def packages(names: Iterable[str]) -> Sequence[Package]:
@@ -56,8 +56,8 @@ def packages(names: Iterable[str]) -> Sequence[Package]:
         set[tuple[str, frozenset[str]]](),
     )
     while waiting:
-        asked = waiting.pop()
-        name, extras = str(canonicalize_name(asked.name)), frozenset(asked.extras)
+        required = waiting.pop()
+        name, extras = str(canonicalize_name(required.name)), frozenset(required.extras)
         if (name, extras) in seen:
             continue
         seen.add((name, extras))

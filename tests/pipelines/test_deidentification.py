@@ -60,8 +60,8 @@ def test_a_run_names_nobody(ward, tmp_path, caplog, capsys):
     (refused,) = map(json.loads, (tmp_path / "out.private" / "quarantine.jsonl").read_text().splitlines())
     assert refused.pop("file").endswith("Erika_Mustermann_2.edf")
     assert not [word for word in PLANTED if word in json.dumps(refused).encode()]
-    said = caplog.text.encode() + "".join(capsys.readouterr()).encode()
-    ours = b"\n".join(line for line in said.splitlines() if b"beam" not in line and str(ward).encode() not in line)
+    printed = caplog.text.encode() + "".join(capsys.readouterr()).encode()
+    ours = b"\n".join(line for line in printed.splitlines() if b"beam" not in line and str(ward).encode() not in line)
     assert [word for word in PLANTED if word in ours] == []
 
 
@@ -115,7 +115,7 @@ def test_a_name_in_a_record_an_index_or_a_list_is_found(named, tmp_path):
 def test_a_set_of_older_code_that_took_folders_for_sites_is_found_out(named, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["--input", str(named.root), "--output", str(out), "--salt", "s", "--site-from", "folder"]) == 0
-    # Whoever declares that folders are sites has said so.
+    # Whoever declares that folders are sites has declared them public.
     assert shards_command(["check-identity", str(out)]) == 0
     facts = json.loads((out / "run.json").read_text())
     del facts["options"]["site_from"]

@@ -51,10 +51,10 @@ def test_what_is_asked_chooses_nothing(corpus: Path, test_set: Path, tmp_path: P
     assert both.test.size == 6
     np.testing.assert_array_equal(alone.learn, both.learn)
     assert list(both.held_out) == ["original"]
-    said = np.full((len(both.families), 6), 1 / 6)
-    changed = said.copy()
+    uniform = np.full((len(both.families), 6), 1 / 6)
+    changed = uniform.copy()
     changed[both.test] = np.eye(6)[0]
-    assert family_loss(both, said) == family_loss(both, changed)
+    assert family_loss(both, uniform) == family_loss(both, changed)
 
 
 def test_the_average_takes_what_helps(corpus: Path, tmp_path: Path) -> None:

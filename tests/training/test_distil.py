@@ -60,18 +60,18 @@ def test_a_student_learns_what_its_teacher_says(
         ["--recipe", "eegnet", "--tiny", "--teacher", *map(str, folders), "--shards", str(shards), "--task",
          "six-class", "--no-encoder", "--output", str(tmp_path / "student")]
     )  # fmt: skip
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     student = load_task_model(tmp_path / "student")
     data = labelled(Corpus.open(shards), SIX_CLASS)
     test = np.array([data.shards.entries[i].site_id == "site2" for i in data.windows]).nonzero()[0]
     assert not set(student.config.provenance["train_subjects"]) & set(data.subjects[test])
     about = student.config.provenance["distillation"]
     assert about["out_of_fold"] == 0.0
-    assert "0% of the taught windows are out-of-fold" in told
+    assert "0% of the taught windows are out-of-fold" in printed
     mean = np.mean([predict(load_task_model(f), data.shards, data.windows[test])[0] for f in folders], axis=0)
     own, _ = predict(student, data.shards, data.windows[test])
     gap = score_of(data, test, own).kl - score_of(data, test, mean).kl
-    assert f"student KL - teacher KL: {gap:.3f} on 6 windows" in told
+    assert f"student KL - teacher KL: {gap:.3f} on 6 windows" in printed
 
     # the same recipe without a teacher gives other weights: the teacher was heard
     distil.main(

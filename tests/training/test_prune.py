@@ -41,7 +41,7 @@ def test_a_pruned_model_is_smaller_scored_on_others_and_can_be_shipped(
 ) -> None:
     output = tmp_path / "pruned"
     prune.main(["--tiny", "--model", str(model), "--shards", str(shards), "--share", "0.4", "--output", str(output)])
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     before, after = load_task_model(model), load_task_model(output)
     assert isinstance(after, Classifier)
     n_before, n_after = (sum(p.numel() for p in m.parameters()) for m in (before, after))
@@ -58,8 +58,8 @@ def test_a_pruned_model_is_smaller_scored_on_others_and_can_be_shipped(
         prob, _ = predict(one, data.shards, data.windows[others])
         assert stage["score"]["kl"] == pytest.approx(kl_rows(data.targets[others], prob).mean(), rel=1e-5)
         assert stage["score"]["n_windows"] == len(others) == 6
-    assert f"{n_after:,}" in told
-    assert "balanced accuracy lost" in told
+    assert f"{n_after:,}" in printed
+    assert "balanced accuracy lost" in printed
     bundle = tmp_path / "bundle"
     assert (
         export.main(["--model", str(output), "--shards", str(shards), "--output", str(bundle), "--parity-windows", "2"])

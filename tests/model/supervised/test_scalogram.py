@@ -76,8 +76,8 @@ def test_it_sees_the_span_and_its_context():
     far[..., : 256 * 13] *= 5.0  # 15 s less the longest frame's half, 1 s, and the step
     near[..., 256 * 16 : 256 * 19] *= 5.0
     with torch.no_grad():
-        said, of_far, of_near = (net(one)[0] for one in (x, far, near))
-        torch.testing.assert_close(of_far, said)
-        assert (of_near - said).abs().max() > 1e-4
+        of_one, of_far, of_near = (net(one)[0] for one in (x, far, near))
+        torch.testing.assert_close(of_far, of_one)
+        assert (of_near - of_one).abs().max() > 1e-4
     with pytest.raises(ValueError, match="end before the label's span"):
         net(x[..., : 256 * 25])

@@ -158,9 +158,9 @@ def test_snr_and_verdict_follow_the_planted_noise():
     found = [window_snr_db(snr_db(montage(6, noise_uv=level)), STATE) for level in levels]
     assert found == sorted(found, reverse=True)
     assert found[0] - found[2] == pytest.approx(12.0, abs=1.5)
-    verdicts = [judged(montage(6, noise_uv=level), clean_mask()) for level in levels]
-    assert verdicts[0] == GOOD
-    assert verdicts[-1] == "noise"
+    decisions = [judged(montage(6, noise_uv=level), clean_mask()) for level in levels]
+    assert decisions[0] == GOOD
+    assert decisions[-1] == "noise"
 
 
 def at_limits(**changes):

@@ -187,8 +187,8 @@ def test_the_excerpt_is_bounded_and_crosses_gaps(parts):
     assert sum(n for _, n in read) < 200 * SFREQ
 
 
-@pytest.mark.parametrize(("sign", "verdict"), [(-1, "spikes"), (1, "blink")])
-def test_negative_spikes_among_blinks_keep_the_component(sign, verdict):
+@pytest.mark.parametrize(("sign", "kind"), [(-1, "spikes"), (1, "blink")])
+def test_negative_spikes_among_blinks_keep_the_component(sign, kind):
     t = np.arange(int(SECONDS * SFREQ)) / SFREQ
     blink_map = np.exp(-0.5 * ((POSITIONS[:, 1] - 0.96) / 0.2) ** 2) * 40
     source = sum(6 * np.exp(-0.5 * ((t - at) / 0.08) ** 2) for at in np.arange(2, 58, 6))
@@ -197,4 +197,4 @@ def test_negative_spikes_among_blinks_keep_the_component(sign, verdict):
         at = int(start * SFREQ)
         source[at : at + wave.size] += sign * 6 * wave
     source = source / source.std() + background()[0]
-    assert classify(source[None], blink_map[:, None], SFREQ, ch_names=NAMES, h_freq=100.0) == (verdict,)
+    assert classify(source[None], blink_map[:, None], SFREQ, ch_names=NAMES, h_freq=100.0) == (kind,)

@@ -28,8 +28,8 @@ def test_what_is_there_is_counted(root):
     part = check_train(root)
     assert (part.n_labels, part.n_eegs, part.n_patients) == (2, 2, 2)
     assert (part.without_eeg, part.without_spectrogram) == ((), ())
-    asked = check_test(root)
-    assert (len(asked.rows), asked.without_spectrogram) == (2, ())
+    part = check_test(root)
+    assert (len(part.rows), part.without_spectrogram) == (2, ())
 
 
 def test_a_label_beyond_its_recording_is_refused_by_its_line(root):
