@@ -97,8 +97,6 @@ class Preparers:
     def close(self) -> None:
         """End the processes when what they have is done."""
         self._pool.shutdown(wait=True)
-        for left in multiprocessing.active_children():  # of a pool that broke while it was starting one
-            left.kill()
 
 
 def _begin(log_level: str) -> None:
