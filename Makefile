@@ -9,6 +9,8 @@ export CEREBEAM_REAL_DATA ?= $(abspath ../shared/data)
 endif
 # BLAS threads beside worker processes make two cores slower, not faster.
 export OMP_NUM_THREADS ?= 1
+# uv installs without bytecode: where Python may not keep it, each command compiles four thousand files again, 4 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Credentials and passwords, where somebody has put them.
 -include .env

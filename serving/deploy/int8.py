@@ -1,13 +1,11 @@
-"""ONNX graphs in INT8: which layers, with what ranges, and which of them are better left in float.
+"""ONNX graphs in INT8: which layers, and with what ranges.
 
 Static: weights and activations, ranges from calibration windows (QDQ, one scale per column of a weight). Dynamic:
 activations get their range when they are there. Only products and convolutions with constant weights are touched:
-with everything quantised, answers are far off. Method: Jacob et al. 2018; Wu et al. 2020 (percentiles, sensitivity by
-layer).
+with everything quantised, answers are far off. Method: Jacob et al. 2018; Wu et al. 2020 (percentiles).
 """
 
 import io
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
@@ -18,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from signals.bundles.bundle import BundleError
-from signals.progress import progress
 
 OP_TYPES = ("MatMul", "Gemm", "Conv")
 Feed = dict[str, np.ndarray]
@@ -35,15 +32,6 @@ class Layer:
     """Name of the constant."""
     n_bytes: int
     """Of the constant, in float."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sensitivity:
-    """What leaving one layer in float is worth."""
-
-    layer: Layer
-    gain: float
-    """Share of the all-INT8 graph's error in the output that goes away; it may be below 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,46 +144,3 @@ def _save(graph: Any, output: Path) -> None:
 
     del graph.graph.value_info[:]
     onnx.save(graph, output)
-
-
-def sensitivities(calibrated: Calibrated, feeds: Sequence[Feed], output: str) -> list[Sensitivity]:
-    """Return the layers, those first that are most worth leaving in float: each is left out once.
-
-    The error is the root mean square difference of the named output from the float graph's.
-    """
-    exact = _outputs(calibrated.path, feeds, output)
-    with tempfile.TemporaryDirectory() as folder:
-        trial = Path(folder) / "trial.onnx"
-
-        def error(leave: Sequence[str]) -> float:
-            write_static(calibrated, trial, leave=leave)
-            return float(np.sqrt(np.mean([np.square(a - b).mean() for a, b in zip(
-                exact, _outputs(trial, feeds, output), strict=True)])))  # fmt: skip
-
-        whole = error(())
-        if whole == 0:
-            return []
-        trials = progress(calibrated.layers, "layers in float", unit="layers")
-        layers = [Sensitivity(layer=layer, gain=1 - error([layer.node]) / whole) for layer in trials]
-    return sorted(layers, key=lambda one: -one.gain)
-
-
-def worth_leaving(layers: Sequence[Sensitivity], *, least_gain: float, float_share: float) -> tuple[Sensitivity, ...]:
-    """Return the layers to leave in float: each takes away `least_gain` of the error or more, best first.
-
-    Together they hold no more than `float_share` of the weights, so that the file still shrinks.
-    """
-    budget = float_share * sum(one.layer.n_bytes for one in layers)
-    left: list[Sensitivity] = []
-    for one in layers:
-        if one.gain >= least_gain and sum(layer.layer.n_bytes for layer in left) + one.layer.n_bytes <= budget:
-            left.append(one)
-    return tuple(left)
-
-
-def _outputs(path: Path, feeds: Sequence[Feed], output: str) -> list[np.ndarray]:
-    import onnxruntime
-
-    logging.getLogger("onnxruntime").setLevel(logging.ERROR)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return [np.asarray(session.run([output], feed)[0]) for feed in feeds]

@@ -18,16 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from serving.deploy.int8 import (
-    Sensitivity,
-    calibrate,
-    layers_of,
-    needs_onnx,
-    sensitivities,
-    worth_leaving,
-    write_dynamic,
-    write_static,
-)
+from serving.deploy.int8 import calibrate, layers_of, needs_onnx, write_dynamic, write_static
+from serving.deploy.sensitivity import Sensitivity, sensitivities, worth_leaving
 from serving.runtime import check_windows, probabilities
 from signals.bundles.bundle import (
     CARD,

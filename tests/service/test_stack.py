@@ -155,6 +155,15 @@ def test_the_script_for_docker_is_one_line_without_docker(tmp_path):
         assert message in done.stderr
 
 
+def test_commands_of_make_keep_bytecode():
+    """Where it is not kept, each start of Python compiles thousands of files."""
+    env = os.environ | {"MAKEFLAGS": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(["make", "-s", "-f", "-", "environment"], cwd=ROOT, capture_output=True, text=True, env=env,
+                          input="include Makefile\nenvironment: ; @env\n", timeout=20, check=True)  # fmt: skip
+    assert "OMP_NUM_THREADS=" in done.stdout
+    assert "PYTHONDONTWRITEBYTECODE" not in done.stdout
+
+
 def test_make_lists_every_target_that_was_promised():
     done = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, timeout=20, check=True,
                           env=os.environ | {"MAKEFLAGS": ""})  # fmt: skip

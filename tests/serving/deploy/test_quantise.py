@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 import serving.deploy.quantise
 import signals.bundles.int8_gate
-from serving.deploy.int8 import Layer, Sensitivity, calibrate, layers_of, sensitivities, worth_leaving
+from serving.deploy.int8 import Layer, calibrate, layers_of, write_static
 from serving.deploy.quantise import main
+from serving.deploy.sensitivity import Sensitivity, sensitivities, worth_leaving, write_switched
 from serving.runtime import answer_batch, onnx_session, probabilities
 from signals.bundles.bundle import BundleError, load_bundle, mark
 from signals.bundles.inputs import feed, windows_of_shards
@@ -190,6 +192,33 @@ def test_layers_have_constant_weights_and_the_most_sensitive_come_first(served):
     assert len(found) == len(layers)
     assert [one.gain for one in found] == sorted((one.gain for one in found), reverse=True)
     assert found[0].gain > 0
+
+
+def test_a_layer_switched_to_float_answers_as_a_graph_written_without_it(served, tmp_path):
+    bundle = load_bundle(served.bundle)
+    path = bundle.path / bundle.graphs[0].file
+    (window,) = windows_of_shards([served.shards], n_windows=1)
+    given = feed([window], bundle.graphs[0])
+    calibrated = calibrate(path, [given], percentile=99.99)
+    switches = write_switched(calibrated, tmp_path / "switched.onnx")
+
+    def logits(name, more):
+        options = onnxruntime.SessionOptions()  # kernels that add up in integers differ in the last bits
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return onnxruntime.InferenceSession(tmp_path / name, options).run(["logits"], given | more)[0]
+
+    layers = {one.node for one in calibrated.layers}
+    nodes = [node for node in onnx.load(path).graph.node if node.name in layers]
+    by_op = [[node.name for node in nodes if node.op_type == op] for op in ("Conv", "MatMul", "Gemm")]
+    shared = [node.name for node in nodes if sum(node.input[0] == other.input[0] for other in nodes) > 1]
+    assert all((*by_op, shared))
+    seen = set()
+    for left in {None, *(names[k] for names in by_op for k in (0, -1)), *shared[:2]}:
+        write_static(calibrated, tmp_path / "static.onnx", leave=[left] if left else [])
+        switched = logits("switched.onnx", {switch: np.array(node == left) for node, switch in switches.items()})
+        np.testing.assert_allclose(switched, logits("static.onnx", {}), rtol=1e-5, atol=1e-6)
+        seen.add(switched.tobytes())
+    assert len(seen) >= 5  # a layer that scores steps of time hardly moves the answer
 
 
 def test_float_layers_keep_within_their_budget():
