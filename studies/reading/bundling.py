@@ -134,7 +134,7 @@ def card(members: Sequence[Fitted], chosen: Chosen, reading: Reading, agreement:
         f"10% of such segments ({chosen.coverage:.1%} held on families left out)",
         f"- largest difference of the graphs from the models over {agreement.n_windows} segments: "
         f"{agreement.max_probability_difference:.1e}",
-        "- no real label was used; what real segments showed stands in docs/six_class.md", "", RESEARCH_ONLY, "",
+        "- no real label was used; docs/results/six_class.md has what real segments showed", "", RESEARCH_ONLY, "",
     ])  # fmt: skip
 
 
