@@ -24,6 +24,7 @@ from model.compression.pruning import Method, plan, prune
 from model.compression.sparsity import zero_share, zero_weights
 from model.freezing import freeze
 from model.saved import TaskModel, load_task_model
+from signals.json_output import print_json
 from training.command import Sections, parse_command, run_main
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named
@@ -64,6 +65,8 @@ class PruneCommand:
     """Where the loss is measured; all subjects whom the model was not trained on, without."""
     task: str | None = None
     """Refuse a model of another task."""
+    json: bool = False
+    """One JSON object: the stages, each with its parameters and scores."""
     recipe: str = "brief"
     """Name of the recipe that gave the configuration."""
     config: Annotated[FinetuneRecipe, Sections]
@@ -209,7 +212,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         stages = prune_model(command, start_processes("single"))
         if stages is None:
             raise SystemExit(RESUME_EXIT)
-        print(table(stages))  # noqa: T201
+        if command.json:
+            print_json({"output": command.output, "stages": stages})
+        else:
+            print(table(stages))  # noqa: T201
 
     run_main(PROG, work)
 

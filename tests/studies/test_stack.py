@@ -237,6 +237,8 @@ def test_calibration_lies_beside_the_model(
     assert written["fitted_on"] == {"model": "sees-b", "n_windows": 240, "n_subjects": 24}
     assert len(written["predictions_sha256"]) == 64
     assert "fitted to votes; on other patients, fitted to votes: ECE" in capfd.readouterr().out
+    calibrate.main([*base, "--json"])
+    assert json.loads(capfd.readouterr().out).items() <= written.items()
     calibrate.main([*base, "--fit-to", "majority"])
     assert json.loads((model / "calibration.json").read_text())["fitted_to"] == "majority"
     assert "fitted to majority; on other patients" in capfd.readouterr().out
