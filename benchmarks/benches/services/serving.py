@@ -1,9 +1,10 @@
 """make bench-serving: every form of the six-class model: size, memory, speed, and how good it still is.
 
-    python -m benchmarks serving [--demo DIR] [--bundle PATH ...] [--rounds N]
+    python -m benchmarks serving [--demo DIR] [--size small|tiny|demo] [--bundle PATH ...] [--rounds N]
 
 DIR is the output of `cerebeam demo`, made if it is not there. Quality is measured on synthetic patients and sites of
-another seed; INT8 ranges come from the demo's shards. --bundle adds others of the same task: pruned, distilled.
+another seed; INT8 ranges come from the demo's shards. An encoder of --size is trained on them first; "demo" takes the
+demo's own, pretrained one. --bundle adds others of the same task: pruned, distilled.
 """
 
 import argparse
@@ -25,11 +26,13 @@ from signals.tasks import SIX_CLASS
 from signals.window import Window
 
 HELD_OUT_SEED = 2_026
+DEMO = "demo"
+"""In place of a size: the demo's own encoder."""
 Ask = Callable[[Sequence[Window]], np.ndarray]
 
 
 def prepare(demo: Path, work: Path, subjects_per_site: int) -> None:
-    """Make what is missing: the demo, held-out shards, the bundles."""
+    """Make what is missing: the demo, held-out shards."""
     if not (demo / "checkpoints" / "final" / "config.json").is_file():
         module("cerebeam.demo", "--output", demo)
     if not (work / "held-out" / "_COMPLETED").is_file():
@@ -40,11 +43,30 @@ def prepare(demo: Path, work: Path, subjects_per_site: int) -> None:
                "--subjects-per-site", str(subjects_per_site))  # fmt: skip
         module("pipelines.preprocess", "--input", corpus, "--labels", corpus / "labels.csv", "--output",
                work / "held-out", "--salt", "bench", "--profile", "six-class", "--site-from", "folder")  # fmt: skip
+
+
+def trained(demo: Path, work: Path, size: str, epochs: int) -> Path:
+    """Return the folder of an encoder of a size with its head, trained on the demo's shards from random weights.
+
+    One that is there is kept.
+    """
+    from model.encoder_config import sized
+    from training.fitting.fit import random_encoder
+
+    folder = work / size
+    if not (folder / "config.json").is_file():
+        random_encoder(sized(size), seed=0)[0].save_pretrained(work / f"{size}-encoder")
+        module("training.finetune", "--recipe", "scratch", "--shards", demo / "shards" / "six-class", "--task",
+               "six-class", "--encoder", work / f"{size}-encoder", "--output", folder, "--schedule.epochs",
+               str(epochs))  # fmt: skip
+    return folder
+
+
+def export(model: Path, shards: Path, work: Path) -> None:
+    """Write the model's bundles, in float and in INT8, anew."""
     for name in ("onnx", "int8-static", "int8-dynamic"):
         shutil.rmtree(work / name, ignore_errors=True)
-    shards = demo / "shards" / "six-class"
-    module("model.export", "--model", demo / "checkpoints" / "final", "--shards", shards, work / "held-out",
-           "--output", work / "onnx")  # fmt: skip
+    module("model.export", "--model", model, "--shards", shards, work / "held-out", "--output", work / "onnx")
     for method in ("static", "dynamic"):
         command = ["--ranges", shards, "--evaluate", work / "held-out", "--method", method]
         quantise(work / "onnx", *command, "--output", work / f"int8-{method}")
@@ -171,13 +193,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("bench-output/serving"), help="folder for what is made here")
     parser.add_argument("--bundle", type=Path, nargs="+", default=[], help="further bundles of the same task")
     parser.add_argument("--subjects-per-site", type=int, default=8, help="held-out synthetic patients")
+    parser.add_argument("--size", choices=("small", "tiny", DEMO), default="small", help="of the encoder")
+    parser.add_argument("--epochs", type=int, default=3, help="most passes over the demo's shards in training it")
     parser.add_argument("--rounds", type=int, default=20)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     prepare(args.demo, args.work, args.subjects_per_site)
+    model = args.demo / "checkpoints" / "final"
+    if args.size != DEMO:
+        model = trained(args.demo, args.work, args.size, args.epochs)
+    export(model, args.demo / "shards" / "six-class", args.work)
     exported = [args.work / name for name in ("onnx", "int8-static", "int8-dynamic")]
     bundles = [path for path in (*exported, *args.bundle) if path.is_dir()]
-    model = args.demo / "checkpoints" / "final"
     module("cerebeam.bench", *bundles, "--model", model, "--rounds", str(args.rounds), "--output", args.work / "f.json")
     speed = {one["form"]: one for one in json.loads((args.work / "f.json").read_text(encoding="utf-8"))["forms"]}
     print(machine())
