@@ -107,13 +107,16 @@ def test_a_family_is_answered_by_what_did_not_see_it() -> None:
 
 def test_attention_takes_the_stacks_place_only_where_people_drawn_again_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, fitted = held(), []
-    stack_answers, better = choice.mean_answers(rows), 0.9 * choice.mean_answers(rows) + 0.1 * rows.target
+    share = np.random.default_rng(0).uniform(0, 0.2, (len(rows.target), 1))  # of the truth: people gain unequally
+    stack_answers = choice.mean_answers(rows)
+    better = (1 - share) * stack_answers + share * rows.target
 
     def answers(held: HeldOut, *, seed: int, combiner: str = choice.STACK) -> np.ndarray:
         fitted.append((combiner, seed))
         return attention if combiner == choice.ATTENTION else stack_answers
 
     monkeypatch.setattr(choice, "stack_answers", answers)
+    monkeypatch.setattr(choice, "chosen_members", lambda held, **_: held.names)
     attention = better
     gain = choice.attention_gain(rows, seed=5)
     assert {one for one in fitted if one[0] == choice.ATTENTION} == {(choice.ATTENTION, seed) for seed in (5, 6, 7)}
