@@ -55,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     seconds = time.perf_counter() - started
     if args.json:
         print_json({"families": trials, "n_failed": len(failed), "seconds": round(seconds, 3)})
-        return 1 if failed else 0
-    print(table(trials))  # noqa: T201
-    print(f"{len(trials) - len(failed)} of {len(trials)} families ran in {seconds:.1f} s")  # noqa: T201
+    else:
+        print(table(trials))  # noqa: T201
+        print(f"{len(trials) - len(failed)} of {len(trials)} families ran in {seconds:.1f} s")  # noqa: T201
     if failed:
         print(f"{PROG}: {', '.join(failed)} failed", file=sys.stderr)  # noqa: T201
     return 1 if failed else 0

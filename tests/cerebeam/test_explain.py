@@ -111,7 +111,7 @@ def test_a_card_counts_for_its_own_weights_only(made, tmp_path, bundle, state, c
     assert main([*args, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["page"] == str(tmp_path / "p" / "index.html")
-    assert [row["target"] for row in printed["windows"]] == ["LPD"] * len(printed["windows"])
+    assert [row["predicted"] in SIX_CLASS.classes for row in printed["windows"]] == [True]
     page = next(path.read_text() for path in (tmp_path / "p").glob("sample_*.html"))
     assert f">{state}</td>" in page
     assert "LPD" in page

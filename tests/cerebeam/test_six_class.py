@@ -105,8 +105,8 @@ def test_every_row_of_the_test_part_is_answered(hms, trained, tmp_path, capsys):
     network.save_pretrained(tmp_path / "network")
     capsys.readouterr()
     assert main([*command[:4], str(tmp_path / "network"), "--out", str(tmp_path / "n.csv"), "--json"]) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert printed == {"submission": str(tmp_path / "n.csv"), "n_rows": 4, "without_an_answer": [rows[1]["eeg_id"]]}
+    printed, row = json.loads(capsys.readouterr().out), f"test.csv line 3: eeg_id {rows[1]['eeg_id']}"
+    assert printed == {"submission": str(tmp_path / "n.csv"), "n_rows": 4, "without_an_answer": [row]}
     others = pd.read_csv(tmp_path / "n.csv", dtype={"eeg_id": str})
     assert others["eeg_id"].tolist() == answers["eeg_id"].tolist()
     assert np.abs(others[VOTES].to_numpy() - values)[[0, 2, 3]].max() > 1e-3
