@@ -9,11 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from signals.command_line import Parser, SubParser, count, known_file, new_file, positive, whole
 from signals.files import atomic_file
+from signals.json_output import add_json, print_json
 from signals.paper.layout import GAINS, LAYOUTS, SPEEDS, PaperScale
 from signals.recording.recording import UnreadableError
 
@@ -32,6 +34,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     one.add_argument("--sfreq", type=positive, default=500.0, help="samples per second of the records")
     one.add_argument("--layout", choices=tuple(LAYOUTS), help="where it is known; else by the number of rows")
     _scale(one, "where it is known; else from the calibration pulses")
+    add_json(one, "the records, and the scans that were refused with their reasons")
     one = commands.add_parser("render", description="a page of a record's twelve leads")
     one.add_argument("record", type=known_file, help="a recording with I, II and V1-V6 at least")
     one.add_argument("--output", type=new_file, required=True, help="the page, a PNG")
@@ -114,19 +117,26 @@ def _digitise(args: argparse.Namespace) -> int:
     names = [scan.stem for scan in args.scans]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"two scans are named {twice[0]}: their records would have one name")
-    n_refused = 0
+    pages: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
     for scan in args.scans:
         try:
             page = digitise(read_picture(scan), sfreq=args.sfreq, speed=args.speed, gain=args.gain, layout=args.layout)
         except UnreadablePageError as error:
             print(f"cerebeam paper: {scan}: {error}", file=sys.stderr)  # noqa: T201
-            n_refused += 1
+            refused.append({"scan": scan, "reason": str(error)})
             continue
         path = args.output / f"{scan.stem}{'.hea' if args.format == 'wfdb' else '.' + args.format}"
         found = f"{page.layout}, {page.scale.speed:g} mm/s, {page.scale.gain:g} mm/mV"
         write_leads(path, page.x_mv, page.sfreq, (f"Digitised from paper: {found}",))
-        print(f"{path}: {found}, {page.px_per_mm:.2f} pixels per mm, turned by {page.rotation_deg:.1f}°")  # noqa: T201
-    return 1 if n_refused else 0
+        pages.append({"record": path, "layout": page.layout, "speed": page.scale.speed, "gain": page.scale.gain,
+                      "px_per_mm": page.px_per_mm, "rotation_deg": page.rotation_deg})  # fmt: skip
+        if not args.json:
+            measured = f"{page.px_per_mm:.2f} pixels per mm, turned by {page.rotation_deg:.1f}°"
+            print(f"{path}: {found}, {measured}")  # noqa: T201
+    if args.json:
+        print_json({"records": pages, "refused": refused})
+    return 1 if refused else 0
 
 
 def _render(args: argparse.Namespace) -> int:

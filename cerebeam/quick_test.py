@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from signals.command_line import Parser
+from signals.json_output import add_json, print_json
 
 if TYPE_CHECKING:
     from model.families.trials import Trial
@@ -23,6 +24,7 @@ def parser() -> Parser:
     """Return the command's parser."""
     made = Parser(prog=PROG, description="every family of models once forward and backward on noise, as a table")
     made.add_argument("--only", default="", metavar="WORD", help="families whose name holds this word")
+    add_json(made, "each family's parameters, milliseconds and problem")
     return made
 
 
@@ -50,8 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     trials = [try_family(name, build) for name, build in chosen.items()]
     failed = [trial.family for trial in trials if trial.problem]
-    print(table(trials))  # noqa: T201
-    print(f"{len(trials) - len(failed)} of {len(trials)} families ran in {time.perf_counter() - started:.1f} s")  # noqa: T201
+    seconds = time.perf_counter() - started
+    if args.json:
+        print_json({"families": trials, "n_failed": len(failed), "seconds": round(seconds, 3)})
+    else:
+        print(table(trials))  # noqa: T201
+        print(f"{len(trials) - len(failed)} of {len(trials)} families ran in {seconds:.1f} s")  # noqa: T201
     if failed:
         print(f"{PROG}: {', '.join(failed)} failed", file=sys.stderr)  # noqa: T201
     return 1 if failed else 0

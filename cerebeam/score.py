@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from signals.command_line import Parser, new_file
+from signals.json_output import add_json, print_json
 
 PROG = "cerebeam score"
 MODEL = "bundle"
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("bundle", type=Path, help="folder of a bundle with classes")
     parser.add_argument("--shards", type=Path, required=True, help="shard set with labels, of the bundle's modality")
     parser.add_argument("--output", type=new_file, required=True, help="predictions file to write")
+    add_json(parser, "the file, and how many windows it has")
     args = parser.parse_args(arguments)
     from evaluation.schemas.predictions import write_predictions
 
@@ -69,7 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"{PROG}: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    print(f"{len(found.frame)} windows  {args.output}")  # noqa: T201
+    if args.json:
+        print_json({"output": args.output, "n_windows": len(found.frame)})
+    else:
+        print(f"{len(found.frame)} windows  {args.output}")  # noqa: T201
     return 0
 
 

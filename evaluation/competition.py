@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from evaluation.measures.metrics import kl_rows
 from evaluation.schemas.predictions import Predictions, probabilities, read_predictions, targets
 from signals.command_line import Parser
 from signals.files import atomic_file
+from signals.json_output import add_json, plain, print_json
 from signals.tasks import SIX_CLASS
 
 ROW_ID = "eeg_id"
@@ -155,29 +156,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="JSON file for the scores of PREDICTIONS")
     parser.add_argument("--submission", type=Path, help="csv with eeg_id and the six vote columns, to be scored")
     parser.add_argument("--solution", type=Path, help="csv of the same columns with the true shares of votes")
+    add_json(parser, "the KL of a submission, or the scores of predictions")
     args = parser.parse_args(argv)
     if bool(args.predictions) == bool(args.submission) or bool(args.submission) != bool(args.solution):
         parser.error("give PREDICTIONS, or --submission with --solution")
     try:
-        print(_answer(args))  # noqa: T201
+        _print_scores(args)
     except (ValueError, OSError) as error:
         print(f"{parser.prog}: {str(error).splitlines()[0]}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
 
 
-def _answer(args: argparse.Namespace) -> str:
+def _print_scores(args: argparse.Namespace) -> None:
     if args.submission:
-        return f"KL {score(pd.read_csv(args.solution), pd.read_csv(args.submission)):.6f}"
+        kl = score(pd.read_csv(args.solution), pd.read_csv(args.submission))
+        if args.json:
+            print_json({"kl": kl})
+        else:
+            print(f"KL {kl:.6f}")  # noqa: T201
+        return
     predictions = read_predictions(args.predictions)
     if predictions.classes != SIX_CLASS.classes:
         raise ValueError(f"{args.predictions} is of task {predictions.task!r}; the competition's is {SIX_CLASS.name!r}")
     scores = competition_scores(predictions)
     if args.output:
-        plain = [{k: None if v != v else v for k, v in asdict(row).items()} for row in scores]
         with atomic_file(args.output) as file:
-            file.write((json.dumps({"scores": plain}, indent=1) + "\n").encode())
-    return table(scores)
+            file.write((json.dumps({"scores": plain(scores)}, indent=1) + "\n").encode())
+    if args.json:
+        print_json({"scores": scores})
+    else:
+        print(table(scores))  # noqa: T201
 
 
 if __name__ == "__main__":

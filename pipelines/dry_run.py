@@ -9,7 +9,9 @@ first step (`pipelines.stages.plan_files.plan_file`).
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.intake.cards import read_cards
@@ -18,26 +20,52 @@ from pipelines.intake.profile import fitting_profile
 from pipelines.stages.outcome import Refused
 from pipelines.stages.plan_files import plan_file
 from signals.command_line import Parser
+from signals.json_output import add_json, print_json
 from signals.sites.card import CardError, SiteCard
 from signals.windows.labels import LabelError, read_labels
 from signals.windows.profiles import PROFILES, Profile
 
 
-def decision(ref: FileRef, profile: Profile, *, has_card: bool = False) -> str:
-    """Return the last two cells of a file's row; where a card speaks of it, with what that gives."""
+@dataclass(frozen=True, kw_only=True)
+class FileDecision:
+    """What would become of one file."""
+
+    file: str
+    """Its path below the folder that all files are in."""
+    decision: str
+    """"read", "quarantined" or "side file"."""
+    detail: str
+    reason: str = ""
+    """Code of a quarantined file."""
+    reader: str = ""
+    n_channels: int = 0
+    sfreq: float = 0.0
+    """Hz."""
+    n_windows: int = 0
+
+    @property
+    def row(self) -> str:
+        """The file's row of the table."""
+        detail = f"`{self.reason}`: {self.detail}" if self.reason else self.detail
+        return f"| {self.file} | {self.decision} | {detail} |"
+
+
+def decision(name: str, ref: FileRef, profile: Profile, *, has_card: bool = False) -> FileDecision:
+    """Return what would become of a file; where a card speaks of it, with what that gives."""
     # The salt decides identifiers only, and none is shown.
     planned = plan_file(ref, profile, salt="dry run")
     file = planned.file
     if isinstance(file, Refused):
-        return f"quarantined | `{file.reason}`: {file.detail}"
+        return FileDecision(file=name, decision="quarantined", reason=file.reason, detail=file.detail)
     notes = f"; {', '.join(file.notes)}" if file.notes else ""
     if planned.labels:
         notes += f"; {len(planned.labels)} labels refused, `{planned.labels[0].reason}`: {planned.labels[0].detail}"
     given = _given(ref, subject_known=file.subject_known) if has_card else ""
-    return (
-        f"read | {file.reader}, {file.n_channels} electrodes at {file.native_sfreq:g} Hz, "
-        f"{file.n_windows} windows{given}{notes}"
-    )
+    detail = f"{file.reader}, {file.n_channels} electrodes at {file.native_sfreq:g} Hz, {file.n_windows} windows"
+    return FileDecision(
+        file=name, decision="read", detail=f"{detail}{given}{notes}", reader=file.reader, n_channels=file.n_channels,
+        sfreq=file.native_sfreq, n_windows=file.n_windows,
+    )  # fmt: skip
 
 
 def _given(ref: FileRef, *, subject_known: bool) -> str:
@@ -49,10 +77,10 @@ def _given(ref: FileRef, *, subject_known: bool) -> str:
     return f"; site {ref.site_id}, {subject}, {f'label {labels}' if labels else 'no label'}{mains}"
 
 
-def table(
+def decisions(
     inputs: Sequence[str], profile: Profile | None, *, labels: Path | None = None, cards: Sequence[SiteCard] = ()
-) -> Iterator[str]:
-    """Yield the lines of a Markdown table, a row per file, in order of the paths below their common folder.
+) -> Iterator[FileDecision]:
+    """Yield what would become of each file, in order of the paths below their common folder.
 
     Without a profile it is the one that a run would take.
     """
@@ -63,14 +91,20 @@ def table(
     )
     carded = inputs_read.carded_sites
     root = Path(os.path.commonpath([str(Path(uri).parent) for uri in refs]))
+    for uri in sorted(refs):
+        ref, name = refs[uri], str(Path(uri).relative_to(root))
+        if ref is None:
+            detail = "belongs to another file or describes the folder"
+            yield FileDecision(file=name, decision="side file", detail=detail)
+        else:
+            yield decision(name, ref, chosen, has_card=ref.site_id in carded)
+
+
+def table(found: Iterable[FileDecision]) -> Iterator[str]:
+    """Yield the lines of a Markdown table, a row per file."""
     yield "| file | decision | |"
     yield "|---|---|---|"
-    for uri in sorted(refs):
-        ref = refs[uri]
-        cells = "side file | belongs to another file or describes the folder"
-        if ref is not None:
-            cells = decision(ref, chosen, has_card=ref.site_id in carded)
-        yield f"| {Path(uri).relative_to(root)} | {cells} |"
+    yield from (one.row for one in found)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,13 +116,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--profile", choices=sorted(PROFILES), help="how windows are prepared; by default as in preprocess"
     )
+    add_json(parser, "how many files have which decision, and the files")
     args = parser.parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     try:
         cards = read_cards(args.site_card)
         profile = PROFILES[args.profile] if args.profile else None
-        for line in table(args.input, profile, labels=args.labels, cards=cards):
-            print(line, flush=True)  # noqa: T201
+        found = decisions(args.input, profile, labels=args.labels, cards=cards)
+        if args.json:
+            files = list(found)
+            print_json({"decisions": Counter(one.decision for one in files), "files": files})
+        else:
+            for line in table(found):
+                print(line, flush=True)  # noqa: T201
     except (InputError, LabelError, CardError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     return 0

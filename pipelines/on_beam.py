@@ -1,14 +1,12 @@
 """A run on a Beam runner: FnApiRunner in this process unless another is named."""
 
-import threading
-from types import TracebackType
 from typing import Any
 
 import apache_beam as beam
-from tqdm import tqdm
 
 from pipelines.options import Run, beam_options
 from pipelines.runs import storage
+from pipelines.runs.bar import Bar
 from pipelines.stages.finish import Finish
 from pipelines.stages.write_shards import seconds_written
 from pipelines.transforms import ExampleTraces, PlanFiles, ScoreBlocks, WriteManifest, WriteShards
@@ -19,7 +17,8 @@ Counters = dict[str, dict[str, int]]
 
 def run_on_beam(run: Run, finish: Finish) -> tuple[str, Counters]:
     """Run the whole chain; returns the runner's name and the counters of the stages."""
-    with _Progress(finish.output, run.profile.name):
+    what = f"preprocess {run.profile.name}"
+    with Bar(what, unit="s EEG", output=finish.output, done=seconds_written):
         pipeline = beam.Pipeline(options=beam_options(run.beam_args))
         build(pipeline, run, finish)
         result = pipeline.run()
@@ -49,26 +48,3 @@ def stage_counters(result: Any) -> Counters:
         stages.setdefault(name.namespace, {})
         stages[name.namespace][name.name] = stages[name.namespace].get(name.name, 0) + int(value or 0)
     return {stage: dict(sorted(values.items())) for stage, values in sorted(stages.items())}
-
-
-class _Progress:
-    """A bar over seconds of EEG written, for runs within this process and a terminal; silent otherwise."""
-
-    def __init__(self, output: str, profile: str) -> None:
-        self._output, self._done = output, threading.Event()
-        self._bar = tqdm(desc=f"preprocess {profile}", unit="s EEG", unit_scale=True, disable=None)
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._done.set()
-        self._thread.join()
-        self._bar.close()
-
-    def _watch(self) -> None:
-        ended = False
-        while not ended:
-            ended = self._done.wait(0.5)
-            self._bar.update(seconds_written[self._output] - self._bar.n)

@@ -21,6 +21,7 @@ from pipelines.runs import storage
 from pipelines.runs.progress import BEGUN
 from pipelines.stages.anomaly import AutoencoderError, check_autoencoder
 from signals.command_line import Parser
+from signals.json_output import add_json
 from signals.recording.details import KEEPABLE
 from signals.shards.manifest import COMPLETED
 from signals.windows.labels import LabelError, LabelTable, read_labels
@@ -59,6 +60,8 @@ class Run:
     """Whether the run ends with this process: no runner is named that may go on without it."""
     beam_args: tuple[str, ...] = ()
     """Options for Beam."""
+    as_json: bool = False
+    """Whether the accounting is printed for a program."""
 
 
 def beam_options(beam_args: Sequence[str]) -> "PipelineOptions":
@@ -136,6 +139,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         n_workers=n_workers,
         is_here=not names_runner(beam_args),
         beam_args=tuple(beam_args),
+        as_json=args.json,
     )
 
 
@@ -234,6 +238,7 @@ def command_parser() -> Parser:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output when the run succeeds")
     parser.add_argument("--resume", action="store_true", help="keep the whole shards of a killed run with this output")
+    add_json(parser, "the run's accounting, as in manifest.json")
     parser.epilog = (
         "All other options go to Beam: --direct_num_workers=N for N processes of this machine (0: all cores), "
         "--runner=PortableRunner --job_endpoint=HOST:PORT, --runner=DataflowRunner --project ...; see docs/pipeline.md."

@@ -20,6 +20,7 @@ from pipelines.runs.attempt import RunError, begin_or_resume, died
 from pipelines.runs.progress import run_facts
 from pipelines.runs.publish import publish, publish_failure
 from pipelines.stages.finish import Finish
+from signals.json_output import print_json
 from signals.recording.identity import salt_id
 from signals.shards.manifest import COMPLETED, MANIFEST, REPORT
 
@@ -107,8 +108,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RunError as error:
         print(f"cerebeam preprocess: {error}", file=sys.stderr)  # noqa: T201
         for line in hints(error.counts) if error.counts else ():
-            print(line)  # noqa: T201
+            print(line, file=sys.stderr if run.as_json else sys.stdout)
         return 2
+    if run.as_json:
+        print_json({"output": run.output, "finished": counts is not None, **(counts.to_dict() if counts else {})})
+        return 0
     if counts is None:
         print(f"handed over; the shard set in {run.output} is whole when it has {COMPLETED}")  # noqa: T201
         return 0

@@ -6,7 +6,6 @@ Rows are those of the service's jobs. Options that are not listed by --help go t
 --direct_num_workers, --project, ...).
 """
 
-import json
 import logging
 import sys
 import time
@@ -20,6 +19,7 @@ from pipelines.runs.progress import run_facts
 from pipelines.runs.publish import publish, publish_failure
 from pipelines.scoring.options import ScoreRun, parse_args
 from pipelines.scoring.summary import SCORES, Finish, Summary, complaint, read_summary
+from signals.json_output import print_json
 from signals.shards.manifest import COMPLETED, FILES
 
 
@@ -87,12 +87,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RunError as error:
         print(f"cerebeam archive: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    if summary is None:
-        print(f"handed over; the answers in {job.run.output} are whole when it has {COMPLETED}")  # noqa: T201
-        return 0
     seconds = time.perf_counter() - started
     if job.as_json:
-        print(json.dumps(asdict(summary) | {"output": job.run.output, "seconds": round(seconds, 3)}))  # noqa: T201
+        known = {} if summary is None else asdict(summary) | {"seconds": round(seconds, 3)}
+        print_json({"output": job.run.output, "finished": summary is not None, **known})
+        return 0
+    if summary is None:
+        print(f"handed over; the answers in {job.run.output} are whole when it has {COMPLETED}")  # noqa: T201
         return 0
     print(describe(summary, seconds))  # noqa: T201
     print(f"tables   {job.run.output}")  # noqa: T201

@@ -3,11 +3,22 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from pipelines.shard_sets.problem import Problem
 from signals.command_line import Parser, SubParser
+from signals.json_output import add_json, print_json
 from signals.shards.manifest import ManifestError
+
+_RESULTS = {
+    "verify": "windows, shards, sites and bytes of a whole set",
+    "stats": "the set's numbers by site",
+    "show": "what is known of the window and of each channel",
+    "check-identity": "the findings, masked, and a summary",
+    "merge": "the accounting of the joined set",
+}
+"""What each command prints with `--json`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,20 +63,28 @@ def _add_commands(commands: "argparse._SubParsersAction[SubParser]") -> None:
     one = commands.add_parser("merge", description="join two sets of one profile and salt")
     one.add_argument("shards", type=Path, nargs=2)
     one.add_argument("--output", type=Path, required=True, help="folder of the joined set; must not exist yet")
+    for name, what in _RESULTS.items():
+        add_json(commands.choices[name], what)
 
 
 def _verify(args: argparse.Namespace) -> int:
     from pipelines.shard_sets import verify
 
     whole = verify.verify(args.shards)
-    print(f"{args.shards} is whole: {whole}")  # noqa: T201
+    if args.json:
+        print_json({"shards": args.shards, **asdict(whole)})
+    else:
+        print(f"{args.shards} is whole: {whole.summary}")  # noqa: T201
     return 0
 
 
 def _stats(args: argparse.Namespace) -> int:
     from pipelines.shard_sets import stats
 
-    print(stats.stats(args.shards))  # noqa: T201
+    if args.json:
+        print_json(stats.stats_of(args.shards))
+    else:
+        print(stats.stats(args.shards))  # noqa: T201
     return 0
 
 
@@ -73,7 +92,10 @@ def _show(args: argparse.Namespace) -> int:
     from pipelines.shard_sets import show
 
     window = show.find_window(args.shards, args.key)
-    print(show.as_text(window))  # noqa: T201
+    if args.json:
+        print_json({**show.about(window), "channels": show.channels(window)})
+    else:
+        print(show.as_text(window))  # noqa: T201
     if args.svg:
         args.svg.write_text(show.as_svg(window), encoding="utf-8")
     if args.html:
@@ -85,9 +107,10 @@ def _check_identity(args: argparse.Namespace) -> int:
     from pipelines.shard_sets import identity
 
     checked = identity.check_identity(args.shards, identifiers=args.identifiers, sources=args.sources)
-    for finding in checked.findings:
-        print(finding)  # noqa: T201
-    print(checked.summary)  # noqa: T201
+    if args.json:
+        print_json(checked)
+    else:
+        print("\n".join([*checked.findings, checked.summary]))  # noqa: T201
     return 1 if checked.findings else 0
 
 
@@ -96,7 +119,10 @@ def _merge(args: argparse.Namespace) -> int:
 
     first, second = args.shards
     counts = merge.merge(first, second, args.output)
-    print(f"{args.output}: {counts.windows.written} windows of {counts.files.accepted} files")  # noqa: T201
+    if args.json:
+        print_json({"output": args.output, **counts.to_dict()})
+    else:
+        print(f"{args.output}: {counts.windows.written} windows of {counts.files.accepted} files")  # noqa: T201
     return 0
 
 

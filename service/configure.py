@@ -9,6 +9,7 @@ import yaml
 
 from service.settings import Settings, SettingsError, load_settings
 from signals.command_line import Parser
+from signals.json_output import add_json, print_json
 
 
 def missing_paths(settings: Settings) -> list[str]:
@@ -30,6 +31,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("command", choices=("show", "check"), help="print all values, or say what is wrong")
     parser.add_argument("--config", type=Path, help="YAML file of five sections")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="any key")
+    add_json(parser, "all values; the command ends with 2 where they cannot be used")
     return parser.parse_args(argv)
 
 
@@ -43,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"cerebeam config: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    if args.command == "show":
+    if args.json:
+        print_json(settings.model_dump(mode="json"))
+    elif args.command == "show":
         print(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), end="")  # noqa: T201
     else:
         print("the configuration can be used")  # noqa: T201

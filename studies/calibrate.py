@@ -35,6 +35,7 @@ from evaluation.schemas.predictions import Predictions, probabilities, read_pred
 from signals.bundles.calibration import Calibration, Conformal, tempered, tempered_each
 from signals.command_line import Parser
 from signals.files import atomic_file, file_sha256
+from signals.json_output import add_json, print_json
 from signals.tasks import is_multilabel
 from training.command import check_model_dir, run_main
 
@@ -205,7 +206,10 @@ def calibrate(given: argparse.Namespace) -> None:
         )
     calibration = calibration_of(predictions, given.of, fit_to=given.fit_to, alpha=given.alpha, risk=given.risk)
     write_calibration(folder, {**calibration, "predictions_sha256": file_sha256(given.predictions)})
-    print(summary(calibration))  # noqa: T201
+    if given.json:
+        print_json(calibration)
+    else:
+        print(summary(calibration))  # noqa: T201
 
 
 def _share(text: str) -> float:
@@ -226,6 +230,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--alpha", type=_share, default=ALPHA, help="share of labels that prediction sets may miss")
     parser.add_argument("--risk", type=_share, default=RISK, help="share of mistakes among the answers that are given")
+    add_json(parser, "the calibration, as in calibration.json")
     given = parser.parse_args(sys.argv[1:] if argv is None else argv)
     run_main(PROG, lambda: calibrate(given))
 

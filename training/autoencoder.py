@@ -21,6 +21,7 @@ from model.pretraining.autoencoder import Autoencoder, export_autoencoder, parit
 from signals.bundles.anomaly import SCHEMA_VERSION, model_input, window_score
 from signals.description.artifacts import BIT
 from signals.description.quality import SPOILT
+from signals.json_output import print_json
 from signals.version import code_version
 from signals.window import MEASURED, Window
 from training.command import Sections, parse_command, run_main
@@ -51,6 +52,8 @@ class AutoencoderCommand:
     """The ONNX file; must not exist yet."""
     exclude_sites: tuple[str, ...] = ()
     """Sites that are left out altogether."""
+    json: bool = False
+    """One JSON object: the file, its loss, thresholds and parameters."""
     recipe: str = "eeg_autoencoder"
     """Name of a recipe in training/recipes/autoencoding.py."""
     config: Annotated[AutoencoderRecipe, Sections] = field(default_factory=AutoencoderRecipe)
@@ -256,7 +259,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     def work() -> None:
         about = train(command)
         summary = {name: about[name] for name in ("loss", "thresholds", "n_parameters")}
-        sys.stdout.write(f"{command.output} {json.dumps(summary)}\n")
+        if command.json:
+            print_json({"output": command.output, **summary})
+        else:
+            sys.stdout.write(f"{command.output} {json.dumps(summary)}\n")
 
     run_main(prog, work)
 

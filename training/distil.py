@@ -15,13 +15,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
 from evaluation.schemas.predictions import Predictions, probabilities, read_predictions
 from model.freezing import freeze
 from model.saved import TaskModel, load_task_model
+from signals.json_output import print_json
 from training.command import Sections, parse_command, run_alone
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
@@ -59,6 +60,8 @@ class DistilCommand:
     """Share of the teacher in the loss."""
     temperature: float = 2.0
     """Softens teacher and student alike."""
+    json: bool = False
+    """One JSON object: parameters and scores of teacher and student."""
     recipe: str
     """Name of the recipe that gave the configuration."""
     config: Annotated[FinetuneRecipe, Sections]
@@ -238,12 +241,25 @@ def _trained(data: Labelled, train: np.ndarray, command: DistilCommand, processe
     return learnt
 
 
+def as_fields(result: Distilled) -> dict[str, Any]:
+    """Return teacher and student in numbers."""
+    return {
+        "teacher": {"n_parameters": result.teacher_parameters, "score": result.teacher_score},
+        "student": {"n_parameters": _size(result.student), "score": result.student_score},
+        "kl_gap": result.kl_gap,
+        "out_of_fold": result.out_of_fold,
+    }
+
+
+def _size(model: TaskModel) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
 def table(result: Distilled) -> str:
     """Return teacher and student side by side as text."""
     lines = [f"{'':<10}{'parameters':>12}{'balanced accuracy':>19}{'KL':>8}"]
     scores = [("teacher", result.teacher_parameters, result.teacher_score)]
-    n_student = sum(p.numel() for p in result.student.parameters())
-    for name, n_parameters, score in [*scores, ("student", n_student, result.student_score)]:
+    for name, n_parameters, score in [*scores, ("student", _size(result.student), result.student_score)]:
         size = "?" if n_parameters is None else f"{n_parameters:,}"
         prob = (
             "no predictions of the test windows"
@@ -269,7 +285,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def work(processes: Processes) -> bool:
         result = distil(command, processes)
-        if result is not None:
+        if result is not None and command.json:
+            print_json({"output": command.output, **as_fields(result)})
+        elif result is not None:
             print(table(result))  # noqa: T201
         return result is not None
 

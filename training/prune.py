@@ -5,7 +5,7 @@ prints parameters, size and what is lost on people who were never trained on. OU
 
 Methods: "mixed" takes heads and channels of everything, in the same ratio; "heads", "mlp" and "stem" take of one part,
 "blocks" whole blocks; "weights" only sets the smallest weights to zero, which changes neither size nor speed. Of a
-ResNet1D-GRU "mixed" takes channels inside of its residual blocks.
+ResNet1D-GRU "mixed" takes channels inside of its residual blocks and units of its GRU.
 """
 
 import sys
@@ -19,11 +19,12 @@ import torch
 
 from model.classifier import Classifier
 from model.compression.importance import Example, Importance, magnitude_scores, taylor_scores
-from model.compression.narrowing import NETWORK, channel_scores, narrow, plan_inner
+from model.compression.narrowing import NETWORK, narrow, plan_widths, width_scores
 from model.compression.pruning import Method, plan, prune
 from model.compression.sparsity import zero_share, zero_weights
 from model.freezing import freeze
 from model.saved import TaskModel, load_task_model
+from signals.json_output import print_json
 from training.command import Sections, parse_command, run_main
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named
@@ -64,6 +65,8 @@ class PruneCommand:
     """Where the loss is measured; all subjects whom the model was not trained on, without."""
     task: str | None = None
     """Refuse a model of another task."""
+    json: bool = False
+    """One JSON object: the stages, each with its parameters and scores."""
     recipe: str = "brief"
     """Name of the recipe that gave the configuration."""
     config: Annotated[FinetuneRecipe, Sections]
@@ -140,8 +143,8 @@ def cut(model: TaskModel, data: Labelled, rows: np.ndarray, command: PruneComman
             raise ValueError(
                 f"method {command.method!r} is for encoders with a head; for this network there is {there}"
             )
-        inner = plan_inner(model, command.share)
-        return narrow(model, inner, channel_scores(model, command.importance, _examples(model, data, chosen)))
+        widths = plan_widths(model, command.share)
+        return narrow(model, widths, width_scores(model, command.importance, _examples(model, data, chosen)))
     shape = plan(model.config, command.method, command.share)
     if command.importance == "taylor":
         scores = taylor_scores(model, _examples(model, data, chosen))
@@ -209,7 +212,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         stages = prune_model(command, start_processes("single"))
         if stages is None:
             raise SystemExit(RESUME_EXIT)
-        print(table(stages))  # noqa: T201
+        if command.json:
+            print_json({"output": command.output, "stages": stages})
+        else:
+            print(table(stages))  # noqa: T201
 
     run_main(PROG, work)
 

@@ -9,9 +9,11 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from signals.command_line import Parser
+from signals.json_output import add_json, print_json
 from training.command import check_model_dir, run_main
 from training.objectives.skill import Skill, read_skill
 from training.provenance import SUBJECTS_FILE
@@ -50,8 +52,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser(prog=PROG, description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--run", type=Path, required=True, help="folder of a finished pretraining")
     parser.add_argument("--output", type=Path, required=True, help="new folder of the published encoder")
+    add_json(parser, "the folder, and the encoder's skill")
     given = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    run_main(PROG, lambda: print(f"{given.output}: {publish(given.run, given.output)}"))  # noqa: T201
+
+    def work() -> None:
+        skill = publish(given.run, given.output)
+        if given.json:
+            print_json({"output": given.output, **asdict(skill)})
+        else:
+            print(f"{given.output}: {skill}")  # noqa: T201
+
+    run_main(PROG, work)
 
 
 if __name__ == "__main__":

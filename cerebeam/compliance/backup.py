@@ -11,12 +11,13 @@ import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from signals.command_line import Parser, SubParser, whole
 from signals.files import PARTIAL, atomic_file, atomic_folder, file_sha256
+from signals.json_output import add_json, print_json
 
 MANIFEST = "backup.json"
 _MAGIC = b"SQLite format 3\0"
@@ -168,31 +169,55 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     one = commands.add_parser("restore", description="put a backup in place, all of it or nothing")
     one.add_argument("backup", type=Path, help="one backup, or a folder of backups, whose newest is taken")
     one.add_argument("--to", type=Path, required=True, help="folder that does not exist, or is empty")
+    for one in commands.choices.values():
+        add_json(one, "the backup, its files and bytes, and where it was restored to")
     return parser.parse_args(argv)
 
 
-def _run(args: argparse.Namespace) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What a command did."""
+
+    backup: Path
+    created: str
+    n_files: int
+    n_bytes: int
+    restored_to: Path | None = None
+
+    def line(self, command: str) -> str:
+        """Return it in one line."""
+        summary = f"{self.n_files} files, {self.n_bytes / 1e6:.1f} MB, of {self.created}"
+        if command == "restore":
+            return f"{self.restored_to}: restored from {self.backup}, {summary}"
+        return f"{self.backup}: {'whole, ' if command == 'verify' else ''}{summary}"
+
+
+def _run(args: argparse.Namespace) -> Done:
     if args.command == "create":
         folder = create(args.data, args.into, keep=args.newest)
-        return f"{folder}: {_summary(verify(folder))}"
+        return _done(folder, verify(folder))
     backup = args.backup
     if not (backup / MANIFEST).exists() and (found := backups(backup)):
         backup = found[-1]
     if args.command == "verify":
-        return f"{backup}: whole, {_summary(verify(backup))}"
-    return f"{args.to}: restored from {backup}, {_summary(restore(backup, args.to))}"
+        return _done(backup, verify(backup))
+    return replace(_done(backup, restore(backup, args.to)), restored_to=args.to)
 
 
-def _summary(manifest: Manifest) -> str:
-    n_mb = sum(entry.n_bytes for entry in manifest.entries) / 1e6
-    return f"{len(manifest.entries)} files, {n_mb:.1f} MB, of {manifest.created}"
+def _done(backup: Path, manifest: Manifest) -> Done:
+    n_bytes = sum(entry.n_bytes for entry in manifest.entries)
+    return Done(backup=backup, created=manifest.created, n_files=len(manifest.entries), n_bytes=n_bytes)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line; returns 0, 1 where a backup is not whole or cannot be made."""
     args = parse_args(argv)
     try:
-        print(_run(args))  # noqa: T201
+        done = _run(args)
+        if args.json:
+            print_json(done)
+        else:
+            print(done.line(args.command))  # noqa: T201
     except BackupError as error:
         print(f"cerebeam backup: {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from signals.bundles.bundle import ABOUT, Bundle, BundleError, load_bundle
 from signals.command_line import Parser
 from signals.files import atomic_file, file_sha256
+from signals.json_output import add_json, print_json
 from signals.version import __version__
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--requirements", type=Path, nargs="+", default=SERVER, help="files; those of the server's image"
     )
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    add_json(parser, "the file, and what the bill covers")
     args = parser.parse_args(argv)
     if (args.what == "bundle") != (args.bundle is not None):
         parser.error("bundle needs a folder, and code takes none")
@@ -185,15 +187,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.what == "bundle":
             text, summary = as_json(bill_of_bundle(load_bundle(args.bundle))), str(args.bundle)
+            known: dict[str, Any] = {"bundle": args.bundle}
         else:
             found = packages(requirements_of(args.requirements))
             unstated = [one.name for one in found if not one.licence]
             text = as_json(bill_of_code(found))
             n_mb = sum(one.n_bytes for one in found) / 1e6
+            known = {"n_packages": len(found), "mb": round(n_mb, 1), "without_licence": unstated}
             summary = f"{len(found)} packages, {n_mb:.0f} MB; without a stated licence: {', '.join(unstated) or 'none'}"
         with atomic_file(args.output) as file:
             file.write(text.encode("utf-8"))
-        print(f"{args.output}: {summary}")  # noqa: T201
+        if args.json:
+            print_json({"output": args.output, **known})
+        else:
+            print(f"{args.output}: {summary}")  # noqa: T201
     except ImportError as error:
         print(f"cerebeam sbom: {error.name} is not installed: pip install 'cerebeam[dev]'", file=sys.stderr)  # noqa: T201
         return 2

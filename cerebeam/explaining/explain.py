@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from signals.command_line import Parser
+from signals.json_output import add_json, print_json
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -27,6 +28,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--background", help="recording of another patient without findings, to replace parts with")
     parser.add_argument("--model", type=Path, help="folder of the network, for maps that need its gradients")
     parser.add_argument("--shapley", action="store_true", help="grouped Shapley values too: many more answers")
+    add_json(parser, "the page, and the facts of each window")
     args = parser.parse_args(argv)
     if args.windows < 1:
         parser.error(f"--windows {args.windows} must be at least 1")
@@ -46,9 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BundleError, ExplainError) as error:
         print(f"cerebeam explain: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    index = args.output / "index.html"
+    if args.json:
+        print_json({"page": index, "windows": [{"sample": sample.name, **sample.facts} for sample in samples]})
+        return 0
     for sample in samples:
         print(json.dumps({"sample": sample.name, **sample.facts}))  # noqa: T201
-    print(f"{args.output / 'index.html'}: {len(samples)} windows. Research use only. Not a medical device.")  # noqa: T201
+    print(f"{index}: {len(samples)} windows. Research use only. Not a medical device.")  # noqa: T201
     return 0
 
 

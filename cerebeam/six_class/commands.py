@@ -20,6 +20,7 @@ from typing import Any
 from cerebeam.demo import DemoError, Stage, run_stage
 from cerebeam.six_class import download, reading
 from signals.command_line import Parser
+from signals.json_output import add_json, print_json, stages_on_stderr
 from signals.readers.layouts.hms import HmsError
 from signals.readers.layouts.hms_folder import AskedPart, TrainPart, check_test, check_train
 from signals.shards.manifest import COMPLETED
@@ -44,10 +45,15 @@ def train(args: argparse.Namespace) -> None:
             f"--folds {args.folds} must be at least 2 and at most the number of patients, {part.n_patients}"
         )
     _claim(args.output, _request(args))
-    print("\n".join(describe_train(part)))  # noqa: T201
     todo = train_stages(args)
-    for number, stage in enumerate(todo, start=1):
-        run_stage(stage, number, len(todo), args.output / "logs")
+    with stages_on_stderr(as_json=args.json):
+        print("\n".join(describe_train(part)))  # noqa: T201
+        for number, stage in enumerate(todo, start=1):
+            run_stage(stage, number, len(todo), args.output / "logs")
+    if args.json:
+        made = {name: args.output / name for name in ("model", "predictions.parquet")}
+        print_json({**made, **json.loads((args.output / "competition.json").read_text(encoding="utf-8"))})
+        return
     print((args.output / "logs" / f"{len(todo)}-score-1.log").read_text(encoding="utf-8").split("\n", 1)[1])  # noqa: T201
     print(f"model        {args.output / 'model'}\npredictions  {args.output / 'predictions.parquet'}")  # noqa: T201
 
@@ -104,14 +110,18 @@ def predict(args: argparse.Namespace) -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.out.parent, prefix=".submission-") as folder:
         work = Path(folder)
-        for number, stage in enumerate(predict_stages(args, profile, work), start=1):
-            run_stage(stage, number, 2, work / "logs")
+        with stages_on_stderr(as_json=args.json):
+            for number, stage in enumerate(predict_stages(args, profile, work), start=1):
+                run_stage(stage, number, 2, work / "logs")
         unasked = json.loads((work / "notes.json").read_text(encoding="utf-8"))["unasked"]
     for line in _missing(part, profile) + [
         f"{row} has no segment that can be used: answered with 1/6 each" for row in unasked
     ]:
         print(f"cerebeam six-class predict: {line}", file=sys.stderr)  # noqa: T201
-    print(f"{len(part.rows)} rows, {len(unasked)} without an opinion  {args.out}")  # noqa: T201
+    if args.json:
+        print_json({"submission": args.out, "n_rows": len(part.rows), "without_an_answer": unasked})
+    else:
+        print(f"{len(part.rows)} rows, {len(unasked)} without an answer  {args.out}")  # noqa: T201
 
 
 def predict_stages(args: argparse.Namespace, profile: Profile, work: Path) -> list[Stage]:
@@ -188,6 +198,7 @@ def command_parser() -> Parser:
     fit.add_argument("--recipe", help="recipe of studies.loso; probe with an encoder, full_tiny without")
     fit.add_argument("--folds", type=int, default=5, help="groups of patients (default 5)")
     fit.add_argument("training_options", nargs="*", help="after --: further options of studies.loso")
+    add_json(fit, "model and predictions, and the competition's scores")
     fit.set_defaults(run=train)
     for name, what in reading.COMMANDS.items():  # they have parsers of their own
         commands.add_parser(name, description=what)
@@ -198,6 +209,7 @@ def command_parser() -> Parser:
     )
     ask.add_argument("--model", type=Path, required=True, help="folder of a six-class model")
     ask.add_argument("--out", type=Path, required=True, help="csv to write: eeg_id and six vote columns")
+    add_json(ask, "the submission, its rows, and those without an answer of the model")
     ask.set_defaults(run=predict)
     return parser
 

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from signals.command_line import Parser
+from signals.json_output import add_json, print_json
 
 COMPETITION = "hms-harmful-brain-activity-classification"
 API = "https://www.kaggle.com/api/v1"
@@ -124,13 +125,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line; returns 0, or 2 with one line on standard error."""
     parser = Parser(prog="cerebeam six-class download", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("data/hms"), help="folder for the files")
+    add_json(parser, "the folder")
     parser.add_argument("--api", default=API, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     try:
-        print(download(args.output, api=args.api))  # noqa: T201
+        folder = download(args.output, api=args.api)
     except DownloadError as error:
         print(f"cerebeam six-class download: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    if args.json:
+        print_json({"output": folder})
+    else:
+        print(folder)  # noqa: T201
     return 0
 
 

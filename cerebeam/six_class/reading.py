@@ -8,7 +8,6 @@ recording, ten seconds after ten; reading needs neither torch nor the corpus.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signals.command_line import Parser, count, positive, whole
+from signals.json_output import add_json, print_json
 
 if TYPE_CHECKING:
     from serving.bundle import Bundle
@@ -122,7 +122,7 @@ def read(args: argparse.Namespace) -> None:
     prediction = bundle.predict(args.file, hop_s=args.hop, mains_hz=args.mains_hz, site_card=args.site_card)
     rows, summary = rows_of(bundle, prediction), summary_of(bundle, prediction)
     if args.json:
-        print(json.dumps({"segments": rows, "summary": asdict(summary)}))  # noqa: T201
+        print_json({"segments": rows, "summary": summary})
     else:
         print("\n".join([*table(rows), *described(summary)]))  # noqa: T201
 
@@ -178,7 +178,7 @@ def command_parser() -> Parser:
     look.add_argument("--hop", type=positive, help="seconds from one answer to the next; 10 if not given")
     look.add_argument("--mains-hz", type=positive, help="mains frequency, Hz; detected if not given")
     look.add_argument("--site-card", default="", metavar="FILE", help="card of the recording's site (docs/sites.md)")
-    look.add_argument("--json", action="store_true", help="one JSON object: segments and summary")
+    add_json(look, "segments and summary")
     look.set_defaults(run=read)
     return parser
 

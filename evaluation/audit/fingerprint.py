@@ -2,7 +2,7 @@
 
 A fingerprint is a random projection (Johnson and Lindenstrauss 1984) of how the size of the 1-12 Hz spectrum scatters.
 Correlations survive it with a standard error of about (1 - r^2) / sqrt(N_DIMS): copies are at 0.89 to 1, windows of
-different people around 0 (docs/evaluation.md has what was measured).
+different people around 0 (docs/results/evaluation.md has what was measured).
 """
 
 import hashlib

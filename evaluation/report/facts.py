@@ -1,32 +1,16 @@
 """Every number of the report, as one dictionary for JSON: page and card are made from it alone."""
 
 import dataclasses
-import math
-from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from evaluation.measures.intervals import LEVEL
 from evaluation.report.context import Sources, context_of
 from evaluation.report.sections.registry import SECTIONS
+from signals.json_output import plain
 from signals.progress import progress
 
 SCHEMA_VERSION = 4
 """4: the audit's outcome is called `audit.decision`."""
-
-
-def plain(value: Any) -> Any:
-    """Return dataclasses, arrays and tuples as JSON's own kinds; nan and infinity become None."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def facts_from(sources: Sources, *, n_boot: int = 2000, seed: int = 0, main_model: str = "") -> dict[str, Any]:

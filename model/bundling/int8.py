@@ -25,6 +25,7 @@ from signals.bundles.inputs import model_input, windows_of_shards
 from signals.bundles.int8_gate import MOST_CHANGED, Decided, Gate, check_not_trained_on, labelled
 from signals.command_line import Parser
 from signals.files import atomic_folder, file_sha256
+from signals.json_output import add_json, print_json
 from signals.shards.manifest import ManifestError
 from signals.window import ABSENT, MEASURED, Window
 
@@ -169,6 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--most-changed", type=float, default=MOST_CHANGED, help="most of the decisions that may change, as a share"
     )
+    add_json(parser, "the folder, and what was measured against fp32")
     args = parser.parse_args(argv)
     try:
         gate = export_int8(args.model, args.evaluate, args.output, most_changed=args.most_changed)
@@ -178,7 +180,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not gate.ok:
         print(f"{PROG}: not shipped: {' and '.join(gate.refused)}; in all {gate.summary()}", file=sys.stderr)  # noqa: T201
         return 2
-    print(f"{args.output}, {PRECISION}: {gate.summary()}")  # noqa: T201
+    if args.json:
+        print_json({"output": args.output, "precision": PRECISION, **asdict(gate)})
+    else:
+        print(f"{args.output}, {PRECISION}: {gate.summary()}")  # noqa: T201
     return 0
 
 

@@ -23,6 +23,7 @@ from pipelines.scoring.bundles import name_of, read_bundle
 from pipelines.scoring.parts import Scoring
 from signals.bundles.bundle import BundleError
 from signals.command_line import Parser
+from signals.json_output import add_json
 
 HOP_S = 10.0
 """Seconds between answers where none are given: those of a job of the service."""
@@ -106,7 +107,7 @@ def command_parser() -> Parser:
     parser.add_argument("--max-quarantined", type=float, default=0.5, help="share of files above which the run fails")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output when the run succeeds")
     parser.add_argument("--resume", action="store_true", help="keep the whole tables of a killed run with this output")
-    parser.add_argument("--json", action="store_true", help="one JSON object: the run's accounting")
+    add_json(parser, "the run's accounting")
     parser.epilog = (
         "All other options go to Beam: --direct_num_workers=N for N processes of this machine (0: all cores), "
         "--runner=PortableRunner --job_endpoint=HOST:PORT, --runner=DataflowRunner --project ...; see docs/archives.md."

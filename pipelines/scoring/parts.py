@@ -26,6 +26,8 @@ from signals.windows.blocks import Block
 
 PartKey = tuple[str, str, int, int]
 """(site_id, recording_id, segment, number of the part in it)."""
+windows_planned, windows_answered = Counter[str](), Counter[str]()
+"""By the output of a run, as far as this process works on it: what a progress bar shows. Refused ones count too."""
 PART_WINDOWS = 360
 """Windows of a part, about: an hour at a hop of 10 s."""
 
@@ -85,6 +87,7 @@ def answer_part(output: str, scoring: Scoring, key: PartKey, grouped: Iterable[B
     name, work = part_name(key), work_digest(blocks) + scoring.digest
     note = kept(output, name, work)
     if note is not None and _is_whole(output, result := PartResult.from_note(note)):
+        windows_answered[output] += result.n_planned
         return result
     result = _answer(output, name, scorer(scoring.bundle, scoring.digest), blocks)
     keep(output, name, work, asdict(result))
@@ -99,7 +102,8 @@ def _is_whole(output: str, result: PartResult) -> bool:
 @one_thread()
 def _answer(output: str, name: str, model: Model, blocks: Sequence[Block]) -> PartResult:
     refused = list[Refused]()
-    answers = [one for batch in model.answers_of(_windows(model, blocks, refused)) for one in batch]
+    windows = _windows(model, blocks, refused, output)
+    answers = [one for batch in model.answers_of(windows) for one in batch]
     plan, path = blocks[0].plan, storage.join(output, name)
     rows = answer_rows(
         answers, classes=model.bundle.classes, label_span_s=model.bundle.profile.label_span_s, model=model.name,
@@ -123,7 +127,7 @@ def _answer(output: str, name: str, model: Model, blocks: Sequence[Block]) -> Pa
     )  # fmt: skip
 
 
-def _windows(model: Model, blocks: Sequence[Block], refused: list[Refused]) -> Iterator[Window]:
+def _windows(model: Model, blocks: Sequence[Block], refused: list[Refused], output: str) -> Iterator[Window]:
     """Yield the windows of blocks as the service prepares them: of nobody whom a normaliser could know."""
     for block in blocks:
         for outcome in prepared(block, want=model.intake.want, encode=_nothing):
@@ -131,6 +135,7 @@ def _windows(model: Model, blocks: Sequence[Block], refused: list[Refused]) -> I
                 refused.append(outcome)
             else:
                 yield replace(outcome.window, site_id=SERVED, subject_id=SERVED)
+            windows_answered[output] += 1
 
 
 def _nothing(_: Window) -> bytes:

@@ -17,9 +17,18 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import AsDict, AsList
 
 from pipelines.options import beam_options
+from pipelines.runs.bar import Bar
 from pipelines.runs.remote import register_remote
 from pipelines.scoring.options import ScoreRun
-from pipelines.scoring.parts import PartKey, PartResult, Scoring, answer_part, part_of
+from pipelines.scoring.parts import (
+    PartKey,
+    PartResult,
+    Scoring,
+    answer_part,
+    part_of,
+    windows_answered,
+    windows_planned,
+)
 from pipelines.scoring.summary import Finish
 from pipelines.stages.copies import without_copies
 from pipelines.stages.outcome import Refused
@@ -30,9 +39,10 @@ from signals.windows.blocks import Block
 
 def run_on_beam(score: ScoreRun, finish: Finish) -> None:
     """Run the whole chain on the runner that is named, or in this process."""
-    pipeline = beam.Pipeline(options=beam_options(score.run.beam_args))
-    build(pipeline, score, finish)
-    pipeline.run().wait_until_finish()
+    with Bar("archive", unit="windows", output=finish.output, done=windows_answered, planned=windows_planned):
+        pipeline = beam.Pipeline(options=beam_options(score.run.beam_args))
+        build(pipeline, score, finish)
+        pipeline.run().wait_until_finish()
 
 
 def build(pipeline: beam.Pipeline, score: ScoreRun, finish: Finish) -> None:
@@ -54,13 +64,14 @@ class AnswerParts(beam.PTransform):
         """Group the blocks of a part, and answer each part on some worker."""
         return (
             blocks
-            | "Key by part" >> beam.Map(_keyed)
+            | "Key by part" >> beam.Map(_keyed, self.output)
             | "Group" >> beam.GroupByKey()
             | "Answer" >> beam.ParDo(_AnswerPart(self.output, self.scoring))
         )
 
 
-def _keyed(block: Block) -> tuple[PartKey, Block]:
+def _keyed(block: Block, output: str) -> tuple[PartKey, Block]:
+    windows_planned[output] += len(block.starts)
     return part_of(block), block
 
 

@@ -1,5 +1,6 @@
 """One window of a shard set: as text for a terminal, and drawn."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -63,20 +64,38 @@ def as_text(window: Window) -> str:
     lines += ["", f"{'channel':<8}{'state':<13}{'SD, µV':>8}{'quality':>9}  flagged seconds"]
     lines += [
         f"{name:<8}{state:<13}{size:>8}{score:>9}  {flags}".rstrip()
-        for name, state, size, score, flags in _channels(window)
+        for name, state, size, score, flags in (channel.cells for channel in channels(window))
     ]
     return "\n".join(lines)
 
 
-def _channels(window: Window) -> list[tuple[str, str, str, str, str]]:
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """A channel of a window in a row."""
+
+    name: str
+    state: str
+    sd_uv: float
+    quality: float
+    flags: str
+    """Kinds of artifacts, each with its seconds."""
+
+    @property
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """The row as text."""
+        return self.name, self.state, f"{self.sd_uv:.1f}", f"{self.quality:.2f}", self.flags
+
+
+def channels(window: Window) -> list[Channel]:
+    """Return what is known of each channel of a window."""
     data_uv = microvolts(window.data, window.sensor_types)
     return [
-        (
-            name,
-            _STATES.get(int(window.ch_state[i]), "absent"),
-            f"{data_uv[i].std():.1f}",
-            f"{window.quality[i]:.2f}",
-            _flags(window.artifact_mask[i]),
+        Channel(
+            name=name,
+            state=_STATES.get(int(window.ch_state[i]), "absent"),
+            sd_uv=float(data_uv[i].std()),
+            quality=float(window.quality[i]),
+            flags=_flags(window.artifact_mask[i]),
         )
         for i, name in enumerate(MODALITIES[window.modality].ch_names)
     ]
@@ -91,13 +110,13 @@ def as_svg(window: Window) -> str:
 def as_page(window: Window) -> str:
     """Return the window drawn, and what is known of it, as one page."""
     rows = [
-        f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells[:4])}<td class=words>{cells[4]}</td></tr>"
-        for cells in _channels(window)
+        f"<tr>{''.join(f'<td>{cell}</td>' for cell in one.cells[:4])}<td class=words>{one.flags}</td></tr>"
+        for one in channels(window)
     ]
     drawing = f"<div class=scroll><figure style='max-width:none;min-width:640px'>{_drawing(window)}</figure></div>"
-    channels = at_left(table(["Channel", "State", "SD, µV", "Quality", "Flagged seconds"], rows), "Flagged seconds")
+    states = at_left(table(["Channel", "State", "SD, µV", "Quality", "Flagged seconds"], rows), "Flagged seconds")
     return document(
-        f"{legend(COLOURS)}{drawing}{channels}{key_values(about(window))}", title=f"Window {window.key}", css=CSS
+        f"{legend(COLOURS)}{drawing}{states}{key_values(about(window))}", title=f"Window {window.key}", css=CSS
     )
 
 

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,25 @@ from signals.window import Window
 KNOWN_FILES = (MANIFEST, COMPLETED, RECORDINGS, FILES, LABELS, WINDOWS, RUN, REPORT)
 
 
-def verify(shards_dir: Path) -> str:
-    """Return a line on what was proved; raises Problem or ManifestError for the first thing that does not hold."""
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """What a whole set holds."""
+
+    n_windows: int
+    n_shards: int
+    n_sites: int
+    n_bytes: int
+
+    @property
+    def summary(self) -> str:
+        """The set in one line."""
+        return (
+            f"{self.n_windows} windows in {self.n_shards} shards of {self.n_sites} sites, {self.n_bytes / 1e6:.1f} MB"
+        )
+
+
+def verify(shards_dir: Path) -> Whole:
+    """Return what was proved to be whole; raises Problem or ManifestError for the first thing that does not hold."""
     manifest = _manifest(shards_dir)
     _check_files(shards_dir, manifest)
     _check_numbers(manifest)
@@ -52,7 +70,7 @@ def verify(shards_dir: Path) -> str:
     if manifest.has_accounting:
         _check_accounting(shards_dir, manifest, _counts(shards_dir, manifest))
     n_bytes = sum(shard.n_bytes for shard in manifest.shards)
-    return f"{len(keys)} windows in {len(manifest.shards)} shards of {len(tallies)} sites, {n_bytes / 1e6:.1f} MB"
+    return Whole(n_windows=len(keys), n_shards=len(manifest.shards), n_sites=len(tallies), n_bytes=n_bytes)
 
 
 def _manifest(shards_dir: Path) -> Manifest:

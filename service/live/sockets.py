@@ -113,7 +113,7 @@ def read_as(hop: LiveHop, span_s: tuple[float, float] | None) -> dict[str, tuple
     """Return the seconds of the stream that an answer is about, by each way to read it.
 
     "centred": those that the label speaks of, `span_s` from the window's start. "right_aligned": as many at its end:
-    the same answer read as being about now, earlier and less accurate (docs/live.md has both).
+    the same answer read as being about now, earlier and less accurate (docs/results/serving.md has both).
     """
     start, stop = span_s or (0.0, hop.stop_s - hop.start_s)
     return {

@@ -25,6 +25,7 @@ from service.review.agreement import UNIT_S, units_of
 from service.settings import SettingsError, load_settings
 from signals.command_line import Parser
 from signals.files import atomic_file
+from signals.json_output import add_json, print_json
 from signals.tasks import SIX_CLASS
 from signals.windows.profiles import SIX_CLASS as PROFILE
 
@@ -95,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--reviewer", action="append", default=[], help="of this reviewer alone; may be repeated")
     parser.add_argument("--config", type=Path, help="YAML file of five sections")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="any key")
+    add_json(parser, "the file, and how many windows it has")
     args = parser.parse_args(argv)
     try:
         own = [f"system.data={args.data}"] if args.data else []
@@ -105,7 +107,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SettingsError, RecordsError, Refusal, OSError) as error:
         print(f"cerebeam reviews: {getattr(error, 'error', error)}", file=sys.stderr)  # noqa: T201
         return 2
-    print(f"{args.output}: {n_rows} windows")  # noqa: T201
+    if args.json:
+        print_json({"output": args.output, "n_windows": n_rows})
+    else:
+        print(f"{args.output}: {n_rows} windows")  # noqa: T201
     return 0
 
 

@@ -2,7 +2,7 @@
 
 Score: entropy as a share of the largest possible one, plus what the members of an ensemble disagree by. Taken greedily,
 so that no two lie within a minute of each other, no class fills the list, and what is far in embedding from all that is
-reviewed or listed comes before what is near (`active_labels_saved` in docs/viewer.md is what that is worth).
+reviewed or listed comes before what is near (`active_labels_saved` in docs/results/serving.md is what that is worth).
 """
 
 from collections import Counter

@@ -38,6 +38,7 @@ from signals.bundles.bundle import FP32, PATTERNS, SPECTROGRAM, Bundle, BundleEr
 from signals.bundles.inputs import feed, windows_of_shards
 from signals.command_line import Parser
 from signals.files import PARTIAL
+from signals.json_output import add_json, print_json
 from signals.shards.manifest import ManifestError
 
 PROG = "cerebeam tensorrt"
@@ -169,6 +170,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--check", type=Path, help="shard set on which the engine is run and compared; needs the GPU")
     parser.add_argument("--check-windows", type=int, default=200, help="how many of its windows")
+    add_json(parser, "the engines that were built")
     return parser.parse_args(argv)
 
 
@@ -183,6 +185,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BundleError, ManifestError) as error:
         print(f"{PROG}: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    if args.json:
+        print_json({"output": args.output, "engines": built})
+        return 0
     for one in built:
         size = (args.output / one.file).stat().st_size / 1e6
         parity = one.parity

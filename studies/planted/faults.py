@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from evaluation.audit.findings import Finding
 from evaluation.measures.metrics import kl_rows
 from evaluation.schemas.predictions import Predictions, probabilities, targets, write_predictions
 from signals.command_line import Parser, whole
+from signals.json_output import add_json, print_json
 from studies.planted.corpus import CLASSES, Corpus, folds_by, learn, make_corpus, prediction_frame, recopied
 
 
@@ -277,17 +279,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="cerebeam planted", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder for one predictions file per fault")
     parser.add_argument("--seed", type=whole, default=0, help="of everything that is drawn")
+    add_json(parser, "each fault, the code that it needs, and the codes that were found")
     given = parser.parse_args(argv)
-    corpus, missed = make_corpus(seed=given.seed), 0
+    corpus, rows = make_corpus(seed=given.seed), list[dict[str, Any]]()
     for fault in FAULTS:
         predictions, findings = findings_of(fault, corpus, seed=given.seed)
         write_predictions(given.output / f"{fault.name}.parquet", predictions)
-        flagged = is_flagged(fault, findings)
-        missed += not flagged
-        codes = ", ".join(sorted({finding.code for finding in findings})) or "nothing"
-        wanted = fault.code or "nothing"
-        sys.stdout.write(f"{'ok' if flagged else 'MISSED':<7}{fault.name:<24}wanted {wanted}; found {codes}\n")
-    return 1 if missed else 0
+        flagged, codes = is_flagged(fault, findings), sorted({finding.code for finding in findings})
+        rows.append({"fault": fault.name, "wanted": fault.code, "found": codes, "is_flagged": flagged})
+        if not given.json:
+            found, wanted = ", ".join(codes) or "nothing", fault.code or "nothing"
+            sys.stdout.write(f"{'ok' if flagged else 'MISSED':<7}{fault.name:<24}wanted {wanted}; found {found}\n")
+    if given.json:
+        print_json({"faults": rows})
+    return 0 if all(row["is_flagged"] for row in rows) else 1
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cerebeam.cost import PRICES, PriceError, Storage, load_prices, main, report
+from cerebeam.cost import main, report
+from cerebeam.prices import PRICES, PriceError, Storage, load_prices
 
 ROOT = Path(__file__).parents[2]
 TODAY = date(2026, 11, 22)

@@ -64,13 +64,13 @@ def account(monkeypatch):
     monkeypatch.setenv("KAGGLE_KEY", "secret")
 
 
-def call(kaggle, output, command=main):
-    arguments = ["--output", str(output), "--api", f"http://127.0.0.1:{kaggle.server_port}"]
+def call(kaggle, output, *more, command=main):
+    arguments = ["--output", str(output), "--api", f"http://127.0.0.1:{kaggle.server_port}", *more]
     return command(arguments if command is main else ["download", *arguments])
 
 
 def test_the_files_are_there_and_the_archive_is_gone(kaggle, account, tmp_path):
-    assert call(kaggle, tmp_path / "hms", six_class) == 0
+    assert call(kaggle, tmp_path / "hms", command=six_class) == 0
     assert [path.name for path in (tmp_path / "hms").iterdir()] == ["train.csv"]
     assert kaggle.requests == [(f"/competitions/data/download-all/{COMPETITION}", "bytes=0-")]
 
@@ -89,9 +89,10 @@ def test_a_download_that_broke_off_goes_on(kaggle, account, tmp_path, capsys):
     assert (tmp_path / "train.csv").stat().st_size == 600_000
 
 
-def test_all_of_it_was_there_before(kaggle, account, tmp_path):
+def test_all_of_it_was_there_before(kaggle, account, tmp_path, capsys):
     (tmp_path / f"{COMPETITION}.zip.part").write_bytes(kaggle.content)
-    assert call(kaggle, tmp_path) == 0
+    assert call(kaggle, tmp_path, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"output": str(tmp_path)}
     assert (tmp_path / "train.csv").is_file()
 
 

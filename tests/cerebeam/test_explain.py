@@ -108,7 +108,10 @@ def test_pages_figures_facts_and_explanations_are_written(made, tmp_path, capsys
 @pytest.mark.parametrize(("bundle", "state"), [("carded", "validated on planted evidence"), ("other", "not validated")])
 def test_a_card_counts_for_its_own_weights_only(made, tmp_path, bundle, state, capsys):
     args = [str(made / bundle), str(made / "segment.edf"), "--output", str(tmp_path / "p"), "--target", "LPD"]
-    assert main(args) == 0
+    assert main([*args, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["page"] == str(tmp_path / "p" / "index.html")
+    assert [row["predicted"] in SIX_CLASS.classes for row in printed["windows"]] == [True]
     page = next(path.read_text() for path in (tmp_path / "p").glob("sample_*.html"))
     assert f">{state}</td>" in page
     assert "LPD" in page

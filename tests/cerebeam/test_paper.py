@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -50,13 +52,20 @@ def test_a_scan_that_cannot_be_read_is_named_and_the_others_are_written(tmp_path
     Image.new("RGB", (800, 600), "white").save(bare)
     (tmp_path / "text.png").write_text("no picture")
     scans = [str(torn), str(bare), str(tmp_path / "text.png"), str(scan)]
-    assert main(["digitise", *scans, "--output", str(tmp_path / "out"), "--format", "csv", "--sfreq", "250"]) == 1
-    lines = capsys.readouterr().err.splitlines()
+    assert (
+        main(["digitise", *scans, "--output", str(tmp_path / "out"), "--format", "csv", "--sfreq", "250", "--json"])
+        == 1
+    )
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
     assert len(lines) == 3
     assert "torn.png: damaged: " in lines[0]
     assert "bare.png: no trace found" in lines[1]
     assert "text.png: no picture in a known format" in lines[2]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["page.csv"]
+    printed = json.loads(out)
+    assert [row["record"] for row in printed["records"]] == [str(tmp_path / "out" / "page.csv")]
+    assert [row["scan"] for row in printed["refused"]] == scans[:3]
     text = (tmp_path / "out" / "page.csv").read_text().splitlines()
     assert text[0] == "time_s,I,II,III,aVR,aVL,aVF,V1,V2,V3,V4,V5,V6"
     assert len(text) == 2501

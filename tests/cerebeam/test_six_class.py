@@ -1,5 +1,7 @@
 import csv
+import io
 import json
+from contextlib import redirect_stdout
 
 import numpy as np
 import pandas as pd
@@ -31,8 +33,10 @@ def hms(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(hms, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "hms"
-    command = ["train", "--hms", str(hms.root), "--output", str(out), "--folds", "2", "--", "--tiny"]
-    assert main(command) == 0
+    command = ["train", "--json", "--hms", str(hms.root), "--output", str(out), "--folds", "2", "--", "--tiny"]
+    with redirect_stdout(io.StringIO()) as printed:
+        assert main(command) == 0
+    assert json.loads(printed.getvalue())["scores"] == json.loads((out / "competition.json").read_text())["scores"]
     return out, command
 
 
@@ -99,7 +103,10 @@ def test_every_row_of_the_test_part_is_answered(hms, trained, tmp_path, capsys):
         profile=PROFILES["six-class-spectrogram"].to_dict(),
     )  # fmt: skip
     network.save_pretrained(tmp_path / "network")
-    assert main([*command[:4], str(tmp_path / "network"), "--out", str(tmp_path / "n.csv")]) == 0
+    capsys.readouterr()
+    assert main([*command[:4], str(tmp_path / "network"), "--out", str(tmp_path / "n.csv"), "--json"]) == 0
+    printed, row = json.loads(capsys.readouterr().out), f"test.csv line 3: eeg_id {rows[1]['eeg_id']}"
+    assert printed == {"submission": str(tmp_path / "n.csv"), "n_rows": 4, "without_an_answer": [row]}
     others = pd.read_csv(tmp_path / "n.csv", dtype={"eeg_id": str})
     assert others["eeg_id"].tolist() == answers["eeg_id"].tolist()
     assert np.abs(others[VOTES].to_numpy() - values)[[0, 2, 3]].max() > 1e-3

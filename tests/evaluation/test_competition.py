@@ -155,6 +155,10 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(both) == 0
     expected = score(csv_table(shares(5, 0)), csv_table(answers(5, 1)))
     assert capsys.readouterr().out == f"KL {expected:.6f}\n"
+    assert main([*both, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"kl": expected}
+    assert main([str(tmp_path / "p.parquet"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"scores": written}
     csv_table(answers(4, 1)).to_csv(tmp_path / "submission.csv", index=False)
     assert main(both) == 2
     assert capsys.readouterr().err == "cerebeam competition: submission is missing eeg_id 1004, and 0 more\n"

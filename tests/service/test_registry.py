@@ -26,15 +26,21 @@ def uri(tmp_path):
 
 
 def test_a_model_goes_from_challenger_to_champion_and_back(things, facts, uri, capsys):
-    assert register(["six-class", str(things.bundle), "--report", str(facts), "--registry", uri]) == 0
+    assert register(["six-class", str(things.bundle), "--report", str(facts), "--registry", uri, "--json"]) == 0
+    digest = load_bundle(things.bundle).about["digest"]
+    assert json.loads(capsys.readouterr().out) == {"name": "six-class", "number": "1", "digest": digest}
     assert register(["six-class", str(things.second), "--report", str(facts), "--registry", uri]) == 0
     registry = Registry(uri)
     first, second = (load_bundle(path).about["digest"] for path in (things.bundle, things.second))
-    assert promote(["six-class", "--version", "1", "--registry", uri]) == 0
+    capsys.readouterr()
+    assert promote(["six-class", "--version", "1", "--registry", uri, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["digest"] == first
     assert load_bundle(registry.bundle_of("six-class")).about["digest"] == first
     assert promote(["six-class", "--registry", uri]) == 0
     assert load_bundle(registry.bundle_of("six-class")).about["digest"] == second
-    assert rollback(["six-class", "--registry", uri]) == 0
+    capsys.readouterr()
+    assert rollback(["six-class", "--registry", uri, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["digest"] == first
     assert load_bundle(registry.bundle_of("six-class")).about["digest"] == first
     assert rollback(["six-class", "--registry", uri]) == 0
     assert load_bundle(registry.bundle_of("six-class")).about["digest"] == second

@@ -30,8 +30,11 @@ def test_one_file_comes_out_and_tells_what_it_was_made_of(trained, toy_shards):
     np.testing.assert_array_equal(np.isnan(scores[0]).all(axis=1), window.ch_state != 2)
 
 
-def test_training_is_a_function_of_its_seed(trained, toy_shards, tmp_path):
-    main(["--shards", str(toy_shards), "--output", str(tmp_path / "again.onnx"), "--tiny"])
+def test_training_is_a_function_of_its_seed(trained, toy_shards, tmp_path, capsys):
+    main(["--shards", str(toy_shards), "--output", str(tmp_path / "again.onnx"), "--tiny", "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["output"] == str(tmp_path / "again.onnx")
+    assert printed["loss"][1] < printed["loss"][0]
     x = np.random.default_rng(0).standard_normal((1, 19, 512)).astype(np.float32)
     a, b = (
         onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(["anomaly"], {"signal": x})[0]

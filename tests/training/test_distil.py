@@ -1,4 +1,5 @@
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
@@ -84,15 +85,20 @@ def test_a_student_learns_what_its_teacher_says(
 
 
 def test_a_pruned_model_goes_on_learning_as_a_student(
-    taught: tuple[list[Path], Path], shards: Path, tmp_path: Path
+    taught: tuple[list[Path], Path], shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders, _ = taught
     small = tmp_path / "small"
-    prune.main(["--tiny", "--model", str(folders[1]), "--shards", str(shards), "--output", str(small)])
+    prune.main(["--tiny", "--model", str(folders[1]), "--shards", str(shards), "--output", str(small), "--json"])
+    stages = json.loads(capsys.readouterr().out)["stages"]
+    assert [stage["name"] for stage in stages] == ["as it was", "pruned", "fine-tuned"]
     distil.main(
         ["--recipe", "full_tiny", "--tiny", "--teacher", str(folders[0]), "--shards", str(shards), "--task",
-         "six-class", "--no-encoder", "--student", str(small), "--output", str(tmp_path / "student")]
+         "six-class", "--no-encoder", "--student", str(small), "--output", str(tmp_path / "student"), "--json"]
     )  # fmt: skip
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["kl_gap"] == pytest.approx(printed["student"]["score"]["kl"] - printed["teacher"]["score"]["kl"])
+    assert printed["student"]["n_parameters"] == sum(p.numel() for p in load_task_model(small).parameters())
     before, after = load_task_model(small), load_task_model(tmp_path / "student")
     assert [p.shape for p in before.parameters()] == [p.shape for p in after.parameters()]
     assert any(not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))

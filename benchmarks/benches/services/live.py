@@ -1,4 +1,4 @@
-"""make bench-live: beds, answers, alarms and viewers over a running server; docs/live.md has the figures and aims.
+"""make bench-live: beds, answers, alarms and viewers over a running server; figures stand in docs/results/serving.md.
 
     python -m benchmarks live [--parts answers difference kills frozen memory monitored] [--bundle DIR]
         [--beds 8] [--seconds 180] [--kills 20] [--minutes 4] [--speed 8] [--hours 72] [--most-s 240] [--log FILE]

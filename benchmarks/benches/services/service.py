@@ -1,4 +1,4 @@
-"""make bench-service: the API under load, overload, hostile bodies and faults; docs/service.md has the figures.
+"""make bench-service: the API under load, overload, hostile bodies and faults; docs/results/serving.md has the figures.
 
     python -m benchmarks service [--bundle DIR] [--parts segment throughput overload hostile schema soak]
         [--seconds 20] [--soak-s 540] [--postgres]

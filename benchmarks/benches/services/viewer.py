@@ -1,4 +1,4 @@
-"""make bench-viewer: the viewer in headless Chromium on a recording of 24 h; docs/viewer.md has the figures and aims.
+"""make bench-viewer: the viewer in headless Chromium on a recording of 24 h; figures stand in docs/results/serving.md.
 
     python -m benchmarks viewer [--hours 24] [--pages 100] [--zooms 2000] [--scroll-s 10] [--desktop PYTHON]
                                 [--work DIR]

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from evaluation.report.drawing.blocks import render
-from evaluation.report.facts import plain
 from evaluation.report.sections.representation import pretraining
 from evaluation.scenarios.reconstruction import score_reconstruction
+from signals.json_output import plain
 
 ERRORS = {"model": 0.5, "linear": 1.0, "mean": 2.0, "spline": 1.5, "ar": 0.8, "filling": 0.6}
 

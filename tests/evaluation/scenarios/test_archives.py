@@ -120,3 +120,5 @@ def test_the_command_prints_both(both, capsys):
     out = capsys.readouterr().out
     assert "windows     360 of 30 people" in out
     assert "balanced_accuracy" in out
+    assert main(["--champion", str(both[0]), "--challenger", str(both[1]), "--labels", str(both[2]), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)

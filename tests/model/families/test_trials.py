@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -63,5 +65,9 @@ def test_the_command_ends_with_what_happened(monkeypatch, capsys):
     assert main(["--only", "nothing"]) == 2
     assert "no family holds 'nothing'" in capsys.readouterr().err
     monkeypatch.setattr("model.families.trials.families", lambda: {"broken": _broken(_raises)})
+    assert main(["--json"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["families"][0]["problem"] == "RuntimeError: no such thing"
+    assert "broken failed" in err
     assert main([]) == 1
     assert "broken failed" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """An archive's answers: the rows of the service, each window once whatever is killed, nothing half-written."""
 
+import io
 import json
 import os
 import shutil
@@ -206,6 +207,9 @@ def test_a_damaged_table_is_answered_again_and_another_model_is_refused(
     assert "begun with another profile, hop" in capsys.readouterr().err
     assert main(command(archive_files, bundle, output, "--resume")) == 0
     assert len({row["window_key"] for row in rows_of(output)}) == len(rows_of(output)) == 120
+    # The bar ends at 100% although a table was kept; its windows count too.
+    working = f"{output}.partial"
+    assert parts.windows_planned[working] == parts.windows_answered[working] == 120
 
 
 def test_a_bundle_that_is_exchanged_meanwhile_ends_the_run(archive_files, bundle, tmp_path, monkeypatch, capsys):
@@ -263,3 +267,20 @@ def test_an_output_is_replaced_with_overwrite_alone(scored, archive_files, bundl
     assert main(command(archive_files, bundle, scored, "--hop", "50", "--overwrite")) == 0
     assert len(rows_of(scored)) == 18 + 2 + 6
     assert np.diff(sorted({row["start_s"] for row in rows_of(scored)})).min() == 50
+
+
+class Terminal(io.StringIO):
+    """Standard error as a person sees it."""
+
+    def isatty(self):
+        return True
+
+
+def test_a_run_in_this_process_shows_how_far_it_is(archive_files, bundle, tmp_path, monkeypatch, capsys):
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    assert main(command(archive_files / "north" / "north-120.edf", bundle, tmp_path / "bar", "--json")) == 0
+    # (120 - 50) / 10 + 1 windows; the last state of the bar has all of them, with their number known.
+    assert "archive: 100%" in shown.getvalue()
+    assert "8.00/8.00" in shown.getvalue()
+    assert json.loads(capsys.readouterr().out)["windows"]["answered"] == 8

@@ -1,6 +1,7 @@
 """Reviews as a label file: what preprocess makes of it is what the reviewers saw."""
 
 import csv
+import json
 from itertools import pairwise
 
 import pytest
@@ -40,12 +41,13 @@ def reviewed(tmp_path_factory):
     return root, day, engine
 
 
-def test_the_way_from_reviews_to_windows_with_labels(reviewed):
+def test_the_way_from_reviews_to_windows_with_labels(reviewed, capsys):
     """Recording, reviews, label file, preprocess: the windows have the votes, and those alone."""
     root, day, _ = reviewed
-    assert main(["export", "--data", str(root), "--output", str(root / "labels.csv")]) == 0
+    assert main(["export", "--data", str(root), "--output", str(root / "labels.csv"), "--json"]) == 0
     with (root / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))
+    assert json.loads(capsys.readouterr().out) == {"output": str(root / "labels.csv"), "n_windows": len(rows)}
     assert tuple(rows[0]) == COLUMNS
     assert sum(int(row["seizure_vote"]) + int(row["lpd_vote"]) for row in rows) > 0
     assert {row["label_source"] for row in rows} == {"experts"}

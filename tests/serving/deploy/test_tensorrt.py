@@ -7,9 +7,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from serving.deploy.engines import Agreement, graph_of, load_tensorrt
+from serving.deploy import tensorrt
+from serving.deploy.engines import Agreement, Shapes, graph_of, load_tensorrt
 from serving.deploy.gpu import MissingError, find_gpu
-from serving.deploy.tensorrt import main
+from serving.deploy.tensorrt import Built, main
 from signals.bundles.bundle import load_bundle
 from signals.bundles.calibration import softmax
 from signals.bundles.inputs import feed, windows_of_shards
@@ -30,6 +31,18 @@ def test_engines_are_built_ahead_of_time(served, tmp_path, capsys):
         assert one["shapes"]["n_times"] == [7680, 12800, 25600]
     assert about["bundle_digest"] == load_bundle(served.bundle).about["digest"]
     assert "built, never run" in capsys.readouterr().out
+
+
+def test_json_lists_each_engine(served, tmp_path, capsys, monkeypatch):
+    shapes = Shapes(n_times=(7680, 12800, 25600))
+    engine = Built(
+        file="a.engine", graph="a.onnx", precision="fp16", built_for="8.6", library="tensorrt_rtx", version="1",
+        shapes=shapes, sha256="0" * 64,
+    )  # fmt: skip
+    monkeypatch.setattr(tensorrt, "write_engines", lambda bundle, args: [engine])  # no library builds without its GPU
+    assert main([str(served.bundle), "--output", str(tmp_path / "e"), "--json"]) == 0
+    (printed,) = json.loads(capsys.readouterr().out)["engines"]
+    assert (printed["file"], printed["parity"]) == ("a.engine", None)
 
 
 @pytest.mark.parametrize(("precision", "within"), [("fp16", 2e-2), ("int8", 1e-1)])

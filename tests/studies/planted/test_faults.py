@@ -1,8 +1,12 @@
 """Every fault that was planted in prepared recordings is flagged by its name; the clean file is not."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from studies.planted import faults
 from studies.planted.corpus import Corpus, make_corpus, recopied
 from studies.planted.faults import FAULTS, Fault, findings_of, is_flagged
 from studies.planted.gap import recover
@@ -24,6 +28,16 @@ def test_names_differ_and_one_control_is_clean() -> None:
     codes = [fault.code for fault in FAULTS]
     assert codes.count("") == 1
     assert len(set(codes)) >= len(codes) - 1  # the shifted copy is found by the finding for copies
+
+
+def test_a_missed_fault_ends_with_1_and_is_named(monkeypatch, tmp_path, capsys) -> None:
+    clean = next(fault for fault in FAULTS if not fault.code)
+    monkeypatch.setattr(faults, "FAULTS", (clean, replace(clean, name="blind", code="site_shortcut")))
+    assert faults.main(["--output", str(tmp_path), "--json"]) == 1
+    rows = json.loads(capsys.readouterr().out)["faults"]
+    assert [(row["fault"], row["wanted"], row["is_flagged"]) for row in rows] == [
+        (clean.name, "", True), ("blind", "site_shortcut", False),
+    ]  # fmt: skip
 
 
 def test_a_fault_that_is_not_flagged_is_noticed(corpus: Corpus) -> None:

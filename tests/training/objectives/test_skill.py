@@ -134,9 +134,13 @@ def finished(tmp_path: Path) -> Callable[[Skill], Path]:
     return write
 
 
-def test_an_encoder_of_some_skill_is_published(finished: Callable[[Skill], Path], tmp_path: Path) -> None:
+def test_an_encoder_of_some_skill_is_published(
+    finished: Callable[[Skill], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = finished(GOOD)
-    publish.main(["--run", str(run), "--output", str(tmp_path / "out")])
+    publish.main(["--run", str(run), "--output", str(tmp_path / "out"), "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["output"], printed["channels"], printed["seconds"]) == (str(tmp_path / "out"), 0.4, None)
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {
         "config.json", "model.safetensors", SUBJECTS_FILE, SKILL_FILE, "reconstruction.parquet",
     }  # fmt: skip
