@@ -244,15 +244,6 @@ METHODS: dict[str, Method] = {
     "resnet-gru": Method(
         fit=network("resnet_gru"), candidates=_SCRATCH, about="ResNet1D + GRU + attention, from scratch",
     ),
-    "multiscale": Method(
-        fit=network("multiscale"), candidates=_SCRATCH, about="kernels of several lengths, from scratch",
-    ),
-    "xresnet1d101": Method(
-        fit=network("xresnet1d101"), candidates=_SCRATCH, about="101 layers, of PTB-XL's benchmark, from scratch",
-    ),
-    "inception1d": Method(
-        fit=network("inception1d"), candidates=_SCRATCH, about="InceptionTime of PTB-XL's benchmark, from scratch",
-    ),
     "efficientnet": Method(
         fit=network("efficientnet_scalogram"), candidates=_SCRATCH,
         about="EfficientNet on the window's own power, from scratch",
@@ -285,8 +276,5 @@ METHODS: dict[str, Method] = {
 """Methods by the name that predictions carry."""
 TRIVIAL = ("prior", "uniform")
 """What needs no look at a window: the floor of every table."""
-COSTLY = (
-    "adapters/pretrained", "full/random", "scratch/encoder", "multiscale", "xresnet1d101", "inception1d",
-    "efficientnet", "patterns/extra-trees",
-)  # fmt: skip
+COSTLY = ("adapters/pretrained", "full/random", "scratch/encoder", "efficientnet", "patterns/extra-trees")
 DEFAULT = tuple(name for name in METHODS if name not in COSTLY)

@@ -21,7 +21,7 @@ from evaluation.measures.intervals import Estimate
 from evaluation.measures.multilabel import macro_auroc_draws
 from evaluation.scenarios.transfer import SEED_MARK
 from signals.tasks import TASKS
-from studies.baselines.candidates import METHODS, linear
+from studies.baselines.candidates import METHODS, linear, network
 from studies.engine.bench import Bench, Fitted, Method, Params
 from studies.engine.parts import Parts
 from studies.engine.study import Design, run_study
@@ -35,6 +35,7 @@ REGIONS = {"nizhny": ("nizhny-ludb",), "west": ("atlanta-g12ec", "germany-ptbxl"
 FEW = ("rate_bpm", "rr_sd_s", "qrs_s", "std_uv")
 """What a nurse's monitor shows: the trivial predictor."""
 LOGISTIC, BOOSTING = ({"penalty": 1.0},), ({"learning_rate": 0.1, "max_leaf_nodes": 8},)
+NETWORKS = ("multiscale", "xresnet1d101", "inception1d")
 LIGHT = ("trivial", "random, probe", "pretrained, probe", "features, boosting", "multiscale")
 HEAVY = ("xresnet1d101", "inception1d", "pretrained, tuned")
 """What takes more than two minutes a seed on two cores: one seed."""
@@ -70,7 +71,7 @@ def methods(epochs: int) -> dict[str, Method]:
         "pretrained, probe": replace(METHODS["linear-probe/pretrained"], candidates=LOGISTIC),
         "pretrained, tuned": replace(METHODS["full/pretrained"], candidates=tuned),
         "features, boosting": replace(METHODS["features/boosting"], candidates=BOOSTING),
-        **{name: replace(METHODS[name], candidates=once) for name in ("multiscale", "xresnet1d101", "inception1d")},
+        **{name: Method(fit=network(name), candidates=once) for name in NETWORKS},
     }
 
 
