@@ -11,7 +11,6 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -26,6 +25,7 @@ from pipelines.stages.finish import Finish
 from pipelines.stages.outcome import Refused
 from pipelines.stages.plan_files import Accepted, plan_file
 from pipelines.stages.write_shards import ShardKey, ShardResult, write_shard
+from signals.processes import process_pool
 from signals.shards.sharding import block_seconds, by_site, chunk_seconds, cut_site, shard_key
 from signals.windows.blocks import Block
 
@@ -51,18 +51,12 @@ def run_local(run: Run, finish: Finish) -> tuple[str, dict[str, dict[str, int]]]
 def workers(run: Run) -> Iterator["Stages"]:
     """Give the stages of a run in a pool of processes; raises WorkerError where one of them dies."""
     remote = any(storage.is_remote(place) for place in (run.output, *(file.uri for file in run.inputs.files)))
-    pool = ProcessPoolExecutor(
-        run.n_workers,
-        get_context("forkserver"),
-        initializer=_begin_worker,
-        initargs=(run.beam_args if remote else None,),
-    )
+    begin = (run.beam_args if remote else None,)
     try:
-        yield Stages(run, pool)
+        with process_pool(run.n_workers, method="forkserver", initializer=_begin_worker, initargs=begin) as pool:
+            yield Stages(run, pool)
     except BrokenProcessPool as error:
         raise WorkerError("a worker process was killed or crashed") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _begin_worker(beam_args: Sequence[str] | None) -> None:

@@ -25,7 +25,7 @@ from evaluation.schemas.predictions import (
     targets,
     write_predictions,
 )
-from model.stacking import Stacker
+from model.stacking import Gate, Stacker
 from signals.bundles.calibration import Uncertainty, decompose, entropy
 from signals.command_line import Parser
 from signals.tasks import is_multilabel
@@ -90,7 +90,13 @@ def member_array(predictions: Predictions, members: Sequence[str]) -> np.ndarray
 
 
 def fit_stacker(
-    prob: np.ndarray, target: np.ndarray, subjects: np.ndarray, members: Sequence[str], *, seed: int
+    prob: np.ndarray,
+    target: np.ndarray,
+    subjects: np.ndarray,
+    members: Sequence[str],
+    *,
+    seed: int,
+    gate: Gate = "perceptron",
 ) -> Stacker:
     """Return a meta-learner of rows (n, n_members, n_classes); its number of steps is chosen over folds of patients.
 
@@ -100,10 +106,13 @@ def fit_stacker(
     n_folds = min(_INNER_FOLDS, len(np.unique(subjects)))
     losses = np.zeros(MOST_STEPS // LOOK_EVERY + 1)
     for fold in subject_folds(subjects, labels, n_folds=n_folds, seed=seed):
-        _, curve = _train(prob, target, fold.train, members, n_steps=MOST_STEPS, seed=seed, look_at=fold.test)
+        _, curve = _train(
+            prob, target, fold.train, members, n_steps=MOST_STEPS, seed=seed, gate=gate, look_at=fold.test
+        )
         losses += np.array(curve) * len(fold.test)
     everything = np.arange(len(prob))
-    return _train(prob, target, everything, members, n_steps=int(losses.argmin()) * LOOK_EVERY, seed=seed)[0]
+    n_steps = int(losses.argmin()) * LOOK_EVERY
+    return _train(prob, target, everything, members, n_steps=n_steps, seed=seed, gate=gate)[0]
 
 
 def _train(
@@ -114,6 +123,7 @@ def _train(
     *,
     n_steps: int,
     seed: int,
+    gate: Gate,
     look_at: np.ndarray | None = None,
 ) -> tuple[Stacker, list[float]]:
     """Return a stacker after full-batch steps, and its loss on `look_at` before the first and every LOOK_EVERY.
@@ -124,7 +134,7 @@ def _train(
     curve = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        stacker, loss = Stacker(tuple(members), prob.shape[2]), VoteLoss()
+        stacker, loss = Stacker(tuple(members), prob.shape[2], gate=gate), VoteLoss()
         stacker.standardise(predicted[rows])
         _fit_pool(stacker, loss, predicted[rows], wanted[rows])
         optimizer = torch.optim.AdamW(stacker.parameters(), lr=3e-2, weight_decay=0.05)

@@ -2,11 +2,9 @@
 
 import csv
 import json
-import multiprocessing
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from signals.command_line import Parser, count, whole
 from signals.files import atomic_folder
+from signals.processes import process_pool
 from signals.tasks import SIX_CLASS
 from synthetic.command import OnProgress, run_command
 from synthetic.recordings.files import write_edf, write_fif
@@ -96,7 +95,7 @@ def _written(tasks: Sequence[_Task], jobs: int) -> Iterator[list[tuple[object, .
         yield from map(_write, tasks)
         return
     # Fresh interpreters: the caller may have threads.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with process_pool(jobs, method="spawn") as pool:
         yield from pool.map(_write, tasks)
 
 

@@ -5,7 +5,7 @@ prints parameters, size and what is lost on people who were never trained on. OU
 
 Methods: "mixed" takes heads and channels of everything, in the same ratio; "heads", "mlp" and "stem" take of one part,
 "blocks" whole blocks; "weights" only sets the smallest weights to zero, which changes neither size nor speed. Of a
-ResNet1D-GRU "mixed" takes channels inside of its residual blocks.
+ResNet1D-GRU "mixed" takes channels inside of its residual blocks and units of its GRU.
 """
 
 import sys
@@ -19,7 +19,7 @@ import torch
 
 from model.classifier import Classifier
 from model.compression.importance import Example, Importance, magnitude_scores, taylor_scores
-from model.compression.narrowing import NETWORK, channel_scores, narrow, plan_inner
+from model.compression.narrowing import NETWORK, narrow, plan_widths, width_scores
 from model.compression.pruning import Method, plan, prune
 from model.compression.sparsity import zero_share, zero_weights
 from model.freezing import freeze
@@ -140,8 +140,8 @@ def cut(model: TaskModel, data: Labelled, rows: np.ndarray, command: PruneComman
             raise ValueError(
                 f"method {command.method!r} is for encoders with a head; for this network there is {there}"
             )
-        inner = plan_inner(model, command.share)
-        return narrow(model, inner, channel_scores(model, command.importance, _examples(model, data, chosen)))
+        widths = plan_widths(model, command.share)
+        return narrow(model, widths, width_scores(model, command.importance, _examples(model, data, chosen)))
     shape = plan(model.config, command.method, command.share)
     if command.importance == "taylor":
         scores = taylor_scores(model, _examples(model, data, chosen))

@@ -1,10 +1,13 @@
 """make bench-compression: what pruning costs, and how near a student comes to its teacher, at sites not trained on.
 
-    python -m benchmarks.studies.compression [--demo DIR] [--output DIR] [--sites NAME ...] [--jobs 2]
+    python -m benchmarks.studies.compression [--parts sites network] [--demo DIR] [--output DIR] [--sites NAME ...]
+        [--jobs 2] [--corpus SHARDS] [--network DIR]
 
-On the demo's synthetic six-class shards. For each test site, all of it trained on the other sites only: a teacher (the
-mean of two encoders with head and a ResNet-GRU), the first encoder pruned in several ways and fine-tuned as briefly,
-and students with and without the teacher. Sites run beside each other, one a process.
+"network" cuts channels and GRU units of a ResNet1D-GRU that learnt from generators' families, and evaluates it on
+others (`benchmarks.benches.parts.narrowed`). "sites" is on the demo's synthetic six-class shards. For each test site,
+all of it trained on the other sites only: a teacher (the mean of two encoders with head and a ResNet-GRU), the first
+encoder pruned in several ways and fine-tuned as briefly, and students with and without the teacher. Sites run beside
+each other, one a process.
 """
 
 import argparse
@@ -20,8 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.benches.parts import narrowed
 from benchmarks.harness import figure, machine, module
 
+PARTS = ("network", "sites")
 TASK = "six-class"
 CUTS = (
     ("mixed", 0.3),
@@ -224,24 +229,40 @@ def print_students(rows: list[Row]) -> None:
 
 
 def main() -> None:
-    """Run all sites and print both tables."""
+    """Run the parts, print their tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--output", type=Path, default=Path("bench-output/compression"))
     parser.add_argument("--demo", type=Path, help="output of an earlier demo")
     parser.add_argument("--sites", nargs="+", default=["harbour", "northgate"], help="test sites, each in its turn")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--corpus", type=Path, help="shard set of synthetic.critical_corpus, made if it is not there")
+    parser.add_argument("--segments", type=int, default=600, help="of each family to learn from, of a corpus made here")
+    parser.add_argument("--held-out", type=int, default=150, help="of each other family of it")
+    parser.add_argument("--network", type=Path, help="a ResNet1D-GRU that has learnt from that corpus")
+    parser.add_argument("--epochs", type=int, default=4, help="of fine-tuning the network after a cut")
+    parser.add_argument("--shares", type=float, nargs="+", default=narrowed.SHARES, help="cuts of the network")
     args = parser.parse_args()
     print(machine())
-    demo = args.demo or args.output / "demo"
-    if not args.demo:
-        module("cerebeam.demo", "--output", demo)
-    began = time.perf_counter()
-    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        n = len(args.sites)
-        found = list(pool.map(site, [demo] * n, [args.output] * n, args.sites))
     args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "rows.json").write_text(json.dumps(dict(zip(args.sites, found, strict=True)), indent=1) + "\n")
-    print(f"== pruned: means over the sites {', '.join(args.sites)}, none of which was trained on")
+    if "network" in args.parts:
+        folder = args.corpus or args.output / "corpus"
+        corpus = narrowed.corpus_of(folder, segments=args.segments, held_out=args.held_out)
+        narrowed.measure(corpus, args.output, network=args.network, epochs=args.epochs, shares=args.shares)
+    if "sites" in args.parts:
+        site_by_site(args.demo, args.output, args.sites, args.jobs)
+
+
+def site_by_site(demo: Path | None, output: Path, sites: list[str], jobs: int) -> None:
+    """Run all sites and print both tables."""
+    if demo is None:
+        demo = output / "demo"
+        module("cerebeam.demo", "--output", demo)
+    began, n = time.perf_counter(), len(sites)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        found = list(pool.map(site, [demo] * n, [output] * n, sites))
+    (output / "rows.json").write_text(json.dumps(dict(zip(sites, found, strict=True)), indent=1) + "\n")
+    print(f"== pruned: means over the sites {', '.join(sites)}, none of which was trained on")
     print_pruned(mean_rows([one["pruned"] for one in found]))
     print("== students: the same sites")
     print_students(mean_rows([one["students"] for one in found]))

@@ -37,8 +37,8 @@ class Difference:
     high: float
     p_value: float
     """Two-sided: twice the share of resamples on the far side of zero, at least 2 / (n_boot + 1)."""
-    reason: str = ""
-    at_floor: bool = False
+    reason: str
+    at_floor: bool
     """Whether no resample lies on the far side: p is at most this value, and more resamples would make it smaller."""
 
 

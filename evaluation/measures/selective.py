@@ -60,7 +60,7 @@ def mistakes(prob: np.ndarray, true_index: np.ndarray) -> tuple[np.ndarray, np.n
 
 def risk_curve(confidence: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     """Return the risk of the most confident 1, 2, ... n windows, shape (n_windows,); ties share their mistakes."""
-    order = np.argsort(-confidence, kind="stable")
+    order = np.argsort(-confidence)
     _, group, counts = np.unique(-confidence[order], return_inverse=True, return_counts=True)
     shared = (np.bincount(group, weights=wrong[order]) / counts)[group]
     return np.cumsum(shared) / np.arange(1, len(wrong) + 1)

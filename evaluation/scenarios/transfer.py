@@ -43,7 +43,7 @@ class TransferDifference:
     p_value: float
     p_holm: float
     reason: str = ""
-    at_floor: bool = False
+    at_floor: bool
     """Whether the p-values are at most what is given: no resample lies on the far side."""
 
 

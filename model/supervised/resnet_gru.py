@@ -7,6 +7,7 @@ Shapes: B batch, C channel, T sample, D width, N step of time, K class.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.supervised.networks import NetworkShape, SpanPool
@@ -24,12 +25,14 @@ class ResNetGRU(nn.Module):
         dropout: float = 0.25,
         widths: tuple[int, ...] = (24, 48, 48),
         inner: tuple[int, ...] | None = None,
+        units: int | None = None,
         n_heads: int = 4,
         last_pool: int = 2,
     ) -> None:
         """Take one residual block for each of `widths`, each of which halves the rate.
 
-        inner: channels between the two convolutions of each block; as many as its width without.
+        inner: channels between the two convolutions of each block; as many as its width without. units: of each
+        direction of the GRU; half of the last width without. Raises ValueError for more units than that.
         """
         super().__init__()
         self.stem = nn.Sequential(
@@ -40,7 +43,10 @@ class ResNetGRU(nn.Module):
         sizes = zip((widths[0], *widths[:-1]), inner or widths, widths, strict=True)
         self.blocks = nn.Sequential(*(ResidualBlock(*size) for size in sizes), nn.AvgPool1d(last_pool))
         dim = widths[-1]
-        self.gru = nn.GRU(dim, dim // 2, batch_first=True, bidirectional=True)
+        if units is not None and not 1 <= units <= dim // 2:
+            raise ValueError(f"units={units} must be at least 1 and at most {dim // 2}")
+        self.gru = nn.GRU(dim, units or dim // 2, batch_first=True, bidirectional=True)
+        self.scatter = nn.Identity() if units is None else Scatter(2 * units, dim)
         self.attention = nn.MultiheadAttention(dim, n_heads, dropout=dropout, batch_first=True)
         self.norm = nn.LayerNorm(dim)
         self.pool = SpanPool(STEM_STRIDE * 2 ** len(widths) * last_pool / shape.sfreq, shape.span_s)
@@ -49,11 +55,26 @@ class ResNetGRU(nn.Module):
 
     def forward(self, x_BCT: Tensor) -> tuple[Tensor, Tensor]:
         """Return (logits_BK, embedding_BD)."""
-        x_BND, _ = self.gru(self.blocks(self.stem(x_BCT)).transpose(1, 2))
+        x_BND = self.scatter(self.gru(self.blocks(self.stem(x_BCT)).transpose(1, 2))[0])
         attended_BND, _ = self.attention(x_BND, x_BND, x_BND, need_weights=False)
         x_BND = self.norm(x_BND + attended_BND)
         embedding_BD = self.pool(x_BND.transpose(1, 2))
         return self.classes(self.dropout(embedding_BD)), embedding_BD
+
+
+class Scatter(nn.Module):
+    """Units of a narrower GRU at their places among the full width; zero where no unit is."""
+
+    source_D: Tensor
+
+    def __init__(self, n_units: int, dim: int) -> None:
+        super().__init__()
+        # Which unit fills each place; n_units, one past the last, for none.
+        self.register_buffer("source_D", torch.arange(dim).clamp(max=n_units))
+
+    def forward(self, x_BNU: Tensor) -> Tensor:
+        """Return the full width, shape (B, N, D)."""
+        return F.pad(x_BNU, (0, 1))[..., self.source_D]
 
 
 class ResidualBlock(nn.Module):

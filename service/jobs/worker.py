@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import numpy as np
@@ -26,7 +27,7 @@ from service.jobs.bell import Bell, bell_of
 from service.jobs.uploads import Places
 from service.logs import set_up_logs
 from service.records import jobs
-from service.records.database import open_database
+from service.records.database import RECORDS_UNAVAILABLE, open_database
 from service.records.studies import get_study, stamp_of
 from service.records.tables import Job
 from service.refusals import Refusal, of_error
@@ -41,6 +42,8 @@ from signals.readers.digests import source_sha256
 from signals.readers.registry import open_recording
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
+_AGAIN_S = 0.5
 
 
 class NotOurs(Exception):
@@ -54,9 +57,9 @@ def work(
     """Answer jobs until the process ends; `open_one` opens the bundle of a folder by name."""
     worker, models = uuid4().hex, dict[str, Model]()
     while True:
-        job = jobs.claim(engine, worker)
+        job = _patiently(jobs.claim, engine, worker)
         if job is None:
-            jobs.give_back(engine)
+            _patiently(jobs.give_back, engine)
             bell.wait()
             continue
         logger.info("job begun", extra={"job": job.id, "attempt": job.attempts})
@@ -75,7 +78,7 @@ def work(
             if refusal is None:
                 logger.error("job failed", extra={"job": job.id, "exception": type(error).__name__})
                 refusal = Refusal(500, "internal_error", f"the answer failed ({type(error).__name__})")
-            _fail(engine, job, refusal)
+            _patiently(_fail, engine, job, refusal)
         finally:
             watchdog.cancel()
             ended.set()
@@ -92,7 +95,7 @@ def run_job(engine: Engine, path: Path, job: Job, model: Model) -> None:
     for batch, embedded in model.embedded_of(windows):
         answers += batch
         vectors.append(embedded)
-        if not jobs.progress(engine, job, n_done=len(answers), n_windows=n_windows):
+        if not _patiently(jobs.progress, engine, job, n_done=len(answers), n_windows=n_windows):
             raise NotOurs
     if not answers:
         raise Refusal(422, "no_windows", "every window was rejected: flat, or mostly missing")
@@ -102,7 +105,7 @@ def run_job(engine: Engine, path: Path, job: Job, model: Model) -> None:
         answers=answers, source_sha256=digest, model=model.name, model_digest=model.digest,
         classes=model.bundle.classes, created_at=time.time(), label_span_s=model.bundle.profile.label_span_s,
     )  # fmt: skip
-    if not jobs.finish(engine, job, findings, vectors=np.concatenate(vectors)):
+    if not _patiently(jobs.finish, engine, job, findings, vectors=np.concatenate(vectors)):
         raise NotOurs
     logger.info("job done", extra={"job": job.id, "n_windows": len(answers)})
 
@@ -124,18 +127,34 @@ def _model(models: dict[str, Model], bundles: dict[str, Source], name: str, open
     return models[name]
 
 
+def _patiently(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Return what a call on the records returns, tried again for as long as they are away: a database that restarts
+    takes no job with it."""
+    while True:
+        try:
+            return call(*args, **kwargs)
+        except Refusal as refusal:
+            if refusal.code != RECORDS_UNAVAILABLE:
+                raise
+            logger.warning("the records are away")
+            time.sleep(_AGAIN_S)
+
+
 def _fail(engine: Engine, job: Job, refusal: Refusal) -> None:
-    """End a job with its reason; where the records fail too, it stays running and is given back later."""
-    try:
-        jobs.fail(engine, job, refusal)
-        logger.info("job refused", extra={"job": job.id, "code": refusal.code})
-    except Refusal:
-        logger.error("the end of a job could not be written", extra={"job": job.id})
+    """End a job with its reason."""
+    jobs.fail(engine, job, refusal)
+    logger.info("job refused", extra={"job": job.id, "code": refusal.code})
 
 
 def _end(engine: Engine, job: Job, timeout_s: float) -> None:
-    """End the process of a job that takes too long: what hangs in a library cannot be interrupted."""
-    _fail(engine, job, Refusal(504, "job_timeout", f"the answer took longer than {timeout_s:g} s"))
+    """End the process of a job that takes too long: what hangs in a library cannot be interrupted.
+
+    Where the records fail too, the job stays running and is given back later.
+    """
+    try:
+        _fail(engine, job, Refusal(504, "job_timeout", f"the answer took longer than {timeout_s:g} s"))
+    except Refusal:
+        logger.error("the end of a job could not be written", extra={"job": job.id})
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -157,7 +176,8 @@ def _stay_alive(engine: Engine, job: Job, ended: threading.Event) -> None:
 
 
 def _end_with_the_server() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # sys.stdin's lock would abort an interpreter that ends by itself
+        pass
     os.kill(os.getpid(), signal.SIGKILL)
 
 

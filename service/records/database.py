@@ -18,6 +18,8 @@ from service.refusals import Refusal
 from service.security.encryption import EncryptionError, Keys, dump_json, load_json
 
 _BUSY_S = 20
+RECORDS_UNAVAILABLE = "records_unavailable"
+"""The code of the Refusal where a database is away, full or cannot be read."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -74,6 +76,6 @@ def transaction(engine: Engine) -> Iterator[Session]:
             yield session
     except (SQLAlchemyError, EncryptionError) as error:
         raise Refusal(
-            503, "records_unavailable", f"the records cannot be written or read ({type(error).__name__})",
+            503, RECORDS_UNAVAILABLE, f"the records cannot be written or read ({type(error).__name__})",
             "nothing was accepted; send it again later", 5.0,
         ) from error  # fmt: skip

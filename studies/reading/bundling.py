@@ -22,7 +22,7 @@ from signals.tasks import SIX_CLASS
 from signals.version import code_version, source_digest
 from signals.window import Window
 from signals.windows.profiles import SIX_CLASS as PROFILE
-from studies.reading.choice import STACK, Chosen, stacker_of
+from studies.reading.choice import MEAN, Chosen, stacker_of
 from studies.reading.members import Fitted, asker
 from studies.reading.rows import Reading
 
@@ -35,12 +35,13 @@ def write_reader(
     `windows` are what the two are compared on. Raises BundleError where they disagree, and for an existing output.
     """
     kept = [member for member in members if member.name in chosen.held.names]
-    stacker = stacker_of(chosen.held, np.arange(len(chosen.held.target)), seed=seed)
+    everyone = np.arange(len(chosen.held.target))
+    combiner = None if chosen.combiner == MEAN else stacker_of(
+        chosen.held, everyone, seed=seed, combiner=chosen.combiner)  # fmt: skip
     found: list[Parity] = []
 
     def fill(folder: Path) -> dict[str, Any]:
         graphs = tuple(member.write(folder) for member in kept)
-        combiner = stacker if chosen.combiner == STACK else None
         if combiner is not None:
             write_combiner(combiner, len(kept), len(SIX_CLASS.classes), folder / COMBINER)
         found.append(parity(folder, kept, graphs, combiner, windows, temperature=chosen.calibration.temperature))
@@ -103,7 +104,7 @@ def about(
         "kind": "ensemble", "precision": FP32,
         "task": {"name": SIX_CLASS.name, "classes": list(SIX_CLASS.classes)},
         "modality": EEG_1020.to_dict(), "profile": PROFILE.to_dict(), "graphs": graph_fields(graphs),
-        "combiner": COMBINER if chosen.combiner == STACK else None,
+        "combiner": None if chosen.combiner == MEAN else COMBINER,
         "calibration": {**chosen.calibration.to_dict(), "split_digest": manifest.digest},
         "parity": asdict(agreement),
         "held_out": {

@@ -42,6 +42,23 @@ def test_a_perfect_map_hits_everything_and_a_decoys_map_nothing():
     assert bad.gain <= 0 < good.gain
 
 
+def test_overlap_and_the_strongest_cell_are_those_of_quantus():
+    # quantus 0.6.0 on the same arrays (abs=False, normalise=False): RelevanceRankAccuracy and TopKIntersection (k=24)
+    # give 14/24 = 0.58333, PointingGame True; with p of n cells right, intersection over union is p / (2 - p).
+    rng = np.random.default_rng(7)
+    cells = np.zeros((19, 24), dtype=bool)
+    cells[3:7, 8:14] = True
+    scores = np.round(rng.random((19, 24)), 3) + 0.5 * cells
+    right = 0.5833333333333334
+    assert overlap(scores, cells) == pytest.approx(right / (2 - right))
+    truth = Truth(start_s=2.0, stop_s=3.5, channels=cells.any(axis=1), rate_hz=10.0, is_left=True)
+    np.testing.assert_array_equal(truth.cells(24), cells)
+    found = hits(
+        explained(scores[..., None]), truth, rng.normal(size=(19, 384)), sfreq=SFREQ, x_left=np.linspace(-1, 1, 19)
+    )
+    assert (found.time, found.iou) == (1, overlap(scores, cells))
+
+
 @pytest.mark.parametrize(("step", "hit"), [(2, 0), (3, 1), (8, 1), (9, 0)])
 def test_time_is_hit_to_a_quarter_of_a_second(step, hit):
     # Evidence from 1 to 2 s; a step's middle is 0.125 s after its start: 0.875 and 2.125 s count.

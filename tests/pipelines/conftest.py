@@ -1,7 +1,12 @@
 """Small real files, written as clinics write them."""
 
+import os
 import shutil
 import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pyedflib
@@ -114,3 +119,34 @@ def bucket(monkeypatch):
     monkeypatch.setattr(auth._Credentials, "_credentials", None)
     with server.create_server("127.0.0.1", port, in_memory=True, default_bucket="cerebeam"):
         yield Bucket(storage.Client.create_anonymous_client().bucket("cerebeam"))
+
+
+def environment():
+    # A worker is started as `python`; it must be the one that has the packages.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return os.environ | {"PATH": path, "PYTHONPATH": os.getcwd()}
+
+
+@pytest.fixture
+def on_job_service(tmp_path):
+    """Options of a job service in a process of its own, whose workers are processes of their own again."""
+    port_file = tmp_path / "port"
+    with (tmp_path / "service.log").open("wb") as log:
+        service = subprocess.Popen(
+            [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main",
+             "--port_file", str(port_file), "--staging_dir", str(tmp_path / "staging")],
+            stdout=log, stderr=log, env=environment(),
+        )  # fmt: skip
+    try:
+        until = time.monotonic() + 60
+        while not (port_file.exists() and port_file.read_text()) and service.poll() is None:
+            assert time.monotonic() < until, (tmp_path / "service.log").read_text()
+            time.sleep(0.1)
+        worker = f"{sys.executable} -m apache_beam.runners.worker.sdk_worker_main"
+        yield [
+            "--runner=PortableRunner", f"--job_endpoint=localhost:{port_file.read_text()}",
+            "--environment_type=beam:env:harness_subprocess_python:v1", f"--environment_config={worker}",
+        ]  # fmt: skip
+    finally:
+        service.kill()
+        service.wait()

@@ -74,7 +74,7 @@ def test_each_block_is_in_one_shard_and_chunks_stay_whole(recordings, shard_mb):
 class InThisProcess:
     """A pool that works here, so that a test can look on."""
 
-    def __init__(self, n_workers, _, initializer, initargs):
+    def __init__(self, n_workers, *, method, initializer, initargs):
         self.n_workers = n_workers
         self.initargs = initargs
         local_pools.append(self)
@@ -90,8 +90,11 @@ class InThisProcess:
             future.set_exception(error)
         return future
 
-    def shutdown(self, cancel_futures):
-        self.is_closed = cancel_futures
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.is_closed = True
 
 
 local_pools = []
@@ -99,8 +102,7 @@ local_pools = []
 
 @pytest.fixture
 def here(monkeypatch):
-    monkeypatch.setattr(local, "ProcessPoolExecutor", InThisProcess)
-    monkeypatch.setattr(local, "get_context", lambda kind: kind)
+    monkeypatch.setattr(local, "process_pool", InThisProcess)
     local_pools.clear()
 
 

@@ -14,6 +14,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from pipelines.preprocess import main
+from tests.pipelines.conftest import environment
 
 SALT = ("--salt", "secret", "--site-from", "folder")
 TWO = ("--direct_num_workers=2",)
@@ -34,37 +35,10 @@ def command(clinics, output, *args):
     ]  # fmt: skip
 
 
-def environment():
-    # A worker is started as `python`; it must be the one that has the packages.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return os.environ | {"PATH": path, "PYTHONPATH": os.getcwd()}
-
-
 @pytest.fixture
 def one_worker(clinics, tmp_path):
     assert main(command(clinics, tmp_path / "one", *SMALL)[3:]) == 0
     return tree(tmp_path / "one")
-
-
-@pytest.fixture
-def job_service(tmp_path):
-    """A job service in a process of its own, its workers processes of their own again; its address."""
-    port_file = tmp_path / "port"
-    with (tmp_path / "service.log").open("wb") as log:
-        service = subprocess.Popen(
-            [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main",
-             "--port_file", str(port_file), "--staging_dir", str(tmp_path / "staging")],
-            stdout=log, stderr=log, env=environment(),
-        )  # fmt: skip
-    try:
-        until = time.monotonic() + 60
-        while not (port_file.exists() and port_file.read_text()) and service.poll() is None:
-            assert time.monotonic() < until, (tmp_path / "service.log").read_text()
-            time.sleep(0.1)
-        yield f"localhost:{port_file.read_text()}"
-    finally:
-        service.kill()
-        service.wait()
 
 
 def run(args):
@@ -79,13 +53,8 @@ def test_two_processes_give_the_same_bytes_without_noise(clinics, one_worker, tm
     assert result.stderr == ""
 
 
-def test_the_portable_runner_gives_the_same_bytes(clinics, one_worker, job_service, tmp_path):
-    kind, worker = (
-        "beam:env:harness_subprocess_python:v1",
-        f"{sys.executable} -m apache_beam.runners.worker.sdk_worker_main",
-    )
-    options = [f"--job_endpoint={job_service}", f"--environment_type={kind}", f"--environment_config={worker}"]
-    run(command(clinics, tmp_path / "portable", *SMALL, "--runner=PortableRunner", *options))
+def test_the_portable_runner_gives_the_same_bytes(clinics, one_worker, on_job_service, tmp_path):
+    run(command(clinics, tmp_path / "portable", *SMALL, *on_job_service))
     assert tree(tmp_path / "portable") == one_worker
 
 
@@ -115,8 +84,8 @@ def test_the_threads_of_blas_do_not_show(clinics, one_worker, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_a_loopback_worker_gives_the_same_bytes(clinics, one_worker, job_service, tmp_path):
-    options = ("--runner=PortableRunner", f"--job_endpoint={job_service}", "--environment_type=LOOPBACK")
+def test_a_loopback_worker_gives_the_same_bytes(clinics, one_worker, on_job_service, tmp_path):
+    options = [*on_job_service[:2], "--environment_type=LOOPBACK"]
     run(command(clinics, tmp_path / "loopback", *SMALL, *options))
     assert tree(tmp_path / "loopback") == one_worker
 

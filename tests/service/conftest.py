@@ -1,11 +1,6 @@
 """A bundle of a network that is written by hand, so that nothing is trained or exported; a server around it."""
 
 import json
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+from benchmarks.benches.load.cluster import BIN, Cluster
 from service.answering.preparers import Preparers
 from service.records.database import open_database
 from service.settings import load_settings
@@ -24,7 +20,6 @@ from signals.readers.registry import open_recording
 from synthetic.recordings.one_window import write_segment
 from tests.small_bundle import write_small_bundle
 
-BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 TABLES = "jobs, answers, embeddings, accesses, events, reviews, studies, alarms, hops, streams, pauses"
 
 
@@ -85,31 +80,13 @@ def serve(things, tmp_path, preparers):
         server.close()
 
 
-def as_postgres(*command, **options):
-    """Run a program of PostgreSQL, which refuses to run as root."""
-    user = "postgres" if os.geteuid() == 0 else None
-    return subprocess.run([str(part) for part in command], user=user, check=True, capture_output=True, timeout=60,
-                          env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, **options)  # fmt: skip
-
-
 @pytest.fixture(scope="session")
 def postgres():
     """The URL of a private cluster, in a folder that its user can reach: pytest's own are closed to others."""
     if BIN is None:
         pytest.skip("PostgreSQL is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres")
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    data = folder / "data"
-    as_postgres(BIN / "initdb", "-D", data, "-U", "tester", "-A", "trust", "--no-sync", cwd=folder)
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    as_postgres(BIN / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start", cwd=folder)
-    yield f"postgresql://tester@127.0.0.1:{port}/postgres"
-    as_postgres(BIN / "pg_ctl", "-D", data, "-m", "immediate", "stop", cwd=folder)
-    shutil.rmtree(folder)
+    with Cluster(fsync=False) as cluster:
+        yield cluster.url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

@@ -11,7 +11,14 @@ import time
 import httpx
 import numpy as np
 import pytest
+from sqlalchemy import text
 
+from service.jobs import worker
+from service.jobs.worker import run_job
+from service.records import jobs
+from service.records.tables import DONE
+from service.refusals import Refusal
+from serving.model import open_model
 from signals.modality import EEG_1020
 from synthetic.recordings.files import write_edf
 from tests.service.live import start
@@ -180,3 +187,32 @@ def test_named_recordings_stay_in_their_folder(live, things, tmp_path):
     job = httpx.post(f"{one.url}/jobs/recording", json={"recording": "a.edf"}).json()
     assert ended(one, job["id"])["state"] == "done"
     assert (folder / "a.edf").is_file()
+
+
+@pytest.mark.parametrize("part", ["progress", "finish"])
+def test_a_database_that_cuts_its_sessions_costs_no_job_and_no_answer(engine, things, monkeypatch, part):
+    one = jobs.new_job(owner="o", file="a.edf", is_upload=False, model="m", hop_s=10.0)
+    jobs.accept(engine, one, most_waiting=1)
+    job, real, calls = jobs.claim(engine, "w"), jobs._update_own, []
+
+    def cut_once(session, of, **values):
+        calls.append(part)
+        if len(calls) == (1 if part == "progress" else 2):  # the write is lost with its session
+            is_sqlite = session.bind.dialect.name == "sqlite"
+            session.execute(text("nonsense" if is_sqlite else "select pg_terminate_backend(pg_backend_pid())"))
+        return real(session, of, **values)
+
+    monkeypatch.setattr(jobs, "_update_own", cut_once)
+    run_job(engine, things.edf, job, open_model(things.bundle))
+    assert len(calls) == 3  # progress, the end, and one of them again
+    assert jobs.get_job(engine, job.id).state == DONE
+    assert len(jobs.answers_of(engine, job.id)) == 1
+
+
+def test_a_refusal_that_is_not_the_databases_is_not_tried_again(monkeypatch):
+    def refused(calls=[]):  # noqa: B006
+        calls.append(1)
+        raise Refusal(422, "no_windows", "none") if len(calls) == 1 else AssertionError
+
+    with pytest.raises(Refusal, match="no_windows"):
+        worker._patiently(refused)

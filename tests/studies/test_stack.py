@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 import torch
@@ -14,7 +15,8 @@ from evaluation.schemas.predictions import (
     targets,
     write_predictions,
 )
-from model.stacking import Stacker, load_stacker
+from model.bundling.graphs import write_combiner
+from model.stacking import Gate, Stacker, load_stacker
 from signals.bundles.calibration import UNCERTAINTY_COLUMNS, tempered
 from studies import calibrate, stack
 from studies.calibrate import calibration_of, check_held_out
@@ -108,6 +110,19 @@ def test_a_mixture_of_independent_witnesses_becomes_as_sure_as_it_may() -> None:
     np.testing.assert_allclose(doubts.total, doubts.aleatoric + doubts.epistemic, atol=1e-9)
 
 
+def test_attention_weighs_members_by_what_they_and_the_others_know(members: Predictions) -> None:
+    rows = members.of("sees-a")
+    prob = np.stack([probabilities(members.of(name), CLASSES) for name in ("sees-a", "sees-b")], axis=1)
+    target, subjects = targets(rows, CLASSES), rows["subject_id"].to_numpy(dtype=str)
+    known = subjects < "s12"
+    attention = stack.fit_stacker(prob[known], target[known], subjects[known], ("a", "b"), seed=0, gate="attention")
+    answered, _, weight = stack.apply_stacker(attention, prob[~known])
+    assert kl_rows(target[~known], answered).mean() < 0.6 * kl_rows(target[~known], prob[~known].mean(axis=1)).mean()
+    knows_a, knows_b = (prob[~known, m].max(axis=1) > 0.9 for m in (0, 1))
+    assert weight[knows_a & ~knows_b, 0].mean() > 0.8
+    assert weight[knows_b & ~knows_a, 0].mean() < 0.2
+
+
 def test_a_fold_s_answers_do_not_depend_on_its_own_labels(members: Predictions) -> None:
     before = stacked(members, ("sees-a", "sees-b")).of("stack")
     frame = members.frame.copy()
@@ -157,16 +172,22 @@ def test_files_of_other_folds_are_not_joined(members: Predictions) -> None:
         joined([one, one])
 
 
-def test_a_fresh_stacker_is_the_mean_and_is_saved_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gate", ["perceptron", "attention"])
+def test_a_fresh_stacker_is_the_mean_and_is_saved_whole(tmp_path: Path, gate: Gate) -> None:
     torch.manual_seed(0)
-    stacker = Stacker(("a", "b", "c"), 6).eval()
+    stacker = Stacker(("a", "b", "c"), 6, gate=gate).eval()
     prob = torch.from_numpy(np.random.default_rng(0).dirichlet(np.ones(6) * 3, size=(5, 3)).astype(np.float32))
     torch.testing.assert_close(stacker(prob)[0].exp(), prob.clamp(min=1e-4).mean(1), atol=1e-3, rtol=0)
-    torch.nn.init.normal_(stacker.gate[-1].weight)
+    for weight in stacker.gate.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
     stacker.save(tmp_path)
     torch.testing.assert_close(load_stacker(tmp_path)(prob)[0], stacker(prob)[0])
+    write_combiner(stacker, 3, 6, tmp_path / "c.onnx")
+    logits, weights, _ = onnxruntime.InferenceSession(tmp_path / "c.onnx").run(None, {"probabilities": prob.numpy()})
+    np.testing.assert_allclose(logits, stacker(prob)[0].detach().numpy(), atol=1e-5)
+    assert np.ptp(weights, axis=0).max() > 0.01  # windows differ in whom they believe
     with pytest.raises(ValueError, match="at least 2"):
-        Stacker(("a",), 6)
+        Stacker(("a",), 6, gate=gate)
 
 
 def test_the_command_writes_one_predictions_file(

@@ -27,7 +27,7 @@ from benchmarks.benches.beds.monitored import Stretch, stretch
 from benchmarks.benches.beds.reader import FITTED_SEEDS, write_reader
 from benchmarks.benches.beds.scores import show
 from benchmarks.benches.beds.sources import Looped, Source, viewers_lag_ms
-from benchmarks.benches.services.service import Process, service
+from benchmarks.benches.load.server import Process, service
 from benchmarks.harness import figure, machine
 from serving.model import open_model
 from signals.modality import EEG_1020

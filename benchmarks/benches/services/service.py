@@ -1,7 +1,7 @@
 """make bench-service: the API under load, overload, hostile bodies and faults; docs/service.md has the figures.
 
     python -m benchmarks service [--bundle DIR] [--parts segment throughput overload hostile schema soak]
-        [--seconds 20] [--soak-s 540]
+        [--seconds 20] [--soak-s 540] [--postgres]
 
 Clients and server share the machine. The bundle is by default the encoder of size "tiny" with random weights,
 which costs what a trained one costs; nothing of the answers' quality is measured here.
@@ -12,99 +12,35 @@ import asyncio
 import json
 import os
 import re
-import resource
-import shutil
-import signal
-import socket
-import sqlite3
 import subprocess
 import sys
 import tarfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
 
 from benchmarks.benches.load import hostile
 from benchmarks.benches.load.clients import Tally, closed_loop, one_request, open_loop, request_bytes
+from benchmarks.benches.load.server import ROOT, Process, as_json, service
+from benchmarks.benches.load.soak import soak
 from benchmarks.harness import figure, machine
 from signals.modality import EEG_1020
 from signals.readers.registry import open_recording
 from signals.windows.profiles import SIX_CLASS
 from synthetic.recordings.one_window import write_segment
 
-ROOT = Path(__file__).parents[3]
 BEFORE = "c268330"
 """The commit whose path a segment's time is compared with."""
 PARTS = ("segment", "throughput", "overload", "hostile", "schema", "soak")
 
 
-class Process(AbstractContextManager["Process"]):
-    """A server process on a free port."""
-
-    def __init__(self, work: Path, command: Callable[[int], list[str]], *, port: int | None = None) -> None:
-        """Start it and wait until it is ready."""
-        self.port, self.log = port or _free_port(), work / "server.log"
-        env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command(self.port), stdout=log, stderr=log, env=env, cwd=work)
-        until = time.monotonic() + 300
-        while not self._is_ready():
-            if self.process.poll() is not None or time.monotonic() > until:
-                sys.exit(f"the server did not start, see {self.log}")
-            time.sleep(0.1)
-
-    def _is_ready(self) -> bool:
-        try:
-            return self.get("/ready") is not None
-        except (urllib.error.URLError, OSError):
-            return False
-
-    def get(self, path: str, *, token: str = "") -> str:
-        """Return what a GET brings."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            return str(reply.read().decode())
-
-    def rss_mb(self) -> float:
-        """Return the resident memory, MB."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
-
-    def __exit__(self, *_: object) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(timeout=40)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def service(bundle: Path, work: Path, *options: str) -> Callable[[int], list[str]]:
-    """Return the command of cerebeam serve, by its port."""
-    settings = (f"models.bundles=[{bundle.resolve()}]", f"system.data={work.resolve() / 'var'}",
-                "deployment.requests_per_s=100000", *options)  # fmt: skip
-    given = [part for one in settings for part in ("--set", one)]
-    return lambda port: [sys.executable, "-m", "service.serve", *given, "--set", f"deployment.port={port}"]
-
-
 def plain(bundle: Path) -> Callable[[int], list[str]]:
     """Return the command of the plain handler."""
     return lambda port: [sys.executable, "-m", "benchmarks.benches.load.plain", str(bundle.resolve()), str(port)]
-
-
-def as_json(x: np.ndarray, *, token: str = "") -> bytes:
-    """Return a POST /predict of one window."""
-    more = {"Authorization": f"Bearer {token}"} if token else {}
-    return request_bytes("/predict", orjson.dumps({"eeg_data": x.tolist()}), Content_Type="application/json", **more)
 
 
 def as_binary(x: np.ndarray, name: str) -> bytes:
@@ -236,79 +172,6 @@ def schema(bundle: Path, work: Path, n_examples: int) -> None:
             print(f"schemathesis ended with {done.returncode}, see {work / 'schemathesis.log'}")
 
 
-def soak(bundle: Path, work: Path, edf: Path, x: np.ndarray, seconds: float) -> None:
-    """Print how many accepted recordings were lost or answered twice while the server was killed again and again.
-
-    Clients that die in the middle of an upload, a disk that is full for 2 s, kill -9 of the server every 20 to 40 s.
-    """
-    rng, accepted, until = np.random.default_rng(0), set(), time.monotonic() + seconds
-    post, n_kills, port = request_bytes("/jobs?name=a.edf", edf.read_bytes()), 0, _free_port()
-    shutil.rmtree(work / "var", ignore_errors=True)
-    while time.monotonic() < until:
-        with Process(work, service(bundle, work), port=port) as server:
-            kill_at = min(time.monotonic() + rng.uniform(20, 40), until)
-            full_at = time.monotonic() + rng.uniform(5, 15)
-            while (now := time.monotonic()) < kill_at:
-                _set_full(server.process.pid, is_full=full_at <= now < full_at + 2)
-                asyncio.run(_cut_upload(port, post))
-                asyncio.run(one_request(port, as_json(x), timeout_s=10))
-                if job := _upload(port, edf):
-                    accepted.add(job)
-                time.sleep(0.2)
-            if time.monotonic() < until:
-                server.process.kill()
-                server.process.wait()
-                n_kills += 1
-    with Process(work, service(bundle, work), port=port):
-        patience = time.monotonic() + 120
-        while time.monotonic() < patience and _rows(work, "select 1 from jobs where finished_at is null"):
-            time.sleep(0.5)
-    done = {row[0]: row[1:] for row in _rows(work, "select id, state, n_windows from jobs")}
-    answers = dict(_rows(work, "select job_id, count(*) from answers group by job_id"))
-    lost = [job for job in accepted if done.get(job) != ("done", 1) or answers.get(job) != 1]
-    print(f"{len(accepted)} recordings accepted, {n_kills} times kill -9")
-    figure("soak_seconds", seconds, "s")
-    figure("soak_lost", len(lost), "recordings")
-
-
-def _set_full(pid: int, *, is_full: bool) -> None:
-    """Let a process write no file beyond its first 4 kB, as on a full disk, or any."""
-    most = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096 if is_full else most, most))
-
-
-async def _cut_upload(port: int, post: bytes) -> None:
-    """Be a client that dies in the middle of its upload."""
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(post[: len(post) // 3])
-        await writer.drain()
-        writer.transport.abort()
-    except OSError:
-        return
-
-
-def _upload(port: int, edf: Path) -> str:
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/jobs?name=a.edf", data=edf.read_bytes(), method="POST")
-    try:
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            fields: dict[str, Any] = json.loads(reply.read())
-            return str(fields["id"])
-    except (urllib.error.URLError, OSError, ValueError):
-        return ""
-
-
-def _rows(work: Path, sql: str) -> list[tuple[Any, ...]]:
-    with sqlite3.connect(work / "var" / "records.db", timeout=20) as db:
-        return db.execute(sql).fetchall()
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def tiny_bundle(folder: Path) -> Path:
     """Return a bundle of the encoder of size "tiny" with random weights, made if it is not there."""
     if (folder / "bundle.json").is_file():
@@ -346,6 +209,7 @@ def main() -> None:
     parser.add_argument("--bodies", type=int, default=500)
     parser.add_argument("--examples", type=int, default=100, help="schemathesis' cases per operation")
     parser.add_argument("--soak-s", type=float, default=540.0)
+    parser.add_argument("--postgres", action="store_true", help="soak with PostgreSQL, which crashes too")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     bundle, edf = args.bundle or tiny_bundle(args.work / "tiny"), args.work / "segment.edf"
@@ -358,7 +222,7 @@ def main() -> None:
         "overload": lambda: overload(bundle, args.work, x, args.seconds),
         "hostile": lambda: hostile_bodies(bundle, args.work, edf, x, args.bodies),
         "schema": lambda: schema(bundle, args.work, args.examples),
-        "soak": lambda: soak(bundle, args.work, edf, x, args.soak_s),
+        "soak": lambda: soak(bundle, args.work, edf, x, seconds=args.soak_s, postgres=args.postgres),
     }
     for name in args.parts:
         parts[name]()

@@ -1,9 +1,10 @@
 """make bench-serving: every form of the six-class model: size, memory, speed, and how good it still is.
 
-    python -m benchmarks serving [--demo DIR] [--bundle PATH ...] [--rounds N]
+    python -m benchmarks serving [--demo DIR] [--size small|tiny|demo] [--bundle PATH ...] [--rounds N]
 
 DIR is the output of `cerebeam demo`, made if it is not there. Quality is measured on synthetic patients and sites of
-another seed; INT8 ranges come from the demo's shards. --bundle adds others of the same task: pruned, distilled.
+another seed; INT8 ranges come from the demo's shards. An encoder of --size is trained on them first; "demo" takes the
+demo's own, pretrained one. --bundle adds others of the same task: pruned, distilled.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +27,14 @@ from signals.tasks import SIX_CLASS
 from signals.window import Window
 
 HELD_OUT_SEED = 2_026
+METHODS, TORCH_FORMS = ("static", "dynamic"), ("eager", "compiled", "int8")
+DEMO = "demo"
+"""In place of a size: the demo's own encoder."""
 Ask = Callable[[Sequence[Window]], np.ndarray]
 
 
 def prepare(demo: Path, work: Path, subjects_per_site: int) -> None:
-    """Make what is missing: the demo, held-out shards, the bundles."""
+    """Make what is missing: the demo, held-out shards."""
     if not (demo / "checkpoints" / "final" / "config.json").is_file():
         module("cerebeam.demo", "--output", demo)
     if not (work / "held-out" / "_COMPLETED").is_file():
@@ -40,12 +45,31 @@ def prepare(demo: Path, work: Path, subjects_per_site: int) -> None:
                "--subjects-per-site", str(subjects_per_site))  # fmt: skip
         module("pipelines.preprocess", "--input", corpus, "--labels", corpus / "labels.csv", "--output",
                work / "held-out", "--salt", "bench", "--profile", "six-class", "--site-from", "folder")  # fmt: skip
-    for name in ("onnx", "int8-static", "int8-dynamic"):
+
+
+def trained(demo: Path, work: Path, size: str, recipe: str, epochs: int) -> Path:
+    """Return the folder of an encoder of a size with its head, trained on the demo's shards from random weights.
+
+    One that is there is kept. recipe: "scratch" trains everything, "probe" the head alone.
+    """
+    from model.encoder_config import sized
+    from training.fitting.fit import random_encoder
+
+    folder = work / size
+    if not (folder / "config.json").is_file():
+        random_encoder(sized(size), seed=0)[0].save_pretrained(work / f"{size}-encoder")
+        module("training.finetune", "--recipe", recipe, "--shards", demo / "shards" / "six-class", "--task",
+               "six-class", "--encoder", work / f"{size}-encoder", "--output", folder, "--schedule.epochs",
+               str(epochs))  # fmt: skip
+    return folder
+
+
+def export(model: Path, shards: Path, work: Path, methods: Sequence[str]) -> None:
+    """Write the model's bundles, in float and in INT8, anew."""
+    for name in ("onnx", *(f"int8-{method}" for method in METHODS)):
         shutil.rmtree(work / name, ignore_errors=True)
-    shards = demo / "shards" / "six-class"
-    module("model.export", "--model", demo / "checkpoints" / "final", "--shards", shards, work / "held-out",
-           "--output", work / "onnx")  # fmt: skip
-    for method in ("static", "dynamic"):
+    module("model.export", "--model", model, "--shards", shards, work / "held-out", "--output", work / "onnx")
+    for method in methods:
         command = ["--ranges", shards, "--evaluate", work / "held-out", "--method", method]
         quantise(work / "onnx", *command, "--output", work / f"int8-{method}")
 
@@ -57,7 +81,7 @@ def quantise(*args: str | Path) -> None:
         sys.exit(f"serving.deploy.quantise failed with status {code}")
 
 
-def askers(bundles: Sequence[Path], model_dir: Path) -> dict[str, Ask]:
+def askers(bundles: Sequence[Path], model_dir: Path, torch_forms: Sequence[str]) -> dict[str, Ask]:
     """Return how to ask each form for class probabilities; torch's get the first bundle's temperature too."""
     from model.bench import probabilities
     from model.bundling.graphs import load_exportable
@@ -65,11 +89,12 @@ def askers(bundles: Sequence[Path], model_dir: Path) -> dict[str, Ask]:
     from serving import runtime
 
     model, temperature = load_exportable(model_dir), load_bundle(bundles[0]).calibration.temperature
-    small = int8_model(model.network)
-    forms: dict[str, Ask] = {
-        "torch eager": lambda windows: tempered(probabilities(model, model.network, windows), temperature),
-        "torch int8": lambda windows: tempered(probabilities(model, small, windows), temperature),
-    }
+    networks = {"eager": model.network} | ({"int8": int8_model(model.network)} if "int8" in torch_forms else {})
+
+    def ask(network: Any, windows: Sequence[Window]) -> np.ndarray:
+        return tempered(probabilities(model, network, windows), temperature)
+
+    forms: dict[str, Ask] = {f"torch {name}": partial(ask, network) for name, network in networks.items()}
     return forms | {path.name: partial(runtime.probabilities, load_bundle(path)) for path in bundles}
 
 
@@ -141,9 +166,9 @@ def figures(work: Path, speed: dict[str, dict]) -> None:  # type: ignore[type-ar
     figure("segment_ms_cpu", p50("onnx", "segment_ms"), "ms")
     for name in (form for form in speed if not form.startswith(("onnx", "int8", "torch"))):
         figure(f"segment_ms_cpu_{name.replace('-', '_')}", p50(name, "segment_ms"), "ms")
-    for form in ("int8-static", "int8-dynamic"):
+    for form in (f"int8-{method}" for method in METHODS):
         if form not in speed:
-            print(f"{form} was not shipped")
+            print(f"{form} was not shipped, or not tried")
             continue
         gate, word = load_bundle(work / form).about["quantisation"], "" if form == "int8-static" else "_dynamic"
         figure(f"int8_size_ratio{word}", gate["size_ratio"], "x")
@@ -171,17 +196,28 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("bench-output/serving"), help="folder for what is made here")
     parser.add_argument("--bundle", type=Path, nargs="+", default=[], help="further bundles of the same task")
     parser.add_argument("--subjects-per-site", type=int, default=8, help="held-out synthetic patients")
+    parser.add_argument("--size", choices=("small", "tiny", DEMO), default="small", help="of the encoder")
+    parser.add_argument("--epochs", type=int, default=3, help="most passes over the demo's shards in training it")
+    parser.add_argument("--recipe", choices=("scratch", "probe"), default="scratch", help="all of it, or its head")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="of INT8")
+    parser.add_argument("--torch-forms", nargs="+", choices=TORCH_FORMS, default=TORCH_FORMS, help="besides eager")
     parser.add_argument("--rounds", type=int, default=20)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     prepare(args.demo, args.work, args.subjects_per_site)
-    exported = [args.work / name for name in ("onnx", "int8-static", "int8-dynamic")]
-    bundles = [path for path in (*exported, *args.bundle) if path.is_dir()]
     model = args.demo / "checkpoints" / "final"
-    module("cerebeam.bench", *bundles, "--model", model, "--rounds", str(args.rounds), "--output", args.work / "f.json")
+    if args.size != DEMO:
+        model = trained(args.demo, args.work, args.size, args.recipe, args.epochs)
+    export(model, args.demo / "shards" / "six-class", args.work, args.methods)
+    exported = [args.work / name for name in ("onnx", *(f"int8-{method}" for method in METHODS))]
+    bundles = [path for path in (*exported, *args.bundle) if path.is_dir()]
+    forms = [name for name in TORCH_FORMS if name == "eager" or name in args.torch_forms]
+    (args.work / "f.json").unlink(missing_ok=True)
+    module("cerebeam.bench", *bundles, "--model", model, "--rounds", str(args.rounds), "--output", args.work / "f.json",
+           "--torch-forms", *forms)  # fmt: skip
     speed = {one["form"]: one for one in json.loads((args.work / "f.json").read_text(encoding="utf-8"))["forms"]}
     print(machine())
-    table(speed, quality(askers(bundles, model), args.work / "held-out"))
+    table(speed, quality(askers(bundles, model, forms), args.work / "held-out"))
     figures(args.work, speed)
 
 

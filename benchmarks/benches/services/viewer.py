@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.benches.load.server import ROOT, Process, service
 from benchmarks.benches.load.tab import tab
-from benchmarks.benches.services.service import ROOT, Process, service
 from benchmarks.harness import figure, machine
 from service.viewer.packing import MISSING
 from service.viewer.pages import STATIC

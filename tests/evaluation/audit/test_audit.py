@@ -335,3 +335,5 @@ def test_a_fold_that_hardly_moves_collapsed_beside_one_that_does() -> None:
         moved = np.where(inside, 0.5 + share * (prob - 0.5), prob)
         set_prob(predictions.frame, slice(None), moved)
         assert ("collapsed_fold" in codes(predictions)) is flagged
+    (finding,) = [each for each in audit(predictions, model="encoder", n_boot=200) if each.code == "collapsed_fold"]
+    assert finding.message.startswith("encoder gives every window of b the same probabilities")

@@ -43,3 +43,13 @@ def test_some_doubt_is_not_saturation_and_a_constant_map_is_no_mirror():
     prob = np.where(np.arange(N) % 4 == 0, 0.4, 0.999)
     assert "saturated_probabilities" not in codes(probabilities=prob)
     assert codes(maps=np.zeros((2, 19))) == set()
+
+
+def test_a_window_leaks_into_one_that_begins_before_it_too():
+    # Seconds of the trained window, and of the tested one: 4 s each, so that 3 s of samples are in both.
+    for trained, tested in ((10.0, 7.0), (7.0, 10.0)):
+        one = {"recordings": np.repeat("a", N), "start_s": np.full(N, trained), "is_test": np.zeros(N, dtype=bool)}
+        one["is_test"][-1], one["start_s"][-1] = True, tested
+        assert "neighbouring_windows" in codes(**one)
+        one["start_s"][-1] = 14.0 if tested > trained else 3.0
+        assert "neighbouring_windows" not in codes(**one)

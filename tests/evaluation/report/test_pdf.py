@@ -1,11 +1,13 @@
 """PDF figures: the SVG's numbers at the SVG's places, in a file whose table of places is right."""
 
 import re
+from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 
 from evaluation.report.drawing.figures import dot_plot
-from evaluation.report.drawing.pdf import pdf_bytes, text_width
+from evaluation.report.drawing.pdf import FONT_SIZE, pdf_bytes, text_width
 from evaluation.report.drawing.plots import cloud_plot
 from signals.pages.svg import svg
 
@@ -101,3 +103,13 @@ def test_figures_of_a_page_have_one() -> None:
     assert "(chance 0.50 |) Tj" in stream(pdf_bytes(plot.svg))
     cloud = cloud_plot([(i, i) for i in range(24)], [f"g{i:02d}" for i in range(24)], name="n", title="t")
     assert stream(pdf_bytes(cloud.svg)).count("(g07 \\(1\\)) Tj") == 1
+
+
+def test_widths_are_those_of_adobes_font_metrics() -> None:
+    afm = (Path(mpl.get_data_path()) / "fonts/pdfcorefonts/Helvetica.afm").read_text()
+    metrics = re.findall(r"^C (-?\d+) ; WX (\d+) ; N (\w+)", afm, flags=re.MULTILINE)
+    by_code, by_name = {int(c): int(w) for c, w, _ in metrics}, {name: int(w) for _, w, name in metrics}
+    for code in range(32, 127):
+        # The PDF's encoding has straight marks where the font's own has curly ones.
+        width = {39: by_name["quotesingle"], 96: by_name["grave"]}.get(code, by_code[code])
+        assert text_width(chr(code)) == pytest.approx(width * FONT_SIZE / 1000), chr(code)

@@ -9,6 +9,7 @@ import pytest
 from evaluation.measures.intervals import exact_interval
 from evaluation.report.drawing.wording import NAMES
 from evaluation.report.sections.registry import SECTIONS
+from evaluation.report.sections.representation import embeddings
 from signals.pages.svg import number
 
 ARROWS = {"kl": "↓", "ece": "↓", "brier": "↓", "log_loss": "↓", "grave_rate": "↓", "grave_cost": "↓"}
@@ -291,6 +292,16 @@ def test_site_distances_and_geometry(with_files: Any) -> None:
                           "separability": "Separability", "knn_label": "Neighbours, label",
                           "knn_site": "Neighbours, site"}.items():  # fmt: skip
             assert table.at(shape["model"], name).text == number(shape[key], 2)
+
+
+def test_windows_too_few_for_t_sne_are_drawn_by_principal_components(with_files: Any) -> None:
+    shape = with_files.facts["embeddings"][0]["geometry"]
+    kinds = []
+    for tsne in (shape["map"]["tsne"], []):
+        figures = embeddings._maps(shape | {"map": shape["map"] | {"tsne": tsne}})
+        kinds.append({re.search(r"\((.*)\)$", figure.title)[1] for figure in figures})
+        assert all(figure.svg for figure in figures)
+    assert kinds == [{"t-SNE"}, {"two principal components"}]
 
 
 def test_operating_point_stands_under_its_headings(six_class: Any) -> None:

@@ -25,7 +25,7 @@ from service.records import jobs
 from service.records.database import open_database
 from serving.model import open_model
 from signals.windows.profiles import SIX_CLASS, SIX_CLASS_SPECTROGRAM
-from tests.pipelines.conftest import NAMES, write_edf
+from tests.pipelines.conftest import NAMES, environment, write_edf
 from tests.small_bundle import write_small_bundle
 
 SALT = ("--salt", "secret", "--site-from", "folder")
@@ -82,6 +82,13 @@ def rows_of_the_service(edf, bundle, folder, hop_s=10.0):
     )  # fmt: skip
     engine.dispose()
     return pq.read_table(pa.BufferReader(as_parquet(findings))).to_pylist()
+
+
+def test_the_portable_runner_gives_the_same_rows(scored, archive_files, bundle, on_job_service, tmp_path):
+    args = command(archive_files, bundle, tmp_path / "portable", *on_job_service)
+    code = subprocess.run([sys.executable, "-m", "pipelines.score", *args], env=environment(), timeout=300, check=False)
+    assert code.returncode == 0
+    assert rows_of(tmp_path / "portable") == rows_of(scored)
 
 
 def assert_same_rows(ours, theirs):

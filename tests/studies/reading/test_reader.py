@@ -6,14 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.benches.parts import narrowed
+from model.supervised.supervised import new_network
 from serving.runtime import probabilities
 from signals.bundles.bundle import load_bundle
 from signals.bundles.calibration import softmax
+from signals.modality import EEG_1020
 from signals.readers.memory import recording_of_array
+from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS
 from signals.windows.margins import as_if_short, with_margins
 from studies import stack
 from studies.reading import choice, members
+from studies.reading.intervals import over_people
 from studies.reading.rows import HeldOut, Reading, short
 from studies.six_class_reader import N_PARITY, ReaderCommand, build, main
 from synthetic.critical_corpus import CorpusPlan, write_corpus
@@ -52,6 +57,7 @@ def test_the_bundle_answers_windows_and_ten_seconds(built: tuple[Path, list[str]
     assert bundle.trained_on is not None
     assert len(bundle.trained_on) == 24  # members, and what decided about them
     assert any(line.startswith("perceptron-0") for line in built[1])
+    assert any(line.startswith("attention over members instead of the stack: KL lower by ") for line in built[1])
 
 
 def test_who_decides_is_in_no_member(built: tuple[Path, list[str]], corpus: Path, tmp_path: Path) -> None:
@@ -99,16 +105,58 @@ def test_a_family_is_answered_by_what_did_not_see_it() -> None:
     np.testing.assert_array_equal(answered[rows.family == "b"], 2)
 
 
+def test_attention_takes_the_stacks_place_only_where_people_drawn_again_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, fitted = held(), []
+    share = np.random.default_rng(0).uniform(0, 0.2, (len(rows.target), 1))  # of the truth: people gain unequally
+    stack_answers = choice.mean_answers(rows)
+    better = (1 - share) * stack_answers + share * rows.target
+
+    def answers(held: HeldOut, *, seed: int, combiner: str = choice.STACK) -> np.ndarray:
+        fitted.append((combiner, seed))
+        return attention if combiner == choice.ATTENTION else stack_answers
+
+    monkeypatch.setattr(choice, "stack_answers", answers)
+    monkeypatch.setattr(choice, "chosen_members", lambda held, **_: held.names)
+    attention = better
+    gain = choice.attention_gain(rows, seed=5)
+    assert {one for one in fitted if one[0] == choice.ATTENTION} == {(choice.ATTENTION, seed) for seed in (5, 6, 7)}
+    kl = [choice.family_kl(rows, one) for one in (stack_answers, better)]
+    assert gain.value == pytest.approx(kl[0] - kl[1])
+    assert 0 < gain.low < gain.value < gain.high
+    assert choice.choose(rows, seed=0).combiner == choice.ATTENTION
+    # Better for one person alone, by as much on average: no resample without that person agrees.
+    attention = np.where((rows.subject == "3")[:, None], rows.target, stack_answers)
+    assert choice.attention_gain(rows, seed=0).low <= 0 < choice.attention_gain(rows, seed=0).value
+    assert choice.choose(rows, seed=0).combiner != choice.ATTENTION
+
+
+def test_intervals_draw_all_rows_of_a_person_and_keep_families_whole() -> None:
+    family, subject = np.repeat(["a", "b"], 6), np.repeat(["p", "q", "r", "s"], 3)
+    seen: list[np.ndarray] = []
+
+    def measure(rows: np.ndarray) -> float:
+        seen.append(rows)
+        return float(rows.mean())
+
+    found = over_people(measure, family, subject, seed=0)
+    assert found.value == 5.5  # the mean of 0 ... 11
+    for rows in seen:
+        assert np.isin(family[rows], "a").sum() == 6
+        assert all(count % 3 == 0 for count in np.unique(subject[rows], return_counts=True)[1])
+    # Each family's two people: their means are 1 and 4, 7 and 10; both of a kind at worst, one draw in four each.
+    assert (found.low, found.high) == (4.0, 7.0)
+
+
 def test_a_member_that_adds_nothing_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "MOST_STEPS", 8)
-    monkeypatch.setattr(choice, "stack_answers", lambda rows, *, seed: choice.mean_answers(rows))
+    monkeypatch.setattr(choice, "stack_answers", lambda rows, **_: choice.mean_answers(rows))
     # Of the plain mean: without "empty" the answers are surer, and right.
     assert choice.chosen_members(held(), seed=0) == ("first", "second-0")
 
 
 def test_a_calibration_is_measured_on_families_it_did_not_see(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = held(60)
-    monkeypatch.setattr(choice, "stack_answers", lambda held, *, seed: choice.mean_answers(held))
+    monkeypatch.setattr(choice, "stack_answers", lambda held, **_: choice.mean_answers(held))
     chosen = choice.choose(rows, seed=0)
     assert chosen.coverage >= 0.85  # families alike: what one promises holds in the other
     odd = replace(rows, target=np.where((rows.family == "b")[:, None], np.roll(rows.target, 1, axis=1), rows.target))
@@ -117,6 +165,25 @@ def test_a_calibration_is_measured_on_families_it_did_not_see(monkeypatch: pytes
     assert choice.kind_of("perceptron-2") == "perceptron"
     assert choice.kind_of("resnet-gru") == "resnet-gru"
     np.testing.assert_allclose(choice.mean_answers(rows), softmax(rows.logits).mean(axis=0))
+
+
+def test_the_bench_of_cuts_runs_to_its_end(corpus: Path, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    reading = Reading.open(corpus)
+    known = reading.data.subjects[reading.learn].tolist()
+    network = new_network(
+        "resnet_gru", SIX_CLASS, EEG_1020, Normaliser(kind="window"), dropout=0.1, profile={},
+        provenance={"train_subjects": known},
+    )  # fmt: skip
+    network.save_pretrained(tmp_path / "network")
+    narrowed.measure(corpus, tmp_path, network=tmp_path / "network", epochs=1, shares=(0.3,))
+    printed = capsys.readouterr().out
+    figures = dict(line.split()[1:3] for line in printed.splitlines() if line.startswith("figure "))
+    assert 0.3 <= float(figures["pruned_network_parameters_share"]) < 0.33
+    lost, low, high = (float(figures[f"pruned_network_accuracy_lost{end}"]) for end in ("", "_low", "_high"))
+    assert low <= lost <= high
+    rows = [line for line in printed.splitlines() if line.startswith("  mixed 0.3")]
+    assert len(rows) == 2
+    assert all("100,212" not in row for row in rows)
 
 
 def test_ten_seconds_are_mirrored_as_a_recording_of_ten_seconds_is(corpus: Path) -> None:
