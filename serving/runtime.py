@@ -40,9 +40,9 @@ class Answer:
     stop_s: float
     predicted_class: str
     class_probabilities: dict[str, float]
-    """Calibrated; they add up to 1."""
+    """Calibrated; they add up to 1, but for a multi-label task, whose classes are each answered for themselves."""
     confidence: float
-    """Probability of the predicted class."""
+    """Probability of the predicted class; of a multi-label answer that of its least certain yes or no."""
     uncertainty: dict[str, float | None]
     """total, aleatoric, epistemic, nats (`signals.bundles.calibration`); the last two only of ensembles."""
     prediction_set: tuple[str, ...] | None

@@ -5,17 +5,20 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from signals.bundles.bundle import Graph, graph_fields, write_bundle
-from signals.modality import EEG_1020
 from signals.shards.normalise import Normaliser
+from signals.tasks import TASKS
 from signals.windows.profiles import SIX_CLASS
 
-CLASSES = ["Seizure", "LPD", "GPD", "LRDA", "GRDA", "Other"]
+CALIBRATION = {
+    "temperature": 1.5, "abstain_below": 0.2, "split_digest": "d",
+    "conformal": {"method": "class-conditional", "alpha": 0.1, "thresholds": [0.1] * 5 + [0.0]},
+}  # fmt: skip
 
 
-def write_network(path, *, seed, spectrogram=False):
+def write_network(path, *, seed, spectrogram=False, n_chans=19):
     """Logits are a linear map of each channel's mean square, and of the mean spectrogram where there is one."""
     rng = np.random.default_rng(seed)
-    arrays = {"w": rng.normal(size=(19, 6)).astype(np.float32), "axes": np.array([2], dtype=np.int64)}
+    arrays = {"w": rng.normal(size=(n_chans, 6)).astype(np.float32), "axes": np.array([2], dtype=np.int64)}
     nodes = [
         helper.make_node("Mul", ["signal", "signal"], ["square"]),
         helper.make_node("ReduceMean", ["square", "axes"], ["power"], keepdims=0),
@@ -24,8 +27,8 @@ def write_network(path, *, seed, spectrogram=False):
         helper.make_node("Add", ["power", "states"], ["representation"]),
     ]
     inputs = [
-        helper.make_tensor_value_info("signal", TensorProto.FLOAT, ["batch", 19, "time"]),
-        helper.make_tensor_value_info("ch_state", TensorProto.INT64, ["batch", 19]),
+        helper.make_tensor_value_info("signal", TensorProto.FLOAT, ["batch", n_chans, "time"]),
+        helper.make_tensor_value_info("ch_state", TensorProto.INT64, ["batch", n_chans]),
     ]
     if spectrogram:
         inputs.append(helper.make_tensor_value_info("spectrogram", TensorProto.FLOAT, ["batch", 4, 100, 300]))
@@ -40,7 +43,7 @@ def write_network(path, *, seed, spectrogram=False):
         arrays["one"] = np.array([1], dtype=np.int64)
     outputs = [
         helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 6]),
-        helper.make_tensor_value_info("representation", TensorProto.FLOAT, ["batch", 19]),
+        helper.make_tensor_value_info("representation", TensorProto.FLOAT, ["batch", n_chans]),
     ]
     values = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
     graph = helper.make_graph(nodes, "small", inputs, outputs, values)
@@ -50,24 +53,23 @@ def write_network(path, *, seed, spectrogram=False):
     onnx.save(model, path)
 
 
-def write_small_bundle(folder, *, seed=0, spectrogram=False, precision="fp32", profile=SIX_CLASS):
+def write_small_bundle(
+    folder, *, seed=0, spectrogram=False, precision="fp32", profile=SIX_CLASS, task="six-class", calibration=CALIBRATION
+):
     """Write the bundle and return its folder."""
+    n_chans, sfreq = profile.signal.n_chans, profile.signal.sfreq
     inputs = ("signal", "ch_state") + (("spectrogram",) if spectrogram else ())
     graph = Graph(
-        file="model.onnx", name="small", normaliser=Normaliser(kind="window"), step_times=256, min_times=2560,
-        weights_sha256="0" * 64, inputs=inputs,
+        file="model.onnx", name="small", normaliser=Normaliser(kind="window"), step_times=round(sfreq),
+        min_times=round(10 * sfreq), weights_sha256="0" * 64, inputs=inputs,
     )  # fmt: skip
-    calibration = {
-        "temperature": 1.5, "abstain_below": 0.2, "split_digest": "d",
-        "conformal": {"method": "class-conditional", "alpha": 0.1, "thresholds": [0.1] * 5 + [0.0]},
-    }  # fmt: skip
     parity = {"n_windows": 8, "max_probability_difference": 1e-7, "decisions_differ": 0}
 
     def fill(partial):
-        write_network(partial / "model.onnx", seed=seed, spectrogram=spectrogram)
+        write_network(partial / "model.onnx", seed=seed, spectrogram=spectrogram, n_chans=n_chans)
         return {
-            "kind": "classifier", "precision": precision, "task": {"name": "six-class", "classes": CLASSES},
-            "modality": EEG_1020.to_dict(), "profile": profile.to_dict(), "graphs": graph_fields((graph,)),
+            "kind": "classifier", "precision": precision, "task": {"name": task, "classes": list(TASKS[task].classes)},
+            "modality": profile.signal.to_dict(), "profile": profile.to_dict(), "graphs": graph_fields((graph,)),
             "combiner": None, "calibration": calibration, "parity": parity, "provenance": {"seed": seed},
         }  # fmt: skip
 

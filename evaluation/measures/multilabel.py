@@ -72,6 +72,25 @@ def scores_of(
     )
 
 
+def macro_auroc_draws(
+    prob: np.ndarray, target: np.ndarray, subjects: np.ndarray, *, n_boot: int, seed: int
+) -> tuple[float, np.ndarray]:
+    """Return the macro AUROC and what it is on each resample of subjects, shape (n_boot,).
+
+    The same seed draws the same subjects of the same rows, so that models can be compared pair by pair. Classes are
+    those that windows have and lack; nan where there is none, as in a resample that has lost them all.
+    """
+    names, codes = np.unique(subjects, return_inverse=True)
+    positive = target > 0.5
+    known = positive.any(axis=0) & ~positive.all(axis=0)
+    if not known.any():
+        return float("nan"), np.full(n_boot, np.nan)
+    prob, positive = prob[:, known], positive[:, known]
+    values = np.array([float(auroc(prob[:, k], positive[:, k])) for k in range(prob.shape[1])])
+    drawn = _drawn(prob, positive, codes, len(names), n_boot=n_boot, seed=seed)
+    return float(nanmean_classes(values)), np.asarray(nanmean_classes(drawn))
+
+
 def _drawn(
     prob: np.ndarray, positive: np.ndarray, codes: np.ndarray, n_subjects: int, *, n_boot: int, seed: int
 ) -> np.ndarray:

@@ -36,6 +36,8 @@ BATCH, N_SECONDS, N_STEPS = 4, 4, 32
 SMALL: dict[str, dict[str, Any]] = {
     "resnet_gru": {"widths": (8, 12, 12)},
     "multiscale": {"widths": (9, 12, 16)},
+    "xresnet1d101": {"layers": (1, 1), "inner": 8},
+    "inception1d": {"depth": 3, "width": 6},
     "efficientnet_b3": {"width": 0.25, "depth": 0.25, "image_size": (64, 32)},
     "efficientnet_small": {"width": 0.25, "depth": 0.25},
     "efficientnet_scalogram": {"width": 0.25, "depth": 0.25},

@@ -17,11 +17,13 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from model.supervised.eegnet import EEGNet
 from model.supervised.efficientnet import SpectrogramNet
+from model.supervised.inception import InceptionTime
 from model.supervised.multiscale import MultiScaleNet
 from model.supervised.networks import NetworkShape
 from model.supervised.resnet_gru import ResNetGRU
 from model.supervised.scalogram import ScalogramNet
 from model.supervised.view import View
+from model.supervised.xresnet import XResNet
 from signals.modality import Modality
 from signals.shards.normalise import Normaliser
 from signals.tasks import Task
@@ -30,6 +32,8 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "eegnet": EEGNet,
     "resnet_gru": ResNetGRU,
     "multiscale": MultiScaleNet,
+    "xresnet1d101": XResNet,
+    "inception1d": InceptionTime,
     "efficientnet_b3": SpectrogramNet,
     "efficientnet_small": partial(SpectrogramNet, width=0.5, depth=0.5, image_size=(128, 32), drop_connect=0.0),
     "efficientnet_scalogram": ScalogramNet,

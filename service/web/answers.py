@@ -20,6 +20,8 @@ from serving.runtime import Answer
 from signals.window import Window
 
 _T = TypeVar("_T")
+_ADDS_UP = 1e-4
+"""How far from 1 the probabilities of classes may add up, of which one holds."""
 
 
 def answer_fields(model: Model, answer: Answer) -> dict[str, Any]:
@@ -46,9 +48,14 @@ def answer_fields(model: Model, answer: Answer) -> dict[str, Any]:
 
 
 def share_of_entropy(answer: Answer) -> float:
-    """Return the entropy of an answer over that of all classes alike, 0 to 1."""
-    total = answer.uncertainty["total"] or 0.0
-    return min(1.0, max(0.0, total / math.log(len(answer.class_probabilities))))
+    """Return the entropy of an answer over the largest possible one, 0 to 1.
+
+    Classes of which one holds add up to 1, and are least certain all alike; each class of a multi-label answer is a yes
+    or a no, least certain at one half.
+    """
+    total, probabilities = answer.uncertainty["total"] or 0.0, answer.class_probabilities.values()
+    n_ways = len(probabilities) if abs(sum(probabilities) - 1) < _ADDS_UP else 2
+    return min(1.0, max(0.0, total / math.log(n_ways)))
 
 
 @dataclass(frozen=True, kw_only=True)

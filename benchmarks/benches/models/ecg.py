@@ -1,20 +1,27 @@
-"""make bench-ecg: leads through preparation and storage, beats, swapped arms, waves; on generated and on real records.
+"""make bench-ecg: leads through preparation and storage, beats, swapped arms, waves, classes, encoders of two organs.
 
-    python -m benchmarks ecg [--real FOLDER] [--people N] [--steps N] [--hearts N]
+    python -m benchmarks ecg [--data FOLDER] [--only PART ...] [--output DIR]
 
-`--real` is a folder of WFDB records (by default ecg/ below CEREBEAM_REAL_DATA, and nothing where that is not set). Of
-its annotated people R waves are compared with the marks of lead II, of two-lead records with their beats in tiles of
-10 s, within 150 ms; arms are swapped by arithmetic. Figures of accuracy, not of time.
+`--data` is a folder with ecg/, real/ and more/ (by default CEREBEAM_REAL_DATA; what needs it is left out without).
+rules: organs in code, limb leads. beats: R waves of annotated people against the marks of lead II, of two-lead records
+against their beats in tiles of 10 s, within 150 ms; arms swapped by arithmetic. hours: speed beside wfdb and SciPy.
+waves: delineation beside NeuroKit2. generated, real: superclasses at sites that no model saw, beside baselines. kinds:
+encoders of EEG, of ECG and of both, probed on both.
 """
 
 import argparse
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.benches.models.delineation import Budget, delineation
+from benchmarks.benches.models.heart_classes import classes, kinds
+from benchmarks.benches.models.heart_corpora import Corpora
+from benchmarks.benches.models.heart_preparation import preparation
 from benchmarks.benches.parts.branches import modality_branches
 from benchmarks.harness import figure, machine
 from signals.description.heart.arms import arms_swapped
@@ -127,23 +134,80 @@ def real(folder: Path) -> None:
         figure("ecg_qrs_ppv", hits / n_found, "share")
 
 
-def main() -> None:
-    """Print all figures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    data = os.environ.get("CEREBEAM_REAL_DATA", "")
-    parser.add_argument("--real", type=Path, default=Path(data) / "ecg" if data else None, help="WFDB records")
-    parser.add_argument("--people", type=int, default=12, help="generated people for the limb leads")
-    parser.add_argument("--hearts", type=int, default=Budget.people, help="generated people to learn waves from")
-    parser.add_argument("--steps", type=int, default=Budget.steps, help="steps of each training of waves")
-    args = parser.parse_args()
-    print(machine(), flush=True)
+def rules(args: argparse.Namespace) -> None:
+    """Print whether any line asks for an organ, and how far stored limb leads are from Einthoven's relation."""
     figure("modality_branches", len(modality_branches(ROOT)), "lines")
     figure("ecg_einthoven_error_uv", einthoven_error_uv(args.people), "µV")
-    there = args.real is not None and args.real.is_dir()
-    if there:
-        real(args.real)
-    budget = Budget(people=args.hearts, steps=args.steps, test_people=min(args.hearts, Budget.test_people))
-    delineation(args.real if there else None, budget)
+
+
+def beats(args: argparse.Namespace) -> None:
+    """Print the figures of R waves and of swapped arms, on real records."""
+    if args.hearts is not None:
+        real(args.hearts)
+
+
+def hours(args: argparse.Namespace) -> None:
+    """Print how fast leads are prepared."""
+    with tempfile.TemporaryDirectory() as folder:
+        preparation(Path(folder), n_people=args.people)
+
+
+def waves(args: argparse.Namespace) -> None:
+    """Print the figures of delineation."""
+    budget = Budget(people=args.wave_people, steps=args.steps, test_people=min(args.wave_people, Budget.test_people))
+    delineation(args.hearts, budget)
+
+
+def tables(args: argparse.Namespace, what: Sequence[str]) -> None:
+    """Print tables of classes and of encoders; nothing without real recordings."""
+    if args.hearts is None:
+        print("  left out without real recordings: set CEREBEAM_REAL_DATA, or give --data")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        corpora = Corpora(
+            root=args.output or Path(folder), data=args.data, people=args.site_people, steps=args.pretrain_steps
+        )
+        for which in what:
+            if which == "kinds":
+                kinds(corpora, seeds=args.seeds)
+            else:
+                classes(corpora, epochs=args.epochs, seeds=args.seeds, which=which)
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "rules": rules, "beats": beats, "hours": hours, "waves": waves,
+    "generated": partial(tables, what=["generated"]), "real": partial(tables, what=["real"]),
+    "kinds": partial(tables, what=["kinds"]),
+}  # fmt: skip
+
+
+def parse_args() -> argparse.Namespace:
+    """Return the options; `hearts` is the folder of real records of leads, None where there is none."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    data = os.environ.get("CEREBEAM_REAL_DATA", "")
+    parser.add_argument(
+        "--data", type=Path, default=Path(data) if data else None, help="folder with ecg/, real/, more/"
+    )
+    parser.add_argument("--only", nargs="+", choices=tuple(PARTS), default=list(PARTS))
+    parser.add_argument("--output", type=Path, help="keep shards and encoders here, and use those that are here")
+    parser.add_argument("--people", type=int, default=12, help="generated people for limb leads and for hours")
+    parser.add_argument("--wave-people", type=int, default=Budget.people, help="generated people to learn waves from")
+    parser.add_argument("--steps", type=int, default=Budget.steps, help="steps of each training of waves")
+    parser.add_argument("--site-people", type=int, default=96, help="generated people at each of four sites")
+    parser.add_argument("--pretrain-steps", type=int, default=300)
+    parser.add_argument("--epochs", type=int, default=8, help="of every network that is trained on classes")
+    parser.add_argument("--seeds", type=int, default=3, help="of what takes less than two minutes a seed")
+    args = parser.parse_args()
+    args.hearts = args.data / "ecg" if args.data is not None and (args.data / "ecg").is_dir() else None
+    return args
+
+
+def main() -> None:
+    """Print all figures, or those of some parts."""
+    args = parse_args()
+    print(machine(), flush=True)
+    for name in args.only:
+        PARTS[name](args)
 
 
 if __name__ == "__main__":

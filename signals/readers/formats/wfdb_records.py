@@ -5,7 +5,8 @@ Null segments of multi-segment records are gaps; signals that a segment of varia
 
 import re
 from collections.abc import Sequence
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,6 +27,9 @@ _FREQUENCY = re.compile(r"\d*\.?\d+([eE][-+]?\d+)?(/|\(|$)")
 _NULL = "~"
 _BITS = {"8": 8, "16": 16, "24": 24, "32": 32, "61": 16, "80": 8, "160": 16, "212": 12}
 """Bits of a sample in the formats whose files have a length that follows from it."""
+_HELD = 1_000_000
+"""Samples of all signals up to which a record is read once and held: wfdb parses the header anew whenever it reads,
+which costs more than the samples of a short record, and a plan looks at one several times."""
 
 
 def open_wfdb(path: Path) -> Recording:
@@ -52,7 +56,7 @@ def open_wfdb(path: Path) -> Recording:
     scalings = [_scaling(label, str(unit or "")) for label, unit in zip(ch_names, described.units, strict=True)]
     stretches = _stretches(header, name)
     _check_first_samples(name, header)
-    source = partial(_read, name, np.array([s.factor for s in scalings]), tuple(per_frame), tuple(stretches))
+    source = _Source(name, np.array([s.factor for s in scalings]), tuple(per_frame), tuple(stretches))
     return Recording(
         uri=str(path),
         reader="wfdb",
@@ -60,7 +64,7 @@ def open_wfdb(path: Path) -> Recording:
         sensor_types=tuple(scaling.sensor_type for scaling in scalings),
         sfreqs=tuple(frame_hz * n for n in per_frame),
         segments=tuple(Segment(start / frame_hz, (stop - start) / frame_hz) for start, stop in stretches),
-        read_samples=source,
+        read_samples=source if source.n_values > _HELD else source.from_held,
         units=tuple(str(unit or "") for unit in described.units),
         annotations=record_annotations(path, frame_hz),
         label=header_label(header.comments or ()),
@@ -213,23 +217,58 @@ def _stretches(header: Any, name: str) -> list[tuple[int, int]]:
     return stretches
 
 
-def _read(
-    name: str, factors: np.ndarray, per_frame: Sequence[int], stretches: Sequence[tuple[int, int]],
-    picks: Sequence[int], segment: int, start: int, stop: int,
-) -> np.ndarray:  # fmt: skip
-    import wfdb
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Samples of an open record."""
 
-    n, first = per_frame[picks[0]], stretches[segment][0]
-    if stop == start:
-        return np.empty((len(picks), 0), dtype=np.float32)
-    begin, end = start // n, -(-stop // n)
-    one_rate = set(per_frame) == {1}
-    # wfdb gives the channels of a list in the file's order.
-    order = sorted(set(picks))
-    record = wfdb.rdrecord(
-        name, sampfrom=first + begin, sampto=first + end, channels=order, physical=True, smooth_frames=one_rate,
-        force_channels=True,
-    )  # fmt: skip
-    rows = record.p_signal.T if one_rate else record.e_p_signal
-    physical = np.array([rows[order.index(pick)] for pick in picks], dtype=np.float64)
-    return (physical[:, start - begin * n : stop - begin * n] * factors[list(picks), None]).astype(np.float32)
+    name: str
+    factors: np.ndarray
+    """To µV, or mV of leads."""
+    per_frame: Sequence[int]
+    """Samples of each signal."""
+    stretches: Sequence[tuple[int, int]]
+    """Frames of each segment."""
+
+    @property
+    def n_values(self) -> int:
+        """Samples of all signals together."""
+        return sum(stop - start for start, stop in self.stretches) * sum(self.per_frame)
+
+    def __call__(self, picks: Sequence[int], segment: int, start: int, stop: int) -> np.ndarray:
+        """Return a range of a segment, float32, shape (n_picks, stop - start)."""
+        if stop == start:
+            return np.empty((len(picks), 0), dtype=np.float32)
+        n, first = self.per_frame[picks[0]], self.stretches[segment][0]
+        begin, end = start // n, -(-stop // n)
+        # wfdb gives the channels of a list in the file's order.
+        order = sorted(set(picks))
+        rows = self._rows(order, first + begin, first + end)
+        physical = np.array([rows[order.index(pick)] for pick in picks], dtype=np.float64)
+        part = physical[:, start - begin * n : stop - begin * n]
+        return (part * self.factors[list(picks), None]).astype(np.float32)
+
+    def from_held(self, picks: Sequence[int], segment: int, start: int, stop: int) -> np.ndarray:
+        """Return what a call returns, of a record that is read whole the first time."""
+        held = self._held[segment]
+        return np.array([held[pick][start:stop] for pick in picks], dtype=np.float32).reshape(len(picks), -1)
+
+    @cached_property
+    def _held(self) -> list[list[np.ndarray]]:
+        """Each signal of each segment, float32."""
+        whole: list[list[np.ndarray]] = []
+        for first, last in self.stretches:
+            rows = self._rows(range(len(self.per_frame)), first, last)
+            whole.append([(row * factor).astype(np.float32) for row, factor in zip(rows, self.factors, strict=True)])
+        return whole
+
+    def _rows(self, channels: Sequence[int], first: int, last: int) -> Sequence[np.ndarray]:
+        """Return the physical samples of channels, in their order, between two frames."""
+        import wfdb
+
+        one_rate = set(self.per_frame) == {1}
+        record = wfdb.rdrecord(
+            self.name, sampfrom=first, sampto=last, channels=list(channels), physical=True, smooth_frames=one_rate,
+            force_channels=True,
+        )  # fmt: skip
+        rows: Sequence[np.ndarray] = record.p_signal.T if one_rate else record.e_p_signal
+        return rows

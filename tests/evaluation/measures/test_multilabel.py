@@ -9,6 +9,7 @@ from evaluation.measures.multilabel import (
     f1_of,
     fit_decisions,
     fit_shift,
+    macro_auroc_draws,
     scores_of,
 )
 from signals.bundles.calibration import shifted_each
@@ -22,6 +23,20 @@ def case():
     target = (rng.random((120, 4)) < [0.5, 0.2, 0.1, 0.0]).astype(float)
     prob = np.clip(0.6 * target * rng.random((120, 4)) + 0.4 * rng.random((120, 4)), 0.01, 0.99).round(2)
     return prob, target, np.repeat(np.arange(40), 3).astype(str)
+
+
+def test_models_are_compared_on_the_same_resamples_of_people(case):
+    prob, target, subjects = case
+    value, drawn = macro_auroc_draws(prob, target, subjects, n_boot=30, seed=3)
+    assert value == pytest.approx(np.mean([roc_auc_score(target[:, k], prob[:, k]) for k in range(3)]))
+    # Another model on the same people: the same order of windows gives the same draws, one that knows nothing one half.
+    _, same = macro_auroc_draws(prob**3, target, subjects, n_boot=30, seed=3)
+    np.testing.assert_allclose(drawn, same)
+    nothing, flat = macro_auroc_draws(np.full_like(prob, 0.3), target, subjects, n_boot=30, seed=3)
+    assert nothing == 0.5
+    np.testing.assert_allclose(flat[np.isfinite(flat)], 0.5)
+    assert drawn.std() > 0
+    assert np.isnan(macro_auroc_draws(prob, np.zeros_like(target), subjects, n_boot=5, seed=0)[0])
 
 
 def test_scores_are_scikit_learn_s_and_an_absent_class_is_in_no_mean(case):

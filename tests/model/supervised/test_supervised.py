@@ -3,6 +3,7 @@ import pytest
 import torch
 from scipy import signal
 
+from model.families.trials import SMALL
 from model.supervised.eegnet import Decimate
 from model.supervised.networks import NetworkShape, SpanPool
 from model.supervised.supervised import NETWORKS, SPECTROGRAM_NETWORKS, new_network
@@ -11,6 +12,8 @@ from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS, TASKS
 from signals.window import ABSENT, MEASURED
 
+DEEP = {name: SMALL[name] for name in ("xresnet1d101", "inception1d")}
+"""Networks that take seconds here unless they are cut down."""
 SHAPE = NetworkShape(n_chans=4, sfreq=256.0, n_classes=3, span_s=(2.0, 3.0))
 
 
@@ -20,7 +23,7 @@ WINDOWS = Normaliser(kind="window")
 
 @pytest.mark.parametrize("name", RAW)
 def test_networks_take_any_length_that_holds_the_span(name):
-    network = NETWORKS[name](SHAPE, dropout=0.0).eval()
+    network = NETWORKS[name](SHAPE, dropout=0.0, **DEEP.get(name, {})).eval()
     for seconds in (3, 5, 5.3):
         logits, embedding = network(torch.randn(2, 4, int(256 * seconds)))
         assert logits.shape == (2, 3)
@@ -32,7 +35,7 @@ def test_networks_take_any_length_that_holds_the_span(name):
 @pytest.mark.parametrize("name", RAW)
 def test_networks_learn_which_channel_rings(name):
     torch.manual_seed(0)
-    network = NETWORKS[name](NetworkShape(n_chans=3, sfreq=256.0, n_classes=3), dropout=0.0)
+    network = NETWORKS[name](NetworkShape(n_chans=3, sfreq=256.0, n_classes=3), dropout=0.0, **DEEP.get(name, {}))
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     times = torch.arange(512) / 256
     target = torch.arange(24) % 3
@@ -44,6 +47,19 @@ def test_networks_learn_which_channel_rings(name):
         loss.backward()
         optimizer.step()
     assert loss < 0.3  # ln 3 = 1.1 without an opinion
+
+
+def test_networks_of_ptb_xl_have_the_layers_of_its_benchmark():
+    shape = NetworkShape(n_chans=12, sfreq=100.0, n_classes=6)
+    deep, wide = (NETWORKS[name](shape) for name in ("xresnet1d101", "inception1d"))
+    # 3 in the stem, 3 in each of 3 + 4 + 23 + 3 bottlenecks, which with the linear layer makes 101 + 2; one shortcut
+    # that widens 64 to 256 channels.
+    assert sum(isinstance(m, torch.nn.Conv1d) for m in deep.modules()) == 3 + 3 * 33 + 1
+    # Mixers: 5 convolutions each but the first, whose 12 leads are no more than 32 channels; 2 shortcuts.
+    assert sum(isinstance(m, torch.nn.Conv1d) for m in wide.modules()) == 6 * 5 - 1 + 2
+    x = torch.randn(2, 12, 1000)
+    assert deep.body(x).shape == (2, 256, 32)  # 1000 / (2 * 2 * 8), rounded up
+    assert [m.kernel_size for m in wide.mixers[0].branches] == [(39,), (19,), (9,)]
 
 
 def test_absent_channels_say_nothing():

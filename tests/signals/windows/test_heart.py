@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from signals.description.heart.beats import r_peaks
 from signals.modality import ECG_12, ECG_12_WAVES, FIXED_SCALE
 from signals.recording.recording import Recording, Segment, UnreadableError
 from signals.shards.normalise import Normaliser
@@ -108,6 +109,41 @@ def test_a_flat_limb_lead_is_derived_and_a_flat_chest_lead_absent():
     np.testing.assert_allclose(window.data[2], window.data[1] - window.data[0], atol=1e-5)
     plan = plan_recording(recording_of(0 * x, 500.0), ECG_RHYTHM, site_id="", subject_id="", source_sha256="")
     assert not list(prepare_recording(recording_of(0 * x, 500.0), plan))  # every window is refused as flat
+
+
+@pytest.mark.parametrize("hum_hz", [50.0, 60.0])
+def test_hum_of_half_a_millivolt_is_taken_out_and_named(hum_hz):
+    x = made(noise=QUIET, seed=3)
+    hum = 0.5 * np.sin(2 * np.pi * hum_hz * np.arange(x.shape[1]) / 500)
+    (_, (wanted,)), (plan, (window,)) = prepared(recording_of(x, 500.0)), prepared(recording_of(x + hum, 500.0))
+    assert plan.mains_hz == hum_hz
+    inner = slice(300, 700)  # within 3 s of an end hum that was not recorded beyond it leaves up to its own size
+    assert np.abs(window.data - wanted.data)[:, inner].max() < 0.005
+
+
+def test_samples_that_are_no_numbers_stay_in_their_lead_and_second():
+    x = made(seed=3)
+    _, (wanted,) = prepared(recording_of(x, 500.0))
+    for value, stretch in ((np.nan, slice(2000, 2100)), (np.inf, slice(2000, 2001)), (np.nan, slice(None))):
+        y = x.copy()
+        y[8, stretch] = value
+        _, (window,) = prepared(recording_of(y, 500.0))
+        assert np.isfinite(window.data).all()
+        np.testing.assert_allclose(np.delete(window.data, 8, axis=0), np.delete(wanted.data, 8, axis=0), atol=1e-3)
+        assert window.ch_state[8] == (ABSENT if stretch == slice(None) else MEASURED)
+    assert prepared(recording_of(np.full_like(x, np.nan), 500.0))[1] == []
+
+
+@pytest.mark.parametrize("spike_mv", [2.0, 10.0])
+def test_a_pacemaker_s_spikes_add_no_beats(spike_mv):
+    x = made(seed=3)
+    beats = r_peaks(1000 * x, 500.0)
+    y = x.copy()
+    for at in beats - 60:  # 120 ms before R, 4 ms long
+        y[:, max(at, 0) : max(at, 0) + 2] += spike_mv
+    _, (window,) = prepared(recording_of(y, 500.0))
+    assert np.isfinite(window.data).all()
+    assert len(r_peaks(1000 * window.data, 100.0)) == len(beats)
 
 
 def test_swapped_arms_are_noted_and_left_as_they_were_recorded():

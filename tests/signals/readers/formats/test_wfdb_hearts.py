@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from signals.modality import ECG_12
+from signals.readers.formats import wfdb_records
 from signals.readers.registry import open_recording, reopen_recording, source_files
 from signals.recording.recording import UnreadableError
 from synthetic.heart.files import write_record
@@ -39,6 +40,20 @@ def test_samples_leads_statements_and_age(record, x):
     assert open_recording(str(record)).details.age_group == ""
     again = reopen_recording(str(record), recording.header)
     np.testing.assert_array_equal(again.read([3, 1]), recording.read([3, 1]))
+
+
+def test_a_record_that_is_held_gives_what_ranges_of_the_file_give(record, monkeypatch):
+    held = wfdb_records.open_wfdb(record)
+    monkeypatch.setattr(wfdb_records, "_HELD", 0)
+    ranged = wfdb_records.open_wfdb(record)
+    for picks, start, stop in (([0, 11, 3], 0, 5000), ([5], 17, 18), ([2, 1], 4990, 5000), ([7], 40, 40)):
+        samples = held.read_samples(picks, 0, start, stop)
+        assert samples.shape == (len(picks), stop - start)
+        np.testing.assert_array_equal(samples, ranged.read_samples(picks, 0, start, stop))
+    reads = []
+    monkeypatch.setattr(wfdb, "rdrecord", lambda *a, **k: reads.append(a))
+    assert held.read_samples([4], 0, 0, 9).shape == (1, 9)  # nothing is read again
+    assert not reads
 
 
 def test_free_text_of_a_header_never_leaves_the_reader(record):
