@@ -1,4 +1,4 @@
-"""What docs/training.md states of a run as a whole: its options, its checkpoint, its log, the weights that it keeps."""
+"""What the pages on training state of a whole run: its options, checkpoint, log and the weights that it keeps."""
 
 import json
 from collections.abc import Callable
