@@ -179,7 +179,9 @@ def test_bands_of_the_columns_are_those_of_the_docstring() -> None:
     known = signal_columns(base, 256.0)
     for hz, moved in ((50.0, "mains_db"), (60.0, "mains_db"), (20.0, "noise_db"), (70.0, ""), (0.5, "")):
         now = signal_columns(base + 20 * np.sin(2 * np.pi * hz * t), 256.0)
-        assert {key for key in ("mains_db", "noise_db") if abs(now[key] - known[key]) > 6} == ({moved} if moved else set())
+        assert {key for key in ("mains_db", "noise_db") if abs(now[key] - known[key]) > 6} == (
+            {moved} if moved else set()
+        )
     low = signal_columns(base, 256.0, h_freq=44.0)
     assert np.isnan(low["noise_db"])
     assert signal_columns(base, 256.0, h_freq=58.0)["noise_db"] == known["noise_db"]

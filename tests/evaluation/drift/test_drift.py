@@ -244,7 +244,10 @@ def test_eight_recordings_on_both_sides_are_enough():
 
 
 def test_metrics_are_these_lines():
-    sites = [week((0.5, 0.001), (0.1, 0.25), site='a"\\'), SiteDrift(site_id="b", n_current=3, is_known=False, facts=(), reason="few")]
+    sites = [
+        week((0.5, 0.001), (0.1, 0.25), site='a"\\'),
+        SiteDrift(site_id="b", n_current=3, is_known=False, facts=(), reason="few"),
+    ]
     assert exposition(sites, at=1234.6).splitlines() == [
         "# HELP cerebeam_drift_psi Population stability index of a fact against the training corpus",
         "# TYPE cerebeam_drift_psi gauge",
