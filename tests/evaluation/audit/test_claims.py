@@ -62,11 +62,12 @@ def test_findings_state_the_numbers_of_the_claim():
         maps=np.stack([np.arange(19.0), -2 * np.arange(19.0)]), top_bands=("B4", "B4", "B4"),
         probabilities=np.where(np.arange(N) == 35, 0.5, 0.995),
     )  # fmt: skip
-    # Of the tested windows the first one alone begins within 4 s of a trained one; nine of ten are nearer to 1 than .01.
+    # Of the tested windows the first alone begins within 4 s of a trained one; nine of ten are nearer to 1 than .01.
     assert [(f.severity, f.code, f.message) for f in claim_findings(shared)] == [
         ("error", "neighbouring_windows",
          "1 of 10 test windows share samples with windows that were trained on: neighbouring windows leak the answer."),
-        ("error", "subject_on_two_sides", "1 subjects are on both sides: the figures say nothing about other patients."),
+        ("error", "subject_on_two_sides",
+         "1 subjects are on both sides: the figures say nothing about other patients."),
         ("warning", "one_subject", "One patient was tested: no interval over patients can be given."),
         ("warning", "no_interval", "Accuracy 98.76% is stated without an interval."),
         ("warning", "threshold_of_unknown_origin", "The threshold 0.7 was chosen, and it is not stated on which data."),

@@ -226,7 +226,7 @@ def test_components_are_those_of_one_half_and_the_other_half_is_compared():
     far = of_numbers(*(np.sqrt((each**2).mean(axis=1)) for each in at))
     assert facts["embedding_distance"].p_value == pytest.approx(min(1.0, far.p_value * len(facts)))
     assert facts["embedding_distance"].psi == pytest.approx(far.psi)
-    # Of sixteen vectors either half are eight, the fewest that fit anything and are compared; of fifteen seven are left.
+    # Of sixteen vectors either half are eight, the fewest that are fitted and compared; of fifteen seven are left.
     for n, is_compared in ((16, True), (15, False), (14, False)):
         few = [*recordings(rng, n), *with_vectors(recordings(rng, 16, seed_name="z"), {})]
         assert ("embedding_1" in {fact.fact for fact in compare(few, current)[0].facts}) is is_compared
