@@ -49,8 +49,8 @@ class Stem(nn.Module):
     def _start(self) -> None:
         """Draw weights so that waveform and spectra come into a token equally large, and centred.
 
-        With torch's own weights the waveform has a thousandth of the spectra's variance in a token, and nine tenths of a
-        token are the same in every window: whatever follows hears little else for hundreds of steps.
+        With torch's own weights the waveform has a thousandth of the spectra's variance in a token, and nine tenths of
+        a token are the same in every window: whatever follows hears little else for hundreds of steps.
         """
         for conv in self.convs:
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
