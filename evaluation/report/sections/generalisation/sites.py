@@ -12,6 +12,11 @@ from evaluation.report.sections.section import CLINICAL, Section
 from evaluation.scenarios.sites import SITE_METRICS, across_sites, site_rows
 
 _METRICS = ("balanced_accuracy", "kl", "kappa", "auroc_macro")
+_SPLITS = {
+    "site": "Leave-one-site-out: each row is a site that its model never saw in training with labels.",
+    "subject": "Split by subject, not by site: models have met other subjects of the same site.",
+    "apart": "All rows are of one model that was fitted on other data.",
+}
 _SUMMARIES = (("Mean of sites", "mean"), ("Worst site", "worst"), ("Spread (best − worst)", "spread"))
 
 
@@ -44,9 +49,7 @@ def render(facts: Facts) -> Sequence[Block]:
             for label, key in _SUMMARIES
         ]
     blocks = _intervals(facts) if len(sites) > 1 else []
-    split = {"site": "Leave-one-site-out: each row is a site that its model never saw in training with labels."}.get(
-        facts["grouping"], "Split by subject, not by site: models have met other subjects of the same site."
-    )
+    split = _SPLITS.get(facts["grouping"], "The file does not state whether models had met other subjects of a site.")
     table = Table(name="sites", columns=("Site", *headings(_METRICS)), rows=tuple(rows))
     return [Text(split), table, *blocks, *(_figures(facts) if len(sites) > 1 else [])]
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.audit.exposure import TRANSDUCTIVE, exposure
+from evaluation.operating.nesting import by_fold
 from evaluation.report.context import Context, cohort
 from evaluation.report.drawing.blocks import Block, Text
 from evaluation.report.drawing.wording import Facts, interval, label_noun, p_text, plural
@@ -18,6 +19,7 @@ def facts(context: Context) -> Mapping[str, Any]:
     return {
         "grouping": origin.grouping,
         "n_folds": len(origin.folds),
+        "chosen_on": "folds" if by_fold(rows) else "patients",
         "labels": {"source": origin.label_source, "votes": bool((target.max(axis=1) < 1 - 1e-6).any())},
         "exposure": exposure(rows, origin),
         "data": cohort(rows, context.classes),
@@ -131,8 +133,10 @@ def caveats(facts: Facts) -> Sequence[str]:
     ]
     if facts["data"]["n_sites"] == 1:
         known.append("One site: what is measured may be a habit of its equipment.")
-    if facts["grouping"] != "site":
+    if facts["grouping"] == "subject":
         known.append("Training and test share sites, so this is no test of another hospital.")
+    elif facts["grouping"] not in ("site", "apart"):
+        known.append("Training and test may share sites: the file does not state how they were separated.")
     return known
 
 
