@@ -304,8 +304,7 @@ def adapters(*, tiny: bool = False) -> FinetuneRecipe:
     """Return a recipe that leaves the encoder frozen and trains low-rank adapters in its blocks, and the head.
 
     `python -m training.finetune --recipe adapters --shards DIR --task six-class --encoder DIR --output DIR`;
-    `--model.adapter bottleneck` for the other kind. Its time and score are not measured yet; a step costs about as much
-    as one of `full_tiny`.
+    `--model.adapter bottleneck` for the other kind. A step costs about as much as one of `full_tiny`.
     """
     recipe = FinetuneRecipe(model=TaskModelShape(adapter="lora"), regularise=FinetuneRegularise(freeze=FROZEN))
     return tiny_form(recipe) if tiny else recipe
