@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -35,6 +36,31 @@ from synthetic.recordings.one_window import write_segment
 
 BEFORE = "c268330"
 """The commit whose path a segment's time is compared with."""
+OLD_BUNDLE = """
+import sys
+from pathlib import Path
+
+import torch
+from model.classifier import new_classifier
+from model.encoder import Encoder, sized
+from model.export import export, load_models
+from signals.modality import EEG_1020
+from signals.normalise import Normaliser
+from signals.profiles import SIX_CLASS
+from signals.tasks import TASKS
+from tests.training.conftest import write_toy_shards
+
+torch.manual_seed(0)
+made = Path(sys.argv[1])
+shards = write_toy_shards(made / "shards", n_sites=1, n_subjects=2, n_windows=6, window_s=50.0)
+model = new_classifier(
+    Encoder(sized("tiny")), TASKS["six-class"], EEG_1020, Normaliser(kind="window"), dropout=0.1,
+    profile=SIX_CLASS.to_dict(), provenance={"manifest_digest": "m", "train_subjects": [], "pretrain_subjects": []},
+)
+model.save_pretrained(made / "model")
+export(load_models([made / "model"]), [shards], made / "tiny", n_windows=24)
+"""
+"""What makes a bundle of that commit's own tiny encoder: it cannot read today's."""
 PARTS = ("segment", "throughput", "overload", "hostile", "schema", "soak")
 
 
@@ -59,8 +85,12 @@ def segment(bundle: Path, work: Path, edf: Path, x: np.ndarray, rounds: int) -> 
         archive = subprocess.run(["git", "archive", BEFORE], cwd=ROOT, capture_output=True, check=True).stdout
         with tarfile.open(fileobj=BytesIO(archive)) as files:
             files.extractall(old, filter="data")
-    command = [sys.executable, "-m", "serving.bench", str(bundle.resolve()), "--segment", str(edf.resolve()), "--child"]
     env = os.environ | {"PYTHONPATH": str(old), "OMP_NUM_THREADS": "1"}
+    made = (work / "made-before").resolve()
+    if not (made / "tiny" / "bundle.json").is_file():
+        shutil.rmtree(made, ignore_errors=True)
+        subprocess.run([sys.executable, "-c", OLD_BUNDLE, str(made)], cwd=old, env=env, check=True)
+    command = [sys.executable, "-m", "serving.bench", str(made / "tiny"), "--segment", str(edf.resolve()), "--child"]
     before, now = [], []
     with Process(work, service(bundle, work)) as server:
         child = subprocess.Popen(command, cwd=old, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
