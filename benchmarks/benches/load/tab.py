@@ -21,8 +21,8 @@ _START_S = 60.0
 class Tab:
     """A page of a browser of its own."""
 
-    def __init__(self, socket: ClientConnection, process_id: int) -> None:
-        self._socket, self._number, self.process_id = socket, 0, process_id
+    def __init__(self, socket: ClientConnection, browser_id: int) -> None:
+        self._socket, self._number, self._browser_id = socket, 0, browser_id
 
     def evaluate(self, expression: str, *, timeout_s: float = 3600.0) -> Any:
         """Return what an expression, or the promise that it is, comes to; raises RuntimeError for what it throws."""
@@ -45,8 +45,15 @@ class Tab:
         self._send("HeapProfiler.collectGarbage", {}, 60.0)
 
     def memory_mb(self, field: str) -> float:
-        """Return a field of the renderer's status: `VmRSS` counts the browser's program, `RssAnon` the tab alone."""
-        lines = Path(f"/proc/{self.process_id}/status").read_text().splitlines()
+        """Return a field of the largest renderer: `VmRSS` counts the browser's program, `RssAnon` the tab alone.
+
+        Raises RuntimeError where no renderer is found.
+        """
+        found = _renderers(self._browser_id)
+        if not found:
+            raise RuntimeError(f"process {self._browser_id} has no renderer below it")
+        largest = max(found, key=lambda each: each[1])[0]
+        lines = Path(f"/proc/{largest}/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
     def _send(self, method: str, params: dict[str, Any], timeout_s: float) -> dict[str, Any]:
@@ -69,9 +76,8 @@ def tab(program: str, url: str, folder: Path, *, width: int = 1440, height: int 
             port = _port(folder)
             with urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as reply:
                 pages = [one for one in json.load(reply) if one["type"] == "page"]
-            renderer = max(_renderers(process.pid), key=lambda each: each[1])[0]
             with connect(pages[0]["webSocketDebuggerUrl"], max_size=None) as socket:
-                yield Tab(socket, renderer)
+                yield Tab(socket, process.pid)
         finally:
             process.terminate()
 
@@ -90,12 +96,12 @@ def _renderers(browser_id: int) -> list[tuple[int, int]]:
     parents, found = {browser_id}, []
     for path in sorted(Path("/proc").glob("[0-9]*"), key=lambda each: int(each.name)):
         try:
-            fields = dict(line.split(":", 1) for line in (path / "status").read_text().splitlines() if ":" in line)
-            words = (path / "cmdline").read_bytes().split(b"\0")
+            fields = dict(row.split(":", 1) for row in (path / "status").read_text().splitlines() if ":" in row)
+            line = (path / "cmdline").read_bytes()
         except OSError:  # it has just ended
             continue
         if int(fields["PPid"]) in parents:
             parents.add(int(path.name))
-            if b"--type=renderer" in words:
+            if b"--type=renderer" in line:  # a renderer writes spaces between its words
                 found.append((int(path.name), int(fields.get("VmRSS", "0 kB").split()[0])))
     return found

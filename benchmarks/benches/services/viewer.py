@@ -221,6 +221,8 @@ def main() -> None:
     args = parser.parse_args()
     if not Path(CHROMIUM).is_file():
         sys.exit(f"benchmarks: {CHROMIUM} is not installed")
+    if args.desktop is not None and not os.environ.get("DISPLAY"):
+        sys.exit("benchmarks: mne-qt-browser wants an X display: start Xvfb :99 and set DISPLAY=:99")
     print(machine())
     with tempfile.TemporaryDirectory(dir=args.work) as folder:
         work = Path(folder)
@@ -231,9 +233,9 @@ def main() -> None:
         with Process(work, command) as server:
             url = f"http://127.0.0.1:{server.port}"
             browser_figures(url, pages=args.pages, scroll_s=args.scroll_s)
+            tab_figures(url, work / "browser")
             if args.desktop is not None:
                 desktop_figures(args.desktop, work / "recordings" / "long.edf", pages=args.pages)
-            tab_figures(url, work / "browser")
         with Process(work, command) as server:  # nothing is made yet
             api = Api(server.port)
             server_figures(api, args.hours)
