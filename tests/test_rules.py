@@ -167,6 +167,27 @@ def test_a_long_function_is_noticed():
     assert list(long_functions("class C:\n" + re.sub("^", "    ", written(51), flags=re.MULTILINE))) == [("f", 51)]
 
 
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+SPOKEN = re.compile(r"_(?:say|says|said|tell|tells|told|ask|asks|asked|lack|lacks|verdict|books|contenders?)(?=_|$)")
+NOT_YET_EDITED = ("tests/evaluation/", "tests/explain/")
+LONGEST_TEST_FILE = 500
+
+
+def test_names_of_tests_use_the_fields_words():
+    spoken = [
+        f"{path.relative_to(ROOT).as_posix()}: {name}"
+        for path in TESTS
+        for name in re.findall(r"^ *def (\w+)\(", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        if SPOKEN.search(name)
+    ]
+    assert [line for line in spoken if not line.startswith(NOT_YET_EDITED)] == []
+
+
+def test_files_of_tests_are_short():
+    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_bytes().splitlines()) for path in TESTS}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_TEST_FILE} == {}
+
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "infra").rglob("*.md"))]
 FOLDERS = "|".join((*ROOMS, "tests", "benchmarks", "infra"))
 

@@ -101,7 +101,7 @@ def test_pages_figures_facts_and_explanations_are_written(made, tmp_path, capsys
     ]
     score = {round(each.explanation.score, 3) for each in rows}
     assert len(score) == 1  # the graph and the network agree on what is explained
-    # Bands of one window must be told apart by the map that knows them.
+    # Bands of one window must be distinguished by the map that knows them.
     assert np.ptp(rows[2].explanation.per_band) > 0
 
 

@@ -251,7 +251,7 @@ def test_members_of_which_one_does_not_state_its_pretraining_are_unknown_togethe
     assert (lost["encoder"], lost["pretrain_subjects"]) == ("unknown", None)
 
 
-def test_a_head_on_a_frozen_encoder_tells_the_toy_rhythms_apart(long_shards: Path, tmp_path: Path) -> None:
+def test_a_head_on_a_frozen_encoder_distinguishes_the_toy_rhythms(long_shards: Path, tmp_path: Path) -> None:
     base = ["--shards", str(long_shards), "--task", "six-class", "--no-encoder", "--output", str(tmp_path)]
     finetune.main(
         [*base, "--recipe", "probe", "--schedule.epochs", "40", "--optim.batch", "4", "--optim.micro-batch", "4"]
