@@ -184,7 +184,8 @@ def _sample(
     summary = _summary(subject, facts, explained[0], words, Path(args.file).name)
     sample = Sample(
         name=name, title=_title(Path(args.file).name, window),
-        facts={**facts, "background": words, **of_evidence, **listed}, figures=figures, methods=methods, summary=summary,
+        facts={**facts, "background": words, **of_evidence, **listed},
+        figures=figures, methods=methods, summary=summary,
     )  # fmt: skip
     source = {"source_sha256": window.provenance.source_sha256}
     rows = [
