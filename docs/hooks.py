@@ -1,4 +1,5 @@
-"""What the site adds to pages: generated references of commands and schemas; links that leave docs/ as plain names."""
+"""What the site adds to pages: generated references of commands and schemas; links that leave docs/ as plain names;
+options that stay on one line."""
 
 import re
 from typing import Any
@@ -22,6 +23,11 @@ def on_files(files: Files, *, config: Any) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Return a page whose links to files outside of docs/ are names: they lead somewhere in the repository only."""
     return re.sub(r"\[([^\]]+)\]\((?:\.\./)+((?:infra|benchmarks|CONTRIBUTING)[^)]*)\)", r"\1 (`\2`)", markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Return a page whose short options, `--model`, carry the class that keeps them on one line."""
+    return re.sub(r"<code>(--?\w[^<\s]{0,28}(?: [^<\s]{1,12})?)</code>", r'<code class="option">\1</code>', html)
 
 
 def reference() -> str:

@@ -77,22 +77,6 @@ class EncoderConfig(PretrainedConfig):
         `model.layers.adapters` puts there. Raises ValueError for contradictions and for another schema version than
         this code reads.
         """
-        if dim % n_heads or (dim // n_heads) % 2:
-            raise ValueError(f"dim={dim} must be n_heads={n_heads} times an even number")
-        if patch_times % 16:
-            raise ValueError(f"patch_times={patch_times} must be a multiple of 16: the stem shortens it in three steps")
-        if not 1 <= n_mixed <= FIRST_WIDTH:
-            raise ValueError(
-                f"n_mixed={n_mixed} must be at least 1 and at most {FIRST_WIDTH}, the stem's first filters"
-            )
-        if temporal_heads is not None and not 1 <= temporal_heads <= n_heads:
-            raise ValueError(f"temporal_heads={temporal_heads} must be at least 1 and at most n_heads={n_heads}")
-        if not 0 <= drop_path < 1:
-            raise ValueError(f"drop_path={drop_path} must be at least 0 and below 1")
-        if schema_version != SCHEMA_VERSION:
-            raise ValueError(
-                f"the encoder has schema_version={schema_version}, this code reads {SCHEMA_VERSION}: train it again"
-            )
         self.dim, self.depth, self.n_heads, self.stem_dim = dim, depth, n_heads, stem_dim
         self.mlp_ratio, self.patch_times, self.merge = mlp_ratio, patch_times, merge
         self.sfreq, self.max_freq = sfreq, max_freq
@@ -100,13 +84,38 @@ class EncoderConfig(PretrainedConfig):
         self.temporal_heads, self.mlp_dim, self.key_dim = temporal_heads, mlp_dim, key_dim
         self.causal, self.drop_path, self.gradient_checkpointing = causal, drop_path, gradient_checkpointing
         self.graph, self.positions, self.covariance = graph, positions, covariance
-        if unknown := set(fusion) - set(SOURCES):
-            raise ValueError(f"fusion names {sorted(unknown)}; sources are {list(SOURCES)}")
-        if causal and "spectrogram" in fusion:
-            raise ValueError("a causal encoder cannot listen to a spectrogram, which goes on after the window")
         self.fusion, self.adapter = list(fusion), None if adapter is None else dict(adapter)
         self.schema_version = schema_version
+        self._check()
         super().__init__(**kwargs)
+
+    def _check(self) -> None:
+        """Raise ValueError for a shape that contradicts itself."""
+        if self.dim % self.n_heads or (self.dim // self.n_heads) % 2:
+            raise ValueError(f"dim={self.dim} must be n_heads={self.n_heads} times an even number")
+        if self.patch_times % 16:
+            raise ValueError(
+                f"patch_times={self.patch_times} must be a multiple of 16: the stem shortens it in three steps"
+            )
+        if not 1 <= self.n_mixed <= FIRST_WIDTH:
+            raise ValueError(
+                f"n_mixed={self.n_mixed} must be at least 1 and at most {FIRST_WIDTH}, the stem's first filters"
+            )
+        if self.temporal_heads is not None and not 1 <= self.temporal_heads <= self.n_heads:
+            raise ValueError(
+                f"temporal_heads={self.temporal_heads} must be at least 1 and at most n_heads={self.n_heads}"
+            )
+        if not 0 <= self.drop_path < 1:
+            raise ValueError(f"drop_path={self.drop_path} must be at least 0 and below 1")
+        if self.schema_version != SCHEMA_VERSION:
+            raise ValueError(
+                f"the encoder has schema_version={self.schema_version}, this code reads {SCHEMA_VERSION}: "
+                "train it again"
+            )
+        if unknown := set(self.fusion) - set(SOURCES):
+            raise ValueError(f"fusion names {sorted(unknown)}; sources are {list(SOURCES)}")
+        if self.causal and "spectrogram" in self.fusion:
+            raise ValueError("a causal encoder cannot listen to a spectrogram, which goes on after the window")
 
     @property
     def token_times(self) -> int:

@@ -88,39 +88,34 @@ def names_runner(beam_args: Sequence[str]) -> bool:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Run:
-    """Return the run that a command line asks for; exits with code 2 and one line on bad input."""
+    """Return the run that a command line describes; exits with code 2 and one line on bad input."""
     parser = command_parser()
     args, beam_args = parser.parse_known_args(argv)
     try:
         _check_numbers(args, beam_args)
         refuse_unknown(parser, beam_args)
-        runner, n_workers = runner_of(beam_args)
-        set_beam_options(beam_args)
-        places = [*(args.input or []), args.replay, args.output, args.labels, args.autoencoder]
-        check_places([place for place in places if place], runner)
-        check_output(args.output, overwrite=args.overwrite)
-        table = _read_labels(args.labels) if args.labels else None
-        if args.reason and not args.replay:
-            raise InputError("--reason goes with --replay")
-        if (args.site_from or args.site_card) and args.replay:
-            raise InputError("--site-from and --site-card go with --input: a replay keeps the sites of its run")
-        salt = resolve_salt(given_salt(args.salt, args.salt_file))
-        if args.replay:
-            inputs = replayed_inputs(args.replay, table, reasons=args.reason)
-        else:
-            cards = read_cards(args.site_card)
-            inputs = find_inputs(args.input, table, cards, sites=site_rule(args.site_from, salt=salt))
-        named = PROFILES[args.profile] if args.profile else fitting_profile(inputs.files)
-        profile = with_overrides(named, dict(_option(text) for text in args.set))
-        keep = _kept(args.keep)
-        if args.autoencoder is not None:
-            check_autoencoder(args.autoencoder, profile)
+        return _run(args, beam_args)
     except FileNotFoundError as error:
         parser.exit(2, f"{parser.prog}: {error} does not exist\n")
     except (InputError, LabelError, AutoencoderError, ValueError, storage.StorageError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     except OSError as error:
         parser.exit(2, f"{parser.prog}: {error.filename} cannot be read: {error.strerror}\n")
+
+
+def _run(args: argparse.Namespace, beam_args: Sequence[str]) -> Run:
+    """Return the run of options, each checked; finds its inputs."""
+    runner, n_workers = runner_of(beam_args)
+    set_beam_options(beam_args)
+    places = [*(args.input or []), args.replay, args.output, args.labels, args.autoencoder]
+    check_places([place for place in places if place], runner)
+    check_output(args.output, overwrite=args.overwrite)
+    salt, inputs = _inputs(args)
+    named = PROFILES[args.profile] if args.profile else fitting_profile(inputs.files)
+    profile = with_overrides(named, dict(_option(text) for text in args.set))
+    keep = _kept(args.keep)
+    if args.autoencoder is not None:
+        check_autoencoder(args.autoencoder, profile)
     if lines := inputs.unmatched_lines:
         logger.warning(
             "%d recordings of the label file are not among the inputs, e.g. in line %d", len(lines), lines[0]
@@ -141,6 +136,20 @@ def parse_args(argv: Sequence[str] | None = None) -> Run:
         beam_args=tuple(beam_args),
         as_json=args.json,
     )
+
+
+def _inputs(args: argparse.Namespace) -> tuple[str, Inputs]:
+    """Return the salt and the recordings of a run, or of what an earlier run left out."""
+    table = _read_labels(args.labels) if args.labels else None
+    if args.reason and not args.replay:
+        raise InputError("--reason goes with --replay")
+    if (args.site_from or args.site_card) and args.replay:
+        raise InputError("--site-from and --site-card go with --input: a replay keeps the sites of its run")
+    salt = resolve_salt(given_salt(args.salt, args.salt_file))
+    if args.replay:
+        return salt, replayed_inputs(args.replay, table, reasons=args.reason)
+    cards = read_cards(args.site_card)
+    return salt, find_inputs(args.input, table, cards, sites=site_rule(args.site_from, salt=salt))
 
 
 def _check_numbers(args: argparse.Namespace, beam_args: Sequence[str]) -> None:
@@ -194,6 +203,24 @@ def _option(text: str) -> tuple[str, str]:
 def command_parser() -> Parser:
     """Return the parser of all options but Beam's."""
     parser = Parser(prog="cerebeam preprocess", description="recordings of any site in, one shard set out")
+    _add_places(parser)
+    _add_preparation(parser)
+    parser.add_argument("--shard-mb", type=float, default=128.0, help="target size of a shard, MB (default 128)")
+    parser.add_argument("--max-quarantined", type=float, default=0.5, help="share of files above which the run fails")
+    parser.add_argument(
+        "--autoencoder", help="ONNX file of training.autoencoder, gs:// as well: scores every channel and second"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output when the run succeeds")
+    parser.add_argument("--resume", action="store_true", help="keep the whole shards of a killed run with this output")
+    add_json(parser, "the run's accounting, as in manifest.json")
+    parser.epilog = (
+        "All other options go to Beam: --direct_num_workers=N for N processes of this machine (0: all cores), "
+        "--runner=PortableRunner --job_endpoint=HOST:PORT, --runner=DataflowRunner --project ...; see docs/pipeline.md."
+    )
+    return parser
+
+
+def _add_places(parser: Parser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", nargs="+", metavar="PATH", help="folders, files or globs; gs:// as well")
     source.add_argument(
@@ -214,6 +241,9 @@ def command_parser() -> Parser:
     parser.add_argument(
         "--site-card", nargs="+", default=[], metavar="FILE", help="site cards, or folders of them (docs/sites.md)"
     )
+
+
+def _add_preparation(parser: Parser) -> None:
     parser.add_argument(
         "--profile",
         choices=sorted(PROFILES),
@@ -231,19 +261,6 @@ def command_parser() -> Parser:
     )
     parser.add_argument("--salt", help="secret for the subject hashes; else CEREBEAM_SALT, else one kept for this user")
     parser.add_argument("--salt-file", help="file that holds the salt, gs:// as well")
-    parser.add_argument("--shard-mb", type=float, default=128.0, help="target size of a shard, MB (default 128)")
-    parser.add_argument("--max-quarantined", type=float, default=0.5, help="share of files above which the run fails")
-    parser.add_argument(
-        "--autoencoder", help="ONNX file of training.autoencoder, gs:// as well: scores every channel and second"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing output when the run succeeds")
-    parser.add_argument("--resume", action="store_true", help="keep the whole shards of a killed run with this output")
-    add_json(parser, "the run's accounting, as in manifest.json")
-    parser.epilog = (
-        "All other options go to Beam: --direct_num_workers=N for N processes of this machine (0: all cores), "
-        "--runner=PortableRunner --job_endpoint=HOST:PORT, --runner=DataflowRunner --project ...; see docs/pipeline.md."
-    )
-    return parser
 
 
 def runner_of(beam_args: Sequence[str]) -> tuple[str, int]:

@@ -156,7 +156,7 @@ def test_a_file_that_cannot_be_read_is_one_line(house, tmp_path, capsys):
     assert capsys.readouterr().err.startswith("cerebeam predict: not_what_it_says")
 
 
-def test_table_shows_every_class_and_says_what_it_is(house, capsys):
+def test_table_shows_every_class_and_states_what_it_is(house, capsys):
     from serving.predict import main
 
     root, _ = house
@@ -177,7 +177,7 @@ def test_export_refuses_a_graph_that_disagrees(house, tmp_path, monkeypatch):
     what = load_models([root / "model"])
 
     def wrong(exported, path):
-        """Write the graph of a network whose last layer was changed after torch was asked."""
+        """Write the graph of a network whose last layer was changed after torch had predicted."""
         with torch.no_grad():
             exported.network.head.classes.bias[0] += 0.01
         write_graph(exported, path)

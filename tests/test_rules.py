@@ -1,5 +1,6 @@
 """The rules of the house, as tests."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -120,6 +121,71 @@ def test_init_files_are_empty():
         path.relative_to(ROOT).as_posix() for path in SOURCES if path.name == "__init__.py" and path.read_text().strip()
     }
     assert filled == {"cerebeam/__init__.py"}  # the public names, each imported when it is first used
+
+
+LONGEST_MODULE, LONGEST_FUNCTION = 400, 50
+LONGER_FUNCTIONS = {"evaluation/report/__main__.py::report": 60}
+"""Functions from before the rule, with the lines that they may have at most; no other may join them."""
+PROGRAMS = [*SOURCES, *sorted((ROOT / "benchmarks").rglob("*.py"))]
+
+
+def body_lines(node):
+    """Return the lines of a function from its first line to its last, its docstring left out."""
+    first = node.body[0]
+    is_docstring = isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str)
+    return node.end_lineno - node.lineno + 1 - (first.end_lineno - first.lineno + 1 if is_docstring else 0)
+
+
+def long_functions(text):
+    """Yield (name, lines) of the functions and methods that are longer than `LONGEST_FUNCTION` lines."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and body_lines(node) > LONGEST_FUNCTION:
+            yield node.name, body_lines(node)
+
+
+def test_modules_are_short():
+    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_bytes().splitlines()) for path in PROGRAMS}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_MODULE} == {}
+
+
+def test_functions_are_short():
+    longer = {
+        f"{path.relative_to(ROOT).as_posix()}::{name}": length
+        for path in PROGRAMS
+        for name, length in long_functions(path.read_text(encoding="utf-8"))
+    }
+    assert {name: length for name, length in longer.items() if length > LONGER_FUNCTIONS.get(name, 0)} == {}
+    assert set(LONGER_FUNCTIONS) <= set(longer)  # what was shortened leaves the list
+
+
+def test_a_long_function_is_noticed():
+    def written(n_lines):
+        return "def f():\n" + '    """Two\n    lines."""\n' + "    x = 1\n" * (n_lines - 1)
+
+    assert list(long_functions(written(50))) == []
+    assert list(long_functions(written(51))) == [("f", 51)]
+    assert list(long_functions("class C:\n" + re.sub("^", "    ", written(51), flags=re.MULTILINE))) == [("f", 51)]
+
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+SPOKEN = re.compile(r"_(?:say|says|said|tell|tells|told|ask|asks|asked|lack|lacks|verdict|books|contenders?)(?=_|$)")
+NOT_YET_EDITED = ("tests/evaluation/", "tests/explain/")
+LONGEST_TEST_FILE = 500
+
+
+def test_names_of_tests_use_the_fields_words():
+    spoken = [
+        f"{path.relative_to(ROOT).as_posix()}: {name}"
+        for path in TESTS
+        for name in re.findall(r"^ *def (\w+)\(", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        if SPOKEN.search(name)
+    ]
+    assert [line for line in spoken if not line.startswith(NOT_YET_EDITED)] == []
+
+
+def test_files_of_tests_are_short():
+    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_bytes().splitlines()) for path in TESTS}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_TEST_FILE} == {}
 
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "infra").rglob("*.md"))]

@@ -31,7 +31,7 @@ def toy_window(
     window_s: float,
     spectrogram: bool = False,
 ) -> Window:
-    """Return noise with a rhythm whose frequency, and side where lateralised, tells the class; average-referenced."""
+    """Return noise with a rhythm whose frequency, and side where lateralised, gives the class; average-referenced."""
     n_times = round(window_s * 256)
     times = np.arange(n_times) / 256
     sources = np.cumsum(rng.normal(size=(8, n_times)), axis=1)

@@ -1,9 +1,9 @@
 """make bench-scratch: the encoder trained end to end from random weights beside ResNet1D-GRU, on synthetic segments.
 
-    python -m benchmarks scratch [--output DIR] [--seeds N] [--curve] [--small]
+    python -m benchmarks scratch [--output DIR] [--seeds N] [--jobs N] [--curve] [--small]
 
 The corpus of `benchmarks.studies.sixclass`: 768 segments of 256 subjects at four sites, one of which is left out at a
-time. Both models have the same rates, epochs, patience and augmentation, are trained in the same run, and are never
+time. Both models have the same epochs, patience and augmentation, are trained in the same run, and are never
 chosen by the left-out site. Figures are means over seeds; differences are paired, their intervals resample subjects.
 `--curve`: both from 8, 16, 32, 64 and 192 subjects too (`studies.comparisons.curve`).
 """
@@ -24,13 +24,13 @@ PEOPLE = (8, 16, 32, 64, 192)
 _N_BOOT = 2000
 
 
-def trained(output: Path, *, seeds: int, small: bool) -> Path:
+def trained(output: Path, *, seeds: int, jobs: int, small: bool) -> Path:
     """Return the out-of-fold predictions of both models, made now unless they are there."""
     file = output / f"scratch-{'small-' if small else ''}{seeds}.parquet"
     if not file.is_file():
         module(
             "studies.crossval", "--shards", output / "shards" / "six-class", "--task", "six-class", "--no-encoder",
-            "--group", "site", "--recipes", *NAMES, "--seeds", str(seeds), "--output", file,
+            "--group", "site", "--recipes", *NAMES, "--seeds", str(seeds), "--jobs", str(jobs), "--output", file,
             *(("--schedule.epochs", "1") if small else ()),
         )  # fmt: skip
     return file
@@ -63,14 +63,14 @@ def unit_of(metric: str) -> str:
     return "nats" if metric == "kl" else "share"
 
 
-def curve(output: Path, *, seeds: int) -> None:
+def curve(output: Path, *, seeds: int, jobs: int) -> None:
     """Print both models at every number of people."""
     file = output / f"scratch-curve-{seeds}.parquet"
     if not file.is_file():
         module(
             "studies.study", "curve", "--shards", output / "shards" / "six-class", "--task", "six-class",
             "--group", "site", "--models", *CURVE, "--subjects", *map(str, PEOPLE), "--seeds", str(seeds),
-            "--output", file,
+            "--jobs", str(jobs), "--output", file,
         )  # fmt: skip
     rows, _ = transfer_table(read_predictions(file), reference="prior", n_boot=_N_BOOT, seed=0)
     for row in rows:
@@ -84,6 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("bench-output/sixclass"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
     parser.add_argument("--curve", action="store_true", help="the label curve as well")
     parser.add_argument("--small", action="store_true", help="one epoch, to try it")
     args = parser.parse_args()
@@ -93,9 +94,9 @@ def main() -> None:
     recipe = RECIPES["scratch"]()
     n_trained = round(576 * (1 - recipe.data.validation_share)) * recipe.schedule.epochs
     print(f"  budget: at most {n_trained} windows seen a fold by either model, less where patience ends")
-    compare(trained(args.output, seeds=args.seeds, small=args.small))
+    compare(trained(args.output, seeds=args.seeds, jobs=args.jobs, small=args.small))
     if args.curve:
-        curve(args.output, seeds=args.seeds)
+        curve(args.output, seeds=args.seeds, jobs=args.jobs)
 
 
 if __name__ == "__main__":

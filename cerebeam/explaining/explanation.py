@@ -82,7 +82,7 @@ def explain_file(args: argparse.Namespace) -> list[Sample]:
         write_explanations(folder / EXPLANATIONS, rows, ch_names=bundle.modality.ch_names)
         lines = "".join(json.dumps({"sample": each.name, **each.facts}) + "\n" for each in samples)
         (folder / SAMPLES).write_text(lines, encoding="utf-8")
-        title = f"What {bundle.path.name} depends on in {Path(args.file).name}"
+        title = f"What the model's answers on {Path(args.file).name} depend on"
         (folder / "index.html").write_text(index_page(samples, subject.card, title=title), encoding="utf-8")
     return samples
 
@@ -172,7 +172,8 @@ def _sample(
         "start_s": round(window.start_s, 3), "window_s": round(window.data.shape[1] / window.sfreq, 3),
         "label": window.label or "unknown", "predicted": bundle.classes[predicted],
         "explained_class": bundle.classes[target],
-        "probability": round(float(subject.probabilities[number, target]), 4),
+        "probability": round(float(subject.probabilities[number, predicted]), 4),
+        "explained_probability": round(float(subject.probabilities[number, target]), 4),
     }  # fmt: skip
     name = f"sample_{number:04d}"
     figures = _figures(subject, number, explained)
@@ -182,8 +183,9 @@ def _sample(
     of_evidence = {k: v for row in digests for k, v in row.items()}
     summary = _summary(subject, facts, explained[0], words, Path(args.file).name)
     sample = Sample(
-        name=name, facts={**facts, "background": words, **of_evidence, **listed}, figures=figures, methods=methods,
-        summary=summary,
+        name=name, title=_title(Path(args.file).name, window),
+        facts={**facts, "background": words, **of_evidence, **listed},
+        figures=figures, methods=methods, summary=summary,
     )  # fmt: skip
     source = {"source_sha256": window.provenance.source_sha256}
     rows = [
@@ -191,6 +193,11 @@ def _sample(
         for each in explained
     ]
     return sample, rows
+
+
+def _title(file: str, window: Window) -> str:
+    stop_s = window.start_s + window.data.shape[1] / window.sfreq
+    return f"Explanation of {file}, {window.start_s:g} to {stop_s:g} s"
 
 
 def _worth(card: ExplanationCard, method: str) -> dict[str, str]:
@@ -235,7 +242,7 @@ def digest(explanation: Explanation) -> Mapping[str, str | float]:
 
 
 def _figures(subject: Subject, number: int, explained: Sequence[Explanation]) -> list[Figure]:
-    modality, x = subject.bundle.modality, subject.signals[number]
+    modality, x = subject.bundle.modality, subject.windows[number].data
     positions, names = np.asarray(modality.positions), modality.ch_names
     start_s, figures = subject.windows[number].start_s, []
     strongest = int(np.maximum(explained[0].channels_steps, 0).sum(axis=1).argmax())
@@ -243,12 +250,13 @@ def _figures(subject: Subject, number: int, explained: Sequence[Explanation]) ->
         stem, signed = each.method.replace(" ", "_").replace("+", "p"), bool((each.values < 0).any()) or each.sums
         drawn = drawings.traces(x, each, ch_names=names, sfreq=modality.sfreq, start_s=start_s)
         figures.append(Figure(file=f"{stem}_traces.svg", svg=drawn, caption=f"Traces, {each.method}"))
-        palette, title = "signed" if signed else "activation", f"{each.method}, channel {names[strongest]}"
+        palette = "signed" if signed else "activation"
+        title = f"input of {names[strongest]}, {each.method} of all channels"
         drawn = drawings.triptych(x[strongest], each, sfreq=modality.sfreq, title=title, palette=palette)
         figures.append(Figure(file=f"{stem}_triptych.svg", svg=drawn, caption=f"Time and frequency, {each.method}"))
         if each.has_channels:
             for k, drawn in enumerate(drawings.scalps(each, positions, ch_names=names)):
-                caption = "whole window" if k == 0 else f"t = {k - 1}"
+                caption = ("whole window", "first third", "second third", "last third")[k]
                 group = f"Scalp maps, {each.method}"
                 figures.append(Figure(file=f"{stem}_scalp_{k}.svg", svg=drawn, caption=caption, group=group))
     return figures
@@ -275,7 +283,7 @@ def _summary(
     limits = {"background": f"Parts were replaced with {background}; another background may give another map."}
     if status != VALIDATED:
         limits["status"] = "This method is not validated for this model: do not rely on its map."
-    sample = {**facts, "probability": facts["probability"]}
+    sample = dict(facts)
     if sample["label"] == "unknown":
         del sample["label"]
     data = {"file": file, "n_windows": len(subject.windows), "window_s": facts["window_s"]}

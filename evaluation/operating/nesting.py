@@ -6,13 +6,17 @@ import pandas as pd
 N_GROUPS = 5
 
 
+def by_fold(frame: pd.DataFrame) -> bool:
+    """Return whether folds are the groups: there are several, and no subject stands in two."""
+    return bool(frame["fold"].nunique() > 1 and (frame.groupby("subject_id")["fold"].nunique() == 1).all())
+
+
 def outer_groups(frame: pd.DataFrame) -> np.ndarray:
     """Return the group of each row, int, shape (n_windows,): its fold, or one of five groups of subjects.
 
-    Folds where there are several and no subject stands in two; a single subject makes a single group, on which nothing
-    can be left out.
+    A single subject makes a single group, on which nothing can be left out.
     """
-    if frame["fold"].nunique() > 1 and (frame.groupby("subject_id")["fold"].nunique() == 1).all():
+    if by_fold(frame):
         return np.asarray(pd.factorize(frame["fold"], sort=True)[0])
     subjects = np.asarray(pd.factorize(frame["subject_id"], sort=True)[0])
     return subjects % N_GROUPS

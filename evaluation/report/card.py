@@ -1,6 +1,7 @@
 """A model card in the form of the Hugging Face hub, from facts alone: intended use, data, evidence, limits."""
 
 from evaluation.report.drawing.wording import NAMES, Facts, interval, plural
+from evaluation.report.sections.overview.model import how_started
 from evaluation.report.sections.overview.summary import how_split
 from evaluation.report.sections.registry import limitations
 
@@ -55,7 +56,7 @@ def _data(facts: Facts) -> str:
     return (
         "## Data\n\n"
         f"{data['n_windows']:,} windows of {data['n_recordings']:,} recordings, {data['n_subjects']:,} subjects, "
-        f"{plural(data['n_sites'], 'site')}; {how_split(facts)}. Pretraining used {plural(facts['n_pretrain_subjects'], 'subject')}.\n\n"
+        f"{plural(data['n_sites'], 'site')}; {how_split(facts)}. {how_started(facts)}\n\n"
         f"| Class | Windows | Subjects |\n|---|---|---|\n{rows}"
     )
 

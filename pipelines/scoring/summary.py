@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from math import fsum
 
 from pipelines.runs import storage
 from pipelines.runs.accounting import COPY
@@ -105,7 +106,7 @@ class Finish:
                 "planned": sum(row.n_windows for row in accepted),
                 "answered": sum(result.n_answered for result in results), "rejected": rejected.total(),
             },
-            rejected=dict(sorted(rejected.items())), hours=sum(row.hours for row in accepted),
+            rejected=dict(sorted(rejected.items())), hours=fsum(row.hours for row in accepted),
             predicted=dict(sorted(predicted.items())),
             parts=tuple({"name": r.name, "n_windows": r.n_answered, "sha256": r.sha256} for r in tables),
         )  # fmt: skip

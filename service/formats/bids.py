@@ -1,7 +1,8 @@
 """Events as BIDS writes them (events.tsv with a sidecar, HED-SCORE tags), and as SzCORE compares seizures.
 
-HED 8.4.0 with its library SCORE 2.1.0 has no tags for LPD, GPD, LRDA and GRDA themselves: they are the periodic
-discharges and the rhythmic delta of the critically ill, with a location.
+HED 8.4.0 with its library SCORE 2.1.0 has, for patterns in critically ill patients, one tag for periodic discharges
+and one for rhythmic delta activity: LPD, GPD, LRDA and GRDA are these two with a location. Its tags for lateralized
+and generalized periodic discharges belong to interictal activity and are not used.
 """
 
 import io

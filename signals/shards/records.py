@@ -99,24 +99,6 @@ def encode_window(window: Window) -> bytes:
         "provenance": asdict(window.provenance),
     }
     span = window.label_span_s or ()
-    # Only where they were requested: records without them have the bytes that they had before there were any.
-    further: dict[str, Any] = {}
-    if window.anomaly is not None:
-        further["anomaly"] = window.anomaly.astype("<f4").tobytes()
-    if window.snr_db is not None:
-        further["snr_db"] = window.snr_db.astype("<f4").tobytes()
-    if window.artifact_ratio is not None:
-        further["artifact_ratio"] = window.artifact_ratio.astype("<f4").tobytes()
-    if window.quality_verdict:
-        further["quality_verdict"] = window.quality_verdict.encode()
-    if window.device:
-        further["device"] = window.device.encode()
-    if window.start_hour is not None:
-        further["start_hour"] = [window.start_hour]
-    if window.age_group:
-        further["age_group"] = window.age_group.encode()
-    if window.spectrogram is not None:
-        further["spectrogram"] = shuffle_bytes(window.spectrogram.astype("<f2").view("<i2"))
     return encode_example(
         {
             "schema_version": [SCHEMA_VERSION],
@@ -138,9 +120,31 @@ def encode_window(window: Window) -> bytes:
             "subject_id": window.subject_id.encode(),
             "label": window.label.encode(),
             "about": json.dumps(about, sort_keys=True, ensure_ascii=False).encode(),
-            **further,
+            **_optional_fields(window),
         }
     )
+
+
+def _optional_fields(window: Window) -> dict[str, Any]:
+    """Return the fields of what was requested; a record without them has no byte for them."""
+    fields: dict[str, Any] = {}
+    if window.anomaly is not None:
+        fields["anomaly"] = window.anomaly.astype("<f4").tobytes()
+    if window.snr_db is not None:
+        fields["snr_db"] = window.snr_db.astype("<f4").tobytes()
+    if window.artifact_ratio is not None:
+        fields["artifact_ratio"] = window.artifact_ratio.astype("<f4").tobytes()
+    if window.quality_verdict:
+        fields["quality_verdict"] = window.quality_verdict.encode()
+    if window.device:
+        fields["device"] = window.device.encode()
+    if window.start_hour is not None:
+        fields["start_hour"] = [window.start_hour]
+    if window.age_group:
+        fields["age_group"] = window.age_group.encode()
+    if window.spectrogram is not None:
+        fields["spectrogram"] = shuffle_bytes(window.spectrogram.astype("<f2").view("<i2"))
+    return fields
 
 
 def decode_window(record: bytes) -> Window:

@@ -179,8 +179,6 @@ def _window(
     spectrogram: np.ndarray | None,
 ) -> Window:
     signal, profile = plan.profile.signal, plan.profile
-    native_per_sample, primary = plan.native_sfreq / signal.sfreq, slice(signal.n_primary)
-    n_before = round(plan.margins[0] * plan.native_sfreq)
     return Window(
         data=rows.data,
         ch_state=rows.ch_state,
@@ -188,14 +186,7 @@ def _window(
         quality=rows.quality,
         snr_db=rows.snr_db,
         artifact_ratio=rows.artifact_ratio,
-        quality_verdict=""
-        if rows.snr_db is None
-        else quality.quality_verdict(
-            artifact_mask=rows.artifact_mask[primary],
-            ch_state=rows.ch_state[primary],
-            quality=rows.quality[primary],
-            snr_db=rows.snr_db[primary],
-        ),
+        quality_verdict=_quality_of(rows, signal.n_primary),
         features=rows.features,
         anomaly=anomaly,
         spectrogram=spectrogram,
@@ -212,15 +203,33 @@ def _window(
         device=plan.details.device,
         start_hour=plan.details.start_hour,
         age_group=plan.details.age_group,
-        provenance=Provenance(
-            source_sha256=plan.source_sha256,
-            segment=place.segment,
-            start_sample=int(place.start * native_per_sample) - n_before,
-            stop_sample=int((place.start + plan.n_window) * native_per_sample) - n_before,
-            reader=samples.reader,
-            config_hash=profile.config_hash,
-            code_version=code_version(),
-        ),
+        provenance=_provenance(plan, place, samples.reader),
+    )
+
+
+def _quality_of(rows: Rows, n_primary: int) -> str:
+    """Return the quality of a window's primary channels; empty where the profile does not measure their SNR."""
+    if rows.snr_db is None:
+        return ""
+    return quality.quality_verdict(
+        artifact_mask=rows.artifact_mask[:n_primary],
+        ch_state=rows.ch_state[:n_primary],
+        quality=rows.quality[:n_primary],
+        snr_db=rows.snr_db[:n_primary],
+    )
+
+
+def _provenance(plan: RecordingPlan, place: WindowStart, reader: str) -> Provenance:
+    native_per_sample = plan.native_sfreq / plan.profile.signal.sfreq
+    n_before = round(plan.margins[0] * plan.native_sfreq)
+    return Provenance(
+        source_sha256=plan.source_sha256,
+        segment=place.segment,
+        start_sample=int(place.start * native_per_sample) - n_before,
+        stop_sample=int((place.start + plan.n_window) * native_per_sample) - n_before,
+        reader=reader,
+        config_hash=plan.profile.config_hash,
+        code_version=code_version(),
     )
 
 

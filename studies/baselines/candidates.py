@@ -137,7 +137,9 @@ def adapted(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Fitted
 
 def encoder_scratch(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Fitted:
     """Train the encoder and its head end to end from random weights, as long as the networks."""
-    recipe = changed(_with(bench, SCRATCH, seed, params), optim={"encoder_lr_scale": 1.0})
+    recipe = changed(
+        _with(bench, SCRATCH, seed, params), optim={"encoder_lr_scale": 1.0}, schedule={"warmup_steps": 30}
+    )
     return bench.predictor(_fitted(bench, "random", rows, changed(recipe, regularise={"drop_path": 0.1})))
 
 
@@ -206,6 +208,8 @@ def _rates(*rates: float, **sections: Params) -> tuple[Params, ...]:
 
 _PENALTIES = tuple({"penalty": penalty} for penalty in (0.1, 1.0, 10.0))
 _SCRATCH = (*_rates(1e-3, 3e-3, regularise={"dropout": 0.25}), *_rates(1e-3, regularise={"dropout": 0.5}))
+_SCRATCH_ENCODER = (*_rates(3e-4, 1e-3, regularise={"dropout": 0.25}), *_rates(5e-4, regularise={"dropout": 0.5}))
+"""At the networks' higher rate the encoder ends as the prior."""
 
 METHODS: dict[str, Method] = {
     "prior": Method(fit=prior, seeded=False, about="the training side's mean target"),
@@ -238,7 +242,7 @@ METHODS: dict[str, Method] = {
         fit=full("random"), candidates=_rates(1e-4, 3e-4, 1e-3), about="head, then everything, from random weights",
     ),
     "scratch/encoder": Method(
-        fit=encoder_scratch, candidates=_SCRATCH, about="the encoder end to end from random weights",
+        fit=encoder_scratch, candidates=_SCRATCH_ENCODER, about="the encoder end to end from random weights",
     ),
     "eegnet": Method(fit=network("eegnet"), candidates=_SCRATCH, about="compact EEGNet-like network, from scratch"),
     "resnet-gru": Method(

@@ -70,23 +70,7 @@ def write_hms(
             _write_spectrogram(
                 root / "train_spectrograms" / f"{spectrogram_id}.parquet", data, shuffled=number % 2 == 1
             )
-            for sub_id, (onset, label, votes) in enumerate(_label_rows(recording)):
-                label_id = 10**9 + len(train)
-                train.append(
-                    (
-                        eeg_id,
-                        sub_id,
-                        onset,
-                        spectrogram_id,
-                        sub_id,
-                        onset,
-                        label_id,
-                        patient_id,
-                        label,
-                        "synthetic",
-                        *votes,
-                    )
-                )
+            train += _train_rows(recording, eeg_id, spectrogram_id, patient_id, first_label_id=10**9 + len(train))
             if number == 0:
                 test.append((int(next(ids)), spectrogram_id, patient_id))
                 first = data[:, : int(SEGMENT_S * HMS_SITE.sfreq)]
@@ -97,6 +81,17 @@ def write_hms(
     _write_csv(root / "train.csv", COLUMNS, train)
     _write_csv(root / "test.csv", ("eeg_id", "spectrogram_id", "patient_id"), test)
     return HmsFolder(root, n_patients * recordings_per_patient, len(train), tuple(patients))
+
+
+def _train_rows(
+    recording: SyntheticRecording, eeg_id: int, spectrogram_id: int, patient_id: int, *, first_label_id: int
+) -> list[tuple[object, ...]]:
+    """Return the rows of train.csv of one recording."""
+    return [
+        (eeg_id, sub_id, onset, spectrogram_id, sub_id, onset, first_label_id + sub_id, patient_id, label, "synthetic",
+         *votes)
+        for sub_id, (onset, label, votes) in enumerate(_label_rows(recording))
+    ]  # fmt: skip
 
 
 def _label_rows(recording: SyntheticRecording) -> list[tuple[float, str, tuple[int, ...]]]:

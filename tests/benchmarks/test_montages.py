@@ -1,4 +1,4 @@
-"""What montages are asked, on vectors that say a known thing."""
+"""What vectors of montages are tested for, on vectors of known content."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from signals.window import MEASURED
 
 
 def planted(rng: np.random.Generator) -> tuple[np.ndarray, Windows]:
-    """Six people, four of whom did both; the first dimension tells the task, the next six the person."""
+    """Six people, four of whom did both; the first dimension holds the task, the next six the person."""
     people = np.repeat([f"S{k}" for k in range(6)], 12)
     is_task = np.tile(np.repeat([False, True], 6), 6)
     is_task[48:60], is_task[60:] = True, False
@@ -30,7 +30,7 @@ def planted(rng: np.random.Generator) -> tuple[np.ndarray, Windows]:
     return x, Windows(x=[], states=[], people=people, is_task=is_task, is_last=is_last)
 
 
-def test_task_and_person_are_read_where_they_are_told() -> None:
+def test_task_and_person_are_read_where_they_are_planted() -> None:
     rng = np.random.default_rng(0)
     x, windows = planted(rng)
     assert rest_or_task(x, x, windows) == 1.0

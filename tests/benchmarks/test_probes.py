@@ -1,4 +1,4 @@
-"""Who is left out, and that the probe tells a difference that is there."""
+"""Who is left out, and that the probe finds a difference that is there."""
 
 import csv
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_people_are_left_out_one_by_one_or_a_class_each(data: Labelled) -> None:
         assert not set(apart.subjects[fold.test].tolist()) & set(apart.subjects[fold.train].tolist())
 
 
-def test_one_person_is_asked_about_other_minutes(data: Labelled) -> None:
+def test_one_person_is_predicted_at_different_minutes(data: Labelled) -> None:
     one = one_class_each(data, 3)
     person = one.subjects == np.unique(one.subjects)[5]
     targets = one.targets.copy()
@@ -76,7 +76,7 @@ def test_one_person_is_asked_about_other_minutes(data: Labelled) -> None:
         within_person(one)
 
 
-def test_every_model_is_asked_about_every_window_once(data: Labelled, tmp_path: Path) -> None:
+def test_every_model_predicts_every_window_once(data: Labelled, tmp_path: Path) -> None:
     Encoder(EncoderConfig(dim=16, depth=1, n_heads=2, stem_dim=16)).save_pretrained(tmp_path / "encoder")
     question = across_people(data, "")
     answers = predictions(Question(**{**vars(question), "folds": question.folds}), tmp_path / "encoder")

@@ -80,7 +80,7 @@ def test_steps_without_prices_are_refused():
         Storage(steps_tb=(50, 10), usd_a_gb=(0.02, 0.01, 0.01))
 
 
-def test_an_old_table_says_so():
+def test_an_old_table_is_named():
     prices = load_prices(PRICES, {})
     assert "days old" not in report(prices, hours=1, gpus=1, months=1, today=TODAY)[0]
     assert "365 days old" in report(prices, hours=1, gpus=1, months=1, today=date(2027, 11, 22))[0]

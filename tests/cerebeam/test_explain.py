@@ -101,7 +101,7 @@ def test_pages_figures_facts_and_explanations_are_written(made, tmp_path, capsys
     ]
     score = {round(each.explanation.score, 3) for each in rows}
     assert len(score) == 1  # the graph and the network agree on what is explained
-    # Bands of one window must be told apart by the map that knows them.
+    # Bands of one window must be distinguished by the map that knows them.
     assert np.ptp(rows[2].explanation.per_band) > 0
 
 
@@ -112,7 +112,13 @@ def test_a_card_counts_for_its_own_weights_only(made, tmp_path, bundle, state, c
     printed = json.loads(capsys.readouterr().out)
     assert printed["page"] == str(tmp_path / "p" / "index.html")
     assert [row["predicted"] in SIX_CLASS.classes for row in printed["windows"]] == [True]
+    (row,) = printed["windows"]
+    assert row["explained_class"] == "LPD"
+    assert (row["explained_probability"] == row["probability"]) is (row["predicted"] == "LPD")
+    assert row["explained_probability"] <= row["probability"]  # the most probable class is the predicted one
     page = next(path.read_text() for path in (tmp_path / "p").glob("sample_*.html"))
+    assert f"the predicted class is {row['predicted']}, with probability {row['probability']:.2f}" in page
+    assert "Explanation of segment.edf, 0 to 50 s</h1>" in page
     assert f">{state}</td>" in page
     assert "LPD" in page
     capsys.readouterr()

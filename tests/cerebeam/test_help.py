@@ -40,6 +40,17 @@ def test_help_loads_no_library(tmp_path):
         assert not HEAVY & loaded, command
 
 
+def test_the_package_runs_as_the_console_script_does():
+    def run(*args):
+        return subprocess.run(
+            [sys.executable, "-m", "cerebeam", *args], capture_output=True, text=True, timeout=60, check=False
+        )
+
+    shown = run("predict", "--help")
+    assert (shown.returncode, shown.stdout) == (0, render(PAGES["predict"]) + "\n")
+    assert run("predicts").returncode == 2
+
+
 def test_help_of_the_heaviest_command_takes_less_than_half_a_second():
     started = time.process_time()
     assert main(["loso", "--help"]) == 0

@@ -27,7 +27,7 @@ def valid(path):
     return json.loads(text)
 
 
-def test_the_servers_bill_has_every_package_that_is_asked_for(server, tmp_path, capsys):
+def test_the_servers_bill_has_every_package_that_is_required(server, tmp_path, capsys):
     assert main(["code", "--output", str(tmp_path / "code.json")]) == 0
     assert "without a stated licence: none" in capsys.readouterr().out
     bill = valid(tmp_path / "code.json")
@@ -48,7 +48,7 @@ def test_the_bill_has_the_versions_that_are_pinned(server):
     assert {one.name for one in server if pinned[one.name] != one.version} == set()
 
 
-def test_no_licence_of_the_server_asks_for_its_source(server):
+def test_no_licence_of_the_server_requires_its_source(server):
     # psycopg is under the LGPL, which asks nothing of who imports it unchanged.
     copyleft = [
         one for one in server if re.search(r"\bA?GPL|General Public", one.licence) and "LGPL" not in one.licence

@@ -22,7 +22,7 @@ VOTES = list(SIX_CLASS.vote_columns)
 
 @pytest.fixture(scope="module")
 def hms(tmp_path_factory):
-    """Four patients with holes and overlapping labels; the first one's spectrogram lacks."""
+    """Four patients with holes and overlapping labels; the first one's spectrogram is missing."""
     made = write_hms(tmp_path_factory.mktemp("data") / "hms", seed=11, n_patients=4, recordings_per_patient=1)
     with (made.root / "train.csv").open() as file:
         row = next(csv.DictReader(file))
@@ -86,9 +86,9 @@ def test_every_row_of_the_test_part_is_answered(hms, trained, tmp_path, capsys):
     capsys.readouterr()
     command = ["predict", "--hms-test", str(part), "--model", str(out / "model"), "--out", str(tmp_path / "s.csv")]
     assert main(command) == 0
-    told = capsys.readouterr()
-    assert f"line 3: eeg_id {rows[1]['eeg_id']} has no segment that can be used" in told.err
-    assert f"line 5: test_spectrograms/{rows[3]['spectrogram_id']}.parquet does not exist" in told.err
+    printed = capsys.readouterr()
+    assert f"line 3: eeg_id {rows[1]['eeg_id']} has no segment that can be used" in printed.err
+    assert f"line 5: test_spectrograms/{rows[3]['spectrogram_id']}.parquet does not exist" in printed.err
     answers = pd.read_csv(tmp_path / "s.csv", dtype={"eeg_id": str})
     assert list(answers.columns) == ["eeg_id", *VOTES]
     assert answers["eeg_id"].tolist() == [row["eeg_id"] for row in rows]

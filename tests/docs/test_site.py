@@ -41,6 +41,8 @@ def test_the_generated_reference_has_every_command_and_option():
         assert f"{'###' if ' ' in name else '##'} {name}\n" in text
         assert all(f"`{o.names[0]}`" in text for o in page.options), name
     assert hooks.on_page_markdown("[a](../infra/x/README.md) [b](c.md)") == "a (`infra/x/README.md`) [b](c.md)"
+    short, long = "<code>--model</code>", "<code>--set models.bundles=[one,two,three]</code>"
+    assert hooks.on_page_content(short + long) == short.replace("<code>", '<code class="option">') + long
 
 
 def test_it_builds_strictly_and_a_broken_link_is_noticed(tmp_path):

@@ -36,7 +36,7 @@ def run(command, capsys):
     return printed.out
 
 
-def test_the_walk_through_does_what_the_page_says(tmp_path, monkeypatch, capsys):
+def test_the_walk_through_does_what_the_page_states(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_log(tmp_path / "ulm" / "p7_rest.csv", seconds=30, seed=1)
     write_log(tmp_path / "ulm" / "p12_eyes.csv", seconds=25, seed=2)

@@ -125,7 +125,7 @@ def test_probes_are_routes_that_need_no_token(chart):
     assert all(f'"{path}"' in gate for path in paths)
 
 
-def test_pretraining_has_the_grace_that_the_drill_asks_for_and_waits_for_all_agents(chart):
+def test_pretraining_has_the_grace_that_the_drill_needs_and_waits_for_all_agents(chart):
     documents = render(chart, values_of("gpu"))
     [job] = [d for d in documents if d["kind"] == "Job"]
     spec = job["spec"]["template"]["spec"]
@@ -138,7 +138,7 @@ def test_pretraining_has_the_grace_that_the_drill_asks_for_and_waits_for_all_age
     endpoint = next(part for part in trainer["command"] if part.startswith("--rdzv-endpoint="))
     assert endpoint == f"--rdzv-endpoint={job['metadata']['name']}-0.{spec['subdomain']}:29500"
     assert spec["subdomain"] in {d["metadata"]["name"] for d in documents if d["kind"] == "Service"}
-    # 75 is the code of a run that was stopped and saved (docs/training.md).
+    # 75 is the code of a run that was stopped and saved (docs/training_internals.md).
     assert job["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [75]
 
 

@@ -112,7 +112,7 @@ def test_window_without_a_channel_equals_window_with_it_absent() -> None:
     torch.testing.assert_close(absent, removed, atol=1e-5, rtol=1e-5)
 
 
-def test_all_electrodes_are_heard_and_states_are_told_apart() -> None:
+def test_all_electrodes_are_heard_and_states_are_distinguished() -> None:
     encoder, x = make_encoder(depth=1), noise(1, 19, 512)
     state = torch.full((1, 19), MEASURED)
     louder = x.clone()
@@ -233,12 +233,12 @@ def test_other_schema_version_and_unknown_size_are_refused(tmp_path: Path) -> No
         sized("huge")
 
 
-def test_sizes_hold_what_their_table_says() -> None:
-    said = {"tiny": 1e6, "small": 5e6, "base": 25e6, "large": 100e6}
+def test_sizes_are_those_of_their_table() -> None:
+    stated_size = {"tiny": 1e6, "small": 5e6, "base": 25e6, "large": 100e6}
     for size in SIZES:
         with torch.device("meta"):
             n_parameters = sum(p.numel() for p in Encoder(sized(size)).parameters())
-        assert n_parameters == pytest.approx(said[size], rel=0.2)
+        assert n_parameters == pytest.approx(stated_size[size], rel=0.2)
 
 
 class _Representation(torch.nn.Module):
@@ -271,7 +271,7 @@ def test_every_buffer_is_saved() -> None:
 
 
 @pytest.mark.parametrize("switch", ["graph", "positions"])
-def test_ablation_switches_take_out_what_they_say_and_travel(switch: str, tmp_path: Path) -> None:
+def test_ablation_switches_take_out_what_they_name_and_travel(switch: str, tmp_path: Path) -> None:
     encoder, x, here = make_encoder(**{switch: False}), noise(1, 19, 512), measured(1)
     encoder.save_pretrained(tmp_path)
     loaded = Encoder.from_pretrained(tmp_path, local_files_only=True).eval()

@@ -81,7 +81,7 @@ def test_open_attention_is_torchs():
     torch.testing.assert_close(OpenAttention(attention)(x)[0], attention(x, x, x, need_weights=False)[0])
 
 
-def test_a_stripped_graph_tells_nothing_of_this_machine(tmp_path, write_toy):
+def test_a_stripped_graph_discloses_nothing_of_this_machine(tmp_path, write_toy):
     new_network("eegnet", TASK, EEG_1020, Normaliser(kind="window"), dropout=0.1, profile=SIX_CLASS.to_dict(),
                 provenance={}).save_pretrained(tmp_path / "m")  # fmt: skip
     write_graph(load_exportable(tmp_path / "m"), tmp_path / "m.onnx")
@@ -140,7 +140,7 @@ def test_a_meta_learner_as_a_graph(tmp_path):
         ({"network": "efficientnet_small", "options": NETWORKS["efficientnet_small"][0]}, "six-class-spectrogram"),
     ],
 )
-def test_what_cannot_be_exported_is_told(tmp_path, change, says):
+def test_what_cannot_be_exported_is_reported(tmp_path, change, says):
     name = change.get("network", "eegnet")
     new_network(name, TASK, EEG_1020, Normaliser(kind="window"), dropout=0.1, profile=SIX_CLASS.to_dict(),
                 provenance={}, **NETWORKS[name][0]).save_pretrained(tmp_path / "m")  # fmt: skip

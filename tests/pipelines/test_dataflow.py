@@ -89,7 +89,7 @@ def check_options(environment):
 
 
 def check_modules(proto):
-    """No step's pickle names a module that a worker lacks or that is __main__ where the job is submitted."""
+    """No step's pickle names a module that is missing on a worker or that is __main__ where the job is submitted."""
     pipeline = beam_runner_api_pb2.Pipeline.FromString(proto)
     modules = set()
     for transform in pipeline.components.transforms.values():

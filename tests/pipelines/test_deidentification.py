@@ -65,7 +65,7 @@ def test_a_run_names_nobody(ward, tmp_path, caplog, capsys):
     assert [word for word in PLANTED if word in ours] == []
 
 
-def test_the_salt_alone_tells_that_two_files_are_of_one_person(ward, tmp_path):
+def test_the_salt_alone_shows_that_two_files_are_of_one_person(ward, tmp_path):
     ids = []
     for salt in ("a", "b"):
         assert main(["--input", str(ward), "--output", str(tmp_path / salt), "--salt", salt]) == 0

@@ -33,7 +33,7 @@ def test_the_table_of_awkward_files_is_that_of_the_docs(awkward):
 
 
 @pytest.mark.parametrize("reason", sorted({reason for reasons in REASONS.values() for reason in reasons}))
-def test_the_docs_say_what_to_do_about_every_reason(reason):
+def test_the_docs_state_what_to_do_about_every_reason(reason):
     text = (DOCS / "pipeline.md").read_text(encoding="utf-8")
     rows = text.split("## Reason codes")[1].splitlines()
     assert any(line.startswith("|") and f"`{reason}`" in line.split("|")[1] for line in rows), reason

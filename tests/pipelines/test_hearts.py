@@ -90,7 +90,7 @@ def test_bad_records_are_quarantined_and_the_good_ones_are_not_lost(corpus, tmp_
     assert sorted(reasons) == ["corrupt_header", "implausible_amplitude", "missing_file", "no_ecg_leads"]
 
 
-def test_no_line_outside_of_modality_readers_and_profiles_asks_which_organ_it_looks_at(request):
+def test_no_line_outside_of_modality_readers_and_profiles_tests_which_organ_it_looks_at(request):
     assert modality_branches(request.config.rootpath) == []
 
 

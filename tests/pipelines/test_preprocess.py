@@ -113,7 +113,7 @@ def test_nobody_is_named_in_the_shards(shards):
             assert word not in path.read_bytes(), (path, word)
 
 
-def test_six_class_windows_lie_where_the_labels_say(clinics, tmp_path):
+def test_six_class_windows_lie_where_the_labels_are(clinics, tmp_path):
     assert preprocess(clinics, tmp_path / "six", "--profile", "six-class") == 0
     windows = windows_of(tmp_path / "six")
     assert [(w.start_s, w.label, w.votes) for w in windows] == [(5.0, "LPD", (0, 3, 0, 1, 0, 0))] * 4

@@ -138,7 +138,7 @@ def test_resume_without_a_killed_run_is_a_run(clinics, one_worker, tmp_path):
     assert tree(tmp_path / "out") == one_worker
 
 
-def test_a_run_that_dies_says_so_in_one_line_and_can_go_on(clinics, one_worker, tmp_path, capsys, monkeypatch):
+def test_a_run_that_dies_reports_it_in_one_line_and_can_go_on(clinics, one_worker, tmp_path, capsys, monkeypatch):
     from pipelines.stages import write_shards
 
     real, calls = write_shards.write_encoded, []

@@ -44,15 +44,15 @@ def x_uv(folder):
 
 
 @pytest.fixture
-def ask(folder, serve):
+def post_leads(folder, serve):
     """A function that sends an array and returns the reply."""
     _, client = serve(bundles=[folder / "leads"])
 
-    def asking(x, **more):
+    def post(x, **more):
         body = {"eeg_data": x.tolist(), "sfreq": 500, **more}
         return awaited(client.request("POST", "/predict", json=body))
 
-    return asking
+    return post
 
 
 def test_an_array_a_file_and_the_command_line_give_the_same_answers(folder, x_uv, serve, capsys):
@@ -73,8 +73,8 @@ def test_an_array_a_file_and_the_command_line_give_the_same_answers(folder, x_uv
         assert other["predicted_class"] == array["predicted_class"]
 
 
-def test_an_answer_of_several_classes_has_its_form(ask, x_uv):
-    reply = ask(x_uv).json()
+def test_an_answer_of_several_classes_has_its_form(post_leads, x_uv):
+    reply = post_leads(x_uv).json()
     prob = reply["class_probabilities"]
     assert tuple(prob) == TASK.classes
     assert abs(sum(prob.values()) - 1) > 0.01  # each class for itself
@@ -102,23 +102,25 @@ def test_uncertainty_is_a_share_of_the_largest_there_can_be(prob, total, share):
 
 @pytest.mark.parametrize(("factor", "advice"), [(1e-3, "1000 times too small"), (1e-6, "too small"),
                                                 (1e3, "1000 times too large")])  # fmt: skip
-def test_an_array_in_another_unit_than_microvolts_is_refused_with_the_factor(ask, x_uv, factor, advice):
-    reply = ask(factor * x_uv)
+def test_an_array_in_another_unit_than_microvolts_is_refused_with_the_factor(post_leads, x_uv, factor, advice):
+    reply = post_leads(factor * x_uv)
     assert (reply.status_code, reply.json()["code"]) == (422, "implausible_amplitude")
     assert advice in reply.json()["error"]
 
 
-def test_leads_by_name_in_any_order_are_the_same_leads_and_others_are_refused(ask, x_uv):
-    wanted = ask(x_uv).json()["class_probabilities"]
+def test_leads_by_name_in_any_order_are_the_same_leads_and_others_are_refused(post_leads, x_uv):
+    wanted = post_leads(x_uv).json()["class_probabilities"]
     names, order = list(ECG_12.ch_names), [6, 1, 0, 11, 10, 9, 8, 7, 5, 4, 3, 2]
-    assert ask(x_uv[order], ch_names=[names[i] for i in order]).json()["class_probabilities"] == pytest.approx(wanted)
+    assert post_leads(x_uv[order], ch_names=[names[i] for i in order]).json()["class_probabilities"] == pytest.approx(
+        wanted
+    )
     eight = [0, 1, 6, 7, 8, 9, 10, 11]  # the other four limb leads follow from I and II
-    assert ask(x_uv[eight], ch_names=[names[i] for i in eight]).json()["class_probabilities"] == pytest.approx(
+    assert post_leads(x_uv[eight], ch_names=[names[i] for i in eight]).json()["class_probabilities"] == pytest.approx(
         wanted, abs=1e-3
     )
-    reply = ask(x_uv[:11])
+    reply = post_leads(x_uv[:11])
     assert (reply.status_code, reply.json()["code"]) == (422, "does_not_fit")
-    reply = ask(x_uv, ch_names=[f"lead {k}" for k in range(12)])
+    reply = post_leads(x_uv, ch_names=[f"lead {k}" for k in range(12)])
     assert (reply.status_code, reply.json()["code"]) == (422, "no_ecg_leads")
-    reply = ask(0 * x_uv)
+    reply = post_leads(0 * x_uv)
     assert (reply.status_code, reply.json()["code"]) == (422, "does_not_fit")

@@ -156,11 +156,11 @@ def test_closing_answers_what_was_accepted_and_takes_no_more(model, window):
 def test_no_request_is_dropped_while_a_model_is_exchanged(things, window):
     house, answered, stop = House(sources(Models(bundles=(things.bundle,)))), [], threading.Event()
 
-    def ask():
+    def request():
         while not stop.is_set():
             answered.append(house.submit(house.owner(), [window], deadline=None).result(10))
 
-    threads = [threading.Thread(target=ask) for _ in range(3)]
+    threads = [threading.Thread(target=request) for _ in range(3)]
     for thread in threads:
         thread.start()
     for _ in range(4):

@@ -162,7 +162,7 @@ def live(things, keys, tmp_path_factory):  # noqa: F811
     assert one.end() == 0
 
 
-def ask(live, keys, method, path, *, subject="Miller", **options):  # noqa: F811
+def call_live(live, keys, method, path, *, subject="Miller", **options):  # noqa: F811
     headers = {"authorization": f"Bearer {token(keys, sub=subject)}"}
     return httpx.request(method, f"{live.url}{path}", headers=headers, timeout=30, **options)
 
@@ -172,9 +172,9 @@ def socket_to(live, job_id, ticket, **options):
 
 
 def test_a_socket_shows_a_job_to_its_end(live, keys, things):  # noqa: F811
-    assert ask(live, keys, "POST", "/tickets").status_code == 201
-    job = ask(live, keys, "POST", "/jobs?name=a.edf", content=things.edf.read_bytes()).json()
-    ticket = ask(live, keys, "POST", "/tickets").json()["ticket"]
+    assert call_live(live, keys, "POST", "/tickets").status_code == 201
+    job = call_live(live, keys, "POST", "/jobs?name=a.edf", content=things.edf.read_bytes()).json()
+    ticket = call_live(live, keys, "POST", "/tickets").json()["ticket"]
     with socket_to(live, job["id"], ticket) as socket:
         states = [json.loads(message) for message in socket]
     assert states[-1]["state"] == "done"
@@ -196,12 +196,12 @@ def test_a_socket_shows_a_job_to_its_end(live, keys, things):  # noqa: F811
 
 
 def test_a_page_of_another_origin_and_somebody_elses_job_are_refused(live, keys, things):  # noqa: F811
-    job = ask(live, keys, "POST", "/jobs?name=a.edf", content=things.edf.read_bytes()).json()
+    job = call_live(live, keys, "POST", "/jobs?name=a.edf", content=things.edf.read_bytes()).json()
     for origin, opens in (
         ("https://evil.example.org", False), ("null", False), (f"http://127.0.0.1:{live.port}", True),
         ("https://viewer.example.org", True),
     ):  # fmt: skip
-        ticket = ask(live, keys, "POST", "/tickets").json()["ticket"]
+        ticket = call_live(live, keys, "POST", "/tickets").json()["ticket"]
         if opens:
             with socket_to(live, job["id"], ticket, origin=origin) as socket:
                 assert json.loads(socket.recv())["id"] == job["id"]
@@ -209,7 +209,7 @@ def test_a_page_of_another_origin_and_somebody_elses_job_are_refused(live, keys,
         with pytest.raises(InvalidStatus) as error, socket_to(live, job["id"], ticket, origin=origin):
             pass
         assert error.value.response.status_code == 403
-    ticket = ask(live, keys, "POST", "/tickets", subject="Other").json()["ticket"]
+    ticket = call_live(live, keys, "POST", "/tickets", subject="Other").json()["ticket"]
     with pytest.raises(InvalidStatus), socket_to(live, job["id"], ticket):
         pass
 

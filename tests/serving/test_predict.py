@@ -24,7 +24,7 @@ def torch_logits(folder, windows):
         return model(torch.from_numpy(signal), torch.from_numpy(ch_state))[0].double()
 
 
-def test_an_answer_tells_everything(served):
+def test_an_answer_holds_everything(served):
     bundle = load_bundle(served.bundle)
     (answer,) = run(bundle, windows_of_file(bundle, str(served.edf)))
     (window,) = windows_of_file(bundle, str(served.edf))
@@ -171,7 +171,7 @@ def test_a_bundle_that_cannot_be_filled_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_provider_that_is_not_here_is_told_with_code_3(served, capsys, monkeypatch):
+def test_a_missing_provider_is_reported_with_code_3(served, capsys, monkeypatch):
     import onnxruntime
 
     from cerebeam.bench import main as bench
@@ -186,7 +186,7 @@ def test_a_provider_that_is_not_here_is_told_with_code_3(served, capsys, monkeyp
         assert "has no TensorrtExecutionProvider" in err
 
 
-def test_a_stacked_ensemble_asks_its_meta_learner(served, second_model, tmp_path):
+def test_a_stacked_ensemble_predicts_by_its_meta_learner(served, second_model, tmp_path):
     from model.stacking import Stacker
 
     torch.manual_seed(0)

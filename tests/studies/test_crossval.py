@@ -42,8 +42,8 @@ def test_all_models_speak_of_the_same_patients_out_of_fold(run: Path) -> None:
         assert not set(fold["train_subjects"]) & set(fold["test_subjects"])
         for model in predictions.models:
             rows = predictions.of(model)
-            asked = rows[rows["fold"] == fold["name"]]
-            assert set(asked["subject_id"]) == set(fold["test_subjects"])
+            predicted = rows[rows["fold"] == fold["name"]]
+            assert set(predicted["subject_id"]) == set(fold["test_subjects"])
     members = np.stack([probabilities(predictions.of(f"probe#seed{s}"), CLASSES) for s in (0, 1)])
     mean = predictions.of("probe/mean")
     np.testing.assert_allclose(probabilities(mean, CLASSES), members.mean(0))
@@ -54,8 +54,8 @@ def test_all_models_speak_of_the_same_patients_out_of_fold(run: Path) -> None:
 
 def test_the_split_stands_beside_the_predictions_with_its_hash(run: Path) -> None:
     split = json.loads(run.with_suffix(".split.json").read_text())
-    told = hashlib.sha256(json.dumps(split["folds"], sort_keys=True).encode()).hexdigest()
-    assert split["sha256"] == read_predictions(run).meta["split_digest"] == told
+    digest = hashlib.sha256(json.dumps(split["folds"], sort_keys=True).encode()).hexdigest()
+    assert split["sha256"] == read_predictions(run).meta["split_digest"] == digest
 
 
 def test_fitted_models_and_their_time_are_kept(run: Path) -> None:
@@ -123,13 +123,13 @@ def test_mistakes_end_in_one_line_and_code_2(
     assert not (tmp_path / "run").exists()
 
 
-def test_saved_models_are_asked_together_or_with_dropout(shards: Path, run: Path, tmp_path: Path) -> None:
+def test_saved_models_predict_together_or_with_dropout(shards: Path, run: Path, tmp_path: Path) -> None:
     folders = [run.parent / "folds" / name / "fold0" for name in ("probe#seed0", "efficientnet_small#seed0")]
     predict.main(["--model", *map(str, folders), "--shards", str(shards), "--output", str(tmp_path / "p.parquet")])
     together = read_predictions(tmp_path / "p.parquet")
     assert together.models == ("encoder", "efficientnet_small", "mean")
-    said = np.stack([probabilities(together.of(name), CLASSES) for name in together.models[:2]])
-    np.testing.assert_allclose(probabilities(together.of("mean"), CLASSES), said.mean(0))
+    member_prob = np.stack([probabilities(together.of(name), CLASSES) for name in together.models[:2]])
+    np.testing.assert_allclose(probabilities(together.of("mean"), CLASSES), member_prob.mean(0))
 
     predict.main(["--model", str(folders[0]), "--shards", str(shards), "--output", str(tmp_path / "d.parquet"),
                   "--dropout-samples", "5"])  # fmt: skip

@@ -55,7 +55,7 @@ def test_features_are_the_shards_own(toy_shards, tmp_path):
     ("wrong", "match"),
     [([], "one of the arguments"), (["--encoder", "/nowhere"], "/nowhere is no model")],
 )
-def test_mistakes_are_told_in_one_line(wrong, match, toy_shards, tmp_path, capfd):
+def test_mistakes_are_reported_in_one_line(wrong, match, toy_shards, tmp_path, capfd):
     with pytest.raises(SystemExit) as raised:
         run(toy_shards, tmp_path / "none.parquet", *wrong)
     assert raised.value.code == 2

@@ -78,7 +78,7 @@ def kl(predictions: Predictions, model: str) -> float:
     return float(kl_rows(targets(rows, CLASSES), probabilities(rows, CLASSES)).mean())
 
 
-def test_the_stack_believes_whom_the_window_tells_it_to(members: Predictions) -> None:
+def test_the_stack_weighs_models_by_the_window(members: Predictions) -> None:
     result = stacked(members, ("sees-a", "sees-b"))
     assert result.models == ("sees-a", "sees-b", "mean", "stack")
     assert kl(result, "stack") < 0.6 * kl(result, "mean") < min(kl(result, "sees-a"), kl(result, "sees-b"))
@@ -104,9 +104,9 @@ def test_a_mixture_of_independent_witnesses_becomes_as_sure_as_it_may() -> None:
     target, subjects = np.eye(3)[true], np.array([f"s{i // 10:02d}" for i in range(n)])
     half = n // 2
     stacker = stack.fit_stacker(prob[:half], target[:half], subjects[:half], ("a", "b"), seed=0)
-    said, doubts, _ = stack.apply_stacker(stacker, prob[half:])
+    stacked_prob, doubts, _ = stack.apply_stacker(stacker, prob[half:])
     assert stacker.firmness.exp().item() > 1.2
-    assert kl_rows(target[half:], said).mean() < 0.95 * kl_rows(target[half:], prob[half:].mean(axis=1)).mean()
+    assert kl_rows(target[half:], stacked_prob).mean() < 0.95 * kl_rows(target[half:], prob[half:].mean(axis=1)).mean()
     np.testing.assert_allclose(doubts.total, doubts.aleatoric + doubts.epistemic, atol=1e-9)
 
 
@@ -144,7 +144,7 @@ def test_leaks_are_refused(members: Predictions) -> None:
         check_stackable(leaky, ("sees-a", "sees-b"))
     with pytest.raises(ValueError, match="does not list who was trained on"):
         check_held_out(Predictions(frame=members.frame, task="six-class", classes=CLASSES, meta={}))
-    # One patient of fold0 is also asked in fold1: each fold alone is clean, the meta-learner would not be.
+    # One patient of fold0 is also predicted in fold1: each fold alone is clean, the meta-learner would not be.
     frame = members.frame.copy()
     moved = frame.index[(frame["fold"] == "fold0") & (frame["subject_id"] == "s00")][::2]
     frame.loc[moved, "fold"] = "fold1"
@@ -211,7 +211,7 @@ def test_the_command_writes_one_predictions_file(
         assert not (tmp_path / "x.parquet").exists()
 
 
-def test_calibration_undoes_overconfidence_and_says_for_whom_it_holds(members: Predictions, tmp_path: Path) -> None:
+def test_calibration_undoes_overconfidence_and_states_for_whom_it_holds(members: Predictions, tmp_path: Path) -> None:
     frame = members.of("sees-a")
     target = targets(frame, CLASSES)
     frame[[f"prob_{c}" for c in CLASSES]] = tempered(target, 1 / 3.0)
@@ -237,7 +237,7 @@ def test_a_temperature_fits_the_votes_or_the_majority(members: Predictions) -> N
     assert (votes["fitted_to"], majority["fitted_to"]) == ("votes", "majority")
     assert votes["temperature"] == pytest.approx(1.0, abs=1e-3)
     assert majority["temperature"] < 0.2
-    assert votes["after"] == majority["after"]  # both are told, whichever is taken
+    assert votes["after"] == majority["after"]  # both are reported, whichever is taken
     after = votes["after"]
     assert after["votes"]["ece"] == pytest.approx(1 - target.max(), abs=1e-3)
     assert after["majority"]["ece"] < 0.05 < after["votes"]["ece"]

@@ -87,8 +87,8 @@ def test_networks_are_disturbed_too(ward, capfd, name):
     plain, _ = predict(network, shards, range(len(shards.entries)), batch=2)
     by_key = {entry.key: row for row, entry in enumerate(shards.entries)}
     whole = made.frame[made.frame["level"] == 0]
-    said = whole[[f"prob_{cls}" for cls in SIX_CLASS.classes]].to_numpy()
-    np.testing.assert_allclose(said, plain[[by_key[key] for key in whole["window_key"]]], atol=1e-6)
+    prob = whole[[f"prob_{cls}" for cls in SIX_CLASS.classes]].to_numpy()
+    np.testing.assert_allclose(prob, plain[[by_key[key] for key in whole["window_key"]]], atol=1e-6)
 
 
 def test_windows_without_an_answer_are_counted(ward):
@@ -122,7 +122,7 @@ def test_every_stress_runs_on_one_recording(ward):
     assert kinds.to_dict() == {0.0: "", 1.0: "Cz", 2.0: "average"}
 
 
-def test_mistakes_are_told_in_one_line(ward, capfd):
+def test_mistakes_are_reported_in_one_line(ward, capfd):
     subjects = sorted({entry.subject_id for entry in Corpus.open(ward / "shards").entries})
     save_model(ward / "knows-all", seen=subjects)
     other = ward / "elsewhere"
@@ -143,7 +143,7 @@ def test_mistakes_are_told_in_one_line(ward, capfd):
     assert not (ward / "none.parquet").exists()
 
 
-def test_a_model_is_asked_about_strangers_only(ward):
+def test_a_model_predicts_strangers_only(ward):
     shards = Corpus.open(ward / "shards")
     of_site = {entry.site_id: entry.subject_id for entry in shards.entries}
     save_model(ward / "knows-north", seen=[of_site["northgate"]])

@@ -27,7 +27,7 @@ def test_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from synthetic import critical_corpus
     from synthetic.segments.families import Family
 
-    folder = tmp_path_factory.mktemp("study") / "asked"
+    folder = tmp_path_factory.mktemp("study") / "held-out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(critical_corpus, "TRAINED", (Family(name="elsewhere"),))
         return write_corpus(folder, CorpusPlan(segments=6, held_out=0, seed=9))
@@ -45,7 +45,7 @@ def test_it_leaves_predictions(
     assert set(held.of("average")["site_id"]) == {"elsewhere", "original"}
 
 
-def test_what_is_asked_chooses_nothing(corpus: Path, test_set: Path, tmp_path: Path) -> None:
+def test_test_windows_choose_nothing(corpus: Path, test_set: Path, tmp_path: Path) -> None:
     alone, both = Study(corpus, None, None, tmp_path), Study(corpus, test_set, None, tmp_path)
     assert alone.test.size == 0
     assert both.test.size == 6

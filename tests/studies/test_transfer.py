@@ -70,17 +70,17 @@ def test_all_are_tuned_alike():
         assert len(method.candidates) == (1 if name in TRIVIAL else N_CANDIDATES), name
 
 
-def test_test_subjects_have_no_say_in_the_choice(shards, tmp_path, monkeypatch):
+def test_test_subjects_do_not_change_the_choice(shards, tmp_path, monkeypatch):
     data = labelled(Corpus.open(shards), SIX_CLASS)
     fits = []
 
     def spy(bench, rows, params, seed):
-        def ask(test):
+        def chosen(test):
             fits.append((set(data.subjects[rows]), set(data.subjects[test]), dict(params), seed))
-            said = prior(bench, rows, params, seed)(test)
-            return said if params["right"] else np.eye(6)[np.zeros(len(test), int)] * 0.94 + 0.01
+            predicted = prior(bench, rows, params, seed)(test)
+            return predicted if params["right"] else np.eye(6)[np.zeros(len(test), int)] * 0.94 + 0.01
 
-        return ask
+        return chosen
 
     monkeypatch.setitem(METHODS, "spy", Method(fit=spy, candidates=({"right": False}, {"right": True})))
     more = ("--models", "spy", "--seeds", "2", "--inner-folds", "2", "--inner-rounds", "2")

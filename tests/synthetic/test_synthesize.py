@@ -70,7 +70,7 @@ def test_labels_name_files_and_agree_with_their_votes(corpus: Path) -> None:
 
 
 @pytest.mark.parametrize("site", SITES, ids=lambda site: site.site_id)
-def test_sites_differ_as_they_say(corpus: Path, site: Site) -> None:
+def test_sites_differ_as_stated(corpus: Path, site: Site) -> None:
     path = sorted((corpus / site.site_id).iterdir())[0]
     raw = read_raw(path)
     assert tuple(raw.ch_names) == site.ch_names

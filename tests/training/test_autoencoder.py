@@ -16,7 +16,7 @@ def trained(toy_shards, tmp_path_factory):
     return path
 
 
-def test_one_file_comes_out_and_tells_what_it_was_made_of(trained, toy_shards):
+def test_one_file_comes_out_and_states_what_it_was_made_of(trained, toy_shards):
     assert [path.name for path in trained.parent.iterdir()] == ["model.onnx"]
     session = onnxruntime.InferenceSession(trained, providers=["CPUExecutionProvider"])
     about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}

@@ -1,4 +1,4 @@
-"""What docs/training.md states of a run as a whole: its options, its checkpoint, its log, the weights that it keeps."""
+"""What the pages on training state of a whole run: its options, checkpoint, log and the weights that it keeps."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ ALWAYS = {"loss", "grad_norm", "learning_rate", "eeg_hours_per_s", "order_crc", 
 
 
 @pytest.mark.parametrize("command", [pretrain, finetune, distil, prune, autoencoder])
-def test_every_command_takes_the_sections_as_options_and_says_what_they_mean(
+def test_every_command_takes_the_sections_as_options_and_states_what_they_mean(
     command: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:

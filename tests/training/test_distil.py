@@ -53,7 +53,7 @@ def test_the_loss_is_hintons() -> None:
         Teaching(probabilities=np.full((2, 3), np.nan)).softened([0])
 
 
-def test_a_student_learns_what_its_teacher_says(
+def test_a_student_learns_what_its_teacher_predicts(
     taught: tuple[list[Path], Path], shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders, predictions = taught

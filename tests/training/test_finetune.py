@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from evaluation.audit.confounds import signal_columns
 from evaluation.audit.exposure import exposure
 from evaluation.schemas.origin import origin_of
-from evaluation.schemas.predictions import read_predictions
+from evaluation.schemas.predictions import Predictions, read_predictions
 from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder
 from model.saved import load_task_model
@@ -106,6 +106,13 @@ def test_leaving_sites_out_writes_honest_predictions(
          str(output)]
     )  # fmt: skip
     predictions = read_predictions(output)
+    check_folds(predictions, long_shards)
+    check_origin(predictions, long_shards, encoder_dir)
+    check_final_model(predictions, long_shards, tmp_path)
+
+
+def check_folds(predictions: Predictions, long_shards: Path) -> None:
+    """Each site is left out once, and the prior is the mean label of the subjects that were trained on."""
     assert predictions.models == ("encoder", "prior")
     encoder, prior = predictions.of("encoder"), predictions.of("prior")
     assert len(encoder) == len(prior) == 24
@@ -119,10 +126,14 @@ def test_leaving_sites_out_writes_honest_predictions(
         expected = data.targets[rows].mean(axis=0)
         got = prior[prior["fold"] == fold["name"]][[f"prob_{c}" for c in SIX_CLASS.classes]].to_numpy()
         np.testing.assert_allclose(got, np.tile(expected, (12, 1)), atol=1e-6)
+
+
+def check_origin(predictions: Predictions, long_shards: Path, encoder_dir: Path) -> None:
+    """All that a report derives its sentences from comes from the run."""
+    meta, encoder = predictions.meta, predictions.of("encoder")
     assert meta["pretrain_subjects"]
     assert meta["pretrain_overlap"] == len(set(meta["pretrain_subjects"]) & set(encoder["subject_id"]))
     assert len(meta["split_digest"]) == len(meta["manifest_digest"]) == 64
-    # All that a report derives its sentences from comes from the run.
     pretrained = json.loads((encoder_dir / "pretrain_subjects.json").read_text())
     assert (meta["label_source"], meta["encoder"]) == ("synthetic", "pretrained")
     assert meta["pretrain_subjects"] == pretrained["train"]
@@ -137,6 +148,10 @@ def test_leaving_sites_out_writes_honest_predictions(
     known = signal_columns(window.data[window.ch_state == MEASURED], 256.0, h_freq=50.0)
     assert encoder.iloc[0][list(known)].to_dict() == pytest.approx(known)
 
+
+def check_final_model(predictions: Predictions, long_shards: Path, tmp_path: Path) -> None:
+    """The model of all sites predicts the same windows, and names what it was trained on."""
+    meta = predictions.meta
     predict.main(
         ["--model", str(tmp_path / "final"), "--shards", str(long_shards), "--output", str(tmp_path / "p.parquet")]
     )
@@ -236,7 +251,7 @@ def test_members_of_which_one_does_not_state_its_pretraining_are_unknown_togethe
     assert (lost["encoder"], lost["pretrain_subjects"]) == ("unknown", None)
 
 
-def test_a_head_on_a_frozen_encoder_tells_the_toy_rhythms_apart(long_shards: Path, tmp_path: Path) -> None:
+def test_a_head_on_a_frozen_encoder_distinguishes_the_toy_rhythms(long_shards: Path, tmp_path: Path) -> None:
     base = ["--shards", str(long_shards), "--task", "six-class", "--no-encoder", "--output", str(tmp_path)]
     finetune.main(
         [*base, "--recipe", "probe", "--schedule.epochs", "40", "--optim.batch", "4", "--optim.micro-batch", "4"]

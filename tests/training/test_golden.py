@@ -1,7 +1,7 @@
 """The loss of the first 50 steps of the recipe eeg_tiny, on data made from seeds, as it was when it was written down.
 
 tests/golden/eeg_tiny_50.json is written by `CEREBEAM_WRITE_GOLDEN=1 pytest tests/training/test_golden.py`: whoever
-changes numerics on purpose runs that, and says so in the commit. Other processors add up in another order, hence the
+changes numerics on purpose runs that, and states so in the commit. Other processors add up in another order, hence the
 tolerances: tight at the beginning, wider where 50 steps have let differences grow.
 """
 

@@ -1,4 +1,4 @@
-"""What ends or interrupts a run, and what is left of it: the table of docs/training.md, line by line."""
+"""What ends or interrupts a run, and what is left of it: the table of docs/training_internals.md, line by line."""
 
 import json
 import os

@@ -75,8 +75,8 @@ def test_shards_hold_the_sensors_and_their_labels(house, capsys):
         assert entry.moments.count[0] > 0
     assert shards_command(["verify", str(house / "shards")]) == 0
     assert shards_command(["show", str(house / "shards")]) == 0
-    told = capsys.readouterr().out
-    assert "EOG1" in told
+    printed = capsys.readouterr().out
+    assert "EOG1" in printed
 
 
 def test_a_batch_has_a_row_for_each_sensor(house):

@@ -222,7 +222,7 @@ def test_checkpoints_may_lie_in_an_object_store(
     assert all(torch.equal(a["model"][name], b["model"][name]) for name in a["model"])
 
 
-def test_sigterm_saves_and_asks_to_be_resumed(toy_shards: Path, tmp_path: Path, metrics_of: Metrics) -> None:
+def test_sigterm_saves_and_ends_with_the_code_to_resume(toy_shards: Path, tmp_path: Path, metrics_of: Metrics) -> None:
     more = options(toy_shards, tmp_path / "run", "--schedule.steps", "5000", "--track.save-every", "5000")
     process = subprocess.Popen([sys.executable, "-m", "training.pretrain", *more], stderr=subprocess.DEVNULL)
     try:

@@ -68,7 +68,7 @@ def test_a_pruned_model_is_smaller_scored_on_others_and_can_be_shipped(
     assert (bundle / "model.onnx").is_file()
 
 
-def test_zeroed_weights_stay_and_it_is_told_that_nothing_got_smaller(
+def test_zeroed_weights_stay_and_it_is_reported_that_nothing_got_smaller(
     model: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "sparse"

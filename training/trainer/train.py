@@ -371,11 +371,7 @@ def run_steps(
             values = trainer.take_step(batch.micro_batches)
             if values is not None:
                 trainer.place = batch.place
-                values |= {"load_s": load_s, **trainer.watch.read(), "step_s": time.perf_counter() - began}
-                # Sums of whole numbers below 2^53: exact.
-                sums = torch.tensor([batch.eeg_hours, batch.order_crc], dtype=torch.float64)
-                hours, crc = trainer.processes.sum(sums).tolist()
-                values |= {"eeg_hours_per_s": hours / values["step_s"], "order_crc": int(crc) % 2**32}
+                values |= {"load_s": load_s, **_throughput(trainer, batch, began)}
                 if validation is not None and validation.every and trainer.step % validation.every == 0:
                     values |= validation(trainer)
                 tracker.log(trainer.step, values)
@@ -387,3 +383,12 @@ def run_steps(
             if values is None:
                 return False
     return True
+
+
+def _throughput(trainer: Trainer, batch: StepBatches, began: float) -> dict[str, float]:
+    """Return a step's seconds by part, and over all processes its hours of EEG per second and its order's checksum."""
+    values = {**trainer.watch.read(), "step_s": time.perf_counter() - began}
+    # Sums of whole numbers below 2^53: exact.
+    sums = torch.tensor([batch.eeg_hours, batch.order_crc], dtype=torch.float64)
+    hours, crc = trainer.processes.sum(sums).tolist()
+    return values | {"eeg_hours_per_s": hours / values["step_s"], "order_crc": int(crc) % 2**32}

@@ -9,8 +9,8 @@ import argparse
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -253,70 +253,83 @@ def _kappa(counts: np.ndarray) -> float:
     return float((np.trace(counts) / n - by_chance) / (1 - by_chance)) if by_chance < 1 else float("nan")
 
 
+@dataclass(frozen=True, kw_only=True)
+class AnomalyScores:
+    """Scores of an autoencoder on recordings of subjects that it was not trained on."""
+
+    clean: list[np.ndarray]
+    """Of each window without artifacts, shape (n_chans, n_seconds); nan where there is no channel."""
+    planted: dict[str, list[np.ndarray]]
+    """By artifact, those of the channels and seconds that it was planted in."""
+    patterns: dict[str, list[float]]
+    """By class, one score per window that holds the class's discharges."""
+
+
 def autoencoder(n_per_site: int, seed: int) -> None:
     """Train on three sites, then planted artifacts and discharges of other subjects, and of a site never seen."""
+    with tempfile.TemporaryDirectory() as folder:
+        scores = anomaly_scores(trained_autoencoder(Path(folder)), n_per_site, seed)
+    calm = np.concatenate([answer[np.isfinite(answer)] for answer in scores.clean])
+    for kind, parts in scores.planted.items():
+        value = _auroc(np.concatenate(parts), calm)
+        print(f"  {kind:<10} size {SIZES[kind][-2]:<6g} AUROC {value:.3f} of channel-seconds")
+    everything = np.concatenate([part for parts in scores.planted.values() for part in parts])
+    figure("autoencoder_auroc", _auroc(everything, calm), "AUROC")
+    threshold = float(np.quantile([window_score(answer) for answer in scores.clean], 0.95))
+    for label, of_label in scores.patterns.items():
+        share = float(np.mean(np.array(of_label) > threshold))
+        print(f"  {label:<8} {share:.3f} of windows pass the threshold that 5% of clean ones pass")
+    every = np.concatenate([np.array(of_label) for of_label in scores.patterns.values()])
+    figure("autoencoder_spike_false_flags", float((every > threshold).mean()), "share_of_windows")
+
+
+def trained_autoencoder(root: Path) -> Callable[[Window], np.ndarray]:
+    """Return the scores of an autoencoder trained on three sites, as a function of a window; prints the seconds."""
     import onnxruntime
-    from sklearn.metrics import roc_auc_score
 
     from synthetic.synthesize import synthesize
 
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        synthesize(root / "corpus", seed=11, subjects_per_site=12, segments_per_subject=3, sites=SITES[:3])
-        module(
-            "pipelines.preprocess",
-            "--input",
-            root / "corpus",
-            "--output",
-            root / "shards",
-            "--salt",
-            "bench",
-            "--site-from",
-            "folder",
-        )
-        seconds, _ = module(
-            "training.autoencoder", "--shards", root / "shards", "--output", root / "a.onnx"
-        )  # fmt: skip
-        session = onnxruntime.InferenceSession(root / "a.onnx", providers=["CPUExecutionProvider"])
+    corpus, shards = root / "corpus", root / "shards"
+    synthesize(corpus, seed=11, subjects_per_site=12, segments_per_subject=3, sites=SITES[:3])
+    module(
+        "pipelines.preprocess", "--input", corpus, "--output", shards, "--salt", "bench", "--site-from", "folder"
+    )  # fmt: skip
+    seconds, _ = module("training.autoencoder", "--shards", shards, "--output", root / "a.onnx")
     figure("autoencoder_training_seconds", seconds, "s")
+    session = onnxruntime.InferenceSession(root / "a.onnx", providers=["CPUExecutionProvider"])
 
     def score(window: Window) -> np.ndarray:
         signal = model_input(window.data, window.ch_state)[None]
         return np.asarray(session.run(["anomaly"], {"signal": signal})[0][0])
 
-    clean: list[np.ndarray] = []
-    planted: dict[str, list[np.ndarray]] = defaultdict(list)
-    scores_by_kind: dict[str, list[float]] = defaultdict(list)
+    return score
+
+
+def anomaly_scores(score: Callable[[Window], np.ndarray], n_per_site: int, seed: int) -> AnomalyScores:
+    """Return the scores of clean windows, planted artifacts and discharges of new subjects at every site."""
+    scores = AnomalyScores(clean=[], planted=defaultdict(list), patterns=defaultdict(list))
     for site, subject, key in subjects(seed, n_per_site):
         quiet = replace(site, mains_uv=0.02)
         data = clean_data(site, subject, key)
-        clean += [score(window) for window in prepared(data, site)]
+        scores.clean.extend(score(window) for window in prepared(data, site))
         base = {"line": clean_data(quiet, subject, key)}
         for kind, sizes in SIZES.items():
             spoilt, places = with_planted(base.get(kind, data), kind, sizes[-2], site=site, key=key)
             for window in prepared(spoilt, site):
                 truth = np.any([truth_of(one, window) for one in places], axis=0)
                 answer = score(window)
-                planted[kind].append(answer[truth & np.isfinite(answer)])
+                scores.planted[kind].append(answer[truth & np.isfinite(answer)])
         for label in ("Seizure", "LPD", "GPD", "LRDA", "GRDA"):
-            scores_by_kind[label] += [
-                window_score(score(w)) for w in prepared(clean_data(site, subject, key, label), site)
-            ]
-    threshold = float(np.quantile([window_score(answer) for answer in clean], 0.95))
-    calm = np.concatenate([answer[np.isfinite(answer)] for answer in clean])
+            windows = prepared(clean_data(site, subject, key, label), site)
+            scores.patterns[label].extend(window_score(score(window)) for window in windows)
+    return scores
 
-    def auroc(odd: np.ndarray) -> float:
-        truth = np.concatenate([np.zeros(calm.size), np.ones(odd.size)])
-        return float(roc_auc_score(truth, np.concatenate([calm, odd])))
 
-    for kind, parts in planted.items():
-        print(f"  {kind:<10} size {SIZES[kind][-2]:<6g} AUROC {auroc(np.concatenate(parts)):.3f} of channel-seconds")
-    figure("autoencoder_auroc", auroc(np.concatenate([p for parts in planted.values() for p in parts])), "AUROC")
-    for label, scores in scores_by_kind.items():
-        share = float(np.mean(np.array(scores) > threshold))
-        print(f"  {label:<8} {share:.3f} of windows pass the threshold that 5% of clean ones pass")
-    every = np.concatenate([np.array(scores) for scores in scores_by_kind.values()])
-    figure("autoencoder_spike_false_flags", float((every > threshold).mean()), "share_of_windows")
+def _auroc(odd: np.ndarray, calm: np.ndarray) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    truth = np.concatenate([np.zeros(calm.size), np.ones(odd.size)])
+    return float(roc_auc_score(truth, np.concatenate([calm, odd])))
 
 
 PARTS = {

@@ -10,9 +10,9 @@ the pattern, and the difference is projected onto the pattern.
 
 import argparse
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -138,51 +138,31 @@ def db(after: np.ndarray, before: np.ndarray) -> float:
     return float(10 * np.log10(np.square(after).sum() / np.square(before).sum()))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What the steps of cleaning did to planted artifacts and patterns."""
+
+    errors: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    """By (step, artifact): error after the step over that before, dB."""
+    blink_errors: list[float] = field(default_factory=list)
+    """The same at the frontal poles while the eyes blink, of the decomposition."""
+    shares: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    """By (step, pattern): share of the pattern that is kept."""
+    decisions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By (artifact, kind): components of the decomposition."""
+
+
 def measure(n_subjects: int) -> None:
     """Print error and kept patterns for each step against each artifact."""
-    errors: dict[tuple[str, str], list[float]] = {}
-    blink_errors: list[float] = []
-    shares: dict[tuple[str, str], list[float]] = {}
-    decisions = Counter[tuple[str, str]]()
+    measured = Measured()
     for seed in range(n_subjects):
         for number, artifact_name in enumerate([*BODIES, *PLANTED]):
             # Each artifact meets another pattern in every subject: all pairs are seen over six subjects.
             case = make_case(seed, PATTERNS[(seed + number) % len(PATTERNS)], artifact_name)
-            truth, dirty, wave = (as_is(x) for x in (case.brain, case.brain + case.artifact, case.pattern))
-            recording, plan = planned(case.brain + case.artifact, replace(SIX_CLASS, cleaning=STEPS["ica"]))
-            for decision in plan.removal.kinds if plan.removal else ():
-                decisions[artifact_name, decision] += 1
-            for name, cleaning in STEPS.items():
-                step = replace(plan, profile=replace(SIX_CLASS, cleaning=cleaning))
-                step = step if cleaning.ica else replace(step, removal=None)
-                clean = prepared(recording, step)
-                if artifact_name != "none":
-                    errors.setdefault((name, artifact_name), []).append(db(clean - truth, dirty - truth))
-                # What the same plan makes of the same signal without the pattern: the difference is the pattern.
-                without = prepared(recording_of(case.brain - case.pattern + case.artifact), step)
-                share = ((clean - without) * wave).sum() / np.square(wave).sum()
-                shares.setdefault((name, case.pattern_name), []).append(float(share))
-                if name == "ica" and case.blinking.any():
-                    poles = [NAMES.index("Fp1"), NAMES.index("Fp2")]
-                    at = np.ix_(poles, np.flatnonzero(case.blinking[: clean.shape[1]]))
-                    blink_errors.append(db((clean - truth)[at], (dirty - truth)[at]))
-    artifacts = [name for name in [*BODIES, *PLANTED] if name != "none"]
-    print("error to the truth after the step over before, dB: median [worst]")
-    print(f"  {'step':<11}" + "".join(f"{name:>16}" for name in artifacts))
-    for step in STEPS:
-        cells = [errors[step, name] for name in artifacts]
-        print(f"  {step:<11}" + "".join(f"{np.median(c):>8.1f} [{np.max(c):5.1f}]" for c in cells))
-    print("share of the planted pattern kept, over all artifacts: median [least]")
-    print(f"  {'step':<11}" + "".join(f"{name:>16}" for name in PATTERNS))
-    for step in STEPS:
-        cells = [shares[step, name] for name in PATTERNS]
-        print(f"  {step:<11}" + "".join(f"{np.median(c):>8.3f} [{np.min(c):.3f}]" for c in cells))
-    kinds = ("blink", "eye_movement", "muscle", "spikes", "brain")
-    print("components by decision, over all subjects")
-    print(f"  {'artifact':<11}" + "".join(f"{kind:>14}" for kind in kinds))
-    for name in [*BODIES, *PLANTED]:
-        print(f"  {name:<11}" + "".join(f"{decisions[name, kind]:>14}" for kind in kinds))
-    figure("cleaning_blink_error_db", float(np.median(blink_errors)), "dB")
+            add_case(measured, case, artifact_name)
+    print_tables(measured)
+    errors, shares = measured.errors, measured.shares
+    figure("cleaning_blink_error_db", float(np.median(measured.blink_errors)), "dB")
     figure("cleaning_muscle_error_db", float(np.median(errors["ica", "muscle"])), "dB")
     figure("cleaning_drift_error_db", float(np.median(errors["baseline", "drift"])), "dB")
     figure("cleaning_jump_error_db", float(np.median(errors["transients", "jumps"])), "dB")
@@ -190,6 +170,48 @@ def measure(n_subjects: int) -> None:
     everything = [value for name in PATTERNS if name != "alpha" for value in shares["all", name]]
     figure("cleaning_spike_kept", float(np.min(everything)), "least_share")
     figure("cleaning_alpha_kept", float(np.min(shares["all", "alpha"])), "least_share")
+
+
+def add_case(measured: Measured, case: Case, artifact_name: str) -> None:
+    """Clean a case by every step and add what that did."""
+    truth, dirty, wave = (as_is(x) for x in (case.brain, case.brain + case.artifact, case.pattern))
+    recording, plan = planned(case.brain + case.artifact, replace(SIX_CLASS, cleaning=STEPS["ica"]))
+    for kind in plan.removal.kinds if plan.removal else ():
+        measured.decisions[artifact_name, kind] += 1
+    for name, cleaning in STEPS.items():
+        step = replace(plan, profile=replace(SIX_CLASS, cleaning=cleaning))
+        step = step if cleaning.ica else replace(step, removal=None)
+        clean = prepared(recording, step)
+        if artifact_name != "none":
+            measured.errors[name, artifact_name].append(db(clean - truth, dirty - truth))
+        # What the same plan makes of the same signal without the pattern: the difference is the pattern.
+        without = prepared(recording_of(case.brain - case.pattern + case.artifact), step)
+        share = ((clean - without) * wave).sum() / np.square(wave).sum()
+        measured.shares[name, case.pattern_name].append(float(share))
+        if name == "ica" and case.blinking.any():
+            poles = [NAMES.index("Fp1"), NAMES.index("Fp2")]
+            at = np.ix_(poles, np.flatnonzero(case.blinking[: clean.shape[1]]))
+            measured.blink_errors.append(db((clean - truth)[at], (dirty - truth)[at]))
+
+
+def print_tables(measured: Measured) -> None:
+    """Print errors per artifact, kept shares per pattern and components per decision."""
+    artifacts = [name for name in [*BODIES, *PLANTED] if name != "none"]
+    print("error to the truth after the step over before, dB: median [worst]")
+    print(f"  {'step':<11}" + "".join(f"{name:>16}" for name in artifacts))
+    for step in STEPS:
+        cells = [measured.errors[step, name] for name in artifacts]
+        print(f"  {step:<11}" + "".join(f"{np.median(c):>8.1f} [{np.max(c):5.1f}]" for c in cells))
+    print("share of the planted pattern kept, over all artifacts: median [least]")
+    print(f"  {'step':<11}" + "".join(f"{name:>16}" for name in PATTERNS))
+    for step in STEPS:
+        cells = [measured.shares[step, name] for name in PATTERNS]
+        print(f"  {step:<11}" + "".join(f"{np.median(c):>8.3f} [{np.min(c):.3f}]" for c in cells))
+    kinds = ("blink", "eye_movement", "muscle", "spikes", "brain")
+    print("components by decision, over all subjects")
+    print(f"  {'artifact':<11}" + "".join(f"{kind:>14}" for kind in kinds))
+    for name in [*BODIES, *PLANTED]:
+        print(f"  {name:<11}" + "".join(f"{measured.decisions[name, kind]:>14}" for kind in kinds))
 
 
 def cost(repeats: int = 5) -> None:

@@ -7,7 +7,7 @@ from model.encoder import Encoder
 from model.encoder_config import EncoderConfig
 
 
-def test_contenders_have_as_many_parameters_as_the_shapes_beside_them() -> None:
+def test_baselines_have_as_many_parameters_as_the_shapes_beside_them() -> None:
     with torch.device("meta"):
         pairs = [
             (LabramShape(19, 30), Encoder(EncoderConfig(**OURS_LABRAM))),
@@ -21,7 +21,7 @@ def test_contenders_have_as_many_parameters_as_the_shapes_beside_them() -> None:
     assert sum(p.numel() for p in pairs[0][0].layers.parameters()) == 12 * layer
 
 
-def test_shapes_make_a_token_of_each_second_and_mix_as_they_say() -> None:
+def test_shapes_make_a_token_of_each_second_and_mix_as_stated() -> None:
     torch.manual_seed(0)
     x = torch.randn(1, 3, 400)
     labram, cbramod = LabramShape(3, 2).eval(), CbramodShape().eval()

@@ -1,8 +1,10 @@
 """Every finding is triggered by its planted fault, and by nothing else."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,13 @@ import pandas as pd
 import pytest
 
 from evaluation.audit.audit import audit
-from evaluation.audit.findings import decision
+from evaluation.audit.findings import Finding, decision
 from evaluation.audit.fingerprint import N_DIMS, pack
 from evaluation.schemas.predictions import Predictions
 
 CLASSES = ("Control", "Epilepsy")
+GOLDEN = Path(__file__).parents[2] / "golden" / "findings"
+"""What the audit states of each planted fault, to the letter; `CEREBEAM_WRITE_GOLDEN=1 pytest` writes it anew."""
 
 
 def make_predictions(n_windows: int = 12) -> Predictions:
@@ -53,6 +57,10 @@ def unit_vector(rng: np.random.Generator) -> np.ndarray:
 
 def codes(predictions: Predictions) -> set[str]:
     return {finding.code for finding in audit(predictions, model="encoder", n_boot=200)}
+
+
+def stated(found: list[Finding]) -> str:
+    return "".join(f"{finding.severity} {finding.code}: {finding.message}\n" for finding in found)
 
 
 def set_prob(frame: pd.DataFrame, where: Any, prob: Any) -> None:
@@ -218,12 +226,17 @@ def perfect_on_one_patient(p: Predictions) -> None:
 )
 def test_planted_fault_is_flagged_by_name(fault: Callable[[Predictions], None], code: str) -> None:
     predictions = make_predictions()
-    assert code not in codes(predictions)
     fault(predictions)
-    assert code in codes(predictions)
+    found = audit(predictions, model="encoder", n_boot=200)
+    assert code in {finding.code for finding in found}
+    path = GOLDEN / f"{fault.__name__}.txt"
+    if os.environ.get("CEREBEAM_WRITE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(stated(found), encoding="utf-8")
+    assert stated(found) == path.read_text(encoding="utf-8")
 
 
-def test_a_clean_file_passes() -> None:
+def test_a_clean_file_passes() -> None:  # so that what a planted fault brings is of the fault
     assert audit(make_predictions(), model="encoder", n_boot=200) == []
     assert decision([]) == "passed"
 

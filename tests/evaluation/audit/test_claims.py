@@ -53,3 +53,50 @@ def test_a_window_leaks_into_one_that_begins_before_it_too():
         assert "neighbouring_windows" in codes(**one)
         one["start_s"][-1] = 14.0 if tested > trained else 3.0
         assert "neighbouring_windows" not in codes(**one)
+
+
+def test_findings_state_the_numbers_of_the_claim():
+    shared = replace(
+        SOUND, recordings=np.repeat("a", N), subjects=np.repeat("A", N), start_s=np.arange(N) * 3.0,
+        is_test=np.arange(N) >= 30, has_interval=False, accuracy=0.9876, threshold=0.7, threshold_origin="the paper",
+        maps=np.stack([np.arange(19.0), -2 * np.arange(19.0)]), top_bands=("B4", "B4", "B4"),
+        probabilities=np.where(np.arange(N) == 35, 0.5, 0.995),
+    )  # fmt: skip
+    # Of the tested windows the first alone begins within 4 s of a trained one; nine of ten are nearer to 1 than .01.
+    assert [(f.severity, f.code, f.message) for f in claim_findings(shared)] == [
+        ("error", "neighbouring_windows",
+         "1 of 10 test windows share samples with windows that were trained on: neighbouring windows leak the answer."),
+        ("error", "subject_on_two_sides",
+         "1 subjects are on both sides: the figures say nothing about other patients."),
+        ("warning", "one_subject", "One patient was tested: no interval over patients can be given."),
+        ("warning", "no_interval", "Accuracy 98.76% is stated without an interval."),
+        ("warning", "threshold_of_unknown_origin", "The threshold 0.7 was chosen, and it is not stated on which data."),
+        ("warning", "mirrored_maps",
+         "The map of one class is the other with its sign turned (correlation 1.000): two logits of one difference, no "
+         "evidence for either class by itself."),
+        ("warning", "same_top_band", "The strongest band is B4 for every class: the map does not tell classes apart."),
+    ]  # fmt: skip
+
+
+def test_saturation_begins_at_nineteen_of_twenty_and_counts_both_ends():
+    tested = np.flatnonzero(SOUND.is_test)  # twenty
+    for n, flagged in ((18, False), (19, True), (20, True)):
+        prob = np.full(N, 0.5)
+        prob[tested[:n]] = np.where(np.arange(n) % 2, 0.0099, 0.9901)
+        found = [f.message for f in claim_findings(replace(SOUND, probabilities=prob))]
+        words = f"{n / 20:.0%} of probabilities are below 0.01 or above 0.99: no doubt is stated."
+        assert found == ([words] if flagged else [])
+    assert codes(probabilities=np.where(SOUND.is_test, 0.989, 0.999)) == set()  # those of training do not count
+
+
+def test_maps_are_mirrored_from_a_correlation_of_98_percent_on():
+    rng = np.random.default_rng(4)
+    base, rest = rng.normal(size=(2, 400))
+    base, rest = (each - each.mean() for each in (base, rest))
+    rest -= (rest @ base) / (base @ base) * base
+    rest *= np.linalg.norm(base) / np.linalg.norm(rest)
+    for r, flagged in ((0.975, False), (0.985, True)):
+        second = -(r * base + np.sqrt(1 - r**2) * rest)
+        assert codes(maps=np.stack([base, second]).reshape(2, 20, 20)) == ({"mirrored_maps"} if flagged else set())
+    assert codes(maps=np.stack([base, base])) == set()  # the same map is no mirror
+    assert codes(maps=np.stack([base, np.ones(400)])) == set()

@@ -137,3 +137,55 @@ def test_columns_are_those_of_a_known_signal() -> None:
     flat = signal_columns(np.zeros((2, 2560)), 256.0)
     assert flat["amplitude_uv"] == 0.0
     assert np.isnan(flat["noise_db"])
+
+
+def test_what_the_first_window_of_a_subject_is_called_is_not_its_label() -> None:
+    # Each subject has windows of both classes; the first of each goes with the amplitude.
+    rows = frame(amplitude_uv=20.0 + 10.0 * ILL + NOISE)
+    rows.loc[rows.index % 4 == 3, "label"] = np.where(ILL[3::4], "Control", "ADHD")
+    assert list(probe_results(rows, seed=0)) == []
+    assert list(probe_results(frame(amplitude_uv=NOISE).assign(label="ADHD"), seed=0)) == []
+
+
+def test_three_subjects_of_a_class_are_enough_and_each_class_is_probed_where_there_are_three() -> None:
+    rows = in_order(*"AACCC", amplitude_uv=[9.0, 8.0, 1.0, 2.0, 3.0])
+    assert list(probe_results(rows, seed=0)) == []
+    rows = in_order(*"AAACCC", amplitude_uv=[9.0, 8.0, 7.0, 1.0, 2.0, 3.0], device=["x"] * 6)
+    order, amplitude = probe_results(rows, seed=0)
+    assert (amplitude.name, amplitude.cls, amplitude.area, amplitude.n_subjects) == ("amplitude_uv", "C", 1.0, 6)
+    assert amplitude.p_value == pytest.approx(2 / 20, abs=0.01)  # of 20 ways to choose three of six, two are as clear
+    assert order.name == "file_order"
+    three = in_order(*"AAABBBCCC", amplitude_uv=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0])
+    found = [(probe.cls, probe.area) for probe in probe_results(three, seed=0) if probe.name == "amplitude_uv"]
+    assert found == [("A", 1.0), ("B", 0.5), ("C", 1.0)]
+
+
+def test_the_clearest_class_is_named_with_its_numbers() -> None:
+    n = 12
+    rows = in_order(*["A"] * n, *["B"] * n, *["C"] * n)
+    rows["file_order"] = np.random.default_rng(1).permutation(3 * n)
+    rows["amplitude_uv"] = np.r_[np.arange(n), 4.0 + np.arange(n), 100.0 + np.arange(n)]
+    [finding] = confound_findings(rows)
+    # C is above all others in every one of 10,000 shuffles fewer: p = 1 / 10,001.
+    assert finding.message == (
+        "C can be read from the amplitude alone (AUROC 1.00 over 36 subjects, p 0.0001): a model may score without "
+        "reading the brain."
+    )
+
+
+def test_bands_of_the_columns_are_those_of_the_docstring() -> None:
+    t = np.arange(2560) / 256
+    base = np.random.default_rng(2).normal(0, 1, (5, 2560))
+    known = signal_columns(base, 256.0)
+    for hz, moved in ((50.0, "mains_db"), (60.0, "mains_db"), (20.0, "noise_db"), (70.0, ""), (0.5, "")):
+        now = signal_columns(base + 20 * np.sin(2 * np.pi * hz * t), 256.0)
+        assert {key for key in ("mains_db", "noise_db") if abs(now[key] - known[key]) > 6} == (
+            {moved} if moved else set()
+        )
+    low = signal_columns(base, 256.0, h_freq=44.0)
+    assert np.isnan(low["noise_db"])
+    assert signal_columns(base, 256.0, h_freq=58.0)["noise_db"] == known["noise_db"]
+    assert all(np.isnan(value) for value in signal_columns(np.zeros((0, 0)), 256.0).values())
+    # One channel of three is ten times as large: the median is not.
+    uneven = base[:3] * np.array([[1.0], [10.0], [1.0]])
+    assert signal_columns(uneven, 256.0)["amplitude_uv"] == pytest.approx(1.0, abs=0.05)

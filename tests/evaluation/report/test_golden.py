@@ -1,4 +1,4 @@
-"""Whole reports as they were when they were last looked at: facts, page, card and tables of three known inputs.
+"""Whole reports as they were when they were last looked at: facts, page, card and tables of five known inputs.
 
 tests/golden/reports/ is written by `CEREBEAM_WRITE_GOLDEN=1 pytest tests/evaluation/report/test_golden.py`: whoever
 changes what a report states on purpose runs that, reads the difference, looks at the page, and says so in the commit.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from evaluation.audit.fingerprint import N_DIMS, pack
@@ -24,12 +25,15 @@ from evaluation.report.card import model_card
 from evaluation.report.drawing.blocks import tables_in
 from evaluation.report.drawing.tables import csv_text, latex
 from evaluation.report.page import page, sections
-from evaluation.schemas.predictions import probabilities, write_predictions
+from evaluation.scenarios.reconstruction import write_reconstruction
+from evaluation.scenarios.stress import write_stress
+from evaluation.schemas.predictions import Predictions, probabilities, write_predictions
 from signals.bundles.calibration import entropy
 from studies.calibrate import calibration_of
+from tests.evaluation.scenarios.test_reconstruction import make_frame as reconstructed
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "reports"
-NAMES = ("six_class", "with_files", "bedside")
+NAMES = ("six_class", "with_files", "bedside", "ward", "one_site")
 FOLDS = [
     {"name": site, "train_subjects": [f"s{k:02d}" for k in range(8) if k % 2 != i],
      "test_subjects": [f"s{k:02d}" for k in range(8) if k % 2 == i]}
@@ -69,6 +73,63 @@ def bedside(tmp_path_factory: pytest.TempPathFactory, make_predictions: Any, rea
     argv = [str(folder / "p.parquet"), "--output", str(folder / "out"), "--n-boot", "50", "--title", "At the bedside"]
     argv += ["--calibration", str(folder / "c.json"), "--external", str(folder / "e.parquet")]
     assert main([*argv, "--pipeline", str(folder / "m.json")]) == 1
+    return read_report(folder / "out")
+
+
+def ward_rows(model: str, *, skill: float, seed: int) -> pd.DataFrame:
+    """Return seven patients of one class each, a to d of 3 to 6 windows; the last one is alone at its site."""
+    rng, rows = np.random.default_rng(seed), []
+    for s in range(7):
+        for w in range(3 + s % 4):
+            p = 1 / (1 + np.exp(-skill * (2 * (s % 2) - 1) - rng.normal()))
+            rows.append(
+                {"window_key": f"{s}-{w}", "recording_id": f"r{s}{w // 3}", "subject_id": f"p{s}",
+                 "site_id": "east" if s == 6 else "west", "fold": str(1 + s % 3), "model": model,
+                 "label": ("Control", "Epilepsy")[s % 2], "target_Control": 1.0 - s % 2, "target_Epilepsy": float(s % 2),
+                 "prob_Control": 1 - p, "prob_Epilepsy": p}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory: pytest.TempPathFactory, read_report: Any) -> Any:
+    """A report of patients with one class each, split by subject, whose encoder saw some; reconstruction by band."""
+    folder = tmp_path_factory.mktemp("ward")
+    ways = (("probe", 1.2, 1), ("prior", 0.0, 2), ("probe#labels-shuffled", 0.1, 3), ("tuned", 0.8, 4))
+    frame = pd.concat([ward_rows(name, skill=skill, seed=k) for name, skill, k in ways], ignore_index=True)
+    sides = {k: {f"p{s}" for s in range(7) if 1 + s % 3 == k} for k in (1, 2, 3)}
+    folds = [{"name": str(k), "test_subjects": sorted(sides[k]),
+              "train_subjects": sorted({f"p{s}" for s in range(7)} - sides[k])} for k in sides]  # fmt: skip
+    meta = {"grouping": "subject", "label_source": "synthetic", "encoder": "pretrained", "folds": folds,
+            "pretrain_subjects": ["p1", "p2", "x9"], "pretrain_sites": ["west"], "salt_id": "aa", "pretrain_salt_id": "aa",
+            "recipe": {"name": "probe-all", "epochs": 3, "weights": "", "batch_size": 8},
+            "command": "python -m studies --shards /data/corpus/x"}  # fmt: skip
+    classes = ("Control", "Epilepsy")
+    about = Predictions(frame=frame, task="epilepsy", classes=classes, meta=meta)
+    write_predictions(folder / "p.parquet", about)
+    cut = [ward_rows(m, skill=skill, seed=k).drop(columns="fold").assign(stress=stress, level=level, unit="", level_name=name)
+           for m in ("probe", "tuned") for k, (stress, level, name, skill) in enumerate((
+               ("montage", 0.0, "whole", 1.5), ("montage", 1.0, "no reference", 1.0), ("montage", 2.0, "bipolar", 0.3)))]  # fmt: skip
+    cut[1], cut[5] = cut[1].iloc[:-6], cut[5].iloc[:0]
+    write_stress(folder / "s.parquet", Predictions(frame=pd.concat(cut), task="epilepsy", classes=classes, meta=meta))
+    gaps, _, _ = reconstructed()
+    low = gaps.assign(band="theta", sum_squared_error=gaps["sum_squared_error"] * 1.5)
+    write_reconstruction(folder / "r.parquet", pd.concat([gaps.assign(band="all"), low]))
+    (folder / "c.json").write_text(json.dumps({"temperature": 1.5, "fitted_on": {"model": "another"}, "conformal": {}}))
+    argv = [str(folder / "p.parquet"), "--output", str(folder / "out"), "--n-boot", "40", "--main-model", "probe"]
+    argv += ["--stress", str(folder / "s.parquet"), "--reconstruction", str(folder / "r.parquet")]
+    assert main([*argv, "--calibration", str(folder / "c.json")]) == 1
+    return read_report(folder / "out")
+
+
+@pytest.fixture(scope="module")
+def one_site(tmp_path_factory: pytest.TempPathFactory, read_report: Any) -> Any:
+    """A report of a file that states nothing about itself: one site, one model, a task that nobody knows."""
+    folder = tmp_path_factory.mktemp("one")
+    frame = ward_rows("net", skill=0.5, seed=7).assign(site_id="here", fold="all")
+    about = Predictions(frame=frame, task="own-task", classes=("Control", "Epilepsy"), meta={})
+    write_predictions(folder / "p.parquet", about)
+    main([str(folder / "p.parquet"), "--output", str(folder / "out"), "--n-boot", "30", "--seed", "3"])
     return read_report(folder / "out")
 
 

@@ -1,5 +1,6 @@
 """The report: every number of facts.json on the page, nothing from the network, bad input refused."""
 
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -203,3 +204,17 @@ def test_one_resample_is_enough_to_write(tmp_path: Path, make_predictions: Any, 
     assert printed["audit_errors"] == []
     assert all(Path(path).is_file() for path in printed["files"].values())
     assert set(printed["files"]) == {path.name for path in (tmp_path / "o").iterdir() if path.is_file()}
+
+
+def test_each_file_is_named_with_its_own_digest(with_files: Any) -> None:
+    folder = with_files.folder.parent
+    names = {
+        "predictions": "p",
+        "transfer": "t",
+        "stress": "s",
+        "embeddings e1.parquet": "e1",
+        "embeddings e2.parquet": "e2",
+    }
+    assert with_files.facts["provenance"]["sha256"] == {
+        name: hashlib.sha256((folder / f"{file}.parquet").read_bytes()).hexdigest() for name, file in names.items()
+    }

@@ -181,6 +181,36 @@ def test_a_choice_on_the_same_windows_is_stated(with_files: Any) -> None:
     assert "chosen on these very windows" in page(facts, title="t")
 
 
+def test_what_was_left_out_and_what_was_chosen_on_is_what_the_file_has(with_files: Any) -> None:
+    def shown(**changed: Any) -> str:
+        html = page({**json.loads(json.dumps(with_files.facts)), **changed}, title="t")
+        return html.split('<script type="application/json"')[0]
+
+    shared, may = "Training and test share sites", "Training and test may share sites"
+    for grouping, words, limit in (
+        ("site", "Leave-one-site-out: each row is a site", ""),
+        ("subject", "models have met other subjects of the same site", shared),
+        ("apart", "one model that was fitted on other data", ""),
+        ("unknown", "does not state whether models had met other subjects of a site", may),
+    ):
+        text = shown(grouping=grouping)
+        assert words in text
+        assert [each for each in (shared, may) if each in text] == ([limit] if limit else [])
+        assert ("as a new hospital would get it" in text) is (grouping == "site")
+        assert ("the gap between sites" in text) is (grouping == "site")
+        is_new = grouping in ("site", "apart")
+        assert ("is to be expected</b>" in text) is is_new
+        assert ("at one more of them is to be expected" in text) is is_new
+        assert ("<td>A new hospital" in text) is is_new
+        known = "training and test share sites. Across sites" in text, "may share sites. Across sites" in text
+        assert known == (grouping == "subject", grouping == "unknown")
+    # One fold: five groups of patients are left out in its place.
+    for chosen_on, gives in (("folds", "a new fold’s windows give"), ("patients", "new patients’ windows give")):
+        text = shown(chosen_on=chosen_on)
+        assert f"was chosen on the other {chosen_on}, as the highest" in text
+        assert f"abstains was chosen on the other {chosen_on}, so both columns are what {gives}" in text
+
+
 def test_the_first_screen_says_what_a_new_hospital_may_expect(six_class: Any) -> None:
     new = six_class.facts["across_sites"]["encoder"]["balanced_accuracy"]["new_hospital"]
     words = f"At a new hospital {new['low']:.2f} to {new['high']:.2f} is to be expected (95% prediction interval from 2 sites)"
@@ -322,12 +352,21 @@ def test_external_answers_are_those_of_the_shipped_temperature(
         ({"encoder": "random"}, "trained from random weights"),
         ({"encoder": "pretrained", "pretrain_subjects": ["a", "b"]}, "pretrained without labels on 2 subjects"),
         ({"pretrain_subjects": []}, "without pretraining"),
-        ({}, "does not state whether it was pretrained"),
+        ({}, "does not state whether the model was pretrained"),
+        (
+            {
+                "encoder": "pretrained",
+                "pretrain_subjects": [],
+                "folds": [fold | {"pretrain_subjects": list("abcd")[: 3 + k]} for k, fold in enumerate(FOLDS)],
+            },
+            "2 folds had an encoder of their own, pretrained without labels on 3 to 4 subjects",
+        ),
     ],
 )
 def test_the_model_is_described_as_the_file_has_it(report: Any, meta: dict[str, Any], words: str) -> None:
     made = report(recipe={"name": "probe", "epochs": 40, "secret": 1}, **meta)
     assert words in made.page.text["model"]
+    assert words in made.card
     assert "40" in made.page.text["model"]
     assert "secret" not in made.page.text["model"]
     assert re.search(r"Predictions of \d{4}-\d\d-\d\d", made.page.text["model"])

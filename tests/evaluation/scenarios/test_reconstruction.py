@@ -9,7 +9,12 @@ import pytest
 from scipy.stats import pearsonr
 
 from evaluation.measures.intervals import ONE_SUBJECT
-from evaluation.scenarios.reconstruction import read_reconstruction, score_reconstruction, write_reconstruction
+from evaluation.scenarios.reconstruction import (
+    RECONSTRUCTION_COLUMNS,
+    read_reconstruction,
+    score_reconstruction,
+    write_reconstruction,
+)
 
 
 def make_frame(n_subjects: int = 5) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
@@ -71,6 +76,9 @@ def test_file_comes_back(tmp_path: Path) -> None:
         (lambda f: pd.concat([f, f]), "twice"),
         (lambda f: f.iloc[1:], "a method is missing"),
         (lambda f: f[f["method"] != "model"], "'model'"),
+        (lambda f: f.assign(sum_squared_error=-f["sum_squared_error"]), "negative error"),
+        (lambda f: f.assign(sum_x=np.where(f["sum_x"] > 100, np.nan, f["sum_x"])), "with a nan"),
+        (lambda f: f[~((f["window_key"] == "w0") & (f["method"] == "linear"))], "a method is missing"),
     ],
 )
 def test_contradictions_are_refused(change: Any, message: str) -> None:
@@ -111,3 +119,16 @@ def test_long_gaps_are_scored_together_and_against_every_baseline() -> None:
     assert long.ratio_to_spline.value < 1
     assert np.isnan(long.ratio_to_ar.value)
     assert "no rows of ar" in long.ratio_to_ar.reason
+
+
+def test_the_file_holds_these_columns_and_bands_stay_in_their_order(tmp_path: Path) -> None:
+    frame, _, _ = make_frame()
+    both = pd.concat([frame.assign(band="theta"), frame.assign(band="all"), frame.assign(band="alpha")])
+    write_reconstruction(tmp_path / "r.parquet", both.assign(note="not of the contract", index=7).set_index("index"))
+    stored = pd.read_parquet(tmp_path / "r.parquet")
+    assert list(stored.columns) == [*RECONSTRUCTION_COLUMNS, "band"]
+    assert stored.index.equals(pd.RangeIndex(len(both)))
+    names = dict.fromkeys(score.band for score in score_reconstruction(stored, n_boot=5, seed=0))
+    assert list(names) == ["all", "theta", "alpha"]
+    write_reconstruction(tmp_path / "s.parquet", frame)
+    assert list(pd.read_parquet(tmp_path / "s.parquet").columns) == list(RECONSTRUCTION_COLUMNS)

@@ -39,7 +39,7 @@ def example(n: int = 2, seconds: int = 4) -> tuple[torch.Tensor, torch.Tensor, t
 
 
 def silence(model: Classifier) -> None:
-    """Let half of the heads, channels and keys, and the whole second block, say nothing."""
+    """Let half of the heads, channels and keys, and the whole second block, be silent."""
     with torch.no_grad():
         for block in model.encoder.blocks:
             block.temporal.out.weight[:, 4:12] = 0  # heads 1 and 2 of 4, 4 wide
@@ -53,7 +53,7 @@ def silence(model: Classifier) -> None:
         model.head.classes.weight[:, 5:11] = 0
 
 
-def test_removing_what_says_nothing_changes_no_answer(classifier: Classifier) -> None:
+def test_removing_silent_parts_changes_no_prediction(classifier: Classifier) -> None:
     silence(classifier)
     x, state, target = example()
     shape = Shape(blocks=2, temporal_heads=2, key_dim=2, mlp_dim=16, stem_dim=8, head_dim=5)
@@ -126,7 +126,7 @@ def test_taylor_scores_are_the_slope_of_the_loss_along_a_gate(classifier: Classi
     ("method", "share"),
     [("mixed", 0.3), ("mixed", 0.4), ("heads", 0.05), ("mlp", 0.1), ("stem", 0.03), ("blocks", 0.2)],
 )
-def test_a_plan_removes_what_was_asked_for_and_little_more(
+def test_a_plan_removes_what_was_requested_and_little_more(
     classifier: Classifier, method: Method, share: float
 ) -> None:
     before = n_parameters(classifier.config)

@@ -102,7 +102,7 @@ def test_sensors_are_no_part_of_the_electrode_graph_nor_of_the_mean() -> None:
     assert not torch.equal(a["tokens_BCND"][:, 19:], b["tokens_BCND"][:, 19:])
 
 
-def test_sensors_of_a_kind_are_told_from_another() -> None:
+def test_sensors_of_one_kind_are_distinguished_from_another() -> None:
     fused = make_encoder(("sensors",))
     other = SENSORS.clone()
     other[21] = SENSOR_TYPES.index("ecg")

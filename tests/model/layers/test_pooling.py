@@ -29,7 +29,7 @@ def test_harmonics_are_those_of_the_sphere() -> None:
         np.testing.assert_allclose(harmonics(torch.tensor(place))[:, k], expected, atol=1e-12)
 
 
-def test_front_and_back_are_told_apart_where_the_mean_is_the_same() -> None:
+def test_front_and_back_are_distinguished_where_the_mean_is_the_same() -> None:
     here = torch.ones(1, 19, dtype=torch.bool)
     front = (POSITION_C3[:, 1] > 0.5).float()[None, :, None, None].expand(1, 19, 5, 4)
     back = front[:, mirrored_front_to_back()]
@@ -68,7 +68,7 @@ def test_channels_without_a_place_count_in_the_mean_alone() -> None:
     torch.testing.assert_close(both[:, 0, 0] * 20, alone[:, 0, 0] * 19 + 7)
 
 
-def test_pool_is_as_wide_as_it_says() -> None:
+def test_pool_is_as_wide_as_it_states() -> None:
     pool = Pool(4, n_queries=3)
     assert pool(_tokens(), torch.ones(2, 19, dtype=torch.bool), POSITION_C3).shape == (2, pool.width)
 

@@ -68,7 +68,7 @@ def test_scores_are_the_share_of_training_that_is_odder(network):
     assert tail.min() >= 0
 
 
-def test_onnx_says_what_torch_says_and_carries_its_metadata(network, tmp_path):
+def test_onnx_equals_torch_and_carries_its_metadata(network, tmp_path):
     path = tmp_path / "a.onnx"
     export_autoencoder(network, path, about={"schema_version": 1, "thresholds": {"0.05": 2.5}})
     rng = np.random.default_rng(1)

@@ -64,7 +64,7 @@ def test_spans_have_at_least_two_samples_at_low_rates() -> None:
     assert span_lengths(draws(0), 1000, sfreq=64.0, span_ms=SPAN_MS).min() == 2
 
 
-def test_spans_are_whole_and_hide_the_share_asked_for() -> None:
+def test_spans_are_whole_and_hide_the_requested_share() -> None:
     masks = place_spans(draws(0, 50), 12800, sfreq=SFREQ, span_ms=SPAN_MS, hidden_share=0.3).numpy()
     lengths = np.concatenate([runs(mask) for mask in masks])
     assert lengths.min() >= 4
@@ -180,7 +180,7 @@ def test_window_too_short_for_patches_is_refused() -> None:
 
 
 def explained(seen: np.ndarray, truth: np.ndarray) -> float:
-    """Return the share of the variance of `truth` (n,) that the best ridge map of `seen` (n_chans, n) tells, unseen."""
+    """Return the share of the variance of `truth` (n,) that the best ridge map of `seen` explains, unseen."""
     half = seen.shape[1] // 2
     gram = seen[:, :half] @ seen[:, :half].T
     weights = np.linalg.solve(

@@ -26,7 +26,9 @@ def people(n: int) -> dict[str, torch.Tensor]:
     }  # fmt: skip
 
 
-def ask(model: MultimodalClassifier, given: dict[str, torch.Tensor], there: torch.Tensor | None = None) -> Diagnosis:
+def diagnose(
+    model: MultimodalClassifier, given: dict[str, torch.Tensor], there: torch.Tensor | None = None
+) -> Diagnosis:
     with torch.no_grad():
         return model(**given, there=there)
 
@@ -38,44 +40,44 @@ def assert_same(a: Diagnosis, b: Diagnosis) -> None:
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_any_batch_gives_each_person_the_answer_that_it_gets_alone(model, n):
-    whole = ask(model, people(n))
+    whole = diagnose(model, people(n))
     assert (whole.logits_BK.shape, whole.severity_BS.shape, whole.confidence_B.shape) == ((n, 6), (n, 3), (n,))
-    first = ask(model, {name: values[:1] for name, values in people(n).items()})
+    first = diagnose(model, {name: values[:1] for name, values in people(n).items()})
     torch.testing.assert_close(first.logits_BK, whole.logits_BK[:1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_source_may_be_absent_in_three_ways_that_mean_the_same(model, name):
     given = people(2)
-    left_out = ask(model, {other: values for other, values in given.items() if other != name})
+    left_out = diagnose(model, {other: values for other, values in given.items() if other != name})
     there = torch.tensor([[other != name for other in SOURCES]] * 2)
-    assert_same(left_out, ask(model, given, there))
+    assert_same(left_out, diagnose(model, given, there))
     absent = (
         -torch.ones_like(given[name]) if name == "categorical_metadata" else torch.full_like(given[name], torch.nan)
     )
-    marked = ask(model, {**given, name: absent})
+    marked = diagnose(model, {**given, name: absent})
     assert_same(left_out, marked)
     assert torch.isfinite(marked.logits_BK).all()
-    alone = ask(model, {name: given[name]})
+    alone = diagnose(model, {name: given[name]})
     assert not torch.allclose(alone.logits_BK, left_out.logits_BK)
 
 
-def test_what_one_person_lacks_changes_nobody_else(model):
+def test_a_source_missing_in_one_person_changes_nobody_else(model):
     given = people(3)
-    before = ask(model, given)
+    before = diagnose(model, given)
     given["signals"][1, :, 5] = torch.nan  # every lead
     given["signals"][2, 4] = torch.nan  # one lead
-    after = ask(model, given)
+    after = diagnose(model, given)
     assert torch.equal(before.logits_BK[0], after.logits_BK[0])
     assert not torch.equal(before.logits_BK[1], after.logits_BK[1])
     assert torch.isfinite(after.logits_BK).all()
-    nobody = ask(model, given, torch.zeros(3, 4, dtype=torch.bool))
+    nobody = diagnose(model, given, torch.zeros(3, 4, dtype=torch.bool))
     assert torch.allclose(nobody.logits_BK[0], nobody.logits_BK[2])
 
 
 @pytest.mark.parametrize("seconds", [1.0, 2.57, 10.0])
 def test_signals_of_any_length(model, seconds):
-    assert ask(model, {"signals": torch.randn(2, 12, round(100 * seconds))}).logits_BK.shape == (2, 6)
+    assert diagnose(model, {"signals": torch.randn(2, 12, round(100 * seconds))}).logits_BK.shape == (2, 6)
 
 
 def test_wrong_shapes_are_named(model):
@@ -171,8 +173,8 @@ def test_every_source_has_a_gate_that_learns(model):
     with torch.no_grad():
         kept = model.hears["signals"].gate.clone()
         model.hears["signals"].gate.zero_()
-        shut = ask(model, people(2))
+        shut = diagnose(model, people(2))
         model.hears["signals"].gate.copy_(kept)
     given = people(2)
     del given["signals"]
-    assert_same(shut, ask(model, given))
+    assert_same(shut, diagnose(model, given))

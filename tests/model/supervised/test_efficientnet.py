@@ -74,7 +74,7 @@ def test_the_label_s_span_is_marked_in_50_s_and_in_ten_minutes():
     assert np.flatnonzero(marks).tolist() == [147, 148, 149, 150, 151]
 
 
-def test_it_learns_from_fresh_weights_and_is_asked_as_it_was_trained():
+def test_it_learns_from_fresh_weights_and_predicts_as_it_was_trained():
     torch.manual_seed(0)
     net = SpectrogramNet(SHAPE, dropout=0.0, **TINY)
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
@@ -89,8 +89,8 @@ def test_it_learns_from_fresh_weights_and_is_asked_as_it_was_trained():
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        asked = net.eval()(x)[0]
-    assert (asked.argmax(1) == target).all()
+        logits = net.eval()(x)[0]
+    assert (logits.argmax(1) == target).all()
 
 
 def test_averages_are_those_of_many_batches():

@@ -62,7 +62,7 @@ def test_networks_of_ptb_xl_have_the_layers_of_its_benchmark():
     assert [m.kernel_size for m in wide.mixers[0].branches] == [(39,), (19,), (9,)]
 
 
-def test_absent_channels_say_nothing():
+def test_absent_channels_contribute_nothing():
     model = new_network("eegnet", SIX_CLASS, EEG_1020, WINDOWS, dropout=0.0, profile={}, provenance={}).eval()
     x = torch.randn(1, 19, 256 * 50)
     state = torch.full((1, 19), MEASURED)

@@ -32,8 +32,8 @@ def test_files_patients_and_labels(folder):
     assert {file.mains_hz for file in inputs.files} == {60.0}
     assert {file.subject for file in inputs.files} == {str(patient) for patient in folder.patient_ids}
     assert [len(file.labels) for file in train] == [3] * 4
-    asked = [file.labels for file in inputs.files if "test_eegs" in file.uri]
-    assert [(label.onset_s, label.label, label.votes) for (label,) in asked] == [(0.0, "", ())] * 2
+    test_labels = [file.labels for file in inputs.files if "test_eegs" in file.uri]
+    assert [(label.onset_s, label.label, label.votes) for (label,) in test_labels] == [(0.0, "", ())] * 2
     spectrograms = {label.spectrogram_uri for file in inputs.files for label in file.labels}
     assert {Path(uri) for uri in spectrograms} == set(folder.root.glob("*_spectrograms/*.parquet"))
     assert [label.onset_s for label in train[0].labels] == [0.0, 6.0, 50.0]

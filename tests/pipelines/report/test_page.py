@@ -105,7 +105,7 @@ def test_the_first_sentences(html, text):
     assert "<title>Run report: pretrain</title>" in html
 
 
-def test_a_failed_run_says_so_first():
+def test_a_failed_run_states_so_first():
     text = plain(page(replace(FACTS, complaint="a < b")))
     assert "The run failed: a < b. No shards were kept" in text
     assert "The run completed" not in text

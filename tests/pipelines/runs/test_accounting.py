@@ -241,7 +241,7 @@ def test_a_run_is_complained_of_beyond_the_share_only():
     )
 
 
-def test_a_run_without_windows_says_why():
+def test_a_run_without_windows_states_why():
     counts = counts_of()
     empty = replace(counts, windows=replace(counts.windows, written=0))
     assert complaint(empty, 1.0) == (

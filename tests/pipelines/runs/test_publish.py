@@ -15,7 +15,7 @@ def place(request, tmp_path):
 
 
 def written(output):
-    """A working folder as a run leaves it: a shard, books, the private list and a note of progress."""
+    """A working folder as a run leaves it: a shard, accounting, the private list and a note of progress."""
     working = storage.working_folder(output)
     for name in (MANIFEST, "report.html", "site=north/windows-00000-of-00001.tfrecord.snappy", "_progress/x.json"):
         storage.write_text(storage.join(working, name), name)

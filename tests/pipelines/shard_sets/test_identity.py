@@ -102,7 +102,7 @@ def test_planted_identities_are_found(finished, shard_set, capsys, plant, says):
     plant(shard_set)
     findings, _ = check(shard_set, capsys, "--sources", finished[0])
     assert any(says in finding for finding in findings), findings
-    # What is found must not be told again.
+    # What is found must not be disclosed again.
     for word in ("Mustermann", "Erika", "MRN-", "jane", "ward7", "2019", "08:15"):
         assert not any(word in finding.replace("erika-mustermann", "") for finding in findings)
 

@@ -38,7 +38,7 @@ def test_keys_and_values_of_json(tmp_path):
     ]  # fmt: skip
 
 
-def test_rows_are_told_apart(tmp_path):
+def test_rows_are_distinguished(tmp_path):
     texts = written(tmp_path, "r.jsonl", '{"a": "1"}\n{"a": "2"}\nno json\n')
     assert texts == [
         Text("r.jsonl line 1", "key", "a"), Text("r.jsonl line 1", "a", "1"), Text("r.jsonl line 2", "key", "a"),

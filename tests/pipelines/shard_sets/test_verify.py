@@ -31,11 +31,11 @@ def rewrite(shard_set, change):
 
     (shard_set / shard.index.path).unlink()
 
-    def books(manifest):
+    def counts(manifest):
         manifest["shards"][0] |= {"sha256": info.sha256, "n_bytes": info.n_bytes, "n_windows": info.n_records}
         del manifest["shards"][0]["index"]
 
-    edit(shard_set / "manifest.json", books)
+    edit(shard_set / "manifest.json", counts)
 
 
 def changed(record, **values):

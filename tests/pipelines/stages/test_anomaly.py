@@ -84,7 +84,7 @@ def test_every_window_is_scored_through_run_inference_without_torch(clinics, tmp
         mean = np.abs(window.data[measured]).reshape(measured.sum(), 10, 256).mean(axis=2)
         ratio = window.anomaly[measured] / mean
         np.testing.assert_allclose(ratio, ratio.mean(), rtol=0.02)
-    # The stored field is the only difference: the manifest's books agree.
+    # The stored field is the only difference: the manifest's counts agree.
     assert read_manifest(tmp_path / "scored").counts["windows"] == read_manifest(tmp_path / "plain").counts["windows"]
 
 

@@ -19,7 +19,7 @@ def planned(path, mains_hz=None):
     return plan_file(ref, PRETRAIN, "secret").file
 
 
-def test_a_fault_of_ours_is_told_without_path_or_name(clinics, monkeypatch, caplog):
+def test_a_fault_of_ours_is_reported_without_path_or_name(clinics, monkeypatch, caplog):
     path = clinics / "north" / "north0.edf"
 
     def failing(recording, *_, **__):
@@ -37,7 +37,7 @@ def test_a_fault_of_ours_is_told_without_path_or_name(clinics, monkeypatch, capl
     assert not [word for word in ("mustermann", "erika", "mrn", "north0", str(clinics)) if word in logged]
 
 
-def test_mains_are_detected_only_where_nobody_says_them(clinics, tmp_path):
+def test_mains_are_detected_only_where_nobody_states_them(clinics, tmp_path):
     path = clinics / "north" / "north0.edf"
     given = planned(path, 50.0)
     assert isinstance(given, Accepted)

@@ -106,12 +106,12 @@ def test_the_page_and_its_callbacks(runs, tmp_path):
     (training,) = [one for one in client.get("/_dash-dependencies").get_json() if "run-state" in one["output"]]
     names = ["loss", "rate", "accuracy", "speed", "memory", "cores"]
     outputs = [{"id": name, "property": "figure"} for name in names] + [{"id": "run-state", "property": "children"}]
-    asked = {
+    update = {
         "output": training["output"], "outputs": outputs, "changedPropIds": ["run.value"],
         "inputs": [{"id": "tick", "property": "n_intervals", "value": 1},
                    {"id": "run", "property": "value", "value": f"a/{METRICS}"}],
     }  # fmt: skip
-    reply = client.post("/_dash-update-component", json=asked)
+    reply = client.post("/_dash-update-component", json=update)
     assert reply.status_code == 200, reply.get_data(as_text=True)[:500]
     drawn = reply.get_json()["response"]
     assert drawn["run-state"]["children"].startswith("Step 5, loss 0.2")

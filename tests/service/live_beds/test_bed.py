@@ -71,7 +71,7 @@ def test_a_bed_answers_every_hop_once_over_kills(engine, model):
     while at < x.shape[1]:
         if rng.uniform() < 0.1:
             bed, n_kills = connected(engine, model), n_kills + 1  # all that was in memory is gone
-            at = bed.next_sample  # what the source is asked to send again
+            at = bed.next_sample  # what the source is to send again
         bed.feed(x[:, at : at + 500], at)
         at += 500
     bed.finish()

@@ -315,7 +315,7 @@ def test_a_whole_day_on_one_page_keeps_its_extremes(page, shown):
     np.testing.assert_allclose(high, x.max(axis=1), atol=0.2)
 
 
-def test_modules_ask_for_nothing_from_elsewhere():
+def test_modules_request_nothing_from_elsewhere():
     for path in STATIC.iterdir():
         links = re.findall(r"https?://[^\s\"')]+", path.read_text())
         assert [link for link in links if not link.startswith("http://www.w3.org/2000/svg")] == [], path.name

@@ -99,7 +99,7 @@ def test_training_is_recognised_by_recordings_under_another_salt_and_an_older_bu
         check(older)
 
 
-def test_the_gate_says_no_and_writes_nothing(served, tmp_path, capsys, monkeypatch):
+def test_a_refusing_gate_writes_nothing(served, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(signals.bundles.int8_gate, "KEPT_AIM", 1.5)  # more than there can be
     assert quantise(served, tmp_path / "q", "--method", "dynamic") == 2
     err = capsys.readouterr().err
@@ -122,7 +122,7 @@ def write_opposite(calibrated, output, *, leave=()):
 
 @pytest.fixture
 def lenient(monkeypatch):
-    """A gate that asks for equal decisions alone: random weights have no accuracy, toy sizes are all nodes."""
+    """A gate that requires equal decisions alone: random weights have no accuracy, toy sizes are all nodes."""
     monkeypatch.setattr(signals.bundles.int8_gate, "KEPT_AIM", 0.0)
     monkeypatch.setattr(signals.bundles.int8_gate, "REACH", 0.0)
     monkeypatch.setattr(serving.deploy.quantise, "write_static", write_opposite)

@@ -57,7 +57,7 @@ def test_graphs_for_the_builder_answer_nearly_as_float(served, tmp_path, precisi
         assert 0 < np.abs(a - b).max() < within
 
 
-def test_without_tensorrt_it_says_what_to_install(served, tmp_path, capsys, monkeypatch):
+def test_without_tensorrt_it_names_what_to_install(served, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     assert main([str(served.bundle), "--output", str(tmp_path / "e")]) == 3

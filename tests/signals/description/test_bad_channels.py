@@ -95,7 +95,7 @@ def plan_of(data, profile=PRETRAIN):
     return recording, plan_recording(recording, profile, site_id="s", subject_id="s", source_sha256="0" * 64)
 
 
-def test_the_plan_repairs_a_dead_electrode_and_says_so(night):
+def test_the_plan_repairs_a_dead_electrode_and_notes_it(night):
     data = night.copy()
     row = CLINIC.ch_names.index("EEG P4-REF")
     data[row] = 0.0

@@ -152,7 +152,7 @@ def test_only_measured_channels_are_judged():
     assert math.isnan(window_artifact_ratio(ratios, np.zeros(N_CHANS, dtype=np.uint8)))
 
 
-def test_snr_and_verdict_follow_the_planted_noise():
+def test_snr_and_decision_follow_the_planted_noise():
     # Twice the noise is 6 dB less, as long as signal and noise both stand out.
     levels = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0]
     found = [window_snr_db(snr_db(montage(6, noise_uv=level)), STATE) for level in levels]

@@ -22,7 +22,7 @@ def derivations(labels):
 
 
 def measured(channels, potentials, reference_uv=0.0):
-    """Return the channels of potentials, shape (n_channels, n_times), by what each label says."""
+    """Return the channels of potentials, shape (n_channels, n_times), by what each label names."""
     level = {name: 0.0 * next(iter(potentials.values())) + reference_uv for name in ("<ref>", "<le>", "<avg>")}
     values = level | potentials
     return np.stack([values[d.anode] - values[d.against] for d in channels])

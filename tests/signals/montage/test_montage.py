@@ -46,7 +46,7 @@ def test_interpolated_channels_are_those_of_mne():
     assert np.abs(ours - raw.get_data(picks=names)).max() < 1e-6 * np.abs(x).max()
 
 
-def test_measured_interpolated_and_absent_are_told_apart():
+def test_measured_interpolated_and_absent_are_distinguished():
     names = [name for name in EEG_1020.ch_names if name != "Cz"]
     fit = harmoniser(referential(names), EEG_1020, "source")
     cz = EEG_1020.ch_names.index("Cz")

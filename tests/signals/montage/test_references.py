@@ -125,7 +125,7 @@ def head(names, seed=0):
     return 20 * mixing(electrode_positions(names)) @ sources
 
 
-def test_a_plan_says_what_was_recorded_and_refuses_what_cannot_be_made():
+def test_a_plan_states_what_was_recorded_and_refuses_what_cannot_be_made():
     linked = plan([f"EEG {name}-LE" for name in EEG_1020.ch_names], "linked-ears")
     assert (linked.source_reference, linked.profile.reference, linked.notes) == ("le", "linked-ears", ())
     mixed = plan(["Fp1-A2", "F3-A2", "C4-A1", "F4-A1"], "average")
@@ -219,7 +219,7 @@ def test_groups_against_different_references_are_judged_apart():
         (["F1-REF", "F2-REF"], "too_few_channels: 0 measured, the profile needs 2; there is none of the 19"),
     ],
 )
-def test_a_refusal_says_what_is_there_and_what_is_missing(labels, line):
+def test_a_refusal_names_what_is_there_and_what_is_missing(labels, line):
     with pytest.raises(UnreadableError, match=line) as refused:
         plan(labels, "average", min_measured=2)
     assert "\n" not in str(refused.value)

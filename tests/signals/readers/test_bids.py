@@ -77,7 +77,7 @@ def test_an_ecg_by_sidecar_is_in_millivolts(tree):
         np.testing.assert_allclose(in_uv[0], file.readSignal(6), rtol=1e-6, atol=1e-6)
 
 
-def test_units_come_from_the_table_only_where_the_header_says_none(tree):
+def test_units_come_from_the_table_only_where_the_header_has_none(tree):
     write_edf(tree, units=("", "uV", "mV", "uV", "uV", "uV", "uV", "uV"))
     table = tree.with_name("sub-01_ses-a_task-rest_channels.tsv")
     table.write_text("name\ttype\tunits\nFp1\tEEG\tmV\nFp2\tEEG\tuV\nC3\tEEG\tuV\n")

@@ -18,7 +18,7 @@ PLANTED = ("Mustermann", "Erika", "MRN4711", "Dr. Quincy", "SN-998877", "1961", 
 
 
 def everything(recording):
-    """All that a recording says, but for the file's own path and the text that is kept for hashing."""
+    """All that a recording discloses, but for the file's own path and the text that is kept for hashing."""
     fields = {
         field.name: getattr(recording, field.name)
         for field in dataclasses.fields(recording)

@@ -30,7 +30,7 @@ def quotes(path):
     raise ValueError("could not convert string to float: 'Erika Mustermann'")
 
 
-def lacks_a_part(path):
+def is_missing_a_part(path):
     raise FileNotFoundError(path / "Mustermann.dat")
 
 
@@ -61,7 +61,7 @@ def test_header_and_ranges_come_over(path):
     [
         (dies, "reader_crashed: _probe ended its process with -11"),
         (quotes, r"reader_crashed: ValueError: could not convert string to float: \(\.\.\.\)$"),
-        (lacks_a_part, "missing_file: a file that the header names is not beside it"),
+        (is_missing_a_part, "missing_file: a file that the header names is not beside it"),
         (wants_much_memory, "reader_crashed: MemoryError"),
     ],
 )
@@ -95,7 +95,7 @@ def test_a_library_that_dies_between_ranges_costs_one_file(path):
     assert np.array_equal(recording.read([0]), X[:1])
 
 
-def test_fewer_samples_than_asked_for_are_no_samples(path):
+def test_fewer_samples_than_requested_are_no_samples(path):
     with pytest.raises(UnreadableError, match="corrupt_header: the file ends before"):
         isolated._checked(is_short(path), [0, 1], 0, 40, 60)
 

@@ -1,4 +1,4 @@
-"""Pauses in a matrix of samples: every sample lies in one segment, and time is lost where the file says so."""
+"""Pauses in a matrix of samples: every sample lies in one segment, and time is lost where the file states it."""
 
 import pickle
 from itertools import pairwise

@@ -268,7 +268,7 @@ def test_what_cannot_be_opened_has_its_reason(store):
     )  # fmt: skip
 
 
-def test_a_replaced_store_is_asked_no_more(store, tmp_path):
+def test_a_replaced_store_gets_no_more_requests(store, tmp_path):
     uri, _ = put_edf(store)
     shutil.copytree(store.root, tmp_path / "second")
     second = Folder(tmp_path / "second")

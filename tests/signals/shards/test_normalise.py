@@ -157,7 +157,7 @@ def test_a_scale_of_many_subjects_is_the_scale_of_their_signal_joined(sizes, len
     assert each.scales == {name: pytest.approx(scale_of(Moments.of(signals[name]))) for name in train}
 
 
-def test_other_sensors_have_no_say_in_the_scale_of_eeg():
+def test_further_sensors_do_not_change_the_scale_of_eeg():
     rng = np.random.default_rng(4)
     eeg, types = rng.normal(size=(19, 2560)) * 15, EEG_PSG.sensor_types
     heart = np.zeros(2560)

@@ -73,7 +73,7 @@ def test_decode_undoes_encode(n_chans, n_seconds, scale, seed):
     assert encode_window(back) == encode_window(decode_window(encode_window(back)))
 
 
-def test_scores_travel_where_they_were_asked_and_nowhere_else():
+def test_scores_travel_where_requested_and_nowhere_else():
     window = make_window(np.ones((2, 512)))
     assert decode_window(encode_window(window)).anomaly is None
     assert b"anomaly" not in encode_window(window)  # the bytes of records from before there were scores
@@ -120,7 +120,7 @@ def test_channels_and_their_kinds_must_be_as_many():
         encode_window(make_window(np.ones((2, 256)), modality="eeg_psg"))
 
 
-def test_spectrograms_travel_as_float16_where_they_were_asked_and_nowhere_else():
+def test_spectrograms_travel_as_float16_where_requested_and_nowhere_else():
     window = make_window((np.arange(1024).reshape(2, 512) % 97 - 48).astype(np.float64))
     # Written down before there were spectrograms: a record without one keeps its bytes.
     digest = "ae4978654a1e1d7dccf121aa68602ddec57891cb2501d869abb52798e134f13e"

@@ -76,7 +76,7 @@ def test_an_empty_shard_is_an_empty_file(tmp_path):
     assert list(read_shard(tmp_path / "a")) == []
 
 
-def test_checksums_are_masked_as_the_format_says(tmp_path):
+def test_checksums_are_masked_as_the_format_specifies(tmp_path):
     write_shard(tmp_path / "a", [b"123456789"])
     stream = b"".join(blocks((tmp_path / "a").read_bytes()))
     # CRC-32C of "123456789" is 0xE3069283 (RFC 3720, B.4); masked: rotated right by 15 bits, plus 0xA282EAD8.

@@ -1,4 +1,4 @@
-"""First drafts: what they infer is right, what they ask is marked, and an answered draft reads the file."""
+"""First drafts: what they infer is right, what is left to fill in is marked, and a completed draft reads the file."""
 
 import re
 
@@ -36,7 +36,7 @@ def answered(path, **answers):
     return read_card(str(card))
 
 
-def test_a_file_that_tells_all_needs_no_answer(tmp_path):
+def test_a_file_that_states_all_needs_no_answer(tmp_path):
     x = signal()
     labels = np.array(NAMES, dtype=object)
     savemat(
@@ -51,7 +51,7 @@ def test_a_file_that_tells_all_needs_no_answer(tmp_path):
 
 @pytest.mark.parametrize("name", ["v9.npz", "x_v9.mat", "v9.npy", "new_v9.mat"])
 @pytest.mark.parametrize("axis", [0, 1])
-def test_arrays_ask_for_rate_and_labels(tmp_path, name, axis):
+def test_arrays_need_rate_and_labels(tmp_path, name, axis):
     x, path = signal(), tmp_path / name
     stored = x if axis == 1 else x.T
     if name.endswith(".npz"):
@@ -72,7 +72,7 @@ def test_arrays_ask_for_rate_and_labels(tmp_path, name, axis):
     np.testing.assert_allclose(recording.read([2]), x[2:3], rtol=1e-6)
 
 
-def test_a_table_tells_its_clock_and_counter(tmp_path):
+def test_a_table_gives_its_clock_and_counter(tmp_path):
     x, path = signal(2, 900), tmp_path / "p1.csv"
     rows = (f"{k % 256},{a},{b},{k / 250:.3f},{1700000000 + k * 0.004:.3f}" for k, (a, b) in enumerate(x.T))
     path.write_text("Sample Index,ch one,ch two,note,Timestamp\n" + "\n".join(rows) + "\n")
@@ -115,7 +115,7 @@ def test_an_array_of_more_rows_than_any_cap_has_electrodes_is_no_recording(tmp_p
         draft(tmp_path / "601.npy")
 
 
-def test_a_cap_is_asked_for(tmp_path, capsys):
+def test_a_cap_is_required(tmp_path, capsys):
     path, names = tmp_path / "s.bdf", (*abc_names(32), "EXG1")
     write_edf(path, [signal(33, 20 * 256)], file_format="bdf", ch_names=names, sfreq=256, patient="X",
               record_onsets_s=[float(k) for k in range(20)])  # fmt: skip

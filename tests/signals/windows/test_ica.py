@@ -75,7 +75,7 @@ def test_blinks_go_and_the_brain_stays(parts, planned):
     assert np.square(after).sum() < 0.6 * np.square(before).sum()
 
 
-def test_flags_still_tell_what_was_there(planned):
+def test_flags_still_show_what_was_there(planned):
     recording, plan = planned
     cleaned = list(prepare_recording(recording, plan))
     as_is = list(prepare_recording(recording, replace(plan, removal=None)))
@@ -157,7 +157,7 @@ def test_removal_leaves_small_coefficients_alone():
     assert nothing.notes == ("ica_nothing",)
 
 
-def test_too_little_to_tell_is_said(parts):
+def test_too_little_to_decide_is_reported(parts):
     brain, body, _ = parts
     x = brain + body
     short = recording_of(x[:, : int(15 * SFREQ)])

@@ -56,7 +56,7 @@ def test_labels_do_not_jump_between_sites(tmp_path):
         matched(tmp_path, text, "/data/p1/sub01.edf", "/data/p2/sub01.edf")
 
 
-def test_a_path_tells_recordings_of_one_name_apart(tmp_path):
+def test_a_path_distinguishes_recordings_of_one_name(tmp_path):
     text = "file,subject,label\np1/eeg/rec.edf,anna,LPD\np2/eeg/rec.edf,bert,GPD\n./rec.edf,carl,LPD\n"
     paths = ["/data/p1/eeg/rec.edf", "/data/p2/eeg/rec.edf"]
     with pytest.raises(LabelError, match="line 4"):

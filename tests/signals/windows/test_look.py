@@ -55,7 +55,7 @@ def test_a_wrong_unit_is_seen_where_most_of_a_recording_is_flat_or_lost(factor):
         plan_of(recording_of(x))
 
 
-def test_flat_electrodes_have_no_say_in_the_amplitude():
+def test_flat_electrodes_do_not_change_the_amplitude():
     x = hour(size_uv=1e6)
     x[2:] = 4200.0  # six of eight are not connected
     with pytest.raises(UnreadableError, match="implausible_amplitude"):

@@ -168,7 +168,7 @@ def test_log_power_has_a_floor_and_the_records_precision():
     assert np.array_equal(values.astype(np.float16).astype(np.float32), values, equal_nan=True)
 
 
-def test_it_is_made_only_where_it_is_asked():
+def test_it_is_made_only_where_requested():
     recording = recording_of(eeg(60))
     (window,) = prepare_recording(recording, plan_of(recording, SIX_CLASS), labels(0.0))
     assert window.spectrogram is None

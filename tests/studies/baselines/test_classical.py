@@ -87,6 +87,6 @@ def test_trees_are_seeded_and_unseen_classes_stay_possible(data):
     assert (fits[0][:, 0] < 2 * FLOOR).all()
 
 
-def test_other_sensors_are_no_part_of_what_is_said_of_the_eeg():
+def test_further_sensors_are_no_part_of_what_is_stated_of_the_eeg():
     values = np.array([[[1.0], [3.0], [50.0], [np.nan]]], dtype=np.float32)
     assert filled(values, n_primary=2).tolist() == [[1, 3, 50, 2]]

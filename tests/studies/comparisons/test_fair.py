@@ -1,4 +1,4 @@
-"""The fair table has a floor, says what each model saw and cost, and takes any task with labels."""
+"""The fair table has a floor, states what each model saw and cost, and takes any task with labels."""
 
 import json
 from pathlib import Path

@@ -82,7 +82,7 @@ def test_a_planted_run_is_flagged_by_its_trace_and_a_clean_one_is_not():
 
 
 def test_the_detector_sees_what_the_model_was_given_not_what_the_corpus_holds():
-    # Trained on windows without any trace: the traces of the windows that it is asked about change little.
+    # Trained on windows without any trace: the traces of the windows that it predicts change little.
     corpus = traced_corpus(6, trace_bank(6, 40), trace="gain", is_planted=True, n=500)
     ask = fitted(corpus, np.flatnonzero(~corpus.traced)[:300])
     recorded = Recorded(x=corpus.x[300:], sites=corpus.sites[300:], ch_names=EEG_1020.ch_names, sfreq=TRACED.sfreq)

@@ -71,7 +71,7 @@ def test_fif_is_the_same_twice_and_read_by_mne(tmp_path: Path) -> None:
     assert raw.info["meas_date"] is None
 
 
-def test_a_long_recording_is_an_edf_of_the_asked_size(tmp_path: Path) -> None:
+def test_a_long_recording_is_an_edf_of_the_requested_size(tmp_path: Path) -> None:
     path = tmp_path / "long.edf"
     long_recording(path, hours=0.05, n_chans=24, sfreq=250, seed=1)
     assert path.stat().st_size == 256 * 25 + 180 * 24 * 250 * 2

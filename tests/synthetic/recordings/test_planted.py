@@ -11,7 +11,7 @@ SITE = replace(SITES[0], mains_uv=0.01, noise_uv=0.1)
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_an_artifact_lies_where_it_says_and_nowhere_else(kind):
+def test_an_artifact_lies_where_stated_and_nowhere_else(kind):
     rng = np.random.default_rng(0)
     data = (10 * rng.standard_normal((len(SITE.ch_names), 4000))).astype(np.float32)
     out, one = plant(rng, data, kind, SIZES[kind][-1], site=SITE, onset_s=4.0, targets=["C3", "T4"])

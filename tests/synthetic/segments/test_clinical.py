@@ -122,7 +122,7 @@ def test_neighbours_correlate_more_than_distant_channels() -> None:
     assert r[near].mean() > r[far].mean() + 0.3
 
 
-def test_blinks_are_frontal_and_where_the_truth_says() -> None:
+def test_blinks_are_frontal_and_where_the_truth_has_them() -> None:
     data, _, truth = make("Other", 12, blink_hz=0.2, background_uv=10.0)
     frontal = data[[CH.index("Fp1"), CH.index("Fp2")]].mean(axis=0)
     blinks = [event for event in truth.of("blink") if event.onset_s < 49]
@@ -156,6 +156,6 @@ def test_a_segment_is_a_function_of_its_seed() -> None:
     [({"label": "SIRPID"}, "SIRPID"), ({"ch_names": ["Fp1", "X9"]}, "X9"), ({"duration_s": 5}, "5")],
 )
 def test_bad_arguments_are_named(change: dict[str, object], message: str) -> None:
-    asked: dict[str, object] = {"label": "LPD", "ch_names": CH, "duration_s": 50} | change
+    arguments: dict[str, object] = {"label": "LPD", "ch_names": CH, "duration_s": 50} | change
     with pytest.raises(ValueError, match=message):
-        segment(np.random.default_rng(0), sfreq=200, subject=plain_subject(), **asked)  # type: ignore[arg-type]
+        segment(np.random.default_rng(0), sfreq=200, subject=plain_subject(), **arguments)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Segments of the wide prior hold what their label says, on simulated and on real-like backgrounds."""
+"""Segments of the wide prior hold what their label states, on simulated and on real-like backgrounds."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -98,11 +98,11 @@ def test_a_pattern_elsewhere_leaves_the_middle_alone() -> None:
 
 def test_planted_periodic_discharges_can_be_found_again() -> None:
     family = Family(name="loud", prominence=(9.0, 0.05), habits=Habits(forms=("sharp",), jitter=(0.02, 0.03)))
-    said = [
+    measured = [
         pattern_features(draw_segment(np.random.default_rng(s), label=label, family=family).data, 256.0)
         for label in ("LPD", "Other") for s in range(4)
     ]  # fmt: skip
-    strength = [row["whole_sharpness_best_strong"] for row in said]
+    strength = [row["whole_sharpness_best_strong"] for row in measured]
     assert np.median(strength[:4]) > np.median(strength[4:]) + 0.2
 
 
@@ -188,7 +188,7 @@ def test_both_families_of_patterns_keep_one_contract(family: PatternFamily, labe
         family.draw(np.random.default_rng(0), "Other", GRID)
 
 
-def test_the_truth_of_a_family_says_what_was_put_in() -> None:
+def test_the_truth_of_a_family_states_what_was_put_in() -> None:
     segment = draw_segment(np.random.default_rng(2), label="LPD", family=TRAINED[0])
     assert segment.truth.label == "LPD"
     assert segment.truth.of("discharge")

@@ -37,7 +37,7 @@ def test_every_epoch_has_every_window_once_in_another_order() -> None:
     assert first != second
 
 
-def test_any_step_can_be_asked_for_first() -> None:
+def test_any_step_can_be_requested_first() -> None:
     order = order_of()
     known = [order.step(number) for number in range(40)]
     assert order_of().step(31) == known[31]

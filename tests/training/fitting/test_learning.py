@@ -100,7 +100,7 @@ def weighing(classes: ClassWeights) -> FinetuneRecipe:
     return FinetuneRecipe(objective=FinetuneObjective(class_weights=classes))
 
 
-def test_classes_weigh_alike_only_where_asked(data: Labelled) -> None:
+def test_classes_weigh_alike_only_where_requested(data: Labelled) -> None:
     train = np.arange(12)
     assert task_loss(data, train, FinetuneRecipe()).last.class_weight_K is None  # votes
     weighted = task_loss(data, train, weighing("always")).last.class_weight_K

@@ -63,7 +63,7 @@ def test_levels_grow():
         FinetuneAugment(level=7)
 
 
-def test_given_strengths_lose_what_would_spoil_labels_and_say_so(caplog):
+def test_given_strengths_lose_what_would_spoil_labels_and_state_so(caplog):
     given = FinetuneAugment(gain_sd=0.1, polarity=0.5, noise_sd=0.1, cutmix=0.3)
     found, out = kept(given, HEARTS)
     assert set(out) == {"gain_sd", "polarity", "cutmix"}

@@ -27,7 +27,7 @@ def test_json_lines_have_every_step_once_after_a_resume(tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) == 1
 
 
-def test_other_processes_tell_nothing(tmp_path: Path) -> None:
+def test_processes_but_the_first_log_nothing(tmp_path: Path) -> None:
     trackers = open_trackers(tmp_path / "metrics.jsonl", also=("wandb",), after_step=0, active=False, config={})
     trackers.log(1, {"loss": 1.0})
     trackers.close()
@@ -62,7 +62,7 @@ def test_mlflow_keeps_the_numbers_in_a_local_file(tmp_path: Path, monkeypatch: p
     assert client.get_run(run_id).info.status == "FINISHED"
 
 
-def test_a_missing_package_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise ImportError(f"No module named {name!r}")
 

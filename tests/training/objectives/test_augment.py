@@ -34,7 +34,7 @@ def test_mirror_swaps_left_and_right_electrodes() -> None:
     assert (order[order] == np.arange(19)).all()
 
 
-def test_changes_are_those_asked_for() -> None:
+def test_changes_are_those_requested() -> None:
     rng = np.random.default_rng(0)
     x = np.arange(19, dtype=np.float32)[:, None] * np.ones((1, 800), dtype=np.float32)
     state = np.full(19, MEASURED)

@@ -92,7 +92,7 @@ def test_horovod_gives_the_losses_of_one_process(
     np.testing.assert_allclose(two, one, rtol=1e-4)
 
 
-def test_a_missing_horovod_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_horovod_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "horovod", None)
     monkeypatch.setitem(sys.modules, "horovod.torch", None)
     with pytest.raises(ValueError, match="Horovod is not installed .*: make install-horovod, or start with torchrun"):

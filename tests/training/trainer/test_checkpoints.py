@@ -33,7 +33,7 @@ def test_last_n_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
-def test_damaged_newest_falls_back_and_says_so(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_newest_falls_back_and_logs_it(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     save_checkpoint(tmp_path, STATE, step=1, keep=2)
     newest = Path(save_checkpoint(tmp_path, STATE, step=2, keep=2))
     raw = bytearray(newest.read_bytes())

@@ -17,7 +17,7 @@ ALONE = Single(rank=0, world_size=1, device=torch.device("cpu"))
 
 
 @pytest.mark.parametrize("in_background", [False, True])
-def test_what_is_saved_is_what_was_there_when_it_was_asked_for(tmp_path: Path, in_background: bool) -> None:
+def test_what_is_saved_is_what_was_there_when_it_was_requested(tmp_path: Path, in_background: bool) -> None:
     weight = torch.zeros(3)
     saver = Saver(tmp_path, ALONE, keep=2, in_background=in_background)
     saver.save(lambda: {"model": {"weight": weight}}, step=1)
@@ -39,7 +39,7 @@ def test_the_best_stays_beside_the_newest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("in_background", [False, True])
-def test_a_full_disk_is_told_and_leaves_earlier_checkpoints(
+def test_a_full_disk_is_reported_and_leaves_earlier_checkpoints(
     tmp_path: Path, in_background: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saver = Saver(tmp_path, ALONE, keep=2, in_background=in_background)

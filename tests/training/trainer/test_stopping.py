@@ -42,5 +42,5 @@ def test_other_threads_only_look():
     assert not request.requested
 
 
-def test_the_exit_code_asks_for_another_start():
+def test_the_exit_code_requests_another_start():
     assert RESUME_EXIT == os.EX_TEMPFAIL == 75

@@ -19,7 +19,7 @@ ALONE = Single(rank=0, world_size=1, device=torch.device("cpu"))
 
 
 class Line(nn.Module):
-    """Least squares with one weight; `fails` says what to do in which forward pass, counted from 0."""
+    """Least squares with one weight; `fails` defines what to do in which forward pass, counted from 0."""
 
     def __init__(self, fails: Mapping[int, Exception] | None = None) -> None:
         super().__init__()

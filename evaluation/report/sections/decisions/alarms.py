@@ -44,7 +44,7 @@ def render(facts: Facts) -> Sequence[Block]:
         )
         for name, known in by_class.items()
     )
-    return [Table(name="alarms", columns=("Class", *columns), rows=body), Text(_note(in_time), "note")]
+    return [Table(name="alarms", columns=("Class", *columns), rows=body), Text(_note(facts, in_time), "note")]
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[Cell, Cell]:
@@ -63,8 +63,12 @@ def _amount(row: Mapping[str, Any], in_time: bool) -> str:
     return f"{row['n_events']:,} windows, {row['amount']:,.0f} of different classes"
 
 
-def _note(in_time: bool) -> str:
-    threshold = "Each threshold was chosen on the other folds as the lowest that keeps the rate there; what happened stands beside it."
+def _note(facts: Facts, in_time: bool) -> str:
+    threshold = (
+        f"Each threshold was chosen on the other {facts['chosen_on']} as the lowest that keeps the rate there; what happened stands beside it."
+        if facts["data"]["n_subjects"] > 1
+        else "The thresholds were chosen on these very windows: the numbers are optimistic."
+    )
     if not in_time:
         return (
             "Share of the class’s windows above the threshold, and false alarms per window of different classes. The file has no "

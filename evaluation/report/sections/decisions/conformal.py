@@ -46,13 +46,20 @@ def render(facts: Facts) -> Sequence[Block]:
         ),
         Table(name="conformal", columns=_COLUMNS, rows=rows),
         Text(
-            "Calibration and test share no patient. “Other folds”: as a new hospital would get it. “Own patients”: calibrated "
-            "on the other patients of the same fold; what only this repairs is the gap between sites. One threshold for all classes (split) may fail a rare class; "
+            f"Calibration and test share no patient. {_calibrations(facts)} One threshold for all classes (split) may fail a rare class; "
             "class-conditional sets cover each class, and grow. A patient is short when fewer windows hold the label than promised; by chance "
             "alone that happens to the share given below, since a patient has few windows.",
             "note",
         ),
     ]
+
+
+def _calibrations(facts: Facts) -> str:
+    """Return what the two calibrations stand for: folds that are sites are hospitals, others are not."""
+    own = "“Own patients”: calibrated on the other patients of the same fold"
+    if facts["grouping"] != "site":
+        return f"“Other folds”: as patients of a new fold would get it. {own}."
+    return f"“Other folds”: as a new hospital would get it. {own}; what only this repairs is the gap between sites."
 
 
 def _worst_class(row: Mapping[str, Any]) -> Cell:

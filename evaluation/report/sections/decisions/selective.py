@@ -30,6 +30,7 @@ def render(facts: Facts) -> Sequence[Block]:
         for row in known["limited"]
     )
     nested = all(row["nested"] for row in known["limited"])
+    new = "a new fold’s windows" if facts["chosen_on"] == "folds" else "new patients’ windows"
     figure = band_plot(
         {facts["main_model"]: known["curve"]},
         name="risk-coverage",
@@ -47,7 +48,7 @@ def render(facts: Facts) -> Sequence[Block]:
         Heading("Abstention"),
         Table(name="abstention", columns=("Error rate aimed at", "Answered ↑", "Error rate ↓"), rows=limited),
         Text(
-            "The confidence below which the model abstains was chosen on the other folds, so both columns are what a new fold gives."
+            f"The confidence below which the model abstains was chosen on the other {facts['chosen_on']}, so both columns are what {new} give."
             if nested
             else "The confidence was chosen on these very windows: there is nothing to leave out, and the numbers are optimistic.",
             "note",

@@ -24,6 +24,7 @@ def facts(context: Context) -> Mapping[str, Any]:
             "settings": settings,
             "encoder": origin.encoder,
             "n_pretrain_subjects": None if origin.pretrain_subjects is None else len(origin.pretrain_subjects),
+            "fold_encoders": [len(fold.pretrain_subjects or ()) for fold in origin.folds if fold.has_own_encoder],
             "date": context.sources.provenance.get("date"),
         }
     }
@@ -35,18 +36,22 @@ def render(facts: Facts) -> Sequence[Block]:
     date = f"Predictions of {known['date']}." if known["date"] else "The date of the predictions is not recorded."
     settings = {key: entry for key, entry in flatten(known["settings"]).items() if entry not in ("", None)}
     return [
-        Text(f"The main model is `{facts['main_model']}`. {_start(known)} {date}"),
+        Text(f"The main model is `{facts['main_model']}`. {how_started(facts)} {date}"),
         *([KeyValues(settings)] if settings else [Text("The file does not hold the recipe of the model.", "note")]),
     ]
 
 
-def _start(known: Mapping[str, Any]) -> str:
-    n = known["n_pretrain_subjects"]
+def how_started(facts: Facts) -> str:
+    """Return in one sentence where the model's weights began, as far as the file states it."""
+    known = facts["model_description"]
+    n, own = known["n_pretrain_subjects"], known["fold_encoders"]
+    if own:
+        return f"{plural(len(own), 'fold')} had an encoder of their own, pretrained without labels on {min(own):,} to {max(own):,} subjects."
     if known["encoder"] == RANDOM or n == 0:
         return "It was trained from random weights, without pretraining."
     if known["encoder"] == PRETRAINED and n:
         return f"Its encoder was pretrained without labels on {plural(n, 'subject')}."
-    return "The file does not state whether it was pretrained."
+    return "The file does not state whether the model was pretrained."
 
 
 SECTION = Section(name="model", title="Model description", part=APPENDIX, facts=facts, render=render)

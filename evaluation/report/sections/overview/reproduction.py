@@ -23,7 +23,6 @@ def facts(context: Context) -> Mapping[str, Any]:
     known = {name: entry for name, entry in meta.items() if name not in _LONG}
     return {
         "meta": {**known, "command": _without_folders(known["command"])} if known.get("command") else known,
-        "n_pretrain_subjects": len(meta.get("pretrain_subjects") or ()),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "provenance": dict(context.sources.provenance),
     }

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.audit.exposure import TRANSDUCTIVE, exposure
+from evaluation.operating.nesting import by_fold
 from evaluation.report.context import Context, cohort
 from evaluation.report.drawing.blocks import Block, Text
-from evaluation.report.drawing.wording import Facts, interval, label_noun, p_text, plural
+from evaluation.report.drawing.wording import Facts, interval, label_noun, p_text, plural, sites_apart
 from evaluation.report.sections.section import TOP, Section
 from evaluation.schemas.predictions import targets
 
@@ -18,6 +19,7 @@ def facts(context: Context) -> Mapping[str, Any]:
     return {
         "grouping": origin.grouping,
         "n_folds": len(origin.folds),
+        "chosen_on": "folds" if by_fold(rows) else "patients",
         "labels": {"source": origin.label_source, "votes": bool((target.max(axis=1) < 1 - 1e-6).any())},
         "exposure": exposure(rows, origin),
         "data": cohort(rows, context.classes),
@@ -93,11 +95,19 @@ def _across(facts: Facts) -> str:
         return "All data come from one site: nothing here shows how the model does at another one."
     if across["n_sites"] < 2:
         return f"Balanced accuracy is defined at {across['n_sites']} of {n_sites} sites, so sites cannot be compared by it."
+    ranged = (
+        f"Across sites, balanced accuracy ranged from {across['worst']:.2f} ({across['worst_site']}) to {across['best']:.2f}, "
+        f"{across['mean']:.2f} on average."
+    )
+    if not sites_apart(facts):
+        shared = (
+            "training and test share sites" if facts["grouping"] == "subject" else "training and test may share sites"
+        )
+        return f"Nothing here shows how the model does at a new hospital: {shared}. {ranged}"
     new = across["new_hospital"]
     return (
         f"**At a new hospital {new['low']:.2f} to {new['high']:.2f} is to be expected** ({facts['bootstrap']['level']:.0%} prediction interval from "
-        f"{n_sites} sites). Across sites, balanced accuracy ranged from {across['worst']:.2f} ({across['worst_site']}) to {across['best']:.2f}, "
-        f"{across['mean']:.2f} on average."
+        f"{across['n_sites']} sites). {ranged}"
     )
 
 
@@ -131,8 +141,10 @@ def caveats(facts: Facts) -> Sequence[str]:
     ]
     if facts["data"]["n_sites"] == 1:
         known.append("One site: what is measured may be a habit of its equipment.")
-    if facts["grouping"] != "site":
+    if facts["grouping"] == "subject":
         known.append("Training and test share sites, so this is no test of another hospital.")
+    elif facts["grouping"] not in ("site", "apart"):
+        known.append("Training and test may share sites: the file does not state how they were separated.")
     return known
 
 

@@ -38,7 +38,7 @@ def render(facts: Facts) -> Sequence[Block]:
         for row in known
     )
     chosen = (
-        f"The threshold of each class was chosen on the other folds, as the highest that reaches a sensitivity of {curves['sensitivity']:.0%} there."
+        f"The threshold of each class was chosen on the other {facts['chosen_on']}, as the highest that reaches a sensitivity of {curves['sensitivity']:.0%} there."
         if all(row["nested"] for row in known)
         else "The thresholds were chosen on these very windows, as there is nothing to leave out: the numbers are optimistic."
     )

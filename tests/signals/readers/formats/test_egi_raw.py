@@ -109,6 +109,6 @@ def test_a_header_that_is_cut(tmp_path, n_bytes, says):
         ({"day": 31}, True), ({"day": 32}, False),
     ],
 )  # fmt: skip
-def test_how_it_is_told_from_other_files(changes, expected):
+def test_how_it_is_distinguished_from_different_files(changes, expected):
     assert is_egi_raw(head(**changes)) == expected
     assert not is_egi_raw(head(**changes)[:20])

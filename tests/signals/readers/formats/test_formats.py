@@ -69,7 +69,7 @@ class TestNihonKohden:
         assert recording.annotations == (Annotation(3.0, 0.0, "eyes closed"), Annotation(5.0, 0.0, "other"))
         assert {file.name for file in source_files(path)} == {"x.EEG", "x.21E", "x.LOG"}
 
-    def test_a_pause_between_blocks_is_as_long_as_the_clocks_say(self, tmp_path, x):
+    def test_a_pause_between_blocks_is_as_long_as_by_the_clocks(self, tmp_path, x):
         # 4 s from 10:00:00, then 4 s from 10:00:30: 26 s were lost
         path = self.write(tmp_path, [x[:, :800], x[:, 800:]], starts_s=(36000, 36030))
         recording = open_recording(str(path))

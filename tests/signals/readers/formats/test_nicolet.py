@@ -25,7 +25,7 @@ def written(tmp_path, text=HEAD, *, n_times=1000, n_more=0):
     return tmp_path / "a.head"
 
 
-def test_everything_that_a_header_says(tmp_path):
+def test_everything_that_a_header_holds(tmp_path):
     path = written(tmp_path)
     recording = open_nicolet(path)
     assert (recording.reader, recording.ch_names) == ("nicolet", ("FP1", "ECG", "C3"))
@@ -80,5 +80,5 @@ def test_samples_that_are_gone(tmp_path):
     [(HEAD, True), ("pat_id=1\nadm_id=2\nsample_freq=1\n", True), ("sample_freq=1", True), ("pat_id=1\n", False),
      ("a text\nsample_freq=1\n", False)],
 )  # fmt: skip
-def test_how_it_is_told_from_other_texts(text, expected):
+def test_how_it_is_distinguished_from_different_texts(text, expected):
     assert bool(NICOLET_MAGIC.match(text.encode())) == expected

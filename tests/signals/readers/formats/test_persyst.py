@@ -40,7 +40,7 @@ def written(tmp_path, text=LAY, *, n_times=1000, dtype="<i2", n_head=0, name="a.
     return tmp_path / "a.lay"
 
 
-def test_everything_that_a_header_says(tmp_path):
+def test_everything_that_a_header_holds(tmp_path):
     recording = open_persyst(written(tmp_path))
     assert (recording.reader, recording.ch_names, recording.sensor_types) == ("persyst", ("C3", "ECG"), ("eeg", "ecg"))
     assert (recording.sfreqs, recording.segments) == ((100.0, 100.0), (Segment(0.0, 10.0),))

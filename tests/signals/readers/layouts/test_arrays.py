@@ -65,7 +65,7 @@ def by(card, path):
 
 
 def save(path, variables):
-    """Write variables as the file's name says."""
+    """Write variables in the format of the file's name."""
     if path.suffix == ".npz":
         np.savez(path, **variables)
     elif path.suffix == ".npy":
@@ -145,7 +145,7 @@ def test_pickles_in_arrays_are_not_opened(tmp_path):
             by(card, tmp_path / name)
 
 
-def test_the_side_file_of_a_wfdb_record_says_so(tmp_path):
+def test_the_side_file_of_a_wfdb_record_is_named_as_such(tmp_path):
     (tmp_path / "a.hea").write_text("a 12 500 5000\n")
     with pytest.raises(UnreadableError, match="open its .hea"):
         open_recording(write(tmp_path, "a.mat", val=np.ones((12, 5000))))

@@ -80,7 +80,7 @@ def test_an_eeg_of_two_patients_is_refused_by_its_lines(tmp_path):
     ("rows", "says"),
     [("10,20,40\n10,21,40\n", "line 3: eeg_id 10 stands on line 2"), (",20,40\n", "line 2: eeg_id is empty")],
 )
-def test_a_test_table_asks_for_each_eeg_once(tmp_path, rows, says):
+def test_a_test_table_names_each_eeg_once(tmp_path, rows, says):
     (tmp_path / "test.csv").write_text("eeg_id,spectrogram_id,patient_id\n" + rows)
     with pytest.raises(HmsError, match=says):
         read_test(tmp_path / "test.csv")

@@ -41,7 +41,7 @@ def test_a_label_beyond_its_recording_is_refused_by_its_line(root):
         check_train(root)
 
 
-def test_what_lacks_is_named_by_row(root):
+def test_what_is_missing_is_named_by_row(root):
     first, second = check_test(root).rows
     (root / "test_spectrograms" / f"{second.spectrogram_id}.parquet").unlink()
     assert check_test(root).without_spectrogram == (second,)
@@ -75,7 +75,7 @@ def test_other_folders_are_refused(tmp_path):
         check_test(tmp_path)
 
 
-def test_the_last_sample_may_lack(root):
+def test_the_last_sample_may_be_missing(root):
     path = next((root / "train_eegs").iterdir())
     table = pq.read_table(path)
     pq.write_table(table.slice(0, table.num_rows - 1), path)

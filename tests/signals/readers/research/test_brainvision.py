@@ -67,7 +67,7 @@ def test_every_binary_form_gives_the_same_samples(tmp_path, binary, dtype, orien
     assert np.array_equal(recording.read([2, 0], segment=1, start=3, stop=9), recording.read([2, 0], segment=1)[:, 3:9])
 
 
-def test_pauses_are_gaps_of_the_length_that_the_dates_tell(tmp_path):
+def test_pauses_are_gaps_of_the_length_between_the_dates(tmp_path):
     recording = open_recording(write(tmp_path, data=bytes(600)))
     # 50 samples at 250 Hz are 0.2 s; the second part began 10 s after the first.
     assert recording.segments == (Segment(0.0, 0.2), Segment(10.0, 0.2))
