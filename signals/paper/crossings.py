@@ -96,5 +96,5 @@ def _is_peak(edge: np.ndarray, at: slice) -> bool:
 
 def _across(edge: np.ndarray, at: slice) -> np.ndarray:
     """Return the straight way between the columns beside a meeting; the edge itself where one of them has no ink."""
-    sides = edge[[max(at.start - 1, 0), min(at.stop, len(edge) - 1)]]
-    return np.linspace(*sides, at.stop - at.start + 2)[1:-1] if np.isfinite(sides).all() else edge[at]
+    left, right = float(edge[max(at.start - 1, 0)]), float(edge[min(at.stop, len(edge) - 1)])
+    return np.linspace(left, right, at.stop - at.start + 2)[1:-1] if np.isfinite(left + right) else edge[at]
