@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from explain.asking.ask import Ask, answers, centred
+from explain.asking.occlusion import METHOD as OCCLUSION
 from explain.asking.occlusion import occlusion, stretches
 from explain.asking.shapley import shapley
 from explain.explanation import STEP_S, Explanation
@@ -247,10 +248,10 @@ def _figures(subject: Subject, number: int, explained: Sequence[Explanation]) ->
     start_s, figures = subject.windows[number].start_s, []
     strongest = int(np.maximum(explained[0].channels_steps, 0).sum(axis=1).argmax())
     for each in explained:
-        stem, signed = each.method.replace(" ", "_").replace("+", "p"), bool((each.values < 0).any()) or each.sums
+        stem = each.method.replace(" ", "_").replace("+", "p")
         drawn = drawings.traces(x, each, ch_names=names, sfreq=modality.sfreq, start_s=start_s)
         figures.append(Figure(file=f"{stem}_traces.svg", svg=drawn, caption=f"Traces, {each.method}"))
-        palette = "signed" if signed else "activation"
+        palette = "activation" if each.method in drawings.WITHOUT_SIGN else "signed"
         title = f"input of {names[strongest]}, {each.method} of all channels"
         drawn = drawings.triptych(x[strongest], each, sfreq=modality.sfreq, title=title, palette=palette)
         figures.append(Figure(file=f"{stem}_triptych.svg", svg=drawn, caption=f"Time and frequency, {each.method}"))
@@ -268,10 +269,10 @@ def _summary(
     per_step = np.maximum(explanation.per_step, 0)
     runs = stretches(per_step)
     first, last = runs[0] if runs else (0, len(per_step))
-    channels = np.argsort(-np.maximum(explanation.per_channel, 0))[:3]
     status = subject.card.status(explanation.method)
     of_evidence: dict[str, str | float] = {"method": explanation.method, "status": status}
     if runs:
+        channels = strongest_channels(explanation, first, last)
         names = ", ".join(subject.bundle.modality.ch_names[i] for i in channels)
         of_evidence |= {"start_s": first * STEP_S, "stop_s": last * STEP_S, "channels": names}
     else:
@@ -281,6 +282,8 @@ def _summary(
         low, high = explanation.bands[int(band.argmax())]
         of_evidence |= {"band": f"{low:g} to {high:g} Hz", "band_share": float(band.max() / band.sum())}
     limits = {"background": f"Parts were replaced with {background}; another background may give another map."}
+    if explanation.method == OCCLUSION:
+        limits["spread"] = "Outside of the strongest stretches, channels and bands repeat those of the strongest one."
     if status != VALIDATED:
         limits["status"] = "This method is not validated for this model: do not rely on its map."
     sample = dict(facts)
@@ -289,6 +292,12 @@ def _summary(
     data = {"file": file, "n_windows": len(subject.windows), "window_s": facts["window_s"]}
     everything = {"data": data, "sample": sample, "evidence": of_evidence, "limits": limits}
     return summarise(Facts(flattened(everything))).text
+
+
+def strongest_channels(explanation: Explanation, first: int, last: int, *, most: int = 3) -> list[int]:
+    """Return the channels that speak most for the class in steps [first, last); none that speak against it."""
+    in_stretch = explanation.channels_steps[:, first:last].sum(axis=1)
+    return [int(i) for i in np.argsort(-in_stretch, kind="stable")[:most] if in_stretch[i] > 0]
 
 
 def _write_sample(folder: Path, sample: Sample, card: ExplanationCard) -> None:

@@ -13,6 +13,8 @@ from explain.figures.colours import coloured, image, scale, signed_share
 from signals.pages.svg import INK, line, svg, text
 from signals.spectrograms import stft_power
 
+WITHOUT_SIGN = ("Grad-CAM", "Grad-CAM++", "attention rollout")
+"""Methods whose maps show strength alone, and are drawn in colours of their own."""
 WIDTH = 720.0
 _LEFT, _TOP, _ROW = 52.0, 34.0, 25.0
 _MOST_HZ = 45.0
