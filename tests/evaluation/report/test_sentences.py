@@ -51,6 +51,7 @@ def report(tmp_path: Path, make_predictions: Any, read_report: Any) -> Any:
     [
         ("experts", False, "expert votes", "disagreement between experts"),
         ("synthetic", False, "synthetic votes", "planted by a generator"),
+        ("protocol", True, "labels", "follow from the protocol"),
         ("unknown", False, "the votes", "does not state who labelled"),
         ("experts", True, "expert labels", "single classes"),
         ("synthetic", True, "synthetic labels", "single classes"),

@@ -151,6 +151,7 @@ def caveats(facts: Facts) -> Sequence[str]:
 def _about_labels(facts: Facts) -> str:
     source = {
         "experts": "Labels are those of experts, taken as they are; disagreement between experts limits every score.",
+        "protocol": "Labels follow from the protocol of the recordings; nobody has read the windows one by one.",
         "synthetic": "Labels were planted by a generator: no expert has read these recordings.",
     }.get(facts["labels"]["source"], "The file does not state who labelled the windows.")
     return source if facts["labels"]["votes"] else f"{source} They are single classes, so KL equals log loss."
