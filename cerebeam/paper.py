@@ -20,6 +20,8 @@ from signals.paper.layout import GAINS, LAYOUTS, SPEEDS, PaperScale
 from signals.recording.recording import UnreadableError
 
 FORMATS = ("wfdb", "npz", "csv")
+PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+"""Formats of pages by suffix."""
 _MOST_PIXELS = 120_000_000
 
 
@@ -34,10 +36,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     one.add_argument("--sfreq", type=positive, default=500.0, help="samples per second of the records")
     one.add_argument("--layout", choices=tuple(LAYOUTS), help="where it is known; else by the number of rows")
     _scale(one, "where it is known; else from the calibration pulses")
+    one.add_argument("--overlay", action="store_true", help="also draw what was read over each page: NAME.overlay.webp")
     add_json(one, "the records, and the scans that were refused with their reasons")
     one = commands.add_parser("render", description="a page of a record's twelve leads")
     one.add_argument("record", type=known_file, help="a recording with I, II and V1-V6 at least")
-    one.add_argument("--output", type=new_file, required=True, help="the page, a PNG")
+    one.add_argument("--output", type=new_file, required=True, help="the page: .png, .jpg or .webp")
     one.add_argument("--layout", choices=tuple(LAYOUTS), default="3x4", help="rows and columns of leads")
     _scale(one, "25 mm/s and 10 mm/mV by default")
     one.add_argument("--dpi", type=count, default=200, help="dots per inch, 60 to 600")
@@ -48,6 +51,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.command == "render" and not 60 <= args.dpi <= 600:
         parser.error(f"--dpi {args.dpi} is not between 60 and 600")
+    if args.command == "render" and args.output.suffix.lower() not in PICTURES:
+        parser.error(f"--output {args.output}: a page is one of {', '.join(PICTURES)}")
     if args.command == "render" and not 0 <= args.start < float("inf"):
         parser.error(f"--start {args.start:g} is no second of a record")
     return args
@@ -76,6 +81,14 @@ def read_picture(path: Path) -> np.ndarray:
         raise UnreadablePageError("no picture in a known format") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise error if isinstance(error, UnreadablePageError) else UnreadablePageError(f"damaged: {error}") from None
+
+
+def write_picture(path: Path, image: np.ndarray) -> None:
+    """Write a picture, uint8, shape (height, width, 3), in the format of the path's suffix, of `PICTURES`."""
+    from PIL import Image
+
+    with atomic_file(path) as file:
+        Image.fromarray(image).save(file, PICTURES[path.suffix.lower()], quality=80)
 
 
 def write_leads(path: Path, x_mv: np.ndarray, sfreq: float, notes: Sequence[str]) -> None:
@@ -113,6 +126,7 @@ def _write_wfdb(path: Path, x_mv: np.ndarray, sfreq: float, notes: Sequence[str]
 def _digitise(args: argparse.Namespace) -> int:
     from signals.paper.digitise import digitise
     from signals.paper.ink import UnreadablePageError
+    from signals.paper.overlay import overlay
 
     names = [scan.stem for scan in args.scans]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -129,6 +143,8 @@ def _digitise(args: argparse.Namespace) -> int:
         path = args.output / f"{scan.stem}{'.hea' if args.format == 'wfdb' else '.' + args.format}"
         found = f"{page.layout}, {page.scale.speed:g} mm/s, {page.scale.gain:g} mm/mV"
         write_leads(path, page.x_mv, page.sfreq, (f"Digitised from paper: {found}",))
+        if args.overlay:
+            write_picture(args.output / f"{scan.stem}.overlay.webp", overlay(page))
         pages.append({"record": path, "layout": page.layout, "speed": page.scale.speed, "gain": page.scale.gain,
                       "px_per_mm": page.px_per_mm, "rotation_deg": page.rotation_deg})  # fmt: skip
         if not args.json:
@@ -140,8 +156,6 @@ def _digitise(args: argparse.Namespace) -> int:
 
 
 def _render(args: argparse.Namespace) -> int:
-    from PIL import Image
-
     from synthetic.paper.draw import Style, draw
     from synthetic.paper.wear import drawn_wear, worn
 
@@ -151,8 +165,7 @@ def _render(args: argparse.Namespace) -> int:
     if args.photograph is not None:
         rng = np.random.default_rng(args.photograph)
         page = worn(page, drawn_wear(rng), rng)
-    with atomic_file(args.output) as file:
-        Image.fromarray(page.image).save(file, "PNG")
+    write_picture(args.output, page.image)
     return 0
 
 

@@ -20,7 +20,7 @@ from signals.bundles.bundle import BundleError
 from signals.command_line import Parser, whole
 from studies.reading.bundling import write_reader
 from studies.reading.choice import choose, tables
-from studies.reading.members import Fitted, asker, fit_members
+from studies.reading.members import Fitted, fit_members, predictor_of
 from studies.reading.rows import Reading, held_out
 from training.command import run_main
 from training.fitting.fit import Fitting
@@ -94,8 +94,8 @@ def build(command: ReaderCommand) -> list[str]:
 def answers_of(members: Sequence[Fitted], reading: Reading) -> np.ndarray:
     """Return members' logits of all held-out windows by their graphs, shape (n_members, 2 n, n_classes)."""
     with tempfile.TemporaryDirectory() as folder:
-        ask = asker(Path(folder), [member.write(Path(folder)) for member in members])
-        return ask(reading.windows(reading.held_out))
+        predict = predictor_of(Path(folder), [member.write(Path(folder)) for member in members])
+        return predict(reading.windows(reading.held_out))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

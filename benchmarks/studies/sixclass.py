@@ -116,7 +116,7 @@ def mean_kl(tallies: Tallies) -> float:
     return float(tallies.sums[:, 1].sum() / tallies.sums[:, 0].sum())
 
 
-def tell(predictions: Predictions) -> None:
+def print_table(predictions: Predictions) -> None:
     """Print the table and the figures."""
     classes, times = predictions.classes, predictions.meta["models"]
     names = {**{recipe: name for name, recipe in RECIPES.items()}, "mean": "mean", "stack": "ensemble"}
@@ -214,7 +214,7 @@ def main() -> None:
     ended = time.perf_counter()
     spent = (prepared - began, pretrained - prepared, ended - pretrained)
     print("  shards {:.0f} s, pretraining {:.0f} s, models {:.0f} s".format(*spent))
-    tell(predictions)
+    print_table(predictions)
     full_width()
     figure("sixclass_minutes", (time.perf_counter() - began) / 60, "min")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from explain.asking.ask import Ask, answers, centred
+from explain.asking.occlusion import METHOD as OCCLUSION
 from explain.asking.occlusion import occlusion, stretches
 from explain.asking.shapley import shapley
 from explain.explanation import STEP_S, Explanation
@@ -82,7 +83,7 @@ def explain_file(args: argparse.Namespace) -> list[Sample]:
         write_explanations(folder / EXPLANATIONS, rows, ch_names=bundle.modality.ch_names)
         lines = "".join(json.dumps({"sample": each.name, **each.facts}) + "\n" for each in samples)
         (folder / SAMPLES).write_text(lines, encoding="utf-8")
-        title = f"What {bundle.path.name} depends on in {Path(args.file).name}"
+        title = f"What the model's answers on {Path(args.file).name} depend on"
         (folder / "index.html").write_text(index_page(samples, subject.card, title=title), encoding="utf-8")
     return samples
 
@@ -172,7 +173,8 @@ def _sample(
         "start_s": round(window.start_s, 3), "window_s": round(window.data.shape[1] / window.sfreq, 3),
         "label": window.label or "unknown", "predicted": bundle.classes[predicted],
         "explained_class": bundle.classes[target],
-        "probability": round(float(subject.probabilities[number, target]), 4),
+        "probability": round(float(subject.probabilities[number, predicted]), 4),
+        "explained_probability": round(float(subject.probabilities[number, target]), 4),
     }  # fmt: skip
     name = f"sample_{number:04d}"
     figures = _figures(subject, number, explained)
@@ -182,8 +184,9 @@ def _sample(
     of_evidence = {k: v for row in digests for k, v in row.items()}
     summary = _summary(subject, facts, explained[0], words, Path(args.file).name)
     sample = Sample(
-        name=name, facts={**facts, "background": words, **of_evidence, **listed}, figures=figures, methods=methods,
-        summary=summary,
+        name=name, title=_title(Path(args.file).name, window),
+        facts={**facts, "background": words, **of_evidence, **listed},
+        figures=figures, methods=methods, summary=summary,
     )  # fmt: skip
     source = {"source_sha256": window.provenance.source_sha256}
     rows = [
@@ -191,6 +194,11 @@ def _sample(
         for each in explained
     ]
     return sample, rows
+
+
+def _title(file: str, window: Window) -> str:
+    stop_s = window.start_s + window.data.shape[1] / window.sfreq
+    return f"Explanation of {file}, {window.start_s:g} to {stop_s:g} s"
 
 
 def _worth(card: ExplanationCard, method: str) -> dict[str, str]:
@@ -235,20 +243,21 @@ def digest(explanation: Explanation) -> Mapping[str, str | float]:
 
 
 def _figures(subject: Subject, number: int, explained: Sequence[Explanation]) -> list[Figure]:
-    modality, x = subject.bundle.modality, subject.signals[number]
+    modality, x = subject.bundle.modality, subject.windows[number].data
     positions, names = np.asarray(modality.positions), modality.ch_names
     start_s, figures = subject.windows[number].start_s, []
     strongest = int(np.maximum(explained[0].channels_steps, 0).sum(axis=1).argmax())
     for each in explained:
-        stem, signed = each.method.replace(" ", "_").replace("+", "p"), bool((each.values < 0).any()) or each.sums
+        stem = each.method.replace(" ", "_").replace("+", "p")
         drawn = drawings.traces(x, each, ch_names=names, sfreq=modality.sfreq, start_s=start_s)
         figures.append(Figure(file=f"{stem}_traces.svg", svg=drawn, caption=f"Traces, {each.method}"))
-        palette, title = "signed" if signed else "activation", f"{each.method}, channel {names[strongest]}"
+        palette = "activation" if each.method in drawings.WITHOUT_SIGN else "signed"
+        title = f"input of {names[strongest]}, {each.method} of all channels"
         drawn = drawings.triptych(x[strongest], each, sfreq=modality.sfreq, title=title, palette=palette)
         figures.append(Figure(file=f"{stem}_triptych.svg", svg=drawn, caption=f"Time and frequency, {each.method}"))
         if each.has_channels:
             for k, drawn in enumerate(drawings.scalps(each, positions, ch_names=names)):
-                caption = "whole window" if k == 0 else f"t = {k - 1}"
+                caption = ("whole window", "first third", "second third", "last third")[k]
                 group = f"Scalp maps, {each.method}"
                 figures.append(Figure(file=f"{stem}_scalp_{k}.svg", svg=drawn, caption=caption, group=group))
     return figures
@@ -260,10 +269,10 @@ def _summary(
     per_step = np.maximum(explanation.per_step, 0)
     runs = stretches(per_step)
     first, last = runs[0] if runs else (0, len(per_step))
-    channels = np.argsort(-np.maximum(explanation.per_channel, 0))[:3]
     status = subject.card.status(explanation.method)
     of_evidence: dict[str, str | float] = {"method": explanation.method, "status": status}
     if runs:
+        channels = strongest_channels(explanation, first, last)
         names = ", ".join(subject.bundle.modality.ch_names[i] for i in channels)
         of_evidence |= {"start_s": first * STEP_S, "stop_s": last * STEP_S, "channels": names}
     else:
@@ -273,14 +282,22 @@ def _summary(
         low, high = explanation.bands[int(band.argmax())]
         of_evidence |= {"band": f"{low:g} to {high:g} Hz", "band_share": float(band.max() / band.sum())}
     limits = {"background": f"Parts were replaced with {background}; another background may give another map."}
+    if explanation.method == OCCLUSION:
+        limits["spread"] = "Outside of the strongest stretches, channels and bands repeat those of the strongest one."
     if status != VALIDATED:
         limits["status"] = "This method is not validated for this model: do not rely on its map."
-    sample = {**facts, "probability": facts["probability"]}
+    sample = dict(facts)
     if sample["label"] == "unknown":
         del sample["label"]
     data = {"file": file, "n_windows": len(subject.windows), "window_s": facts["window_s"]}
     everything = {"data": data, "sample": sample, "evidence": of_evidence, "limits": limits}
     return summarise(Facts(flattened(everything))).text
+
+
+def strongest_channels(explanation: Explanation, first: int, last: int, *, most: int = 3) -> list[int]:
+    """Return the channels that speak most for the class in steps [first, last); none that speak against it."""
+    in_stretch = explanation.channels_steps[:, first:last].sum(axis=1)
+    return [int(i) for i in np.argsort(-in_stretch, kind="stable")[:most] if in_stretch[i] > 0]
 
 
 def _write_sample(folder: Path, sample: Sample, card: ExplanationCard) -> None:

@@ -203,14 +203,14 @@ def command_parser() -> Parser:
     for name, what in reading.COMMANDS.items():  # they have parsers of their own
         commands.add_parser(name, description=what)
     commands.add_parser("download", description="the competition's files, through Kaggle's API")
-    ask = commands.add_parser("predict", description="answer every row of test.csv")
-    ask.add_argument(
+    prediction = commands.add_parser("predict", description="answer every row of test.csv")
+    prediction.add_argument(
         "--hms-test", type=Path, required=True, help="folder with test.csv, test_eegs/, test_spectrograms/"
     )
-    ask.add_argument("--model", type=Path, required=True, help="folder of a six-class model")
-    ask.add_argument("--out", type=Path, required=True, help="csv to write: eeg_id and six vote columns")
-    add_json(ask, "the submission, its rows, and those without an answer of the model")
-    ask.set_defaults(run=predict)
+    prediction.add_argument("--model", type=Path, required=True, help="folder of a six-class model")
+    prediction.add_argument("--out", type=Path, required=True, help="csv to write: eeg_id and six vote columns")
+    add_json(prediction, "the submission, its rows, and those without an answer of the model")
+    prediction.set_defaults(run=predict)
     return parser
 
 

@@ -98,6 +98,8 @@ def check_rows(predictions: Predictions, *, columns: Sequence[str], key: Sequenc
         raise ValueError(f"predictions are missing the columns {missing}")
     if frame.empty:
         raise ValueError("predictions hold no rows")
+    if unfilled := [column for column in columns if frame[column].isna().any()]:
+        raise ValueError(f"predictions have rows without a value in the columns {unfilled}")
     for name, values in (("prob", probabilities(frame, classes)), ("target", targets(frame, classes))):
         sums = values.sum(axis=1)
         off = (values > 1).any(axis=1) if is_multilabel(predictions.task) else np.abs(sums - 1.0) > 1e-4

@@ -10,9 +10,11 @@ import numpy as np
 
 from explain.explanation import STEP_S, Explanation
 from explain.figures.colours import coloured, image, scale, signed_share
-from signals.pages.svg import INK, RULE, line, svg, text
+from signals.pages.svg import INK, line, svg, text
 from signals.spectrograms import stft_power
 
+WITHOUT_SIGN = ("Grad-CAM", "Grad-CAM++", "attention rollout")
+"""Methods whose maps show strength alone, and are drawn in colours of their own."""
 WIDTH = 720.0
 _LEFT, _TOP, _ROW = 52.0, 34.0, 25.0
 _MOST_HZ = 45.0
@@ -21,7 +23,7 @@ _MOST_HZ = 45.0
 def traces(
     x: np.ndarray, explanation: Explanation, *, ch_names: Sequence[str], sfreq: float, start_s: float = 0.0
 ) -> str:
-    """Return traces of a window (n_chans, n_times) below each other, evidence behind each in its step."""
+    """Return traces of a window (n_chans, n_times), µV, below each other, evidence behind each in its step."""
     values = explanation.channels_steps
     limit, bottom = float(np.abs(values).max()), _TOP + _ROW * len(x)
     width, length_s = WIDTH - _LEFT - 6, x.shape[1] / sfreq
@@ -37,9 +39,11 @@ def traces(
         body.append(text(at, bottom + 14, f"{start_s + second:g}", anchor="middle", cls="soft"))
     words = "evidence by channel" if explanation.has_channels else "evidence over time; channels are not told apart"
     body.append(text(_LEFT, 15, f"{explanation.method}: {words}"))
+    body.append(text(_LEFT + width, 15, f"a row is {size / 0.42:.3g} µV high", anchor="end", cls="soft"))
     body.append(text(_LEFT + width, bottom + 30, "s since the recording's start", anchor="end", cls="soft"))
-    body.append(scale(_LEFT, bottom + 26, 190, "signed", "against", "for the class"))
-    return svg(bottom + 54, "".join(body), f"traces with evidence, {explanation.method}", width=WIDTH)
+    body.append(scale(_LEFT, bottom + 26, 300, "signed", f"against, −{limit:.2g}", f"for the class, +{limit:.2g}"))
+    body.append(text(_LEFT, bottom + 62, f"logit, for each channel and {STEP_S:g} s", cls="soft"))
+    return svg(bottom + 70, "".join(body), f"traces with evidence, {explanation.method}", width=WIDTH)
 
 
 def _course(x: np.ndarray, y: float, width: float, scale_y: float) -> str:
@@ -73,7 +77,7 @@ def triptych(
 ) -> str:  # fmt: skip
     """Return input, evidence and both over each other, frequency upwards, time to the right; x is a trace (n_times,).
 
-    Evidence without bands is the same at all frequencies. palette: "signed", or "activation" for maps without a sign.
+    The evidence is that of all channels. Evidence without bands is the same at all frequencies. palette: "signed", or "activation" for maps without a sign.
     """
     freqs, log = spectrogram(x, sfreq)
     values = by_frequency(explanation, freqs)
@@ -115,8 +119,13 @@ def by_frequency(explanation: Explanation, freqs: np.ndarray) -> np.ndarray:
     return out
 
 
-def scalp(values: np.ndarray, positions: np.ndarray, *, ch_names: Sequence[str], title: str, limit: float) -> str:
-    """Return a map of the scalp from above, nose up; values (n_chans,), positions on the unit sphere (n_chans, 3)."""
+def scalp(
+    values: np.ndarray, positions: np.ndarray, *, ch_names: Sequence[str], title: str, limit: float, unit: str
+) -> str:
+    """Return a map of the scalp from above, nose up, with its scale from -limit to limit.
+
+    values (n_chans,), positions on the unit sphere (n_chans, 3).
+    """
     size, middle = 200.0, 100.0
     places = flat(positions)
     grid = np.linspace(-1, 1, 64)
@@ -133,9 +142,9 @@ def scalp(values: np.ndarray, positions: np.ndarray, *, ch_names: Sequence[str],
         cx, cy = middle + 90 * px, 114 - 90 * py
         hover = f"<title>{escape(name)}: {value:.3g}</title>"
         body.append(f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="2" fill="{INK}">{hover}</circle>')
-    body.append(f'<rect x="0" y="0" width="{size:g}" height="222" fill="none" stroke="{RULE}" stroke-width="0"/>')
     body.append(text(middle, 218, title, anchor="middle", cls="soft"))
-    return svg(224, "".join(body), f"scalp map, {title}", width=size)
+    body.append(scale(10, 226, size - 20, "signed", f"−{limit:.2g}", f"+{limit:.2g}", middle=unit))
+    return svg(256, "".join(body), f"scalp map, {title}", width=size)
 
 
 def flat(positions: np.ndarray) -> np.ndarray:
@@ -163,6 +172,6 @@ def scalps(
         rows.append(explanation.channels_steps[:, first:last].sum(axis=1) / max(stop_s - start_s, 1e-9))
     limit = max(float(np.abs(row).max()) for row in rows)
     return [
-        scalp(row, positions, ch_names=ch_names, title=f"{a:.3g} to {b:.3g} s", limit=limit)
+        scalp(row, positions, ch_names=ch_names, title=f"{a:.3g} to {b:.3g} s", limit=limit, unit="logit per s")
         for row, (a, b) in zip(rows, spans, strict=True)
     ]

@@ -11,7 +11,8 @@ from signals.pages.svg import number
 CSS = """
 figure.wide{max-width:none}.maps{display:grid;grid-template-columns:repeat(4,minmax(0,1fr));gap:10px}.maps figure{margin:0}
 .status{font-weight:650}.status.not{color:var(--bad)}
-@media screen and (max-width:720px){.maps{grid-template-columns:repeat(2,minmax(0,1fr))}figure.wide{overflow-x:auto}figure.wide svg{min-width:620px}}
+@media screen and (max-width:720px){.maps{grid-template-columns:repeat(2,minmax(0,1fr))}figure.wide{overflow-x:auto}figure.wide svg{min-width:620px}
+figure.wide figcaption{position:sticky;left:0}figure.wide figcaption::after{content:" Scroll sideways for the rest →";font-weight:400;color:var(--soft)}}
 """
 SCOPE = (
     "A map shows what this model's answer depends on in this window. It does not show that a finding is there, nor why. "
@@ -37,6 +38,8 @@ class Sample:
 
     name: str
     """Name of its folder and page."""
+    title: str
+    """Heading of the page: which recording, and which seconds of it."""
     facts: Mapping[str, str | float | int]
     figures: Sequence[Figure] = field(repr=False)
     methods: Sequence[str]
@@ -56,7 +59,7 @@ def sample_page(sample: Sample, card: ExplanationCard) -> str:
             inner = "".join(_figure(each, "") for each in sample.figures if each.group == figure.group)
             body.append(f'<h3>{escape(figure.group)}</h3><div class="maps">{inner}</div>')
     body += ["<h2>Facts</h2>", key_values(sample.facts), '<p class="note"><a href="index.html">All samples</a></p>']
-    return document("".join(body), title=f"Explanation of {sample.name}", css=CSS)
+    return document("".join(body), title=sample.title, css=CSS)
 
 
 def index_page(samples: Sequence[Sample], card: ExplanationCard, *, title: str) -> str:
@@ -69,7 +72,7 @@ def index_page(samples: Sequence[Sample], card: ExplanationCard, *, title: str) 
             f'<tr><td><a href="{name}.html">{name}</a></td>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
         )
     body = [f'<p class="use">{escape(SCOPE)}</p>']
-    body.append(table(["window", "start, s", "label", "predicted", "probability"], rows))
+    body.append(table(["window", "start, s", "label", "predicted", "probability, uncalibrated"], rows))
     body += ["<h2>Validation of methods</h2>", card_table(card)]
     return document("".join(body), title=title, css=CSS)
 
@@ -78,7 +81,7 @@ def card_table(card: ExplanationCard) -> str:
     """Return what each method reached at each gate, missed gates marked, and its label."""
     if not card.methods:
         return (
-            f"<p>No gate was measured for this model ({escape(card.about or 'no card in the bundle')}): "
+            f"<p>{escape(card.about[:1].upper() + card.about[1:] or 'The bundle has no card')}: "
             "<b>no map here is validated.</b></p>"
         )
     rows = []

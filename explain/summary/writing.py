@@ -40,6 +40,7 @@ TEMPLATE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("What it does not show", (
         "The map shows what the answer of this model depends on; whether that is a finding is for an expert.",
         "{limits.background}",
+        "{limits.spread}",
         "{limits.status}",
     )),
     ("What to check next", (

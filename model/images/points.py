@@ -19,6 +19,8 @@ from transformers.models.detr.modeling_detr import DetrDecoder
 
 WAVES = ("P", "Q", "R", "S", "T")
 """Classes; the one behind them is none."""
+ROWS = 3
+"""Of leads on a picture."""
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
 
@@ -78,10 +80,10 @@ class PointNet(nn.Module):
         )  # fmt: skip
         self.queries = nn.Embedding(config.n_queries, config.width)
         self.places = nn.Parameter(0.02 * torch.randn(1, (config.image_px // config.patch_px) ** 2, config.width))
-        # Each query begins at a place of its own, spread over the picture.
-        side = -(-config.n_queries // 5)
+        # Each query begins at a place of its own: five side by side for each lead of a row.
+        n_columns = len(WAVES) * -(-config.n_queries // (ROWS * len(WAVES)))
         index = torch.arange(config.n_queries)
-        start = torch.stack([(index % 5 + 0.5) / 5, (index // 5 + 0.5) / side], -1)
+        start = torch.stack([(index % n_columns + 0.5) / n_columns, (index // n_columns + 0.5) / ROWS], -1)
         self.start_Q2 = nn.Parameter(torch.logit(start))
         self.waves = nn.Linear(config.width, len(WAVES) + 1)
         self.boxes = nn.Sequential(nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, 4))

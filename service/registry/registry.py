@@ -1,7 +1,7 @@
 """Models by name, version and alias in MLflow: challenger, champion, archived; a flip of an alias is the rollback.
 
-A version's artifact is the bundle itself; what the gates said is in its tags, written at registration. Only a version
-whose gates all hold becomes champion.
+A version's artifact is the bundle itself; the results of the gates are in its tags, written at registration. Only a
+version whose gates all hold becomes champion.
 """
 
 import logging

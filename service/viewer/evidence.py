@@ -80,7 +80,7 @@ def fields_of(ch_names: Sequence[str], row: Explained) -> dict[str, Any]:
     bands = [(f"{low:g}–{high:g} Hz", value) for (low, high), value in zip(one.bands, per_band, strict=True)]
     return {
         "start_s": float(row.facts.get("start_s", 0.0)), "step_s": STEP_S, "n_steps": cells.shape[1],
-        "class": str(row.facts.get("explained_class", "")), "probability": row.facts.get("probability"),
+        "class": str(row.facts.get("explained_class", "")), "probability": row.facts.get("explained_probability"),
         "method": one.method, "status": str(row.facts.get("status", NOT_VALIDATED)),
         "missed": str(row.facts.get("missed", "")), "ch_names": list(ch_names), "has_channels": one.has_channels,
         "values": np.rint(_STEPS * cells / strongest).astype(int).tolist(),
@@ -100,7 +100,8 @@ def _scalp(one: Explanation, ch_names: Sequence[str]) -> str:
         return ""
     values = one.per_channel
     limit = float(np.abs(values).max())
-    return standalone(scalp(values, positions, ch_names=ch_names, title="red speaks for it, blue against", limit=limit))
+    title = "red speaks for it, blue against"
+    return standalone(scalp(values, positions, ch_names=ch_names, title=title, limit=limit, unit="logit"))
 
 
 def _shares(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:

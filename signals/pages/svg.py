@@ -38,8 +38,9 @@ def line(x1: float, y1: float, x2: float, y2: float, *, colour: str = RULE, widt
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Return about five round numbers that cover [low, high]."""
-    span = max(high - low, 1e-9)
+    """Return about five round numbers that cover [low, high]; at least two, also where both are one."""
+    high = high if high - low > 1e-6 else low + 0.1
+    span = high - low
     exponent = 0
     while 10.0**exponent * 5 > span:
         exponent -= 1

@@ -1,10 +1,11 @@
 """A picture of a printed electrocardiogram back to millivolts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from signals.modality import ECG_12
+from signals.paper.crossings import Edges, take_apart
 from signals.paper.grid import FLAT_PX_PER_MM, Flat, flatten
 from signals.paper.ink import UnreadablePageError, darkness
 from signals.paper.layout import LAYOUTS, Layout, PaperScale, Stretch, layout_of
@@ -15,6 +16,8 @@ _LEAST_INKED = 0.8
 """Share of a stretch's columns that must have ink of its trace."""
 _LONGEST_HOLE_S = 0.1
 """Without ink, that is filled by a line."""
+_LONGEST_CROSSING_S = 0.2
+"""Between the two places where a QRS complex crosses the next row."""
 SFREQ = 500.0
 
 
@@ -31,6 +34,9 @@ class Digitised:
     """Of the picture."""
     rotation_deg: float
     """Of the page in the picture, anticlockwise; a page on its side or its head is turned by steps of 90° first."""
+    flat: Flat = field(repr=False)
+    """The page that it was read from, upright."""
+    rows: Rows = field(repr=False)
 
 
 def digitise(
@@ -47,14 +53,16 @@ def digitise(
     flat = flatten(darkness(image))
     flat, rows, n_turns = _upright(flat, speed, gain)
     plan = _layout(rows, layout)
+    places = list(plan.stretches(rows.scale.shown_s))
+    traces = _traces(flat, rows, places)
     x_mv = np.full((ECG_12.n_chans, round(rows.scale.shown_s * sfreq)), np.nan)
-    for place in plan.stretches(rows.scale.shown_s):
+    for place in places:
         first, last = round(place.start_s * sfreq), round(place.stop_s * sfreq)
-        values = _stretch(flat, rows, place, np.arange(first, last) / sfreq)
+        values = _stretch(traces[place.row], rows, place, np.arange(first, last) / sfreq)
         x_mv[ECG_12.ch_names.index(place.lead), first:last] = values
     return Digitised(
         x_mv=x_mv, sfreq=sfreq, layout=plan.name, scale=rows.scale, px_per_mm=flat.px_per_mm,
-        rotation_deg=flat.rotation_deg + 90.0 * n_turns,
+        rotation_deg=flat.rotation_deg + 90.0 * n_turns, flat=flat, rows=rows,
     )  # fmt: skip
 
 
@@ -83,23 +91,42 @@ def _layout(rows: Rows, name: str | None) -> Layout:
     return found
 
 
-def _stretch(flat: Flat, rows: Rows, place: Stretch, at_s: np.ndarray) -> np.ndarray:
-    """Return a stretch's samples at times of its row, mV."""
-    px_per_s = rows.scale.speed * FLAT_PX_PER_MM
-    x0, level = rows.x0_px[place.row], rows.level_px[place.row]
-    left, right = (round(x0 + at * px_per_s) for at in (place.start_s, place.stop_s))
+def _traces(flat: Flat, rows: Rows, places: list[Stretch]) -> list[Edges]:
+    """Return the ink of each row's trace, neighbours taken apart."""
+    n_columns = flat.ink.shape[1]
+    traces = [Edges(np.full(n_columns, np.nan), np.full(n_columns, np.nan)) for _ in rows.level_px]
     reach = _reach_px(rows)
-    top, bottom = max(round(level - reach), 0), round(level + reach)
-    part = flat.ink[top:bottom, max(left, 0) : right]
-    if part.shape[1] < right - left - FLAT_PX_PER_MM:
-        raise UnreadablePageError(f"lead {place.lead} is cut off by the picture's edge")
-    upper, lower = follow(runs_of(part, flat.level), level - top)
+    for place in places:
+        level = rows.level_px[place.row]
+        at = _columns(rows, place, n_columns)
+        top, bottom = max(round(level - reach), 0), round(level + reach)
+        part = flat.ink[top:bottom, at]
+        if part.shape[1] < (place.stop_s - place.start_s) * rows.px_per_s - FLAT_PX_PER_MM:
+            raise UnreadablePageError(f"lead {place.lead} is cut off by the picture's edge")
+        upper, lower = follow(runs_of(part, flat.level), level - top)
+        traces[place.row].upper[at], traces[place.row].lower[at] = upper + top, lower + top
+    longest = round(_LONGEST_CROSSING_S * rows.px_per_s)
+    for row, levels in enumerate(zip(rows.level_px[:-1], rows.level_px[1:], strict=True)):
+        take_apart(traces[row], traces[row + 1], levels, longest=longest)
+    return traces
+
+
+def _columns(rows: Rows, place: Stretch, n_columns: int) -> slice:
+    """Return the columns of a stretch."""
+    left, right = (round(rows.x0_px[place.row] + at * rows.px_per_s) for at in (place.start_s, place.stop_s))
+    return slice(max(left, 0), min(right, n_columns))
+
+
+def _stretch(trace: Edges, rows: Rows, place: Stretch, at_s: np.ndarray) -> np.ndarray:
+    """Return a stretch's samples at times of its row, mV."""
+    at = _columns(rows, place, len(trace.upper))
+    upper, lower = trace.upper[at], trace.lower[at]
     inked = np.isfinite(upper)
     if inked.mean() < _LEAST_INKED:
         raise UnreadablePageError(f"the trace of lead {place.lead} is lost in {1 - inked.mean():.0%} of its length")
     columns, at_y = heights(upper, lower)
-    seconds = (columns + max(left, 0) - x0) / px_per_s
-    values = (level - top - at_y) / (rows.scale.gain * FLAT_PX_PER_MM)
+    seconds = (columns + at.start - rows.x0_px[place.row]) / rows.px_per_s
+    values = (rows.level_px[place.row] - at_y) / (rows.scale.gain * FLAT_PX_PER_MM)
     result = np.interp(at_s, seconds, values)
     after = np.clip(np.searchsorted(seconds, at_s), 1, len(seconds) - 1)
     is_hole = (seconds[after] - seconds[after - 1] > _LONGEST_HOLE_S) & (at_s > seconds[0]) & (at_s < seconds[-1])

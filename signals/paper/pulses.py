@@ -30,6 +30,11 @@ class Rows:
     score: float
     """How well the pulses agree with their drawing, 0-1."""
 
+    @property
+    def px_per_s(self) -> float:
+        """Pixels of the flat page per second."""
+        return self.scale.speed * FLAT_PX_PER_MM
+
 
 def find_rows(flat: Flat, *, speed: float | None = None, gain: float | None = None) -> Rows:
     """Return the rows that calibration pulses begin; raises UnreadablePageError where there are none.

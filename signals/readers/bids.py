@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from signals.readers.channels.units import is_unsaid, scaling_of
+from signals.readers.channels.units import is_unstated, scaling_of
 from signals.recording.details import Details, age_group, known_device
 from signals.recording.recording import Annotation, ReadSamples, Recording
 
@@ -60,7 +60,7 @@ def place_of(path: Path) -> Place | None:
     subject = path.name.partition("_")[0]
     participant = _participant(path, root)
     about = _json(root / "dataset_description.json")
-    named = next((participant[key] for key in ("site", "site_id") if _said(participant.get(key))), "")
+    named = next((participant[key] for key in ("site", "site_id") if _is_stated(participant.get(key))), "")
     return Place(named or str(about.get("Name") or root.name), subject)
 
 
@@ -115,15 +115,15 @@ def _with_channels(recording: Recording, sidecar: Path | None, notes: list[str])
     types, factors = [], []
     for name, old_type, unit in zip(recording.ch_names, recording.sensor_types, units, strict=True):
         row = rows.get(name, {})
-        said = row.get("type", "").strip().lower()
-        named = _SENSOR_TYPES.get(said, "misc") if _said(said) else old_type
+        type_name = row.get("type", "").strip().lower()
+        named = _SENSOR_TYPES.get(type_name, "misc") if _is_stated(type_name) else old_type
         better = row.get("units", "").strip()
-        if _said(better) and is_unsaid(unit):
+        if _is_stated(better) and is_unstated(unit):
             notes.append("bids_units")
-        elif _said(better) and scaling_of("eeg", better).factor != scaling_of("eeg", unit).factor:
+        elif _is_stated(better) and scaling_of("eeg", better).factor != scaling_of("eeg", unit).factor:
             notes.append("bids_unit_disagrees")  # the header is what the samples were written with
         old = scaling_of(name, unit, sensor_type=old_type)
-        new = scaling_of(name, better if _said(better) and is_unsaid(unit) else unit, sensor_type=named)
+        new = scaling_of(name, better if _is_stated(better) and is_unstated(unit) else unit, sensor_type=named)
         is_bad = row.get("status", "").strip().lower() == "bad"
         if is_bad:
             notes.append("bids_bad_channels")
@@ -152,7 +152,7 @@ def _with_events(recording: Recording, sidecar: Path | None, notes: list[str]) -
     events = []
     for row in _rows(sidecar, notes):
         onset_s, duration_s = _number(row.get("onset")), _number(row.get("duration"))
-        text = next((row[key] for key in ("trial_type", "value") if _said(row.get(key))), "")
+        text = next((row[key] for key in ("trial_type", "value") if _is_stated(row.get(key))), "")
         if onset_s is not None:
             events.append(Annotation(onset_s, max(duration_s or 0.0, 0.0), text))
     return replace(recording, annotations=tuple(sorted(events, key=lambda event: event.onset_s)))
@@ -211,7 +211,7 @@ def _json(path: Path, notes: list[str] | None = None) -> dict[str, Any]:
     return content
 
 
-def _said(value: str | None) -> bool:
+def _is_stated(value: str | None) -> bool:
     return bool(value) and str(value).strip().lower() not in {"", "n/a"}
 
 

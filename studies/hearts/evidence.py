@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import nn
 
 from evaluation.measures.metrics import auroc
 from explain.asking import occlusion, shapley
@@ -19,15 +20,22 @@ from explain.gates.stability import spearman
 from explain.gates.truth import Hits, Truth, hits
 from model.explaining import gradients
 from model.explaining.gradients import ask_of
-from model.supervised.multiscale import MultiScaleNet
-from model.supervised.networks import NetworkShape
+from model.supervised.supervised import new_network
 from signals.modality import ECG_12
+from signals.shards.normalise import Normaliser
+from signals.tasks import Task
+from studies.hearts.rare import states
 from synthetic.heart.leads import NoiseLevels, generate
 from synthetic.heart.stacks import SCALE_MV, SFREQ
+from training.fitting.arrays import fit_arrays
+from training.fitting.learning import TaskObjective
+from training.objectives.losses import VoteLoss
+from training.recipes.finetuning import FinetuneOptim, FinetuneRecipe
 
 WINDOW_S, STRETCH_S, RAISED_MV = 6.0, 3.0, 0.3
 QUIET = NoiseLevels(wander=0.05, muscle=0.01)
 FIRST_CHEST = ECG_12.ch_names.index("V1")
+TASK = Task(name="raised", classes=("none", "raised"), window_s=WINDOW_S)
 SURE = 0.9
 N_BACKGROUNDS = 2
 GATED = ("time_hit", "channel_hit", "gain", "randomised")
@@ -97,21 +105,22 @@ def planted(rng: np.random.Generator) -> Case:
     return Case(x=x, without=without, truth=truth)
 
 
-def train(amounts: Amounts, *, seed: int) -> tuple[MultiScaleNet, float]:
+def train(amounts: Amounts, *, seed: int) -> tuple[nn.Module, float]:
     """Return a classifier of raised levels against none, and its AUROC on people that it was not trained on."""
     rng = np.random.default_rng([seed, 1])
     x, label = _labelled([planted(rng) for _ in range(amounts.people)])
     torch.manual_seed(seed)
-    shape = NetworkShape(n_chans=ECG_12.n_chans, sfreq=SFREQ, n_classes=2, window_s=WINDOW_S)
-    network = MultiScaleNet(shape, dropout=0.1, widths=(12, 16))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=0.01)
-    for _ in range(amounts.steps):
-        rows = rng.choice(len(x), amounts.batch, replace=False)
-        loss = torch.nn.functional.cross_entropy(network(torch.from_numpy(x[rows]))[0], torch.from_numpy(label[rows]))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    network.eval()
+    model = new_network(
+        "multiscale", TASK, ECG_12, Normaliser(kind="window"), dropout=0.1, profile={}, provenance={}, widths=(12, 16)
+    )
+    recipe = FinetuneRecipe(
+        seed=seed, optim=FinetuneOptim(batch=amounts.batch, micro_batch=amounts.batch, learning_rate=4e-3)
+    )  # fmt: skip
+    arrays = {
+        "x_BCT": torch.from_numpy(x), "ch_state_BC": states(len(x)), "target_BK": torch.eye(2)[torch.from_numpy(label)]
+    }  # fmt: skip
+    fit_arrays(TaskObjective(model, VoteLoss()), arrays, recipe, n_steps=amounts.steps, label="evidence")
+    network = model.network
     check = np.random.default_rng([seed, 2])
     x, label = _labelled([planted(check) for _ in range(max(4, amounts.people // 4))])
     logits = answers(ask_of(network), x)
@@ -123,7 +132,7 @@ def _labelled(cases: list[Case]) -> tuple[np.ndarray, np.ndarray]:
     return x, np.tile([0, 1], len(cases))
 
 
-Explain = Callable[[MultiScaleNet, np.ndarray, np.ndarray], Explanation]
+Explain = Callable[[nn.Module, np.ndarray, np.ndarray], Explanation]
 """Network, window, backgrounds."""
 
 
@@ -142,7 +151,7 @@ def methods() -> Mapping[str, Explain]:
     }
 
 
-def measure(network: MultiScaleNet, amounts: Amounts, *, seed: int) -> Mapping[str, Figures]:
+def measure(network: nn.Module, amounts: Amounts, *, seed: int) -> Mapping[str, Figures]:
     """Return each method's figures on new people; windows of further people without the level are the background.
 
     Not the person's own: that differs from the window in the evidence alone, so that any model's map would lie there.
@@ -159,7 +168,7 @@ def measure(network: MultiScaleNet, amounts: Amounts, *, seed: int) -> Mapping[s
     return found
 
 
-def sure_cases(network: MultiScaleNet, n: int, rng: np.random.Generator) -> list[Case]:
+def sure_cases(network: nn.Module, n: int, rng: np.random.Generator) -> list[Case]:
     """Return windows whose level the model is sure of and whose answer turns without it; any where none is found."""
     drawn = [planted(rng) for _ in range(3 * n)]
     logits = [answers(ask_of(network), each) for each in ([c.x for c in drawn], [c.without for c in drawn])]
@@ -168,7 +177,7 @@ def sure_cases(network: MultiScaleNet, n: int, rng: np.random.Generator) -> list
     return (kept or drawn)[:n]
 
 
-def randomised(network: MultiScaleNet, *, seed: int) -> MultiScaleNet:
+def randomised(network: nn.Module, *, seed: int) -> nn.Module:
     """Return the network with all of its matrices drawn anew, as large as before."""
     import copy
 

@@ -23,7 +23,7 @@ from signals.version import code_version, source_digest
 from signals.window import Window
 from signals.windows.profiles import SIX_CLASS as PROFILE
 from studies.reading.choice import MEAN, Chosen, stacker_of
-from studies.reading.members import Fitted, asker
+from studies.reading.members import Fitted, predictor_of
 from studies.reading.rows import Reading
 
 
@@ -59,7 +59,7 @@ def parity(
     windows: Sequence[Window], *, temperature: float,
 ) -> Parity:  # fmt: skip
     """Return how far the calibrated probabilities of graphs are from those of the models."""
-    theirs = asker(folder, graphs)(windows)
+    theirs = predictor_of(folder, graphs)(windows)
     ours = np.stack([_answers(m, g, windows) for m, g in zip(members, graphs, strict=True)])
     session = None if stacker is None else onnx_session(folder / COMBINER)
     a = tempered(combined(ours, called(stacker)), temperature)

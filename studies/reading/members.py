@@ -102,14 +102,14 @@ def twice(data: Labelled, rows: np.ndarray) -> Labelled:
     return replace(data, windows=data.windows[both], targets=data.targets[both])
 
 
-Ask = Callable[[Iterable[Window]], np.ndarray]
+Predict = Callable[[Iterable[Window]], np.ndarray]
 
 
-def asker(folder: Path, graphs: Sequence[Graph]) -> Ask:
+def predictor_of(folder: Path, graphs: Sequence[Graph]) -> Predict:
     """Return how written graphs are asked: windows to logits, shape (n_members, n_windows, n_classes)."""
     sessions = [onnx_session(folder / graph.file) for graph in graphs]
 
-    def ask(windows: Iterable[Window]) -> np.ndarray:
+    def predict(windows: Iterable[Window]) -> np.ndarray:
         parts, left = [], iter(windows)
         while some := list(islice(left, _BATCH)):
             batch = Batch(some)
@@ -117,4 +117,4 @@ def asker(folder: Path, graphs: Sequence[Graph]) -> Ask:
             parts.append(np.stack([s.run(["logits"], feed)[0] for s, feed in zip(sessions, feeds, strict=True)]))
         return np.concatenate(parts, axis=1)
 
-    return ask
+    return predict

@@ -22,6 +22,7 @@ SHOWN_MV = 4.0
 _QUIET = NoiseLevels(wander=0.0, mains=0.0, muscle=0.0)
 _LEAST_MV = {"P": 0.03, "Q": 0.05, "R": 0.05, "S": 0.05, "T": 0.04}
 _ZERO, _FINE = 0.55, 4
+_NOISE_MV = 0.008
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class BeatPicture:
     """uint8, shape (side, side, 3)."""
     x_mv: np.ndarray
     """What is drawn, shape (12, n_times)."""
+    record_mv: np.ndarray
+    """The record that it is cut from, with noise of its own, shape (12, n_record)."""
+    start_s: float
+    """Of the beat in the record."""
     sfreq: float
     points: tuple[BeatPoint, ...]
 
@@ -57,8 +62,12 @@ def draw_beat(rng: np.random.Generator, condition: str, *, image_px: int = 256, 
     beat = record.x_mv[:, first : first + round((BEFORE_S + AFTER_S) * sfreq)]
     beat = beat - beat[:, round(BEFORE_S * sfreq), None]
     points = _points(beat, record, wave, first / sfreq)
-    x_mv = beat + rng.normal(0.0, 0.008, beat.shape)
-    return BeatPicture(image=beat_image(x_mv, image_px), x_mv=x_mv, sfreq=sfreq, points=points)
+    x_mv = beat + rng.normal(0.0, _NOISE_MV, beat.shape)
+    record_mv = record.x_mv + rng.normal(0.0, _NOISE_MV, record.x_mv.shape)
+    return BeatPicture(
+        image=beat_image(x_mv, image_px), x_mv=x_mv, record_mv=record_mv, start_s=first / sfreq, sfreq=sfreq,
+        points=points,
+    )  # fmt: skip
 
 
 def _usual(record: HeartRecord, qrs_s: float) -> Wave:

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from cerebeam.explaining.explain import main
+from cerebeam.explaining.explanation import strongest_channels
+from explain.explanation import Explanation
 from explain.gates.card import CARD, GATES, ExplanationCard, Measured
 from explain.store import read_explanations
 from explain.summary.facts import Facts
@@ -112,10 +114,30 @@ def test_a_card_counts_for_its_own_weights_only(made, tmp_path, bundle, state, c
     printed = json.loads(capsys.readouterr().out)
     assert printed["page"] == str(tmp_path / "p" / "index.html")
     assert [row["predicted"] in SIX_CLASS.classes for row in printed["windows"]] == [True]
+    (row,) = printed["windows"]
+    assert row["explained_class"] == "LPD"
+    assert (row["explained_probability"] == row["probability"]) is (row["predicted"] == "LPD")
+    assert row["explained_probability"] <= row["probability"]  # the most probable class is the predicted one
     page = next(path.read_text() for path in (tmp_path / "p").glob("sample_*.html"))
+    assert f"the predicted class is {row['predicted']}, with probability {row['probability']:.2f}" in page
+    assert "Explanation of segment.edf, 0 to 50 s</h1>" in page
+    assert "Outside of the strongest stretches, channels and bands repeat those of the strongest one." in page
+    assert "against, −" in page  # signed, whether or not anything speaks against the class
+    assert "none</text>" not in page
     assert f">{state}</td>" in page
     assert "LPD" in page
     capsys.readouterr()
+
+
+def test_channels_of_a_stretch_are_those_that_speak_for_the_class_there():
+    values = np.zeros((5, 8, 1))
+    values[:, :4, 0] = -1.0  # over the whole window every channel speaks against it
+    values[3, 6:, 0], values[1, 6:, 0], values[2, 6:, 0] = 0.4, 0.2, -0.3
+    given = Explanation(method="occlusion", target=0, values=values, score=1.0, base=0.0, sums=False)
+    assert strongest_channels(given, 6, 8) == [3, 1]
+    assert strongest_channels(given, 0, 4) == []
+    values[0, 6:, 0], values[4, 6:, 0] = 0.1, 0.3
+    assert strongest_channels(given, 6, 8) == [3, 4, 1]
 
 
 @pytest.mark.parametrize(

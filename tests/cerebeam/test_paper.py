@@ -34,9 +34,11 @@ def scan(tmp_path_factory, record):
 def test_a_record_goes_to_paper_and_back(tmp_path, scan, x_mv, capsys):
     import wfdb
 
-    assert main(["digitise", str(scan), "--output", str(tmp_path / "out")]) == 0
+    assert main(["digitise", str(scan), "--output", str(tmp_path / "out"), "--overlay"]) == 0
     assert "3x4, 25 mm/s, 10 mm/mV, 5.9" in capsys.readouterr().out
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["page.dat", "page.hea"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["page.dat", "page.hea", "page.overlay.webp"]
+    drawn = read_picture(tmp_path / "out" / "page.overlay.webp")
+    assert (drawn[..., 0] > drawn[..., 2] + 50).sum() > 1000  # a trace in red
     back = wfdb.rdrecord(str(tmp_path / "out" / "page"))
     assert back.sig_name == list(ECG_12.ch_names)
     assert back.units == ["mV"] * 12
@@ -100,6 +102,9 @@ def test_a_record_that_fills_no_page_is_refused(tmp_path, record, capsys):
     assert not page.exists()
     with pytest.raises(SystemExit):
         main(["render", str(record), "--output", str(page), "--dpi", "5000"])
+    with pytest.raises(SystemExit):
+        main(["render", str(record), "--output", str(tmp_path / "page.gif")])
+    assert "a page is one of .png, .jpg, .jpeg, .webp" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["digitise", str(record), "--output", str(page), "--gain", "11"])
 

@@ -1,6 +1,7 @@
 """The competition's score against SciPy and scikit-learn, and what it refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,15 @@ from scipy.special import rel_entr
 from scipy.stats import entropy
 from sklearn.metrics import log_loss
 
-from evaluation.competition import SubmissionError, by_recording, competition_scores, main, score
+from evaluation.competition import (
+    CompetitionScore,
+    SubmissionError,
+    by_recording,
+    competition_scores,
+    main,
+    score,
+    table,
+)
 from evaluation.schemas.predictions import Predictions, write_predictions
 from signals.tasks import SIX_CLASS
 
@@ -164,3 +173,41 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err == "cerebeam competition: submission is missing eeg_id 1004, and 0 more\n"
     with pytest.raises(SystemExit, match="2"):
         main([])
+
+
+def test_the_table_shows_each_model_with_its_interval_or_the_reason() -> None:
+    row = CompetitionScore(
+        model="encoder", group="all", n_recordings=24, n_patients=7, kl=0.12345, low=0.0501, high=0.9999
+    )
+    lone = replace(row, group="10 votes", n_patients=1, low=float("nan"), high=float("nan"), remark="one subject")
+    assert table([row, lone]).splitlines() == [
+        "model         recordings       n  patients      KL  95% interval over patients",
+        "encoder       all             24         7  0.1235  [0.050, 1.000]",
+        "encoder       10 votes        24         1  0.1235  one subject",
+    ]
+
+
+def test_recordings_of_one_patient_have_no_interval_and_ten_votes_are_many() -> None:
+    given = predictions()
+    frame = given.frame.assign(subject_id="p0", n_votes=np.where(given.frame["recording_id"] == "r0", 10.0, 9.0))
+    alone = competition_scores(replace(given, frame=frame))
+    assert [(s.group, s.n_recordings, s.n_patients) for s in alone[:2]] == [("all", 4, 1), ("10 votes", 1, 1)]
+    assert all(np.isnan(s.low) and np.isnan(s.high) and "one subject" in s.remark for s in alone)
+    few = competition_scores(replace(given, frame=frame.assign(n_votes=9.0)))
+    assert [s.group for s in few] == ["all", "all"]
+    assert [s.remark for s in competition_scores(given)] == [""] * 4
+
+
+def test_what_is_left_out_or_of_another_task_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = predictions()
+    mixed = replace(given, classes=given.classes[::-1], task="own")
+    write_predictions(tmp_path / "p.parquet", mixed)
+    assert main([str(tmp_path / "p.parquet")]) == 2
+    assert capsys.readouterr().err.endswith("is of task 'own'; the competition's is 'six-class'\n")
+    for options in (["--submission", "a.csv"], ["--solution", "a.csv"], ["p", "--submission", "a", "--solution", "b"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(options)
+    with pytest.raises(SubmissionError, match="missing eeg_id 1002, and 2 more"):
+        score(csv_table(shares(5, 0)), csv_table(answers(5, 0)).iloc[:2])
+    with pytest.raises(SubmissionError, match="solution has eeg_id 1000 more than once"):
+        score(pd.concat([csv_table(shares(2, 0))] * 2), csv_table(answers(2, 0)))

@@ -83,7 +83,8 @@ def test_evidence_lies_in_its_band():
 
 def test_pages_label_what_is_not_validated_and_escape_what_they_are_given():
     sample = Sample(
-        name="sample_0001", facts={"start_s": 0.0, "label": "<script>alert(1)</script>", "predicted": "LPD"},
+        name="sample_0001", title="Explanation of <a>.edf, 0 to 50 s",
+        facts={"start_s": 0.0, "label": "<script>alert(1)</script>", "predicted": "LPD"},
         figures=[Figure(file="a.svg", svg="<svg/>", caption="A & B")], methods=["occlusion", "m"],
         summary="## The data\n\n<b>bold</b>",
     )  # fmt: skip
@@ -96,5 +97,29 @@ def test_pages_label_what_is_not_validated_and_escape_what_they_are_given():
         assert "<script" not in page
         assert "not validated" in page or "no map here is validated" in page
     assert "<b>bold" not in sample_page(sample, card)
+    assert "Explanation of &lt;a&gt;.edf, 0 to 50 s</h1>" in sample_page(sample, card)
+    assert index_page([sample], missing_card("m"), title="T").count("o gate was measured for this model") == 1
     assert 'class="error">0.20' in index_page([sample], card, title="T")
     assert markdown("## A\n\nB\n") == "<h3>A</h3><p>B</p>"
+
+
+def words(svg):
+    return [element.text for element in ElementTree.fromstring(svg).iter() if element.tag.endswith("text")]
+
+
+def test_drawings_state_their_scales():
+    values = np.zeros((19, 24, 1))
+    values[4, 8:12, 0] = 0.5
+    values[4, 20, 0] = -0.25
+    given = explanation(values=values, bands=())
+    x = np.zeros((19, 768), dtype=np.float32)
+    x[:, ::2] = 42.0  # more than 2% of samples: a row of 42 / 0.42 µV
+    drawn = words(traces(x, given, ch_names=NAMES, sfreq=SFREQ, start_s=12.0))
+    assert {"a row is 100 µV high", "against, −0.5", "for the class, +0.5", "logit, for each channel and 0.25 s"} <= {
+        *drawn
+    }
+    assert [word for word in drawn if word.isdigit()] == [str(k) for k in range(12, 19)]  # seconds of the recording
+    # 2.0 over seconds 2 to 3, less 0.25 at 5: 1.75 in six seconds; by thirds 0, 1 and -0.125 a second.
+    whole, first, second, last = (words(svg) for svg in scalps(given, np.asarray(EEG_1020.positions), ch_names=NAMES))
+    assert [each[-4] for each in (whole, first, second, last)] == ["0 to 6 s", "0 to 2 s", "2 to 4 s", "4 to 6 s"]
+    assert all(each[-3:] == ["−1", "+1", "logit per s"] for each in (whole, first, second, last))

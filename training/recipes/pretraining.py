@@ -108,7 +108,7 @@ class PretrainData:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainObjective:
-    """What is hidden, and what is to be told of it."""
+    """What is hidden, and what is to be predicted of it."""
 
     filling: Filling = "line"
     """What estimates start from: the line across the gap, the channel's autoregression ("ar"), or all that the window

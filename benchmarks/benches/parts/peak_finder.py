@@ -4,7 +4,8 @@ import numpy as np
 
 from signals.modality import ECG_12
 
-_LEAST_MV = {"P": 0.04, "Q": 0.05, "R": 0.05, "S": 0.05, "T": 0.05}
+LEAST_MV = {"P": 0.04, "Q": 0.05, "R": 0.05, "S": 0.05, "T": 0.05}
+"""What is smaller is no wave."""
 
 
 def beat_points(x_mv: np.ndarray, sfreq: float, *, qrs_s: float) -> list[tuple[str, str, float, float]]:
@@ -25,13 +26,18 @@ def beat_points(x_mv: np.ndarray, sfreq: float, *, qrs_s: float) -> list[tuple[s
     for lead, x in zip(ECG_12.ch_names, smooth - level[:, None], strict=True):
         p = _largest(np.abs(x), on - round(0.2 * sfreq), on - round(0.02 * sfreq))
         t = _largest(np.abs(x), off + round(0.06 * sfreq), min(off + round(0.4 * sfreq), len(x)))
-        r = _largest(x, on, off + 1)
-        places = {"P": p, "Q": _largest(-x, on, r + 1), "R": r, "S": _largest(-x, r, off + 1), "T": t}
+        places = {"P": p, **complex_places(x, on, off), "T": t}
         for wave, at in places.items():
             is_down = wave in ("Q", "S")
-            if abs(x[at]) >= _LEAST_MV[wave] and not (is_down and x[at] > 0):
+            if abs(x[at]) >= LEAST_MV[wave] and not (is_down and x[at] > 0):
                 found.append((lead, wave, at / sfreq, float(x[at])))
     return found
+
+
+def complex_places(x: np.ndarray, on: int, off: int) -> dict[str, int]:
+    """Return R, the highest sample of a complex, and Q and S, the lowest before and behind it."""
+    r = _largest(x, on, off + 1)
+    return {"Q": _largest(-x, on, r + 1), "R": r, "S": _largest(-x, r, off + 1)}
 
 
 def _largest(x: np.ndarray, first: int, last: int) -> int:

@@ -30,7 +30,7 @@ HELD_OUT_SEED = 2_026
 METHODS, TORCH_FORMS = ("static", "dynamic"), ("eager", "compiled", "int8")
 DEMO = "demo"
 """In place of a size: the demo's own encoder."""
-Ask = Callable[[Sequence[Window]], np.ndarray]
+Predict = Callable[[Sequence[Window]], np.ndarray]
 
 
 def prepare(demo: Path, work: Path, subjects_per_site: int) -> None:
@@ -81,8 +81,8 @@ def quantise(*args: str | Path) -> None:
         sys.exit(f"serving.deploy.quantise failed with status {code}")
 
 
-def askers(bundles: Sequence[Path], model_dir: Path, torch_forms: Sequence[str]) -> dict[str, Ask]:
-    """Return how to ask each form for class probabilities; torch's get the first bundle's temperature too."""
+def predictors(bundles: Sequence[Path], model_dir: Path, torch_forms: Sequence[str]) -> dict[str, Predict]:
+    """Return how each form predicts class probabilities; torch's get the first bundle's temperature too."""
     from model.bench import probabilities
     from model.bundling.graphs import load_exportable
     from model.bundling.int8 import int8_model
@@ -91,14 +91,14 @@ def askers(bundles: Sequence[Path], model_dir: Path, torch_forms: Sequence[str])
     model, temperature = load_exportable(model_dir), load_bundle(bundles[0]).calibration.temperature
     networks = {"eager": model.network} | ({"int8": int8_model(model.network)} if "int8" in torch_forms else {})
 
-    def ask(network: Any, windows: Sequence[Window]) -> np.ndarray:
+    def predict(network: Any, windows: Sequence[Window]) -> np.ndarray:
         return tempered(probabilities(model, network, windows), temperature)
 
-    forms: dict[str, Ask] = {f"torch {name}": partial(ask, network) for name, network in networks.items()}
+    forms: dict[str, Predict] = {f"torch {name}": partial(predict, network) for name, network in networks.items()}
     return forms | {path.name: partial(runtime.probabilities, load_bundle(path)) for path in bundles}
 
 
-def quality(forms: dict[str, Ask], shards: Path) -> dict[str, dict[str, float]]:
+def quality(forms: dict[str, Predict], shards: Path) -> dict[str, dict[str, float]]:
     """Return balanced accuracy, KL, ECE and agreement with torch eager of each form on labelled windows."""
     from evaluation.measures.metrics import (
         N_BINS,
@@ -117,8 +117,8 @@ def quality(forms: dict[str, Ask], shards: Path) -> dict[str, dict[str, float]]:
         if target is None:
             continue
         targets.append(target)
-        for name, ask in forms.items():
-            probabilities_of[name].append(ask([window])[0])
+        for name, predict in forms.items():
+            probabilities_of[name].append(predict([window])[0])
     target, measured = np.stack(targets), {}
     reference = np.stack(probabilities_of["torch eager"]).argmax(axis=1)
     for name, rows in probabilities_of.items():
@@ -217,7 +217,7 @@ def main() -> None:
            "--torch-forms", *forms)  # fmt: skip
     speed = {one["form"]: one for one in json.loads((args.work / "f.json").read_text(encoding="utf-8"))["forms"]}
     print(machine())
-    table(speed, quality(askers(bundles, model, forms), args.work / "held-out"))
+    table(speed, quality(predictors(bundles, model, forms), args.work / "held-out"))
     figures(args.work, speed)
 
 

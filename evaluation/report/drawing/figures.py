@@ -7,6 +7,9 @@ from typing import Any
 
 from signals.pages.svg import ACCENT, INK, SHADES, SOFT, WIDTH, line, number, svg, text, ticks
 
+LONGEST_LABEL = 26
+"""Characters of a row's label; there is room for them beside an axis of half the width."""
+
 _STYLE = (
     f'text{{font:12.5px "Source Sans 3","Segoe UI",Arial,sans-serif;fill:{INK}}}.soft{{fill:{SOFT}}}'
     f".over{{fill:{SOFT};stroke:#fff;stroke-width:5px;paint-order:stroke}}"
@@ -38,6 +41,11 @@ class Figure:
         return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}><style>{_STYLE}</style>{rest}\n'
 
 
+def shortened(label: str, most: int) -> str:
+    """Return a label of at most so many characters; "…" stands for what was cut."""
+    return label if len(label) <= most else label[: most - 1] + "…"
+
+
 def dot_plot(
     rows: Sequence[tuple[str, Mapping[str, Any]]],
     *,
@@ -51,7 +59,8 @@ def dot_plot(
     if not known:
         return Figure(name=name, title=title, svg="", note="undefined throughout")
     marks = ticks(min(known), max(known))
-    left, right, top, step = 118.0, WIDTH - 16.0, 14.0, 26.0
+    longest = min(max(len(label) for label, _ in rows), LONGEST_LABEL)
+    left, right, top, step = max(118.0, 16 + 7.0 * longest), WIDTH - 16.0, 14.0, 26.0
     height = top + step * len(rows) + 44
 
     def at(value: float) -> float:
@@ -69,7 +78,7 @@ def dot_plot(
         parts.append(text(at(reference[0]), bottom + 33, words, anchor=anchor, cls="soft"))
     for i, (label, row) in enumerate(rows):
         y = top + step * i + step / 2
-        parts.append(text(left - 10, y + 4, label if len(label) < 17 else label[:15] + "…", anchor="end"))
+        parts.append(text(left - 10, y + 4, shortened(label, LONGEST_LABEL), anchor="end"))
         if row["value"] is None:
             parts.append(text(left + 4, y + 4, "undefined", cls="over"))
             continue

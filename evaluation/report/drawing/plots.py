@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-from evaluation.report.drawing.figures import Figure, unit_square
+from evaluation.report.drawing.figures import Figure, shortened, unit_square
 from signals.pages.svg import INK, SHADES, WIDTH, line, number, svg, text, ticks
 
 Point = tuple[float, float, float | None, float | None]
@@ -129,6 +129,9 @@ def strip_plot(
         for m in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     ]
     parts.append(line(left, height(reference[0]), right, height(reference[0]), colour=INK, dash="3 3"))
+    is_staggered = len(groups) > 4
+    room = int(step * (2 if is_staggered else 1) / 7.5)
+    words = [shortened(label, max(room, 4)) for label in groups]
     for i, (label, values) in enumerate(groups.items()):
         middle, taken = left + step * (i + 0.5), dict[float, int]()
         for value in sorted(values):
@@ -140,8 +143,7 @@ def strip_plot(
                 f'<circle cx="{x:.1f}" cy="{height(value):.1f}" r="3.2" fill="{SHADES[0]}" fill-opacity="0.7">'
                 f"<title>{escape(label)}: {value:.2f}</title></circle>"
             )
-        words = label if len(label) < 14 else label[:12] + "…"
-        parts.append(text(middle, bottom + 18 + 14 * (i % 2 if len(groups) > 4 else 0), words, anchor="middle"))
+        parts.append(text(middle, bottom + 18 + 14 * (i % 2 if is_staggered else 0), words[i], anchor="middle"))
     parts.append(text(left - 26, top - 14, y_label, cls="soft"))
     parts.append(text(right - 2, height(reference[0]) - 5, reference[1], anchor="end", cls="over"))
     return Figure(name=name, title=title, svg=svg(bottom + 44, "".join(parts), title))

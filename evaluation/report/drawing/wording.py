@@ -60,3 +60,8 @@ def label_noun(facts: Facts) -> str:
     noun = "votes" if facts["labels"]["votes"] else "labels"
     source = {"experts": "expert ", "synthetic": "synthetic "}.get(facts["labels"]["source"], "")
     return f"{source}{noun}"
+
+
+def sites_apart(facts: Facts) -> bool:
+    """Return whether the sites of a page were new to the model, so that they stand for one more hospital."""
+    return facts["grouping"] in ("site", "apart")

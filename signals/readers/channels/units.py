@@ -42,12 +42,12 @@ def scaling_of(label: str, unit: str, *, sensor_type: str | None = None) -> Scal
         return Scaling(sensor_type, factor)
     if sensor_type not in _ELECTRIC:
         return Scaling(sensor_type, 1.0)
-    if is_unsaid(unit):
+    if is_unstated(unit):
         return Scaling(sensor_type, per_type, "unit_guessed")
     return Scaling("misc", 1.0, "unit_not_electric")
 
 
-def is_unsaid(unit: str) -> bool:
+def is_unstated(unit: str) -> bool:
     """Return whether a file's unit says nothing, so that µV is a guess."""
     spelled = unit.strip().lower()
     return spelled in _UNSAID or spelled in _BROKEN_MICRO

@@ -1,6 +1,8 @@
 """Predictions of another shard set, task or class list are refused in words."""
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +74,16 @@ def test_what_does_not_is_one_line(
     assert words in err
     assert err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_report_names_the_shard_set_that_it_was_compared_with(shards: Path, tmp_path: Path) -> None:
+    write_predictions(tmp_path / "p.parquet", make_predictions(read_manifest(shards).digest))
+    argv = [str(tmp_path / "p.parquet"), "--manifest", str(shards), "--output", str(tmp_path / "out"), "--n-boot", "2"]
+    assert main(argv) in (0, 1)
+    stated = json.loads((tmp_path / "out" / "facts.json").read_text())["provenance"]
+    files = {"predictions": tmp_path / "p.parquet", "manifest": shards / MANIFEST}
+    assert stated["sha256"] == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    assert "--output DIR --manifest shards --n-boot 2 --seed 0" in stated["command"]
 
 
 def test_classes_and_tasks_must_agree() -> None:

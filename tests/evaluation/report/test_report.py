@@ -1,5 +1,6 @@
 """The report: every number of facts.json on the page, nothing from the network, bad input refused."""
 
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -157,12 +158,15 @@ def test_unknown_option_is_exit_code_2(tmp_path: Path) -> None:
     assert stopped.value.code == 2
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.43, 0.7), (1.0, 1.0), (3.0, 250.0)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 1.0), (0.43, 0.7), (0.0, 0.0), (0.3, 0.3), (1.0, 1.0), (1.0, 1.0 + 1e-9), (3.0, 250.0)]
+)
 def test_ticks_cover_the_range(low: float, high: float) -> None:
     marks = ticks(low, high)
     assert marks[0] <= low
     assert marks[-1] >= high
-    assert len(marks) <= 9
+    assert 2 <= len(marks) <= 9
+    assert len({*marks}) == len(marks)
 
 
 def test_options_of_the_command_line_reach_the_report(
@@ -203,3 +207,26 @@ def test_one_resample_is_enough_to_write(tmp_path: Path, make_predictions: Any, 
     assert printed["audit_errors"] == []
     assert all(Path(path).is_file() for path in printed["files"].values())
     assert set(printed["files"]) == {path.name for path in (tmp_path / "o").iterdir() if path.is_file()}
+
+
+def test_each_file_is_named_with_its_own_digest(with_files: Any) -> None:
+    folder = with_files.folder.parent
+    names = {
+        "predictions": "p",
+        "transfer": "t",
+        "stress": "s",
+        "embeddings e1.parquet": "e1",
+        "embeddings e2.parquet": "e2",
+    }
+    assert with_files.facts["provenance"]["sha256"] == {
+        name: hashlib.sha256((folder / f"{file}.parquet").read_bytes()).hexdigest() for name, file in names.items()
+    }
+
+
+def test_a_model_without_a_mistake_has_a_page(tmp_path: Path, make_predictions: Any) -> None:
+    predictions = make_predictions("epilepsy", n_subjects=2, sites=("x",))
+    for name in predictions.classes:  # every error rate is 0: an axis of one value
+        predictions.frame[f"prob_{name}"] = predictions.frame[f"target_{name}"].round()
+    write_predictions(tmp_path / "p.parquet", predictions)
+    assert main([str(tmp_path / "p.parquet"), "--output", str(tmp_path / "o"), "--n-boot", "3"]) in (0, 1)
+    assert ">1.000<" in (tmp_path / "o" / "report.html").read_text()

@@ -51,6 +51,7 @@ def report(tmp_path: Path, make_predictions: Any, read_report: Any) -> Any:
     [
         ("experts", False, "expert votes", "disagreement between experts"),
         ("synthetic", False, "synthetic votes", "planted by a generator"),
+        ("protocol", True, "labels", "follow from the protocol"),
         ("unknown", False, "the votes", "does not state who labelled"),
         ("experts", True, "expert labels", "single classes"),
         ("synthetic", True, "synthetic labels", "single classes"),
@@ -198,6 +199,12 @@ def test_what_was_left_out_and_what_was_chosen_on_is_what_the_file_has(with_file
         assert [each for each in (shared, may) if each in text] == ([limit] if limit else [])
         assert ("as a new hospital would get it" in text) is (grouping == "site")
         assert ("the gap between sites" in text) is (grouping == "site")
+        is_new = grouping in ("site", "apart")
+        assert ("is to be expected</b>" in text) is is_new
+        assert ("at one more of them is to be expected" in text) is is_new
+        assert ("<td>A new hospital" in text) is is_new
+        known = "training and test share sites. Across sites" in text, "may share sites. Across sites" in text
+        assert known == (grouping == "subject", grouping == "unknown")
     # One fold: five groups of patients are left out in its place.
     for chosen_on, gives in (("folds", "a new fold’s windows give"), ("patients", "new patients’ windows give")):
         text = shown(chosen_on=chosen_on)

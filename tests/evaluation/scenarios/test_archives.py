@@ -1,14 +1,16 @@
 """Champion against challenger over an archive, from files written by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.measures.bootstrap import differences, draws
+from evaluation.measures.bootstrap import Difference, differences, draws
+from evaluation.measures.intervals import Estimate
 from evaluation.measures.tallies import tally
-from evaluation.scenarios.archives import compare, main, read_answers, read_labels
+from evaluation.scenarios.archives import Comparison, compare, describe, main, read_answers, read_labels
 
 CLASSES = ("Seizure", "LPD", "GPD", "LRDA", "GRDA", "Other")
 
@@ -122,3 +124,59 @@ def test_the_command_prints_both(both, capsys):
     assert "balanced_accuracy" in out
     assert main(["--champion", str(both[0]), "--challenger", str(both[1]), "--labels", str(both[2]), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
+
+
+def test_lines_for_a_terminal_hold_these_numbers():
+    gap = {"reason": "", "at_floor": False}
+    found = Comparison(
+        champion="old abc", challenger="new def", n_windows=360, n_only_one=12, n_subjects=30,
+        agreement=Estimate(0.81234, 0.71, 0.9), changes={f"A > {k}": 20 - k for k in range(10)}, n_labelled=77,
+        metrics={"kl": Difference(value=-0.5, low=-0.75, high=-0.25, p_value=0.00456, **gap),
+                 "ece": Difference(value=0.125, low=0.0, high=0.25, p_value=0.5, **gap)},
+    )  # fmt: skip
+    assert describe(found).splitlines() == [
+        "champion    old abc",
+        "challenger  new def",
+        "windows     360 of 30 people, 12 answered by one alone",
+        "same class  0.8123 [0.7100, 0.9000]",
+        *(f"  {20 - k:6d}  A > {k}" for k in range(8)),
+        "labelled    77 windows; challenger minus champion, 95% over people",
+        "  kl                 -0.5000 [-0.7500, -0.2500]  p 0.00456",
+        "  ece                +0.1250 [+0.0000, +0.2500]  p 0.5",
+        "Research use only. Not a medical device.",
+    ]
+    assert len(describe(replace(found, metrics={})).splitlines()) == 13
+
+
+def test_names_counts_and_changes_are_those_of_the_answers(tmp_path):
+    def answers(name, classes, *, digest):
+        probs = [np.eye(6)[of_person] * 0.9 + 0.1 / 6 for of_person in classes]
+        return read_answers(write_answers(tmp_path / name, probs, digest=digest, hop_s=4.0))
+
+    first = answers("first", [[0, 0, 1, 2], [5, 5, 5, 5]], digest="0123456789abcdef")
+    second = answers("second", [[0, 1, 1, 2, 3], [5, 0, 0, 4, 4]], digest="fedcba9876543210")
+    found = compare(first, second, n_boot=200)
+    assert (found.champion, found.challenger) == ("m 0123456789ab", "m fedcba987654")
+    assert (found.n_windows, found.n_only_one, found.n_subjects, found.n_labelled) == (8, 2, 2, 0)
+    assert found.metrics == {}
+    assert next(iter(found.changes.items())) == ("Other > Seizure", 2)
+    assert found.changes == {"Other > Seizure": 2, "Other > GRDA": 1, "Seizure > LPD": 1}
+    assert found.agreement.value == 4 / 8
+    lone = [replace(each, frame=each.frame[each.frame["subject_id"] == "p0"]) for each in (first, second)]
+    alone = compare(*lone, n_boot=200).agreement
+    assert (alone.value, alone.reason) == (3 / 4, "one subject: no interval over people")
+
+
+def test_a_label_counts_its_votes_and_is_placed_to_half_a_hop(tmp_path, both):
+    labels = read_labels(write_labels(tmp_path / "l", [
+        ("rec1", 5.0, "GPD", [0.0, 1.0, 2.0, 0.0, 0.0, 1.0]), ("rec2", 14.999, "LPD", [3.0]),
+        ("rec2", 40.0, "Sleep", []), ("rec3", 115.001, "LPD", [0.0] * 6),
+    ]), CLASSES)  # fmt: skip
+    assert list(labels.columns) == ["recording_id", "label", "label_start_s", *(f"target_{c}" for c in CLASSES)]
+    targets = labels[[f"target_{c}" for c in CLASSES]].to_numpy()
+    assert targets[0].tolist() == [0.0, 0.25, 0.5, 0.0, 0.0, 0.25]
+    assert targets[1].tolist() == [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]  # votes of another task are none
+    champion, challenger = map(read_answers, both[:2])
+    found = compare(champion, challenger, labels, n_boot=20)
+    assert found.n_labelled == 2  # 5.001 s behind the last window is nowhere
+    assert {"kl", "accuracy", "ece"} <= set(found.metrics) <= {"kl", "balanced_accuracy", "accuracy", "log_loss", "ece"}

@@ -50,3 +50,10 @@ def test_what_was_not_recorded_claims_nothing() -> None:
     origin = predictions().origin
     assert (origin.grouping, origin.label_source, origin.encoder, origin.same_salt) == ("unknown",) * 3 + (None,)
     assert origin.pretrain_subjects is None
+
+
+@pytest.mark.parametrize("column", ["subject_id", "site_id", "label", "fold"])
+def test_rows_without_a_name_are_refused(column: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"rows without a value in the columns \\['{column}'\\]"):
+        write_predictions(tmp_path / "p.parquet", predictions(**{column: [None, "rest"]}))
+    assert not list(tmp_path.iterdir())

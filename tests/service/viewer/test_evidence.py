@@ -26,7 +26,7 @@ def explained(source, *, method="occlusion", **facts):
     one = Explanation(
         method=method, target=0, values=values, score=1.0, base=0.0, bands=((0.5, 4.0), (4.0, 8.0)), sums=False
     )
-    known = {"source_sha256": source, "start_s": 5.0, "explained_class": "Seizure", "probability": 0.9}
+    known = {"source_sha256": source, "start_s": 5.0, "explained_class": "Seizure", "explained_probability": 0.9}
     return Explained(explanation=one, window="w", facts=known | facts)
 
 

@@ -6,6 +6,7 @@ from signals.paper.digitise import digitise
 from signals.paper.grid import flatten
 from signals.paper.ink import UnreadablePageError, darkness
 from signals.paper.layout import PaperScale
+from signals.paper.overlay import overlay
 from synthetic.heart.leads import NoiseLevels, generate
 from synthetic.paper.draw import Style, draw
 from synthetic.paper.wear import Wear, worn
@@ -23,12 +24,16 @@ def page(x_mv):
     return draw(x_mv, 500.0, Style(px_per_mm=PX))
 
 
+@pytest.fixture(scope="module")
+def found(page):
+    return digitise(page.image)
+
+
 def ratios(page, found):
     return [snr_db(a, b, 500.0) for a, b in zip(page.shown, found.x_mv, strict=True)]
 
 
-def test_a_clean_page_comes_back_in_millivolts(page):
-    found = digitise(page.image)
+def test_a_clean_page_comes_back_in_millivolts(page, found):
     assert (found.layout, found.scale) == ("3x4", PaperScale(25.0, 10.0))
     assert found.px_per_mm == pytest.approx(PX, rel=1e-3)
     assert found.rotation_deg == pytest.approx(0.0, abs=0.02)
@@ -39,6 +44,20 @@ def test_a_clean_page_comes_back_in_millivolts(page):
     lags = [np.corrcoef(page.shown[1, 20:-20], found.x_mv[1, 20 + d : 4980 + d])[0, 1] for d in range(-10, 11)]
     assert abs(np.argmax(lags) - 10) <= 3
     assert abs((found.x_mv - page.shown)[1, there].mean()) < 0.02
+
+
+def test_what_is_drawn_over_the_page_lies_on_its_ink(found):
+    picture = overlay(found)
+    drawn = picture[..., 0] != picture[..., 1]
+    height, width = drawn.shape
+    ink = (
+        found.flat.ink[: 3 * height, : 3 * width].reshape(height, 3, width, 3).max(axis=(1, 3)) > 0.5 * found.flat.level
+    )
+    assert ink[drawn].mean() > 0.97
+    assert ink[np.roll(drawn, 5, axis=0)].mean() < 0.6
+    # Every column from the first sample to the last has all four rows.
+    columns = drawn.any(axis=0)
+    assert columns.sum() == pytest.approx(250 * 4, abs=2)  # 250 mm at 4 pixels
 
 
 def test_a_crooked_page_in_perspective_is_made_flat(x_mv, page):

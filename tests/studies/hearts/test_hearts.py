@@ -8,6 +8,8 @@ from sklearn.metrics import average_precision_score
 from benchmarks.benches.models import ecg_sources
 from evaluation.measures.intervals import Estimate
 from evaluation.measures.metrics import auprc
+from model.supervised.multiscale import MultiScaleNet
+from model.supervised.networks import NetworkShape
 from signals.modality import ECG_12, LIMB_LEADS
 from studies.hearts import doubt, evidence, rare, sources
 from synthetic.heart.pages import coarse_pages
@@ -140,8 +142,8 @@ def test_a_map_is_compared_with_other_people_not_with_the_window_less_its_eviden
     )
     monkeypatch.setattr(evidence, "_figures", lambda cases, maps, others: None)
     torch.manual_seed(0)
-    shape = evidence.NetworkShape(n_chans=12, sfreq=100.0, n_classes=2)
-    evidence.measure(evidence.MultiScaleNet(shape, widths=(6, 8)).eval(), evidence.SMALL, seed=0)
+    network = MultiScaleNet(NetworkShape(n_chans=12, sfreq=100.0, n_classes=2), widths=(6, 8))
+    evidence.measure(network.eval(), evidence.SMALL, seed=0)
     for x, backgrounds in seen:
         # Another person's beats come at other times: nearly every sample differs, in leads without evidence too.
         assert all((x != each).mean() > 0.9 for each in backgrounds)

@@ -7,7 +7,7 @@ from evaluation.report.context import Context
 from evaluation.report.drawing.blocks import Block, Pair, Text
 from evaluation.report.drawing.figures import dot_plot
 from evaluation.report.drawing.tables import Row, Table, estimate, value, words
-from evaluation.report.drawing.wording import Facts, headings, plural, size
+from evaluation.report.drawing.wording import Facts, headings, plural, sites_apart, size
 from evaluation.report.sections.section import CLINICAL, Section
 from evaluation.scenarios.sites import SITE_METRICS, across_sites, site_rows
 
@@ -57,15 +57,22 @@ def render(facts: Facts) -> Sequence[Block]:
 def _intervals(facts: Facts) -> list[Block]:
     """Return the table of intervals over sites: for the mean over hospitals, and for one more hospital."""
     across = facts["across_sites"][facts["main_model"]]
+    is_new = sites_apart(facts)
+    intervals = (("Mean over hospitals", "mean_over_hospitals"), ("A new hospital", "new_hospital"))
     rows = tuple(
         Row(cells=(words(label), *(estimate(across[m][key]) for m in _METRICS)))
-        for label, key in (("Mean over hospitals", "mean_over_hospitals"), ("A new hospital", "new_hospital"))
+        for label, key in intervals[: 2 if is_new else 1]
+    )
+    lies = (
+        "where the mean over all hospitals of the kind lies, and where the result at one more of them is to be expected"
+        if is_new
+        else "where the mean over all hospitals of the kind lies, if models have met other patients of theirs"
     )
     return [
         Table(name="over-sites", columns=("Interval", *headings(_METRICS)), rows=rows),
         Text(
-            f"t intervals over {plural(across['kl']['n_sites'], 'site')}, each counting once: where the mean over all hospitals of the kind lies, and where the "
-            "result at one more of them is to be expected. Few sites make them wide; the intervals of the table above hold for these sites alone.",
+            f"t intervals over {plural(across['kl']['n_sites'], 'site')}, each counting once: {lies}. "
+            "Few sites make them wide; the intervals of the table above hold for these sites alone.",
             "note",
         ),
     ]

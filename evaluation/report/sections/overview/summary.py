@@ -7,7 +7,7 @@ from evaluation.audit.exposure import TRANSDUCTIVE, exposure
 from evaluation.operating.nesting import by_fold
 from evaluation.report.context import Context, cohort
 from evaluation.report.drawing.blocks import Block, Text
-from evaluation.report.drawing.wording import Facts, interval, label_noun, p_text, plural
+from evaluation.report.drawing.wording import Facts, interval, label_noun, p_text, plural, sites_apart
 from evaluation.report.sections.section import TOP, Section
 from evaluation.schemas.predictions import targets
 
@@ -95,11 +95,19 @@ def _across(facts: Facts) -> str:
         return "All data come from one site: nothing here shows how the model does at another one."
     if across["n_sites"] < 2:
         return f"Balanced accuracy is defined at {across['n_sites']} of {n_sites} sites, so sites cannot be compared by it."
+    ranged = (
+        f"Across sites, balanced accuracy ranged from {across['worst']:.2f} ({across['worst_site']}) to {across['best']:.2f}, "
+        f"{across['mean']:.2f} on average."
+    )
+    if not sites_apart(facts):
+        shared = (
+            "training and test share sites" if facts["grouping"] == "subject" else "training and test may share sites"
+        )
+        return f"Nothing here shows how the model does at a new hospital: {shared}. {ranged}"
     new = across["new_hospital"]
     return (
         f"**At a new hospital {new['low']:.2f} to {new['high']:.2f} is to be expected** ({facts['bootstrap']['level']:.0%} prediction interval from "
-        f"{n_sites} sites). Across sites, balanced accuracy ranged from {across['worst']:.2f} ({across['worst_site']}) to {across['best']:.2f}, "
-        f"{across['mean']:.2f} on average."
+        f"{across['n_sites']} sites). {ranged}"
     )
 
 
@@ -143,6 +151,7 @@ def caveats(facts: Facts) -> Sequence[str]:
 def _about_labels(facts: Facts) -> str:
     source = {
         "experts": "Labels are those of experts, taken as they are; disagreement between experts limits every score.",
+        "protocol": "Labels follow from the protocol of the recordings; nobody has read the windows one by one.",
         "synthetic": "Labels were planted by a generator: no expert has read these recordings.",
     }.get(facts["labels"]["source"], "The file does not state who labelled the windows.")
     return source if facts["labels"]["votes"] else f"{source} They are single classes, so KL equals log loss."

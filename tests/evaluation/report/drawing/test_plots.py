@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from evaluation.report.drawing.figures import dot_plot
 from evaluation.report.drawing.plots import band_plot, cloud_plot, square_plot, strip_plot
 from tests.evaluation.report.drawing.marks import (
     FIGURES,
@@ -77,7 +78,7 @@ def test_patients_stand_in_their_column_side_by_side() -> None:
     for e in drawing.iter("circle"):
         cx, cy = numbers(e, "cx", "cy")
         dots.setdefault((e.findtext("title") or "").split(":")[0], []).append((cx, cy))
-    middles = [at(drawing, words)[0] for words in ("north", "south", "a hospital w…")]
+    middles = [at(drawing, words)[0] for words in ("north", "south", "a hospital with…")]
     assert middles[1] - middles[0] == pytest.approx(middles[2] - middles[1], abs=0.11)
     assert [x for x, _ in dots["south"]] == [pytest.approx(middles[1], abs=0.11)]
     three = sorted(x - middles[0] for x, y in dots["north"] if y == dots["north"][1][1])
@@ -136,3 +137,28 @@ def test_groups_of_a_cloud_never_look_alike() -> None:
     assert len(shapes) == 48
     assert len(set(shapes[:24])) == 24
     assert shapes[:24] == shapes[24:]  # the legend, in the same order
+
+
+def test_long_labels_are_cut_where_there_is_no_room_for_them() -> None:
+    def labels(n: int) -> list[str]:
+        names = {f"site-{k}-{'x' * 21}": [0.5] for k in range(n)}  # 28 characters
+        drawn = strip_plot(names, name="s", title="t", y_label="y", reference=(0.5, "chance"))
+        return [each for each in re.findall(r">([^<]*)</text>", drawn.svg) if each.startswith("site-")]
+
+    # 376 points of width, 7.5 a character: 25 in one of two columns, 16 in one of three; 20 in every second of five.
+    assert [len(each) for each in labels(1)] == [28]
+    assert [len(each) for each in labels(2)] == [25, 25]
+    assert {len(each) for each in labels(3)} == {16}
+    assert {len(each) for each in labels(5)} == {20}
+    assert all(each.endswith("…") for each in labels(2))
+
+
+def test_rows_labels_take_the_room_they_need() -> None:
+    row = {"value": 0.5, "low": 0.4, "high": 0.6}
+    for n, is_cut in ((4, False), (26, False), (27, True)):
+        drawn = dot_plot([("x" * n, row), ("y", row)], name="d", title="t")
+        [(at_x, label)] = re.findall(r'<text x="([0-9.]+)"[^>]*>(x+…?)</text>', drawn.svg)
+        assert (label == "x" * n) is not is_cut
+        assert len(label) == min(n, 26)
+        assert float(at_x) - 7.0 * len(label) > 0  # within the drawing
+        assert float(at_x) <= 440 / 2

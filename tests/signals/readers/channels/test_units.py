@@ -2,7 +2,7 @@
 
 import pytest
 
-from signals.readers.channels.units import Scaling, channel_notes, is_unsaid, scaling_of
+from signals.readers.channels.units import Scaling, channel_notes, is_unstated, scaling_of
 
 SPELLINGS = {
     1e6: ("V", "v", "Volt", "volts"),
@@ -34,12 +34,12 @@ def test_spellings_of_volts(factor, unit):
     # The heart stays in mV, a thousandth of the number of µV; a trigger is a code whatever unit stands beside it.
     assert scaling_of("ECG", unit) == Scaling("ecg", pytest.approx(factor * 1e-3))
     assert scaling_of("STI", unit, sensor_type="stim") == Scaling("stim", 1.0)
-    assert not is_unsaid(unit)
+    assert not is_unstated(unit)
 
 
 @pytest.mark.parametrize("unit", UNSAID)
 def test_without_a_unit_electrodes_are_taken_as_microvolts(unit):
-    assert is_unsaid(unit)
+    assert is_unstated(unit)
     assert scaling_of("Fp1", unit) == Scaling("eeg", 1.0, "unit_guessed")
     assert scaling_of("EMG chin", unit, sensor_type="emg") == Scaling("emg", 1.0, "unit_guessed")
     assert scaling_of("ECG", unit) == Scaling("ecg", 1e-3, "unit_guessed")
@@ -48,7 +48,7 @@ def test_without_a_unit_electrodes_are_taken_as_microvolts(unit):
 
 @pytest.mark.parametrize("unit", ["°C", "µS", "%", "kg", "V/s", "uVs2"])
 def test_an_electrode_in_another_unit_is_none(unit):
-    assert not is_unsaid(unit)
+    assert not is_unstated(unit)
     assert scaling_of("Fp1", unit) == Scaling("misc", 1.0, "unit_not_electric")
     assert scaling_of("Airflow", unit, sensor_type="resp") == Scaling("resp", 1.0)
 
