@@ -29,7 +29,7 @@ def raised(x):
 
 
 def mean(values):
-    return sum(values) / max(len(values), 4)
+    return values[0] / max(len(values), 4)
 
 
 def forgotten(a, b):
