@@ -132,7 +132,8 @@ def test_the_keyboard_does_everything(page):
     settle(page)
     page.keyboard.press("0")
     assert state(page, "page") == 10
-    settle(page)  # a page that has come is read out, over what the cursor reads
+    settle(page)
+    page.evaluate("() => new Promise((done) => setTimeout(done, 150))")  # the page is read out 120 ms after it came
     page.keyboard.press("c")
     page.keyboard.press("Alt+ArrowRight")
     assert re.search(r"microvolts, [\d.]+ seconds, [\d.]+ hertz", page.locator("#spoken").inner_text())
@@ -302,6 +303,7 @@ def test_a_token_is_wanted_and_taken(browser, shown, things, tmp_path, keys):  #
 def test_a_whole_day_on_one_page_keeps_its_extremes(page, shown):
     """Drawn columns of the overview against those of the server's samples, at the width of the screen."""
     page.keyboard.press("0")
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # it is drawn
     page.wait_for_function("() => cerebeam.traces.plan().step > 1 && cerebeam.figures.isWhole", timeout=30_000)
     step, low, high = page.evaluate("""() => {
         const {traces} = cerebeam, plan = traces.plan(), {first, count} = traces.range(plan, 0);
