@@ -303,7 +303,9 @@ def test_a_token_is_wanted_and_taken(browser, shown, things, tmp_path, keys):  #
 def test_a_whole_day_on_one_page_keeps_its_extremes(page, shown):
     """Drawn columns of the overview against those of the server's samples, at the width of the screen."""
     page.keyboard.press("0")
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # it is drawn
+    page.evaluate(
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )  # it is drawn
     page.wait_for_function("() => cerebeam.traces.plan().step > 1 && cerebeam.figures.isWhole", timeout=30_000)
     step, low, high = page.evaluate("""() => {
         const {traces} = cerebeam, plan = traces.plan(), {first, count} = traces.range(plan, 0);
