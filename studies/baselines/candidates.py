@@ -209,7 +209,7 @@ def _rates(*rates: float, **sections: Params) -> tuple[Params, ...]:
 _PENALTIES = tuple({"penalty": penalty} for penalty in (0.1, 1.0, 10.0))
 _SCRATCH = (*_rates(1e-3, 3e-3, regularise={"dropout": 0.25}), *_rates(1e-3, regularise={"dropout": 0.5}))
 _SCRATCH_ENCODER = (*_rates(3e-4, 1e-3, regularise={"dropout": 0.25}), *_rates(5e-4, regularise={"dropout": 0.5}))
-"""At the networks' higher rate the encoder ends as the prior."""
+"""Lower than the networks', at whose rates the encoder once ended as the prior (docs/encoder.md)."""
 
 METHODS: dict[str, Method] = {
     "prior": Method(fit=prior, seeded=False, about="the training side's mean target"),

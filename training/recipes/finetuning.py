@@ -290,7 +290,7 @@ def scratch(*, tiny: bool = False) -> FinetuneRecipe:
 
     `python -m training.finetune --recipe scratch --shards DIR --task six-class --no-encoder --output DIR`; epochs,
     patience and augmentation are those of `resnet_gru`. `python -m benchmarks scratch` compares the two. At the
-    networks' rate of 2e-3 the encoder ends as the prior.
+    networks' rate of 2e-3 an encoder with torch's own weights ended as the prior (docs/encoder.md).
     """
     recipe = FinetuneRecipe(
         optim=FinetuneOptim(micro_batch=16, learning_rate=3e-4, encoder_lr_scale=1.0),
