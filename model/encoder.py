@@ -74,6 +74,8 @@ class Encoder(PreTrainedModel):
         *,
         mask_BCT: Tensor | None = None,
         spectrogram_BRFS: Tensor | None = None,
+        mask_token_D: Tensor | None = None,
+        n_latent_blocks: int = 0,
     ) -> dict[str, Tensor]:
         """Return named intermediates of a batch of windows.
 
@@ -84,6 +86,9 @@ class Encoder(PreTrainedModel):
             encoder that cannot listen to them leaves them out.
         mask_BCT: True at hidden samples (whose values in x_BCT are a filling).
         spectrogram_BRFS: log10 µV²/Hz of 4 regions in 100 bins and steps of 2 s, NaN where nothing is known.
+        mask_token_D: what stands for tokens that are hidden as a whole; hidden samples are then taken as 0, whatever
+            their filling.
+        n_latent_blocks: of so many of the last blocks "latents_BCND" is the mean, each token standardised.
 
         "stem_BCPE" patches, "merged_BCND" trunk tokens before channel embedding and blocks, "tokens_BCND",
         "channels_BCD" means over time, "window_BD" mean over EEG channels; where channels meet, "relations_BCCR", and
@@ -101,14 +106,21 @@ class Encoder(PreTrainedModel):
             present_BC = eeg_BC
         x_BCT = torch.where(present_BC[..., None], x_BCT, torch.zeros_like(x_BCT))
         montage = with_places(montage, eeg_BC, x_BCT)
-        met = self._meet(x_BCT, mask_BCT, eeg_BC, montage)
+        hidden_BCN = None
+        if mask_token_D is not None and mask_BCT is not None:
+            x_BCT = x_BCT.masked_fill(mask_BCT, 0.0)
+            hidden_BCN = mask_BCT.unflatten(-1, (-1, self.config.token_times)).all(-1)
+        met = self._meet(x_BCT, mask_BCT, hidden_BCN, eeg_BC, montage)
         stem_BCPE, merged_BCND = self.stem(x_BCT, mask_BCT, met.pop("weight_BMCC", None))
+        if mask_token_D is not None and hidden_BCN is not None:
+            merged_BCND = torch.where(hidden_BCN[..., None], mask_token_D.to(merged_BCND), merged_BCND)
         embedding_BCD = self.channel_embedding(montage)
         if "sensors" in self.config.fusion:
             kind_BCD = self.sensors.kind(montage.sensor_type_BC)
             embedding_BCD = torch.where(is_eeg_BC[..., None], embedding_BCD, kind_BCD)
         x_BCND = merged_BCND + embedding_BCD[:, :, None]
         company = Company(met.get("relations_BCCR"), eeg_BC)
+        latents = []
         for number, block in enumerate(self.blocks):
             if number == len(self.blocks) // 2:
                 x_BCND = self._fuse(x_BCND, is_eeg_BC, present_BC, spectrogram_BRFS)
@@ -116,6 +128,10 @@ class Encoder(PreTrainedModel):
                 x_BCND = checkpoint(block, x_BCND, company, use_reentrant=False)
             else:
                 x_BCND = block(x_BCND, company)
+            if number >= len(self.blocks) - n_latent_blocks:
+                latents.append(F.layer_norm(x_BCND, x_BCND.shape[-1:]))
+        if latents:
+            met["latents_BCND"] = torch.stack(latents).mean(0)
         tokens_BCND = self.norm(x_BCND) * present_BC[..., None, None]
         channels_BCD = tokens_BCND.mean(2)
         window_BD = (channels_BCD * eeg_BC[..., None]).sum(1) / eeg_BC.sum(1, keepdim=True).clamp(min=1)
@@ -128,7 +144,9 @@ class Encoder(PreTrainedModel):
             **met,
         }
 
-    def _meet(self, x_BCT: Tensor, mask_BCT: Tensor | None, eeg_BC: Tensor, montage: Montage) -> dict[str, Tensor]:
+    def _meet(
+        self, x_BCT: Tensor, mask_BCT: Tensor | None, hidden_BCN: Tensor | None, eeg_BC: Tensor, montage: Montage
+    ) -> dict[str, Tensor]:
         """Return the channels' relations, who has samples to show, and mixtures' weights; nothing where none meet."""
         if not self.config.graph:
             return {}
@@ -136,7 +154,8 @@ class Encoder(PreTrainedModel):
         if mask_BCT is not None:
             shown_BC = eeg_BC & ~mask_BCT.all(-1)
             visible_BCT = x_BCT.masked_fill(mask_BCT, 0.0)
-        relations_BCCR = self.relations(visible_BCT, shown_BC, eeg_BC, montage)
+        seen_BCN = None if hidden_BCN is None else ~hidden_BCN
+        relations_BCCR = self.relations(visible_BCT, shown_BC, eeg_BC, montage, seen_BCN)
         weight_BMCC = self.mixing(relations_BCCR, shown_BC) * eeg_BC[:, None, :, None]
         return {"weight_BMCC": weight_BMCC, "relations_BCCR": relations_BCCR, "shown_BC": shown_BC}
 

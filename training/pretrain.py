@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ import torch
 from evaluation.scenarios.reconstruction import write_reconstruction
 from model.encoder import Encoder
 from model.pretraining.pretraining import PretrainModel
+from model.pretraining.teacher import Teacher
 from signals.shards.normalise import Normaliser
 from signals.version import code_version
 from training.command import Sections, check_model_dir, parse_command, run_main, write_config
@@ -31,10 +32,11 @@ from training.corpus.order import check_batch
 from training.corpus.source import Choice, Resident, Source
 from training.corpus.splits import evenly, hold_out_names
 from training.corpus.stream import Prepare, Reading, Stream, step_batches
+from training.held_out import HeldOutValidation
 from training.objectives.preparation import Preparation
 from training.objectives.reconstruction import evaluate_reconstruction
 from training.objectives.skill import Skill, SkillMeter, write_skill
-from training.objectives.validation import Look, probe, validate
+from training.objectives.validation import Look, check_probe
 from training.parallel.distributed import Backend, Processes, start_processes
 from training.parallel.sharding import is_sharded, like, share_out
 from training.provenance import SUBJECTS_FILE, trained_on
@@ -167,7 +169,7 @@ def _source(corpus: Corpus, sides: Sides, recipe: PretrainRecipe) -> Source:
     return Source(corpus=corpus, normaliser=normaliser, crop_times=crop_times, seed=(recipe.seed, 1))
 
 
-def _preparation(source: Source, recipe: PretrainRecipe, seed: tuple[int, ...], **changes: float) -> Preparation:
+def _preparation(source: Source, recipe: PretrainRecipe, seed: tuple[int, ...], **changes: Any) -> Preparation:
     return Preparation(sfreq=source.sfreq, masks=recipe.masks, filling=recipe.objective.filling, seed=seed, **changes)
 
 
@@ -199,10 +201,15 @@ def _of_people(corpus: Corpus, people: Sequence[str], least: int) -> list[int]:
 
 def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) -> Trainer:
     torch.manual_seed(recipe.seed)  # weights, the same on every rank
-    model = PretrainModel(Encoder(recipe.model.encoder), recipe.objective.weights)
+    objective = recipe.objective
+    model = PretrainModel(Encoder(recipe.model.encoder), objective.weights, mask_token=objective.tokens)
     whole_copy = deepcopy(model) if recipe.optim.sharing == "shard" and processes.world_size > 1 else None
     share_out(model, processes, recipe.optim.sharing)
-    return new_trainer(model, recipe, processes, n_steps=recipe.schedule.steps, whole_copy=whole_copy, stop=stop)
+    trainer = new_trainer(model, recipe, processes, n_steps=recipe.schedule.steps, whole_copy=whole_copy, stop=stop)
+    if objective.latents and trainer.average is not None:
+        averages = {name.removeprefix("encoder."): value for name, value in trainer.average.averages.items()}
+        model.teacher = Teacher(model.encoder, averages)
+    return trainer
 
 
 def start_from(trainer: Trainer, folder: Path) -> None:
@@ -241,7 +248,8 @@ def _train(
     if processes.is_main:
         write_config(command.output / "config.json", command)
     preparations = [
-        _preparation(source, recipe, (recipe.seed, 1), **asdict(recipe.augment)) for source in stream.sources
+        _preparation(source, recipe, (recipe.seed, 1), blocks=recipe.blocks, **asdict(recipe.augment))
+        for source in stream.sources
     ]
     prepare = Prepare(preparations, recipe.objective.line_steps)
     # On a CPU whoever reads ahead prepares too; on a GPU, and from its memory, the device does.
@@ -251,7 +259,9 @@ def _train(
     batches = step_batches(
         stream, range(trainer.step, n_steps), prepare if ahead else None, n_workers=recipe.data.loader_processes
     )
-    validation = HeldOutValidation(looks, recipe.track.validate_every)
+    if by_probe := recipe.track.choose_by == "probe":
+        check_probe(looks)
+    validation = HeldOutValidation(looks, recipe.track.validate_every, recipe.blocks, by_probe)
 
     def save(t: Trainer) -> None:
         place = None if t.place is None else processes.sum(t.place).cpu()
@@ -279,27 +289,6 @@ def _train(
     return finished
 
 
-@dataclass
-class HeldOutValidation:
-    """Error at hidden samples and accuracy of the probe on held-out windows, of the averaged weights if there are any.
-
-    `scores` holds the error by step: what chooses the best checkpoint.
-    """
-
-    looks: Sequence[Look]
-    every: int
-    scores: dict[int, float] = field(default_factory=dict)
-    is_over: bool = False
-
-    def __call__(self, trainer: Trainer) -> dict[str, float]:
-        """Return the values of `training.objectives.validation`."""
-        with trainer.evaluated() as model:
-            values = validate(model, self.looks, trainer.processes)
-            values |= probe(model, self.looks, trainer.processes)
-        self.scores[trainer.step] = values["valid_error"]
-        return values
-
-
 def _finish(
     command: PretrainCommand,
     model: PretrainModel,
@@ -323,20 +312,25 @@ def _finish(
     }
     for folder in (command.output, command.output / "encoder"):
         (folder / SUBJECTS_FILE).write_text(json.dumps(facts, indent=1) + "\n")
-    rows = [
-        evaluate_reconstruction(
-            model,
-            source.corpus,
-            _of_people(source.corpus, sides.held_out, recipe.track.evaluate_windows),
-            source.normaliser,
-            seed=recipe.data.split_seed,
-            max_windows=recipe.track.evaluate_windows,
-            filling=recipe.objective.filling,
-            on_window=stop.check,
-        )
-        for source in sources
-    ]
-    write_reconstruction(command.output / "reconstruction.parquet", pd.concat(rows, ignore_index=True))
+    rows = (
+        []
+        if not model.fills_gaps
+        else [
+            evaluate_reconstruction(
+                model,
+                source.corpus,
+                _of_people(source.corpus, sides.held_out, recipe.track.evaluate_windows),
+                source.normaliser,
+                seed=recipe.data.split_seed,
+                max_windows=recipe.track.evaluate_windows,
+                filling=recipe.objective.filling,
+                on_window=stop.check,
+            )
+            for source in sources
+        ]
+    )
+    if rows:
+        write_reconstruction(command.output / "reconstruction.parquet", pd.concat(rows, ignore_index=True))
     skill = measured_skill(command, model, stop, sources, sides)
     for folder in (command.output, command.output / "encoder"):
         write_skill(folder, skill)

@@ -50,12 +50,15 @@ class Relations(nn.Module):
         self.layers = nn.ModuleList(RelationLayer(width) for _ in range(config.relation_depth))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, x_BCT: Tensor, shown_BC: Tensor, here_BC: Tensor, montage: Montage) -> Tensor:
+    def forward(
+        self, x_BCT: Tensor, shown_BC: Tensor, here_BC: Tensor, montage: Montage, seen_BCN: Tensor | None = None
+    ) -> Tensor:
         """Return the relations, shape (B, C, C, R); channels that are not `here` reach nobody else's.
 
         x_BCT: 0 at hidden samples. shown_BC: channels with samples to relate. here_BC: electrodes that take part.
+        seen_BCN: tokens that are not hidden; products are then means over what is seen of both channels.
         """
-        pairs = [self._geometry(montage), self._covariance(x_BCT, shown_BC)]
+        pairs = [self._geometry(montage), self._covariance(x_BCT, shown_BC, seen_BCN)]
         flags = [shown_BC[:, :, None, None].expand(-1, -1, shown_BC.shape[1], -1)]
         flags.append(shown_BC[:, None, :, None].expand(-1, shown_BC.shape[1], -1, -1))
         z_BCCR = self.enter(torch.cat([*pairs, *(flag.to(x_BCT) for flag in flags)], -1))
@@ -79,13 +82,16 @@ class Relations(nn.Module):
         adjacent_BCC1 = montage.adjacency_BCC[..., None].to(position_BC3)
         return torch.cat([cosine_BCC1, opposite_BCC1, offset_BCC3, *near, adjacent_BCC1, itself_BCC1], -1)
 
-    def _covariance(self, x_BCT: Tensor, shown_BC: Tensor) -> Tensor:
+    def _covariance(self, x_BCT: Tensor, shown_BC: Tensor, seen_BCN: Tensor | None = None) -> Tensor:
         """Return correlations by band, and the log power of either channel beside the mean one's, (B, C, C, 3 K)."""
         B, C = shown_BC.shape
         if not self.covariance:
             return x_BCT.new_zeros(B, C, C, 3 * N_BANDS)
         x_BKCT = in_bands(x_BCT)
         covariance_BKCC = (x_BKCT @ x_BKCT.transpose(-1, -2)).float() / x_BCT.shape[-1]
+        if seen_BCN is not None:
+            n_BCC = seen_BCN.float() @ seen_BCN.float().transpose(1, 2)
+            covariance_BKCC = covariance_BKCC * (seen_BCN.shape[-1] / n_BCC.clamp(min=1))[:, None]
         shown_B1C = shown_BC[:, None].float()
         # The diagonal; ONNX has no operator for it.
         power_BKC = (covariance_BKCC * torch.eye(C, device=x_BCT.device)).sum(-1) * shown_B1C
@@ -93,6 +99,8 @@ class Relations(nn.Module):
         size_BKC = (power_BKC + 1e-6 * mean_BK1 + 1e-12).sqrt()
         both_B1CC = shown_B1C[..., None] * shown_B1C[..., None, :]
         correlation_BKCC = covariance_BKCC / (size_BKC[..., None] * size_BKC[..., None, :]) * both_B1CC
+        if seen_BCN is not None:  # products and powers are then of different seconds
+            correlation_BKCC = correlation_BKCC.clamp(-1, 1)
         level_BKC = torch.log((power_BKC + 1e-3 * mean_BK1 + 1e-9) / (mean_BK1 + 1e-9)) * shown_B1C
         of_row, of_column = level_BKC[..., None].expand(-1, -1, -1, C), level_BKC[..., None, :].expand(-1, -1, C, -1)
         return torch.cat([correlation_BKCC, of_row, of_column], 1).permute(0, 2, 3, 1).to(x_BCT)

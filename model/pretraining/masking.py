@@ -165,12 +165,19 @@ def hide(
     ("whole-time" masks), nothing is visible at a hidden sample, and the reference stays. The model sees `fill_hidden`
     of the truth. `is_eeg_BC` as for `draw_masks`; channels that are not, and absent ones, keep their values.
     """
+    truth_BCT = against_never_hidden(x_BCT, mask_BCT, ch_state_BC, is_eeg_BC=is_eeg_BC)
+    return truth_BCT, fill_hidden(truth_BCT, mask_BCT)
+
+
+def against_never_hidden(
+    x_BCT: Tensor, mask_BCT: Tensor, ch_state_BC: Tensor, *, is_eeg_BC: Tensor | None = None
+) -> Tensor:
+    """Return the window against the mean of the measured channels that are never hidden in it (`hide`)."""
     takes_part_BC = torch.ones_like(ch_state_BC, dtype=torch.bool) if is_eeg_BC is None else is_eeg_BC
     visible_BC1 = ((ch_state_BC == MEASURED) & takes_part_BC & ~mask_BCT.any(-1))[..., None]
     mean_B1T = (x_BCT * visible_BC1).sum(1, keepdim=True) / visible_BC1.sum(1, keepdim=True).clamp(min=1)
     moves_BC1 = ((ch_state_BC != ABSENT) & takes_part_BC)[..., None]
-    truth_BCT = x_BCT - mean_B1T * moves_BC1
-    return truth_BCT, fill_hidden(truth_BCT, mask_BCT)
+    return x_BCT - mean_B1T * moves_BC1
 
 
 def fill_hidden(x_BCT: Tensor, mask_BCT: Tensor) -> Tensor:

@@ -2,20 +2,32 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from model.encoder import Encoder
 from model.heads import HEADS, Tensors
 from model.montage import Montage
+from model.pretraining import latent_heads  # noqa: F401 (registers its heads)
+from model.pretraining.teacher import Teacher
+
+_SAMPLES = ("reconstruction", "gaps")
+_SPECTRA = ("spectral", "decibels")
 
 
 class PretrainModel(nn.Module):
     """Runs the encoder on the masked signal and every head on its output; a batch holds its `Montage`."""
 
-    def __init__(self, encoder: Encoder, weights: Mapping[str, float]) -> None:
+    teacher: Teacher | None = None
+    """Whose latents are predicted: until one is given, a copy of the encoder as it is at the first batch."""
+
+    def __init__(self, encoder: Encoder, weights: Mapping[str, float], *, mask_token: bool = False) -> None:
+        """Take the heads' weights; with a mask token hidden samples are not filled in (`Encoder.forward`)."""
         super().__init__()
         self.encoder, self.weights = encoder, dict(weights)
         self.heads = nn.ModuleDict({name: HEADS[name](encoder.config) for name in weights})
+        if mask_token:
+            self.mask_token_D = nn.Parameter(0.02 * torch.randn(encoder.config.dim))
 
     def encode(self, batch: Tensors) -> dict[str, Tensor]:
         """Return the encoder's intermediates of "filled_BCT", "mask_BCT", perhaps "spectrogram_BRFS"."""
@@ -24,11 +36,33 @@ class PretrainModel(nn.Module):
             Montage.from_batch(batch),
             mask_BCT=batch["mask_BCT"],
             spectrogram_BRFS=batch.get("spectrogram_BRFS"),
+            mask_token_D=getattr(self, "mask_token_D", None),
         )
 
+    @property
+    def fills_gaps(self) -> bool:
+        """Whether a head predicts samples of gaps."""
+        return any(name in self.heads for name in _SAMPLES)
+
+    @property
+    def fills_channels(self) -> bool:
+        """Whether a head predicts the samples of channels that are hidden entirely."""
+        return "reconstruction" in self.heads
+
     def reconstruct(self, batch: Tensors) -> Tensor:
-        """Return the window with hidden samples predicted, shape (B, C, T)."""
-        return self.heads["reconstruction"](self.encode(batch), batch)["reconstruction_BCT"]
+        """Return the window with hidden samples predicted, shape (B, C, T); raises ValueError where no head does."""
+        for name in _SAMPLES:
+            if name in self.heads:
+                return self.heads[name](self.encode(batch), batch)["reconstruction_BCT"]
+        raise ValueError(f"none of the heads {list(self.heads)} predicts samples")
+
+    def spectra(self, batch: Tensors) -> tuple[Tensor, Tensor] | None:
+        """Return predicted and true log spectra of tokens, (B, C, N, F); None where no head predicts them."""
+        for name in _SPECTRA:
+            if name in self.heads:
+                batch = {**batch, "true_spectra_BCNF": self.encoder.spectra(batch["x_BCT"])}
+                return self.heads[name](self.encode(batch), batch)["spectra_BCNF"], batch["true_spectra_BCNF"]
+        return None
 
     def forward(self, batch: Tensors) -> dict[str, Tensor]:
         """Return each head's sum of losses, scalars; batch also holds the truth, "x_BCT"."""
@@ -36,9 +70,17 @@ class PretrainModel(nn.Module):
         out = self.encode(batch)
         if "contrastive" in self.heads:
             batch["true_merged_BCND"] = self.encoder.embed(batch["x_BCT"])
-        if "spectral" in self.heads:
+        if any(name in self.heads for name in _SPECTRA):
             batch["true_spectra_BCNF"] = self.encoder.spectra(batch["x_BCT"])
+        if "latents" in self.heads:
+            batch["true_latents_BCND"] = self.latents(batch)
         return {name: head.total(head(out, batch), batch) for name, head in self.heads.items()}
+
+    def latents(self, batch: Tensors) -> Tensor:
+        """Return what the teacher makes of whole windows, (B, C, N, D)."""
+        if self.teacher is None:
+            self.teacher = Teacher(self.encoder)
+        return self.teacher.latents(batch)
 
     def counts(self, batch: Tensors) -> dict[str, Tensor]:
         """Return what each head's sum is to be divided by, scalars."""

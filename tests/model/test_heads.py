@@ -13,6 +13,7 @@ from model.montage import Montage
 from model.pretraining.draws import Draws
 from model.pretraining.masking import MaskPlan, draw_masks, hide
 from model.pretraining.pretraining import PretrainModel
+from model.pretraining.teacher import Teacher
 from signals.modality import EEG_1020
 from signals.window import ABSENT, MEASURED
 
@@ -50,6 +51,7 @@ class _OneHead(torch.nn.Module):
             "position_C3": position,
             "true_merged_BCND": self.encoder.embed(batch["x_BCT"]),
             "true_spectra_BCNF": self.encoder.spectra(batch["x_BCT"]),
+            "true_latents_BCND": Teacher(self.encoder).latents(batch),
             "sleep_target_B": torch.tensor([0, 4, -1, 2]),
             "target_BK": torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0]]),
         }
@@ -249,6 +251,7 @@ def test_totals_and_counts_of_parts_add_up_to_those_of_the_whole(name: str) -> N
         part = {key: value[rows] for key, value in batch.items()} | {"position_C3": position}
         out = model.encoder(part["filled_BCT"], Montage.from_batch(part), mask_BCT=part["mask_BCT"])
         part |= {"true_spectra_BCNF": model.encoder.spectra(part["x_BCT"])}
+        part |= {"true_latents_BCND": Teacher(model.encoder).latents(part)}
         return torch.stack([model.head.total(model.head(out, part), part), model.head.count(part)])
 
     whole = sums(slice(0, 4))

@@ -6,14 +6,15 @@ Shapes: B batch, C channel, T sample.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from model.montage import Montage
 from model.pretraining.draws import Draws
-from model.pretraining.masking import MIN_GROUP, MaskPlan, draw_masks, hide
+from model.pretraining.masking import MIN_GROUP, MaskPlan, against_never_hidden, draw_masks, hide
+from model.pretraining.token_masks import BlockPlan, against_visible, draw_tokens, samples
 from signals.shards.normalise import CLIP
 from signals.window import ABSENT, MEASURED
 from training.objectives.gap_filling import Filling, fill_to_start
@@ -28,6 +29,8 @@ class Preparation:
     sfreq: float
     masks: MaskPlan
     seed: tuple[int, ...]
+    blocks: BlockPlan | None = None
+    """How whole tokens are hidden, in windows that do not lose spans; nothing is filled in then."""
     filling: Filling = "line"
     """What estimates start from; all but "line" are computed on the CPU, window by window."""
     gain_sd: float = 0.0
@@ -49,8 +52,12 @@ class Preparation:
         state_BC = dropped(draws, montage.ch_state_BC, self.drop_channels) if self.drop_channels else raw["ch_state_BC"]
         is_eeg_BC = montage.is_referenced_BC
         mask_BCT = draw_masks(draws, state_BC, x_BCT.shape[-1], sfreq=self.sfreq, plan=self.masks, is_eeg_BC=is_eeg_BC)
-        truth_BCT, filled_BCT = hide(x_BCT, mask_BCT, state_BC, is_eeg_BC=is_eeg_BC)
-        if self.filling != "line":
+        if self.blocks is not None:
+            montage = replace(montage, ch_state_BC=state_BC)
+            truth_BCT, filled_BCT, mask_BCT = hide_tokens(draws, x_BCT, mask_BCT, montage, self.blocks)
+        else:
+            truth_BCT, filled_BCT = hide(x_BCT, mask_BCT, state_BC, is_eeg_BC=is_eeg_BC)
+        if self.filling != "line" and self.blocks is None:
             filled_BCT = self._filled(truth_BCT, mask_BCT, torch.where(montage.is_primary_BC, state_BC, ABSENT))
         rest = {name: value for name, value in raw.items() if name not in ("inverse_scale_BC", "sample_B")}
         return {**rest, "x_BCT": truth_BCT, "filled_BCT": filled_BCT, "mask_BCT": mask_BCT, "ch_state_BC": state_BC}
@@ -59,6 +66,24 @@ class Preparation:
         arrays = zip(*(values.cpu().numpy() for values in (truth_BCT, mask_BCT, state_BC)), strict=True)
         filled = [torch.from_numpy(fill_to_start(x, mask, state, self.filling)) for x, mask, state in arrays]
         return torch.stack(filled).to(truth_BCT.device)
+
+
+def hide_tokens(
+    draws: Draws, x_BCT: Tensor, spans_BCT: Tensor, montage: Montage, plan: BlockPlan
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the truth, what a model sees of it, and what is hidden: blocks of tokens, in a share of windows spans.
+
+    Hidden samples are 0 in what is seen. The truth of windows with hidden tokens keeps its own reference, and what is
+    seen of it is against what is visible; those with spans are as `hide` makes them.
+    """
+    n_times = x_BCT.shape[-1]
+    hidden_BCN = draw_tokens(draws, montage, plan.n_tokens(n_times), plan)
+    in_spans_B11 = (draws.uniform("gaps") < plan.gaps_share)[..., None]
+    mask_BCT = torch.where(in_spans_B11, spans_BCT, samples(hidden_BCN, plan.token_times, n_times))
+    spanned_BCT = against_never_hidden(x_BCT, spans_BCT, montage.ch_state_BC, is_eeg_BC=montage.is_referenced_BC)
+    seen_BCT = against_visible(x_BCT, hidden_BCN, montage, plan.token_times)
+    seen_BCT = torch.where(in_spans_B11, spanned_BCT, seen_BCT).masked_fill(mask_BCT, 0.0)
+    return torch.where(in_spans_B11, spanned_BCT, x_BCT), seen_BCT, mask_BCT
 
 
 def dropped(draws: Draws, ch_state_BC: Tensor, chance: float) -> Tensor:

@@ -194,14 +194,19 @@ class SkillMeter:
             self.n_windows += 1
 
     def _add(self, window: "_View", of_people: Products, of_recording: Products, subject: str) -> None:
+        if self.model.fills_gaps:
+            self._add_gaps(window)
+        if self.model.fills_channels:
+            self._add_channels(window, of_people, of_recording, subject)
+        self._add_seconds(window)
+
+    def _add_gaps(self, window: "_View") -> None:
         truth, mask = window.hidden(GAPS, (self.seed, 3, 0))
         start = fill_to_start(truth, mask, window.known, self.filling)
         own = window_fill(truth, mask, window.known)
         counted = mask & window.scored[:, None]
         self.gaps.model += _error(truth, self._reconstruct(window, truth, start, mask), counted)
         self.gaps.nothing += _error(truth, own, counted)
-        self._add_channels(window, of_people, of_recording, subject)
-        self._add_seconds(window)
 
     def _add_channels(self, window: "_View", of_people: Products, of_recording: Products, subject: str) -> None:
         truth, mask = window.hidden(CHANNELS, (self.seed, 3, 1))
@@ -220,8 +225,6 @@ class SkillMeter:
             sums.add(model=model, nothing=nothing, best=best)
 
     def _add_seconds(self, window: "_View") -> None:
-        if "spectral" not in self.model.heads:
-            return
         n_second = self.model.encoder.config.token_times
         n_seconds = window.x.shape[1] // n_second
         chosen = np.arange(1, n_seconds - 1, EVERY_S)
@@ -232,9 +235,10 @@ class SkillMeter:
             mask[window.is_eeg & (window.known != ABSENT), second * n_second : (second + 1) * n_second] = True
         batch = window.batch(self.model, window.x, window.line(mask), mask)
         with torch.inference_mode():
-            out = self.model.heads["spectral"](self.model.encode(batch), batch)["spectra_BCNF"]
-            true = self.model.encoder.spectra(batch["x_BCT"])
-        predicted, spectra = (part[0].float().cpu().numpy()[window.scored] for part in (out, true))
+            both = self.model.spectra(batch)
+        if both is None:
+            return
+        predicted, spectra = (part[0].float().cpu().numpy()[window.scored] for part in both)
         between = (spectra[:, chosen - 1] + spectra[:, chosen + 1]) / 2
         self.seconds.model += float(((predicted[:, chosen] - spectra[:, chosen]) ** 2).sum())
         self.seconds.nothing += float(((between - spectra[:, chosen]) ** 2).sum())

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from model.pretraining.pretraining import PretrainModel
+from signals.shards.index import IndexRow
 from training.corpus.order import MicroBatch
 from training.corpus.source import Source
 from training.objectives.preparation import Preparation
@@ -75,12 +76,26 @@ def probe(model: PretrainModel, looks: Sequence[Look], processes: Processes, *, 
     return {"knn_accuracy": accuracy} if is_there else {}
 
 
-def _probe(model: PretrainModel, looks: Sequence[Look], device: torch.device, batch: int) -> float | None:
+def check_probe(looks: Sequence[Look]) -> None:
+    """Raise ValueError where the windows' labels leave the probe nothing to do."""
     entries = [look.source.corpus.entry(number) for look in looks for number in look.windows]
+    if len(_classes(entries)) < 2:
+        raise ValueError(
+            f"choose_by=probe needs labels of two classes, each of two held-out people; the {len(entries)} windows of "
+            "a look have none: raise --track.validate-windows, or choose by error"
+        )
+
+
+def _classes(entries: Sequence[IndexRow]) -> list[str]:
+    """Return the labels that windows of two subjects carry."""
     subjects_of = {
         label: {e.subject_id for e in entries if e.label == label} for label in {e.label for e in entries} - {""}
     }
-    classes = sorted(label for label, subjects in subjects_of.items() if len(subjects) > 1)
+    return sorted(label for label, subjects in subjects_of.items() if len(subjects) > 1)
+
+
+def _probe(model: PretrainModel, looks: Sequence[Look], device: torch.device, batch: int) -> float | None:
+    classes = _classes([look.source.corpus.entry(number) for look in looks for number in look.windows])
     if len(classes) < 2:
         return None
     model.eval()

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from model.encoder_config import SIZES, EncoderConfig, sized
 from model.layers.fusion import SOURCES
 from model.pretraining.masking import SPAN_MS, MaskPlan, MaskUnit
+from model.pretraining.token_masks import BlockPlan
 from signals.shards.normalise import Normalisation
 from training.objectives.gap_filling import Filling
 from training.recipes.sections import (
@@ -26,6 +27,9 @@ from training.recipes.sections import (
 )
 
 Resident = Literal["no", "device"]
+Choice = Literal["error", "probe"]
+HEAD_FIELDS = ("reconstruction", "contrastive", "spectral", "sleep", "latents", "decibels", "gaps")
+"""Weights of heads, each by the name of its own (`model.heads.HEADS`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,10 +135,27 @@ class PretrainObjective:
     """Weight of telling the log spectra of hidden tokens; 0 leaves the head out."""
     sleep: float = 0.0
     """Weight of telling sleep stages where windows carry one; 0 leaves the head out."""
+    tokens: bool = False
+    """Hide whole tokens, in blocks of seconds and neighbouring channels, behind a learnt token instead of a filling."""
+    hidden_tokens: float = 0.6
+    """With tokens: most of a window's tokens that are hidden; a block less are hidden on the whole."""
+    gap_windows: float = 0.15
+    """With tokens: share of windows that lose spans of samples instead."""
+    latents: float = 0.0
+    """Weight of predicting the latents of a teacher, the encoder of averaged weights; 0 leaves the head out."""
+    decibels: float = 0.0
+    """Weight of predicting standardised log spectra of hidden tokens; 0 leaves the head out."""
+    gaps: float = 0.0
+    """Weight of predicting the samples of spans from the trunk's tokens alone; 0 leaves the head out."""
 
     def __post_init__(self) -> None:
-        not_negative(self, "line_steps", "contrastive", "spectral", "sleep")
-        positive(self, "reconstruction")
+        not_negative(self, "line_steps", *HEAD_FIELDS)
+        within(self, "hidden_tokens")
+        shares(self, "gap_windows")
+        if not self.weights:
+            raise ValueError(f"all of {', '.join(HEAD_FIELDS)} are 0: give one a weight")
+        if not self.tokens and (needy := [name for name in ("latents", "decibels", "gaps") if getattr(self, name)]):
+            raise ValueError(f"{' and '.join(needy)} are of hidden tokens: give --objective.tokens too")
 
     def masks(self, patch_times: int) -> MaskPlan:
         """Return how windows are masked, for an encoder of patches of so many samples."""
@@ -146,11 +167,16 @@ class PretrainObjective:
             patch_times=patch_times,
         )
 
+    def blocks(self, token_times: int) -> BlockPlan | None:
+        """Return how whole tokens of so many samples are hidden; None where spans of samples are."""
+        if not self.tokens:
+            return None
+        return BlockPlan(token_times=token_times, hidden_share=self.hidden_tokens, gaps_share=self.gap_windows)
+
     @property
     def weights(self) -> dict[str, float]:
         """Weights of the heads that take part."""
-        weights = {name: getattr(self, name) for name in ("reconstruction", "contrastive", "spectral", "sleep")}
-        return {name: weight for name, weight in weights.items() if weight > 0}
+        return {name: getattr(self, name) for name in HEAD_FIELDS if getattr(self, name) > 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +201,8 @@ class PretrainTrack(Track):
     """Steps between looks at held-out windows; 0 for none."""
     validate_windows: int = 32
     """How many windows such a look takes, evenly chosen."""
+    choose_by: Choice = "error"
+    """What makes a checkpoint the best: the least error of a look, or the highest accuracy of its probe of labels."""
     checkpoints: str = ""
     """URI of the folder of checkpoints (gs://, s3://); OUT/checkpoints without."""
     evaluate_windows: int = 200
@@ -186,6 +214,7 @@ class PretrainTrack(Track):
         super().__post_init__()
         not_negative(self, "validate_every")
         positive(self, "validate_windows", "evaluate_windows", "skill_windows")
+        one_of(self, "choose_by", get_args(Choice))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,10 +228,21 @@ class PretrainRecipe(TrackedRecipe):
     objective: PretrainObjective = field(default_factory=PretrainObjective)
     track: PretrainTrack = field(default_factory=PretrainTrack)
 
+    def __post_init__(self) -> None:
+        if self.objective.latents and not self.regularise.ema_decay:
+            raise ValueError("latents are of a teacher of averaged weights: give --regularise.ema-decay, 0.99 or more")
+        if self.objective.latents and self.optim.sharing == "shard":
+            raise ValueError("latents need a teacher that is whole on each process: leave --optim.sharing at replicate")
+
     @property
     def masks(self) -> MaskPlan:
-        """How windows are masked."""
+        """How spans of samples are drawn."""
         return self.objective.masks(self.model.encoder.patch_times)
+
+    @property
+    def blocks(self) -> BlockPlan | None:
+        """How whole tokens are hidden, if they are."""
+        return self.objective.blocks(self.model.encoder.token_times)
 
 
 def eeg_tiny(*, tiny: bool = False) -> PretrainRecipe:
@@ -249,6 +289,26 @@ def eeg_small_cpu(*, tiny: bool = False) -> PretrainRecipe:
     return _tiny(recipe) if tiny else recipe
 
 
+def eeg_latent_cpu(*, tiny: bool = False) -> PretrainRecipe:
+    """Return a recipe whose targets need the trunk: latents and spectra of whole hidden tokens; for two CPU cores.
+
+    `python -m training.pretrain --recipe eeg_latent_cpu --shards DIR --output DIR`. 0.3 million parameters;
+    docs/pretraining.md states what is hidden and predicted.
+    """
+    recipe = PretrainRecipe(
+        model=EncoderShape(dim=64, depth=3, stem_dim=32),
+        objective=PretrainObjective(
+            tokens=True, reconstruction=0.0, contrastive=0.05, latents=1.0, decibels=0.5, gaps=0.1,
+            schedule_weights=(1.0, 0.0, 0.0),
+        ),
+        optim=Optim(learning_rate=1e-3),
+        schedule=Schedule(steps=1500, warmup_steps=100),
+        regularise=Regularise(ema_decay=0.996),
+        track=PretrainTrack(validate_every=100, validate_windows=64),
+    )  # fmt: skip
+    return _tiny(recipe) if tiny else recipe
+
+
 def _tiny(recipe: PretrainRecipe) -> PretrainRecipe:
     return changed(
         recipe,
@@ -264,5 +324,6 @@ RECIPES: dict[str, Callable[..., PretrainRecipe]] = {
     "eeg_tiny": eeg_tiny,
     "eeg_small": eeg_small,
     "eeg_small_cpu": eeg_small_cpu,
+    "eeg_latent_cpu": eeg_latent_cpu,
 }
 """Pretraining recipes by name; each takes `tiny=True`."""

@@ -1,0 +1,38 @@
+"""What a pretraining looks at on the way, on held-out windows, and by what its best checkpoint is chosen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from model.pretraining.token_masks import BlockPlan
+from training.objectives.latent_validation import validate_latents
+from training.objectives.validation import Look, probe, validate
+from training.trainer.train import Trainer
+
+
+@dataclass
+class HeldOutValidation:
+    """Errors and accuracy of the probe on held-out windows, of the averaged weights if there are any.
+
+    `scores` holds by step what chooses the best checkpoint: an error, or the share of labels that the probe gets wrong.
+    """
+
+    looks: Sequence[Look]
+    every: int
+    blocks: BlockPlan | None = None
+    by_probe: bool = False
+    scores: dict[int, float] = field(default_factory=dict)
+    is_over: bool = False
+
+    def __call__(self, trainer: Trainer) -> dict[str, float]:
+        """Return the values of `training.objectives.validation` and `latent_validation`."""
+        with trainer.evaluated() as model:
+            values = probe(model, self.looks, trainer.processes)
+            if model.fills_gaps:
+                values |= validate(model, self.looks, trainer.processes)
+            if self.blocks is not None and "latents" in model.heads:
+                values |= validate_latents(model, self.looks, self.blocks, trainer.processes)
+        error = values.get("valid_latent_error", values.get("valid_error"))
+        score = 1 - values["knn_accuracy"] if self.by_probe else error
+        if score is not None:
+            self.scores[trainer.step] = score
+        return values
