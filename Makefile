@@ -22,7 +22,7 @@ SERVED = --config config/config.yaml --set "models.bundles=[$(abspath $(BUNDLE))
 	--set "dataset.recordings=$(abspath $(RECORDINGS))"
 
 .PHONY: all quick up down logs health status shell train download help format lint
-.PHONY: install install-horovod check docs test demo bench drill pretrain-small clean
+.PHONY: install install-horovod check docs test demo bench drill pretrain-small pretrain-gpu clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)      ## .venv with everything
@@ -68,6 +68,10 @@ drill: install        ## interrupt a training run in every way
 # The published checkpoint and its model card, in bench-output/pretrain-small/run/encoder; probes and montages take it.
 pretrain-small: install
 	$(PY) -m benchmarks.studies.pretraining
+
+# Latents of hidden tokens, 40 minutes at most a call: small on a GPU, tiny on two cores; again, and it goes on.
+pretrain-gpu: install
+	$(PY) -m benchmarks.studies.pretraining_gpu
 
 # Built from source, about two minutes: not a part of install.
 install-horovod: install

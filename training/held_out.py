@@ -1,12 +1,15 @@
 """What a pretraining looks at on the way, on held-out windows, and by what its best checkpoint is chosen."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from model.pretraining.token_masks import BlockPlan
-from training.objectives.latent_validation import validate_latents
+from training.objectives.latent_validation import describe, have_collapsed, validate_latents
 from training.objectives.validation import Look, probe, validate
 from training.trainer.train import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -29,8 +32,10 @@ class HeldOutValidation:
             values = probe(model, self.looks, trainer.processes)
             if model.fills_gaps:
                 values |= validate(model, self.looks, trainer.processes)
-            if self.blocks is not None and "latents" in model.heads:
+            if self.blocks is not None:
                 values |= validate_latents(model, self.looks, self.blocks, trainer.processes)
+        if have_collapsed(values) and trainer.processes.is_main:
+            logger.warning("step %d: %s", trainer.step, describe(values))
         error = values.get("valid_latent_error", values.get("valid_error"))
         score = 1 - values["knn_accuracy"] if self.by_probe else error
         if score is not None:

@@ -5,7 +5,8 @@ with the same options after an interruption (exit code 75), it goes on from the 
 `--schedule.steps` a finished run is prolonged. `--init-from DIR` starts from the weights of another run or encoder.
 
 OUT/encoder/ model for transformers; OUT/checkpoints/; OUT/metrics.jsonl; OUT/curves.html; OUT/config.json;
-OUT/reconstruction.parquet; OUT/skill.json; OUT/pretrain_subjects.json the subjects trained on and held out.
+OUT/reconstruction.parquet where gaps are filled; OUT/skill.json; OUT/latents.json where latents are predicted;
+OUT/pretrain_subjects.json the subjects trained on and held out.
 """
 
 import json
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,7 @@ from training.corpus.source import Choice, Resident, Source
 from training.corpus.splits import evenly, hold_out_names
 from training.corpus.stream import Prepare, Reading, Stream, step_batches
 from training.held_out import HeldOutValidation
+from training.objectives.latent_validation import describe, validate_latents, write_latents
 from training.objectives.preparation import Preparation
 from training.objectives.reconstruction import evaluate_reconstruction
 from training.objectives.skill import Skill, SkillMeter, write_skill
@@ -113,17 +115,20 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
         stream.go_to(state["loader"]["place"])
     looks = [
         Look(
-            source=source,
+            source=replace(source, resident=None),  # which holds the windows that are trained on
             preparation=_preparation(source, recipe, (recipe.seed, 4)),
             windows=evenly(_of_people(source.corpus, sides.held_out, track.validate_windows), track.validate_windows),
         )
         for source in sources
     ]
+    if track.choose_by == "probe":
+        check_probe(looks)
     finished = _train(command, trainer, saver, stream, looks, about)
     if finished:
         with trainer.evaluated() as model:
+            latents = validate_latents(model, looks, recipe.blocks, processes) if recipe.blocks else {}
             if processes.is_main:
-                _finish(command, model, stop, sources, sides, about)
+                _finish(command, model, stop, sources, sides, about, latents)
     processes.barrier()
     return finished
 
@@ -259,8 +264,7 @@ def _train(
     batches = step_batches(
         stream, range(trainer.step, n_steps), prepare if ahead else None, n_workers=recipe.data.loader_processes
     )
-    if by_probe := recipe.track.choose_by == "probe":
-        check_probe(looks)
+    by_probe = recipe.track.choose_by == "probe"
     validation = HeldOutValidation(looks, recipe.track.validate_every, recipe.blocks, by_probe)
 
     def save(t: Trainer) -> None:
@@ -296,6 +300,7 @@ def _finish(
     sources: Sequence[Source],
     sides: Sides,
     about: Mapping[str, Any],
+    latents: Mapping[str, float],
 ) -> None:
     """Write the encoder, who it was trained on, and how well it fills gaps of subjects it was not trained on.
 
@@ -331,6 +336,9 @@ def _finish(
     )
     if rows:
         write_reconstruction(command.output / "reconstruction.parquet", pd.concat(rows, ignore_index=True))
+    if latents:
+        write_latents(command.output, latents)
+        print(describe(latents))  # noqa: T201
     skill = measured_skill(command, model, stop, sources, sides)
     for folder in (command.output, command.output / "encoder"):
         write_skill(folder, skill)

@@ -15,6 +15,7 @@ from pathlib import Path
 from signals.command_line import Parser
 from signals.json_output import add_json, print_json
 from training.command import check_model_dir, run_main
+from training.objectives.latent_validation import describe, have_collapsed, read_latents
 from training.objectives.skill import Skill, read_skill
 from training.provenance import SUBJECTS_FILE
 
@@ -22,8 +23,13 @@ PROG = "cerebeam publish"
 
 
 def check_skill(run: Path) -> Skill:
-    """Return a run's skill; raises ValueError, naming the parts, where it is at or below 0 or was not measured."""
-    skill = read_skill(run)
+    """Return a run's skill; raises ValueError, naming the parts, where it is at or below 0 or was not measured.
+
+    Raises ValueError too where the latents that it learnt from have collapsed.
+    """
+    skill, latents = read_skill(run), read_latents(run)
+    if have_collapsed(latents):
+        raise ValueError(f"{run} is not published: {describe(latents)}")
     if not skill.measured:
         raise ValueError(f"{run} has no skill that could be measured: its held-out windows were too few")
     if skill.lacking:
@@ -42,7 +48,8 @@ def publish(run: Path, output: Path) -> Skill:
     partial = output.with_name(f"{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(encoder, partial)
-    shutil.copy(run / "reconstruction.parquet", partial / "reconstruction.parquet")
+    if (run / "reconstruction.parquet").is_file():
+        shutil.copy(run / "reconstruction.parquet", partial / "reconstruction.parquet")
     os.replace(partial, output)
     return skill
 

@@ -21,6 +21,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Balanced accuracy of validation windows": ("valid_balanced_accuracy", "knn_accuracy"),
     "Error at hidden samples of held-out windows": ("valid_error",),
     "The same by band": tuple(f"valid_error_{band}" for band in ("delta", "theta", "alpha", "beta", "gamma")),
+    "Latents of held-out windows": ("latent_variance", "valid_latent_error"),
     "Gradient norm": ("grad_norm",),
     "Learning rate": ("learning_rate",),
     "EEG-hours per second": ("eeg_hours_per_s",),

@@ -4,18 +4,22 @@ A teacher may fall into giving every window the same latents, which are easily p
 nothing is learnt. So what is watched is how much latents of one channel differ between windows and seconds.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from model.pretraining.pretraining import PretrainModel
 from model.pretraining.token_masks import BlockPlan
+from signals.files import atomic_file
 from training.objectives.validation import Look
 from training.parallel.distributed import Processes
 
 LEAST_VARIANCE = 0.05
 """Of latents that have not collapsed."""
+LATENTS_FILE = "latents.json"
 
 
 def validate_latents(
@@ -27,7 +31,10 @@ def validate_latents(
     channels, which weigh by their tokens, and the width. Tokens are standardised, so that it is at most 1: below
     `LEAST_VARIANCE` latents have collapsed. valid_latent_error: the squared error of their prediction over that
     variance; 1 is what the mean of each channel would have. Student and teacher are of the same, averaged weights here.
+    Nothing of a model that predicts no latents.
     """
+    if "latents" not in model.heads:
+        return {}
     model.eval()
     error = torch.zeros(2, dtype=torch.float64, device=processes.device)
     sums = [_Sums(look.source.corpus.manifest.modality.n_chans, model, processes) for look in looks]
@@ -49,6 +56,32 @@ def validate_latents(
         "latent_variance": variance,
         "valid_latent_error": total / n / variance if n and variance > 0 else float("nan"),
     }
+
+
+def have_collapsed(values: Mapping[str, float]) -> bool:
+    """Return whether a look found latents that hardly differ."""
+    return "latent_variance" in values and not values["latent_variance"] >= LEAST_VARIANCE
+
+
+def describe(values: Mapping[str, float]) -> str:
+    """Return a look as one line."""
+    variance, error = values["latent_variance"], values["valid_latent_error"]
+    if have_collapsed(values):
+        return f"the latents have collapsed: their variance over held-out windows is {variance:.4f} of 1"
+    return f"latents of held-out windows: variance {variance:.3f} of 1, of which {error:.3f} is not predicted"
+
+
+def write_latents(folder: Path, values: Mapping[str, float]) -> None:
+    """Write a look into a folder."""
+    with atomic_file(folder / LATENTS_FILE) as file:
+        file.write((json.dumps(dict(values), indent=1) + "\n").encode())
+
+
+def read_latents(folder: Path) -> dict[str, float]:
+    """Return the look that a folder holds; nothing where its run predicted no latents."""
+    path = folder / LATENTS_FILE
+    values: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return values
 
 
 class _Sums:

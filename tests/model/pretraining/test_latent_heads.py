@@ -18,11 +18,11 @@ from training.objectives.preparation import Preparation
 from training.trainer.ema import WeightAverage
 
 TOKEN = 256
-CONFIG = EncoderConfig(dim=32, depth=2, n_heads=4, stem_dim=16)
-HEADS = ("latents", "decibels", "gaps", "contrastive")
+CONFIG = EncoderConfig(dim=32, depth=1, n_heads=4, stem_dim=16)
+HEADS = ("latents", "decibels", "gaps")
 
 
-def batch_of(n: int = 6, n_tokens: int = 4) -> dict[str, Tensor]:
+def batch_of(n: int = 4, n_tokens: int = 2) -> dict[str, Tensor]:
     """Waves of a window's own frequency, that lie over the head in its own way."""
     rng = torch.Generator().manual_seed(0)
     t = torch.arange(n_tokens * TOKEN) / 256
@@ -31,9 +31,9 @@ def batch_of(n: int = 6, n_tokens: int = 4) -> dict[str, Tensor]:
     x = weight * torch.sin(2 * math.pi * freq * t) + 0.1 * torch.randn((n, 19, len(t)), generator=rng)
     where = Montage.of(EEG_1020, torch.full((n, 19), MEASURED))
     preparation = Preparation(
-        sfreq=256.0, masks=MaskPlan(schedule_weights=(1.0, 0.0, 0.0)), seed=(0,), blocks=BlockPlan(gaps_share=0.3)
+        sfreq=256.0, masks=MaskPlan(schedule_weights=(1.0, 0.0, 0.0)), seed=(0,), blocks=BlockPlan(gaps_share=0.4)
     )
-    raw = {"x_BCT": x - x.mean(1, keepdim=True), "inverse_scale_BC": torch.ones(n, 19), "sample_B": torch.arange(n)}
+    raw = {"x_BCT": x - x.mean(1, keepdim=True), "inverse_scale_BC": torch.ones(n, 19), "sample_B": 3 + torch.arange(n)}
     return preparation({**raw, **where.tensors()})
 
 
@@ -43,22 +43,21 @@ def model_of(*heads: str) -> PretrainModel:
 
 
 def test_the_model_learns_a_few_windows_by_heart() -> None:
-    model, batch = model_of(*HEADS), batch_of()
+    model, batch = model_of(*HEADS), batch_of(n_tokens=3)
     counts = model.counts(batch)
-    assert all(count > 0 for count in counts.values())
+    assert all(count > 0 for count in counts.values()), counts
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     first: dict[str, float] = {}
-    for _ in range(60):
+    for _ in range(40):
         losses = {name: total / counts[name] for name, total in model(batch).items()}
         first = first or {name: loss.item() for name, loss in losses.items()}
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()
     last = {name: loss.item() for name, loss in losses.items()}
-    assert last["latents"] < 0.5 * first["latents"]
-    assert last["decibels"] < 0.5 * first["decibels"]
-    assert last["gaps"] < 0.8 * first["gaps"]
-    assert last["contrastive"] < 0.9 * first["contrastive"]
+    assert last["latents"] < 0.6 * first["latents"]
+    assert last["decibels"] < 0.6 * first["decibels"]
+    assert last["gaps"] < 0.9 * first["gaps"]
 
 
 def test_the_teacher_gets_no_gradient_and_is_no_part_of_the_student() -> None:
@@ -138,6 +137,7 @@ def test_spectra_are_standardised_by_what_is_visible() -> None:
     # mean 2, spread sqrt(2 / 3) of the three visible ones
     assert head.total(results, batch).item() == pytest.approx((7 - 2) ** 2 / (2 / 3), rel=1e-5)
     out = {"tokens_BCND": torch.zeros((1, 2, 2, CONFIG.dim))}
+    torch.nn.init.zeros_(head.predict[-1].weight)
     torch.nn.init.zeros_(head.predict[-1].bias)
     assert head(out, batch)["spectra_BCNF"].eq(2).all()
     flat = batch | {"true_spectra_BCNF": torch.zeros_like(true).index_put((torch.tensor([0]),) * 3, torch.tensor(1.0))}
