@@ -43,21 +43,21 @@ def model_of(*heads: str) -> PretrainModel:
 
 
 def test_the_model_learns_a_few_windows_by_heart() -> None:
-    model, batch = model_of(*HEADS), batch_of(n_tokens=3)
+    model, batch = model_of(*HEADS), batch_of(2)
     counts = model.counts(batch)
     assert all(count > 0 for count in counts.values()), counts
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     first: dict[str, float] = {}
-    for _ in range(40):
+    for _ in range(20):
         losses = {name: total / counts[name] for name, total in model(batch).items()}
         first = first or {name: loss.item() for name, loss in losses.items()}
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()
     last = {name: loss.item() for name, loss in losses.items()}
-    assert last["latents"] < 0.6 * first["latents"]
-    assert last["decibels"] < 0.6 * first["decibels"]
-    assert last["gaps"] < 0.9 * first["gaps"]
+    assert last["latents"] < 0.8 * first["latents"]
+    assert last["decibels"] < 0.8 * first["decibels"]
+    assert last["gaps"] < first["gaps"]
 
 
 def test_the_teacher_gets_no_gradient_and_is_no_part_of_the_student() -> None:
