@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--pieces", type=int, default=10, help="points of the curve")
     args, more = parser.parse_known_args(argv)
     has_gpu = torch.cuda.is_available()
-    print(f"{machine()}; trained on {torch.cuda.get_device_name() if has_gpu else 'CPU'}", flush=True)
+    print(machine().replace("no GPU", torch.cuda.get_device_name() if has_gpu else "no GPU"), flush=True)
     folder = args.output / "packed"
     if not (folder / COMPLETED).is_file():
         folder = packed(args.shards or recordings(args.output, real_folder()), folder, most_mb=args.pack_mb)

@@ -21,9 +21,10 @@ from training.trainer.checkpoints import checkpoints, load_checkpoint
 from training.trainer.stopping import StopRequest
 
 Metrics = Callable[[Path], list[dict[str, float]]]
-SHORT = ["--recipe", "eeg_latent_cpu", "--tiny", "--schedule.steps", "4", "--track.save-every", "2",
-         "--model.dim", "32", "--model.depth", "1", "--model.stem-dim", "16", "--track.evaluate-windows", "2",
-         "--track.skill-windows", "2", "--track.validate-every", "2", "--track.validate-windows", "6"]  # fmt: skip
+SHORT = ["--recipe", "eeg_latent_cpu", "--tiny", "--schedule.steps", "2", "--track.save-every", "1",
+         "--model.dim", "32", "--model.depth", "1", "--model.stem-dim", "16", "--track.evaluate-windows", "1",
+         "--track.skill-windows", "1", "--track.validate-every", "1", "--track.validate-windows", "4",
+         "--data.crop-s", "2"]  # fmt: skip
 
 
 def options(shards: Path, output: Path, *more: str) -> list[str]:
@@ -41,7 +42,7 @@ def test_a_run_measures_what_it_can_and_watches_its_latents(whole_run: Path, met
     lines = metrics_of(whole_run)
     assert {"latents", "decibels", "gaps", "contrastive"} < set(lines[0])
     looked = [line for line in lines if "latent_variance" in line]
-    assert [line["step"] for line in looked] == [2, 4]
+    assert [line["step"] for line in looked] == [1, 2]
     assert all(LEAST_VARIANCE < line["latent_variance"] <= 1 for line in looked)
     assert all(np.isfinite(line["valid_latent_error"]) for line in looked)
     # Whole channels are not filled in by any head: their skill is not measured, and null in the file.
@@ -57,8 +58,8 @@ def test_collapsed_latents_are_reported_and_not_published(
 ) -> None:
     real = Teacher.latents
     monkeypatch.setattr(Teacher, "latents", lambda self, batch: 0.01 * real(self, batch) + torch.ones(()))
-    pretrain.main(options(toy_shards, tmp_path, "--schedule.steps", "2"))
-    assert "step 2: the latents have collapsed" in caplog.text
+    pretrain.main(options(toy_shards, tmp_path, "--schedule.steps", "1"))
+    assert "step 1: the latents have collapsed" in caplog.text
     with pytest.raises(ValueError, match="not published: the latents have collapsed"):
         check_skill(tmp_path)
 
@@ -66,7 +67,7 @@ def test_collapsed_latents_are_reported_and_not_published(
 def test_a_resumed_run_equals_the_whole_one_bit_for_bit(
     whole_run: Path, toy_shards: Path, tmp_path: Path, metrics_of: Metrics
 ) -> None:
-    pretrain.main(options(toy_shards, tmp_path, "--max-steps", "2"))
+    pretrain.main(options(toy_shards, tmp_path, "--max-steps", "1"))
     pretrain.main(options(toy_shards, tmp_path))
     assert [line["loss"] for line in metrics_of(tmp_path)] == [line["loss"] for line in metrics_of(whole_run)]
     a, b = (load_checkpoint(checkpoints(run / "checkpoints")[-1]) for run in (whole_run, tmp_path))
@@ -102,7 +103,7 @@ def test_two_processes_and_smaller_micro_batches_take_the_same_steps(
     [
         (("--regularise.ema-decay", "0"), "ema-decay"),
         (("--optim.sharing", "shard"), "sharing"),
-        (("--no-objective.tokens",), "objective.tokens"),
+        (("--objective.no-tokens",), "objective.tokens"),
         (("--objective.hidden-tokens", "1"), "hidden_tokens"),
         (("--track.choose-by", "probe", "--track.validate-windows", "1"), "choose_by=probe"),
     ],
@@ -117,6 +118,8 @@ def test_mistakes_end_in_one_line(
 
 
 def test_a_probe_of_labels_chooses_the_best_checkpoint(toy_shards: Path, tmp_path: Path, metrics_of: Metrics) -> None:
-    pretrain.main(options(toy_shards, tmp_path, "--track.choose-by", "probe", "--max-steps", "2"))
+    pretrain.main(
+        options(toy_shards, tmp_path, "--track.choose-by", "probe", "--max-steps", "1", "--track.validate-windows", "6")
+    )
     best = json.loads((tmp_path / "checkpoints" / "best.json").read_text())
     assert best["score"] == 1 - metrics_of(tmp_path)[-1]["knn_accuracy"]
