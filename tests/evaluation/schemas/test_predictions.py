@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from evaluation.schemas.predictions import (
+    ID_COLUMNS,
     Predictions,
     check,
     probabilities,
@@ -61,10 +62,11 @@ def test_what_was_not_recorded_claims_nothing() -> None:
     assert origin.pretrain_subjects is None
 
 
-@pytest.mark.parametrize("column", ["subject_id", "site_id", "label", "fold"])
-def test_rows_without_a_name_are_refused(column: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("nothing", [None, ""])
+@pytest.mark.parametrize("column", ID_COLUMNS)
+def test_rows_without_a_name_are_refused(column: str, nothing: str | None, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"rows without a value in the columns \\['{column}'\\]"):
-        write_predictions(tmp_path / "p.parquet", predictions(**{column: [None, "rest"]}))
+        write_predictions(tmp_path / "p.parquet", predictions(**{column: [nothing, "rest"]}))
     assert not list(tmp_path.iterdir())
 
 
