@@ -1,8 +1,9 @@
 """Networks that read pictures of electrocardiograms, built from configurations of transformers; weights are drawn.
 
 `IMAGE_NETWORKS` has them by name. Each takes images of shape (B, 3, H, W), 0-1, white paper 1; what comes back goes by
-`kind`: "classes" logits (B, K), "mask" logits (B, K, H, W), "points" as `model.images.points.PointNet`. HuBERT, of
-kind "signal", takes leads of shape (B, C, T), mV, and returns a vector a window.
+`kind`: "classes" logits (B, K), "mask" logits (B, K, H, W), "instances" as torchvision's detectors, "points" as
+`model.images.points.PointNet`. Those of kind "mask" have `loss_sum(image_BCHW, mask_BKHW)`, summed over pictures.
+HuBERT, of kind "signal", takes leads of shape (B, C, T), mV, and returns a vector a window.
 
 Shapes: B batch, C channel, H, W image, T sample, D width, K class.
 """
@@ -26,6 +27,7 @@ from transformers import (
     ViTModel,
 )
 
+from model.images.mask2former import Mask2Former
 from model.images.mask_rcnn import MaskRCNN
 from model.images.points import PointConfig, PointNet
 from model.images.unet import UNet
@@ -111,12 +113,14 @@ class ImageNetwork:
     """An entry of the registry."""
 
     kind: str
-    """"classes", "mask", "points" or "signal"."""
+    """"classes", "mask", "instances", "points" or "signal"."""
     build: Callable[..., nn.Module]
     tiny: dict[str, Any] = field(default_factory=dict)
     """Options that cut it down to what a test can train."""
     unavailable: Callable[[], str] = lambda: ""
     """Why it cannot be built here, empty where it can."""
+    no_export: str = ""
+    """Why it has no ONNX form, one line; empty where it has."""
 
 
 IMAGE_NETWORKS: dict[str, ImageNetwork] = {
@@ -125,7 +129,15 @@ IMAGE_NETWORKS: dict[str, ImageNetwork] = {
     "vit": ImageNetwork(kind="classes", build=vit, tiny={"image_px": 64, "width": 32, "depth": 2}),
     "efficientnet": ImageNetwork(kind="classes", build=efficientnet, tiny={"width": 0.25, "depth": 0.25}),
     "unet": ImageNetwork(kind="mask", build=UNet, tiny={"width": 8}),
-    "mask_rcnn": ImageNetwork(kind="mask", build=MaskRCNN, unavailable=MaskRCNN.unavailable),
+    "mask2former": ImageNetwork(
+        kind="mask", build=Mask2Former,
+        tiny={"width": 32, "encoder_depth": 1, "decoder_depth": 2, "n_queries": 4, "swin_width": 32,
+              "swin_depths": (1, 1, 1, 1), "window": 4, "n_points": 256},
+    ),
+    "mask_rcnn": ImageNetwork(
+        kind="instances", build=MaskRCNN, tiny={"image_px": 64}, unavailable=MaskRCNN.unavailable,
+        no_export="the number of its answers differs by picture, and it takes a list of pictures, not a batch",
+    ),
     "vit_detr": ImageNetwork(
         kind="points", build=lambda **options: PointNet(PointConfig(**options)),
         tiny={"image_px": 64, "width": 32, "depth": 2, "decoder_depth": 2, "n_queries": 12},
