@@ -24,7 +24,6 @@ from training.corpus.order import MicroBatch
 from training.corpus.source import Choice, Source
 from training.corpus.splits import evenly, hold_out_names
 from training.corpus.stream import Reading, Stream, step_batches
-from training.objectives.units import HiddenUnits, fit_units, scaled
 from training.parallel.distributed import start_processes
 from training.provenance import SUBJECTS_FILE, trained_on
 from training.recipes.hubert import HubertRecipe
@@ -33,6 +32,7 @@ from training.trainer.saving import Saver, resume
 from training.trainer.start import new_trainer
 from training.trainer.stopping import StopRequest
 from training.trainer.train import Trainer, run_steps
+from training.units import HiddenUnits, fit_units, scaled
 
 
 def pretrain_hubert(
