@@ -30,7 +30,7 @@ def batch(name: str) -> Tensor:
     if IMAGE_NETWORKS[name].kind == "signal":
         return 0.3 * torch.randn(2, 2, N_TIMES, generator=generator)
     noise = torch.rand(2, 3, SIDE_PX, SIDE_PX, generator=generator)
-    return 0.3 * noise + 0.6 * (1 - disks()) if IMAGE_NETWORKS[name].kind == "mask" else noise
+    return 0.3 * noise + 0.6 * (1 - disks()) if IMAGE_NETWORKS[name].kind in ("mask", "instances") else noise
 
 
 def disks() -> Tensor:
@@ -40,10 +40,22 @@ def disks() -> Tensor:
     return torch.stack(inside)[:, None].float()
 
 
+def instances() -> list[dict[str, Tensor]]:
+    """Return the disks as torchvision's detectors want them: a box, a label and a mask of each picture."""
+    found = []
+    for mask in disks()[:, 0]:
+        rows, columns = (mask.amax(axis).nonzero()[:, 0] for axis in (1, 0))
+        box = torch.stack([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]).float()
+        found.append({"boxes": box[None], "labels": torch.ones(1, dtype=torch.int64), "masks": mask[None].byte()})
+    return found
+
+
 def shapes(name: str, network: nn.Module) -> list[tuple[int, ...]]:
-    """Return the shapes of what comes out for a batch of two."""
+    """Return the shapes of what comes out for a batch of two; of instances, of one of the first picture's."""
     with torch.no_grad():
         out = network.eval()(batch(name))
+    if IMAGE_NETWORKS[name].kind == "instances":
+        return [tuple(out[0][part].shape[1:]) for part in ("boxes", "labels", "scores", "masks")]
     return [tuple(part.shape) for part in (out if isinstance(out, tuple) else (out,))]
 
 
@@ -65,6 +77,8 @@ def _loss(kind: str, network: nn.Module, x: Tensor) -> Tensor:
     if kind == "mask":
         assert isinstance(network, UNet | Mask2Former)
         return network.loss_sum(x, disks()) / len(x)
+    if kind == "instances":
+        return torch.stack(list(network(x, instances()).values())).sum()
     out = network(x)
     if kind == "points":
         true = [true_points(6, seed) for seed in range(len(x))]

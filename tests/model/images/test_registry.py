@@ -7,7 +7,7 @@ from model.images.mask2former import Mask2Former
 
 SHAPES = {
     "classes": [(2, 3)], "mask": [(2, 1, 64, 64)], "points": [(2, 12, 6), (2, 12, 4), (2, 12, 2), (2, 12)],
-    "signal": [(2, 32)],
+    "signal": [(2, 32)], "instances": [(4,), (), (), (1, 64, 64)],
 }  # fmt: skip
 
 
