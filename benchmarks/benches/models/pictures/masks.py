@@ -11,6 +11,8 @@ import torch
 from benchmarks.benches.models.pictures.points import images, pictures, train
 from benchmarks.harness import figure
 from model.images.backbones import build
+from model.images.mask2former import Mask2Former
+from model.images.unet import UNet
 from synthetic.heart.person import CONDITIONS
 from synthetic.paper.beats import BeatPicture, ink_of_leads
 from training.objectives.pictures import PictureMasks
@@ -42,12 +44,13 @@ def masks(n_pictures: int, n_steps: int) -> None:
     for name, sizes in SMALL.items():
         torch.manual_seed(0)
         network = build(name, **sizes)
+        assert isinstance(network, UNet | Mask2Former)
         loss = train(PictureMasks(network), seen, n_steps=n_steps, size=8, lr=3e-3)
         print(f"{name}: {n_steps} steps on {n_pictures} pictures: loss {loss:.3f}", flush=True)
         with torch.no_grad():
             given, true = network.eval()(held_out["image_BCHW"]) > 0, held_out["mask_BKHW"]
         figure(f"ecg_mask_{name}_iou", float((given & true).sum() / (given | true).sum()), "share")
-    large = build("mask2former", **LARGE)
+    large = Mask2Former(**LARGE)
     figure("ecg_mask2former_512_parameters", sum(p.numel() for p in large.parameters()), "weights")
     batch = mask_batch(pictures(1, 9, names, image_px=512))
     figure("ecg_mask2former_512_loss", train(PictureMasks(large), batch, n_steps=2, size=1, lr=1e-4), "loss")
