@@ -148,13 +148,8 @@ def from_picture(x: float, y: float, layout: str = "3x4") -> tuple[str, float, f
     return panels[row][column], at_s, (_ZERO - (y * len(panels) - row)) * SHOWN_MV
 
 
-def ink_of_leads(x_mv: np.ndarray, image_px: int, *, layout: str = "3x4") -> np.ndarray:
-    """Return how much of each pixel each lead's line covers, float32, 0-1, shape (12, image_px, image_px)."""
-    return np.stack([_ink({lead: x}, image_px, layout) for lead, x in zip(ECG_12.ch_names, x_mv, strict=True)])
-
-
-def _ink(leads: Mapping[str, np.ndarray], image_px: int, layout: str) -> np.ndarray:
-    """Return how much of each pixel the lines of leads cover."""
+def ink_of(leads: Mapping[str, np.ndarray], image_px: int, layout: str = "3x4") -> np.ndarray:
+    """Return how much of each pixel the lines of leads by name, mV, cover, float32, shape (image_px, image_px)."""
     side = image_px * _FINE
     mask = Image.new("L", (side, side), 0)
     pencil = ImageDraw.Draw(mask)
@@ -167,7 +162,7 @@ def _ink(leads: Mapping[str, np.ndarray], image_px: int, layout: str) -> np.ndar
 
 def beat_image(x_mv: np.ndarray, image_px: int, *, layout: str = "3x4") -> np.ndarray:
     """Return the picture of a beat of twelve leads, uint8, shape (image_px, image_px, 3)."""
-    ink = _ink(dict(zip(ECG_12.ch_names, x_mv, strict=True)), image_px, layout)[..., None]
+    ink = ink_of(dict(zip(ECG_12.ch_names, x_mv, strict=True)), image_px, layout)[..., None]
     paper = np.full((image_px, image_px, 3), (255, 252, 247), dtype=np.float32)
     for lead in ECG_12.ch_names:
         for at in (0.15, 0.35, 0.55, 0.75):

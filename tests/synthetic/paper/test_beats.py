@@ -5,7 +5,7 @@ from signals.modality import ECG_12
 from signals.paper.layout import LAYOUTS
 from synthetic.heart.leads import WITHOUT_P
 from synthetic.heart.person import CONDITIONS
-from synthetic.paper.beats import BEFORE_S, draw_beat, from_picture, ink_of_leads, on_picture, panel
+from synthetic.paper.beats import BEFORE_S, draw_beat, from_picture, ink_of, on_picture, panel
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
@@ -38,9 +38,9 @@ def test_points_lie_on_the_line_in_other_layouts_and_each_lead_inks_its_own_pane
     picture = draw_beat(np.random.default_rng(4), "infarction", layout=layout)
     points_lie_on_the_line(picture)
     n_rows = len(LAYOUTS[layout].panels)
-    for lead, ink in zip(ECG_12.ch_names, ink_of_leads(picture.x_mv, 240, layout=layout), strict=True):
+    for lead, values in zip(ECG_12.ch_names, picture.x_mv, strict=True):
         row, column = panel(lead, layout)
-        y, x = np.nonzero(ink > 0.5)
+        y, x = np.nonzero(ink_of({lead: values}, 240, layout) > 0.5)
         assert len(y)
         assert set((y * n_rows / 240).astype(int)) == {row}
         assert set((x * len(LAYOUTS[layout].panels[0]) / 240).astype(int)) == {column}

@@ -13,8 +13,9 @@ from benchmarks.harness import figure
 from model.images.backbones import build
 from model.images.mask2former import Mask2Former
 from model.images.unet import UNet
+from signals.modality import ECG_12
 from synthetic.heart.person import CONDITIONS
-from synthetic.paper.beats import BeatPicture, ink_of_leads
+from synthetic.paper.beats import BeatPicture, ink_of
 from training.objectives.pictures import PictureMasks
 
 SIDE_PX, N_HELD_OUT = 128, 24
@@ -31,8 +32,9 @@ LARGE: dict[str, Any] = {}
 
 def mask_batch(some: list[BeatPicture]) -> dict[str, torch.Tensor]:
     """Return pictures with the pixels that a trace covers by half or more."""
-    ink = [ink_of_leads(one.x_mv, one.image.shape[0], layout=one.layout).max(axis=0) >= 0.5 for one in some]
-    return {"image_BCHW": images(some), "mask_BKHW": torch.from_numpy(np.stack(ink))[:, None]}
+    leads = [dict(zip(ECG_12.ch_names, one.x_mv, strict=True)) for one in some]
+    ink = [ink_of(x, one.image.shape[0], one.layout) for x, one in zip(leads, some, strict=True)]
+    return {"image_BCHW": images(some), "mask_BKHW": torch.from_numpy(np.stack(ink) >= 0.5)[:, None]}
 
 
 def masks(n_pictures: int, n_steps: int) -> None:
