@@ -79,8 +79,8 @@ def _objective(recipe: HubertRecipe, teacher: Path | None) -> HiddenUnits:
     torch.manual_seed(recipe.seed)
     former = None if teacher is None else load_hubert(teacher / "encoder")
     model = HubertPretraining(Hubert(recipe.model), n_units=recipe.objective.n_units, teacher=former)
-    hidden = {"start_share": recipe.objective.start_share, "span": recipe.objective.span}
-    return HiddenUnits(model, seed=(recipe.seed, 1), **hidden)
+    chosen = recipe.objective
+    return HiddenUnits(model, start_share=chosen.start_share, span=chosen.span, seed=(recipe.seed, 1))
 
 
 def _train(

@@ -12,6 +12,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -103,8 +104,9 @@ def load_hubert(folder: Path) -> Hubert:
     """Return the network of a folder that `Hubert.save` wrote; raises ValueError where there is none."""
     if not (folder / CONFIG_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         raise ValueError(f"{folder} has no {CONFIG_FILE} and {WEIGHTS_FILE}")
-    fields = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    network = Hubert(HubertShape(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}))
+    fields: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    fields |= {name: tuple(fields[name]) for name in ("kernels", "strides")}
+    network = Hubert(HubertShape(**fields))
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return network
 
