@@ -127,8 +127,9 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     if finished:
         with trainer.evaluated() as model:
             latents = validate_latents(model, looks, recipe.blocks, processes) if recipe.blocks else {}
+            reconstruction = _reconstruction(command, model, processes, stop, sources, sides)
             if processes.is_main:
-                _finish(command, model, stop, sources, sides, about, latents)
+                _finish(command, model, reconstruction, stop, sources, sides, about, latents)
     processes.barrier()
     return finished
 
@@ -264,8 +265,8 @@ def _train(
     batches = step_batches(
         stream, range(trainer.step, n_steps), prepare if ahead else None, n_workers=recipe.data.loader_processes
     )
-    by_probe = recipe.track.choose_by == "probe"
-    validation = HeldOutValidation(looks, recipe.track.validate_every, recipe.blocks, by_probe)
+    track = recipe.track
+    validation = HeldOutValidation(looks, track.validate_every, recipe.blocks, track.choose_by == "probe")
 
     def save(t: Trainer) -> None:
         place = None if t.place is None else processes.sum(t.place).cpu()
@@ -293,16 +294,46 @@ def _train(
     return finished
 
 
+def _reconstruction(
+    command: PretrainCommand,
+    model: PretrainModel,
+    processes: Processes,
+    stop: StopRequest,
+    sources: Sequence[Source],
+    sides: Sides,
+) -> pd.DataFrame:
+    """Return how well gaps of held-out people are filled, by all processes together; no rows where no head fills any."""
+    recipe = command.config
+    if not model.fills_gaps:
+        return pd.DataFrame()
+    rows = [
+        evaluate_reconstruction(
+            model,
+            source.corpus,
+            _of_people(source.corpus, sides.held_out, recipe.track.evaluate_windows),
+            source.normaliser,
+            seed=recipe.data.split_seed,
+            processes=processes,
+            max_windows=recipe.track.evaluate_windows,
+            filling=recipe.objective.filling,
+            on_window=stop.check,
+        )
+        for source in sources
+    ]
+    return pd.concat(rows, ignore_index=True)
+
+
 def _finish(
     command: PretrainCommand,
     model: PretrainModel,
+    reconstruction: pd.DataFrame,
     stop: StopRequest,
     sources: Sequence[Source],
     sides: Sides,
     about: Mapping[str, Any],
     latents: Mapping[str, float],
 ) -> None:
-    """Write the encoder, who it was trained on, and how well it fills gaps of subjects it was not trained on.
+    """Write the encoder, who it was trained on, how it fills gaps of subjects it was not trained on, and its skill.
 
     What is here already is done again after an interruption.
     """
@@ -317,25 +348,8 @@ def _finish(
     }
     for folder in (command.output, command.output / "encoder"):
         (folder / SUBJECTS_FILE).write_text(json.dumps(facts, indent=1) + "\n")
-    rows = (
-        []
-        if not model.fills_gaps
-        else [
-            evaluate_reconstruction(
-                model,
-                source.corpus,
-                _of_people(source.corpus, sides.held_out, recipe.track.evaluate_windows),
-                source.normaliser,
-                seed=recipe.data.split_seed,
-                max_windows=recipe.track.evaluate_windows,
-                filling=recipe.objective.filling,
-                on_window=stop.check,
-            )
-            for source in sources
-        ]
-    )
-    if rows:
-        write_reconstruction(command.output / "reconstruction.parquet", pd.concat(rows, ignore_index=True))
+    if len(reconstruction):
+        write_reconstruction(command.output / "reconstruction.parquet", reconstruction)
     if latents:
         write_latents(command.output, latents)
         print(describe(latents))  # noqa: T201
