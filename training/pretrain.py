@@ -302,7 +302,7 @@ def _reconstruction(
     sources: Sequence[Source],
     sides: Sides,
 ) -> pd.DataFrame:
-    """Return how well gaps of held-out people are filled, by all processes together; no rows where no head fills any."""
+    """Return how well gaps of held-out people are filled, by all processes; no rows where no head fills any."""
     recipe = command.config
     if not model.fills_gaps:
         return pd.DataFrame()
