@@ -289,11 +289,11 @@ def scratch(*, tiny: bool = False) -> FinetuneRecipe:
     """Return a recipe that trains an encoder and its head end to end from random weights, as long as the networks.
 
     `python -m training.finetune --recipe scratch --shards DIR --task six-class --no-encoder --output DIR`; epochs,
-    patience and augmentation are those of `resnet_gru`. `python -m benchmarks scratch` compares the two. At the
-    networks' rate of 2e-3 an encoder with torch's own weights ended as the prior (docs/encoder.md).
+    patience and augmentation are those of `resnet_gru`. `python -m benchmarks scratch` compares the two. How the rate
+    was chosen: docs/encoder.md.
     """
     recipe = FinetuneRecipe(
-        optim=FinetuneOptim(micro_batch=16, learning_rate=3e-4, encoder_lr_scale=1.0),
+        optim=FinetuneOptim(micro_batch=16, learning_rate=1e-3, encoder_lr_scale=1.0),
         schedule=FinetuneSchedule(epochs=15, patience=5, warmup_steps=30),
         regularise=FinetuneRegularise(dropout=0.25, drop_path=0.1),
     )
