@@ -31,6 +31,10 @@ from training.corpus.order import check_batch
 from training.corpus.source import Choice, Resident, Source
 from training.corpus.splits import evenly, hold_out_names
 from training.corpus.stream import Prepare, Reading, Stream, step_batches
+from training.objectives.planting.evaluation import answers, scores_of, write_scores
+from training.objectives.planting.planted_bank import PlantedBank, open_bank
+from training.objectives.planting.planter import Chances
+from training.objectives.planting.targets import TruthPlan
 from training.objectives.preparation import Preparation
 from training.objectives.reconstruction import evaluate_reconstruction
 from training.objectives.skill import Skill, SkillMeter, write_skill
@@ -62,6 +66,8 @@ class PretrainCommand:
     """Sites that are neither trained on nor scored."""
     init_from: Path | None = None
     """Folder of a run or of an encoder whose weights a new run starts from."""
+    bank: Path | None = None
+    """Bank of simulated patterns, as `cerebeam bank` makes them, for recipes that learn from planted truth."""
     max_steps: int | None = None
     """Stop after this many steps; the schedule stays the recipe's."""
     dist: Backend = "auto"
@@ -87,9 +93,11 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     corpora = open_corpora(command)
     sides = choose_sides(corpora, recipe)
     sources = [_source(corpus, sides, recipe) for corpus in corpora]
+    bank = _bank(command, processes)
     about = {
         "config": asdict(recipe),
         "manifest_digest": "+".join(corpus.manifest.digest for corpus in corpora),
+        "bank_digest": None if bank is None else bank.digest,
         "exclude_sites": sorted(command.exclude_sites),
         "code_version": code_version(),
     }
@@ -102,7 +110,7 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
         in_background=track.save_in_background,
         shared=is_sharded(trainer.module),
     )
-    decides = {name: about[name] for name in ("config", "manifest_digest", "exclude_sites")}
+    decides = {name: about[name] for name in ("config", "manifest_digest", "bank_digest", "exclude_sites")}
     state = resume(trainer, saver.folder, decides, defaults=asdict(PretrainRecipe()))
     if state is None and command.init_from is not None:
         start_from(trainer, command.init_from)
@@ -117,11 +125,13 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
         )
         for source in sources
     ]
-    finished = _train(command, trainer, saver, stream, looks, about)
+    finished = _train(command, trainer, saver, stream, looks, about, bank)
     if finished:
         with trainer.evaluated() as model:
             if processes.is_main:
                 _finish(command, model, stop, sources, sides, about)
+                if bank is not None:
+                    _score_truth(command, model, stop, sources[0].normaliser, bank)
     processes.barrier()
     return finished
 
@@ -142,6 +152,28 @@ def open_corpora(command: PretrainCommand) -> list[Corpus]:
         return [Corpus.open(command.shards, exclude_sites=command.exclude_sites, **how)]
     excluded = [sorted(set(command.exclude_sites) & {shard.site_id for shard in corpus.shards}) for corpus in each]
     return [Corpus.open(uri, exclude_sites=s, **how) for uri, s in zip(command.shards, excluded, strict=True)]
+
+
+def _bank(command: PretrainCommand, processes: Processes) -> PlantedBank | None:
+    """Open the bank, where the recipe learns from one. Raises ValueError where one is missing, or is no use."""
+    recipe = command.config
+    if (command.bank is not None) != bool(recipe.truth.weights):
+        rule = "needs --bank, as cerebeam bank makes it" if recipe.truth.weights else "lays no patterns: drop --bank"
+        raise ValueError(f"recipe {command.recipe} {rule}")
+    if command.bank is None:
+        return None
+    encoder, truth = recipe.model.encoder, recipe.truth
+    bank = open_bank(
+        command.bank,
+        chances=Chances(background=truth.background, mirror=truth.mirror),
+        plan=TruthPlan(doubt=truth.doubt, slot_times=encoder.patch_times, token_times=encoder.token_times),
+        normalisation=recipe.data.normalisation,
+        device=processes.device,
+    )
+    if recipe.data.crop_s > bank.bank.n_times / bank.bank.sfreq:
+        length_s = bank.bank.n_times / bank.bank.sfreq
+        raise ValueError(f"crop_s={recipe.data.crop_s:g} is longer than the bank's patterns of {length_s:g} s")
+    return bank
 
 
 def choose_sides(corpora: Sequence[Corpus], recipe: PretrainRecipe) -> Sides:
@@ -167,7 +199,7 @@ def _source(corpus: Corpus, sides: Sides, recipe: PretrainRecipe) -> Source:
     return Source(corpus=corpus, normaliser=normaliser, crop_times=crop_times, seed=(recipe.seed, 1))
 
 
-def _preparation(source: Source, recipe: PretrainRecipe, seed: tuple[int, ...], **changes: float) -> Preparation:
+def _preparation(source: Source, recipe: PretrainRecipe, seed: tuple[int, ...], **changes: Any) -> Preparation:
     return Preparation(sfreq=source.sfreq, masks=recipe.masks, filling=recipe.objective.filling, seed=seed, **changes)
 
 
@@ -199,7 +231,7 @@ def _of_people(corpus: Corpus, people: Sequence[str], least: int) -> list[int]:
 
 def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) -> Trainer:
     torch.manual_seed(recipe.seed)  # weights, the same on every rank
-    model = PretrainModel(Encoder(recipe.model.encoder), recipe.objective.weights)
+    model = PretrainModel(Encoder(recipe.model.encoder), recipe.weights)
     whole_copy = deepcopy(model) if recipe.optim.sharing == "shard" and processes.world_size > 1 else None
     share_out(model, processes, recipe.optim.sharing)
     return new_trainer(model, recipe, processes, n_steps=recipe.schedule.steps, whole_copy=whole_copy, stop=stop)
@@ -235,14 +267,14 @@ def _train(
     stream: Stream,
     looks: Sequence[Look],
     about: Mapping[str, Any],
+    bank: PlantedBank | None,
 ) -> bool:
     recipe, processes = command.config, trainer.processes
     n_steps = min(recipe.schedule.steps, command.max_steps or recipe.schedule.steps)
     if processes.is_main:
         write_config(command.output / "config.json", command)
-    preparations = [
-        _preparation(source, recipe, (recipe.seed, 1), **asdict(recipe.augment)) for source in stream.sources
-    ]
+    changes = {**asdict(recipe.augment), "hides": recipe.hides, "planting": bank and bank.planting}
+    preparations = [_preparation(source, recipe, (recipe.seed, 1), **changes) for source in stream.sources]
     prepare = Prepare(preparations, recipe.objective.line_steps)
     # On a CPU whoever reads ahead prepares too; on a GPU, and from its memory, the device does.
     ahead = processes.device.type == "cpu"
@@ -323,6 +355,8 @@ def _finish(
     }
     for folder in (command.output, command.output / "encoder"):
         (folder / SUBJECTS_FILE).write_text(json.dumps(facts, indent=1) + "\n")
+    if not recipe.objective.reconstruction:
+        return
     rows = [
         evaluate_reconstruction(
             model,
@@ -341,6 +375,17 @@ def _finish(
     for folder in (command.output, command.output / "encoder"):
         write_skill(folder, skill)
     print(skill)  # noqa: T201
+
+
+def _score_truth(
+    command: PretrainCommand, model: PretrainModel, stop: StopRequest, normaliser: Normaliser, bank: PlantedBank
+) -> None:
+    """Write and print what was learnt of planted truth (`training.objectives.planting.evaluation`)."""
+    crop_s = command.config.data.crop_s
+    found = answers(model, bank.held_out, normaliser, crop_s=crop_s, on_batch=stop.check)
+    scores = scores_of(found, bank.held_out, bank.bank)
+    write_scores(command.output, scores, bank_digest=bank.digest, crop_s=crop_s)
+    print("\n".join(map(str, scores)))  # noqa: T201
 
 
 def measured_skill(
