@@ -84,22 +84,21 @@ def test_side_is_where_the_power_is() -> None:
 
 
 def test_a_lag_is_how_much_later_the_other_side_has_the_same_waves() -> None:
-    position = np.asarray(EEG_1020.positions)
     errors = []
     for entry in entries("LPD", 30):
-        if not np.isfinite(entry.lag_s) or entry.lag_s < 0.015:
+        if not np.isfinite(entry.lag_s):
             continue
-        sign = -1 if entry.side == LEFT else 1
-        far = entry.data[(position[:, 0] * sign) < -0.5].mean(0)
-        near = best_channel(entry)
-        lags = np.arange(-20, 21)
-        at = slice(64, near.size - 64)
-        match = [abs(np.dot(near[at], np.roll(far, -lag)[at])) for lag in lags]
-        errors.append(lags[int(np.argmax(match))] / SFREQ - entry.lag_s)
-    assert len(errors) >= 5
-    # The far side has a share of the near side's field without a lag: the best match lies between 0 and the lag.
-    assert np.median(errors) < 0.004
-    assert np.median(errors) > -0.03
+        # Every channel is a sum of the train and of the train a lag later: with the right lag nothing is left over.
+        first = best_channel(entry)
+        left = []
+        for lag in range(1, 14):
+            both = np.stack([first, np.roll(first, lag)], 1)
+            left.append(float(np.linalg.lstsq(both, entry.data.T, rcond=None)[1].sum()))
+        errors.append((1 + int(np.argmin(left))) / SFREQ - entry.lag_s)
+    assert len(errors) >= 15
+    # Whole samples are 4 ms apart; a quarter of the trains have fast or slow activity besides, which blurs it.
+    assert abs(np.median(errors)) < 0.004
+    assert np.mean(np.abs(errors) < 0.006) > 0.6
 
 
 @pytest.mark.parametrize("variant", OTHERS)
@@ -124,10 +123,11 @@ def test_patterns_come_of_families_to_learn_from_alone(toy_patterns: Bank) -> No
     assert (own[toy_patterns.class_E != SIX_CLASS.classes.index("Other")] == 0).all()
 
 
-def test_processes_do_not_change_a_bank(toy_bank: Path, tmp_path: Path) -> None:
-    write_bank(tmp_path / "two", seed=0, patterns=48, held_out=1, jobs=2)
+def test_processes_do_not_change_a_bank(tmp_path: Path) -> None:
+    for jobs in (1, 2):
+        write_bank(tmp_path / str(jobs), seed=3, patterns=6, held_out=1, jobs=jobs)
     for name in (PATTERNS_FILE, SEGMENTS_FILE):
-        assert (tmp_path / "two" / name).read_bytes() == (toy_bank / name).read_bytes()
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
 
 def test_mistakes_end_in_one_line_and_code_2(

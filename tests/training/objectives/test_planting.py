@@ -41,15 +41,15 @@ def windows(samples: list[int], *, modality: Modality = EEG_1020, n_times: int =
     }  # fmt: skip
 
 
-def laid(bank: Bank, samples: list[int], chances: Chances = Chances(background=0.0)) -> tuple[Tensor, Planted]:
-    raw = windows(samples)
-    planter = Planter(BankTensors(bank, CPU), chances)
+def laid(bank: Bank, samples: list[int], *, background: float = 0.0, n_times: int = CROP) -> tuple[Tensor, Planted]:
+    raw = windows(samples, n_times=n_times)
+    planter = Planter(BankTensors(bank, CPU), Chances(background=background))
     return planter(Draws((0, 1), raw["sample_B"]), raw["x_BCT"], Montage.from_batch(raw), sfreq=SFREQ)
 
 
-def targets_of(bank: Bank, planted: Planted, plan: TruthPlan = TruthPlan()) -> dict[str, Tensor]:
+def targets_of(bank: Bank, planted: Planted) -> dict[str, Tensor]:
     state = torch.full(planted.size_BC.shape, MEASURED)
-    return Truth(BankTensors(bank, CPU), plan)(planted, state)
+    return Truth(BankTensors(bank, CPU), TruthPlan())(planted, state)
 
 
 def test_what_is_planted_depends_on_the_sample_number_alone(opened: PlantedBank) -> None:
@@ -62,7 +62,7 @@ def test_what_is_planted_depends_on_the_sample_number_alone(opened: PlantedBank)
 
 
 def test_a_pattern_is_the_bank_s_times_a_peak_at_its_place_and_on_its_side(toy_patterns: Bank) -> None:
-    samples = list(range(40))
+    samples = list(range(20))
     x_BCT, planted = laid(toy_patterns, samples)
     names = list(EEG_1020.ch_names)
     flip = [names.index(mirrored(name)) for name in names]
@@ -95,8 +95,7 @@ def test_a_share_of_windows_gets_nothing_and_is_left_as_it_was(toy_patterns: Ban
 
 
 def test_peaks_are_the_drawn_multiple_of_the_background(toy_patterns: Bank) -> None:
-    samples = list(range(600))
-    _, planted = laid(toy_patterns, samples)
+    _, planted = laid(toy_patterns, list(range(600)), n_times=256)
     is_lpd = toy_patterns.class_E[planted.entry_B] == SIX_CLASS.classes.index("LPD")
     drawn = np.log(planted.prominence_B.numpy()[is_lpd])
     # Family: median 4.5, spread 0.5 in log units, cut at 2.5 spreads; about 100 windows.
@@ -163,9 +162,10 @@ def test_slots_of_discharges_and_their_phase_are_those_of_the_onsets(toy_pattern
     for b in samples:
         entry, start = int(planted.entry_B[b]), float(planted.start_s_B[b])
         onsets = toy_patterns.onsets(entry).astype(float) - start
-        inside = onsets[(onsets >= 0) & (onsets < 20 - 1e-3)]
+        peak = np.rint(onsets * SFREQ)  # waves are laid on whole samples
+        inside = peak[(peak >= 0) & (peak < CROP)]
         expected = np.zeros(80)
-        expected[(inside / 0.25).astype(int)] = 1
+        expected[(inside // 64).astype(int)] = 1
         found = targets["discharge_BCS"][b].numpy()
         assert (found.max(0) <= expected).all()
         known = targets["discharge_weight_BCS"][b].numpy()
@@ -176,9 +176,12 @@ def test_slots_of_discharges_and_their_phase_are_those_of_the_onsets(toy_pattern
             assert not targets["phase_weight_BCS"][b].any()
             continue
         n_trains += 1
-        ratio = np.abs(planted.pattern_BCT[b].numpy()).max(1) / planted.size_BC[b].numpy()
-        assert found[ratio.argmax()].tolist() == expected.tolist()
-        assert not found[ratio < 0.7].any()
+        largest = np.abs(planted.pattern_BCT[b].numpy()).reshape(19, 80, 64).max(2)
+        ratio = largest[:, expected > 0].mean(1) / planted.size_BC[b].numpy()
+        for channel in range(19):
+            assert found[channel].tolist() == (expected * (ratio[channel] >= 1.5)).tolist()
+            is_unclear = 0.75 < ratio[channel] < 1.5
+            assert known[channel, expected > 0].any() != is_unclear
         cos, sin = targets["phase_BS2"][b].numpy().T
         weight = targets["phase_weight_BCS"][b].numpy().max(0) > 0
         for slot in np.flatnonzero(weight):
@@ -192,7 +195,7 @@ def test_slots_of_discharges_and_their_phase_are_those_of_the_onsets(toy_pattern
 
 
 def test_sides_votes_and_courses_are_those_of_what_was_laid(toy_patterns: Bank) -> None:
-    samples = list(range(80))
+    samples = list(range(60))
     _, planted = laid(toy_patterns, samples)
     targets = targets_of(toy_patterns, planted)
     x = np.asarray(EEG_1020.positions)[:, 0]
@@ -217,7 +220,10 @@ def test_sides_votes_and_courses_are_those_of_what_was_laid(toy_patterns: Bank) 
             side = int(targets["side_B"][b])
             n_sides += side != BOTH
             assert side == BOTH or side == (RIGHT if right > left else LEFT)
-        rate, known = targets["course_BV"][b, COURSE.index("rate")], targets["course_weight_BV"][b, COURSE.index("rate")]
+        rate, known = (
+            targets["course_BV"][b, COURSE.index("rate")],
+            targets["course_weight_BV"][b, COURSE.index("rate")],
+        )
         steady = toy_patterns.rate_E2[entry]
         if known and steady[0] == steady[1]:
             assert float(rate) * COURSE_UNITS[0] == pytest.approx(np.log2(steady[0]), abs=1e-4)
@@ -228,8 +234,8 @@ def test_sides_votes_and_courses_are_those_of_what_was_laid(toy_patterns: Bank) 
 
 def test_suppression_and_artifacts_are_those_in_the_crop(toy_patterns: Bank) -> None:
     bank = toy_patterns
-    samples = list(range(300))
-    _, planted = laid(bank, samples, Chances(background=0.2))
+    samples = list(range(90))
+    _, planted = laid(bank, samples, background=0.2)
     targets = targets_of(bank, planted)
     found, weight = targets["findings_BF"].numpy(), targets["findings_weight_BF"].numpy()
     n_suppressed = n_artifacts = 0
@@ -247,8 +253,8 @@ def test_suppression_and_artifacts_are_those_in_the_crop(toy_patterns: Bank) -> 
             assert found[b, FINDINGS.index(kind)] == there
             assert weight[b, FINDINGS.index(kind)] == (1.0 if there else 0.25)
             n_artifacts += there
-    assert n_suppressed > 5
-    assert n_artifacts > 5
+    assert n_suppressed > 2
+    assert n_artifacts > 2
 
 
 def test_rates_are_two_lines_in_octaves_that_meet_at_the_bend() -> None:

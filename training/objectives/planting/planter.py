@@ -131,15 +131,13 @@ class Planter:
         free_B = torch.full_like(last_B, max(bank.n_times - n_times, 0))
         start_B = draws.integers("pattern start", torch.zeros_like(free_B), free_B)
         mirrored_B = draws.uniform("mirrored")[:, 0] < self.chances.mirror
-        at_BT = (start_B[:, None] + torch.arange(n_times, device=start_B.device)).clamp(max=bank.n_times - 1)
-        envelope_BT = self.tensors.envelope_VT[self.tensors.envelope_E[entry_B][:, None], at_BT].float()
+        trace_BRT, envelope_BT = self._cut(entry_B, start_B, n_times) if fits else _nothing(x_BCT)
         envelope_BT = torch.where(is_planted_B[:, None], envelope_BT, 1.0)
         calm_BCT = torch.where((montage.sensor_type_BC == EEG)[..., None], x_BCT * envelope_BT[:, None], x_BCT)
         size_BC = seconds_rms(calm_BCT, sfreq)
         rms_B = size_BC.masked_fill(~carries_BC, torch.nan).nanmedian(1).values.nan_to_num(1.0)
         peak_B, prominence_B = self._peak(draws, entry_B, rms_B)
         map_BRC = self._maps(entry_B, mirrored_B, montage, carries_BC)
-        trace_BRT = self.tensors.trace_RT[self.tensors.row_ER[entry_B][..., None], at_BT[:, None]].float()
         peak_B = torch.where(is_planted_B, peak_B, 0.0)
         pattern_BCT = (map_BRC * peak_B[:, None, None]).transpose(1, 2) @ trace_BRT
         planted = Planted(
@@ -148,6 +146,13 @@ class Planter:
             size_BC=size_BC,
         )  # fmt: skip
         return calm_BCT + pattern_BCT, planted
+
+    def _cut(self, entry_B: Tensor, start_B: Tensor, n_times: int) -> tuple[Tensor, Tensor]:
+        """Return stretches of traces, (B, R, T), and of envelopes, (B, T), from their starts on."""
+        tensors = self.tensors
+        traces, envelopes = (rows.unfold(1, n_times, 1) for rows in (tensors.trace_RT, tensors.envelope_VT))
+        trace_BRT = traces[tensors.row_ER[entry_B], start_B[:, None]]
+        return trace_BRT.float(), envelopes[tensors.envelope_E[entry_B], start_B].float()
 
     def _peak(self, draws: Draws, entry_B: Tensor, rms_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return each pattern's peak, µV, and what that is over the background's RMS."""
@@ -175,6 +180,11 @@ class Planter:
         named_BCL = montage.electrode_ids_BC[..., None] == self._ids_L
         weight_BCL = torch.where(named_BCL.any(-1, keepdim=True), named_BCL.to(by_place_BCL), by_place_BCL)
         return weight_BCL.float()
+
+
+def _nothing(x_BCT: Tensor) -> tuple[Tensor, Tensor]:
+    """Return traces and envelopes that change nothing."""
+    return x_BCT.new_zeros(len(x_BCT), MAX_TRACES, x_BCT.shape[-1]), x_BCT.new_ones(len(x_BCT), x_BCT.shape[-1])
 
 
 def _solved(position_L3: np.ndarray) -> Tensor:
