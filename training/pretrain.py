@@ -279,7 +279,8 @@ def _train(
     # On a CPU whoever reads ahead prepares too; on a GPU, and from its memory, the device does.
     ahead = processes.device.type == "cpu"
     number, micro = stream.first()
-    sample = preparations[number](stream.sources[number].raw(micro))
+    raw = {name: value.to(processes.device) for name, value in stream.sources[number].raw(micro).items()}
+    sample = preparations[number](raw)
     batches = step_batches(
         stream, range(trainer.step, n_steps), prepare if ahead else None, n_workers=recipe.data.loader_processes
     )
