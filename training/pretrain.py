@@ -25,28 +25,25 @@ from model.encoder import Encoder
 from model.pretraining.pretraining import PretrainModel
 from signals.shards.normalise import Normaliser
 from signals.version import code_version
-from training.command import Sections, check_model_dir, parse_command, run_main, write_config
+from training.command import Sections, parse_command, run_main, write_config
 from training.corpus.corpus import Corpus
 from training.corpus.order import check_batch
 from training.corpus.source import Choice, Resident, Source
 from training.corpus.splits import evenly, hold_out_names
 from training.corpus.stream import Prepare, Reading, Stream, step_batches
-from training.objectives.planting.evaluation import answers, scores_of, write_scores
+from training.objectives.planting.evaluation import score_truth
 from training.objectives.planting.planted_bank import PlantedBank, open_bank
-from training.objectives.planting.planter import Chances
-from training.objectives.planting.targets import TruthPlan
 from training.objectives.preparation import Preparation
 from training.objectives.reconstruction import evaluate_reconstruction
 from training.objectives.skill import Skill, SkillMeter, write_skill
 from training.objectives.validation import Look, probe, validate
 from training.parallel.distributed import Backend, Processes, start_processes
-from training.parallel.sharding import is_sharded, like, share_out
+from training.parallel.sharding import is_sharded, share_out
 from training.provenance import SUBJECTS_FILE, trained_on
 from training.recipes.pretraining import RECIPES, PretrainRecipe
-from training.trainer.checkpoints import load_newest
 from training.trainer.monitoring import monitored
 from training.trainer.saving import Saver, resume
-from training.trainer.start import new_trainer
+from training.trainer.start import new_trainer, start_from
 from training.trainer.stopping import RESUME_EXIT, Stopped, StopRequest
 from training.trainer.train import Trainer, run_steps
 
@@ -93,7 +90,7 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     corpora = open_corpora(command)
     sides = choose_sides(corpora, recipe)
     sources = [_source(corpus, sides, recipe) for corpus in corpora]
-    bank = _bank(command, processes)
+    bank = open_bank(command.bank, recipe.laying, processes.device)
     about = {
         "config": asdict(recipe),
         "manifest_digest": "+".join(corpus.manifest.digest for corpus in corpora),
@@ -128,10 +125,14 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     finished = _train(command, trainer, saver, stream, looks, about, bank)
     if finished:
         with trainer.evaluated() as model:
+            reconstruction = None
+            if recipe.objective.reconstruction:
+                reconstruction = _reconstruction(command, model, processes, stop, sources, sides)
             if processes.is_main:
-                _finish(command, model, stop, sources, sides, about)
+                _finish(command, model, reconstruction, stop, sources, sides, about)
                 if bank is not None:
-                    _score_truth(command, model, stop, sources[0].normaliser, bank)
+                    normaliser, crop_s = sources[0].normaliser, recipe.data.crop_s
+                    print(score_truth(command.output, model, bank, normaliser, crop_s, on_batch=stop.check))  # noqa: T201
     processes.barrier()
     return finished
 
@@ -152,28 +153,6 @@ def open_corpora(command: PretrainCommand) -> list[Corpus]:
         return [Corpus.open(command.shards, exclude_sites=command.exclude_sites, **how)]
     excluded = [sorted(set(command.exclude_sites) & {shard.site_id for shard in corpus.shards}) for corpus in each]
     return [Corpus.open(uri, exclude_sites=s, **how) for uri, s in zip(command.shards, excluded, strict=True)]
-
-
-def _bank(command: PretrainCommand, processes: Processes) -> PlantedBank | None:
-    """Open the bank, where the recipe learns from one. Raises ValueError where one is missing, or is no use."""
-    recipe = command.config
-    if (command.bank is not None) != bool(recipe.truth.weights):
-        rule = "needs --bank, as cerebeam bank makes it" if recipe.truth.weights else "lays no patterns: drop --bank"
-        raise ValueError(f"recipe {command.recipe} {rule}")
-    if command.bank is None:
-        return None
-    encoder, truth = recipe.model.encoder, recipe.truth
-    bank = open_bank(
-        command.bank,
-        chances=Chances(background=truth.background, mirror=truth.mirror),
-        plan=TruthPlan(doubt=truth.doubt, slot_times=encoder.patch_times, token_times=encoder.token_times),
-        normalisation=recipe.data.normalisation,
-        device=processes.device,
-    )
-    if recipe.data.crop_s > bank.bank.n_times / bank.bank.sfreq:
-        length_s = bank.bank.n_times / bank.bank.sfreq
-        raise ValueError(f"crop_s={recipe.data.crop_s:g} is longer than the bank's patterns of {length_s:g} s")
-    return bank
 
 
 def choose_sides(corpora: Sequence[Corpus], recipe: PretrainRecipe) -> Sides:
@@ -235,29 +214,6 @@ def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) ->
     whole_copy = deepcopy(model) if recipe.optim.sharing == "shard" and processes.world_size > 1 else None
     share_out(model, processes, recipe.optim.sharing)
     return new_trainer(model, recipe, processes, n_steps=recipe.schedule.steps, whole_copy=whole_copy, stop=stop)
-
-
-def start_from(trainer: Trainer, folder: Path) -> None:
-    """Take over the weights of a run's newest checkpoint, or of an encoder; heads that it has not keep their own.
-
-    Raises ValueError where the encoder is of another shape.
-    """
-    model = trainer.module
-    assert isinstance(model, PretrainModel)
-    state = load_newest(folder / "checkpoints")
-    if state is not None:
-        weights = state["model"]
-    else:
-        encoder = Encoder.from_pretrained(check_model_dir(folder), local_files_only=True)
-        weights = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
-    own = model.state_dict()
-    wrong = [n for n in own if n.startswith("encoder.") and (n not in weights or weights[n].shape != own[n].shape)]
-    if wrong:
-        raise ValueError(f"{folder} holds another encoder: {wrong[0]} and {len(wrong) - 1} more differ")
-    fitting = {n: like(value, own[n]) for n, value in weights.items() if n in own and own[n].shape == value.shape}
-    model.load_state_dict(fitting, strict=False)
-    if trainer.average is not None:
-        trainer.average.restart(model)
 
 
 def _train(
@@ -333,15 +289,43 @@ class HeldOutValidation:
         return values
 
 
+def _reconstruction(
+    command: PretrainCommand,
+    model: PretrainModel,
+    processes: Processes,
+    stop: StopRequest,
+    sources: Sequence[Source],
+    sides: Sides,
+) -> pd.DataFrame:
+    """Return how well gaps of people that were not trained on are filled; the processes share the windows out."""
+    recipe = command.config
+    rows = [
+        evaluate_reconstruction(
+            model,
+            source.corpus,
+            _of_people(source.corpus, sides.held_out, recipe.track.evaluate_windows),
+            source.normaliser,
+            seed=recipe.data.split_seed,
+            processes=processes,
+            max_windows=recipe.track.evaluate_windows,
+            filling=recipe.objective.filling,
+            on_window=stop.check,
+        )
+        for source in sources
+    ]
+    return pd.concat(rows, ignore_index=True)
+
+
 def _finish(
     command: PretrainCommand,
     model: PretrainModel,
+    reconstruction: pd.DataFrame | None,
     stop: StopRequest,
     sources: Sequence[Source],
     sides: Sides,
     about: Mapping[str, Any],
 ) -> None:
-    """Write the encoder, who it was trained on, and how well it fills gaps of subjects it was not trained on.
+    """Write the encoder, who it was trained on, how it fills gaps of subjects it was not trained on, and its skill.
 
     What is here already is done again after an interruption.
     """
@@ -356,37 +340,13 @@ def _finish(
     }
     for folder in (command.output, command.output / "encoder"):
         (folder / SUBJECTS_FILE).write_text(json.dumps(facts, indent=1) + "\n")
-    if not recipe.objective.reconstruction:
+    if reconstruction is None:
         return
-    rows = [
-        evaluate_reconstruction(
-            model,
-            source.corpus,
-            _of_people(source.corpus, sides.held_out, recipe.track.evaluate_windows),
-            source.normaliser,
-            seed=recipe.data.split_seed,
-            max_windows=recipe.track.evaluate_windows,
-            filling=recipe.objective.filling,
-            on_window=stop.check,
-        )
-        for source in sources
-    ]
-    write_reconstruction(command.output / "reconstruction.parquet", pd.concat(rows, ignore_index=True))
+    write_reconstruction(command.output / "reconstruction.parquet", reconstruction)
     skill = measured_skill(command, model, stop, sources, sides)
     for folder in (command.output, command.output / "encoder"):
         write_skill(folder, skill)
     print(skill)  # noqa: T201
-
-
-def _score_truth(
-    command: PretrainCommand, model: PretrainModel, stop: StopRequest, normaliser: Normaliser, bank: PlantedBank
-) -> None:
-    """Write and print what was learnt of planted truth (`training.objectives.planting.evaluation`)."""
-    crop_s = command.config.data.crop_s
-    found = answers(model, bank.held_out, normaliser, crop_s=crop_s, on_batch=stop.check)
-    scores = scores_of(found, bank.held_out, bank.bank)
-    write_scores(command.output, scores, bank_digest=bank.digest, crop_s=crop_s)
-    print("\n".join(map(str, scores)))  # noqa: T201
 
 
 def measured_skill(

@@ -21,7 +21,7 @@ from signals.window import MEASURED
 from tests.training.ranks import in_ranks
 from training import pretrain
 from training.command import parse_command
-from training.objectives.planting.planted_bank import open_bank
+from training.objectives.planting.planted_bank import Laying, open_bank
 from training.objectives.planting.planter import Chances
 from training.objectives.planting.targets import TruthPlan
 from training.objectives.preparation import Preparation
@@ -103,7 +103,7 @@ def test_two_processes_take_the_same_steps_as_one(
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [
-        (["--recipe", "eeg_tiny"], "recipe eeg_tiny lays no patterns: drop --bank"),
+        (["--recipe", "eeg_tiny"], "this recipe lays no patterns: drop --bank"),
         (["--data.crop-s", "60"], "crop_s=60 is longer than the bank's patterns of 50 s"),
         (["--truth.background", "1.5"], "background=1.5 must lie between 0 and 1"),
         (["--objective.reconstruction", "0", "--track.validate-every", "2"], "validate_every=2 needs"),
@@ -129,7 +129,7 @@ def test_a_recipe_of_truth_needs_a_bank_and_goes_on_with_the_same_one_alone(
 ) -> None:
     with pytest.raises(SystemExit):
         pretrain.main(["--recipe", "eeg_truth_cpu", "--shards", str(toy_shards), "--output", str(tmp_path / "run")])
-    assert "recipe eeg_truth_cpu needs --bank, as cerebeam bank makes it" in capfd.readouterr().err
+    assert "learns from planted truth: give --bank, as cerebeam bank makes it" in capfd.readouterr().err
     bank, _ = read_arrays(toy_bank / PATTERNS_FILE, Bank)
     write_arrays(tmp_path / "bank" / PATTERNS_FILE, replace(bank, lag_E=bank.lag_E + 1))
     (tmp_path / "bank" / SEGMENTS_FILE).write_bytes((toy_bank / SEGMENTS_FILE).read_bytes())
@@ -141,9 +141,9 @@ def test_a_recipe_of_truth_needs_a_bank_and_goes_on_with_the_same_one_alone(
 def test_a_small_encoder_learns_a_few_planted_windows_by_heart(toy_bank: Path) -> None:
     """Every head's loss falls far below that of the best answer that is the same for all windows."""
     torch.manual_seed(0)
-    bank = open_bank(
-        toy_bank, chances=Chances(background=0.0), plan=TruthPlan(), normalisation="window", device=torch.device("cpu")
-    )
+    laying = Laying(chances=Chances(background=0.0), plan=TruthPlan(), normalisation="window", crop_s=6.0)
+    bank = open_bank(toy_bank, laying, torch.device("cpu"))
+    assert bank is not None
     n, n_times = 12, 6 * 256
     noise = np.random.default_rng(0).normal(0, 5, (n, 19, n_times)).astype(np.float32)
     state = torch.full((n, 19), MEASURED)

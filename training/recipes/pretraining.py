@@ -10,6 +10,9 @@ from model.pretraining.masking import SPAN_MS, MaskPlan, MaskUnit
 from model.pretraining.truth_heads import TRUTH_HEADS
 from signals.shards.normalise import Normalisation
 from training.objectives.gap_filling import Filling
+from training.objectives.planting.planted_bank import Laying
+from training.objectives.planting.planter import Chances
+from training.objectives.planting.targets import TruthPlan
 from training.recipes.sections import (
     Optim,
     Regularise,
@@ -241,6 +244,19 @@ class PretrainRecipe(TrackedRecipe):
     def weights(self) -> dict[str, float]:
         """Weights of all heads that take part."""
         return {**self.objective.weights, **self.truth.weights}
+
+    @property
+    def laying(self) -> Laying | None:
+        """How simulated patterns are laid over windows; None where no head learns from them."""
+        if not self.truth.weights:
+            return None
+        encoder, truth = self.model.encoder, self.truth
+        return Laying(
+            chances=Chances(background=truth.background, mirror=truth.mirror),
+            plan=TruthPlan(doubt=truth.doubt, slot_times=encoder.patch_times, token_times=encoder.token_times),
+            normalisation=self.data.normalisation,
+            crop_s=self.data.crop_s,
+        )
 
     @property
     def hides(self) -> bool:

@@ -16,7 +16,7 @@ from signals.montage.splines import spline_matrix
 from signals.patterns.bank import ARTIFACTS, BOTH, LEFT, RIGHT, Bank
 from signals.tasks import SIX_CLASS
 from signals.window import ABSENT, MEASURED
-from training.objectives.planting.planted_bank import PlantedBank, open_bank
+from training.objectives.planting.planted_bank import Laying, PlantedBank, open_bank
 from training.objectives.planting.planter import BankTensors, Chances, Planted, Planter, mirrored
 from training.objectives.planting.targets import Truth, TruthPlan, octaves
 from training.objectives.preparation import Preparation
@@ -27,7 +27,9 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def opened(toy_bank: Path) -> PlantedBank:
-    return open_bank(toy_bank, chances=Chances(), plan=TruthPlan(), normalisation="window", device=CPU)
+    found = open_bank(toy_bank, Laying(chances=Chances(), plan=TruthPlan(), normalisation="window", crop_s=20.0), CPU)
+    assert found is not None
+    return found
 
 
 def windows(samples: list[int], *, modality: Modality = EEG_1020, n_times: int = CROP) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from signals.patterns.bank import Bank, HeldOut
 from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS
 from signals.window import MEASURED
+from training.objectives.planting.planted_bank import PlantedBank
 from training.objectives.preparation import Preparation
 
 TRUTH_FILE = "truth.json"
@@ -71,6 +72,22 @@ class Answers:
     """log2 Hz."""
     share_SK: np.ndarray
     """Shares of experts."""
+
+
+def score_truth(
+    folder: Path,
+    model: Any,
+    bank: PlantedBank,
+    normaliser: Normaliser,
+    crop_s: float,
+    *,
+    on_batch: Callable[[], None] = lambda: None,
+) -> str:
+    """Write truth.json into a folder, what a model learnt of planted truth, and return it as lines."""
+    found = answers(model, bank.held_out, normaliser, crop_s=crop_s, on_batch=on_batch)
+    scores = scores_of(found, bank.held_out, bank.bank)
+    write_scores(folder, scores, bank_digest=bank.digest, crop_s=crop_s)
+    return "\n".join(map(str, scores))
 
 
 def write_scores(folder: Path, scores: Sequence[Score], **about: Any) -> None:
