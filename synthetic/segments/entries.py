@@ -4,7 +4,7 @@ What a generator does not know of a pattern stays unknown: nan, -1 or `signals.p
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -96,26 +96,27 @@ def _side(pattern: Pattern) -> int:
 
 def draw_other(rng: np.random.Generator, variant: str, family: Family) -> Entry:
     """Return what stands for Other, one of `OTHERS`."""
-    doubt, still = doubt_of("Other"), np.zeros((len(GRID.positions), GRID.n_times))
-    known = {"label": "Other", "variant": variant, "doubt": doubt, "clarity": _CLARITY, "prominence": (1.0, 0.0)}
+    still = np.zeros((len(GRID.positions), GRID.n_times))
+    other = Entry(
+        data=still, label="Other", variant=variant, doubt=doubt_of("Other"), clarity=_CLARITY, prominence=(1.0, 0.0),
+        limits=_MICROVOLTS, evolves=0.0, train=0,
+    )  # fmt: skip
     if variant in ENTRY_NEAR_MISSES:
         data = near_miss(rng, variant, GRID, family.habits)
-        train = -1 if variant in _UNKNOWN_DISCHARGES else 0
-        return Entry(data=data, limits=_NEAR_MISS_UV, train=train, evolves=0.0, **known)
+        return replace(other, data=data, limits=_NEAR_MISS_UV, train=-1 if variant in _UNKNOWN_DISCHARGES else 0)
     if variant == "burst-suppression":
         envelope, _ = burst_suppression(rng, GRID.n_times, GRID.sfreq)
-        return Entry(data=still, limits=_MICROVOLTS, envelope=envelope * rng.uniform(1, 1.6), train=0, **known)
+        return replace(other, envelope=envelope * rng.uniform(1, 1.6), evolves=NAN)
     if variant == "attenuated":
-        envelope = np.full(GRID.n_times, rng.uniform(0.1, 0.4))
-        return Entry(data=still, limits=_MICROVOLTS, envelope=envelope, train=0, evolves=0.0, **known)
+        return replace(other, envelope=np.full(GRID.n_times, rng.uniform(0.1, 0.4)))
     if variant == "spindles":
         data, _ = spindles(rng, positions=GRID.positions, n_times=GRID.n_times, sfreq=GRID.sfreq)
-        return Entry(data=data, limits=_MICROVOLTS, train=0, evolves=0.0, **known)
+        return replace(other, data=data)
     body, events = physiological(
         rng, ch_names=EEG_1020.ch_names, positions=GRID.positions, n_times=GRID.n_times, sfreq=GRID.sfreq,
         subject=other_subject(rng, draw_subject(rng), "artifacts"),
     )  # fmt: skip
-    return Entry(data=body, limits=_MICROVOLTS, train=0, evolves=0.0, artifacts=tuple(events), **known)
+    return replace(other, data=body, artifacts=tuple(events))
 
 
 def packed(entries: Sequence[Entry]) -> Bank:
