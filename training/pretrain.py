@@ -125,9 +125,7 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     finished = _train(command, trainer, saver, stream, looks, about, bank)
     if finished:
         with trainer.evaluated() as model:
-            reconstruction = None
-            if recipe.objective.reconstruction:
-                reconstruction = _reconstruction(command, model, processes, stop, sources, sides)
+            reconstruction = _reconstruction(command, model, processes, stop, sources, sides)
             if processes.is_main:
                 _finish(command, model, reconstruction, stop, sources, sides, about)
                 if bank is not None:
@@ -296,9 +294,14 @@ def _reconstruction(
     stop: StopRequest,
     sources: Sequence[Source],
     sides: Sides,
-) -> pd.DataFrame:
-    """Return how well gaps of people that were not trained on are filled; the processes share the windows out."""
+) -> pd.DataFrame | None:
+    """Return how well gaps of people that were not trained on are filled; the processes share the windows out.
+
+    None where nothing learnt to fill any.
+    """
     recipe = command.config
+    if not recipe.objective.reconstruction:
+        return None
     rows = [
         evaluate_reconstruction(
             model,

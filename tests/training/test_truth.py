@@ -144,7 +144,7 @@ def test_a_small_encoder_learns_a_few_planted_windows_by_heart(toy_bank: Path) -
     laying = Laying(chances=Chances(background=0.0), plan=TruthPlan(), normalisation="window", crop_s=6.0)
     bank = open_bank(toy_bank, laying, torch.device("cpu"))
     assert bank is not None
-    n, n_times = 12, 6 * 256
+    n, n_times = 8, 5 * 256
     noise = np.random.default_rng(0).normal(0, 5, (n, 19, n_times)).astype(np.float32)
     state = torch.full((n, 19), MEASURED)
     raw = {
@@ -159,7 +159,7 @@ def test_a_small_encoder_learns_a_few_planted_windows_by_heart(toy_bank: Path) -
     counts = model.counts(batch)
     assert all(count > 0 for count in counts.values())
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(60):
+    for _ in range(40):
         totals = model(batch)
         optimizer.zero_grad()
         sum(totals[name] / counts[name] for name in totals).backward()
