@@ -52,7 +52,7 @@ def test_whoever_knows_the_truth_has_the_best_scores(toy_bank: Path, toy_pattern
     assert scores["rate_error_octaves", ALL].n_segments == 8
 
 
-def test_what_a_model_lacks_is_nan_and_the_rest_is_scored(toy_bank: Path, toy_patterns: Bank) -> None:
+def test_a_missing_head_is_nan_and_the_others_are_scored(toy_bank: Path, toy_patterns: Bank) -> None:
     held_out, _ = read_arrays(toy_bank / SEGMENTS_FILE, HeldOut)
     oracle = Oracle(held_out)
     whole = oracle.predict
