@@ -16,7 +16,7 @@ from pipelines.shard_sets.identifiers import contained, listed_identifiers, sour
 from pipelines.shard_sets.problem import Problem
 from pipelines.shard_sets.texts import UNKNOWN_FIELD, Text, texts_of
 from pipelines.shard_sets.verify import KNOWN_FILES
-from signals.recording.details import AGE_GROUPS, DEVICES
+from signals.recording.details import AGE_GROUPS, DEVICES, SEXES
 from signals.recording.events import is_event_word
 from signals.shards.manifest import MANIFEST, RUN
 
@@ -53,6 +53,7 @@ FORMS = {
     "label_source": re.compile(r"[a-z]*"),
     "device": re.compile("|".join(map(re.escape, DEVICES))),
     "age_group": re.compile("|".join(map(re.escape, AGE_GROUPS))),
+    "sex": re.compile("|".join(SEXES)),
 }
 """How the values of a field must look; None where anything goes that the other rules let pass."""
 

@@ -22,7 +22,8 @@ from signals.window import Provenance, Window
 SCHEMA_VERSION = 1
 STEP_UV = 0.1
 _INT16_MAX = 32767
-DETAIL_FIELDS = frozenset({"device", "start_hour", "age_group"})
+_TEXTS, _NUMBERS = ("device", "age_group", "sex"), ("start_hour", "age", "height_cm", "weight_kg")
+DETAIL_FIELDS = frozenset({*_TEXTS, *_NUMBERS})
 """Fields that some records of a set hold and others do not: what was requested and is known of their recordings."""
 
 
@@ -136,12 +137,8 @@ def _optional_fields(window: Window) -> dict[str, Any]:
         fields["artifact_ratio"] = window.artifact_ratio.astype("<f4").tobytes()
     if window.quality_verdict:
         fields["quality_verdict"] = window.quality_verdict.encode()
-    if window.device:
-        fields["device"] = window.device.encode()
-    if window.start_hour is not None:
-        fields["start_hour"] = [window.start_hour]
-    if window.age_group:
-        fields["age_group"] = window.age_group.encode()
+    fields |= {name: text.encode() for name in _TEXTS if (text := getattr(window, name))}
+    fields |= {name: [number] for name in _NUMBERS if (number := getattr(window, name)) is not None}
     if window.spectrogram is not None:
         fields["spectrogram"] = shuffle_bytes(window.spectrogram.astype("<f2").view("<i2"))
     return fields
@@ -182,9 +179,8 @@ def decode_window(record: bytes) -> Window:
         label=_raw(fields, "label").decode(),
         votes=tuple(float(v) for v in _numbers(fields, "votes")),
         label_span_s=(float(span[0]), float(span[1])) if len(span) else None,
-        device=_text(fields, "device"),
-        start_hour=int(_numbers(fields, "start_hour")[0]) if "start_hour" in fields else None,
-        age_group=_text(fields, "age_group"),
+        **{name: _text(fields, name) for name in _TEXTS},
+        **{name: int(_numbers(fields, name)[0]) for name in _NUMBERS if name in fields},
         provenance=Provenance(**about["provenance"]),
     )
 
