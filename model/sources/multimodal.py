@@ -99,7 +99,8 @@ class SourceFusion(nn.Module):
         if len({len(values) for values in held.values()}) > 1:
             sizes = {name: len(values) for name, values in held.items()}
             raise ValueError(f"sources differ in their batch: {sizes}")
-        x_BQD = self.questions_QD.expand(next(iter(held.values())).shape[0], -1, -1)
+        # A copy: a view of a parameter, made without gradients, is what torch's counter of FLOPs stumbles over.
+        x_BQD = self.questions_QD.expand(next(iter(held.values())).shape[0], -1, -1).clone()
         total_BQD = x_BQD
         for name, values in held.items():
             if len(values):

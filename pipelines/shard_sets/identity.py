@@ -47,7 +47,8 @@ FORMS = {
     "source_sha256": re.compile(r"[0-9a-f]{64}"),
     "config_hash": re.compile(r"[0-9a-f]{16}"),
     "reader": re.compile(r"[a-z0-9]+(?:[/-][a-z0-9]+)*"),
-    "label": re.compile(r"(?:[\w+/.-]+(?: [\w+/.-]+){0,3})?"),
+    # Words, or several statements of an electrocardiogram by code.
+    "label": re.compile(r"(?:[\w+/.-]+(?: [\w+/.-]+){0,3})?|\d{6,18}(?:;\d{6,18})+"),
     "notes": re.compile(r"[a-z0-9_]+(?::[\w.+-]+)?"),
     "reason": re.compile(r"[a-z_]+"),
     "label_source": re.compile(r"[a-z]*"),

@@ -105,7 +105,7 @@ class TaskBatches:
         table = metadata_of_windows(self.data.shards, micro.windows, self.fields)
         seeds = ((self.recipe.seed, 7, sample) for sample in micro.samples)
         drawn = np.stack([np.random.default_rng(seed).random(table.shape[1]) for seed in seeds])
-        return np.where(drawn < self.augment.drop_metadata, np.float32(np.nan), table)
+        return np.where(drawn < self.recipe.regularise.drop_metadata, np.float32(np.nan), table)
 
     def _mixed(self, made: dict[str, Tensor], micro: MicroBatch) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.recipe.seed, 5, micro.samples[0]))

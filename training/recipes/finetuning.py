@@ -119,10 +119,12 @@ class FinetuneRegularise(Regularise):
     """Groups that do not move: of "stem", "trunk", "head", "adapter"."""
     drop_path: float = 0.0
     """Chance of leaving out a branch of the encoder's last block for a window, less in earlier blocks."""
+    drop_metadata: float = 0.0
+    """Chance of each field of the person to be taken for absent, where a model reads metadata."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        shares(self, "dropout")
+        shares(self, "dropout", "drop_metadata")
         below_one(self, "drop_path")
         some_of(self, "freeze", GROUPS)
 
@@ -161,14 +163,11 @@ class FinetuneAugment:
     """Alpha of the Beta distribution that mixes two windows and their targets; 0: none."""
     cutmix: float = 0.0
     """Chance of a micro-batch to swap context with other windows, or the label's span together with the target."""
-    drop_metadata: float = 0.0
-    """Chance of each field of the person to be taken for absent, where a model reads metadata."""
 
     def __post_init__(self) -> None:
         shares(
-            self, "mirror", "drop_channels", "time_mask", "band_stop", "cutmix", "polarity", "channel_shuffle", "image",
-            "drop_metadata",
-        )  # fmt: skip
+            self, "mirror", "drop_channels", "time_mask", "band_stop", "cutmix", "polarity", "channel_shuffle", "image"
+        )
         below_one(self, "time_warp")
         not_negative(self, "gain_sd", "time_shift_s", "mixup", "equaliser_sd", "noise_sd")
         if self.level not in (0, 1, 2, 3):
@@ -331,13 +330,13 @@ def multiscale(*, tiny: bool = False) -> FinetuneRecipe:
 
 
 def multimodal(*, tiny: bool = False) -> FinetuneRecipe:
-    """Return a recipe of leads, age and sex in one network, from scratch; any of them may be missing of a person.
+    """Return a recipe of leads and fields of the person in one network, from scratch; any may be missing of a person.
 
-    `python -m pipelines.preprocess --keep age,sex ...`, then `python -m training.finetune --recipe multimodal --shards
-    DIR --task ecg-superclass --no-encoder --output DIR`; `--model.metadata age sex height_cm weight_kg` for more.
+    `python -m pipelines.preprocess --keep age,sex ...`, then `python -m training.finetune --recipe multimodal
+    --model.metadata age sex --shards DIR --task ecg-superclass --no-encoder --output DIR`; leads alone without.
     """
     recipe = _network("multimodal", epochs=20, patience=6, dropout=0.2)
-    recipe = changed(recipe, model={"metadata": ("age", "sex")}, augment={"drop_metadata": 0.25})
+    recipe = changed(recipe, regularise={"drop_metadata": 0.25})
     return tiny_form(recipe) if tiny else recipe
 
 
