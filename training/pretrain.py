@@ -120,8 +120,9 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     finished = _train(command, trainer, saver, stream, looks, about)
     if finished:
         with trainer.evaluated() as model:
+            reconstruction = _reconstruction(command, model, processes, stop, sources, sides)
             if processes.is_main:
-                _finish(command, model, stop, sources, sides, about)
+                _finish(command, model, reconstruction, stop, sources, sides, about)
     processes.barrier()
     return finished
 
@@ -300,15 +301,43 @@ class HeldOutValidation:
         return values
 
 
+def _reconstruction(
+    command: PretrainCommand,
+    model: PretrainModel,
+    processes: Processes,
+    stop: StopRequest,
+    sources: Sequence[Source],
+    sides: Sides,
+) -> pd.DataFrame:
+    """Return how well gaps of people that were not trained on are filled; the processes share the windows out."""
+    recipe = command.config
+    rows = [
+        evaluate_reconstruction(
+            model,
+            source.corpus,
+            _of_people(source.corpus, sides.held_out, recipe.track.evaluate_windows),
+            source.normaliser,
+            seed=recipe.data.split_seed,
+            processes=processes,
+            max_windows=recipe.track.evaluate_windows,
+            filling=recipe.objective.filling,
+            on_window=stop.check,
+        )
+        for source in sources
+    ]
+    return pd.concat(rows, ignore_index=True)
+
+
 def _finish(
     command: PretrainCommand,
     model: PretrainModel,
+    reconstruction: pd.DataFrame,
     stop: StopRequest,
     sources: Sequence[Source],
     sides: Sides,
     about: Mapping[str, Any],
 ) -> None:
-    """Write the encoder, who it was trained on, and how well it fills gaps of subjects it was not trained on.
+    """Write the encoder, who it was trained on, how it fills gaps of subjects it was not trained on, and its skill.
 
     What is here already is done again after an interruption.
     """
@@ -323,20 +352,7 @@ def _finish(
     }
     for folder in (command.output, command.output / "encoder"):
         (folder / SUBJECTS_FILE).write_text(json.dumps(facts, indent=1) + "\n")
-    rows = [
-        evaluate_reconstruction(
-            model,
-            source.corpus,
-            _of_people(source.corpus, sides.held_out, recipe.track.evaluate_windows),
-            source.normaliser,
-            seed=recipe.data.split_seed,
-            max_windows=recipe.track.evaluate_windows,
-            filling=recipe.objective.filling,
-            on_window=stop.check,
-        )
-        for source in sources
-    ]
-    write_reconstruction(command.output / "reconstruction.parquet", pd.concat(rows, ignore_index=True))
+    write_reconstruction(command.output / "reconstruction.parquet", reconstruction)
     skill = measured_skill(command, model, stop, sources, sides)
     for folder in (command.output, command.output / "encoder"):
         write_skill(folder, skill)
