@@ -8,7 +8,7 @@ Shapes: B batch, C channel, T sample, H height, W width, F field, Q question, M 
 severity.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,7 +72,7 @@ class SourceFusion(nn.Module):
         super().__init__()
         self.shape = shape
         dim, metadata = shape.dim, shape.metadata
-        readers = {
+        readers: dict[str, Callable[[], nn.Module]] = {
             "images": lambda: ImageReader(dim, width=shape.image_width, depth=shape.image_depth),
             "signals": lambda: SignalReader(
                 dim, n_chans=shape.n_chans, sfreq=shape.sfreq, widths=shape.signal_widths, span_s=span_s

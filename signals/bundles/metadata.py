@@ -4,9 +4,11 @@ What names a person, a hospital or a device is refused: models learn who was rec
 2018). Absent numbers are NaN, absent categories -1; in a table of both (`Metadata.table`) all of them are NaN.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -143,8 +145,12 @@ def stated(person: Person) -> Details:
     """Return fields that somebody states of a person as details; raises ValueError as `Metadata.arrays`, and for a
     number that cannot be."""
     FIELDS.arrays([person])
-    known = {name: value for name, value in person.items() if value is not None}
-    return Details(**{name: value if isinstance(value, str) else round(value) for name, value in known.items()})  # type: ignore[arg-type]
+    known: dict[str, Any] = {}
+    for name, value in person.items():
+        if isinstance(value, int | float) and not math.isfinite(value):
+            raise ValueError(f"{name}={value} must be a finite number")
+        known |= {} if value is None else {name: value if isinstance(value, str) else round(value)}
+    return Details(**known)
 
 
 def _number(field: Number, value: float | str | None) -> float:

@@ -107,17 +107,19 @@ def person_details(*, age: float | None = None, sex: str = "", height_cm: float 
 
     An age of 300, which some hospitals write for over 89, is none.
     """
-    group = age_group(age)
-    initial = sex.strip().lower()
-    known = {"height_cm": height_cm, "weight_kg": weight_kg}
-    sizes = {name: None if value is None else round(value) for name, value in known.items()}
+    group, initial = age_group(age), sex.strip().lower()
     return Details(
         age_group=group,
         age=min(int(age), OLDEST) if age is not None and group else None,
         sex=next((each for each in SEXES if initial in (each, each[0])), ""),
-        **{name: value for name, value in sizes.items()
-           if value is not None and LIMITS[name][0] <= value <= LIMITS[name][1]},
-    )  # fmt: skip
+        height_cm=_within("height_cm", height_cm),
+        weight_kg=_within("weight_kg", weight_kg),
+    )
+
+
+def _within(name: str, value: float | None) -> int | None:
+    low, high = LIMITS[name]
+    return round(value) if value is not None and low <= round(value) <= high else None
 
 
 def known_device(text: str) -> str:

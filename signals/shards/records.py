@@ -157,6 +157,8 @@ def decode_window(record: bytes) -> Window:
     span = _numbers(fields, "label_span_s")
     band = _numbers(fields, "band")
     data = unshuffle_bytes(_raw(fields, "signal")).reshape(n_chans, n_times).astype(np.float32)
+    kept: dict[str, Any] = {name: _text(fields, name) for name in _TEXTS}
+    kept |= {name: int(_numbers(fields, name)[0]) for name in _NUMBERS if name in fields}
     data *= _numbers(fields, "step").astype(np.float32)[:, None]  # one, or one a channel
     return Window(
         data=data,
@@ -179,8 +181,7 @@ def decode_window(record: bytes) -> Window:
         label=_raw(fields, "label").decode(),
         votes=tuple(float(v) for v in _numbers(fields, "votes")),
         label_span_s=(float(span[0]), float(span[1])) if len(span) else None,
-        **{name: _text(fields, name) for name in _TEXTS},
-        **{name: int(_numbers(fields, name)[0]) for name in _NUMBERS if name in fields},
+        **kept,
         provenance=Provenance(**about["provenance"]),
     )
 

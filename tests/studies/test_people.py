@@ -90,6 +90,7 @@ def test_the_bundle_reads_the_person_and_does_without(bundle, root, capsys):
         ({"patient_id": 7.0}, "states who, where or with what device"), ({"device": "x"}, "states who"),
         ({"height_cm": 170.0}, "reads age, sex: leave height_cm out"), ({"shoe": 43.0}, "unknown field 'shoe'"),
         ({"sex": "x"}, "none of female, male"), ({"age": 300.0}, "age=300 must lie within 0 and 90"),
+        ({"age": float("inf")}, "age=inf must be a finite number"),
     ):  # fmt: skip
         with pytest.raises(BundleError, match=line):
             bundle.predict(str(file), metadata=wrong)
