@@ -32,6 +32,7 @@ BASE = frozenset(
 COMMANDS = {
     "demo": ("cerebeam.demo", "the whole way on a synthetic corpus or on your files, in one command"),
     "synthesize": ("synthetic.synthesize", "write a synthetic multi-site corpus"),
+    "bank": ("synthetic.bank", "write a bank of simulated patterns with their truth, to pretrain on"),
     "critical-corpus": (
         "synthetic.critical_corpus",
         "write shards of synthetic critical-care segments, on real backgrounds too",
