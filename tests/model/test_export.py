@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
+from transformers.utils.logging import enable_progress_bar
 
 from model.bundling.graphs import OpenAttention, load_exportable, write_combiner, write_graph
 from model.bundling.parity import SHAPES, Parity, compare, probes
@@ -164,8 +165,11 @@ def test_an_encoder_becomes_embeddings(tmp_path, write_toy, capsys):
     fields = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(fields | {"profile": PROFILES["pretrain"].to_dict()}))
     args = ["--shards", str(shards), "--output", str(tmp_path / "b"), "--parity-windows", "20"]
+    enable_progress_bar()  # as in a process of its own
     assert main(["--encoder", str(tmp_path / "encoder"), *args, "--json"]) == 0
-    printed = json.loads(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    assert "Loading weights" not in err
+    printed = json.loads(out)
     assert (printed["kind"], printed["output"]) == ("encoder", str(tmp_path / "b"))
     assert 0 <= printed["max_probability_difference"] < 1e-3
     bundle, windows = load_bundle(tmp_path / "b"), list(windows_of_shards([shards], n_windows=3))

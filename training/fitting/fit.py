@@ -84,6 +84,7 @@ def fit(
     metrics: Path,
     name: str,
     kept: list[FrozenTokens] | None = None,
+    exchange: Path | None = None,
     spectra: Spectrograms | None = None,
     checkpoints: Path | None = None,
 ) -> Classifier | None:
@@ -91,6 +92,7 @@ def fit(
 
     checkpoints: as in `training.fitting.learning.learn`.
     kept: tokens of this very encoder, frozen, from earlier fits; used, and added to, where normalisers agree.
+    exchange: folder in which processes leave such tokens for each other (`training.corpus.frozen`).
     spectra: kept spectrograms of these shards, where the recipe wants them.
 
     Some of the training subjects choose the epoch; no other window has any influence.
@@ -109,7 +111,7 @@ def fit(
     classifier.encoder.drop_paths(recipe.regularise.drop_path)
     if recipe.model.adapter:
         add_adapters(classifier, kind=recipe.model.adapter, rank=recipe.model.adapter_rank)
-    frozen = _frozen(data, recipe, classifier, [] if kept is None else kept)
+    frozen = _frozen(data, recipe, classifier, [] if kept is None else kept, exchange)
     _standardise(classifier, data, train, frozen)
     freeze(classifier, recipe.regularise.freeze)
     if recipe.model.spectrogram:
@@ -179,8 +181,10 @@ class Fitting:
         *,
         seed: int,
         processes: Processes,
+        exchange: Path | None = None,
     ) -> None:
-        self.data, self.processes = data, processes
+        """Take an encoder's folder, or None for random weights; exchange: as in `fit`."""
+        self.data, self.processes, self._exchange = data, processes, exchange
         self.encoder, self.pretraining = start_encoder(encoder_dir, seed=seed)
         self._kept: list[FrozenTokens] = []
         self._spectra = Spectrograms(data.shards)
@@ -196,7 +200,10 @@ class Fitting:
             "checkpoints": metrics.with_suffix(".checkpoints"),
         }  # fmt: skip
         if recipe.model.name == ENCODER:
-            begin = {"encoder": self.encoder, "pretraining": self.pretraining, "kept": self._kept}
+            begin = {
+                "encoder": self.encoder, "pretraining": self.pretraining, "kept": self._kept,
+                "exchange": self._exchange,
+            }  # fmt: skip
             return fit(self.data, chosen, recipe, **begin, **shared)  # type: ignore[arg-type]
         return fit_network(self.data, chosen, recipe, network=recipe.model.name, options={}, **shared)  # type: ignore[arg-type]
 
@@ -229,7 +236,7 @@ def _standardise(classifier: Classifier, data: Labelled, train: np.ndarray, froz
 
 
 def _frozen(
-    data: Labelled, recipe: FinetuneRecipe, classifier: Classifier, kept: list[FrozenTokens]
+    data: Labelled, recipe: FinetuneRecipe, classifier: Classifier, kept: list[FrozenTokens], exchange: Path | None
 ) -> FrozenTokens | None:
     """Return a store of tokens where the encoder is frozen, nothing but mirroring changes windows, and they fit."""
     learns = bool(recipe.model.adapter) and "adapter" not in recipe.regularise.freeze
@@ -241,7 +248,7 @@ def _frozen(
     for tokens in kept:
         if tokens.normaliser == classifier.normaliser:
             return tokens
-    kept.append(FrozenTokens(data.shards, classifier))
+    kept.append(FrozenTokens(data.shards, classifier, exchange=exchange))
     return kept[-1]
 
 
