@@ -26,9 +26,9 @@ from training.recipes.finetuning import (
     FinetuneRecipe,
     FinetuneRegularise,
     FinetuneSchedule,
-    TaskModelShape,
     probe,
 )
+from training.recipes.model_shape import TaskModelShape
 from training.recipes.sections import changed
 
 N_CANDIDATES = 3

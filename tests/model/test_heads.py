@@ -13,6 +13,7 @@ from model.montage import Montage
 from model.pretraining.draws import Draws
 from model.pretraining.masking import MaskPlan, draw_masks, hide
 from model.pretraining.pretraining import PretrainModel
+from model.pretraining.truth_heads import TRUTH_HEADS
 from signals.modality import EEG_1020
 from signals.window import ABSENT, MEASURED
 
@@ -28,6 +29,27 @@ def make_batch(n_times: int = 1024) -> dict[str, Tensor]:
     masks = draw_masks(Draws(0, torch.arange(4)), state, n_times, sfreq=256.0, plan=plan)
     truth, seen = hide(x, masks, state)
     return {**Montage.of(EEG_1020, state).tensors(), "x_BCT": truth, "mask_BCT": masks, "filled_BCT": seen}
+
+
+def planted(n_slots: int) -> dict[str, Tensor]:
+    """Return targets of the truth heads for `make_batch`, of which some are not known."""
+    phase_BS = torch.linspace(0, 9, n_slots).expand(4, -1)
+    weight_BCS = torch.ones(4, 19, n_slots)
+    weight_BCS[0] = 0
+    return {
+        "discharge_BCS": (torch.arange(n_slots) % 4 == 1).float().expand(4, 19, -1),
+        "discharge_weight_BCS": weight_BCS,
+        "phase_BS2": torch.stack([phase_BS.cos(), phase_BS.sin()], -1),
+        "phase_weight_BCS": weight_BCS,
+        "votes_BK": torch.eye(6)[:4],
+        "votes_weight_B": torch.tensor([1.0, 0.25, 0.0, 1.0]),
+        "course_BV": torch.arange(16.0).reshape(4, 4) / 8,
+        "course_weight_BV": torch.ones(4, 4),
+        "side_B": torch.tensor([0, 1, 2, 0]),
+        "side_weight_B": torch.tensor([1.0, 1.0, 1.0, 0.0]),
+        "findings_BF": torch.eye(7)[:4],
+        "findings_weight_BF": torch.ones(4, 7),
+    }
 
 
 def mean_loss(head: Head, results: Tensors, batch: Tensors) -> Tensor:
@@ -52,6 +74,7 @@ class _OneHead(torch.nn.Module):
             "true_spectra_BCNF": self.encoder.spectra(batch["x_BCT"]),
             "sleep_target_B": torch.tensor([0, 4, -1, 2]),
             "target_BK": torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0]]),
+            **planted(out["tokens_BCND"].shape[2] * CONFIG.merge),
         }
         return mean_loss(self.head, self.head(out, batch), batch)
 
@@ -309,8 +332,9 @@ def _moved_by_adam(head: ClassifierHead) -> float:
 
 
 def test_the_whole_pretraining_model_is_one_graph() -> None:
-    model = PretrainModel(Encoder(CONFIG), dict.fromkeys(("reconstruction", "contrastive", "spectral", "sleep"), 1.0))
-    batch = make_batch(n_times=512) | {"sleep_target_B": torch.tensor([0, 4, -1, 2])}
+    names = ("reconstruction", "contrastive", "spectral", "sleep", *TRUTH_HEADS)
+    model = PretrainModel(Encoder(CONFIG), dict.fromkeys(names, 1.0))
+    batch = make_batch(n_times=512) | {"sleep_target_B": torch.tensor([0, 4, -1, 2])} | planted(n_slots=8)
     torch.compiler.reset()
     compiled = torch.compile(model, backend="eager", fullgraph=True)  # raises where a graph would break
     for name, total in compiled(batch).items():

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from model.freezing import GROUPS
-from model.layers.adapters import KINDS
-from model.supervised.supervised import NETWORKS, SPECTROGRAM_NETWORKS
-from model.supervised.view import Derivation
 from signals.shards.normalise import Normalisation
 from training.objectives.rarity import LossKind
+from training.recipes.model_shape import ENCODER, TaskModelShape
 from training.recipes.sections import (
     Optim,
     Regularise,
@@ -26,52 +24,6 @@ from training.recipes.sections import (
 )
 
 ClassWeights = Literal["auto", "always", "never"]
-ENCODER = "encoder"
-"""The model that is an encoder with a head; all others are `model.supervised.supervised.NETWORKS`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskModelShape:
-    """What is trained, and what it sees of a window."""
-
-    name: str = ENCODER
-    """"encoder" with a head, or a network by name (`model.supervised.supervised.NETWORKS`)."""
-    weights: str = ""
-    """Local folder of pretrained weights of a network (EfficientNet); fresh ones without."""
-    derivation: Derivation = "referential"
-    """What a network on samples sees: the montage's channels, or the 18 pairs of the "double-banana"."""
-    low_pass_hz: float = 0.0
-    """Upper edge of what it sees, Hz; 0 for the profile's. 20 makes the clinic's 0.5-20 Hz of the six-class profile."""
-    soft_clip: float = 0.0
-    """Where larger samples are bent, in units of the normalised signal; 0 for nowhere."""
-    adapter: str = ""
-    """Kind of adapters that are put into the encoder's blocks, of model.layers.adapters.KINDS; empty for none."""
-    adapter_rank: int = 8
-    """Their rank."""
-    spectrogram: bool = False
-    """Whether the encoder listens to the regional spectrogram too (`model.layers.fusion`), by weights that are not
-    frozen."""
-
-    def __post_init__(self) -> None:
-        if self.name != ENCODER and self.name not in NETWORKS:
-            raise ValueError(f"unknown model {self.name!r}; models are {ENCODER}, {', '.join(sorted(NETWORKS))}")
-        one_of(self, "derivation", get_args(Derivation))
-        not_negative(self, "low_pass_hz", "soft_clip")
-        positive(self, "adapter_rank")
-        if self.adapter:
-            one_of(self, "adapter", KINDS)
-        if self.name != ENCODER and (self.adapter or self.spectrogram):
-            raise ValueError(f"adapter and spectrogram are for the encoder; model={self.name!r} has no place for them")
-        if self.view and (self.name == ENCODER or self.name in SPECTROGRAM_NETWORKS):
-            raise ValueError(f"{self.view} is for networks on samples; model={self.name!r} sees windows as they are")
-        if self.name == ENCODER and self.weights:
-            raise ValueError(f"weights={self.weights} is for networks; an encoder is given by --encoder")
-
-    @property
-    def view(self) -> dict[str, Any]:
-        """What `model.supervised.view.View` is given beyond its defaults."""
-        chosen = {"derivation": self.derivation, "low_pass_hz": self.low_pass_hz, "soft_clip": self.soft_clip}
-        return {name: value for name, value in chosen.items() if value not in ("referential", 0.0)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,10 +119,12 @@ class FinetuneRegularise(Regularise):
     """Groups that do not move: of "stem", "trunk", "head", "adapter"."""
     drop_path: float = 0.0
     """Chance of leaving out a branch of the encoder's last block for a window, less in earlier blocks."""
+    drop_metadata: float = 0.0
+    """Chance of each field of the person to be taken for absent, where a model reads metadata."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        shares(self, "dropout")
+        shares(self, "dropout", "drop_metadata")
         below_one(self, "drop_path")
         some_of(self, "freeze", GROUPS)
 
@@ -375,6 +329,17 @@ def multiscale(*, tiny: bool = False) -> FinetuneRecipe:
     return tiny_form(recipe) if tiny else recipe
 
 
+def multimodal(*, tiny: bool = False) -> FinetuneRecipe:
+    """Return a recipe of leads and fields of the person in one network, from scratch; any may be missing of a person.
+
+    `python -m pipelines.preprocess --keep age,sex ...`, then `python -m training.finetune --recipe multimodal
+    --model.metadata age sex --shards DIR --task ecg-superclass --no-encoder --output DIR`; leads alone without.
+    """
+    recipe = _network("multimodal", epochs=20, patience=6, dropout=0.2)
+    recipe = changed(recipe, regularise={"drop_metadata": 0.25})
+    return tiny_form(recipe) if tiny else recipe
+
+
 def tiny_form(recipe: FinetuneRecipe) -> FinetuneRecipe:
     """Return the recipe with one epoch of small batches, to try it."""
     return changed(
@@ -393,6 +358,7 @@ RECIPES: dict[str, Callable[..., FinetuneRecipe]] = {
     "resnet_gru": resnet_gru,
     "eegnet": eegnet,
     "multiscale": multiscale,
+    "multimodal": multimodal,
     "efficientnet_b3": efficientnet_b3,
     "efficientnet_small": efficientnet_small,
     "efficientnet_scalogram": efficientnet_scalogram,
