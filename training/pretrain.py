@@ -24,10 +24,9 @@ import torch
 from evaluation.scenarios.reconstruction import write_reconstruction
 from model.encoder import Encoder
 from model.pretraining.pretraining import PretrainModel
-from model.pretraining.teacher import Teacher
 from signals.shards.normalise import Normaliser
 from signals.version import code_version
-from training.command import Sections, check_model_dir, parse_command, run_main, write_config
+from training.command import Sections, parse_command, run_main, write_config
 from training.corpus.corpus import Corpus
 from training.corpus.order import check_batch
 from training.corpus.source import Choice, Resident, Source
@@ -35,18 +34,19 @@ from training.corpus.splits import evenly, hold_out_names
 from training.corpus.stream import Prepare, Reading, Stream, step_batches
 from training.held_out import HeldOutValidation
 from training.objectives.latent_validation import describe, validate_latents, write_latents
+from training.objectives.planting.evaluation import score_truth
+from training.objectives.planting.planted_bank import PlantedBank, open_bank
 from training.objectives.preparation import Preparation
 from training.objectives.reconstruction import evaluate_reconstruction
 from training.objectives.skill import Skill, SkillMeter, write_skill
 from training.objectives.validation import Look, check_probe
 from training.parallel.distributed import Backend, Processes, start_processes
-from training.parallel.sharding import is_sharded, like, share_out
+from training.parallel.sharding import is_sharded, share_out
 from training.provenance import SUBJECTS_FILE, trained_on
 from training.recipes.pretraining import RECIPES, PretrainRecipe
-from training.trainer.checkpoints import load_newest
 from training.trainer.monitoring import monitored
 from training.trainer.saving import Saver, resume
-from training.trainer.start import new_trainer
+from training.trainer.start import give_teacher, new_trainer, start_from
 from training.trainer.stopping import RESUME_EXIT, Stopped, StopRequest
 from training.trainer.train import Trainer, run_steps
 
@@ -66,6 +66,8 @@ class PretrainCommand:
     """Sites that are neither trained on nor scored."""
     init_from: Path | None = None
     """Folder of a run or of an encoder whose weights a new run starts from."""
+    bank: Path | None = None
+    """Bank of simulated patterns, as `cerebeam bank` makes them, for recipes that learn from planted truth."""
     max_steps: int | None = None
     """Stop after this many steps; the schedule stays the recipe's."""
     dist: Backend = "auto"
@@ -91,9 +93,11 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     corpora = open_corpora(command)
     sides = choose_sides(corpora, recipe)
     sources = [_source(corpus, sides, recipe) for corpus in corpora]
+    bank = open_bank(command.bank, recipe.laying, processes.device)
     about = {
         "config": asdict(recipe),
         "manifest_digest": "+".join(corpus.manifest.digest for corpus in corpora),
+        "bank_digest": None if bank is None else bank.digest,
         "exclude_sites": sorted(command.exclude_sites),
         "code_version": code_version(),
     }
@@ -106,7 +110,7 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
         in_background=track.save_in_background,
         shared=is_sharded(trainer.module),
     )
-    decides = {name: about[name] for name in ("config", "manifest_digest", "exclude_sites")}
+    decides = {name: about[name] for name in ("config", "manifest_digest", "bank_digest", "exclude_sites")}
     state = resume(trainer, saver.folder, decides, defaults=asdict(PretrainRecipe()))
     if state is None and command.init_from is not None:
         start_from(trainer, command.init_from)
@@ -123,13 +127,16 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     ]
     if track.choose_by == "probe":
         check_probe(looks)
-    finished = _train(command, trainer, saver, stream, looks, about)
+    finished = _train(command, trainer, saver, stream, looks, about, bank)
     if finished:
         with trainer.evaluated() as model:
             latents = validate_latents(model, looks, recipe.blocks, processes) if recipe.blocks else {}
             reconstruction = _reconstruction(command, model, processes, stop, sources, sides)
             if processes.is_main:
                 _finish(command, model, reconstruction, stop, sources, sides, about, latents)
+                if bank is not None:
+                    normaliser, crop_s = sources[0].normaliser, recipe.data.crop_s
+                    print(score_truth(command.output, model, bank, normaliser, crop_s, on_batch=stop.check))  # noqa: T201
     processes.barrier()
     return finished
 
@@ -207,38 +214,13 @@ def _of_people(corpus: Corpus, people: Sequence[str], least: int) -> list[int]:
 
 def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) -> Trainer:
     torch.manual_seed(recipe.seed)  # weights, the same on every rank
-    objective = recipe.objective
-    model = PretrainModel(Encoder(recipe.model.encoder), objective.weights, mask_token=objective.tokens)
+    model = PretrainModel(Encoder(recipe.model.encoder), recipe.weights, mask_token=recipe.objective.tokens)
     whole_copy = deepcopy(model) if recipe.optim.sharing == "shard" and processes.world_size > 1 else None
     share_out(model, processes, recipe.optim.sharing)
     trainer = new_trainer(model, recipe, processes, n_steps=recipe.schedule.steps, whole_copy=whole_copy, stop=stop)
-    if objective.latents and trainer.average is not None:
-        averages = {name.removeprefix("encoder."): value for name, value in trainer.average.averages.items()}
-        model.teacher = Teacher(model.encoder, averages)
+    if recipe.objective.latents:
+        give_teacher(trainer)
     return trainer
-
-
-def start_from(trainer: Trainer, folder: Path) -> None:
-    """Take over the weights of a run's newest checkpoint, or of an encoder; heads that it has not keep their own.
-
-    Raises ValueError where the encoder is of another shape.
-    """
-    model = trainer.module
-    assert isinstance(model, PretrainModel)
-    state = load_newest(folder / "checkpoints")
-    if state is not None:
-        weights = state["model"]
-    else:
-        encoder = Encoder.from_pretrained(check_model_dir(folder), local_files_only=True)
-        weights = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
-    own = model.state_dict()
-    wrong = [n for n in own if n.startswith("encoder.") and (n not in weights or weights[n].shape != own[n].shape)]
-    if wrong:
-        raise ValueError(f"{folder} holds another encoder: {wrong[0]} and {len(wrong) - 1} more differ")
-    fitting = {n: like(value, own[n]) for n, value in weights.items() if n in own and own[n].shape == value.shape}
-    model.load_state_dict(fitting, strict=False)
-    if trainer.average is not None:
-        trainer.average.restart(model)
 
 
 def _train(
@@ -248,20 +230,25 @@ def _train(
     stream: Stream,
     looks: Sequence[Look],
     about: Mapping[str, Any],
+    bank: PlantedBank | None,
 ) -> bool:
     recipe, processes = command.config, trainer.processes
     n_steps = min(recipe.schedule.steps, command.max_steps or recipe.schedule.steps)
     if processes.is_main:
         write_config(command.output / "config.json", command)
-    preparations = [
-        _preparation(source, recipe, (recipe.seed, 1), blocks=recipe.blocks, **asdict(recipe.augment))
-        for source in stream.sources
-    ]
+    changes = {
+        **asdict(recipe.augment),
+        "hides": recipe.hides,
+        "blocks": recipe.blocks,
+        "planting": bank and bank.planting,
+    }
+    preparations = [_preparation(source, recipe, (recipe.seed, 1), **changes) for source in stream.sources]
     prepare = Prepare(preparations, recipe.objective.line_steps)
     # On a CPU whoever reads ahead prepares too; on a GPU, and from its memory, the device does.
     ahead = processes.device.type == "cpu"
     number, micro = stream.first()
-    sample = preparations[number](stream.sources[number].raw(micro))
+    raw = {name: value.to(processes.device) for name, value in stream.sources[number].raw(micro).items()}
+    sample = preparations[number](raw)
     batches = step_batches(
         stream, range(trainer.step, n_steps), prepare if ahead else None, n_workers=recipe.data.loader_processes
     )
@@ -301,11 +288,14 @@ def _reconstruction(
     stop: StopRequest,
     sources: Sequence[Source],
     sides: Sides,
-) -> pd.DataFrame:
-    """Return how well gaps of held-out people are filled, by all processes; no rows where no head fills any."""
+) -> pd.DataFrame | None:
+    """Return how well gaps of people that were not trained on are filled; the processes share the windows out.
+
+    None where nothing learnt to fill any.
+    """
     recipe = command.config
     if not model.fills_gaps:
-        return pd.DataFrame()
+        return None
     rows = [
         evaluate_reconstruction(
             model,
@@ -326,7 +316,7 @@ def _reconstruction(
 def _finish(
     command: PretrainCommand,
     model: PretrainModel,
-    reconstruction: pd.DataFrame,
+    reconstruction: pd.DataFrame | None,
     stop: StopRequest,
     sources: Sequence[Source],
     sides: Sides,
@@ -348,11 +338,13 @@ def _finish(
     }
     for folder in (command.output, command.output / "encoder"):
         (folder / SUBJECTS_FILE).write_text(json.dumps(facts, indent=1) + "\n")
-    if len(reconstruction):
-        write_reconstruction(command.output / "reconstruction.parquet", reconstruction)
     if latents:
         write_latents(command.output, latents)
         print(describe(latents))  # noqa: T201
+    if reconstruction is not None:
+        write_reconstruction(command.output / "reconstruction.parquet", reconstruction)
+    elif not latents:
+        return
     skill = measured_skill(command, model, stop, sources, sides)
     for folder in (command.output, command.output / "encoder"):
         write_skill(folder, skill)

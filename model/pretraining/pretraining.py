@@ -10,6 +10,7 @@ from model.heads import HEADS, Tensors
 from model.montage import Montage
 from model.pretraining import latent_heads  # noqa: F401 (registers its heads)
 from model.pretraining.teacher import Teacher
+from model.pretraining.truth_heads import TRUTH_HEADS
 
 _SAMPLES = ("reconstruction", "gaps")
 _SPECTRA = ("spectral", "decibels")
@@ -63,6 +64,12 @@ class PretrainModel(nn.Module):
                 batch = {**batch, "true_spectra_BCNF": self.encoder.spectra(batch["x_BCT"])}
                 return self.heads[name](self.encode(batch), batch)["spectra_BCNF"], batch["true_spectra_BCNF"]
         return None
+
+    def predict(self, batch: Tensors) -> dict[str, Tensor]:
+        """Return what the truth heads say of a batch, by the names of their results."""
+        out = self.encode(batch)
+        heads = [self.heads[name] for name in TRUTH_HEADS if name in self.heads]
+        return {name: value for head in heads for name, value in head(out, batch).items()}
 
     def forward(self, batch: Tensors) -> dict[str, Tensor]:
         """Return each head's sum of losses, scalars; batch also holds the truth, "x_BCT"."""

@@ -6,10 +6,14 @@ from typing import Literal, get_args
 
 from model.encoder_config import SIZES, EncoderConfig, sized
 from model.layers.fusion import SOURCES
-from model.pretraining.masking import SPAN_MS, MaskPlan, MaskUnit
+from model.pretraining.masking import MaskPlan
 from model.pretraining.token_masks import BlockPlan
+from model.pretraining.truth_heads import TRUTH_HEADS
 from signals.shards.normalise import Normalisation
-from training.objectives.gap_filling import Filling
+from training.objectives.planting.planted_bank import Laying
+from training.objectives.planting.planter import Chances
+from training.objectives.planting.targets import TruthPlan
+from training.recipes.pretraining_objective import PretrainObjective
 from training.recipes.sections import (
     Optim,
     Regularise,
@@ -28,8 +32,6 @@ from training.recipes.sections import (
 
 Resident = Literal["no", "device"]
 Choice = Literal["error", "probe"]
-HEAD_FIELDS = ("reconstruction", "contrastive", "spectral", "sleep", "latents", "decibels", "gaps")
-"""Weights of heads, each by the name of its own (`model.heads.HEADS`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,72 +113,34 @@ class PretrainData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainObjective:
-    """What is hidden, and what is to be predicted of it."""
+class PretrainTruth:
+    """What is learnt of simulated patterns that are laid over the windows; all weights 0 lay none."""
 
-    filling: Filling = "line"
-    """What estimates start from: the line across the gap, the channel's autoregression ("ar"), or all that the window
-    itself tells ("window")."""
-    line_steps: int = 0
-    """First steps, whose gaps start from the line whatever the filling: a good one leaves little to be learnt from."""
-    hidden_share: float = 0.3
-    """Expected share of hidden samples of a channel in span masks."""
-    span_ms: tuple[float, float] = SPAN_MS
-    """Shortest and longest hidden span, milliseconds."""
-    schedule_weights: tuple[float, float, float] = (0.75, 0.05, 0.2)
-    """Odds of random, whole-time and whole-channel masks."""
-    mask_unit: MaskUnit = "samples"
-    """What spans are drawn on; "patches" lengthens each to whole patches of 0.25 s."""
-    reconstruction: float = 1.0
-    """Weight of the masked reconstruction loss."""
-    contrastive: float = 0.05
-    """Weight of the contrastive channel loss; 0 leaves the head out."""
-    spectral: float = 0.0
-    """Weight of telling the log spectra of hidden tokens; 0 leaves the head out."""
-    sleep: float = 0.0
-    """Weight of telling sleep stages where windows carry one; 0 leaves the head out."""
-    tokens: bool = False
-    """Hide whole tokens, in blocks of seconds and neighbouring channels, behind a learnt token instead of a filling."""
-    hidden_tokens: float = 0.6
-    """With tokens: most of a window's tokens that are hidden; a block less are hidden on the whole."""
-    gap_windows: float = 0.15
-    """With tokens: share of windows that lose spans of samples instead."""
-    latents: float = 0.0
-    """Weight of predicting the latents of a teacher, the encoder of averaged weights; 0 leaves the head out."""
-    decibels: float = 0.0
-    """Weight of predicting standardised log spectra of hidden tokens; 0 leaves the head out."""
-    gaps: float = 0.0
-    """Weight of predicting the samples of spans from the trunk's tokens alone; 0 leaves the head out."""
+    discharge: float = 0.0
+    """Weight of finding discharges, per channel and quarter of a second."""
+    phase: float = 0.0
+    """Weight of the phase from one discharge to the next."""
+    votes: float = 0.0
+    """Weight of the six classes' votes."""
+    course: float = 0.0
+    """Weight of rate, its drift, regularity and lag."""
+    findings: float = 0.0
+    """Weight of side, evolution, suppression and artifacts."""
+    background: float = 0.25
+    """Share of windows that get no pattern."""
+    mirror: float = 0.5
+    """Share of patterns that change sides."""
+    doubt: float = 0.25
+    """Weight of what is known only because nothing was laid there: the recording may have its own."""
 
     def __post_init__(self) -> None:
-        not_negative(self, "line_steps", *HEAD_FIELDS)
-        within(self, "hidden_tokens")
-        shares(self, "gap_windows")
-        if not self.weights:
-            raise ValueError(f"all of {', '.join(HEAD_FIELDS)} are 0: give one a weight")
-        if not self.tokens and (needy := [name for name in ("latents", "decibels", "gaps") if getattr(self, name)]):
-            raise ValueError(f"{' and '.join(needy)} are of hidden tokens: give --objective.tokens too")
-
-    def masks(self, patch_times: int) -> MaskPlan:
-        """Return how windows are masked, for an encoder of patches of so many samples."""
-        return MaskPlan(
-            span_ms=self.span_ms,
-            hidden_share=self.hidden_share,
-            schedule_weights=self.schedule_weights,
-            mask_unit=self.mask_unit,
-            patch_times=patch_times,
-        )
-
-    def blocks(self, token_times: int) -> BlockPlan | None:
-        """Return how whole tokens of so many samples are hidden; None where spans of samples are."""
-        if not self.tokens:
-            return None
-        return BlockPlan(token_times=token_times, hidden_share=self.hidden_tokens, gaps_share=self.gap_windows)
+        not_negative(self, *TRUTH_HEADS)
+        shares(self, "background", "mirror", "doubt")
 
     @property
     def weights(self) -> dict[str, float]:
         """Weights of the heads that take part."""
-        return {name: getattr(self, name) for name in HEAD_FIELDS if getattr(self, name) > 0}
+        return {name: weight for name in TRUTH_HEADS if (weight := getattr(self, name)) > 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +190,7 @@ class PretrainRecipe(TrackedRecipe):
     schedule: Schedule = field(default_factory=Schedule)
     augment: PretrainAugment = field(default_factory=PretrainAugment)
     objective: PretrainObjective = field(default_factory=PretrainObjective)
+    truth: PretrainTruth = field(default_factory=PretrainTruth)
     track: PretrainTrack = field(default_factory=PretrainTrack)
 
     def __post_init__(self) -> None:
@@ -233,6 +198,34 @@ class PretrainRecipe(TrackedRecipe):
             raise ValueError("latents are of a teacher of averaged weights: give --regularise.ema-decay, 0.99 or more")
         if self.objective.latents and self.optim.sharing == "shard":
             raise ValueError("latents need a teacher that is whole on each process: leave --optim.sharing at replicate")
+        if not self.weights:
+            raise ValueError("no head has a weight above 0: nothing would be learnt")
+        looked_at = ("reconstruction", "gaps", "latents")
+        if self.track.validate_every and not any(name in self.weights for name in looked_at):
+            raise ValueError(f"validate_every={self.track.validate_every} needs one of {looked_at} above 0")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights of all heads that take part."""
+        return {**self.objective.weights, **self.truth.weights}
+
+    @property
+    def laying(self) -> Laying | None:
+        """How simulated patterns are laid over windows; None where no head learns from them."""
+        if not self.truth.weights:
+            return None
+        encoder, truth = self.model.encoder, self.truth
+        return Laying(
+            chances=Chances(background=truth.background, mirror=truth.mirror),
+            plan=TruthPlan(doubt=truth.doubt, slot_times=encoder.patch_times, token_times=encoder.token_times),
+            normalisation=self.data.normalisation,
+            crop_s=self.data.crop_s,
+        )
+
+    @property
+    def hides(self) -> bool:
+        """Whether windows are masked: where a head predicts what is hidden."""
+        return any(name != "sleep" for name in self.objective.weights)
 
     @property
     def masks(self) -> MaskPlan:
@@ -309,6 +302,24 @@ def eeg_latent_cpu(*, tiny: bool = False) -> PretrainRecipe:
     return _tiny(recipe) if tiny else recipe
 
 
+def eeg_truth_cpu(*, tiny: bool = False) -> PretrainRecipe:
+    """Return a recipe that learns from planted truth alone: 1.2 million parameters; time and score are not measured.
+
+    `cerebeam bank --output BANK`, then `python -m training.pretrain --recipe eeg_truth_cpu --bank BANK --shards DIR
+    --output DIR`. With `--objective.reconstruction 1` windows are masked besides. Its tiny form is narrower.
+    """
+    recipe = PretrainRecipe(
+        model=EncoderShape(size="tiny"),
+        data=PretrainData(crop_s=20.0),
+        optim=Optim(learning_rate=1e-3),
+        schedule=Schedule(steps=2000, warmup_steps=100),
+        objective=PretrainObjective(reconstruction=0.0, contrastive=0.0),
+        truth=PretrainTruth(discharge=1.0, phase=0.3, votes=1.0, course=0.5, findings=0.5),
+        regularise=Regularise(ema_decay=0.99),
+    )
+    return changed(_tiny(recipe), model={"dim": 32, "depth": 1, "stem_dim": 32}) if tiny else recipe
+
+
 def _tiny(recipe: PretrainRecipe) -> PretrainRecipe:
     return changed(
         recipe,
@@ -325,5 +336,6 @@ RECIPES: dict[str, Callable[..., PretrainRecipe]] = {
     "eeg_small": eeg_small,
     "eeg_small_cpu": eeg_small_cpu,
     "eeg_latent_cpu": eeg_latent_cpu,
+    "eeg_truth_cpu": eeg_truth_cpu,
 }
 """Pretraining recipes by name; each takes `tiny=True`."""
