@@ -14,15 +14,25 @@ from signals.help_pages import render
 
 INPUT_EXIT, FULL_EXIT, INTERRUPTED_EXIT = 2, 74, 130
 EXTRAS = {
-    "apache_beam": "beam", "onnxruntime": "serve", "torch": "train", "tyro": "train", "transformers": "train",
-    "sklearn": "train", "pandas": "train", "onnx": "train", "fastapi": "service", "sqlalchemy": "service",
-    "cryptography": "audit", "pydantic": "sites", "yaml": "sites", "pylsl": "lsl", "mlflow": "track", "wfdb": "formats",
+    "apache_beam": "beam", "onnxruntime": "serve", "torch": "train", "torch_geometric": "train", "tyro": "train",
+    "transformers": "train", "safetensors": "train", "captum": "train", "fsspec": "train", "sklearn": "train",
+    "pandas": "train", "onnx": "train", "onnxscript": "train", "alembic": "service", "edfio": "service",
+    "fastapi": "service", "jwt": "service", "orjson": "service", "prometheus_client": "service", "psycopg": "service",
+    "redis": "service", "sqlalchemy": "service", "uvicorn": "service", "websockets": "service", "dash": "dashboard",
+    "plotly": "dashboard", "cryptography": "audit", "pydantic": "sites", "yaml": "sites", "pylsl": "lsl",
+    "mlflow": "track", "wandb": "track", "antio": "formats", "curryreader": "formats", "h5py": "formats",
+    "mffpy": "formats", "neo": "formats", "pyxdf": "formats", "wfdb": "formats",
 }  # fmt: skip
 """Which extra brings a library that is missing."""
+BASE = frozenset(
+    {"cramjam", "google_crc32c", "mne", "numpy", "PIL", "pyarrow", "pywt", "scipy", "threadpoolctl", "tqdm"}
+)
+"""Libraries that every installation has: where one is missing, this Python has none."""
 
 COMMANDS = {
     "demo": ("cerebeam.demo", "the whole way on a synthetic corpus or on your files, in one command"),
     "synthesize": ("synthetic.synthesize", "write a synthetic multi-site corpus"),
+    "bank": ("synthetic.bank", "write a bank of simulated patterns with their truth, to pretrain on"),
     "critical-corpus": (
         "synthetic.critical_corpus",
         "write shards of synthetic critical-care segments, on real backgrounds too",
@@ -120,10 +130,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _failed(args[0], "interrupted", INTERRUPTED_EXIT)
     except ImportError as error:
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
+        if (line := missing(error)) is None:
             raise
-        return _failed(args[0], f"{error.name} is not installed: pip install 'cerebeam[{extra}]'")
+        return _failed(args[0], line)
     except BrokenPipeError:  # whoever read the output has gone: no fault of the command
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -133,6 +142,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         line = f"{error.filename or 'output'}: {error.strerror}"
         return _failed(args[0], line, FULL_EXIT if is_full else INPUT_EXIT)
+
+
+def missing(error: ImportError) -> str | None:
+    """Return what to install where a library is missing; None for a module of our own, or one that nobody names."""
+    library = (error.name or "").partition(".")[0]
+    if library in BASE:
+        return f"{library} is missing from {sys.executable}: use .venv/bin/cerebeam, or pip install ."
+    extra = EXTRAS.get(library)
+    return None if extra is None else f"{error.name} is not installed: pip install 'cerebeam[{extra}]'"
 
 
 def run(args: Sequence[str]) -> int:

@@ -79,10 +79,10 @@ def stages(demo: Demo) -> list[Stage]:
             *python, "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "training.pretrain",
             "--recipe", "eeg_tiny", "--shards", str(pretrain), "--output", str(checkpoints / "pretrain"),
         ),)),
-        Stage("leave-out", f"train without one {demo.group} at a time, predict it", ((
+        Stage("leave-out", f"train without one {demo.group} at a time, predict it, two at once", ((
             *python, "studies.loso", "--shards", str(task_shards), "--task", demo.task.name, "--group", demo.group,
             "--encoder", str(checkpoints / "pretrain" / "encoder"),
-            "--output", str(checkpoints / "predictions.parquet"), "--final", str(checkpoints / "final"),
+            "--output", str(checkpoints / "predictions.parquet"), "--final", str(checkpoints / "final"), "--jobs", "2",
         ),)),
         Stage("report", "metrics, intervals, audit, one page; beside it ONNX, checked against torch", ((
             *python, "evaluation.report", str(checkpoints / "predictions.parquet"), "--output", str(out),

@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from transformers.utils.logging import disable_progress_bar
+
 from model.bundling.card import model_card
 from model.bundling.graphs import Exportable, load_encoder, load_exportable, write_combiner, write_graph
 from model.bundling.parity import N_WINDOWS, Parity, compare, probes
@@ -160,6 +162,7 @@ def about_bundle(what: Export, agreement: Parity) -> dict[str, Any]:
             min_times=model.min_times,
             weights_sha256=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
             inputs=model.inputs,
+            fields=model.fields,
         )
         for file, model, folder in zip(what.files, what.models, what.folders, strict=True)
     )
@@ -211,6 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line; returns 0, or 2 with one line on standard error."""
     args = parse_args(argv)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision, which nothing here needs
+    disable_progress_bar()  # of weights, which are read at once
     try:
         if args.output.exists():  # before the minute that the rest takes
             raise BundleError(f"output {args.output} exists already; choose another")

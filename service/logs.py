@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -35,9 +35,18 @@ def _places(traceback: Any) -> list[str]:
     return places[-8:]
 
 
+class StandardError(logging.StreamHandler[TextIO]):
+    """Writes to standard error as it is at that time: what was there at first may have been closed since."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def set_up_logs(level: str) -> None:
     """Write all logs of this process to standard error, as `Lines`."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StandardError()
     handler.setFormatter(Lines())
     root = logging.getLogger()
     root.handlers[:] = [handler]

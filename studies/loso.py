@@ -61,28 +61,39 @@ def design_of(command: LosoCommand) -> Design:
     return open_design(command, {recipe.model.name: own, "prior": METHODS["prior"]}, learn_all_classes=False)
 
 
+def fit_final(command: LosoCommand, design: Design) -> None:
+    """Train the recipe's model on all windows and save it; leaves the program where a signal stopped the fit."""
+    bench, log = design.bench, command.output.parent / "folds" / "final.jsonl"
+    everything = np.arange(len(bench.data.windows))
+    final = bench.final_fitting.fit(everything, command.config, metrics=log, name="final")
+    if final is None:
+        raise SystemExit(RESUME_EXIT)
+    final.save_pretrained(final_folder(command))
+
+
+def final_folder(command: LosoCommand) -> Path:
+    """Return where the model of all sites stays."""
+    return command.final or command.output.parent / "final"
+
+
 def leave_out(command: LosoCommand, *, command_line: str) -> None:
-    """Train and predict every fold, then train the final model, once all predictions are written.
+    """Train and predict every fold, and train the final model beside them.
 
     `command_line` goes into the metadata.
     """
     design, recipe = design_of(command), command.config
-    data, task = design.bench.data, design.bench.data.task
-    frame = run_study(design, jobs=command.jobs, reopen=partial(design_of, command))
+    task = design.bench.data.task
+    frame = run_study(
+        design, jobs=command.jobs, reopen=partial(design_of, command), beside=[partial(fit_final, command)]
+    )
     meta = {
         **study_meta(command, design, command_line=command_line),
         "recipe": {"name": command.recipe, **asdict(recipe)},
         "models": about_models(design),
     }
     write_predictions(command.output, Predictions(frame=frame, task=task.name, classes=task.classes, meta=meta))
-    everything, log = np.arange(len(data.windows)), command.output.parent / "folds" / "final.jsonl"
-    final = design.bench.final_fitting.fit(everything, recipe, metrics=log, name="final")
-    if final is None:
-        raise SystemExit(RESUME_EXIT)
-    folder = command.final or command.output.parent / "final"
-    final.save_pretrained(folder)
     calibration = calibration_of(read_predictions(command.output), recipe.model.name)
-    write_calibration(folder, calibration)
+    write_calibration(final_folder(command), calibration)
     logger.info("%s", summary(calibration))
     shutil.rmtree(design.parts.folder)
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.intake.cards import read_cards
 
-pytest_plugins = ["tests.toy_shards"]
+pytest_plugins = ["tests.toy_bank", "tests.toy_shards"]
 
 
 def _folder(name):

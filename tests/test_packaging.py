@@ -6,12 +6,14 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from cerebeam.cli import BASE, EXTRAS
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {
@@ -52,6 +54,20 @@ def brought(wanted):
             if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in (*extras, "")):
                 waiting.append((canonicalize_name(one.name), frozenset(one.extras)))
     return found
+
+
+def test_a_library_that_is_missing_is_named_with_what_brings_it(requirements):
+    modules = {}
+    for module, names in packages_distributions().items():
+        for name in names:
+            modules.setdefault(canonicalize_name(name), set()).add(module)
+    # protobuf's module is "google", which others share: it is missing with all the rest or not at all.
+    base = {"google"} | BASE
+    for extra in requirements.keys() - {"dev", "docs", "gcp", "tensorrt"}:  # tools, and what names its own extra
+        wanted = base | EXTRAS.keys() if extra else base
+        for one in requirements[extra]:
+            found = modules.get(canonicalize_name(one.name), set())
+            assert not found or found & wanted, f"{extra}: {one.name} gives {sorted(found)}"
 
 
 @pytest.mark.parametrize(

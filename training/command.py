@@ -145,8 +145,7 @@ def run_main(prog: str, work: Callable[[], None]) -> None:
     Anything else is a bug and raises.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    if not sys.stderr.isatty():
-        transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()  # of weights, which are read at once
     try:
         work()
     except SaveError as error:

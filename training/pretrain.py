@@ -25,24 +25,25 @@ from model.encoder import Encoder
 from model.pretraining.pretraining import PretrainModel
 from signals.shards.normalise import Normaliser
 from signals.version import code_version
-from training.command import Sections, check_model_dir, parse_command, run_main, write_config
+from training.command import Sections, parse_command, run_main, write_config
 from training.corpus.corpus import Corpus
 from training.corpus.order import check_batch
 from training.corpus.source import Choice, Resident, Source
 from training.corpus.splits import evenly, hold_out_names
 from training.corpus.stream import Prepare, Reading, Stream, step_batches
+from training.objectives.planting.evaluation import score_truth
+from training.objectives.planting.planted_bank import PlantedBank, open_bank
 from training.objectives.preparation import Preparation
 from training.objectives.reconstruction import evaluate_reconstruction
 from training.objectives.skill import Skill, SkillMeter, write_skill
 from training.objectives.validation import Look, probe, validate
 from training.parallel.distributed import Backend, Processes, start_processes
-from training.parallel.sharding import is_sharded, like, share_out
+from training.parallel.sharding import is_sharded, share_out
 from training.provenance import SUBJECTS_FILE, trained_on
 from training.recipes.pretraining import RECIPES, PretrainRecipe
-from training.trainer.checkpoints import load_newest
 from training.trainer.monitoring import monitored
 from training.trainer.saving import Saver, resume
-from training.trainer.start import new_trainer
+from training.trainer.start import new_trainer, start_from
 from training.trainer.stopping import RESUME_EXIT, Stopped, StopRequest
 from training.trainer.train import Trainer, run_steps
 
@@ -62,6 +63,8 @@ class PretrainCommand:
     """Sites that are neither trained on nor scored."""
     init_from: Path | None = None
     """Folder of a run or of an encoder whose weights a new run starts from."""
+    bank: Path | None = None
+    """Bank of simulated patterns, as `cerebeam bank` makes them, for recipes that learn from planted truth."""
     max_steps: int | None = None
     """Stop after this many steps; the schedule stays the recipe's."""
     dist: Backend = "auto"
@@ -87,9 +90,11 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     corpora = open_corpora(command)
     sides = choose_sides(corpora, recipe)
     sources = [_source(corpus, sides, recipe) for corpus in corpora]
+    bank = open_bank(command.bank, recipe.laying, processes.device)
     about = {
         "config": asdict(recipe),
         "manifest_digest": "+".join(corpus.manifest.digest for corpus in corpora),
+        "bank_digest": None if bank is None else bank.digest,
         "exclude_sites": sorted(command.exclude_sites),
         "code_version": code_version(),
     }
@@ -102,7 +107,7 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
         in_background=track.save_in_background,
         shared=is_sharded(trainer.module),
     )
-    decides = {name: about[name] for name in ("config", "manifest_digest", "exclude_sites")}
+    decides = {name: about[name] for name in ("config", "manifest_digest", "bank_digest", "exclude_sites")}
     state = resume(trainer, saver.folder, decides, defaults=asdict(PretrainRecipe()))
     if state is None and command.init_from is not None:
         start_from(trainer, command.init_from)
@@ -117,11 +122,15 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
         )
         for source in sources
     ]
-    finished = _train(command, trainer, saver, stream, looks, about)
+    finished = _train(command, trainer, saver, stream, looks, about, bank)
     if finished:
         with trainer.evaluated() as model:
+            reconstruction = _reconstruction(command, model, processes, stop, sources, sides)
             if processes.is_main:
-                _finish(command, model, stop, sources, sides, about)
+                _finish(command, model, reconstruction, stop, sources, sides, about)
+                if bank is not None:
+                    normaliser, crop_s = sources[0].normaliser, recipe.data.crop_s
+                    print(score_truth(command.output, model, bank, normaliser, crop_s, on_batch=stop.check))  # noqa: T201
     processes.barrier()
     return finished
 
@@ -167,7 +176,7 @@ def _source(corpus: Corpus, sides: Sides, recipe: PretrainRecipe) -> Source:
     return Source(corpus=corpus, normaliser=normaliser, crop_times=crop_times, seed=(recipe.seed, 1))
 
 
-def _preparation(source: Source, recipe: PretrainRecipe, seed: tuple[int, ...], **changes: float) -> Preparation:
+def _preparation(source: Source, recipe: PretrainRecipe, seed: tuple[int, ...], **changes: Any) -> Preparation:
     return Preparation(sfreq=source.sfreq, masks=recipe.masks, filling=recipe.objective.filling, seed=seed, **changes)
 
 
@@ -199,33 +208,10 @@ def _of_people(corpus: Corpus, people: Sequence[str], least: int) -> list[int]:
 
 def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) -> Trainer:
     torch.manual_seed(recipe.seed)  # weights, the same on every rank
-    model = PretrainModel(Encoder(recipe.model.encoder), recipe.objective.weights)
+    model = PretrainModel(Encoder(recipe.model.encoder), recipe.weights)
     whole_copy = deepcopy(model) if recipe.optim.sharing == "shard" and processes.world_size > 1 else None
     share_out(model, processes, recipe.optim.sharing)
     return new_trainer(model, recipe, processes, n_steps=recipe.schedule.steps, whole_copy=whole_copy, stop=stop)
-
-
-def start_from(trainer: Trainer, folder: Path) -> None:
-    """Take over the weights of a run's newest checkpoint, or of an encoder; heads that it has not keep their own.
-
-    Raises ValueError where the encoder is of another shape.
-    """
-    model = trainer.module
-    assert isinstance(model, PretrainModel)
-    state = load_newest(folder / "checkpoints")
-    if state is not None:
-        weights = state["model"]
-    else:
-        encoder = Encoder.from_pretrained(check_model_dir(folder), local_files_only=True)
-        weights = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
-    own = model.state_dict()
-    wrong = [n for n in own if n.startswith("encoder.") and (n not in weights or weights[n].shape != own[n].shape)]
-    if wrong:
-        raise ValueError(f"{folder} holds another encoder: {wrong[0]} and {len(wrong) - 1} more differ")
-    fitting = {n: like(value, own[n]) for n, value in weights.items() if n in own and own[n].shape == value.shape}
-    model.load_state_dict(fitting, strict=False)
-    if trainer.average is not None:
-        trainer.average.restart(model)
 
 
 def _train(
@@ -235,19 +221,20 @@ def _train(
     stream: Stream,
     looks: Sequence[Look],
     about: Mapping[str, Any],
+    bank: PlantedBank | None,
 ) -> bool:
     recipe, processes = command.config, trainer.processes
     n_steps = min(recipe.schedule.steps, command.max_steps or recipe.schedule.steps)
     if processes.is_main:
         write_config(command.output / "config.json", command)
-    preparations = [
-        _preparation(source, recipe, (recipe.seed, 1), **asdict(recipe.augment)) for source in stream.sources
-    ]
+    changes = {**asdict(recipe.augment), "hides": recipe.hides, "planting": bank and bank.planting}
+    preparations = [_preparation(source, recipe, (recipe.seed, 1), **changes) for source in stream.sources]
     prepare = Prepare(preparations, recipe.objective.line_steps)
     # On a CPU whoever reads ahead prepares too; on a GPU, and from its memory, the device does.
     ahead = processes.device.type == "cpu"
     number, micro = stream.first()
-    sample = preparations[number](stream.sources[number].raw(micro))
+    raw = {name: value.to(processes.device) for name, value in stream.sources[number].raw(micro).items()}
+    sample = preparations[number](raw)
     batches = step_batches(
         stream, range(trainer.step, n_steps), prepare if ahead else None, n_workers=recipe.data.loader_processes
     )
@@ -300,15 +287,48 @@ class HeldOutValidation:
         return values
 
 
+def _reconstruction(
+    command: PretrainCommand,
+    model: PretrainModel,
+    processes: Processes,
+    stop: StopRequest,
+    sources: Sequence[Source],
+    sides: Sides,
+) -> pd.DataFrame | None:
+    """Return how well gaps of people that were not trained on are filled; the processes share the windows out.
+
+    None where nothing learnt to fill any.
+    """
+    recipe = command.config
+    if not recipe.objective.reconstruction:
+        return None
+    rows = [
+        evaluate_reconstruction(
+            model,
+            source.corpus,
+            _of_people(source.corpus, sides.held_out, recipe.track.evaluate_windows),
+            source.normaliser,
+            seed=recipe.data.split_seed,
+            processes=processes,
+            max_windows=recipe.track.evaluate_windows,
+            filling=recipe.objective.filling,
+            on_window=stop.check,
+        )
+        for source in sources
+    ]
+    return pd.concat(rows, ignore_index=True)
+
+
 def _finish(
     command: PretrainCommand,
     model: PretrainModel,
+    reconstruction: pd.DataFrame | None,
     stop: StopRequest,
     sources: Sequence[Source],
     sides: Sides,
     about: Mapping[str, Any],
 ) -> None:
-    """Write the encoder, who it was trained on, and how well it fills gaps of subjects it was not trained on.
+    """Write the encoder, who it was trained on, how it fills gaps of subjects it was not trained on, and its skill.
 
     What is here already is done again after an interruption.
     """
@@ -323,20 +343,9 @@ def _finish(
     }
     for folder in (command.output, command.output / "encoder"):
         (folder / SUBJECTS_FILE).write_text(json.dumps(facts, indent=1) + "\n")
-    rows = [
-        evaluate_reconstruction(
-            model,
-            source.corpus,
-            _of_people(source.corpus, sides.held_out, recipe.track.evaluate_windows),
-            source.normaliser,
-            seed=recipe.data.split_seed,
-            max_windows=recipe.track.evaluate_windows,
-            filling=recipe.objective.filling,
-            on_window=stop.check,
-        )
-        for source in sources
-    ]
-    write_reconstruction(command.output / "reconstruction.parquet", pd.concat(rows, ignore_index=True))
+    if reconstruction is None:
+        return
+    write_reconstruction(command.output / "reconstruction.parquet", reconstruction)
     skill = measured_skill(command, model, stop, sources, sides)
     for folder in (command.output, command.output / "encoder"):
         write_skill(folder, skill)

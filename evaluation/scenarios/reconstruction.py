@@ -30,9 +30,9 @@ from evaluation.measures.intervals import ONE_SUBJECT, POSITIVE, SIGNED, Estimat
 from signals.files import atomic_file
 
 METHODS = ("model", "linear", "mean", "spline", "ar", "filling")
-_SUMS = ("n_samples", "sum_squared_error", "sum_x", "sum_y", "sum_xy", "sum_xx", "sum_yy")
+SUMS = ("n_samples", "sum_squared_error", "sum_x", "sum_y", "sum_xy", "sum_xx", "sum_yy")
 _TEXT = ("window_key", "subject_id", "site_id", "method")
-RECONSTRUCTION_COLUMNS = ("window_key", "subject_id", "site_id", "span_ms_low", "span_ms_high", "method", *_SUMS)
+RECONSTRUCTION_COLUMNS = ("window_key", "subject_id", "site_id", "span_ms_low", "span_ms_high", "method", *SUMS)
 """Columns of a reconstruction file, as described in this module's docstring."""
 LONG_MS = 60.0
 """Gaps of this length and more are scored together too: interpolation nearly fills shorter ones."""
@@ -69,7 +69,7 @@ def check_reconstruction(frame: pd.DataFrame) -> None:
         raise ValueError("reconstruction holds no rows")
     if unknown := sorted(set(frame["method"]) - set(METHODS)):
         raise ValueError(f"reconstruction names the methods {unknown}, known are {list(METHODS)}")
-    numbers = frame[["span_ms_low", *_SUMS]].to_numpy(dtype=np.float64)
+    numbers = frame[["span_ms_low", *SUMS]].to_numpy(dtype=np.float64)
     if not np.isfinite(numbers).all() or (frame["n_samples"] <= 0).any() or (frame["sum_squared_error"] < 0).any():
         raise ValueError("reconstruction holds a row without samples, with a negative error, or with a nan")
     bands = ["band"] if "band" in frame.columns else []
@@ -131,7 +131,7 @@ def score_gaps(
 ) -> list[SpanScore]:
     """Return every method's score on the gaps of these rows, which are of one band; `low` and `high` name them."""
     sums = {
-        method: frame[frame["method"] == method].groupby("subject_id")[list(_SUMS)].sum().sort_index()
+        method: frame[frame["method"] == method].groupby("subject_id")[list(SUMS)].sum().sort_index()
         for method in METHODS
         if (frame["method"] == method).any()
     }

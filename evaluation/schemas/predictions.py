@@ -98,7 +98,8 @@ def check_rows(predictions: Predictions, *, columns: Sequence[str], key: Sequenc
         raise ValueError(f"predictions are missing the columns {missing}")
     if frame.empty:
         raise ValueError("predictions hold no rows")
-    if unfilled := [column for column in columns if frame[column].isna().any()]:
+    empty = [column for column in columns if column in ID_COLUMNS and (frame[column] == "").any()]
+    if unfilled := [column for column in columns if column in empty or frame[column].isna().any()]:
         raise ValueError(f"predictions have rows without a value in the columns {unfilled}")
     for name, values in (("prob", probabilities(frame, classes)), ("target", targets(frame, classes))):
         sums = values.sum(axis=1)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers.utils.logging import disable_progress_bar
 
 from model.bundling.graphs import Exportable, load_exportable, opened
 from signals.bundles.bundle import SIGNAL_INPUTS, BundleError, mark
@@ -172,6 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_json(parser, "the folder, and what was measured against fp32")
     args = parser.parse_args(argv)
+    disable_progress_bar()  # of weights, which are read at once
     try:
         gate = export_int8(args.model, args.evaluate, args.output, most_changed=args.most_changed)
     except (BundleError, ManifestError) as error:

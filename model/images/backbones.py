@@ -1,10 +1,11 @@
 """Networks that read pictures of electrocardiograms, built from configurations of transformers; weights are drawn.
 
 `IMAGE_NETWORKS` has them by name. Each takes images of shape (B, 3, H, W), 0-1, white paper 1; what comes back goes by
-`kind`: "classes" logits (B, K), "mask" logits (B, K, H, W), "points" as `model.images.points.PointNet`. HuBERT, of
-kind "signal", takes leads of shape (B, C, T), mV, and returns a vector a window.
+`kind`: "classes" logits (B, K), "mask" logits (B, K, H, W), "instances" as torchvision's detectors, "points" as
+`model.images.points.PointNet`. Those of kind "mask" have `loss_sum(image_BCHW, mask_BKHW)`, summed over pictures.
+HuBERT, of kind "signal", takes leads of shape (B, C, T), mV, and returns a vector a window.
 
-Shapes: B batch, C channel, H, W image, T sample, D width, K class.
+Shapes: B batch, C channel, H, W image, T sample, K class.
 """
 
 from collections.abc import Callable
@@ -16,8 +17,6 @@ from torch import Tensor, nn
 from transformers import (
     EfficientNetConfig,
     EfficientNetModel,
-    HubertConfig,
-    HubertModel,
     MobileNetV2Config,
     MobileNetV2Model,
     ResNetConfig,
@@ -26,9 +25,11 @@ from transformers import (
     ViTModel,
 )
 
+from model.images.mask2former import Mask2Former
 from model.images.mask_rcnn import MaskRCNN
 from model.images.points import PointConfig, PointNet
 from model.images.unet import UNet
+from model.pretraining.hubert import Hubert, HubertShape
 
 
 class Classified(nn.Module):
@@ -86,37 +87,19 @@ def efficientnet(*, n_classes: int, width: float = 1.0, depth: float = 1.0) -> C
     return Classified(backbone, config.hidden_dim, n_classes)
 
 
-class Hubert(nn.Module):
-    """HuBERT (Hsu et al. 2021) over leads: each lead alone through its encoder, then their mean."""
-
-    def __init__(self, *, width: int = 256, depth: int = 4, conv: int = 128) -> None:
-        super().__init__()
-        config = HubertConfig(
-            hidden_size=width, num_hidden_layers=depth, num_attention_heads=4, intermediate_size=4 * width,
-            conv_dim=[conv] * 4, conv_stride=[5, 2, 2, 2], conv_kernel=[10, 3, 3, 2], num_feat_extract_layers=4,
-            num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, apply_spec_augment=False,
-            hidden_dropout=0.0, attention_dropout=0.0, activation_dropout=0.0, feat_proj_dropout=0.0, layerdrop=0.0,
-        )  # fmt: skip
-        self.hubert = HubertModel(config)
-
-    def forward(self, x_BCT: Tensor) -> Tensor:
-        """Return a vector of each window, shape (B, D)."""
-        B, C, T = x_BCT.shape
-        tokens = self.hubert(x_BCT.reshape(B * C, T) / 0.25).last_hidden_state
-        return tokens.mean(1).reshape(B, C, -1).mean(1)
-
-
 @dataclass(frozen=True, kw_only=True)
 class ImageNetwork:
     """An entry of the registry."""
 
     kind: str
-    """"classes", "mask", "points" or "signal"."""
+    """"classes", "mask", "instances", "points" or "signal"."""
     build: Callable[..., nn.Module]
     tiny: dict[str, Any] = field(default_factory=dict)
     """Options that cut it down to what a test can train."""
     unavailable: Callable[[], str] = lambda: ""
     """Why it cannot be built here, empty where it can."""
+    no_export: str = ""
+    """Why it has no ONNX form, one line; empty where it has."""
 
 
 IMAGE_NETWORKS: dict[str, ImageNetwork] = {
@@ -125,12 +108,23 @@ IMAGE_NETWORKS: dict[str, ImageNetwork] = {
     "vit": ImageNetwork(kind="classes", build=vit, tiny={"image_px": 64, "width": 32, "depth": 2}),
     "efficientnet": ImageNetwork(kind="classes", build=efficientnet, tiny={"width": 0.25, "depth": 0.25}),
     "unet": ImageNetwork(kind="mask", build=UNet, tiny={"width": 8}),
-    "mask_rcnn": ImageNetwork(kind="mask", build=MaskRCNN, unavailable=MaskRCNN.unavailable),
+    "mask2former": ImageNetwork(
+        kind="mask", build=Mask2Former,
+        tiny={"width": 32, "encoder_depth": 1, "decoder_depth": 2, "n_queries": 4, "swin_width": 32,
+              "swin_depths": (1, 1, 1, 1), "window": 4, "n_points": 256},
+    ),
+    "mask_rcnn": ImageNetwork(
+        kind="instances", build=MaskRCNN, tiny={"image_px": 64}, unavailable=MaskRCNN.unavailable,
+        no_export="the number of its answers differs by picture, and it takes a list of pictures, not a batch",
+    ),
     "vit_detr": ImageNetwork(
         kind="points", build=lambda **options: PointNet(PointConfig(**options)),
         tiny={"image_px": 64, "width": 32, "depth": 2, "decoder_depth": 2, "n_queries": 12},
     ),
-    "hubert": ImageNetwork(kind="signal", build=Hubert, tiny={"width": 32, "depth": 2, "conv": 16}),
+    "hubert": ImageNetwork(
+        kind="signal", build=lambda **options: Hubert(HubertShape(**options)),
+        tiny={"width": 32, "depth": 2, "conv": 16},
+    ),
 }  # fmt: skip
 """Networks by name."""
 

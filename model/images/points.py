@@ -10,6 +10,7 @@ Shapes: B batch, H, W image, N patch, Q query, D width, K wave.
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,10 +18,10 @@ from torch import Tensor, nn
 from transformers import DetrConfig, ResNetConfig, ViTConfig, ViTModel
 from transformers.models.detr.modeling_detr import DetrDecoder
 
+from signals.paper.layout import LAYOUTS
+
 WAVES = ("P", "Q", "R", "S", "T")
 """Classes; the one behind them is none."""
-ROWS = 3
-"""Of leads on a picture."""
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
 
@@ -34,8 +35,12 @@ class PointConfig:
     depth: int = 6
     decoder_depth: int = 4
     n_queries: int = 60
+    layout: str = "3x4"
+    """Of the leads on the picture, of `signals.paper.layout.LAYOUTS`, without a rhythm strip; queries begin there."""
 
     def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"layout={self.layout!r} is none of {', '.join(LAYOUTS)}")
         if self.image_px % self.patch_px:
             raise ValueError(f"image_px={self.image_px} is not a multiple of patch_px={self.patch_px}")
         if self.width % 4:
@@ -80,10 +85,11 @@ class PointNet(nn.Module):
         )  # fmt: skip
         self.queries = nn.Embedding(config.n_queries, config.width)
         self.places = nn.Parameter(0.02 * torch.randn(1, (config.image_px // config.patch_px) ** 2, config.width))
-        # Each query begins at a place of its own: five side by side for each lead of a row.
-        n_columns = len(WAVES) * -(-config.n_queries // (ROWS * len(WAVES)))
+        # Each query begins at a place of its own: of 60, five side by side for each lead of a row.
+        n_rows = len(LAYOUTS[config.layout].panels)
+        n_columns = -(-config.n_queries // n_rows)
         index = torch.arange(config.n_queries)
-        start = torch.stack([(index % n_columns + 0.5) / n_columns, (index // n_columns + 0.5) / ROWS], -1)
+        start = torch.stack([(index % n_columns + 0.5) / n_columns, (index // n_columns + 0.5) / n_rows], -1)
         self.start_Q2 = nn.Parameter(torch.logit(start))
         self.waves = nn.Linear(config.width, len(WAVES) + 1)
         self.boxes = nn.Sequential(nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, 4))
@@ -112,7 +118,7 @@ class PointNet(nn.Module):
         save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / WEIGHTS_FILE)
 
 
-def create_ecg_vit_detr_model(pretrained: Path | str | bool = False, **options: int) -> PointNet:
+def create_ecg_vit_detr_model(pretrained: Path | str | bool = False, **options: Any) -> PointNet:
     """Return the network, of drawn weights (pretrained=False) or of a folder that `PointNet.save` wrote.
 
     options: fields of `PointConfig`, of drawn weights alone. Raises ValueError for pretrained=True (there are no

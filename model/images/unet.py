@@ -25,6 +25,11 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(_block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.classes = nn.Conv2d(width, n_classes, 1)
 
+    def loss_sum(self, image_BCHW: Tensor, mask_BKHW: Tensor) -> Tensor:
+        """Return the binary cross-entropy of each picture's pixels, mean over them, summed over pictures."""
+        off = F.binary_cross_entropy_with_logits(self(image_BCHW), mask_BKHW.float(), reduction="none")
+        return off.mean((1, 2, 3)).sum()
+
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Return logits_BKHW of images in 0-1, whose sides are multiples of eight."""
         x, passed = image_BCHW, []

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from model.encoder import Encoder
 from model.heads import HEADS, Tensors
 from model.montage import Montage
+from model.pretraining.truth_heads import TRUTH_HEADS
 
 
 class PretrainModel(nn.Module):
@@ -29,6 +30,12 @@ class PretrainModel(nn.Module):
     def reconstruct(self, batch: Tensors) -> Tensor:
         """Return the window with hidden samples predicted, shape (B, C, T)."""
         return self.heads["reconstruction"](self.encode(batch), batch)["reconstruction_BCT"]
+
+    def predict(self, batch: Tensors) -> dict[str, Tensor]:
+        """Return what the truth heads say of a batch, by the names of their results."""
+        out = self.encode(batch)
+        heads = [self.heads[name] for name in TRUTH_HEADS if name in self.heads]
+        return {name: value for head in heads for name, value in head(out, batch).items()}
 
     def forward(self, batch: Tensors) -> dict[str, Tensor]:
         """Return each head's sum of losses, scalars; batch also holds the truth, "x_BCT"."""

@@ -59,6 +59,15 @@ class Layout:
     name: str
     rows: tuple[tuple[str, ...], ...]
 
+    @property
+    def panels(self) -> tuple[tuple[str, ...], ...]:
+        """The rows in which each lead stands once: a rhythm strip, which shows one of them again, left out."""
+        rows: list[tuple[str, ...]] = []
+        for leads in self.rows:
+            if not set(leads) & {lead for row in rows for lead in row}:
+                rows.append(leads)
+        return tuple(rows)
+
     def stretches(self, shown_s: float) -> Iterator[Stretch]:
         """Yield the leads' places, where a row shows so many seconds."""
         for row, leads in enumerate(self.rows):

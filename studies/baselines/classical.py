@@ -82,7 +82,8 @@ def _by_channel(shards: Corpus, windows: Sequence[int] | np.ndarray) -> np.ndarr
 def fit_logistic(x: np.ndarray, data: Labelled, rows: np.ndarray, *, penalty: float) -> Any:
     """Return a standardised logistic regression fitted on rows of x; `penalty` is that of the mean loss.
 
-    The penalty does not depend on how many windows there are: C = 1 / (penalty * n).
+    The penalty does not depend on how many windows there are: C = 1 / (penalty * n). Raises ValueError where the rows
+    are of one class.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -94,6 +95,12 @@ def fit_logistic(x: np.ndarray, data: Labelled, rows: np.ndarray, *, penalty: fl
             x[rows], data.targets[rows],
         )  # fmt: skip
     repeated, classes, weights = expanded(data, rows)
+    if len(left := np.unique(classes)) < 2:
+        people = sorted(set(data.subjects[rows].tolist()))
+        raise ValueError(
+            f"all {len(rows)} windows of {len(people)} training subjects are of class "
+            f"{data.task.classes[int(left[0])]!r}: leave other people out, by --group, --folds or --inner-folds"
+        )
     regression = LogisticRegression(C=1.0 / (penalty * weights.sum()), max_iter=2000)
     model = make_pipeline(StandardScaler(), regression)
     return model.fit(x[repeated], classes, logisticregression__sample_weight=weights)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from signals.files import atomic_file
-from studies.baselines.candidates import METHODS
+from studies.baselines.candidates import METHODS, TRIVIAL
 from studies.comparisons.table import fair_table, markdown
 from studies.engine.command import line_of, parse_study, run_command
 from studies.transfer import TransferCommand, make_table
@@ -33,6 +33,11 @@ class FairCommand(TransferCommand):
     """How many of the inner folds are used."""
     n_boot: int = 2000
     """Resamples of people."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not set(self.chosen) & set(TRIVIAL):
+            raise ValueError(f"the table needs a floor: give one of {', '.join(TRIVIAL)} among --models")
 
     @property
     def chosen(self) -> tuple[str, ...]:

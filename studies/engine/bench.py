@@ -67,16 +67,17 @@ class Bench:
         settings: Sequence[str] = (),
         tiny: bool = False,
         seed: int = 0,
+        exchange: Path | None = None,
         prog: str = "studies",
     ) -> None:
         """Take an encoder for all folds, or `encoders` that were pretrained without a fold, by its name.
 
         variants: further encoders by name, one per seed. settings: options of recipes, `--schedule.epochs 3`, which
         all models that train by a recipe follow; tiny: in its tiny form. logs: where fits log, and keep the state of an
-        interrupted one.
+        interrupted one. exchange: folder in which processes leave tokens of frozen encoders for each other.
         """
         self.data, self.logs, self.seed, self.settings, self.prog = data, logs, seed, tuple(settings), prog
-        self._tiny, self.processes = tiny, start_processes("single")
+        self._tiny, self.processes, self._exchange = tiny, start_processes("single"), exchange
         self.unit = Unit()
         self._encoder_dir, self._encoders, self._variants = encoder_dir, dict(encoders or {}), dict(variants or {})
         self._kept: dict[tuple[str, int, Path | None], list[FrozenTokens]] = {}
@@ -125,7 +126,9 @@ class Bench:
 
     def _fitting(self, folder: Path | None) -> Fitting:
         if folder not in self._fittings:
-            self._fittings[folder] = Fitting(self.data, folder, seed=self.seed, processes=self.processes)
+            self._fittings[folder] = Fitting(
+                self.data, folder, seed=self.seed, processes=self.processes, exchange=self._exchange
+            )
         return self._fittings[folder]
 
     def pretraining(self) -> dict[str, Any]:
@@ -147,7 +150,9 @@ class Bench:
         """Return `training.fitting.fit.fit`'s arguments for an encoder of a kind: "pretrained", "random", a variant."""
         encoder, about = self.encoder(kind, seed)
         kept = self._kept.setdefault(self._of(kind, seed), [])
-        return {"encoder": encoder, "pretraining": about, "kept": kept, **self.run("probe")}
+        return {
+            "encoder": encoder, "pretraining": about, "kept": kept, "exchange": self._exchange, **self.run("probe"),
+        }  # fmt: skip
 
     def encoder(self, kind: str, seed: int) -> tuple[Encoder, dict[str, Any]]:
         """Return the "pretrained" encoder, one of its very shape with "random" weights of this seed, or a variant."""

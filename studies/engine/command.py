@@ -143,7 +143,7 @@ def open_design(
     parts = Parts(parts_folder(command.output), config)
     bench = Bench(
         data, command.encoder, parts.folder / "logs", encoders=encoders, variants=variants, settings=command.settings,
-        seed=command.seed, tiny=command.tiny,
+        seed=command.seed, tiny=command.tiny, exchange=parts.folder / "tokens" if command.jobs > 1 else None,
     )  # fmt: skip
     return Design(
         bench=bench, folds=folds, models=models, parts=parts, seeds=command.seeds, tuning=tuning or Tuning(),

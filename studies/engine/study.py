@@ -73,14 +73,17 @@ def run_study(
     jobs: int = 1,
     reopen: Callable[[], Design] | None = None,
     finished: Callable[[str], None] = lambda name: None,
+    beside: Sequence[Callable[[Design], None]] = (),
 ) -> pd.DataFrame:
     """Return rows of predictions of every model, fold and seed, fitting what no earlier run has finished.
 
     jobs: processes, each with the design that `reopen` gives, which can be pickled. `finished` is called with each
-    model once all of it is there. Raises SystemExit with the resume code where a signal stopped a fit.
+    model once all of it is there. beside: further work on the design, begun first in several processes and last in one;
+    it can be pickled too, and is done again in each run. Raises SystemExit with the resume code where a signal stopped
+    a fit.
     """
     left = {name: len(design.folds) * len(design.seeds_of(name)) for name in design.models}
-    for task in _done(design, jobs, reopen):
+    for task in _done(design, jobs, reopen, beside):
         if task.seed is not None:
             left[task.model] -= 1
             if not left[task.model]:
@@ -88,7 +91,9 @@ def run_study(
     return pd.concat([rows for fold in design.folds for rows in _rows(design, fold)], ignore_index=True)
 
 
-def _done(design: Design, jobs: int, reopen: Callable[[], Design] | None) -> Iterator[Job]:
+def _done(
+    design: Design, jobs: int, reopen: Callable[[], Design] | None, beside: Sequence[Callable[[Design], None]]
+) -> Iterator[Job]:
     """Yield each task once it is finished, in order of models and folds in one process."""
     fits = [
         Job(model=name, fold=number, seed=seed)
@@ -99,10 +104,21 @@ def _done(design: Design, jobs: int, reopen: Callable[[], Design] | None) -> Ite
     if jobs == 1 or reopen is None:
         for task in fits:
             yield finish(design, task)
+        for work in beside:
+            work(design)
         return
     choices = list(dict.fromkeys(Job(model=t.model, fold=t.fold, seed=None) for t in fits))
     wanted = [t for t in choices if not design.models[t.model].n_subjects]
-    yield from in_processes(finish, reopen, jobs, [wanted, fits])
+    for done in in_processes(_take, reopen, jobs, [wanted, [*beside, *fits]]):
+        if isinstance(done, Job):
+            yield done
+
+
+def _take(design: Design, work: Job | Callable[[Design], None]) -> Job | Callable[[Design], None]:
+    if isinstance(work, Job):
+        return finish(design, work)
+    work(design)
+    return work
 
 
 def finish(design: Design, task: Job) -> Job:

@@ -1,22 +1,23 @@
-"""Pictures of one representative beat on twelve leads, three rows of four, with the P, Q, R, S and T points of each.
+"""Pictures of one representative beat on twelve leads, in a layout of pages, with the P, Q, R, S and T points of each.
 
 What a heart or a lead does not have is no point. Points are exact: they are read from the beat before its noise.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from signals.modality import ECG_12
+from signals.paper.layout import LAYOUTS
 from synthetic.heart.leads import HeartRecord, NoiseLevels, generate
 from synthetic.heart.person import draw_heart
 from synthetic.heart.truth import QRS, P, Wave
 
 BEFORE_S, AFTER_S = 0.35, 0.55
 """Of the picture around the onset of the QRS complex."""
-PANELS = (3, 4)
 SHOWN_MV = 4.0
 """From a panel's lower to its upper edge; 0 mV lies below the middle."""
 _QUIET = NoiseLevels(wander=0.0, mains=0.0, muscle=0.0)
@@ -51,10 +52,19 @@ class BeatPicture:
     """Of the beat in the record."""
     sfreq: float
     points: tuple[BeatPoint, ...]
+    layout: str = "3x4"
+    """Of `signals.paper.layout.LAYOUTS`, without a rhythm strip."""
 
 
-def draw_beat(rng: np.random.Generator, condition: str, *, image_px: int = 256, sfreq: float = 500.0) -> BeatPicture:
-    """Return the picture of a beat of a person in a condition of `synthetic.heart.person.CONDITIONS`."""
+def draw_beat(
+    rng: np.random.Generator, condition: str, *, image_px: int = 256, sfreq: float = 500.0, layout: str = "3x4"
+) -> BeatPicture:
+    """Return the picture of a beat of a person in a condition of `synthetic.heart.person.CONDITIONS`.
+
+    Raises ValueError for a layout that is none of `signals.paper.layout.LAYOUTS`.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout={layout!r} is none of {', '.join(LAYOUTS)}")
     heart = draw_heart(rng, condition)
     record = generate(rng, condition, heart=heart, duration_s=6.0, sfreq=sfreq, noise=_QUIET)
     wave = _usual(record, heart.qrs_s)
@@ -65,8 +75,8 @@ def draw_beat(rng: np.random.Generator, condition: str, *, image_px: int = 256, 
     x_mv = beat + rng.normal(0.0, _NOISE_MV, beat.shape)
     record_mv = record.x_mv + rng.normal(0.0, _NOISE_MV, record.x_mv.shape)
     return BeatPicture(
-        image=beat_image(x_mv, image_px), x_mv=x_mv, record_mv=record_mv, start_s=first / sfreq, sfreq=sfreq,
-        points=points,
+        image=beat_image(x_mv, image_px, layout=layout), x_mv=x_mv, record_mv=record_mv, start_s=first / sfreq,
+        sfreq=sfreq, points=points, layout=layout,
     )  # fmt: skip
 
 
@@ -112,35 +122,51 @@ def _extreme(x: np.ndarray, first: int, last: int) -> int:
     return first + int(np.argmax(x[first : last + 1]))
 
 
-def panel(lead: str) -> tuple[int, int]:
-    """Return the row and column of a lead's panel: I, II, III below each other, then the others."""
-    column, row = divmod(ECG_12.ch_names.index(lead), PANELS[0])
-    return row, column
+def panel(lead: str, layout: str = "3x4") -> tuple[int, int]:
+    """Return the row and column of a lead's panel."""
+    return next(
+        (row, leads.index(lead)) for row, leads in enumerate(LAYOUTS[layout].panels) if lead in leads
+    )  # fmt: skip
 
 
-def on_picture(lead: str, at_s: np.ndarray | float, mv: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+def on_picture(
+    lead: str, at_s: np.ndarray | float, mv: np.ndarray | float, layout: str = "3x4"
+) -> tuple[np.ndarray, np.ndarray]:
     """Return x and y, shares of the picture, of times and voltages of a lead."""
-    row, column = panel(lead)
-    x = (column + np.asarray(at_s) / (BEFORE_S + AFTER_S)) / PANELS[1]
-    y = (row + np.clip(_ZERO - np.asarray(mv) / SHOWN_MV, 0.0, 1.0)) / PANELS[0]
+    row, column = panel(lead, layout)
+    panels = LAYOUTS[layout].panels
+    x = (column + np.asarray(at_s) / (BEFORE_S + AFTER_S)) / len(panels[0])
+    y = (row + np.clip(_ZERO - np.asarray(mv) / SHOWN_MV, 0.0, 1.0)) / len(panels)
     return np.asarray(x), np.asarray(y)
 
 
-def beat_image(x_mv: np.ndarray, image_px: int) -> np.ndarray:
-    """Return the picture of a beat of twelve leads, uint8, shape (image_px, image_px, 3)."""
+def from_picture(x: float, y: float, layout: str = "3x4") -> tuple[str, float, float]:
+    """Return lead, seconds and mV of a place on the picture: the reverse of `on_picture`."""
+    panels = LAYOUTS[layout].panels
+    row, column = min(int(y * len(panels)), len(panels) - 1), min(int(x * len(panels[0])), len(panels[0]) - 1)
+    at_s = (x * len(panels[0]) - column) * (BEFORE_S + AFTER_S)
+    return panels[row][column], at_s, (_ZERO - (y * len(panels) - row)) * SHOWN_MV
+
+
+def ink_of(leads: Mapping[str, np.ndarray], image_px: int, layout: str = "3x4") -> np.ndarray:
+    """Return how much of each pixel the lines of leads by name, mV, cover, float32, shape (image_px, image_px)."""
     side = image_px * _FINE
     mask = Image.new("L", (side, side), 0)
     pencil = ImageDraw.Draw(mask)
-    at_s = np.linspace(0.0, BEFORE_S + AFTER_S, x_mv.shape[1], endpoint=False)
-    for lead, values in zip(ECG_12.ch_names, x_mv, strict=True):
-        x, y = on_picture(lead, at_s, values)
-        points = np.round(np.stack([x, y], axis=1) * side).astype(int)
+    for lead, values in leads.items():
+        at_s = np.linspace(0.0, BEFORE_S + AFTER_S, len(values), endpoint=False)
+        points = np.round(np.stack(on_picture(lead, at_s, values, layout), axis=1) * side).astype(int)
         pencil.line([(int(a), int(b)) for a, b in points], fill=255, width=_FINE + _FINE // 2, joint="curve")
-    ink = np.asarray(mask.reduce(_FINE), dtype=np.float32)[..., None] / 255
+    return np.asarray(mask.reduce(_FINE), dtype=np.float32) / 255
+
+
+def beat_image(x_mv: np.ndarray, image_px: int, *, layout: str = "3x4") -> np.ndarray:
+    """Return the picture of a beat of twelve leads, uint8, shape (image_px, image_px, 3)."""
+    ink = ink_of(dict(zip(ECG_12.ch_names, x_mv, strict=True)), image_px, layout)[..., None]
     paper = np.full((image_px, image_px, 3), (255, 252, 247), dtype=np.float32)
     for lead in ECG_12.ch_names:
         for at in (0.15, 0.35, 0.55, 0.75):
-            paper[:, int(on_picture(lead, at, 0.0)[0] * image_px)] = (246, 208, 205)
+            paper[:, int(on_picture(lead, at, 0.0, layout)[0] * image_px)] = (246, 208, 205)
         for mv in (-1.0, 0.0, 1.0, 2.0):
-            paper[int(on_picture(lead, 0.0, mv)[1] * image_px)] = (246, 208, 205)
+            paper[int(on_picture(lead, 0.0, mv, layout)[1] * image_px)] = (246, 208, 205)
     return np.round(paper * (1 - ink) + np.array((25, 22, 35), dtype=np.float32) * ink).astype(np.uint8)

@@ -31,6 +31,10 @@ class Pattern:
     focus: np.ndarray | None = field(default=None, repr=False)
     """Direction that it comes from, where the family draws one; else it is the subject's."""
     events: tuple[Event, ...] = ()
+    lag_s: float = float("nan")
+    """How much later the other side has it, or the back, where that is one number."""
+    bend: float = 0.5
+    """Share of the span at which the rate is the geometric mean of both; log rates are lines in between."""
 
 
 class PatternFamily(Protocol):

@@ -16,6 +16,16 @@ _DOUBT = {
 }
 _FOCAL_SEIZURE = (0.00, 0.40, 0.05, 0.25, 0.05, 0.25)
 _GENERALISED_SEIZURE = (0.00, 0.05, 0.45, 0.05, 0.25, 0.20)
+SURE = (0.42, 0.56)
+"""Share of experts for the class itself where nothing is plain, and what full clarity adds to it."""
+
+
+def doubt_of(label: str, *, rate_hz: float = 1.0, lateral: bool = False) -> np.ndarray:
+    """Return which classes experts choose who do not choose `label`, weights in the order of SIX_CLASS.classes."""
+    doubt = np.array((_FOCAL_SEIZURE if lateral else _GENERALISED_SEIZURE) if label == "Seizure" else _DOUBT[label])
+    if label not in ("Seizure", "Other"):
+        doubt[SIX_CLASS.classes.index("Seizure")] *= 1 + 3 * np.clip((rate_hz - 1.2) / 1.3, 0, 1)
+    return doubt
 
 
 def draw_votes(
@@ -26,11 +36,9 @@ def draw_votes(
     `clarity` in [0, 1]: 0 is a coin toss, 1 is plain to see. Patterns near 2.5 Hz draw votes for Seizure.
     """
     n_experts = int(rng.integers(3, 21))
-    doubt = np.array((_FOCAL_SEIZURE if lateral else _GENERALISED_SEIZURE) if label == "Seizure" else _DOUBT[label])
-    if label not in ("Seizure", "Other"):
-        doubt[SIX_CLASS.classes.index("Seizure")] *= 1 + 3 * np.clip((rate_hz - 1.2) / 1.3, 0, 1)
+    doubt = doubt_of(label, rate_hz=rate_hz, lateral=lateral)
     true = SIX_CLASS.classes.index(label)
-    share = (1 - (0.42 + 0.56 * clarity)) * rng.dirichlet(1e-3 + 3 * doubt / doubt.sum())
+    share = (1 - (SURE[0] + SURE[1] * clarity)) * rng.dirichlet(1e-3 + 3 * doubt / doubt.sum())
     share[true] += 1 - share.sum()
     votes = rng.multinomial(n_experts, share)
     while np.sum(votes == votes.max()) > 1 or votes.argmax() != true:

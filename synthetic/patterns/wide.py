@@ -32,6 +32,8 @@ _FOCI = np.array(
 """Left foci: frontal, anterior temporal, central, temporal, posterior temporal, parietal, occipital."""
 _FRONT = (0.0, 0.8, 0.6)
 """Direction that generalised patterns come from."""
+LEAST_FAR = 0.1
+"""Share of a pattern that the other side, or the back, must have for its lag to be a fact."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,19 +150,18 @@ def _discharges(
     focus = draw_focus(rng)
     if lateral:
         own, wide, mirror = _sides(rng, grid, focus)
-        data = np.outer(0.75 * own + 0.25 * wide, trace(0.0)) + np.outer(
-            rng.uniform(*habits.spread) * mirror, trace(float(rng.uniform(0.005, 0.04)))
-        )
+        far, lag_s = rng.uniform(*habits.spread) * mirror, float(rng.uniform(0.005, 0.04))
+        data = np.outer(0.75 * own + 0.25 * wide, trace(0.0)) + np.outer(far, trace(lag_s))
     else:
-        front, back, _ = _whole_head(rng, grid, habits.frontal)
-        data = np.outer(front, trace(0.0)) + np.outer(
-            back, trace(float(rng.uniform(0, 0.1 if form == "triphasic" else 0.02)))
-        )
+        front, far, _ = _whole_head(rng, grid, habits.frontal)
+        lag_s = float(rng.uniform(0, 0.1 if form == "triphasic" else 0.02))
+        data = np.outer(front, trace(0.0)) + np.outer(far, trace(lag_s))
         own, focus = front, np.array(_FRONT)
     data = data + np.outer(own, _plus(rng, grid, times, train.rate_hz[0]))
     events = tuple(Event("discharge", float(at), 0.3 * share) for at in times)
     return Pattern(
-        data=data, variant=form, span_s=span_s, rate_hz=train.rate_hz, lateral=lateral, focus=focus, events=events
+        data=data, variant=form, span_s=span_s, rate_hz=train.rate_hz, lateral=lateral, focus=focus, events=events,
+        lag_s=lag_s if np.abs(far).max() > LEAST_FAR else float("nan"),
     )  # fmt: skip
 
 
@@ -202,17 +203,17 @@ def _rhythmic(rng: np.random.Generator, grid: Grid, habits: Habits, *, lateral: 
     focus = draw_focus(rng)
     if lateral:
         own, wide, mirror = _sides(rng, grid, focus)
-        data = np.outer(0.6 * own + 0.4 * wide, trace(0.0)) + np.outer(
-            rng.uniform(*habits.spread) * mirror, trace(float(rng.uniform(0, 0.06)))
-        )
+        far, lag_s = rng.uniform(*habits.spread) * mirror, float(rng.uniform(0, 0.06))
+        data = np.outer(0.6 * own + 0.4 * wide, trace(0.0)) + np.outer(far, trace(lag_s))
         variant = "lateralised"
     else:
-        front, back, variant = _whole_head(rng, grid, habits.frontal)
-        data = np.outer(front, trace(0.0)) + np.outer(back, trace(float(rng.uniform(0, 0.06))))
+        front, far, variant = _whole_head(rng, grid, habits.frontal)
+        lag_s = float(rng.uniform(0, 0.06))
+        data = np.outer(front, trace(0.0)) + np.outer(far, trace(lag_s))
         focus = np.array(_FRONT)
     return Pattern(
         data=data, variant=variant, span_s=span_s, rate_hz=(rate, rate), lateral=lateral, focus=focus,
-        events=_lasting("rhythm", span_s),
+        events=_lasting("rhythm", span_s), lag_s=lag_s if np.abs(far).max() > LEAST_FAR else float("nan"),
     )  # fmt: skip
 
 
@@ -246,11 +247,13 @@ def _spike_wave(rng: np.random.Generator, grid: Grid) -> Pattern:
                   stretch_sd=0.05, missed=0.0)  # fmt: skip
     wave = -_squeezed(draw_discharge(rng, "spike-wave", grid.sfreq), float(rng.uniform(0.6, 0.8)))
     span_s = _seizure_span(rng, grid)
-    trace = lay(rng, train_times(rng, train, span_s), wave, train, grid)
+    times = train_times(rng, train, span_s)
+    trace = lay(rng, times, wave, train, grid)
     front, back, _ = _whole_head(rng, grid, 0.85)
+    events = (*(Event("discharge", float(at), 0.2) for at in times), *_lasting("seizure", span_s))
     return Pattern(
         data=np.outer(front + back, trace), variant="spike-wave", span_s=span_s, rate_hz=rates, lateral=False,
-        focus=np.array(_FRONT), events=_lasting("seizure", span_s),
+        focus=np.array(_FRONT), events=events, lag_s=0.0,
     )  # fmt: skip
 
 
@@ -274,13 +277,13 @@ def _evolving(rng: np.random.Generator, grid: Grid, habits: Habits, kind: str) -
     if kind == "generalised-rhythm":
         front, back, _ = _whole_head(rng, grid, habits.frontal)
         data = np.outer(front, height * near_wave) + np.outer(back, height * far_wave)
-        return _seizure(data, kind, span_s, (first, last), np.array(_FRONT), lateral=False)
+        return _seizure(data, kind, span_s, (first, last), np.array(_FRONT), lateral=False, bend=bend)
     own, wide, mirror = _sides(rng, grid, focus)
     if kind == "hemispheric-rhythm":
         own = 0.4 * own + 0.6 * wide
     data = np.outer(own, height * near_wave) + np.outer(wide, height * spread * near_wave)
     data = data + np.outer(mirror, height * cross * far_wave)
-    return _seizure(data, kind, span_s, (first, last), focus, lateral=True)
+    return _seizure(data, kind, span_s, (first, last), focus, lateral=True, bend=bend)
 
 
 def _seizure(
@@ -291,10 +294,11 @@ def _seizure(
     focus: np.ndarray,
     *,
     lateral: bool,
+    bend: float,
 ) -> Pattern:
     return Pattern(
         data=data, variant=kind, span_s=span_s, rate_hz=rate_hz, lateral=lateral, focus=focus,
-        events=_lasting("seizure", span_s),
+        events=_lasting("seizure", span_s), bend=bend,
     )  # fmt: skip
 
 

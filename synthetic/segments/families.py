@@ -41,6 +41,8 @@ NEAR_MISS_SHARE = 0.4
 """Share of Other that resembles a pattern."""
 STATES = ("plain", "alpha", "slow", "theta", "attenuated", "burst-suppression", "spindles", "artifacts")
 """States of brain and body that are Other by themselves."""
+PROMINENCE = (1.5, 20.0)
+"""Least and largest peak of a discharge over the background's RMS."""
 UNSEEN_BELOW = 1.2
 """Prominence under which experts see nothing."""
 GRID = Grid(np.asarray(EEG_1020.positions), int(SEGMENT_S * EEG_1020.sfreq), EEG_1020.sfreq)
@@ -157,10 +159,17 @@ def _patterned(rng: np.random.Generator, family: Family, real: Carrier | None, l
 def _prominence(rng: np.random.Generator, family: Family, label: str) -> float:
     """Return a pattern's peak over the background's RMS."""
     median, spread = family.prominence
-    prominence = float(np.clip(rng.lognormal(np.log(median), spread), 1.5, 20))
-    if label in RHYTHMIC:
-        return prominence * 0.65
-    return prominence * 0.85 if label == "Seizure" else prominence
+    prominence = float(np.clip(rng.lognormal(np.log(median), spread), *PROMINENCE))
+    return prominence * _share_of_height(label)
+
+
+def typical_prominence(family: Family, label: str) -> float:
+    """Return the median of a class's prominence in a family."""
+    return family.prominence[0] * _share_of_height(label)
+
+
+def _share_of_height(label: str) -> float:
+    return 0.65 if label in RHYTHMIC else 0.85 if label == "Seizure" else 1.0
 
 
 def _other(rng: np.random.Generator, family: Family, real: Carrier | None) -> Brain:

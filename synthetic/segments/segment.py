@@ -20,6 +20,8 @@ from synthetic.subject.truth import Event, Truth
 
 RHYTHMIC = ("LRDA", "GRDA")
 """Classes whose pattern has no pauses, and so stands out at less height than single discharges do."""
+PLAIN_AT = 5.0
+"""How many times the prominence that goes unseen makes a pattern plain to see."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +50,8 @@ class Segment:
 
 
 def clarity(prominence: float, *, unseen_below: float) -> float:
-    """Return how plain a pattern is to see, 0 to 1: 1 at five times the prominence that goes unseen."""
-    return float(np.clip(np.log(prominence / unseen_below) / np.log(5), 0, 1))
+    """Return how plain a pattern is to see, 0 to 1: 1 at `PLAIN_AT` times the prominence that goes unseen."""
+    return float(np.clip(np.log(prominence / unseen_below) / np.log(PLAIN_AT), 0, 1))
 
 
 def overlaid(

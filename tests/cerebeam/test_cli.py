@@ -1,6 +1,7 @@
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,18 @@ def test_the_module_runs_as_the_script_does():
     assert "unknown command" in ended.stderr
 
 
+def test_a_python_without_the_libraries_is_one_line(tmp_path):
+    # As a person who types `python -m cerebeam` in the checkout, without the environment that make made.
+    command = [sys.executable, "-S", "-m", "cerebeam", "predict", "bundle", "night.edf"]  # -S: no site-packages
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+    assert "is missing from" in ended.stderr
+    assert ".venv/bin/cerebeam" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
@@ -55,6 +68,7 @@ def test_the_module_runs_as_the_script_does():
         (OSError(28, "No space left on device"), 74, "output: No space left on device"),
         (ModuleNotFoundError("x", name="onnxruntime"), 2, "pip install 'cerebeam[serve]'"),
         (ModuleNotFoundError("x", name="apache_beam.io"), 2, "pip install 'cerebeam[beam]'"),
+        (ModuleNotFoundError("x", name="scipy.signal"), 2, "scipy is missing from"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

@@ -1,6 +1,8 @@
 import pytest
 
+from cerebeam.cli import COMMANDS
 from cerebeam.demo import Demo, DemoError, choose_task, main, stages, summary
+from cerebeam.pages import load
 from signals.tasks import SIX_CLASS
 
 HEADER = "site,subject,file,label\n"
@@ -106,3 +108,18 @@ def test_the_demos_report_gets_the_calibration_that_is_exported(tmp_path):
     final = leave_out[leave_out.index("--final") + 1]
     assert report[report.index("--calibration") + 1] == f"{final}/calibration.json"
     assert export[export.index("--model") + 1] == final
+
+
+def test_every_stage_uses_options_that_its_command_has(tmp_path):
+    names = {module: name for name, (module, _) in COMMANDS.items()}
+    names["evaluation.report"] = "report"  # a package, started by its __main__
+    pages = load()
+    demo = Demo(output=tmp_path, inputs=(), labels=tmp_path / "labels.csv", task=SIX_CLASS, group="site")
+    commands = [command for stage in stages(demo) for command in stage.commands]
+    assert len(commands) == 7
+    for command in commands:
+        module = next(part for part in command if part in names)
+        page = pages[names[module]]
+        known = {name for option in page.options for name in option.names}
+        given = [part for part in command[command.index(module) :] if part.startswith("--")]
+        assert set(given) <= known, page.prog

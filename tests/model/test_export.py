@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
+from transformers.utils.logging import enable_progress_bar
 
 from model.bundling.graphs import OpenAttention, load_exportable, write_combiner, write_graph
 from model.bundling.parity import SHAPES, Parity, compare, probes
@@ -25,6 +26,7 @@ NETWORKS = {
     "resnet_gru": ({"widths": (8, 8)}, SIX_CLASS),
     "efficientnet_small": ({"width": 0.1, "depth": 0.1, "image_size": (32, 32)}, SIX_CLASS_SPECTROGRAM),
     "efficientnet_scalogram": ({"width": 0.1, "depth": 0.1}, SIX_CLASS),
+    "multimodal": ({"fields": ("age", "sex"), "dim": 16, "n_heads": 2, "widths": (6, 8, 8)}, SIX_CLASS),
 }
 
 
@@ -44,7 +46,7 @@ def test_a_network_answers_in_onnx_as_in_torch_after_it_was_saved(tmp_path, writ
     feed = {name: torch.from_numpy(value) for name, value in probe.feed(model).items()}
     with torch.inference_mode():
         args = (feed["signal"], feed["ch_state"]) if "signal" in feed else (None, None, feed["spectrogram"])
-        before = network(*args)[0]
+        before = network(*args, metadata_BF=feed.get("metadata"))[0]
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
     assert np.isfinite(before.numpy()).all()
     np.testing.assert_allclose(session.run(["logits"], probe.feed(model))[0], before, atol=1e-4)
@@ -164,8 +166,11 @@ def test_an_encoder_becomes_embeddings(tmp_path, write_toy, capsys):
     fields = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(fields | {"profile": PROFILES["pretrain"].to_dict()}))
     args = ["--shards", str(shards), "--output", str(tmp_path / "b"), "--parity-windows", "20"]
+    enable_progress_bar()  # as in a process of its own
     assert main(["--encoder", str(tmp_path / "encoder"), *args, "--json"]) == 0
-    printed = json.loads(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    assert "Loading weights" not in err
+    printed = json.loads(out)
     assert (printed["kind"], printed["output"]) == ("encoder", str(tmp_path / "b"))
     assert 0 <= printed["max_probability_difference"] < 1e-3
     bundle, windows = load_bundle(tmp_path / "b"), list(windows_of_shards([shards], n_windows=3))

@@ -1,6 +1,7 @@
 """A bundle of a network that is written by hand, so that nothing is trained or exported; a server around it."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +79,19 @@ def serve(things, tmp_path, preparers):
     yield serving
     for server in opened:
         server.close()
+
+
+@pytest.fixture
+def kept_logging():
+    """What a program sets up for the logs of its whole process is undone after the test."""
+    root = logging.getLogger()
+    loggers = [root, *(one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger))]
+    handlers, levels = root.handlers[:], [one.level for one in loggers]
+    yield
+    root.handlers[:] = handlers
+    known = dict(zip(loggers, levels, strict=True))
+    for one in [root, *(one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger))]:
+        one.setLevel(known.get(one, logging.NOTSET))
 
 
 @pytest.fixture(scope="session")

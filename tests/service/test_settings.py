@@ -60,7 +60,7 @@ def test_the_command_lines_own_options_are_overrides(tmp_path):
         (["nowhere", "--host", "0.0.0.0"], "the dev profile listens to 127.0.0.1 alone"),
     ],
 )
-def test_a_start_that_cannot_be_is_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+def test_a_start_that_cannot_be_is_one_line(tmp_path, monkeypatch, capsys, kept_logging, arguments, message):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     out, err = capsys.readouterr()

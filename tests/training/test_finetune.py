@@ -198,6 +198,20 @@ def test_leaving_out_goes_on_after_the_last_finished_fold(
     assert not (tmp_path / "run" / "p.parts").exists()
 
 
+@pytest.mark.slow
+def test_leaving_out_in_two_processes_changes_nothing(long_shards: Path, tmp_path: Path) -> None:
+    base = ["--tiny", "--shards", str(long_shards), "--task", "six-class", "--no-encoder"]
+    outputs = [tmp_path / jobs / "p.parquet" for jobs in ("1", "2")]
+    for output in outputs:
+        loso.main([*base, "--output", str(output), "--jobs", output.parent.name])
+    columns = [f"prob_{c}" for c in SIX_CLASS.classes]
+    one, two = (read_predictions(output).of("encoder")[columns].to_numpy() for output in outputs)
+    assert (one == two).all()
+    finals = [load_task_model(output.parent / "final").state_dict() for output in outputs]
+    assert all(torch.equal(value, finals[1][name]) for name, value in finals[0].items())
+    assert (outputs[1].parent / "final" / "calibration.json").is_file()
+
+
 def test_subject_folds_with_hard_labels_and_no_encoder(make_toy_shards: Callable[..., Path], tmp_path: Path) -> None:
     shards = make_toy_shards(n_sites=1, n_subjects=4, n_windows=2, window_s=50.0, votes=False)
     loso.main(
@@ -259,6 +273,31 @@ def test_a_head_on_a_frozen_encoder_distinguishes_the_toy_rhythms(long_shards: P
     data = labelled(Corpus.open(long_shards), SIX_CLASS)
     probabilities, _ = inference.predict(Classifier.from_pretrained(tmp_path), data.shards, data.windows)
     assert (probabilities.argmax(axis=1) == data.labels).mean() > 0.5  # chance is 1/6
+
+
+def test_tokens_that_another_process_left_are_not_computed_again(
+    long_shards: Path, encoder_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = labelled(Corpus.open(long_shards), SIX_CLASS)
+    encoder, _ = fit.start_encoder(encoder_dir, seed=0)
+    classifier = new_classifier(
+        encoder, SIX_CLASS, data.shards.manifest.modality, Normaliser(kind="window"), dropout=0.0, profile={},
+        provenance={},
+    ).eval()  # fmt: skip
+    chosen = ([5, 0, 3, 0], [False, True, False, False])
+    tokens, state = FrozenTokens(data.shards, classifier, exchange=tmp_path).batch(classifier, *chosen)
+    computed: list[int] = []
+    real = classifier.tokens
+    monkeypatch.setattr(classifier, "tokens", lambda x, *more: computed.append(len(x)) or real(x, *more))
+    again = FrozenTokens(data.shards, classifier, exchange=tmp_path).batch(classifier, *chosen)
+    assert not computed
+    assert torch.equal(again[0], tokens)
+    assert torch.equal(again[1], state)
+    with torch.no_grad():
+        classifier.encoder.norm.weight.mul_(2)  # another encoder
+    other, _ = FrozenTokens(data.shards, classifier, exchange=tmp_path).batch(classifier, *chosen)
+    assert len(computed) == 4
+    assert not torch.equal(other, tokens)
 
 
 def test_kept_tokens_are_those_of_the_encoder(long_shards: Path, encoder_dir: Path) -> None:

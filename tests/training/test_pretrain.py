@@ -259,9 +259,12 @@ def test_non_finite_loss_stops_before_the_step_and_names_it(
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
-def test_every_recipe_trains_a_step(name: str, toy_shards: Path, tmp_path: Path, metrics_of: Metrics) -> None:
+def test_every_recipe_trains_a_step(
+    name: str, toy_shards: Path, toy_bank: Path, tmp_path: Path, metrics_of: Metrics
+) -> None:
+    bank = ["--bank", str(toy_bank)] if RECIPES[name](tiny=True).truth.weights else []
     pretrain.main(
-        ["--recipe", name, "--tiny", "--shards", str(toy_shards), "--output", str(tmp_path), "--max-steps", "1"]
+        ["--recipe", name, "--tiny", "--shards", str(toy_shards), "--output", str(tmp_path), "--max-steps", "1", *bank]
     )
     assert len(metrics_of(tmp_path)) == 1
 

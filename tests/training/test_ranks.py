@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
+from evaluation.scenarios.reconstruction import check_reconstruction
 from model.encoder import Encoder
 from model.encoder_config import EncoderConfig
 from model.pretraining.pretraining import PretrainModel
@@ -21,6 +23,7 @@ from training.corpus.order import MicroBatch
 from training.corpus.source import Source
 from training.fitting.fit import Fitting
 from training.objectives.preparation import Preparation
+from training.objectives.reconstruction import evaluate_reconstruction
 from training.parallel.distributed import Processes, Single, TorchGroup
 from training.recipes.finetuning import RECIPES
 from training.recipes.pretraining import eeg_tiny
@@ -104,6 +107,24 @@ def test_any_split_of_a_batch_gives_the_same_step(toy_shards: Path, world_size: 
             assert loss == pytest.approx(whole_loss, rel=1e-5)
             off = sum((gradients[name] - g).square().sum() for name, g in whole.items())
             assert (off / sum(g.square().sum() for g in whole.values())).sqrt() < 1e-5
+
+
+def test_the_reconstruction_is_scored_alike_by_any_number_of_processes(make_toy_shards: Callable[..., Path]) -> None:
+    shards = Corpus.open(make_toy_shards(n_sites=1, n_subjects=5, n_windows=1))  # odd: one process scores more
+    torch.manual_seed(0)
+    model = PretrainModel(Encoder(EncoderConfig(dim=32, depth=1, n_heads=4, stem_dim=16)), WEIGHTS)
+    numbers, normaliser = list(range(len(shards.entries))), Normaliser(kind="window")
+    shards.batch(numbers, normaliser)  # everything is read before the processes part
+
+    def score(processes: Processes) -> pd.DataFrame:
+        return evaluate_reconstruction(model, shards, numbers, normaliser, seed=0, processes=processes)
+
+    alone = score(ALONE)
+    check_reconstruction(alone)
+    assert list(alone["window_key"].unique()) == [entry.key for entry in shards.entries]
+    assert len(alone) == 5 * 3 * 6 * 6  # windows x lengths of gaps x methods x (all and five bands)
+    for frame in in_ranks(2, score):
+        pd.testing.assert_frame_equal(frame, alone, rtol=1e-6)
 
 
 @pytest.fixture(scope="module")

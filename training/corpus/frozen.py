@@ -1,6 +1,9 @@
 """Tokens of a frozen encoder, computed once: a head alone then learns in seconds."""
 
+import hashlib
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +12,7 @@ from torch import Tensor
 from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder
 from model.layers.pooling import pooled_statistics
+from signals.files import atomic_file
 from signals.shards.normalise import Normaliser
 from signals.window import ABSENT
 from training.corpus.corpus import Corpus
@@ -20,10 +24,14 @@ BUDGET_BYTES = 2 << 30
 
 
 class FrozenTokens:
-    """Tokens by window, and by its mirror image; shared by fits that start from the same encoder and normaliser."""
+    """Tokens by window, and by its mirror image; shared by fits that start from the same encoder and normaliser.
 
-    def __init__(self, shards: Corpus, classifier: Classifier) -> None:
+    In a folder for each encoder and normaliser below `exchange`, processes leave them for each other.
+    """
+
+    def __init__(self, shards: Corpus, classifier: Classifier, *, exchange: Path | None = None) -> None:
         self.shards = shards
+        self._folder = None if exchange is None else exchange / _digest(shards, classifier)
         self.normaliser = classifier.normaliser
         self.mirror_with = mirror_order(classifier.modality)
         self._tokens: dict[tuple[int, bool], tuple[Tensor, Tensor]] = {}
@@ -43,10 +51,23 @@ class FrozenTokens:
         for mirror in (False, True):
             # One by one: nothing promises that a batch gives a window the same bits in any company, and a run that goes
             # on after an interruption draws other companies.
-            for window in sorted({window for window, m in wanted if m == mirror and (window, m) not in self._tokens}):
-                self._tokens[window, mirror] = self._compute(classifier, window, mirror)
+            missing = sorted({window for window, m in wanted if m == mirror and (window, m) not in self._tokens})
+            for window in missing if self._folder is None else _own_order(missing):
+                self._tokens[window, mirror] = self._exchanged(classifier, window, mirror)
         rows = [self._tokens[key] for key in wanted]
         return torch.stack([tokens for tokens, _ in rows]), torch.stack([state for _, state in rows])
+
+    def _exchanged(self, classifier: Classifier, window: int, mirror: bool) -> tuple[Tensor, Tensor]:
+        if self._folder is None:
+            return self._compute(classifier, window, mirror)
+        path = self._folder / f"{window}{'-mirrored' if mirror else ''}.pt"
+        if path.is_file():
+            tokens, state = torch.load(path, weights_only=True)
+            return tokens, state
+        computed = self._compute(classifier, window, mirror)
+        with atomic_file(path) as file:
+            torch.save(computed, file)
+        return computed
 
     @torch.no_grad()
     def _compute(self, classifier: Classifier, window: int, mirror: bool) -> tuple[Tensor, Tensor]:
@@ -56,6 +77,19 @@ class FrozenTokens:
         device = next(classifier.parameters()).device
         tokens_BCND = classifier.tokens(x_BCT.to(device), state_BC.to(device)).float().cpu()
         return tokens_BCND[0].clone(), state_BC[0]
+
+
+def _own_order(windows: Sequence[int]) -> list[int]:
+    """Return windows in an order of this process: others that need them too begin elsewhere."""
+    return [int(window) for window in np.random.default_rng(os.getpid()).permutation(windows)]
+
+
+def _digest(shards: Corpus, classifier: Classifier) -> str:
+    """Return what decides tokens: shards, the encoder's weights, the scale of windows."""
+    found = hashlib.sha256(f"{shards.manifest.digest} {classifier.normaliser.to_dict()}".encode())
+    for name, values in classifier.encoder.state_dict().items():
+        found.update(name.encode() + values.detach().cpu().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """Fitting a task model on chosen rows: an encoder with a head, or a network, as a recipe says."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +18,7 @@ from model.layers.adapters import add_adapters
 from model.saved import TaskModel
 from model.supervised.scalogram import ScalogramNet
 from model.supervised.supervised import Supervised, new_network
+from signals.bundles.metadata import detail_of
 from signals.shards.normalise import Normaliser
 from signals.version import code_version
 from training.command import check_model_dir
@@ -29,7 +30,8 @@ from training.fitting.learning import learn
 from training.fitting.spectra import Spectrograms
 from training.parallel.distributed import Processes
 from training.provenance import SUBJECTS_FILE
-from training.recipes.finetuning import ENCODER, FinetuneRecipe
+from training.recipes.finetuning import FinetuneRecipe
+from training.recipes.model_shape import ENCODER
 from training.recipes.pretraining import eeg_tiny
 
 NOT_PRETRAINED: Mapping[str, Any] = {"train": [], "recordings": [], "sites": [], "recipe": None}
@@ -84,6 +86,7 @@ def fit(
     metrics: Path,
     name: str,
     kept: list[FrozenTokens] | None = None,
+    exchange: Path | None = None,
     spectra: Spectrograms | None = None,
     checkpoints: Path | None = None,
 ) -> Classifier | None:
@@ -91,6 +94,7 @@ def fit(
 
     checkpoints: as in `training.fitting.learning.learn`.
     kept: tokens of this very encoder, frozen, from earlier fits; used, and added to, where normalisers agree.
+    exchange: folder in which processes leave such tokens for each other (`training.corpus.frozen`).
     spectra: kept spectrograms of these shards, where the recipe wants them.
 
     Some of the training subjects choose the epoch; no other window has any influence.
@@ -109,7 +113,7 @@ def fit(
     classifier.encoder.drop_paths(recipe.regularise.drop_path)
     if recipe.model.adapter:
         add_adapters(classifier, kind=recipe.model.adapter, rank=recipe.model.adapter_rank)
-    frozen = _frozen(data, recipe, classifier, [] if kept is None else kept)
+    frozen = _frozen(data, recipe, classifier, [] if kept is None else kept, exchange)
     _standardise(classifier, data, train, frozen)
     freeze(classifier, recipe.regularise.freeze)
     if recipe.model.spectrogram:
@@ -140,6 +144,9 @@ def fit_network(
     `training.fitting.learning.learn`.
     """
     train, valid = sides(data, chosen, recipe)
+    check_kept(data.shards.manifest.kept_details, recipe.model.metadata)
+    if recipe.model.metadata:
+        options = {**options, "fields": list(recipe.model.metadata)}
     torch.manual_seed(recipe.seed)
     model = new_network(
         network,
@@ -166,6 +173,15 @@ def fit_network(
     )  # fmt: skip
 
 
+def check_kept(kept: Sequence[str], fields: Sequence[str]) -> None:
+    """Raise ValueError for a field of the person that the shards were not requested to keep."""
+    if missing := [detail_of(name) for name in fields if detail_of(name) not in kept]:
+        raise ValueError(
+            f"the shards hold no {', '.join(missing)}: write them with preprocess --keep "
+            f"{','.join(dict.fromkeys([*kept, *missing]))}, or leave it out of --model.metadata"
+        )
+
+
 class Fitting:
     """What fits of one data set share: the encoder they start from, and what is computed once.
 
@@ -179,8 +195,10 @@ class Fitting:
         *,
         seed: int,
         processes: Processes,
+        exchange: Path | None = None,
     ) -> None:
-        self.data, self.processes = data, processes
+        """Take an encoder's folder, or None for random weights; exchange: as in `fit`."""
+        self.data, self.processes, self._exchange = data, processes, exchange
         self.encoder, self.pretraining = start_encoder(encoder_dir, seed=seed)
         self._kept: list[FrozenTokens] = []
         self._spectra = Spectrograms(data.shards)
@@ -196,7 +214,10 @@ class Fitting:
             "checkpoints": metrics.with_suffix(".checkpoints"),
         }  # fmt: skip
         if recipe.model.name == ENCODER:
-            begin = {"encoder": self.encoder, "pretraining": self.pretraining, "kept": self._kept}
+            begin = {
+                "encoder": self.encoder, "pretraining": self.pretraining, "kept": self._kept,
+                "exchange": self._exchange,
+            }  # fmt: skip
             return fit(self.data, chosen, recipe, **begin, **shared)  # type: ignore[arg-type]
         return fit_network(self.data, chosen, recipe, network=recipe.model.name, options={}, **shared)  # type: ignore[arg-type]
 
@@ -229,7 +250,7 @@ def _standardise(classifier: Classifier, data: Labelled, train: np.ndarray, froz
 
 
 def _frozen(
-    data: Labelled, recipe: FinetuneRecipe, classifier: Classifier, kept: list[FrozenTokens]
+    data: Labelled, recipe: FinetuneRecipe, classifier: Classifier, kept: list[FrozenTokens], exchange: Path | None
 ) -> FrozenTokens | None:
     """Return a store of tokens where the encoder is frozen, nothing but mirroring changes windows, and they fit."""
     learns = bool(recipe.model.adapter) and "adapter" not in recipe.regularise.freeze
@@ -241,7 +262,7 @@ def _frozen(
     for tokens in kept:
         if tokens.normaliser == classifier.normaliser:
             return tokens
-    kept.append(FrozenTokens(data.shards, classifier))
+    kept.append(FrozenTokens(data.shards, classifier, exchange=exchange))
     return kept[-1]
 
 

@@ -1,19 +1,20 @@
-"""Objectives of networks that read pictures: classes of a picture, points on it. Sums with counts, for `Trainer`.
+"""Objectives of networks that read pictures: its class, masks and points on it. Sums with counts, for `Trainer`.
 
-A batch holds "image_BCHW", 0-1, and what is true: "class_B", or "wave_BM" (-1 behind the last point), "box_BM4" and
-"key_BM2".
+A batch holds "image_BCHW", 0-1, and what is true: "class_B", "mask_BKHW" (0 or 1), or "wave_BM" (-1 behind the last
+point), "box_BM4" and "key_BM2".
 
-Shapes: B batch, C channel, H, W image, M point.
+Shapes: B batch, C channel, H, W image, K class, M point.
 """
 
 from collections.abc import Mapping
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.images.mask2former import Mask2Former
 from model.images.matching import TruePoints, total
 from model.images.points import Points
+from model.images.unet import UNet
 
 
 class PictureClasses(nn.Module):
@@ -29,7 +30,23 @@ class PictureClasses(nn.Module):
 
     def counts(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the number of pictures."""
-        return {"classes": torch.tensor(float(len(batch["class_B"])))}
+        return {"classes": batch["image_BCHW"].new_tensor(float(len(batch["class_B"])))}
+
+
+class PictureMasks(nn.Module):
+    """The loss of a network of kind "mask" (`model.images.backbones`), of its own kind: `loss_sum`."""
+
+    def __init__(self, network: UNet | Mask2Former) -> None:
+        super().__init__()
+        self.network, self.weights = network, {"masks": 1.0}
+
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the sum over pictures."""
+        return {"masks": self.network.loss_sum(batch["image_BCHW"], batch["mask_BKHW"])}
+
+    def counts(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the number of pictures."""
+        return {"masks": batch["image_BCHW"].new_tensor(float(len(batch["mask_BKHW"])))}
 
 
 class PicturePoints(nn.Module):

@@ -17,6 +17,7 @@ from model.pretraining.masking import MIN_GROUP, MaskPlan, draw_masks, hide
 from signals.shards.normalise import CLIP
 from signals.window import ABSENT, MEASURED
 from training.objectives.gap_filling import Filling, fill_to_start
+from training.objectives.planting.targets import Planting
 
 Batch = Mapping[str, Tensor]
 
@@ -34,6 +35,10 @@ class Preparation:
     """Spread of a window's random gain, in log units."""
     drop_channels: float = 0.0
     """Chance of each channel to be taken for absent; never fewer than `2 * MIN_GROUP` measured ones are left."""
+    hides: bool = True
+    """Whether anything is hidden; without, the model sees all of the truth."""
+    planting: Planting | None = None
+    """Lays simulated patterns over the windows, and adds their truth to the batch."""
 
     @torch.no_grad()
     def __call__(self, raw: Batch) -> dict[str, Tensor]:
@@ -43,14 +48,21 @@ class Preparation:
         """
         draws = Draws(self.seed, raw["sample_B"])
         montage = Montage.from_batch(raw)
+        if self.planting is not None:
+            raw = self.planting(draws, raw, sfreq=self.sfreq)
         x_BCT = (raw["x_BCT"] * raw["inverse_scale_BC"][..., None]).clamp(-CLIP, CLIP)
         if self.gain_sd:
             x_BCT = x_BCT * torch.exp(self.gain_sd * draws.normal("gain"))[..., None]
         state_BC = dropped(draws, montage.ch_state_BC, self.drop_channels) if self.drop_channels else raw["ch_state_BC"]
         is_eeg_BC = montage.is_referenced_BC
-        mask_BCT = draw_masks(draws, state_BC, x_BCT.shape[-1], sfreq=self.sfreq, plan=self.masks, is_eeg_BC=is_eeg_BC)
+        if self.hides:
+            mask_BCT = draw_masks(
+                draws, state_BC, x_BCT.shape[-1], sfreq=self.sfreq, plan=self.masks, is_eeg_BC=is_eeg_BC
+            )
+        else:
+            mask_BCT = torch.zeros_like(x_BCT, dtype=torch.bool)
         truth_BCT, filled_BCT = hide(x_BCT, mask_BCT, state_BC, is_eeg_BC=is_eeg_BC)
-        if self.filling != "line":
+        if self.filling != "line" and self.hides:
             filled_BCT = self._filled(truth_BCT, mask_BCT, torch.where(montage.is_primary_BC, state_BC, ABSENT))
         rest = {name: value for name, value in raw.items() if name not in ("inverse_scale_BC", "sample_B")}
         return {**rest, "x_BCT": truth_BCT, "filled_BCT": filled_BCT, "mask_BCT": mask_BCT, "ch_state_BC": state_BC}

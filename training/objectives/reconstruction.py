@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from evaluation.scenarios.reconstruction import METHODS, SUMS
 from model.montage import Montage
 from model.pretraining.draws import Draws
 from model.pretraining.masking import MIN_GROUP, MaskPlan, draw_masks, hide
@@ -18,9 +19,11 @@ from signals.window import ABSENT, MEASURED
 from training.corpus.corpus import Corpus, WindowBatch
 from training.corpus.splits import evenly
 from training.objectives.gap_filling import Filling, ar_fill, fill_to_start, spline_fill, visible_mean
+from training.parallel.distributed import Processes
 
 SPAN_BINS_MS = ((15.0, 60.0), (60.0, 200.0), (200.0, 500.0))
-WHOLE = "all"
+WAYS = ("all", *BANDS)
+"""The whole signals, then both filtered to each band alike."""
 
 
 def evaluate_reconstruction(
@@ -30,6 +33,7 @@ def evaluate_reconstruction(
     normaliser: Normaliser,
     *,
     seed: int,
+    processes: Processes,
     filling: Filling = "line",
     max_s: float = 10.0,
     max_windows: int = 200,
@@ -41,27 +45,47 @@ def evaluate_reconstruction(
     channels, an autoregressive model of the channel (`training.objectives.gap_filling`), and the `filling` that the
     model itself starts from. At most `max_windows` windows,
     evenly chosen, and the first `max_s` seconds of each are scored; `on_window` is called before each. Windows without
-    two measured channels cannot be masked and are left out.
+    two measured channels cannot be masked and are left out. The processes share the windows out: all call this alike,
+    with the same model, and each returns all rows.
     """
     model.eval()
-    rows: list[dict[str, object]] = []
-    for batch in corpus.each(evenly(windows, max_windows), normaliser, on_window):
-        rows += _window_rows(batch, model, corpus.manifest.modality, seed=seed, filling=filling, max_s=max_s)
-    return pd.DataFrame(rows)
+    chosen, modality = evenly(windows, max_windows), corpus.manifest.modality
+    sums = np.zeros((len(chosen), len(SPAN_BINS_MS), len(METHODS), len(WAYS), len(SUMS)))
+    scored = np.zeros(len(chosen))
+    for place in range(processes.rank, len(chosen), processes.world_size):
+        for batch in corpus.each([chosen[place]], normaliser, on_window):
+            found = _window_sums(batch, model, modality, seed=seed, filling=filling, max_s=max_s)
+            if found is not None:
+                sums[place], scored[place] = found, 1
+    sums, scored = (processes.sum(torch.from_numpy(each)).cpu().numpy() for each in (sums, scored))
+    kept = np.flatnonzero(scored).tolist()
+    return pd.DataFrame([row for place in kept for row in _rows(corpus.entry(chosen[place]), sums[place])])
 
 
-def _window_rows(
+def _rows(entry: IndexRow, sums: np.ndarray) -> Iterator[dict[str, object]]:
+    """Yield a window's rows of its sums, shape (bins, methods, ways, sums)."""
+    for span_ms, of_methods in zip(SPAN_BINS_MS, sums, strict=True):
+        for method, of_ways in zip(METHODS, of_methods, strict=True):
+            for way, values in zip(WAYS, of_ways, strict=True):
+                numbers = dict(zip(SUMS, values.tolist(), strict=True))
+                numbers["n_samples"] = round(numbers["n_samples"])
+                yield {**_who(entry, span_ms), "method": method, "band": way, **numbers}
+
+
+def _window_sums(
     batch: WindowBatch, model: PretrainModel, modality: Modality, *, seed: int, filling: Filling, max_s: float
-) -> Iterator[dict[str, object]]:
+) -> np.ndarray | None:
+    """Return the sums of a window, shape (bins, methods, ways, sums); None where it cannot be masked."""
     sfreq, is_eeg = modality.sfreq, np.array(modality.sensor_types) == modality.kind
     n_times = min(batch.x_BCT.shape[-1], round(max_s * sfreq))
     whole, ch_state = batch.x_BCT[0, :, :n_times], batch.ch_state_BC[0]
     scored = (ch_state == MEASURED) & is_eeg
     if np.count_nonzero(scored) < MIN_GROUP:
-        return
+        return None
     key = torch.tensor([int(batch.entries[0].key, 16) >> 1])
     states = torch.from_numpy(ch_state)[None]
     eeg = Montage.of(modality, states).is_referenced_BC
+    sums = np.zeros((len(SPAN_BINS_MS), len(METHODS), len(WAYS), len(SUMS)))
     for place, span_ms in enumerate(SPAN_BINS_MS):
         plan = MaskPlan(span_ms=span_ms, schedule_weights=(1.0, 0.0, 0.0))
         masks = draw_masks(Draws((seed, 2, place), key), states, n_times, sfreq=sfreq, plan=plan, is_eeg_BC=eeg)
@@ -77,9 +101,12 @@ def _window_rows(
             "spline": spline_fill(x, mask, known, np.asarray(modality.positions)),
             "ar": ar_fill(x, mask, known),
         }
-        for method, estimate in estimates.items():
-            for sums in _band_sums(x, estimate, mask & scored[:, None], sfreq):
-                yield {**_who(batch.entries[0], span_ms), "method": method, **sums}
+        counted = mask & scored[:, None]
+        truths = _ways(x, counted, sfreq)
+        for row, method in enumerate(METHODS):
+            guesses = _ways(estimates[method], counted, sfreq)
+            sums[place, row] = [_sums(truth, guess) for truth, guess in zip(truths, guesses, strict=True)]
+    return sums
 
 
 def _model_fill(
@@ -104,25 +131,14 @@ def _who(entry: IndexRow, span_ms: tuple[float, float]) -> dict[str, object]:
     }
 
 
-def _band_sums(x: np.ndarray, estimate: np.ndarray, counted: np.ndarray, sfreq: float) -> Iterator[dict[str, object]]:
-    """Yield sums over hidden samples of the whole signals, then of both filtered to each band alike."""
-    yield {"band": WHOLE, **_sums(x[counted], estimate[counted])}
-    freqs = np.fft.rfftfreq(x.shape[-1], 1 / sfreq)
-    truth_f, estimate_f = np.fft.rfft(x, axis=-1), np.fft.rfft(estimate, axis=-1)
-    for band, (low, high) in BANDS.items():
-        kept = (freqs >= low) & (freqs < high)
-        filtered = (np.fft.irfft(f * kept, n=x.shape[-1], axis=-1)[counted] for f in (truth_f, estimate_f))
-        yield {"band": band, **_sums(*filtered)}
+def _ways(x: np.ndarray, counted: np.ndarray, sfreq: float) -> list[np.ndarray]:
+    """Return the counted samples of a signal as it is, then filtered to each band, by WAYS."""
+    spectrum, freqs = np.fft.rfft(x, axis=-1), np.fft.rfftfreq(x.shape[-1], 1 / sfreq)
+    bands = [np.fft.irfft(spectrum * ((freqs >= low) & (freqs < high)), n=x.shape[-1], axis=-1)
+             for low, high in BANDS.values()]  # fmt: skip
+    return [way[counted].astype(np.float64) for way in (x, *bands)]
 
 
-def _sums(truth: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
-    x, y = truth.astype(np.float64), estimate.astype(np.float64)
-    return {
-        "n_samples": len(x),
-        "sum_squared_error": float(((y - x) ** 2).sum()),
-        "sum_x": float(x.sum()),
-        "sum_y": float(y.sum()),
-        "sum_xy": float((x * y).sum()),
-        "sum_xx": float((x * x).sum()),
-        "sum_yy": float((y * y).sum()),
-    }
+def _sums(x: np.ndarray, y: np.ndarray) -> tuple[float, ...]:
+    """Return what SUMS names, of the truth x and the estimate y."""
+    return (len(x), ((y - x) ** 2).sum(), x.sum(), y.sum(), (x * y).sum(), (x * x).sum(), (y * y).sum())

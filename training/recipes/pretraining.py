@@ -7,8 +7,12 @@ from typing import Literal, get_args
 from model.encoder_config import SIZES, EncoderConfig, sized
 from model.layers.fusion import SOURCES
 from model.pretraining.masking import SPAN_MS, MaskPlan, MaskUnit
+from model.pretraining.truth_heads import TRUTH_HEADS
 from signals.shards.normalise import Normalisation
 from training.objectives.gap_filling import Filling
+from training.objectives.planting.planted_bank import Laying
+from training.objectives.planting.planter import Chances
+from training.objectives.planting.targets import TruthPlan
 from training.recipes.sections import (
     Optim,
     Regularise,
@@ -124,7 +128,7 @@ class PretrainObjective:
     mask_unit: MaskUnit = "samples"
     """What spans are drawn on; "patches" lengthens each to whole patches of 0.25 s."""
     reconstruction: float = 1.0
-    """Weight of the masked reconstruction loss."""
+    """Weight of the masked reconstruction loss; 0 leaves the head out, and its measures at the end."""
     contrastive: float = 0.05
     """Weight of the contrastive channel loss; 0 leaves the head out."""
     spectral: float = 0.0
@@ -133,8 +137,7 @@ class PretrainObjective:
     """Weight of telling sleep stages where windows carry one; 0 leaves the head out."""
 
     def __post_init__(self) -> None:
-        not_negative(self, "line_steps", "contrastive", "spectral", "sleep")
-        positive(self, "reconstruction")
+        not_negative(self, "line_steps", "reconstruction", "contrastive", "spectral", "sleep")
 
     def masks(self, patch_times: int) -> MaskPlan:
         """Return how windows are masked, for an encoder of patches of so many samples."""
@@ -151,6 +154,37 @@ class PretrainObjective:
         """Weights of the heads that take part."""
         weights = {name: getattr(self, name) for name in ("reconstruction", "contrastive", "spectral", "sleep")}
         return {name: weight for name, weight in weights.items() if weight > 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainTruth:
+    """What is learnt of simulated patterns that are laid over the windows; all weights 0 lay none."""
+
+    discharge: float = 0.0
+    """Weight of finding discharges, per channel and quarter of a second."""
+    phase: float = 0.0
+    """Weight of the phase from one discharge to the next."""
+    votes: float = 0.0
+    """Weight of the six classes' votes."""
+    course: float = 0.0
+    """Weight of rate, its drift, regularity and lag."""
+    findings: float = 0.0
+    """Weight of side, evolution, suppression and artifacts."""
+    background: float = 0.25
+    """Share of windows that get no pattern."""
+    mirror: float = 0.5
+    """Share of patterns that change sides."""
+    doubt: float = 0.25
+    """Weight of what is known only because nothing was laid there: the recording may have its own."""
+
+    def __post_init__(self) -> None:
+        not_negative(self, *TRUTH_HEADS)
+        shares(self, "background", "mirror", "doubt")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights of the heads that take part."""
+        return {name: weight for name in TRUTH_HEADS if (weight := getattr(self, name)) > 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +231,37 @@ class PretrainRecipe(TrackedRecipe):
     schedule: Schedule = field(default_factory=Schedule)
     augment: PretrainAugment = field(default_factory=PretrainAugment)
     objective: PretrainObjective = field(default_factory=PretrainObjective)
+    truth: PretrainTruth = field(default_factory=PretrainTruth)
     track: PretrainTrack = field(default_factory=PretrainTrack)
+
+    def __post_init__(self) -> None:
+        if not self.weights:
+            raise ValueError("no head has a weight above 0: nothing would be learnt")
+        if self.track.validate_every and not self.objective.reconstruction:
+            raise ValueError(f"validate_every={self.track.validate_every} needs objective.reconstruction above 0")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights of all heads that take part."""
+        return {**self.objective.weights, **self.truth.weights}
+
+    @property
+    def laying(self) -> Laying | None:
+        """How simulated patterns are laid over windows; None where no head learns from them."""
+        if not self.truth.weights:
+            return None
+        encoder, truth = self.model.encoder, self.truth
+        return Laying(
+            chances=Chances(background=truth.background, mirror=truth.mirror),
+            plan=TruthPlan(doubt=truth.doubt, slot_times=encoder.patch_times, token_times=encoder.token_times),
+            normalisation=self.data.normalisation,
+            crop_s=self.data.crop_s,
+        )
+
+    @property
+    def hides(self) -> bool:
+        """Whether windows are masked: where a head predicts what is hidden."""
+        return any(name in self.objective.weights for name in ("reconstruction", "contrastive", "spectral"))
 
     @property
     def masks(self) -> MaskPlan:
@@ -249,6 +313,24 @@ def eeg_small_cpu(*, tiny: bool = False) -> PretrainRecipe:
     return _tiny(recipe) if tiny else recipe
 
 
+def eeg_truth_cpu(*, tiny: bool = False) -> PretrainRecipe:
+    """Return a recipe that learns from planted truth alone: 1.2 million parameters; time and score are not measured.
+
+    `cerebeam bank --output BANK`, then `python -m training.pretrain --recipe eeg_truth_cpu --bank BANK --shards DIR
+    --output DIR`. With `--objective.reconstruction 1` windows are masked besides. Its tiny form is narrower.
+    """
+    recipe = PretrainRecipe(
+        model=EncoderShape(size="tiny"),
+        data=PretrainData(crop_s=20.0),
+        optim=Optim(learning_rate=1e-3),
+        schedule=Schedule(steps=2000, warmup_steps=100),
+        objective=PretrainObjective(reconstruction=0.0, contrastive=0.0),
+        truth=PretrainTruth(discharge=1.0, phase=0.3, votes=1.0, course=0.5, findings=0.5),
+        regularise=Regularise(ema_decay=0.99),
+    )
+    return changed(_tiny(recipe), model={"dim": 32, "depth": 1, "stem_dim": 32}) if tiny else recipe
+
+
 def _tiny(recipe: PretrainRecipe) -> PretrainRecipe:
     return changed(
         recipe,
@@ -264,5 +346,6 @@ RECIPES: dict[str, Callable[..., PretrainRecipe]] = {
     "eeg_tiny": eeg_tiny,
     "eeg_small": eeg_small,
     "eeg_small_cpu": eeg_small_cpu,
+    "eeg_truth_cpu": eeg_truth_cpu,
 }
 """Pretraining recipes by name; each takes `tiny=True`."""

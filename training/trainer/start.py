@@ -1,11 +1,17 @@
 """A trainer as a recipe wants it: optimizer, schedule and every option of a step, alike for all kinds of runs."""
 
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from model.encoder import Encoder
+from model.pretraining.pretraining import PretrainModel
+from training.command import check_model_dir
 from training.parallel.distributed import Processes
+from training.parallel.sharding import like
 from training.recipes.sections import Recipe
+from training.trainer.checkpoints import load_newest
 from training.trainer.optim import make_optimizer, make_scheduler
 from training.trainer.train import Trainer
 
@@ -42,3 +48,26 @@ def new_trainer(
         compile=optim.compile,
         **more,
     )
+
+
+def start_from(trainer: Trainer, folder: Path) -> None:
+    """Take over the weights of a run's newest checkpoint, or of an encoder; heads that it has not keep their own.
+
+    Raises ValueError where the encoder is of another shape.
+    """
+    model = trainer.module
+    assert isinstance(model, PretrainModel)
+    state = load_newest(folder / "checkpoints")
+    if state is not None:
+        weights = state["model"]
+    else:
+        encoder = Encoder.from_pretrained(check_model_dir(folder), local_files_only=True)
+        weights = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    own = model.state_dict()
+    wrong = [n for n in own if n.startswith("encoder.") and (n not in weights or weights[n].shape != own[n].shape)]
+    if wrong:
+        raise ValueError(f"{folder} holds another encoder: {wrong[0]} and {len(wrong) - 1} more differ")
+    fitting = {n: like(value, own[n]) for n, value in weights.items() if n in own and own[n].shape == value.shape}
+    model.load_state_dict(fitting, strict=False)
+    if trainer.average is not None:
+        trainer.average.restart(model)

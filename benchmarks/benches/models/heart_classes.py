@@ -22,6 +22,7 @@ from evaluation.measures.multilabel import macro_auroc_draws
 from evaluation.scenarios.transfer import SEED_MARK
 from signals.tasks import TASKS
 from studies.baselines.candidates import METHODS, linear, network
+from studies.baselines.hubert import HubertProbe
 from studies.engine.bench import Bench, Fitted, Method, Params
 from studies.engine.parts import Parts
 from studies.engine.study import Design, run_study
@@ -36,7 +37,10 @@ FEW = ("rate_bpm", "rr_sd_s", "qrs_s", "std_uv")
 """What a nurse's monitor shows: the trivial predictor."""
 LOGISTIC, BOOSTING = ({"penalty": 1.0},), ({"learning_rate": 0.1, "max_leaf_nodes": 8},)
 NETWORKS = ("multiscale", "xresnet1d101", "inception1d")
-LIGHT = ("trivial", "random, probe", "pretrained, probe", "features, boosting", "multiscale")
+LIGHT = (
+    "trivial", "random, probe", "pretrained, probe", "random HuBERT, probe", "pretrained HuBERT, probe",
+    "features, boosting", "multiscale",
+)  # fmt: skip
 HEAVY = ("xresnet1d101", "inception1d", "pretrained, tuned")
 """What takes more than two minutes a seed on two cores: one seed."""
 
@@ -61,14 +65,16 @@ def few_numbers(bench: Bench, rows: np.ndarray, params: Params, seed: int) -> Fi
     return Fitted(predict=lambda test: classical.probabilities(model, x[test], n_classes))
 
 
-def methods(epochs: int) -> dict[str, Method]:
-    """Return all models of the tables, each at one setting."""
+def methods(epochs: int, hubert: Path) -> dict[str, Method]:
+    """Return all models of the tables, each at one setting; `hubert` is the folder of the pretrained network."""
     once = ({"optim": {"learning_rate": 1e-3}, "schedule": {"epochs": epochs, "patience": epochs}},)
     tuned = ({"optim": {"learning_rate": 3e-4}, "schedule": {"epochs": max(1, epochs // 2)}},)
     return {
         "trivial": Method(fit=few_numbers, candidates=LOGISTIC, seeded=False, about="rate, spread, QRS length, size"),
         "random, probe": replace(METHODS["linear-probe/random"], candidates=LOGISTIC),
         "pretrained, probe": replace(METHODS["linear-probe/pretrained"], candidates=LOGISTIC),
+        "random HuBERT, probe": Method(fit=HubertProbe(hubert, is_random=True), candidates=LOGISTIC),
+        "pretrained HuBERT, probe": Method(fit=HubertProbe(hubert), candidates=LOGISTIC, seeded=False),
         "pretrained, tuned": replace(METHODS["full/pretrained"], candidates=tuned),
         "features, boosting": replace(METHODS["features/boosting"], candidates=BOOSTING),
         **{name: Method(fit=network(name), candidates=once) for name in NETWORKS},
@@ -141,15 +147,16 @@ def classes(corpora: Corpora, *, epochs: int, seeds: int, which: str, n_boot: in
     generated, hearts = corpora.generated(), corpora.hearts()
     real = which == "real"
     shards = Corpus.open(hearts if real else generated)
-    encoder = corpora.encoder("ecg", generated) if real else corpora.encoder("hearts", hearts)
+    name, seen = ("ecg", generated) if real else ("hearts", hearts)
+    encoder, hubert = corpora.encoder(name, seen), corpora.hubert(name, seen)
     data = labelled(shards, TASKS[TASK])
     folds = groups_of(data, REGIONS if real else {})
-    every = methods(epochs)
+    every = methods(epochs, hubert)
     options = {"encoder": encoder, "n_boot": n_boot}
     rows = table(data, folds, {name: every[name] for name in LIGHT}, seeds=seeds, **options)
     rows |= table(data, folds, {name: every[name] for name in HEAVY}, seeds=1, **options)
-    name = "ecg_auroc_real" if real else "ecg_auroc_synthetic_sites"
-    show(name, f"{name}: {numbers(data, folds)}", rows, against="random, probe")
+    title = "ecg_auroc_real" if real else "ecg_auroc_synthetic_sites"
+    show(title, f"{title}: {numbers(data, folds)}", rows, against="random, probe")
 
 
 def kinds(corpora: Corpora, *, seeds: int, n_boot: int = 2000) -> None:

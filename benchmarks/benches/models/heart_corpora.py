@@ -4,13 +4,18 @@ Nobody who is probed was pretrained on: real hearts are probed by encoders of ge
 encoder of real records, and the electroencephalograms of children who are in no pretraining.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness import module
+from benchmarks.harness import figure, module
 from benchmarks.studies.real import CARDS, SALT
 from synthetic.heart.corpus import write_hearts
+from training.hubert import pretrain_hubert
+from training.recipes.hubert import ecg_hubert
+from training.recipes.sections import changed
+from training.trainer.stopping import RESUME_EXIT, StopRequest
 
 EEG_SITES = (
     "albany-eegmmidb", "frankfurt-rest", "kyiv-eegmat", "leipzig-lemon", "sandiego-eeglab", "tehran-adhd",
@@ -58,6 +63,22 @@ class Corpora:
         if not (run / "encoder" / "model.safetensors").is_file():
             module("training.pretrain", "--recipe", "eeg_tiny", "--shards", *shards, "--output", run,
                    "--schedule.steps", str(self.steps))  # fmt: skip
+        return run / "encoder"
+
+    def hubert(self, name: str, shards: Path) -> Path:
+        """Return a HuBERT that was pretrained on a shard set, for as many steps of as many windows as encoders are.
+
+        Leaves the program where a signal stopped it; it goes on from its last checkpoint.
+        """
+        run = self.root / "hubert" / name
+        if not (run / "units.json").is_file():
+            recipe = changed(ecg_hubert(), schedule={"steps": self.steps})
+            with StopRequest().listening() as stop:
+                if not pretrain_hubert(shards, run, recipe, stop=stop):
+                    raise SystemExit(RESUME_EXIT)
+            found = json.loads((run / "units.json").read_text(encoding="utf-8"))
+            figure(f"ecg_hubert_units_{name}", found["accuracy"], "share")
+            figure(f"ecg_hubert_units_{name}_commonest", found["accuracy_commonest"], "share")
         return run / "encoder"
 
     def _prepared(self, name: str, inputs: Sequence[Path], profile: str, *options: str | Path) -> Path:

@@ -102,6 +102,7 @@ NODES = (
     Rule("f-strings within a raise", "wording for people; that it raises is mutated", _is_error_text),
     Rule("wording of command lines (help=, prog=, ...)", "wording for people", _is_wording),
     Rule("__repr__ and __str__", "wording for people", lambda p: getattr(p.node, "name", "") in _REPRESENTATIONS),
+    Rule("repr= of a field", "wording for people, as __repr__", lambda p: getattr(p.node, "arg", "") == "repr"),
     Rule("assert", "an invariant of our own, true whatever the input", lambda p: isinstance(p.node, ast.Assert)),
     Rule("decorators", "caches and dataclass flags: cost or type checks only", lambda p: p.field == "decorator_list"),
     Rule('if __name__ == "__main__"', "what it calls is mutated", _is_program_start),

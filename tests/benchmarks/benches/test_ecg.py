@@ -11,9 +11,11 @@ from benchmarks.benches.models.heart_corpora import Corpora
 from benchmarks.benches.models.heart_preparation import preparation, processor_s
 from model.encoder import Encoder
 from model.encoder_config import sized
+from model.pretraining.hubert import Hubert
 from signals.tasks import TASKS
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled
+from training.recipes.hubert import ecg_hubert
 
 pytest.importorskip("wfdb")
 
@@ -43,12 +45,13 @@ def test_a_table_holds_every_model_once_and_what_knows_the_classes_is_right(tmp_
     assert {fold.name for fold in groups_of(data, {})} == {"basel", "lagos", "osaka", "quito"}
     Encoder(sized("tiny", dim=16, depth=1, n_heads=2, stem_dim=16)).save_pretrained(tmp_path / "encoder")
     names = [name for name in LIGHT if name not in ("multiscale", "pretrained, probe")]
-    rows = table(
-        data, folds, {name: methods(1)[name] for name in names}, encoder=tmp_path / "encoder", seeds=2, n_boot=20
-    )
+    Hubert(ecg_hubert(tiny=True).model).save(tmp_path / "hubert")
+    every = methods(1, tmp_path / "hubert")
+    rows = table(data, folds, {name: every[name] for name in names}, encoder=tmp_path / "encoder", seeds=2, n_boot=20)
     assert list(rows) == names
     assert all(0 < row.auroc.value < 1 and row.draws.shape == (20,) for row in rows.values())
     assert rows["features, boosting"].auroc.value > 0.6  # generated classes are easy
+    assert rows["random HuBERT, probe"].auroc.value != rows["pretrained HuBERT, probe"].auroc.value
     show("ecg_auroc_x", "x", rows, against="random, probe")
     printed = capsys.readouterr().out
     assert "figure ecg_auroc_x_features_boosting" in printed

@@ -3,8 +3,11 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks.benches.models import ecg_images, picture_points
+from benchmarks.benches.models import ecg_images
+from benchmarks.benches.models.pictures import masks as picture_masks
+from benchmarks.benches.models.pictures import points as picture_points
 from benchmarks.benches.parts.peak_finder import beat_points
+from model.images.backbones import IMAGE_NETWORKS
 from synthetic.heart.person import CONDITIONS
 from synthetic.paper.beats import BEFORE_S
 
@@ -19,6 +22,8 @@ def test_a_tiny_form_runs_to_its_end(monkeypatch, capsys, tmp_path):
         "4",
         "--steps",
         "1",
+        "--masks",
+        "2",
         "--classes",
         "8",
         "--drawing",
@@ -29,12 +34,18 @@ def test_a_tiny_form_runs_to_its_end(monkeypatch, capsys, tmp_path):
         picture_points, "create_ecg_vit_detr_model",
         lambda pretrained, **options: create(pretrained, **({"width": 16, "depth": 1, "decoder_depth": 1} | options)),
     )  # fmt: skip
+    monkeypatch.setattr(picture_masks, "SMALL", {name: IMAGE_NETWORKS[name].tiny for name in picture_masks.SMALL})
+    monkeypatch.setattr(picture_masks, "SIDE_PX", 64)
+    monkeypatch.setattr(picture_masks, "LARGE_PX", 64)
+    monkeypatch.setattr(picture_masks, "N_HELD_OUT", 2)
+    monkeypatch.setattr(picture_masks, "LARGE", IMAGE_NETWORKS["mask2former"].tiny)
     monkeypatch.setattr(ecg_images, "registry", lambda: None)  # tests/model/images has every entry
     ecg_images.main()
     figures = dict(re.findall(r"^figure (\S+) (\S+)", capsys.readouterr().out, re.M))
     assert set(figures) == {
         *(f"ecg_points{by}_{what}" for by in ("", "_delineator", "_peaks") for what in ("ms", "mv", "found", "right")),
-        "ecg_points_512_loss", "ecg_image_auroc", "ecg_signal_auroc",
+        "ecg_points_512_loss", "ecg_mask_unet_iou", "ecg_mask_mask2former_iou", "ecg_mask2former_512_parameters",
+        "ecg_mask2former_512_loss", "ecg_image_auroc", "ecg_signal_auroc",
     }  # fmt: skip
     assert float(figures["ecg_points_peaks_ms"]) < 10
     assert (tmp_path / "a.png").stat().st_size > 10_000

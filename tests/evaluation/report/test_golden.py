@@ -6,13 +6,10 @@ Facts hold six digits, and are compared to 0.1% since other processors add up in
 stored facts, and must be equal.
 """
 
+import difflib
 import json
-import math
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,9 +27,9 @@ from evaluation.scenarios.stress import write_stress
 from evaluation.schemas.predictions import Predictions, probabilities, write_predictions
 from signals.bundles.calibration import entropy
 from studies.calibrate import calibration_of
+from tests.evaluation.golden import GOLDEN, gaps, kept, kept_json
 from tests.evaluation.scenarios.test_reconstruction import make_frame as reconstructed
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "reports"
 NAMES = ("six_class", "with_files", "bedside", "ward", "one_site")
 FOLDS = [
     {"name": site, "train_subjects": [f"s{k:02d}" for k in range(8) if k % 2 != i],
@@ -147,22 +144,6 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def gaps(known: Any, found: Any, place: str = "") -> Iterator[str]:
-    """Yield every place where facts are not those of the golden file."""
-    if isinstance(known, dict) and isinstance(found, dict):
-        yield from (f"{place}.{key}: only on one side" for key in known.keys() ^ found.keys())
-        for key in known.keys() & found.keys():
-            yield from gaps(known[key], found[key], f"{place}.{key}")
-    elif isinstance(known, list) and isinstance(found, list) and len(known) == len(found):
-        for i, (a, b) in enumerate(zip(known, found, strict=True)):
-            yield from gaps(a, b, f"{place}[{i}]")
-    elif isinstance(known, float) and isinstance(found, float | int):
-        if not math.isclose(known, found, rel_tol=1e-3, abs_tol=1e-6):
-            yield f"{place}: {known} is now {found}"
-    elif known != found:
-        yield f"{place}: {known!r} is now {found!r}"
-
-
 def body(facts: dict[str, Any], title: str) -> str:
     """Return a page without its style sheet and embedded facts, a tag per line."""
     html = re.sub(r"<style>.*?</style>", "", page(facts, title=title), flags=re.DOTALL)
@@ -175,24 +156,108 @@ def tables(facts: dict[str, Any]) -> str:
     return "\n".join(f"{table.name}\n{csv_text(table)}{latex(table)}" for table in found).replace("\r\n", "\n")
 
 
-def kept(name: str, suffix: str, text: str) -> str:
-    """Return a golden file's text; where golden files are written, this text."""
-    path = GOLDEN / f"{name}{suffix}"
-    if os.environ.get("CEREBEAM_WRITE_GOLDEN"):
-        GOLDEN.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return path.read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_facts_are_the_golden_ones(name: str, request: pytest.FixtureRequest) -> None:
     found = rounded(request.getfixturevalue(name).facts)
-    known = json.loads(kept(name, ".json", json.dumps(found, indent=0, ensure_ascii=False).replace(",\n", ",") + "\n"))
-    assert list(gaps(known, found)) == []
+    assert list(gaps(kept_json(f"reports/{name}.json", found), found)) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_page_card_and_tables_are_the_golden_ones(name: str) -> None:
-    facts = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+    facts = json.loads((GOLDEN / f"reports/{name}.json").read_text(encoding="utf-8"))
     for suffix, text in ((".html", body(facts, name)), (".md", model_card(facts, title=name)), (".txt", tables(facts))):
-        assert text.splitlines() == kept(name, suffix, text).splitlines()
+        assert text.splitlines() == kept(f"reports/{name}{suffix}", text).splitlines()
+
+
+def edited(facts: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Return a copy of facts in which each place (keys joined by two underscores) holds another value."""
+    changed = json.loads(json.dumps(facts))
+    for place, value in changes.items():
+        *above, last = [int(key) if key.isdigit() else key for key in place.split("__")]
+        entry = changed
+        for key in above:
+            entry = entry[key]
+        entry[last] = value
+    return changed
+
+
+NOTHING = {"value": None, "low": None, "high": None, "reason": "none of them"}
+LONE = {"value": 0.5, "low": None, "high": None, "reason": "one subject"}
+WARNING = {"severity": "warning", "code": "c", "message": "A thing.", "file": "predictions"}
+EDITS: dict[str, tuple[str, dict[str, Any]]] = {
+    "another model's data": ("six_class", {"grouping": "apart", "n_folds": 0, "labels__source": "protocol"}),
+    "one patient": ("six_class", {"data__n_sites": 1, "data__n_subjects": 1, "data__n_recordings": 1000}),
+    "single classes": ("bedside", {"labels__votes": False, "labels__source": "unknown", "n_folds": 0}),
+    "sites, not subjects, were seen": ("bedside", {"exposure__n_subjects": 0, "exposure__sites": ["a", "b"]}),
+    "no warning": ("six_class", {"audit": {"decision": "passed", "findings": []}}),
+    "one warning": ("six_class", {"audit": {"decision": "passed with warnings", "findings": [WARNING]}}),
+    "two files fail": ("six_class", {"audit": {"decision": "failed", "findings": [
+        {**WARNING, "severity": "error", "file": "stress"}, {**WARNING, "severity": "error", "code": "d"}]}}),
+    "a model like the others": ("six_class", {"differences": [
+        {"first": "a", "second": "prior", "metric": None, "p_value": None, "at_floor": False, "reason": "apart",
+         "p_holm": None, "value": None}]}),
+    "nothing to compare": ("six_class", {"differences": []}),
+    "undefined at one site": ("six_class", {"across_sites__encoder__balanced_accuracy__n_sites": 1}),
+    "well known values are not": ("six_class", {
+        "models__encoder__metrics__balanced_accuracy": NOTHING, "models__encoder__metrics__kl": LONE,
+        "sites__encoder__0__metrics__balanced_accuracy": NOTHING, "sites__encoder__1__metrics__kl": LONE}),
+    "sites without any value": ("six_class", {
+        f"sites__encoder__{k}__metrics__balanced_accuracy": NOTHING for k in (0, 1)}),
+    "apart from all that was used": ("six_class", {
+        "external__n_unknown": 0, "external__overlap__complete": True, "external__main_model": "prior"}),
+    "partly used": ("six_class", {"external__overlap__n_shared_windows": 1234, "external__overlap__n_subjects": 2}),
+    "no calibration that applies": ("bedside", {"calibration__applied": None, "uncalibrated": None}),
+    "one temperature, majority": ("bedside", {"calibration__fitted_to": "majority", "calibration__risk": None,
+        "calibration__applied": {"temperatures": [1.25], "by": "patients"}, "calibration__sets": None}),
+    "never abstains": ("bedside", {"calibration__abstain_below": None}),
+    "under-confident": ("bedside", {"confidence": {"mean": 0.4, "accuracy": 0.5}}),
+    "over-confident": ("bedside", {"confidence": {"mean": 0.531, "accuracy": 0.5}}),
+    "well calibrated": ("bedside", {"confidence": {"mean": 0.5299, "accuracy": 0.5}}),
+    "thresholds of these windows": ("bedside", {
+        "selective__limited__1__nested": False, "curves__classes__0__nested": False, "chosen_on": "patients"}),
+    "no curve": ("bedside", {"curves__classes": []}),
+    "encoders of single folds": ("bedside", {"model_description__fold_encoders": [1200, 3], "folds__0__name": "x"}),
+    "pretrained on one": ("bedside", {"model_description__n_pretrain_subjects": 1, "model_description__date": None}),
+    "pretrained on none": ("bedside", {"model_description__n_pretrain_subjects": 0, "model_description__settings": {}}),
+    "no pipeline": ("bedside", {"cohort__flow__files_in": None, "cohort__sites__0__hours": None, "cohort__devices": []}),
+    "sets that no class holds": ("six_class", {
+        "conformal__folds__0__by_class": {"Seizure": None, "LPD": None}, "conformal__folds__1__short_expected": 0.0,
+        "conformal__folds__2__by_class": {"Seizure": 0.8, "LPD": 0.7}, "grouping": "subject"}),
+    "no grave confusion": ("six_class", {"confusion__grave": [], "task__grave": []}),
+    "a class that never occurs": ("six_class", {
+        "confusion__row_shares__0": [None] * 6, "confusion__counts__0": [0.0] * 6}),
+    "refused altogether": ("with_files", {
+        "stress__0__levels__2__n_windows": 0, "stress__0__levels__2__n_refused": 1060,
+        "stress__0__levels__1__metrics__balanced_accuracy": NOTHING}),
+    "no level is defined": ("with_files", {
+        f"stress__0__levels__{k}__metrics__balanced_accuracy": NOTHING for k in range(3)}),
+    "too few windows for a map": ("with_files", {
+        "embeddings__0__geometry__map__tsne": [], "embeddings__1__geometry__map__tsne": [],
+        "embeddings__1__geometry__map__pca": [], "embeddings__0__gap__gaps": []}),
+    "no gap and a probe without people": ("with_files", {
+        "embeddings__0__gap__gaps": [], "embeddings__1__gap__gaps": [],
+        "embeddings__0__gap__site_probe": {"accuracy": None, "chance": None, "n_windows": 0, "reason": "few"}}),
+    "a loss that stays": ("six_class", {"history": {"loss": [[0.0, 0.0], [0.0, 0.0]]}}),
+    "two losses": ("six_class", {"history": {"loss": [[3.0, 0.5], [9.0, 0.25]], "val_loss <b>": [[3.0, 1.5]]}}),
+    "gaps of one length": ("ward", {"reconstruction__0__ratio_to_linear": NOTHING}),
+    "a patient who is wrong": ("ward", {"subjects__each__0__accuracy": 0.25, "subjects__each__1__accuracy": 0.25}),
+    "a command and a recipe": ("ward", {"provenance__command": "x <y>", "meta": {"a": {"b": None, "c": [1, 2]}}}),
+}  # fmt: skip
+
+
+def changed_lines(before: str, after: str) -> list[str]:
+    """Return the lines of a text that another one has not, and the other's, marked - and +."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
+    return [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+
+
+def test_what_another_fact_changes_on_page_and_card_is_the_golden_change() -> None:
+    known = {name: json.loads((GOLDEN / f"reports/{name}.json").read_text(encoding="utf-8")) for name in NAMES}
+    shown = {name: body(facts, "t") + model_card(facts, title="t") for name, facts in known.items()}
+    lines = []
+    for edit, (name, changes) in EDITS.items():
+        facts = edited(known[name], **changes)
+        changed = changed_lines(shown[name], body(facts, "t") + model_card(facts, title="t"))
+        assert changed, edit
+        lines += [f"# {edit}: {name}", *changed]
+    assert lines == kept("reports/edits.txt", "\n".join(lines) + "\n").splitlines()

@@ -1,9 +1,15 @@
+from collections import Counter
+
+import numpy as np
 import pytest
 import torch
 
 from benchmarks.benches.parts.registry import true_points
 from model.images.matching import NONE, TruePoints, count, match, total
 from model.images.points import WAVES, PointConfig, PointNet, Points, create_ecg_vit_detr_model
+from signals.modality import ECG_12
+from signals.paper.layout import LAYOUTS
+from synthetic.paper.beats import draw_beat, from_picture
 
 TINY = {"image_px": 64, "width": 32, "depth": 1, "decoder_depth": 1, "n_queries": 10}
 
@@ -90,6 +96,23 @@ def test_a_saved_network_is_the_same_and_other_sources_are_refused(tmp_path):
         create_ecg_vit_detr_model(pretrained=tmp_path / "net")
     with pytest.raises(ValueError, match="not a multiple of patch_px"):
         PointConfig(image_px=100)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_five_queries_begin_in_each_lead_of_the_page_s_layout(layout, tmp_path):
+    network = PointNet(PointConfig(image_px=64, width=16, depth=1, decoder_depth=1, layout=layout))
+    starts = network.start_Q2.detach().sigmoid().tolist()
+    leads = Counter(from_picture(x, y, layout)[0] for x, y in starts)
+    assert leads == dict.fromkeys(ECG_12.ch_names, 5)
+    network.save(tmp_path)
+    assert create_ecg_vit_detr_model(pretrained=tmp_path).config.layout == layout
+
+
+def test_a_page_of_another_layout_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match=r"^layout='4x3' is none of 3x4, 6x2, 12x1$"):
+        create_ecg_vit_detr_model(layout="4x3")
+    with pytest.raises(ValueError, match=r"^layout='4x3' is none of 3x4, 6x2, 12x1$"):
+        draw_beat(np.random.default_rng(0), "normal", layout="4x3")
 
 
 def test_the_usual_size_is_512_pixels_and_60_queries():

@@ -68,6 +68,17 @@ def test_soft_targets_are_fitted_exactly(data):
     np.testing.assert_allclose(probabilities(model, x, 6)[:, seen], expected[:, seen], atol=2e-3)
 
 
+def test_people_of_one_class_are_refused_in_a_line_of_our_own(data):
+    rows = np.flatnonzero((data.targets > 0).sum(axis=1) == 1)
+    rows = rows[data.labels[rows] == data.labels[rows[0]]]
+    people = len(set(data.subjects[rows].tolist()))
+    name = SIX_CLASS.classes[data.labels[rows[0]]]
+    with pytest.raises(
+        ValueError, match=f"all {len(rows)} windows of {people} training subjects are of class '{name}'"
+    ):
+        fit_logistic(np.ones((len(data.windows), 2)), data, rows, penalty=0.5)
+
+
 def test_trees_are_seeded_and_unseen_classes_stay_possible(data):
     x = stored_features(data.shards, data.windows)
     rows = np.flatnonzero(data.labels != 0)

@@ -108,6 +108,18 @@ def test_a_table_without_a_floor_is_refused(made: Path) -> None:
         fair_table(type(predictions)(frame=frame, task="toy", classes=predictions.classes), n_boot=5)
 
 
+def test_models_without_a_floor_are_refused_before_anything_is_fitted(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "fair.parquet"
+    with pytest.raises(SystemExit) as refused:
+        fair.main([*options(shards, output), "--classes", "a", "b", "--no-encoder", "--models", "band-power/logistic"])
+    assert refused.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "the table needs a floor: give one of prior, uniform among --models" in line
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_curves_have_a_model_per_number_of_people(shards: Path, tmp_path: Path) -> None:
     base = [*options(shards, tmp_path / "curve.parquet"), "--classes", *classes_of_toys(shards), "--seeds", "2",
             "--models", "band-power/logistic", "--inner-folds", "2", "--group", "subject", "--folds", "2"]  # fmt: skip

@@ -118,6 +118,20 @@ def test_a_setting_that_fails_is_not_chosen_and_a_fit_that_fails_is_no_silence(d
         run_study(broken)
 
 
+def test_further_work_comes_after_the_fits_in_one_process(data: Labelled, tmp_path: Path) -> None:
+    done: list[str] = []
+
+    def fit(bench: Bench, rows: np.ndarray, params: Any, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+        done.append(bench.unit.fold)
+        return METHODS["prior"].fit(bench, rows, params, seed)
+
+    made = design(data, tmp_path, {"counted": Method(fit=fit)})
+    run_study(made, beside=[lambda given: done.append("beside" if given is made else "another design")])
+    assert done == ["site0", "site1", "beside"]
+    run_study(made, beside=[lambda given: done.append("again")])
+    assert done[3:] == ["again"]  # folds are not fitted again
+
+
 def test_finished_models_stay_when_others_join(data: Labelled, tmp_path: Path) -> None:
     fitted: list[int] = []
 

@@ -10,6 +10,7 @@ from signals.window import INTERPOLATED, MEASURED
 from training.objectives.gap_filling import (
     ar_coefficients,
     ar_fill,
+    different_columns,
     fill_hidden,
     fill_to_start,
     spline_fill,
@@ -40,6 +41,17 @@ def test_splines_are_those_of_the_visible_channels_at_each_sample() -> None:
         np.testing.assert_allclose(filled[hidden, t], wanted, atol=2e-4)
     assert np.array_equal(filled[~mask], x[~mask])
     assert np.array_equal(filled[:, -1], fill_hidden(x, mask)[:, -1])  # nothing to interpolate from
+
+
+@pytest.mark.parametrize("n_chans", [1, 19, 32, 33, 70])
+def test_different_columns_are_those_of_numpy(n_chans: int) -> None:
+    rng = np.random.default_rng(n_chans)
+    few = rng.random((n_chans, 5)) < 0.5
+    few[-1, 0], few[-1, 1:] = True, False  # one of them differs in the last row
+    hidden = few[:, rng.integers(0, 5, 200)]
+    columns, which = different_columns(hidden)
+    assert np.array_equal(columns[:, which], hidden)
+    assert columns.shape[1] == np.unique(hidden, axis=1).shape[1]
 
 
 def test_splines_agree_with_mne() -> None:

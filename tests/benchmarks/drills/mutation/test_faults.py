@@ -84,6 +84,7 @@ def test_every_kind_is_tried():
         "if __name__ == '__main__':\n    main(3)",
         "logger.info('%d of %d', 3, 4)",
         "def __repr__(self): return f'{self.x + 1}'",
+        "class A:\n    x: int = field(repr=False)",
         "assert len(x) == 3, f'{x + 1}'",
         "@lru_cache(maxsize=3)\nclass A: pass",
         "y = 1e-12",

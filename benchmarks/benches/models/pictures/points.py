@@ -21,7 +21,7 @@ from signals.modality import ECG_12
 from studies.delineating.examples import arrays, generated
 from studies.delineating.fit import DelineatorRecipe, fit
 from synthetic.heart.person import CONDITIONS
-from synthetic.paper.beats import AFTER_S, BEFORE_S, PANELS, SHOWN_MV, BeatPicture, draw_beat, on_picture, panel
+from synthetic.paper.beats import AFTER_S, BEFORE_S, BeatPicture, draw_beat, from_picture, on_picture
 from training.objectives.pictures import PicturePoints
 from training.parallel.distributed import Single
 from training.trainer.train import Trainer
@@ -35,10 +35,12 @@ Point = tuple[str, str, float, float]
 """Lead, wave, seconds, mV."""
 
 
-def pictures(n: int, seed: int, names: tuple[str, ...], *, image_px: int = 256) -> list[BeatPicture]:
+def pictures(
+    n: int, seed: int, names: tuple[str, ...], *, image_px: int = 256, layout: str = "3x4"
+) -> list[BeatPicture]:
     """Return pictures of beats, conditions in turn."""
     rng = np.random.default_rng(seed)
-    return [draw_beat(rng, names[number % len(names)], image_px=image_px) for number in range(n)]
+    return [draw_beat(rng, names[number % len(names)], image_px=image_px, layout=layout) for number in range(n)]
 
 
 def images(some: list[BeatPicture]) -> torch.Tensor:
@@ -54,7 +56,8 @@ def point_batch(some: list[BeatPicture]) -> dict[str, torch.Tensor]:
     for row, one in enumerate(some):
         for place, point in enumerate(one.points):
             wave[row, place] = WAVES.index(point.wave)
-            x, y = on_picture(point.lead, np.array([point.at_s, *point.span_s]), np.array([point.mv, 0.0, 0.0]))
+            at_s, mv = np.array([point.at_s, *point.span_s]), np.array([point.mv, 0.0, 0.0])
+            x, y = on_picture(point.lead, at_s, mv, one.layout)
             key[row, place] = torch.tensor([x[0], y[0]])
             box[row, place] = torch.tensor([(x[1] + x[2]) / 2, (y[0] + y[1]) / 2, x[2] - x[1], abs(y[0] - y[1])])
     return {"image_BCHW": images(some), "wave_BM": wave, "box_BM4": box, "key_BM2": key}
@@ -105,15 +108,14 @@ def network_points(network: PointNet, some: list[BeatPicture]) -> list[list[Poin
     """Return the points that the network gives of each picture: waves that are more likely than none."""
     with torch.no_grad():
         wave_BQK, _, key_BQ2, _ = network.eval()(images(some))
-    leads = {panel(lead): lead for lead in ECG_12.ch_names}
+    layout = network.config.layout
     found: list[list[Point]] = []
     for waves, keys in zip(wave_BQK.argmax(-1).tolist(), key_BQ2.tolist(), strict=True):
         rows = []
         for wave, (x, y) in zip(waves, keys, strict=True):
             if wave < len(WAVES):
-                column, row = min(int(x * PANELS[1]), 3), min(int(y * PANELS[0]), 2)
-                at_s = (x * PANELS[1] - column) * (BEFORE_S + AFTER_S)
-                rows.append((leads[row, column], WAVES[wave], at_s, (0.55 - (y * PANELS[0] - row)) * SHOWN_MV))
+                lead, at_s, mv = from_picture(x, y, layout)
+                rows.append((lead, WAVES[wave], at_s, mv))
         found.append(rows)
     return found
 
@@ -158,10 +160,10 @@ def drawing(one: BeatPicture, given: list[Point], *, times: int = 4) -> Image.Im
     picture = Image.fromarray(one.image).resize((side, side), Image.Resampling.BICUBIC)
     pencil = ImageDraw.Draw(picture)
     for point in one.points:
-        x, y = (float(share) * side for share in on_picture(point.lead, point.at_s, point.mv))
+        x, y = (float(share) * side for share in on_picture(point.lead, point.at_s, point.mv, one.layout))
         pencil.ellipse((x - 8, y - 8, x + 8, y + 8), outline=(20, 140, 60), width=2)
     for lead, _, at_s, mv in given:
-        x, y = (float(share) * side for share in on_picture(lead, at_s, mv))
+        x, y = (float(share) * side for share in on_picture(lead, at_s, mv, one.layout))
         for slope in (-1, 1):
             pencil.line((x - 6, y - 6 * slope, x + 6, y + 6 * slope), fill=(210, 30, 40), width=2)
     return picture

@@ -1,0 +1,176 @@
+"""Pretraining on planted truth: whole runs of `training.pretrain`."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.encoder import Encoder
+from model.encoder_config import EncoderConfig
+from model.montage import Montage
+from model.pretraining.masking import MaskPlan
+from model.pretraining.pretraining import PretrainModel
+from model.pretraining.truth_heads import TRUTH_HEADS
+from signals.modality import EEG_1020
+from signals.patterns.bank import PATTERNS_FILE, SEGMENTS_FILE, Bank, read_arrays, write_arrays
+from signals.window import MEASURED
+from tests.training.ranks import in_ranks
+from training import pretrain
+from training.command import parse_command
+from training.objectives.planting.planted_bank import Laying, open_bank
+from training.objectives.planting.planter import Chances
+from training.objectives.planting.targets import TruthPlan
+from training.objectives.preparation import Preparation
+from training.parallel.distributed import TorchGroup
+from training.recipes.pretraining import RECIPES
+from training.trainer.checkpoints import checkpoints, load_checkpoint
+from training.trainer.stopping import StopRequest
+
+Metrics = Callable[[Path], list[dict[str, float]]]
+SHORT = ["--recipe", "eeg_truth_cpu", "--tiny", "--schedule.steps", "4", "--track.save-every", "2",
+         "--model.dim", "16", "--truth.background", "0.2"]  # fmt: skip
+
+
+def options(shards: Path, bank: Path, output: Path, *more: str) -> list[str]:
+    return ["--shards", str(shards), "--bank", str(bank), "--output", str(output), *SHORT, *more]
+
+
+@pytest.fixture(scope="module")
+def whole_run(toy_shards: Path, toy_bank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("truth") / "whole"
+    pretrain.main(options(toy_shards, toy_bank, output))
+    return output
+
+
+def test_a_run_writes_what_it_learnt_beside_what_knows_nothing(whole_run: Path, metrics_of: Metrics) -> None:
+    lines = metrics_of(whole_run)
+    assert len(lines) == 4
+    assert all(np.isfinite([line[name] for name in TRUTH_HEADS]).all() for line in lines)
+    written = json.loads((whole_run / "truth.json").read_text())
+    rows = {(row["measure"], row["family"]): row for row in written["scores"]}
+    families = {"all families", "original", "faint-and-uneven"}
+    measures = {"discharge_auroc", "rate_error_octaves", "votes_kl", "balanced_accuracy"}
+    assert set(rows) == {(m, f) for m in measures for f in families}
+    best = rows["votes_kl", "all families"]
+    assert best["n_segments"] == 12
+    assert 0 < best["trivial"] < 3
+    assert rows["balanced_accuracy", "all families"]["trivial"] == pytest.approx(1 / 6)
+    assert not (whole_run / "reconstruction.parquet").exists()  # nothing was hidden
+    assert (whole_run / "encoder" / "model.safetensors").is_file()
+
+
+def test_truth_is_learnt_beside_what_is_hidden(
+    toy_shards: Path, toy_bank: Path, tmp_path: Path, metrics_of: Metrics
+) -> None:
+    both = ("--objective.reconstruction", "1", "--objective.spectral", "0.5", "--max-steps", "1")
+    pretrain.main(options(toy_shards, toy_bank, tmp_path / "run", *both))
+    (line,) = metrics_of(tmp_path / "run")
+    assert all(line[name] > 0 for name in (*TRUTH_HEADS, "reconstruction", "spectral"))
+
+
+def test_a_resumed_run_equals_the_whole_one_bit_for_bit(
+    whole_run: Path, toy_shards: Path, toy_bank: Path, tmp_path: Path, metrics_of: Metrics
+) -> None:
+    more = options(toy_shards, toy_bank, tmp_path / "run")
+    pretrain.main([*more, "--max-steps", "2"])
+    pretrain.main(more)
+    assert [line["loss"] for line in metrics_of(tmp_path / "run")] == [line["loss"] for line in metrics_of(whole_run)]
+    a, b = (load_checkpoint(checkpoints(run / "checkpoints")[-1]) for run in (whole_run, tmp_path / "run"))
+    assert all(torch.equal(a["model"][name], b["model"][name]) for name in a["model"])
+
+
+def test_two_processes_take_the_same_steps_as_one(
+    whole_run: Path, toy_shards: Path, toy_bank: Path, tmp_path: Path, metrics_of: Metrics
+) -> None:
+    arguments = options(toy_shards, toy_bank, tmp_path / "run")
+
+    def work(processes: TorchGroup) -> bool:
+        command = parse_command(
+            pretrain.PretrainCommand, RECIPES, arguments, default_recipe="eeg_truth_cpu", prog="test"
+        )
+        return pretrain.pretrain(command, processes, StopRequest())
+
+    assert in_ranks(2, work) == [True, True]
+    one, both = metrics_of(whole_run), metrics_of(tmp_path / "run")
+    for name in ("loss", *TRUTH_HEADS):
+        np.testing.assert_allclose([line[name] for line in both], [line[name] for line in one], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        (["--recipe", "eeg_tiny"], "this recipe lays no patterns: drop --bank"),
+        (["--data.crop-s", "60"], "crop_s=60 is longer than the bank's patterns of 50 s"),
+        (["--truth.background", "1.5"], "background=1.5 must lie between 0 and 1"),
+        (["--objective.reconstruction", "0", "--track.validate-every", "2"], "validate_every=2 needs"),
+        (["--bank", "/nowhere"], "/nowhere/patterns.npz does not exist: make a bank with cerebeam bank"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_code_2(
+    wrong: list[str], match: str, toy_shards: Path, toy_bank: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--shards", str(toy_shards), "--bank", str(toy_bank), "--output", str(tmp_path / "run")]
+    recipe = [] if "--recipe" in wrong else ["--recipe", "eeg_truth_cpu"]
+    with pytest.raises(SystemExit) as raised:
+        pretrain.main([*given, *recipe, *wrong])
+    assert raised.value.code == 2
+    lines = capfd.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert match in lines[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_of_truth_needs_a_bank_and_goes_on_with_the_same_one_alone(
+    whole_run: Path, toy_shards: Path, toy_bank: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        pretrain.main(["--recipe", "eeg_truth_cpu", "--shards", str(toy_shards), "--output", str(tmp_path / "run")])
+    assert "learns from planted truth: give --bank, as cerebeam bank makes it" in capfd.readouterr().err
+    bank, _ = read_arrays(toy_bank / PATTERNS_FILE, Bank)
+    write_arrays(tmp_path / "bank" / PATTERNS_FILE, replace(bank, lag_E=bank.lag_E + 1))
+    (tmp_path / "bank" / SEGMENTS_FILE).write_bytes((toy_bank / SEGMENTS_FILE).read_bytes())
+    with pytest.raises(SystemExit):
+        pretrain.main(options(toy_shards, tmp_path / "bank", whole_run))
+    assert "belongs to another run (bank_digest differ)" in capfd.readouterr().err
+
+
+def test_a_small_encoder_learns_a_few_planted_windows_by_heart(toy_bank: Path) -> None:
+    """Every head's loss falls far below that of the best answer that is the same for all windows."""
+    torch.manual_seed(0)
+    laying = Laying(chances=Chances(background=0.0), plan=TruthPlan(), normalisation="window", crop_s=6.0)
+    bank = open_bank(toy_bank, laying, torch.device("cpu"))
+    assert bank is not None
+    n, n_times = 8, 5 * 256
+    noise = np.random.default_rng(0).normal(0, 5, (n, 19, n_times)).astype(np.float32)
+    state = torch.full((n, 19), MEASURED)
+    raw = {
+        "x_BCT": torch.from_numpy(noise - noise.mean(1, keepdims=True)),
+        "inverse_scale_BC": torch.full((n, 19), 0.2), "sample_B": torch.arange(n),
+        **Montage.of(EEG_1020, state).tensors(),
+    }  # fmt: skip
+    batch = Preparation(sfreq=256.0, masks=MaskPlan(), seed=(0, 1), hides=False, planting=bank.planting)(raw)
+    model = PretrainModel(
+        Encoder(EncoderConfig(dim=32, depth=1, n_heads=4, stem_dim=32)), dict.fromkeys(TRUTH_HEADS, 1.0)
+    )
+    counts = model.counts(batch)
+    assert all(count > 0 for count in counts.values())
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(40):
+        totals = model(batch)
+        optimizer.zero_grad()
+        sum(totals[name] / counts[name] for name in totals).backward()
+        optimizer.step()
+    losses = {name: float(total / counts[name]) for name, total in model(batch).items()}
+    votes = batch["votes_BK"][batch["votes_weight_B"] == 1]
+    usual = -(votes * votes.mean(0).log()).sum(1).mean()
+    own = -(votes * votes.clamp(min=1e-9).log()).sum(1).mean()
+    assert losses["votes"] < (usual + own) / 2
+    weight = batch["discharge_weight_BCS"]
+    share = (batch["discharge_BCS"] * weight).sum() / weight.sum()
+    assert losses["discharge"] < 0.6 * float(-(share * share.log() + (1 - share) * (1 - share).log()))
+    assert losses["phase"] < 0.8  # cosine and sine of any phase have 1 together
+    assert losses["course"] < 0.1
