@@ -14,7 +14,7 @@ from torch import nn
 
 from model.bundling.graphs import Exportable, load_exportable
 from model.bundling.int8 import int8_model, logits
-from signals.bundles.bundle import SPECTROGRAM, BundleError
+from signals.bundles.bundle import SIGNAL_INPUTS, BundleError
 from signals.bundles.calibration import softmax
 from signals.bundles.inputs import windows_of_file, windows_of_recording
 from signals.bundles.timing import Samples, answer_timings
@@ -50,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         model = load_exportable(args.model)
-        if SPECTROGRAM in model.inputs:
-            raise BundleError(f"{args.model} reads spectrograms; the bench is for networks on samples")
+        if model.inputs != SIGNAL_INPUTS:
+            raise BundleError(f"{args.model} reads {', '.join(model.inputs)}; the bench is for networks on samples")
     except BundleError as error:
         print(f"{PROG}: {error}", file=sys.stderr)  # noqa: T201
         return 2

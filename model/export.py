@@ -162,6 +162,7 @@ def about_bundle(what: Export, agreement: Parity) -> dict[str, Any]:
             min_times=model.min_times,
             weights_sha256=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
             inputs=model.inputs,
+            fields=model.fields,
         )
         for file, model, folder in zip(what.files, what.models, what.folders, strict=True)
     )

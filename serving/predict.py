@@ -10,7 +10,7 @@ from pathlib import Path
 from serving.prediction import Event, Prediction, Seconds, predict_recording, spoken_of
 from serving.runtime import PROVIDER_EXIT, ProviderError, embed
 from signals.bundles.bundle import Bundle, BundleError, load_bundle
-from signals.bundles.inputs import windows_of_recording
+from signals.bundles.inputs import kept_for, windows_of_recording, with_person
 from signals.command_line import Parser, positive
 from signals.recording.recording import UnreadableError
 from signals.sites.card import CardError
@@ -26,6 +26,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--hop", type=float, help="seconds between windows; by default as long as what an answer speaks of"
     )
     parser.add_argument("--site-card", default="", metavar="FILE", help="card of the recording's site (docs/sites.md)")
+    parser.add_argument(
+        "--metadata", nargs="+", default=[], metavar="NAME=VALUE", type=_field,
+        help="of the person, for a bundle that reads it, in place of the file's: age=71 sex=female height_cm=170",
+    )  # fmt: skip
     parser.add_argument("--per-second", action="store_true", help="print an answer per second instead")
     parser.add_argument("--mains-hz", type=positive, help="mains frequency, Hz; detected if not given")
     parser.add_argument(
@@ -34,6 +38,17 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="JSON objects, one per window or second; always of an encoder",
     )
     return parser.parse_args(argv)
+
+
+def _field(text: str) -> tuple[str, float | str]:
+    """Return name and value of NAME=VALUE; a number where it is one."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    try:
+        return name, float(value)
+    except ValueError:
+        return name, value
 
 
 def table(bundle: Bundle, prediction: Prediction) -> str:
@@ -83,12 +98,13 @@ def seconds_table(classes: Sequence[str], seconds: Seconds) -> str:
 def answer_file(args: argparse.Namespace) -> str:
     """Return what is printed; raises BundleError, UnreadableError or CardError where there is no answer."""
     bundle = load_bundle(args.bundle)
-    opened = open_source(args.file, site_card=args.site_card)
+    opened = open_source(args.file, site_card=args.site_card, keep=kept_for(bundle.graphs))
+    recording = with_person(opened.recording, bundle.graphs, dict(args.metadata))
     mains_hz = opened.mains_hz if args.mains_hz is None else args.mains_hz
     if bundle.task is None:
-        windows = windows_of_recording(bundle.profile, opened.recording, source_sha256=opened.sha256, mains_hz=mains_hz)
+        windows = windows_of_recording(bundle.profile, recording, source_sha256=opened.sha256, mains_hz=mains_hz)
         return "\n".join(json.dumps(asdict(vector)) for vector in embed(bundle, windows))
-    prediction = predict_recording(bundle, opened.recording, hop_s=args.hop, mains_hz=mains_hz, sha256=opened.sha256)
+    prediction = predict_recording(bundle, recording, hop_s=args.hop, mains_hz=mains_hz, sha256=opened.sha256)
     return printed(bundle, prediction, as_json=args.json, per_second=args.per_second)
 
 

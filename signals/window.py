@@ -73,12 +73,18 @@ class Window:
     label_span_s: tuple[float, float] | None = None
     """The stretch that the label covers, seconds from the window's start."""
     device: str = ""
-    """Maker of the amplifier; this and the next two only where they were requested
+    """Maker of the amplifier; this and the next six only where they were requested
     (`signals.recording.details.Details`)."""
     start_hour: int | None = None
     """Hour of the day at which the recording starts, 0 to 23, local time."""
     age_group: str = ""
     """Age in years when recorded, as "40-64"."""
+    age: int | None = None
+    """The same in whole years, 90 for 90 and over."""
+    sex: str = ""
+    """"female" or "male"."""
+    height_cm: int | None = None
+    weight_kg: int | None = None
     provenance: Provenance
 
     @property

@@ -26,7 +26,7 @@ from signals.patterns.bank import PATTERNS_FILE, SEGMENTS_FILE, HeldOut, write_a
 from signals.processes import process_pool
 from signals.tasks import SIX_CLASS
 from synthetic.command import OnProgress, run_command
-from synthetic.segments.entries import Entry, draw_entry, firsts, packed
+from synthetic.segments.entries import Compact, compact, draw_entry, firsts, packed
 from synthetic.segments.families import HELD_OUT, TRAINED, draw_segment
 from synthetic.segments.segment import Segment
 from synthetic.subject.truth import Truth
@@ -81,12 +81,12 @@ def each(work: Callable[..., T], items: Sequence[object] | range, jobs: int) -> 
         yield from pool.map(work, items, chunksize=16)
 
 
-def entry_of(seed: int, number: int) -> Entry:
+def entry_of(seed: int, number: int) -> Compact:
     """Return a pattern by its number."""
     rng = np.random.default_rng([seed, 0, number])
     n_classes = len(SIX_CLASS.classes)
     family = TRAINED[number // n_classes % len(TRAINED)]
-    return draw_entry(rng, label=SIX_CLASS.classes[number % n_classes], family=family)
+    return compact(draw_entry(rng, label=SIX_CLASS.classes[number % n_classes], family=family))
 
 
 def segment_of(seed: int, place: tuple[int, int]) -> Segment:

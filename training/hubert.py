@@ -5,7 +5,7 @@ predicted. Started again after an interruption a run goes on from its last check
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -41,7 +41,7 @@ def pretrain_hubert(
     """Run, or go on with, a pretraining; returns False if a signal stopped it (it can be started again).
 
     teacher: folder of a finished run, whose network's hidden states make the units of a second round. Raises
-    ValueError for a folder of another run, for a teacher that is none, and for fewer frames than units.
+    ValueError for a folder of another run, a teacher that is none, crops shorter than a frame, fewer frames than units.
     """
     corpus = Corpus.open(shards)
     train, held_out = hold_out_names(
@@ -52,6 +52,8 @@ def pretrain_hubert(
         corpus=corpus, normaliser=Normaliser(kind="window"), crop_times=round(recipe.data.crop_s * sfreq),
         seed=(recipe.seed, 1),
     )  # fmt: skip
+    if source.crop_times < recipe.model.reach:
+        raise ValueError(f"crop_s={recipe.data.crop_s:g} is shorter than a frame of {recipe.model.reach} samples")
     about = {
         "config": asdict(recipe), "manifest_digest": corpus.manifest.digest, "teacher": str(teacher or ""),
         "code_version": code_version(),
@@ -63,15 +65,17 @@ def pretrain_hubert(
     saver = Saver(output / "checkpoints", trainer.processes, keep=recipe.track.keep)
     decides = {name: about[name] for name in ("config", "manifest_digest", "teacher")}
     if resume(trainer, saver.folder, decides, defaults=asdict(HubertRecipe())) is None:
-        rows = evenly(Choice(train).rows(corpus).numbers.tolist(), recipe.data.unit_windows)
-        fit_units(objective.model, batches_of(source, rows), seed=recipe.seed)
+        rows = _rows(source, train, most=recipe.data.unit_windows)
+        fit_units(objective.model, batches_of(source, rows, trainer.processes.device), seed=recipe.seed)
     if not _train(trainer, source, train, recipe, output, saver, about):
         return False
-    objective.model.encoder.save(output / "encoder")
     facts = {"held_out": held_out, **trained_on([corpus], train, former=teacher), **about}
     (output / SUBJECTS_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    with trainer.evaluated():  # averaged weights, where there are any
+        objective.model.encoder.save(output / "encoder")
+        found = score(objective, batches_of(source, _rows(source, held_out), trainer.processes.device))
     with atomic_file(output / "units.json") as file:  # the last: what makes the run complete
-        file.write(json.dumps(score(objective, source, held_out)).encode())
+        file.write(json.dumps(found).encode())
     return True
 
 
@@ -111,28 +115,34 @@ def _train(
     return finished
 
 
-def batches_of(source: Source, windows: Sequence[int], *, size: int = 8) -> Iterator[dict[str, Tensor]]:
+def _rows(source: Source, people: Sequence[str], *, most: int = 100) -> list[int]:
+    return evenly(Choice(people).rows(source.corpus).numbers.tolist(), most)
+
+
+def batches_of(
+    source: Source, windows: Sequence[int], device: torch.device, *, size: int = 8
+) -> Iterator[dict[str, Tensor]]:
     """Yield windows by number as raw batches, each with its own number as sample number; crops alike are together."""
     lengths = [min(source.corpus.entry(number).n_times, source.crop_times) for number in windows]
     for length in sorted(set(lengths)):
         rows = [number for number, n_times in zip(windows, lengths, strict=True) if n_times == length]
         for start in range(0, len(rows), size):
             part = tuple(rows[start : start + size])
-            yield source.raw(MicroBatch(windows=part, samples=part, n_times=length))
+            raw = source.raw(MicroBatch(windows=part, samples=part, n_times=length))
+            yield {name: values.to(device) for name, values in raw.items()}
 
 
 @torch.no_grad()
-def score(objective: HiddenUnits, source: Source, people: Sequence[str], *, most: int = 100) -> dict[str, float]:
-    """Return how well units of hidden frames of people are predicted, and what the commonest unit alone would give."""
+def score(objective: HiddenUnits, batches: Iterable[Mapping[str, Tensor]]) -> dict[str, float]:
+    """Return how well units of hidden frames are predicted, and what the commonest unit alone would give."""
     model, hits, losses, units = objective.model.eval(), 0, 0.0, []
-    rows = evenly(Choice(people).rows(source.corpus).numbers.tolist(), most)
-    for batch in batches_of(source, rows):
+    for batch in batches:
         x_BCT, mask_BCN = scaled(batch), objective.mask(batch)
         true = model.units(model.features(x_BCT))[mask_BCN]
         logits = model.logits(x_BCT, mask_BCN)
         hits += int((logits.argmax(-1) == true).sum())
         losses += float(torch.nn.functional.cross_entropy(logits, true, reduction="sum"))
-        units.append(true.numpy())
+        units.append(true.cpu().numpy())
     share = np.bincount(np.concatenate(units), minlength=objective.model.units.centre_KF.shape[0])
     n = int(share.sum())
     frequent = share[share > 0] / n

@@ -60,8 +60,8 @@ def fit_units(model: HubertPretraining, batches: Iterable[Mapping[str, Tensor]],
     """
     from sklearn.cluster import MiniBatchKMeans
 
-    rows = [model.features(scaled(batch))[batch["ch_state_BC"] != ABSENT].flatten(0, -2).numpy() for batch in batches]
-    frames = np.concatenate(rows).astype(np.float64)
+    there = [model.features(scaled(batch))[batch["ch_state_BC"] != ABSENT].flatten(0, -2) for batch in batches]
+    frames = torch.cat(there).double().cpu().numpy()
     n_units = len(model.units.centre_KF)
     if len(frames) < n_units:
         raise ValueError(f"{len(frames)} frames cannot make n_units={n_units}: fewer units, or more windows")

@@ -21,7 +21,7 @@ from explain.store import Explained, write_explanations
 from explain.summary.facts import FACTS, Facts, flattened
 from explain.summary.writing import summarise
 from serving.runtime import check_windows, files_of, windows_of_file
-from signals.bundles.bundle import SPECTROGRAM, Bundle, load_bundle
+from signals.bundles.bundle import METADATA, SPECTROGRAM, Bundle, load_bundle
 from signals.bundles.inputs import model_input, wanted
 from signals.files import atomic_folder
 from signals.pages.svg import standalone
@@ -103,10 +103,13 @@ def card_of(bundle: Bundle) -> ExplanationCard:
 def bundle_ask(bundle: Bundle, ch_state: np.ndarray) -> Ask:
     """Return a bundle as something to ask: normalised windows of one state of channels (n_chans,) to logits.
 
-    Of an ensemble, the mean of its members' centred logits. Raises ExplainError for graphs that read spectrograms.
+    Of an ensemble, the mean of its members' centred logits. Raises ExplainError for graphs that read more.
     """
-    if bundle.combiner or any(SPECTROGRAM in graph.inputs for graph in bundle.graphs):
-        raise ExplainError("the bundle reads spectrograms or has a stacked combiner: explain its members one by one")
+    if bundle.combiner or any({SPECTROGRAM, METADATA} & set(graph.inputs) for graph in bundle.graphs):
+        raise ExplainError(
+            "the bundle reads spectrograms or metadata or has a stacked combiner: what is explained are networks on "
+            "samples, one by one"
+        )
     if len({repr(graph.normaliser) for graph in bundle.graphs}) > 1:
         raise ExplainError("the bundle's members scale windows differently: explain them one by one")
     sessions = files_of(bundle)

@@ -15,6 +15,7 @@ from explain.explanation import Explanation
 from model.explaining.gradients import IG, integrated_gradients
 from model.explaining.layers import activation_map
 from model.saved import load_task_model
+from model.supervised.supervised import Supervised
 
 
 class OfState(nn.Module):
@@ -35,12 +36,14 @@ def network_explanations(
 ) -> Iterator[Explanation]:
     """Yield integrated gradients, the same by band, Grad-CAM and Grad-CAM++ of a saved task model.
 
-    Raises ExplainError for a folder that holds none.
+    Raises ExplainError for a folder that holds none, and for a model that reads more than samples.
     """
     try:
         model = load_task_model(folder)
     except (ValueError, FileNotFoundError) as error:
         raise ExplainError(str(error)) from None
+    if isinstance(model, Supervised) and model.fields:
+        raise ExplainError(f"{folder} reads {', '.join(model.fields)} too: what is explained are networks on samples")
     network = OfState(model, ch_state).eval()
     edges = [0.0, *(high for _, high in BANDS.values()), sfreq]
     bands = [*itertools.pairwise(edges)]

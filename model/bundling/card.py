@@ -20,6 +20,7 @@ def model_card(models: Sequence[Exportable], calibration: Calibration, agreement
     lines += [
         f"- input: {first.profile['window_s']:g} s of {first.modality.name}, {first.modality.sfreq:g} Hz, "
         f"{first.profile['l_freq']:g}-{first.profile['h_freq']:g} Hz",
+        *(f"- of the person: {', '.join(m.fields)}, any of which may be missing" for m in models if m.fields),
         f"- shortest input: {max(m.min_times for m in models) / first.modality.sfreq:g} s",
         *(f"- network: {m.name}, {m.n_parameters:,} parameters{_trained_on(m)}" for m in models),
         *_calibrated(calibration, is_classifier=first.task is not None),

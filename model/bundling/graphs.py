@@ -20,10 +20,11 @@ from model.bundling.tracing import OPSET, strip, trace
 from model.classifier import Classifier
 from model.encoder import Encoder
 from model.encoder_config import EncoderConfig
+from model.layers.fusion import GatedCrossAttention
 from model.montage import FixedMontage
 from model.saved import TaskModel, load_task_model, model_name
 from model.supervised.supervised import Supervised
-from signals.bundles.bundle import SIGNAL_INPUTS, SPECTROGRAM, BundleError
+from signals.bundles.bundle import METADATA, SIGNAL_INPUTS, SPECTROGRAM, BundleError
 from signals.modality import Modality
 from signals.shards.normalise import Normaliser
 from signals.tasks import TASKS, Task
@@ -52,6 +53,8 @@ class Exportable:
     """Shortest window, samples."""
     inputs: tuple[str, ...] = SIGNAL_INPUTS
     """Names of what the network is called with, in order."""
+    fields: tuple[str, ...] = ()
+    """Fields of the person that it reads, columns of METADATA."""
 
     @property
     def outputs(self) -> tuple[str, str]:
@@ -82,7 +85,7 @@ def load_exportable(folder: Path) -> Exportable:
         raise BundleError(f"{folder} reads spectrograms that its profile does not make: prepare six-class-spectrogram")
     step, shortest = _lengths(model)
     return Exportable(
-        network=SpectrogramOnly(model).eval() if inputs == (SPECTROGRAM,) else model,
+        network=_called(model, inputs).eval(),
         name=model_name(model),
         task=TASKS[config.task],
         modality=model.modality,
@@ -92,13 +95,22 @@ def load_exportable(folder: Path) -> Exportable:
         step_times=step,
         min_times=shortest,
         inputs=inputs,
+        fields=model.fields if isinstance(model, Supervised) else (),
     )
+
+
+def _called(model: TaskModel, inputs: tuple[str, ...]) -> nn.Module:
+    """Return a model as something that is called with these inputs, in order."""
+    if isinstance(model, Supervised) and inputs == (SPECTROGRAM,):
+        return SpectrogramOnly(model)
+    return SignalAndMetadata(model) if METADATA in inputs else model
 
 
 def _inputs(model: TaskModel) -> tuple[str, ...]:
     """Return what a model must be called with: an encoder that listens to spectrograms hears both."""
     if isinstance(model, Supervised):
-        return (SPECTROGRAM,) if model.reads_spectrogram else SIGNAL_INPUTS
+        signal = (*SIGNAL_INPUTS, METADATA) if model.fields else SIGNAL_INPUTS
+        return (SPECTROGRAM,) if model.reads_spectrogram else signal
     listens = SPECTROGRAM in model.encoder.config.fusion
     return (*SIGNAL_INPUTS, SPECTROGRAM) if listens else SIGNAL_INPUTS
 
@@ -122,6 +134,19 @@ class SpectrogramOnly(nn.Module):
     def forward(self, spectrogram_BRFS: Tensor) -> tuple[Tensor, Tensor]:
         """Return (logits_BK, embedding_BD)."""
         logits_BK, embedding_BD = self.model.network(spectrogram_BRFS)
+        return logits_BK, embedding_BD
+
+
+class SignalAndMetadata(nn.Module):
+    """A network on samples and fields of the person without the spectrogram that it does not read."""
+
+    def __init__(self, model: TaskModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x_BCT: Tensor, ch_state_BC: Tensor, metadata_BF: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (logits_BK, embedding_BD)."""
+        logits_BK, embedding_BD = self.model(x_BCT, ch_state_BC, metadata_BF=metadata_BF)
         return logits_BK, embedding_BD
 
 
@@ -170,14 +195,15 @@ class Embedder(nn.Module):
 def write_graph(model: Exportable, path: Path) -> None:
     """Write a network as ONNX with a dynamic batch and, of a signal, a dynamic length.
 
-    Encoders and recurrent networks are traced. The newer exporter reasons about an encoder's symbolic shapes for ten
-    times as long and writes its GELU in a form that ONNX Runtime does not recognise; recurrent networks it unrolls into
-    one length. A length that tracing fixes fails in the parity that follows each export (`model.bundling.parity`).
+    Encoders, recurrent networks and those of several sources are traced. The newer exporter reasons about an encoder's
+    symbolic shapes for ten times as long and writes its GELU in a form that ONNX Runtime does not recognise; recurrent
+    networks it unrolls into one length. A length that tracing fixes fails in the parity that follows each export
+    (`model.bundling.parity`).
     Raises BundleError where the exporter has no form for an operator of it.
     """
     example, names = _example(model)
     try:
-        if any(isinstance(module, nn.RNNBase | Encoder) for module in model.network.modules()):
+        if any(isinstance(module, nn.RNNBase | Encoder | GatedCrossAttention) for module in model.network.modules()):
             free = names | {name: {0: "batch"} for name in model.outputs}
             trace(opened(model.network), example, path, inputs=model.inputs, outputs=model.outputs, free=free)
         else:
@@ -193,6 +219,7 @@ def _example(model: Exportable) -> tuple[tuple[Tensor, ...], dict[str, dict[int,
         "signal": (torch.randn(2, n_chans, n_times), {0: "batch", 2: "n_times"}),
         "ch_state": (torch.full((2, n_chans), MEASURED, dtype=torch.int64), {0: "batch"}),
         SPECTROGRAM: (torch.randn(2, *SPECTROGRAM_SHAPE), {0: "batch"}),
+        METADATA: (torch.ones(2, len(model.fields)), {0: "batch"}),
     }
     return tuple(every[name][0] for name in model.inputs), {name: every[name][1] for name in model.inputs}
 

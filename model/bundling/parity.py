@@ -11,9 +11,10 @@ import torch
 
 from model.bundling.graphs import Exportable
 from signals.bundles.answers import Combiner, combined, probabilities_of_each
-from signals.bundles.bundle import SPECTROGRAM, BundleError
+from signals.bundles.bundle import METADATA, SPECTROGRAM, BundleError
 from signals.bundles.calibration import tempered
 from signals.bundles.inputs import padded, windows_of_shards
+from signals.bundles.metadata import FIELDS, Person, metadata_of, people_of
 from signals.modality import FIXED_SCALE, Modality
 from signals.noise import aperiodic, shaped_noise
 from signals.window import ABSENT, MEASURED
@@ -60,6 +61,8 @@ class Probe:
     n_synthetic: int
     spectrogram: np.ndarray | None = field(default=None, repr=False)
     """float32, shape (n_windows, *SPECTROGRAM_SHAPE); None where no window carries one."""
+    known: tuple[Person, ...] = field(default=(), repr=False)
+    """Every field of each person, None where it is not known."""
 
     def feed(self, model: Exportable) -> dict[str, np.ndarray]:
         """Return a member's inputs by name; raises BundleError where it reads spectrograms and there are none."""
@@ -73,6 +76,9 @@ class Probe:
             if self.spectrogram is None:
                 raise BundleError(f"network {model.name} reads spectrograms, and the shards carry none")
             result[SPECTROGRAM] = self.spectrogram
+        if METADATA in model.inputs:
+            people = [{name: person[name] for name in model.fields} for person in self.known]
+            result[METADATA] = metadata_of(model.fields).table(people)
         return result
 
 
@@ -84,6 +90,7 @@ class _Single:
     ch_state: np.ndarray
     person: tuple[str, str]
     spectrogram: np.ndarray | None
+    known: Person
     is_synthetic: bool = False
 
 
@@ -101,10 +108,12 @@ def probes(models: Sequence[Exportable], shards: Sequence[Path], *, n_windows: i
             ch_state=w.ch_state.astype(np.int64),
             person=(w.subject_id, w.site_id),
             spectrogram=w.spectrogram,
+            known=people_of([w], FIELDS.names)[0],
         )
         for w in chosen
     ]
-    synthetic = [_synthetic(rng, models[0].modality, stored[0]) for _ in range(n_windows - len(stored))]
+    people = _people(n_windows - len(stored), seed=seed)
+    synthetic = [_synthetic(rng, models[0].modality, stored[0], person) for person in people]
     # Of either kind in turn, so that every shape and batch size sees both.
     singles = [single for pair in zip_longest(stored, synthetic) for single in pair if single is not None]
     sizes, shapes, start = cycle(BATCH_SIZES), cycle(SHAPES), 0
@@ -114,7 +123,18 @@ def probes(models: Sequence[Exportable], shards: Sequence[Path], *, n_windows: i
         start += size
 
 
-def _synthetic(rng: np.random.Generator, modality: Modality, like: _Single) -> _Single:
+def _people(n: int, *, seed: int) -> list[Person]:
+    """Return people of whom each field is missing in one of three."""
+    rng = np.random.default_rng((seed, 1))
+    drawn = [
+        {number.name: float(rng.uniform(number.low, number.high)) for number in FIELDS.numbers}
+        | {category.name: str(rng.choice(category.levels)) for category in FIELDS.categories}
+        for _ in range(n)
+    ]
+    return [{name: value if rng.random() > 1 / 3 else None for name, value in person.items()} for person in drawn]
+
+
+def _synthetic(rng: np.random.Generator, modality: Modality, like: _Single, known: Person) -> _Single:
     """Return noise with the spectrum of EEG, loud or quiet, with a sharp discharge, a dead channel or neither.
 
     Sizes are of EEG, and in proportion where the modality has a scale of its own: no window is clipped all over.
@@ -138,6 +158,7 @@ def _synthetic(rng: np.random.Generator, modality: Modality, like: _Single) -> _
         ch_state=np.full(modality.n_chans, MEASURED, dtype=np.int64),
         person=("synthetic", "synthetic"),
         spectrogram=spectrogram,
+        known=known,
         is_synthetic=True,
     )
 
@@ -161,6 +182,7 @@ def _shaped(rng: np.random.Generator, singles: Sequence[_Single], shape: str, *,
         shape=shape,
         n_synthetic=sum(one.is_synthetic for one in singles),
         spectrogram=np.stack(around) if len(around) == len(singles) else None,
+        known=tuple(one.known for one in singles),
     )
 
 

@@ -50,7 +50,7 @@ def ask_of(network: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
 def mean_gradient(
     network: nn.Module, x: np.ndarray, background: np.ndarray, target: int, *, n_steps: int = N_STEPS
 ) -> np.ndarray:
-    """Return the mean gradient of a class's centred logit from background to window, float64, (n_chans, n_times).
+    """Return the mean gradient of a class's centred logit from background to window (or image), float64, their shape.
 
     Gauss-Legendre points, as captum's default.
     """
@@ -60,9 +60,10 @@ def mean_gradient(
     start_CT, stop_CT = (torch.from_numpy(np.asarray(each, dtype=np.float32)) for each in (background, x))
     centred, total = Centred(network), torch.zeros(start_CT.shape, dtype=torch.float64)
     for some, weight in zip(shares.split(BATCH), weights_S.split(BATCH), strict=True):
-        x_BCT = (start_CT + some[:, None, None] * (stop_CT - start_CT)).requires_grad_(True)
+        along = some.reshape(-1, *(1,) * start_CT.ndim)
+        x_BCT = (start_CT + along * (stop_CT - start_CT)).requires_grad_(True)
         (slope_BCT,) = torch.autograd.grad(centred(x_BCT)[:, target].sum(), x_BCT)
-        total += (slope_BCT.double() * weight[:, None, None]).sum(0)
+        total += (slope_BCT.double() * weight.reshape(along.shape)).sum(0)
     return total.numpy()
 
 

@@ -24,7 +24,7 @@ from model.pretraining.pretraining import PretrainModel
 from model.sources.multimodal import create_multimodal_ecg_model
 from model.stacking import Stacker
 from model.supervised.networks import NetworkShape
-from model.supervised.supervised import NETWORKS, SPECTROGRAM_NETWORKS
+from model.supervised.supervised import METADATA_NETWORKS, NETWORKS, SPECTROGRAM_NETWORKS
 from signals.electrodes import CHAINS
 from signals.modality import ECG_12, EEG_1020, Modality
 from signals.shards.normalise import Normaliser
@@ -41,6 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "efficientnet_b3": {"width": 0.25, "depth": 0.25, "image_size": (64, 32)},
     "efficientnet_small": {"width": 0.25, "depth": 0.25},
     "efficientnet_scalogram": {"width": 0.25, "depth": 0.25},
+    "multimodal": {"fields": ("age", "sex"), "dim": 16, "n_heads": 2, "widths": (9, 12, 12)},
 }
 """Options that cut networks down to what a second runs; others are small as they are."""
 ENCODER = EncoderConfig(dim=32, depth=1, n_heads=4, stem_dim=16)
@@ -111,7 +112,8 @@ def _network(name: str) -> tuple[nn.Module, Step]:
         x = torch.randn(BATCH, len(CHAINS), len(REGIONAL_FREQS), N_STEPS)
     else:
         x = torch.randn(BATCH, 12, 256 * N_SECONDS)
-    return module, lambda: nn.functional.cross_entropy(module(x)[0], torch.arange(BATCH) % 6)
+    more = (torch.ones(BATCH, 2),) if name in METADATA_NETWORKS else ()
+    return module, lambda: nn.functional.cross_entropy(module(x, *more)[0], torch.arange(BATCH) % 6)
 
 
 def _classifier(task: Task, modality: Modality) -> tuple[nn.Module, Step]:

@@ -8,6 +8,7 @@ Shapes: B batch, C channel, T sample, H height, W width, F field, Q question, M 
 severity.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 
 from model.layers.fusion import GatedCrossAttention
 from model.sources.heads import ConfidenceHead, SeverityHead
-from model.sources.metadata import Metadata
 from model.sources.readers import CategoryReader, ImageReader, NumberReader, SignalReader, Tokens
+from signals.bundles.metadata import Metadata
 
 SOURCES = ("images", "signals", "numerical_metadata", "categorical_metadata")
 """Names of the sources, in the order of `forward`."""
@@ -61,28 +62,70 @@ class Diagnosis:
     embedding_BD: Tensor
 
 
-class MultimodalClassifier(nn.Module):
-    """Questions that hear every source that is there."""
+class SourceFusion(nn.Module):
+    """Questions that hear every source that is there, and the embedding of what they heard."""
 
-    def __init__(self, shape: MultimodalShape) -> None:
+    def __init__(
+        self, shape: MultimodalShape, *, sources: Sequence[str] = SOURCES, span_s: tuple[float, float] | None = None
+    ) -> None:
+        """sources: those that are read, of SOURCES. span_s: the stretch of the signal that the label is about."""
         super().__init__()
         self.shape = shape
-        dim, n_heads = shape.dim, shape.n_heads
-        self.readers = nn.ModuleDict(
-            {
-                "images": ImageReader(dim, width=shape.image_width, depth=shape.image_depth),
-                "signals": SignalReader(dim, n_chans=shape.n_chans, sfreq=shape.sfreq, widths=shape.signal_widths),
-                "numerical_metadata": NumberReader(dim, shape.metadata),
-                "categorical_metadata": CategoryReader(dim, shape.metadata),
-            }
-        )
+        dim, metadata = shape.dim, shape.metadata
+        readers: dict[str, Callable[[], nn.Module]] = {
+            "images": lambda: ImageReader(dim, width=shape.image_width, depth=shape.image_depth),
+            "signals": lambda: SignalReader(
+                dim, n_chans=shape.n_chans, sfreq=shape.sfreq, widths=shape.signal_widths, span_s=span_s
+            ),
+            "numerical_metadata": lambda: NumberReader(dim, metadata),
+            "categorical_metadata": lambda: CategoryReader(dim, metadata),
+        }
+        read = [name for name in SOURCES if name in sources]
+        self.readers = nn.ModuleDict({name: readers[name]() for name in read})
         self.questions_QD = nn.Parameter(torch.randn(shape.n_questions, dim) * 0.5)
-        self.hears = nn.ModuleDict({name: GatedCrossAttention(dim, n_heads, opened=1.0) for name in SOURCES})
+        self.hears = nn.ModuleDict({name: GatedCrossAttention(dim, shape.n_heads, opened=1.0) for name in read})
         self.norm = nn.LayerNorm(dim)
         self.mix = nn.Sequential(nn.Linear(shape.n_questions * dim, 2 * dim), nn.GELU(), nn.Dropout(shape.dropout))
-        self.classes = nn.Linear(2 * dim, shape.n_classes)
-        self.severity = SeverityHead(2 * dim, shape.n_severities)
-        self.confidence = ConfidenceHead(2 * dim, shape.n_classes)
+
+    def embed(self, given: Mapping[str, Tensor | None], there: Mapping[str, Tensor]) -> Tensor:
+        """Return the embedding, shape (B, 2 D), of sources by name, None where nobody has it.
+
+        there: bool (B,) by source, False where it is not to be used; all are without. Raises ValueError where all are
+        None, and for batches that differ.
+        """
+        held = {name: values for name, values in given.items() if values is not None}
+        if not held:
+            raise ValueError(f"give at least one of {', '.join(self.readers)}")
+        if len({len(values) for values in held.values()}) > 1:
+            sizes = {name: len(values) for name, values in held.items()}
+            raise ValueError(f"sources differ in their batch: {sizes}")
+        # A copy: a view of a parameter, made without gradients, is what torch's counter of FLOPs stumbles over.
+        x_BQD = self.questions_QD.expand(next(iter(held.values())).shape[0], -1, -1).clone()
+        total_BQD = x_BQD
+        for name, values in held.items():
+            if len(values):
+                tokens_BMD, there_BM = self._tokens(name, values, there.get(name))
+                total_BQD = total_BQD + self.hears[name](x_BQD, tokens_BMD, there_BM)
+        embedding_BD: Tensor = self.mix(self.norm(total_BQD).flatten(1))
+        return embedding_BD
+
+    def _tokens(self, name: str, values: Tensor, used_B: Tensor | None) -> Tokens:
+        tokens_BMD, there_BM = self.readers[name](values)
+        return tokens_BMD, there_BM if used_B is None else there_BM & used_B[:, None]
+
+    def gates(self) -> dict[str, float]:
+        """Return how far each source's gate is open: the mean size of what it lets through, 0 to 1."""
+        return {name: float(hears.gate.detach().tanh().abs().mean()) for name, hears in self.hears.items()}
+
+
+class MultimodalClassifier(SourceFusion):
+    """Diagnoses, severity and confidence from every source that is there."""
+
+    def __init__(self, shape: MultimodalShape) -> None:
+        super().__init__(shape)
+        self.classes = nn.Linear(2 * shape.dim, shape.n_classes)
+        self.severity = SeverityHead(2 * shape.dim, shape.n_severities)
+        self.confidence = ConfidenceHead(2 * shape.dim, shape.n_classes)
 
     def forward(
         self,
@@ -102,34 +145,16 @@ class MultimodalClassifier(nn.Module):
         are None, and for batches or shapes that differ.
         """
         given = dict(zip(SOURCES, (images, signals, numerical_metadata, categorical_metadata), strict=True))
-        sizes = {name: len(values) for name, values in given.items() if values is not None}
-        if not sizes:
-            raise ValueError(f"give at least one of {', '.join(SOURCES)}")
-        if len(set(sizes.values())) > 1:
-            raise ValueError(f"sources differ in their batch: {sizes}")
-        n = next(iter(sizes.values()))
+        n = next((len(values) for values in given.values() if values is not None), 0)
         if there is not None and there.shape != (n, len(SOURCES)):
             raise ValueError(f"there has shape {tuple(there.shape)}, not ({n}, {len(SOURCES)})")
-        x_BQD = self.questions_QD.expand(n, -1, -1)
-        total_BQD = x_BQD
-        for place, (name, values) in enumerate(given.items()):
-            if values is not None and n:
-                tokens_BMD, there_BM = self._tokens(name, values, None if there is None else there[:, place])
-                total_BQD = total_BQD + self.hears[name](x_BQD, tokens_BMD, there_BM)
-        embedding_BD = self.mix(self.norm(total_BQD).flatten(1))
+        used = {} if there is None else {name: there[:, place] for place, name in enumerate(SOURCES)}
+        embedding_BD = self.embed(given, used)
         logits_BK = self.classes(embedding_BD)
         return Diagnosis(
             logits_BK=logits_BK, severity_BS=self.severity(embedding_BD),
             confidence_B=self.confidence(embedding_BD, logits_BK), embedding_BD=embedding_BD,
         )  # fmt: skip
-
-    def _tokens(self, name: str, values: Tensor, used_B: Tensor | None) -> Tokens:
-        tokens_BMD, there_BM = self.readers[name](values)
-        return tokens_BMD, there_BM if used_B is None else there_BM & used_B[:, None]
-
-    def gates(self) -> dict[str, float]:
-        """Return how far each source's gate is open: the mean size of what it lets through, 0 to 1."""
-        return {name: float(hears.gate.detach().tanh().abs().mean()) for name, hears in self.hears.items()}
 
 
 def create_multimodal_ecg_model(num_classes: int = 6, **options: Any) -> MultimodalClassifier:

@@ -9,10 +9,10 @@ Shapes: B batch, C channel, T sample, N step, H height, W width, M token, D widt
 import torch
 from torch import Tensor, nn
 
-from model.sources.metadata import Metadata
 from model.supervised.efficientnet import SpectrogramNet
 from model.supervised.multiscale import MultiScaleNet
 from model.supervised.networks import NetworkShape
+from signals.bundles.metadata import Metadata
 
 Tokens = tuple[Tensor, Tensor]
 STEP_POOL = 4
@@ -22,12 +22,18 @@ STEP_POOL = 4
 class SignalReader(nn.Module):
     """Tokens of leads, in time: the multi-scale network, four steps a token."""
 
-    def __init__(self, dim: int, *, n_chans: int, sfreq: float, widths: tuple[int, ...]) -> None:
+    def __init__(
+        self, dim: int, *, n_chans: int, sfreq: float, widths: tuple[int, ...],
+        span_s: tuple[float, float] | None = None,
+    ) -> None:  # fmt: skip
+        """span_s: the stretch that the label is about, whose tokens are marked; None for the whole window."""
         super().__init__()
         self.n_chans = n_chans
-        self.network = MultiScaleNet(NetworkShape(n_chans=n_chans, sfreq=sfreq, n_classes=1), widths=widths)
+        shape = NetworkShape(n_chans=n_chans, sfreq=sfreq, n_classes=1, span_s=span_s)
+        self.network = MultiScaleNet(shape, widths=widths)
         del self.network.classes  # tokens are taken before them
         self.project = nn.Linear(2 * self.network.dim, dim)
+        self.inside = None if span_s is None else nn.Parameter(torch.randn(dim))
 
     def forward(self, signals_BCT: Tensor) -> Tokens:
         """Read leads that are normalised; a lead that holds NaN anywhere is absent, a window without any lead too."""
@@ -39,7 +45,18 @@ class SignalReader(nn.Module):
         pooled = nn.functional.avg_pool1d(steps_BDN, STEP_POOL, ceil_mode=True)
         peaks = nn.functional.max_pool1d(steps_BDN, STEP_POOL, ceil_mode=True)
         tokens_BMD = self.project(torch.cat([pooled, peaks], 1).transpose(1, 2))
+        if self.inside is not None:
+            tokens_BMD = tokens_BMD + self._inside_M1(steps_BDN) * self.inside
         return tokens_BMD, there_BC.any(-1)[:, None].expand(-1, tokens_BMD.shape[1])
+
+    def _inside_M1(self, steps_BDN: Tensor) -> Tensor:
+        """Return which tokens hold a step of the label's span; raises ValueError where the window ends before it."""
+        span = self.network.pool.span
+        assert span is not None
+        if steps_BDN.shape[-1] < span[1]:
+            raise ValueError(f"{steps_BDN.shape[-1]} steps end before the label's span, steps {span}")
+        first_M = torch.arange(0, steps_BDN.shape[-1], STEP_POOL, device=steps_BDN.device)[:, None]
+        return ((first_M < span[1]) & (first_M + STEP_POOL > span[0])).to(steps_BDN)
 
 
 class ImageReader(nn.Module):

@@ -1,10 +1,11 @@
 """Supervised networks: windows in, classes out, trained from nothing on labelled windows alone.
 
 A network is built as `NETWORKS[name](shape, dropout=..., **options)` and called as `network(x_BCT)`, or as
-`network(spectrogram_BRFS)` where its name is in `SPECTROGRAM_NETWORKS`; it returns logits and the embedding that they
-come from. Those on raw EEG take windows of any length that holds the label's span.
+`network(spectrogram_BRFS)` where its name is in `SPECTROGRAM_NETWORKS`, or as `network(x_BCT, metadata_BF)` where it is
+in `METADATA_NETWORKS`; it returns logits and the embedding that they come from. Those on raw EEG take windows of any
+length that holds the label's span.
 
-Shapes: B batch, C channel, T sample, R region, F frequency bin, S column, D width, K class.
+Shapes: B batch, C channel, T sample, R region, F frequency bin or field, S column, D width, K class.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from model.sources.network import MultimodalNet
 from model.supervised.eegnet import EEGNet
 from model.supervised.efficientnet import SpectrogramNet
 from model.supervised.inception import InceptionTime
@@ -37,11 +39,14 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "efficientnet_b3": SpectrogramNet,
     "efficientnet_small": partial(SpectrogramNet, width=0.5, depth=0.5, image_size=(128, 32), drop_connect=0.0),
     "efficientnet_scalogram": ScalogramNet,
+    "multimodal": MultimodalNet,
 }
 """Networks by name; "efficientnet_small" is the same network cut down for a CPU, "efficientnet_scalogram" makes its
 image from samples."""
 SPECTROGRAM_NETWORKS = frozenset({"efficientnet_b3", "efficientnet_small"})
 """Networks that read regional spectrograms instead of samples."""
+METADATA_NETWORKS = frozenset({"multimodal"})
+"""Networks that can read fields of the person too, those of their option `fields`."""
 SCHEMA_VERSION = 1
 
 
@@ -126,15 +131,26 @@ class Supervised(PreTrainedModel):
         """Whether `forward` needs spectrograms."""
         return self.config.network in SPECTROGRAM_NETWORKS
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Fields of the person that `forward` reads, in order; nothing for most networks."""
+        return tuple(self.network.shape.metadata.names) if self.config.network in METADATA_NETWORKS else ()
+
     def forward(
-        self, x_BCT: Tensor, ch_state_BC: Tensor, spectrogram_BRFS: Tensor | None = None
+        self,
+        x_BCT: Tensor,
+        ch_state_BC: Tensor,
+        spectrogram_BRFS: Tensor | None = None,
+        metadata_BF: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return (logits_BK, embedding_BD) of normalised windows, or of spectrograms as in `Window.spectrogram`.
 
+        metadata_BF: columns `fields`, NaN where nothing is known; without it nothing is known of anybody.
         Raises ValueError where the network reads spectrograms and none is given.
         """
         if not self.reads_spectrogram:
-            logits_BK, embedding_BD = self.network(self.view(x_BCT, ch_state_BC))
+            more = (metadata_BF,) if self.fields else ()
+            logits_BK, embedding_BD = self.network(self.view(x_BCT, ch_state_BC), *more)
             return logits_BK, embedding_BD
         if spectrogram_BRFS is None:
             raise ValueError(f"network {self.config.network!r} reads spectrograms, and none was given")

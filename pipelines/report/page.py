@@ -183,7 +183,7 @@ def _details(sites: Sites) -> str:
     head = ["Site", *(name.replace("_", " ") for name in names)]
     return (
         f"<h3>Details that were requested to be kept</h3>{table(head, rows)}"
-        '<p class="note">Recordings by maker of the amplifier, hour of the day at which they start, and age group; a recording whose file does not hold it is not counted.</p>'
+        '<p class="note">Recordings by maker of the amplifier, hour of the day at which they start, age group, and sex; a recording whose file does not hold it is not counted.</p>'
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from signals.recording.details import Details
+from signals.recording.details import LIMITS, Details
 from signals.shards.manifest import Shard
 from signals.shards.tally import Sums
 from signals.windows.labels import UNKNOWN_SOURCE
@@ -123,7 +123,8 @@ class SiteCounts:
     labels_refused: dict[str, int] = field(default_factory=dict)
     """By reason."""
     details: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Recordings by each value of each detail that was requested (`signals.recording.details.Details`)."""
+    """Recordings by each value of each detail that was requested (`signals.recording.details.Details`); years, heights
+    and weights are not counted."""
     sums: Sums = field(default_factory=Sums)
 
     def to_dict(self) -> dict[str, Any]:
@@ -364,7 +365,7 @@ def _site_counts(accounts: Accounts, window_s: float) -> SiteCounts:
         labels_refused=counted(row["reason"] for row in accounts.labels),
         details={
             name: counted(str(row[name]) for row in accepted if name in row)
-            for name in (each.name for each in fields(Details))
+            for name in (each.name for each in fields(Details) if each.name not in LIMITS)
             if any(name in row for row in accepted)
         },
         sums=sums,

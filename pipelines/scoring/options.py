@@ -22,6 +22,7 @@ from pipelines.runs import storage
 from pipelines.scoring.bundles import name_of, read_bundle
 from pipelines.scoring.parts import Scoring
 from signals.bundles.bundle import BundleError
+from signals.bundles.inputs import kept_for
 from signals.command_line import Parser
 from signals.json_output import add_json
 
@@ -77,7 +78,7 @@ def parse_args(argv: Sequence[str] | None = None) -> ScoreRun:
     run = Run(
         inputs=inputs, output=args.output, profile=profile, salt=salt, max_quarantined=args.max_quarantined,
         site_from=args.site_from or "", resume=args.resume, n_workers=n_workers,
-        is_here=not names_runner(beam_args), beam_args=tuple(beam_args),
+        is_here=not names_runner(beam_args), beam_args=tuple(beam_args), keep=kept_for(bundle.graphs),
     )  # fmt: skip
     return ScoreRun(run=run, scoring=Scoring(args.bundle, str(bundle.about["digest"])), classes=bundle.classes,
                     as_json=args.json)  # fmt: skip

@@ -3,8 +3,9 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import fsum
+from typing import Any
 
 from pipelines.runs import storage
 from pipelines.runs.accounting import COPY
@@ -13,6 +14,7 @@ from pipelines.scoring.parts import PartResult
 from pipelines.stages.finish import join_rows
 from pipelines.stages.outcome import Refused
 from pipelines.stages.plan_files import Accepted
+from signals.recording.details import Details
 from signals.shards.manifest import COMPLETED, FILES, RECORDINGS
 from signals.version import code_version
 
@@ -52,6 +54,11 @@ class Summary:
         return self.windows["planned"] - self.windows["answered"] - self.windows["rejected"]
 
 
+def nobody(row: Accepted) -> dict[str, Any]:
+    """Return the row of a recording without what was read of the person for the model alone."""
+    return replace(row, details=Details()).to_row()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finish:
     """Writes what is known only when all parts are."""
@@ -75,7 +82,7 @@ class Finish:
         if sum(summary.files[name] for name in ("answered", "refused", "copies")) != self.n_files or summary.n_lost:
             raise RuntimeError(f"the accounting does not add up: {summary.files}, {summary.windows}")
         join_rows(self.output, results, refused)
-        storage.write_rows(storage.join(self.output, RECORDINGS), [row.to_row() for row in accepted])
+        storage.write_rows(storage.join(self.output, RECORDINGS), [nobody(row) for row in accepted])
         storage.write_rows(
             storage.join(self.output, FILES), [row.public_row() for row in refused if row.level == "file"]
         )

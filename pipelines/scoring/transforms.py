@@ -48,7 +48,7 @@ def run_on_beam(score: ScoreRun, finish: Finish) -> None:
 def build(pipeline: beam.Pipeline, score: ScoreRun, finish: Finish) -> None:
     """Add the whole chain to a pipeline."""
     files = pipeline | "Files" >> beam.Create(score.run.inputs.files)
-    planned = files | "PlanFiles" >> PlanFiles(score.run.profile, score.run.salt)
+    planned = files | "PlanFiles" >> PlanFiles(score.run.profile, score.run.salt, score.run.keep)
     results = planned.blocks | "AnswerParts" >> AnswerParts(finish.output, score.scoring)
     _ = results | "WriteSummary" >> WriteSummary(finish, planned)
 

@@ -16,7 +16,7 @@ from pipelines.shard_sets.identifiers import contained, listed_identifiers, sour
 from pipelines.shard_sets.problem import Problem
 from pipelines.shard_sets.texts import UNKNOWN_FIELD, Text, texts_of
 from pipelines.shard_sets.verify import KNOWN_FILES
-from signals.recording.details import AGE_GROUPS, DEVICES
+from signals.recording.details import AGE_GROUPS, DEVICES, SEXES
 from signals.recording.events import is_event_word
 from signals.shards.manifest import MANIFEST, RUN
 
@@ -47,12 +47,14 @@ FORMS = {
     "source_sha256": re.compile(r"[0-9a-f]{64}"),
     "config_hash": re.compile(r"[0-9a-f]{16}"),
     "reader": re.compile(r"[a-z0-9]+(?:[/-][a-z0-9]+)*"),
-    "label": re.compile(r"(?:[\w+/.-]+(?: [\w+/.-]+){0,3})?"),
+    # Words, or several statements of an electrocardiogram by code.
+    "label": re.compile(r"(?:[\w+/.-]+(?: [\w+/.-]+){0,3})?|\d{6,18}(?:;\d{6,18})+"),
     "notes": re.compile(r"[a-z0-9_]+(?::[\w.+-]+)?"),
     "reason": re.compile(r"[a-z_]+"),
     "label_source": re.compile(r"[a-z]*"),
     "device": re.compile("|".join(map(re.escape, DEVICES))),
     "age_group": re.compile("|".join(map(re.escape, AGE_GROUPS))),
+    "sex": re.compile("|".join(SEXES)),
 }
 """How the values of a field must look; None where anything goes that the other rules let pass."""
 

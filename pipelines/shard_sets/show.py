@@ -53,6 +53,8 @@ def about(window: Window) -> dict[str, str]:
         known["recording starts"] = f"in hour {window.start_hour} of the day"
     if window.age_group:
         known["age group"] = window.age_group
+    person = {"age": window.age, "sex": window.sex, "height, cm": window.height_cm, "weight, kg": window.weight_kg}
+    known |= {name: str(value) for name, value in person.items() if value not in ("", None)}
     return known | ({"votes": " ".join(f"{vote:g}" for vote in window.votes)} if window.votes else {})
 
 

@@ -18,7 +18,7 @@ from signals.shards.tfrecord import read_shard
 UNKNOWN_FIELD = "unknown field"
 """Name under which fields of a record are listed that no code of ours writes."""
 _SHOWN = {"title", "alt", "aria-label", "href", "src", "content", "id", "class"}
-_KEYS = {"subjects": "subject_id", "events": "event", "device": "device", "age_group": "age_group"}
+_KEYS = {"subjects": "subject_id", "events": "event", "device": "device", "age_group": "age_group", "sex": "sex"}
 """Dictionaries whose keys are data, held to a form."""
 
 

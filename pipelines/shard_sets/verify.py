@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -147,9 +147,9 @@ def _check_records(shards_dir: Path, shard: Shard, manifest: Manifest, tally: Ta
     try:
         for place, record in _scanned(path):
             where = f"{path} record {n_records}"
-            window, fields = _decoded(record, where)
+            window, held = _decoded(record, where)
             names = names or frozenset(decode_example(encode_window(window)))
-            if odd := (names ^ fields) - DETAIL_FIELDS:
+            if odd := (names ^ held) - DETAIL_FIELDS:
                 raise Problem(f"{where}: fields {sorted(odd)} are missing or unknown")
             _check_window(window, shard, manifest, where)
             if window.key in keys:
@@ -222,7 +222,7 @@ def _check_window(window: Window, shard: Shard, manifest: Manifest, where: str) 
 
 def _check_details(window: Window, manifest: Manifest, where: str) -> None:
     try:
-        details = Details(device=window.device, start_hour=window.start_hour, age_group=window.age_group)
+        details = Details(**{each.name: getattr(window, each.name) for each in fields(Details)})
     except ValueError as error:
         raise Problem(f"{where}: {error}") from error
     if details != details.kept(manifest.kept_details):

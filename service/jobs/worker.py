@@ -37,6 +37,7 @@ from service.settings import load_settings
 from serving.model import Model, open_model
 from serving.runtime import Answer
 from signals.bundles.bundle import load_bundle
+from signals.bundles.inputs import kept_for
 from signals.command_line import Parser
 from signals.readers.digests import source_sha256
 from signals.readers.registry import open_recording
@@ -89,7 +90,7 @@ def work(
 def run_job(engine: Engine, path: Path, job: Job, model: Model) -> None:
     """Answer a recording and commit its end; raises what reading and answering raise, NotOurs, Refusal."""
     digest = source_sha256(str(path))
-    recording = open_recording(str(path))
+    recording = open_recording(str(path), keep=kept_for(model.bundle.graphs))
     windows = model.windows(recording, source_sha256=digest, hop_s=job.hop_s)
     n_windows, answers, vectors = model.n_windows(recording, hop_s=job.hop_s), list[Answer](), list[np.ndarray]()
     for batch, embedded in model.embedded_of(windows):

@@ -34,7 +34,7 @@ from serving.deploy.engines import (
 )
 from serving.deploy.gpu import Gpu, MissingError, find_gpu
 from serving.runtime import check_windows
-from signals.bundles.bundle import FP32, PATTERNS, SPECTROGRAM, Bundle, BundleError, Graph, load_bundle
+from signals.bundles.bundle import FP32, METADATA, PATTERNS, SPECTROGRAM, Bundle, BundleError, Graph, load_bundle
 from signals.bundles.inputs import feed, windows_of_shards
 from signals.command_line import Parser
 from signals.files import PARTIAL
@@ -88,7 +88,7 @@ def write_engines(bundle: Bundle, args: argparse.Namespace) -> list[Built]:
     """Write engines of all graphs, precisions and compute capabilities, whole or not at all, and return them."""
     if bundle.precision != FP32 or bundle.task is None:
         raise BundleError(f"{bundle.path} is {bundle.precision} {bundle.kind}: engines are built from fp32 classifiers")
-    if odd := {name for graph in bundle.graphs for name in graph.inputs} & {SPECTROGRAM, PATTERNS}:
+    if odd := {name for graph in bundle.graphs for name in graph.inputs} & {SPECTROGRAM, PATTERNS, METADATA}:
         raise BundleError(f"{bundle.path} has a member that reads {odd.pop()}; engines are for networks on samples")
     if args.output.exists():
         raise BundleError(f"output {args.output} exists already; choose another")

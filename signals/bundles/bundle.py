@@ -4,8 +4,9 @@ bundle/bundle.json   schema version, kind, precision, task, modality, profile, g
                      sha256 of every file and of bundle.json itself
 bundle/README.md     model card
 bundle/*.onnx        one graph per member: inputs signal float32 (batch, n_chans, n_times), normalised, and ch_state
-                     int64 (batch, n_chans), and/or spectrogram float32 as in `Window.spectrogram`; or patterns float32
-                     (batch, n_features), the row of `signals.patterns.features`. Outputs logits (batch, n_classes),
+                     int64 (batch, n_chans), and/or spectrogram float32 as in `Window.spectrogram`, or metadata float32
+                     (batch, n_fields), NaN where unknown; or patterns float32 (batch, n_features), the row of
+                     `signals.patterns.features`. Outputs logits (batch, n_classes),
                      representation (batch, width). An encoder has no logits, but channels (batch, n_chans, width).
 bundle/combiner.onnx for a stacked ensemble: input probabilities (batch, n_members, n_classes), output logits
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from signals.bundles.calibration import Calibration
+from signals.bundles.metadata import metadata_of
 from signals.files import atomic_folder, file_sha256
 from signals.modality import Modality
 from signals.shards.normalise import Normaliser
@@ -27,7 +29,7 @@ from signals.windows.profiles import Profile
 SCHEMA_VERSION = 2
 ABOUT, CARD, COMBINER = "bundle.json", "README.md", "combiner.onnx"
 KINDS = ("classifier", "ensemble", "encoder")
-SIGNAL_INPUTS, SPECTROGRAM, PATTERNS = ("signal", "ch_state"), "spectrogram", "patterns"
+SIGNAL_INPUTS, SPECTROGRAM, PATTERNS, METADATA = ("signal", "ch_state"), "spectrogram", "patterns", "metadata"
 FP32, INT8_STATIC, INT8_DYNAMIC = "fp32", "int8-static", "int8-dynamic"
 
 
@@ -52,9 +54,12 @@ class Graph:
     weights_sha256: str
     """Digest of the weights that it was exported from."""
     inputs: tuple[str, ...] = SIGNAL_INPUTS
-    """What it is called with: SIGNAL_INPUTS, SPECTROGRAM, or both; or PATTERNS."""
+    """What it is called with: SIGNAL_INPUTS, SPECTROGRAM, or both; SIGNAL_INPUTS and METADATA; or PATTERNS."""
     features: tuple[str, ...] = ()
     """Names of the pattern features that it reads, in order; nothing unless it is called with PATTERNS."""
+    fields: tuple[str, ...] = ()
+    """Fields of the person that it reads (`signals.bundles.metadata.FIELDS`), in order; nothing unless it is called
+    with METADATA."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,9 +169,11 @@ def load_bundle(path: Path | str) -> Bundle:
 
 
 def _graph(fields: Mapping[str, Any]) -> Graph:
-    read: dict[str, Any] = {name: tuple(fields.get(name, ())) for name in ("inputs", "features")}
+    read: dict[str, Any] = {name: tuple(fields.get(name, ())) for name in ("inputs", "features", "fields")}
     read["normaliser"] = Normaliser.from_dict(fields["normaliser"])
     graph = Graph(**{**fields, **read})
+    if (METADATA in graph.inputs) != bool(graph.fields) or tuple(metadata_of(graph.fields).names) != graph.fields:
+        raise ValueError(f"{graph.file} reads fields {graph.fields}, which this code does not order so")
     if PATTERNS in graph.inputs:
         from signals.patterns.features import pattern_names  # scipy.signal, for graphs that read them
 

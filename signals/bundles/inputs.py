@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from signals.bundles.bundle import PATTERNS, SPECTROGRAM, BundleError, Graph
+from signals.bundles.bundle import METADATA, PATTERNS, SPECTROGRAM, BundleError, Graph
+from signals.bundles.metadata import Person, detail_of, metadata_of, people_of, stated
 from signals.readers.declaration import NOTHING_DECLARED, Declaration
 from signals.readers.digests import IN_MEMORY, source_sha256
 from signals.readers.registry import open_recording
@@ -55,6 +56,29 @@ def windows_of_recording(
 def wanted(graphs: Sequence[Graph]) -> frozenset[str]:
     """Return what windows need besides samples so that these graphs can answer, for `prepare_block`'s `want`."""
     return frozenset({SPECTROGRAM for graph in graphs if SPECTROGRAM in graph.inputs})
+
+
+def kept_for(graphs: Sequence[Graph]) -> tuple[str, ...]:
+    """Return which details of a recording these graphs read, for `open_recording`'s `keep`."""
+    return tuple(sorted({detail_of(name) for graph in graphs for name in graph.fields}))
+
+
+def with_person(recording: Recording, graphs: Sequence[Graph], person: Person) -> Recording:
+    """Return a recording with fields of its person in place of those that it holds.
+
+    Raises BundleError for a field that no graph reads, also where it identifies, and for a value that cannot be.
+    """
+    if not person:
+        return recording
+    read = sorted({name for graph in graphs for name in graph.fields})
+    try:
+        metadata_of(tuple(person))
+        details = stated(person)
+    except ValueError as error:
+        raise BundleError(str(error)) from None
+    if unread := sorted(set(person) - set(read)):
+        raise BundleError(f"the bundle reads {', '.join(read) or 'no metadata'}: leave {unread[0]} out")
+    return replace(recording, details=details.filled(recording.details))
 
 
 def windows_of_shards(shards: Sequence[Path], *, n_windows: int | None = None) -> Iterator[Window]:
@@ -135,6 +159,8 @@ class Batch:
             result["signal"] = padded(signal, graph.step_times)
         if PATTERNS in graph.inputs:
             result[PATTERNS] = self.patterns
+        if METADATA in graph.inputs:
+            result[METADATA] = metadata_of(graph.fields).table(people_of(self.windows, graph.fields))
         if SPECTROGRAM in graph.inputs:
             spectrograms = [w.spectrogram for w in self.windows if w.spectrogram is not None]
             if len(spectrograms) < len(self.windows):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from signals.readers.channels.units import is_unstated, scaling_of
-from signals.recording.details import Details, age_group, known_device
+from signals.recording.details import Details, known_device, person_details
 from signals.recording.recording import Annotation, ReadSamples, Recording
 
 _SENSOR_TYPES = {
@@ -93,10 +93,14 @@ def with_sidecars(recording: Recording, path: Path) -> Recording:
 
 
 def _details(path: Path, root: Path, about: dict[str, Any]) -> Details:
-    """Return device and age group as sidecar and participants.tsv give them."""
+    """Return the device as the sidecar, and what is known of the person as participants.tsv gives it."""
     device = f"{about.get('Manufacturer') or ''} {about.get('ManufacturersModelName') or ''}"
-    years = _number(_participant(path, root).get("age", "").removesuffix("+"))
-    return Details(device=known_device(device), age_group=age_group(years))
+    row = _participant(path, root)
+    person = person_details(
+        age=_number(row.get("age", "").removesuffix("+")), sex=row.get("sex", ""), height_cm=_number(row.get("height")),
+        weight_kg=_number(row.get("weight")),
+    )  # fmt: skip
+    return replace(person, device=known_device(device))
 
 
 def _participant(path: Path, root: Path) -> Row:

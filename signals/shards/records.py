@@ -22,7 +22,8 @@ from signals.window import Provenance, Window
 SCHEMA_VERSION = 1
 STEP_UV = 0.1
 _INT16_MAX = 32767
-DETAIL_FIELDS = frozenset({"device", "start_hour", "age_group"})
+_TEXTS, _NUMBERS = ("device", "age_group", "sex"), ("start_hour", "age", "height_cm", "weight_kg")
+DETAIL_FIELDS = frozenset({*_TEXTS, *_NUMBERS})
 """Fields that some records of a set hold and others do not: what was requested and is known of their recordings."""
 
 
@@ -136,12 +137,8 @@ def _optional_fields(window: Window) -> dict[str, Any]:
         fields["artifact_ratio"] = window.artifact_ratio.astype("<f4").tobytes()
     if window.quality_verdict:
         fields["quality_verdict"] = window.quality_verdict.encode()
-    if window.device:
-        fields["device"] = window.device.encode()
-    if window.start_hour is not None:
-        fields["start_hour"] = [window.start_hour]
-    if window.age_group:
-        fields["age_group"] = window.age_group.encode()
+    fields |= {name: text.encode() for name in _TEXTS if (text := getattr(window, name))}
+    fields |= {name: [number] for name in _NUMBERS if (number := getattr(window, name)) is not None}
     if window.spectrogram is not None:
         fields["spectrogram"] = shuffle_bytes(window.spectrogram.astype("<f2").view("<i2"))
     return fields
@@ -160,6 +157,8 @@ def decode_window(record: bytes) -> Window:
     span = _numbers(fields, "label_span_s")
     band = _numbers(fields, "band")
     data = unshuffle_bytes(_raw(fields, "signal")).reshape(n_chans, n_times).astype(np.float32)
+    kept: dict[str, Any] = {name: _text(fields, name) for name in _TEXTS}
+    kept |= {name: int(_numbers(fields, name)[0]) for name in _NUMBERS if name in fields}
     data *= _numbers(fields, "step").astype(np.float32)[:, None]  # one, or one a channel
     return Window(
         data=data,
@@ -182,9 +181,7 @@ def decode_window(record: bytes) -> Window:
         label=_raw(fields, "label").decode(),
         votes=tuple(float(v) for v in _numbers(fields, "votes")),
         label_span_s=(float(span[0]), float(span[1])) if len(span) else None,
-        device=_text(fields, "device"),
-        start_hour=int(_numbers(fields, "start_hour")[0]) if "start_hour" in fields else None,
-        age_group=_text(fields, "age_group"),
+        **kept,
         provenance=Provenance(**about["provenance"]),
     )
 

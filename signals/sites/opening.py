@@ -25,17 +25,19 @@ class Opened:
 
 
 def open_source(
-    source: Any, *, ch_names: Sequence[str] = (), sfreq: float | None = None, unit: str = "µV", site_card: str = ""
-) -> Opened:
+    source: Any, *, ch_names: Sequence[str] = (), sfreq: float | None = None, unit: str = "µV", site_card: str = "",
+    keep: Sequence[str] = (),
+) -> Opened:  # fmt: skip
     """Return a path or URI, an `mne.io.Raw`, an array of shape (n_chans, n_times) or a Recording as a recording.
 
     An array needs `ch_names` and `sfreq`, and its `unit`. `site_card` is the path of a card for a file's own layout; a
-    card that lies beside the file is found without. Raises TypeError for anything else and for an array without names
+    card that lies beside the file is found without. `keep` names the details of a file that are wanted
+    (`signals.recording.details.KEEPABLE`). Raises TypeError for anything else and for an array without names
     or rate, ValueError for an array that does not fit, CardError for a card that cannot be used, UnreadableError, with
     a reason code, for a file that is no usable recording.
     """
     if isinstance(source, str | Path):
-        return _of_file(str(source), site_card)
+        return _of_file(str(source), site_card, keep)
     if site_card:
         raise TypeError("a site card speaks of files: give a path with it")
     if isinstance(source, Recording):
@@ -50,7 +52,7 @@ def open_source(
     raise TypeError(f"{type(source).__name__} is no path, mne.io.Raw, array or Recording")
 
 
-def _of_file(path: str, site_card: str) -> Opened:
+def _of_file(path: str, site_card: str, keep: Sequence[str]) -> Opened:
     card = card_of_file(path, site_card)
-    recording = open_recording(path, declared=card.declared if card else NOTHING_DECLARED)
+    recording = open_recording(path, declared=card.declared if card else NOTHING_DECLARED, keep=keep)
     return Opened(recording=recording, sha256=source_sha256(path), mains_hz=card.mains_hz if card else None)

@@ -203,6 +203,10 @@ def _window(
         device=plan.details.device,
         start_hour=plan.details.start_hour,
         age_group=plan.details.age_group,
+        age=plan.details.age,
+        sex=plan.details.sex,
+        height_cm=plan.details.height_cm,
+        weight_kg=plan.details.weight_kg,
         provenance=_provenance(plan, place, samples.reader),
     )
 

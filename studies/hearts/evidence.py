@@ -4,7 +4,7 @@ A window shows a raised level between the QRS complexes and T waves of one stret
 nowhere else. Methods are measured where the model is sure of it, and where taking the level away changes its answer.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -107,8 +107,7 @@ def planted(rng: np.random.Generator) -> Case:
 
 def train(amounts: Amounts, *, seed: int) -> tuple[nn.Module, float]:
     """Return a classifier of raised levels against none, and its AUROC on people that it was not trained on."""
-    rng = np.random.default_rng([seed, 1])
-    x, label = _labelled([planted(rng) for _ in range(amounts.people)])
+    x, label = labelled(amounts.people, seed=[seed, 1])
     torch.manual_seed(seed)
     model = new_network(
         "multiscale", TASK, ECG_12, Normaliser(kind="window"), dropout=0.1, profile={}, provenance={}, widths=(12, 16)
@@ -121,13 +120,15 @@ def train(amounts: Amounts, *, seed: int) -> tuple[nn.Module, float]:
     }  # fmt: skip
     fit_arrays(TaskObjective(model, VoteLoss()), arrays, recipe, n_steps=amounts.steps, label="evidence")
     network = model.network
-    check = np.random.default_rng([seed, 2])
-    x, label = _labelled([planted(check) for _ in range(max(4, amounts.people // 4))])
+    x, label = labelled(max(4, amounts.people // 4), seed=[seed, 2])
     logits = answers(ask_of(network), x)
     return network, float(auroc(logits[:, 1] - logits[:, 0], label == 1))
 
 
-def _labelled(cases: list[Case]) -> tuple[np.ndarray, np.ndarray]:
+def labelled(n: int, *, seed: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return windows of n people without and with the level, (2 n, 12, n_times), and which it is, 0 or 1."""
+    rng = np.random.default_rng(seed)
+    cases = [planted(rng) for _ in range(n)]
     x = np.stack([each for case in cases for each in (case.without, case.x)])
     return x, np.tile([0, 1], len(cases))
 
@@ -151,9 +152,12 @@ def methods() -> Mapping[str, Explain]:
     }
 
 
-def measure(network: nn.Module, amounts: Amounts, *, seed: int) -> Mapping[str, Figures]:
+def measure(
+    network: nn.Module, amounts: Amounts, *, seed: int, ways: Mapping[str, Explain] | None = None
+) -> Mapping[str, Figures]:
     """Return each method's figures on new people; windows of further people without the level are the background.
 
+    ways: methods by name, by default `methods`.
     Not the person's own: that differs from the window in the evidence alone, so that any model's map would lie there.
     """
     rng = np.random.default_rng([seed, 3])
@@ -161,7 +165,7 @@ def measure(network: nn.Module, amounts: Amounts, *, seed: int) -> Mapping[str, 
     bank = np.stack([planted(rng).without for _ in range(N_BACKGROUNDS)])
     random = randomised(network, seed=seed)
     found = {}
-    for name, explain in methods().items():
+    for name, explain in (ways or methods()).items():
         maps = [explain(network, case.x, bank) for case in cases]
         others = [explain(random, case.x, bank) for case in cases[: max(1, amounts.cases // 2)]]
         found[name] = _figures(cases, maps, others)

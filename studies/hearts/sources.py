@@ -17,9 +17,9 @@ from evaluation.measures.intervals import Estimate, t_interval
 from evaluation.measures.metrics import auroc
 from evaluation.measures.selective import risk_curve
 from model.sources.heads import ConfidenceHead, SeverityHead
-from model.sources.metadata import Metadata
 from model.sources.multimodal import SOURCES, Diagnosis, MultimodalClassifier, create_multimodal_ecg_model
 from signals.bundles.calibration import activated
+from signals.bundles.metadata import FIELDS
 from synthetic.heart.leads import NoiseLevels
 from synthetic.heart.pages import coarse_pages
 from synthetic.heart.stacks import draw_stack
@@ -132,7 +132,7 @@ def draw_people(n: int, *, seed: int) -> People:
         for i in order
     ]  # fmt: skip
     kept = [{key: value for key, value in row.items() if rng.random() > 0.2} for row in rows]
-    numbers, levels = Metadata().tensors(kept)
+    numbers, levels = map(torch.from_numpy, FIELDS.arrays(kept))
     signals = torch.from_numpy(stack.x)
     values = (torch.from_numpy(coarse_pages(stack.x)), signals, numbers, levels)
     return People(sources=dict(zip(SOURCES, values, strict=True)), target=target, severity=severity)

@@ -23,7 +23,7 @@ from signals.windows.prepare import prepare_block
 from signals.windows.profiles import Profile
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import labelled, task_named
-from training.fitting.inference import load_on_device, reads_spectrogram
+from training.fitting.inference import fields_of, load_on_device, reads_spectrogram
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,8 @@ class Ward:
                 raise ValueError(
                     f"{path} reads spectrograms; stress disturbs samples, and makes no spectrograms of them"
                 )
+            if fields_of(model):
+                raise ValueError(f"{path} reads {', '.join(fields_of(model))}; stress is for models on samples alone")
         self.recordings = np.array([self.data.shards.entries[i].recording_id for i in self.data.windows])
         self.sources = self._find(inputs, per_site)
 

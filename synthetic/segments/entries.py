@@ -119,9 +119,26 @@ def draw_other(rng: np.random.Generator, variant: str, family: Family) -> Entry:
     return replace(other, data=body, artifacts=tuple(events))
 
 
-def packed(entries: Sequence[Entry]) -> Bank:
+@dataclass(frozen=True, kw_only=True)
+class Compact:
+    """A pattern whose samples are traces and maps: a fiftieth of the memory."""
+
+    entry: Entry
+    """Without samples."""
+    trace_RT: np.ndarray = field(repr=False)
+    map_RC: np.ndarray = field(repr=False)
+
+
+def compact(entry: Entry) -> Compact:
+    """Return a pattern as it is kept until all are drawn."""
+    trace_RT, map_RC = traces_of(entry.data)
+    return Compact(entry=replace(entry, data=np.empty((0, 0))), trace_RT=trace_RT, map_RC=map_RC)
+
+
+def packed(drawn: Sequence[Compact]) -> Bank:
     """Return patterns as a bank stores them."""
-    traces, maps = zip(*(traces_of(entry.data) for entry in entries), strict=True)
+    entries = [one.entry for one in drawn]
+    traces, maps = [one.trace_RT for one in drawn], [one.map_RC for one in drawn]
     envelopes = [entry.envelope for entry in entries if entry.envelope is not None]
     has_envelope = np.array([entry.envelope is not None for entry in entries])
     events = [

@@ -26,6 +26,7 @@ NETWORKS = {
     "resnet_gru": ({"widths": (8, 8)}, SIX_CLASS),
     "efficientnet_small": ({"width": 0.1, "depth": 0.1, "image_size": (32, 32)}, SIX_CLASS_SPECTROGRAM),
     "efficientnet_scalogram": ({"width": 0.1, "depth": 0.1}, SIX_CLASS),
+    "multimodal": ({"fields": ("age", "sex"), "dim": 16, "n_heads": 2, "widths": (6, 8, 8)}, SIX_CLASS),
 }
 
 
@@ -45,7 +46,7 @@ def test_a_network_answers_in_onnx_as_in_torch_after_it_was_saved(tmp_path, writ
     feed = {name: torch.from_numpy(value) for name, value in probe.feed(model).items()}
     with torch.inference_mode():
         args = (feed["signal"], feed["ch_state"]) if "signal" in feed else (None, None, feed["spectrogram"])
-        before = network(*args)[0]
+        before = network(*args, metadata_BF=feed.get("metadata"))[0]
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
     assert np.isfinite(before.numpy()).all()
     np.testing.assert_allclose(session.run(["logits"], probe.feed(model))[0], before, atol=1e-4)

@@ -1,7 +1,7 @@
 """Fitting a task model on chosen rows: an encoder with a head, or a network, as a recipe says."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +18,7 @@ from model.layers.adapters import add_adapters
 from model.saved import TaskModel
 from model.supervised.scalogram import ScalogramNet
 from model.supervised.supervised import Supervised, new_network
+from signals.bundles.metadata import detail_of
 from signals.shards.normalise import Normaliser
 from signals.version import code_version
 from training.command import check_model_dir
@@ -29,7 +30,8 @@ from training.fitting.learning import learn
 from training.fitting.spectra import Spectrograms
 from training.parallel.distributed import Processes
 from training.provenance import SUBJECTS_FILE
-from training.recipes.finetuning import ENCODER, FinetuneRecipe
+from training.recipes.finetuning import FinetuneRecipe
+from training.recipes.model_shape import ENCODER
 from training.recipes.pretraining import eeg_tiny
 
 NOT_PRETRAINED: Mapping[str, Any] = {"train": [], "recordings": [], "sites": [], "recipe": None}
@@ -142,6 +144,9 @@ def fit_network(
     `training.fitting.learning.learn`.
     """
     train, valid = sides(data, chosen, recipe)
+    check_kept(data.shards.manifest.kept_details, recipe.model.metadata)
+    if recipe.model.metadata:
+        options = {**options, "fields": list(recipe.model.metadata)}
     torch.manual_seed(recipe.seed)
     model = new_network(
         network,
@@ -166,6 +171,15 @@ def fit_network(
         model, data, (train, valid), recipe, processes=processes, metrics=metrics, name=name, spectra=spectra,
         checkpoints=checkpoints,
     )  # fmt: skip
+
+
+def check_kept(kept: Sequence[str], fields: Sequence[str]) -> None:
+    """Raise ValueError for a field of the person that the shards were not requested to keep."""
+    if missing := [detail_of(name) for name in fields if detail_of(name) not in kept]:
+        raise ValueError(
+            f"the shards hold no {', '.join(missing)}: write them with preprocess --keep "
+            f"{','.join(dict.fromkeys([*kept, *missing]))}, or leave it out of --model.metadata"
+        )
 
 
 class Fitting:

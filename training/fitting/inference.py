@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from model.classifier import Classifier
 from model.saved import TaskModel, load_task_model
 from signals.bundles.calibration import activated
+from signals.bundles.metadata import metadata_of, people_of
 from signals.tasks import is_multilabel
 from training.command import check_model_dir
 from training.corpus.corpus import Corpus
@@ -22,12 +23,15 @@ Windows = Sequence[int] | np.ndarray
 
 
 def logits_of(model: TaskModel, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return (logits_BK, embedding_BD) of "x_BCT" or "tokens_BCND", "ch_state_BC" and, if read, "spectrogram_BRFS"."""
+    """Return (logits_BK, embedding_BD) of "x_BCT" or "tokens_BCND", "ch_state_BC" and, if read, "spectrogram_BRFS" or
+    "metadata_BF"."""
     if "tokens_BCND" in batch:
         assert isinstance(model, Classifier)
         return model.classify(batch["tokens_BCND"], batch["ch_state_BC"])
     if "spectrogram_BRFS" in batch:
         return model(batch["x_BCT"], batch["ch_state_BC"], batch["spectrogram_BRFS"])
+    if "metadata_BF" in batch:
+        return model(batch["x_BCT"], batch["ch_state_BC"], metadata_BF=batch["metadata_BF"])
     return model(batch["x_BCT"], batch["ch_state_BC"])
 
 
@@ -41,6 +45,16 @@ def reads_spectrogram(model: TaskModel) -> bool:
     if isinstance(model, Classifier):
         return "spectrogram" in model.encoder.config.fusion
     return model.reads_spectrogram
+
+
+def fields_of(model: TaskModel) -> tuple[str, ...]:
+    """Return the fields of the person that the model's `forward` takes, in order; nothing for most models."""
+    return () if isinstance(model, Classifier) else model.fields
+
+
+def metadata_of_windows(shards: Corpus, windows: Windows, fields: Sequence[str]) -> np.ndarray:
+    """Return what shards hold of the people of windows, float32, shape (n, n_fields), NaN where they hold nothing."""
+    return metadata_of(fields).table(people_of(shards.windows(windows), fields))
 
 
 def predict(
@@ -139,4 +153,6 @@ def _batches(
         tensors = {"x_BCT": torch.from_numpy(made.x_BCT), "ch_state_BC": torch.from_numpy(made.ch_state_BC)}
         if reads_spectrogram(model) and spectra is not None:
             tensors["spectrogram_BRFS"] = torch.from_numpy(spectra.batch(chosen))
+        if fields := fields_of(model):
+            tensors["metadata_BF"] = torch.from_numpy(metadata_of_windows(shards, chosen, fields))
         yield {name: values.to(device) for name, values in tensors.items()}

@@ -13,7 +13,7 @@ from training.corpus.labelled import Labelled
 from training.corpus.order import MicroBatch, Order, check_batch, order_crc
 from training.corpus.prefetch import prefetch
 from training.corpus.steps import StepBatches
-from training.fitting.inference import reads_spectrogram
+from training.fitting.inference import fields_of, metadata_of_windows, reads_spectrogram
 from training.fitting.policy import settled
 from training.fitting.spectra import Spectrograms
 from training.objectives.augment import STRENGTHS, Augmentation, mirror_order
@@ -40,6 +40,12 @@ class TaskBatches:
         modality, task = model.modality, data.task
         self.window_s = data.shards.n_times / modality.sfreq
         self.augment = settled(recipe.augment, task)
+        self.fields = fields_of(model)
+        if self.fields and (self.augment.mixup or self.augment.cutmix):
+            raise ValueError(
+                f"mixup and cutmix join two people, of whom {', '.join(self.fields)} differ: set them to 0 for a model "
+                "that reads metadata"
+            )
         self.augmentation = Augmentation(
             sfreq=modality.sfreq,
             window_s=self.window_s,
@@ -90,7 +96,16 @@ class TaskBatches:
             powers = self.spectra.batch(micro.windows)
             of_each = [self.augmentation.spectrogram(change, powers[row]) for row, change in enumerate(changes)]
             made["spectrogram_BRFS"] = torch.from_numpy(np.stack(of_each).astype(np.float32))
+        if self.fields:
+            made["metadata_BF"] = torch.from_numpy(self._metadata(micro))
         return made
+
+    def _metadata(self, micro: MicroBatch) -> np.ndarray:
+        """Return the people's fields, each left out with the chance of the recipe, so that none is relied on."""
+        table = metadata_of_windows(self.data.shards, micro.windows, self.fields)
+        seeds = ((self.recipe.seed, 7, sample) for sample in micro.samples)
+        drawn = np.stack([np.random.default_rng(seed).random(table.shape[1]) for seed in seeds])
+        return np.where(drawn < self.recipe.regularise.drop_metadata, np.float32(np.nan), table)
 
     def _mixed(self, made: dict[str, Tensor], micro: MicroBatch) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.recipe.seed, 5, micro.samples[0]))

@@ -8,7 +8,6 @@ Shapes: B batch, C channel, H, W image, K class, M point.
 
 from collections.abc import Mapping
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -31,7 +30,7 @@ class PictureClasses(nn.Module):
 
     def counts(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the number of pictures."""
-        return {"classes": torch.tensor(float(len(batch["class_B"])))}
+        return {"classes": batch["image_BCHW"].new_tensor(float(len(batch["class_B"])))}
 
 
 class PictureMasks(nn.Module):
@@ -47,7 +46,7 @@ class PictureMasks(nn.Module):
 
     def counts(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the number of pictures."""
-        return {"masks": torch.tensor(float(len(batch["mask_BKHW"])))}
+        return {"masks": batch["image_BCHW"].new_tensor(float(len(batch["mask_BKHW"])))}
 
 
 class PicturePoints(nn.Module):

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.harness import figure, machine, module
 from evaluation.measures.intervals import Estimate
-from studies.hearts import doubt, evidence, rare, sources
+from studies.hearts import doubt, evidence, page_evidence, rare, sources
 from training.objectives.rarity import LOSSES
 
 
@@ -84,10 +84,23 @@ def leads(*, small: bool, seed: int) -> None:
     network, area = evidence.train(amounts, seed=seed)
     figure("ecg_evidence_auroc", area, "auroc")
     for name, one in evidence.measure(network, amounts, seed=seed).items():
-        missed = ", ".join(one.failed()) or "none"
-        print(f"  {name}: {one.n_cases} windows, gates missed: {missed}")
-        for at in ("time_hit", "channel_hit", "pair_hit", "gain", "randomised"):
-            figure(f"ecg_evidence_{name.replace(' ', '_').lower()}_{at}", getattr(one, at), "share")
+        _evidence(f"ecg_evidence_{name}", one)
+
+
+def pages(*, small: bool, seed: int) -> None:
+    """Print whether methods of explanation find a raised level in two leads on the page that shows it."""
+    amounts = page_evidence.SMALL if small else page_evidence.Amounts()
+    reader, area = page_evidence.train(amounts, seed=seed)
+    figure("ecg_page_evidence_auroc", area, "auroc")
+    figure("ecg_page_evidence_by_chance", page_evidence.BOXES_BY_CHANCE, "share")
+    for name, one in page_evidence.measure(reader, amounts, seed=seed).items():
+        _evidence(f"ecg_page_evidence_{name}", one)
+
+
+def _evidence(name: str, one: evidence.Figures) -> None:
+    print(f"  {name}: {one.n_cases} windows, gates missed: {', '.join(one.failed()) or 'none'}")
+    for at in ("time_hit", "channel_hit", "pair_hit", "gain", "randomised"):
+        figure(f"{name.replace(' ', '_').lower()}_{at}", getattr(one, at), "share")
 
 
 def quick(*, small: bool, seed: int) -> None:
@@ -98,7 +111,7 @@ def quick(*, small: bool, seed: int) -> None:
 
 
 PARTS: dict[str, Callable[..., None]] = {
-    "losses": losses, "doubt": doubts, "sources": several, "evidence": leads, "quick": quick,
+    "losses": losses, "doubt": doubts, "sources": several, "evidence": leads, "pages": pages, "quick": quick,
 }  # fmt: skip
 
 

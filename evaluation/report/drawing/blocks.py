@@ -6,7 +6,7 @@ can never become a tag.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -57,7 +57,7 @@ class Code:
 class KeyValues:
     """Names and values in two columns."""
 
-    values: Mapping[str, Any] = field(hash=False)
+    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """What WFDB records hold beside samples: diagnoses and ages in comments, beats and rhythms in annotation files."""
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from signals.recording.details import Details, age_group
+from signals.recording.details import Details, person_details
 from signals.recording.recording import Annotation, UnreadableError
 from signals.statements import label_of
 
@@ -36,15 +37,23 @@ def header_label(comments: Iterable[str]) -> str:
 
 
 def header_details(comments: Iterable[str]) -> Details:
-    """Return the age group that a header's comments give; nothing else of them is kept."""
+    """Return age, sex, height and weight as a header's comments give them; nothing else of them is kept."""
+    texts: dict[str, str] = {}
     for comment in comments:
         name, _, rest = comment.strip().lower().partition(":")
-        if name.strip(" <>") == "age":
-            try:
-                return Details(age_group=age_group(float(rest)))
-            except ValueError:
-                return Details()
-    return Details()
+        texts.setdefault(name.strip(" <>"), rest.strip())
+    return person_details(
+        age=_number(texts.get("age", "")), sex=texts.get("sex", ""), height_cm=_number(texts.get("height", "")),
+        weight_kg=_number(texts.get("weight", "")),
+    )  # fmt: skip
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def record_annotations(path: Path, sfreq: float) -> tuple[Annotation, ...]:

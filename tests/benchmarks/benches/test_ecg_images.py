@@ -35,6 +35,8 @@ def test_a_tiny_form_runs_to_its_end(monkeypatch, capsys, tmp_path):
         lambda pretrained, **options: create(pretrained, **({"width": 16, "depth": 1, "decoder_depth": 1} | options)),
     )  # fmt: skip
     monkeypatch.setattr(picture_masks, "SMALL", {name: IMAGE_NETWORKS[name].tiny for name in picture_masks.SMALL})
+    monkeypatch.setattr(picture_masks, "SIDE_PX", 64)
+    monkeypatch.setattr(picture_masks, "LARGE_PX", 64)
     monkeypatch.setattr(picture_masks, "N_HELD_OUT", 2)
     monkeypatch.setattr(picture_masks, "LARGE", IMAGE_NETWORKS["mask2former"].tiny)
     monkeypatch.setattr(ecg_images, "registry", lambda: None)  # tests/model/images has every entry

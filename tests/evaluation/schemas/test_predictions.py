@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from evaluation.schemas.predictions import (
@@ -33,6 +34,14 @@ def test_times_are_kept(tmp_path: Path) -> None:
     write_predictions(tmp_path / "p.parquet", predictions(start_s=[0.0, 5.0], hop_s=5.0))
     assert read_predictions(tmp_path / "p.parquet").frame["start_s"].tolist() == [0.0, 5.0]
     write_predictions(tmp_path / "p.parquet", predictions())  # older files have none
+
+
+def test_a_file_holds_the_columns_of_the_rows_and_no_index(tmp_path: Path) -> None:
+    entry = predictions()
+    mixed = replace(entry, frame=pd.concat([entry.frame.iloc[1:], entry.frame.iloc[:1]]))
+    write_predictions(tmp_path / "p.parquet", mixed)
+    assert pq.read_schema(tmp_path / "p.parquet").names == list(entry.frame.columns)
+    assert read_predictions(tmp_path / "p.parquet").frame.index.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(

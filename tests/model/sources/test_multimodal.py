@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 import torch
 
 from model.sources.heads import ConfidenceHead, SeverityHead
-from model.sources.metadata import Category, Metadata, Number
 from model.sources.multimodal import SOURCES, Diagnosis, MultimodalClassifier, create_multimodal_ecg_model
+from signals.bundles.metadata import Category, Metadata, Number
 
 N_TIMES = 256
 
@@ -19,7 +20,7 @@ def people(n: int) -> dict[str, torch.Tensor]:
     rows = [
         {"age": 30.0 + i, "height_cm": 170.0, "weight_kg": 80.0, "sex": ("female", "male")[i % 2]} for i in range(n)
     ]
-    numbers, levels = Metadata().tensors(rows)
+    numbers, levels = map(torch.from_numpy, Metadata().arrays(rows))
     return {
         "images": torch.rand(n, 3, 32, 48), "signals": torch.randn(n, 12, N_TIMES), "numerical_metadata": numbers,
         "categorical_metadata": levels,
@@ -109,23 +110,23 @@ def test_what_identifies_is_refused_as_an_input(name):
     with pytest.raises(ValueError, match="states who, where or with what device"):
         Metadata(categories=(Category(name, ("a", "b")),))
     with pytest.raises(ValueError, match="states who, where or with what device"):
-        Metadata().tensors([{"age": 50.0, name: 3.0}])
+        Metadata().arrays([{"age": 50.0, name: 3.0}])
 
 
 def test_metadata_are_read_in_their_units_and_what_cannot_be_is_absent():
-    numbers, levels = Metadata().tensors([{"age": 41.0, "sex": "male"}, {"age": 300.0, "sex": None}])
+    numbers, levels = Metadata().arrays([{"age": 41.0, "sex": "male"}, {"age": 300.0, "sex": None}])
     assert numbers[0, 0] == 41.0
-    assert torch.isnan(numbers[1]).all()  # the convention of 300 for over 89 is no age
+    assert np.isnan(numbers[1]).all()  # the convention of 300 for over 89 is no age
     assert levels.tolist() == [[1], [-1]]
     with pytest.raises(ValueError, match="unknown field 'shoe'"):
-        Metadata().tensors([{"shoe": 43.0}])
+        Metadata().arrays([{"shoe": 43.0}])
     with pytest.raises(ValueError, match="sex='x' is none of"):
-        Metadata().tensors([{"sex": "x"}])
+        Metadata().arrays([{"sex": "x"}])
     with pytest.raises(ValueError, match="age='old' must be a number"):
-        Metadata().tensors([{"age": "old"}])
+        Metadata().arrays([{"age": "old"}])
     with pytest.raises(ValueError, match="13 levels"):
         Metadata(categories=(Category("area", tuple(map(str, range(13)))),))
-    numbers, levels = Metadata().tensors([])
+    numbers, levels = Metadata().arrays([])
     assert (numbers.shape, levels.shape) == ((0, 3), (0, 1))
 
 

@@ -81,7 +81,7 @@ def test_brainvision_and_bids(tmp_path):
         json.dumps({"Manufacturer": "ANT Neuro", "ManufacturersModelName": "eego", "DeviceSerialNumber": "S-99"})
     )
     (tmp_path / "set" / "participants.tsv").write_text("participant_id\tage\tname\nsub-01\t89+\tErika\n")
-    assert open_recording(uri, keep=KEEPABLE).details == Details("ANT Neuro", 9, "65-89")
+    assert open_recording(uri, keep=KEEPABLE).details == Details("ANT Neuro", 9, "65-89", age=89)
     assert open_recording(uri).details == Details()
 
 

@@ -11,7 +11,7 @@ from evaluation.measures.metrics import auprc
 from model.supervised.multiscale import MultiScaleNet
 from model.supervised.networks import NetworkShape
 from signals.modality import ECG_12, LIMB_LEADS
-from studies.hearts import doubt, evidence, rare, sources
+from studies.hearts import doubt, evidence, page_evidence, rare, sources
 from synthetic.heart.pages import coarse_pages
 from synthetic.heart.stacks import draw_stack
 from training.fitting.arrays import fit_arrays, row_batches
@@ -149,6 +149,45 @@ def test_a_map_is_compared_with_other_people_not_with_the_window_less_its_eviden
         assert all((x != each).mean() > 0.9 for each in backgrounds)
 
 
+def test_a_map_of_the_page_is_counted_in_the_boxes_of_its_leads():
+    x = np.zeros((1, 12, 600), dtype=np.float32)
+    page = page_evidence.drawn(x)[0, 0].numpy()
+    raised = x.copy()
+    raised[0, 7, 300:450] = 2.0  # lead V2, seconds 3 to 4.5
+    moved = np.abs(page_evidence.drawn(raised)[0, 0].numpy() - page)
+    found = page_evidence.on_leads("any", moved, 600).channels_steps
+    assert found.shape == (12, 24)
+    assert found.sum() == pytest.approx(moved.sum())
+    assert set(np.flatnonzero(found.sum(axis=1))) == {7}
+    # 64 columns for 6 s: a column may reach into the step on either side
+    assert set(range(12, 18)) <= set(np.flatnonzero(found[7])) <= set(range(11, 19))
+    # A map as coarse as a network's last layer: row 2 of 4, the first half of column 1 of 3.
+    coarse = np.zeros((4, 6))
+    coarse[2, 2] = 1.0
+    found = page_evidence.on_leads("any", coarse, 600).channels_steps
+    np.testing.assert_allclose(found[7, :12], 1 / 12)
+    assert found.sum() == pytest.approx(1.0)
+    assert pytest.approx(2 / 12) == page_evidence.BOXES_BY_CHANCE
+
+
+def test_what_two_boxes_of_a_page_decide_is_explained_by_one_of_them():
+    class Ink(torch.nn.Module):
+        """Knows where the level would be: how dark the page is above the middle of V1's and V2's boxes."""
+
+        def forward(self, image):
+            dark = 1 - image[:, 0]
+            logit = dark[:, 64:74, :128].mean((1, 2)) * 300  # row 2 of 4, its first two boxes
+            return torch.stack([-logit, logit], 1)
+
+    rng = np.random.default_rng(3)
+    case = next(c for c in iter(lambda: evidence.planted(rng), None) if c.truth.channels[[6, 7]].all())
+    bank = np.stack([evidence.planted(rng).without for _ in range(2)])
+    reader = page_evidence.OnPaper(Ink())
+    for name in ("occlusion", "grouped Shapley"):
+        found = page_evidence.methods()[name](reader, case.x, bank)
+        assert np.abs(found.channels_steps).sum(axis=1).argmax() in (6, 7), name
+
+
 def test_arrays_are_seen_once_an_epoch_and_wrong_ones_are_refused():
     rows = row_batches(10, 5, seed=0)
     epoch = torch.cat([next(rows), next(rows)])
@@ -160,14 +199,15 @@ def test_arrays_are_seen_once_an_epoch_and_wrong_ones_are_refused():
 
 
 def test_every_part_of_the_bench_runs_to_its_end_in_its_small_form(capsys):
-    for name in ("losses", "doubt", "sources", "evidence"):
+    for name in ("losses", "doubt", "sources", "evidence", "pages"):
         ecg_sources.PARTS[name](small=True, seed=0)
     lines = [line.split()[1:3] for line in capsys.readouterr().out.splitlines() if line.startswith("figure ")]
     values = {name: float(value) for name, value in lines}
     assert len(values) == len(lines)
     wanted = {"ecg_signal_auroc", "ecg_multi_auroc", "ecg_source_gain_images", "ecg_ldam_auprc_gain",
               "ecg_ldam_calibration_cost", "ecg_aurc_ensemble", "ecg_aurc_mc_dropout", "ecg_aurc_ensemble_swap",
-              "ecg_aurc_mc_dropout_site", "ecg_evidence_occlusion_channel_hit"}  # fmt: skip
+              "ecg_aurc_mc_dropout_site", "ecg_evidence_occlusion_channel_hit",
+              "ecg_page_evidence_occlusion_channel_hit", "ecg_page_evidence_grad-cam_pair_hit"}  # fmt: skip
     assert wanted <= set(values)
     assert np.isfinite([values[name] for name in wanted]).all()
 

@@ -9,7 +9,7 @@ from signals.tasks import SIX_CLASS
 from synthetic import bank as command
 from synthetic.bank import write_bank
 from synthetic.patterns.waves import FORMS
-from synthetic.segments.entries import OTHERS, Entry, draw_entry, draw_other, packed, traces_of
+from synthetic.segments.entries import OTHERS, Entry, compact, draw_entry, draw_other, packed, traces_of
 from synthetic.segments.families import HELD_OUT, TRAINED
 
 SFREQ = EEG_1020.sfreq
@@ -26,7 +26,7 @@ def best_channel(entry: Entry) -> np.ndarray:
 def test_traces_times_maps_are_the_samples() -> None:
     for label in ("Seizure", "LPD", "GRDA"):
         entry = entries(label, 1)[0]
-        found = packed([entry]).samples(0)
+        found = packed([compact(entry)]).samples(0)
         # int16 steps of 1/32000 of each trace's peak; the power left out is below a millionth, 1e-3 in amplitude.
         assert np.abs(found - entry.data).max() < 5e-3 * np.abs(entry.data).max()
     traces, maps = traces_of(np.zeros((19, 100)))

@@ -18,7 +18,7 @@ from synthetic.heart.person import CONDITIONS
 from synthetic.paper.beats import BeatPicture, ink_of
 from training.objectives.pictures import PictureMasks
 
-SIDE_PX, N_HELD_OUT = 128, 24
+SIDE_PX, LARGE_PX, N_HELD_OUT = 128, 512, 24
 SMALL: dict[str, dict[str, Any]] = {
     "unet": {"width": 8},
     "mask2former": {
@@ -27,7 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 LARGE: dict[str, Any] = {}
-"""Of the 512-pixel form: Swin-T's backbone, six layers of attention over scales, nine of the decoder."""
+"""Of the form of LARGE_PX: Swin-T's backbone, six layers of attention over scales, nine of the decoder."""
 
 
 def mask_batch(some: list[BeatPicture]) -> dict[str, torch.Tensor]:
@@ -54,5 +54,5 @@ def masks(n_pictures: int, n_steps: int) -> None:
         figure(f"ecg_mask_{name}_iou", float((given & true).sum() / (given | true).sum()), "share")
     large = Mask2Former(**LARGE)
     figure("ecg_mask2former_512_parameters", sum(p.numel() for p in large.parameters()), "weights")
-    batch = mask_batch(pictures(1, 9, names, image_px=512))
+    batch = mask_batch(pictures(1, 9, names, image_px=LARGE_PX))
     figure("ecg_mask2former_512_loss", train(PictureMasks(large), batch, n_steps=2, size=1, lr=1e-4), "loss")

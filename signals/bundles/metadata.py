@@ -1,15 +1,19 @@
 """Numbers and categories beside a signal: which there are, how they are read, and what is refused.
 
 What names a person, a hospital or a device is refused: models learn who was recorded where, and cheat (Zech et al.
-2018). Absent numbers are NaN, absent categories -1.
+2018). Absent numbers are NaN, absent categories -1; in a table of both (`Metadata.table`) all of them are NaN.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+
+from signals.recording.details import FIELD_OF, Details
+from signals.window import Window
 
 REFUSED = (
     "id", "identifier", "name", "patient", "subject", "person", "site", "hospital", "clinic", "ward", "center",
@@ -21,6 +25,8 @@ REFUSED = (
 """Words that no field's name may hold."""
 MOST_LEVELS = 12
 """More levels than that name somebody."""
+Person = Mapping[str, float | str | None]
+"""Values of one person by field."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,13 @@ class Category:
 
     name: str
     levels: tuple[str, ...]
+
+
+def refuse_identifier(name: str) -> None:
+    """Raise ValueError for a field whose name holds a word that identifies a person, a place or a device."""
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    if found := sorted(set(words) & set(REFUSED)):
+        raise ValueError(f"field {name!r} is refused as an input: {found[0]!r} states who, where or with what device")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,34 +85,72 @@ class Metadata:
 
     @property
     def names(self) -> list[str]:
-        """Names of all fields."""
+        """Names of all fields: numbers, then categories."""
         return [number.name for number in self.numbers] + [category.name for category in self.categories]
 
-    def tensors(self, rows: Sequence[Mapping[str, float | str | None]]) -> tuple[Tensor, Tensor]:
-        """Return (numerical_metadata, categorical_metadata) of people: float32 (B, n), int64 (B, m).
+    def arrays(self, people: Sequence[Person]) -> tuple[np.ndarray, np.ndarray]:
+        """Return (numbers, levels) of people: float32 (n_people, n_numbers), int64 (n_people, n_categories).
 
         A field that is missing or None, and a number that cannot be, is absent. Raises ValueError for an unknown field,
         also where it identifies, and for an unknown level.
         """
         known = set(self.names)
-        for row in rows:
-            for name in sorted(set(row) - known):
+        for person in people:
+            for name in sorted(set(person) - known):
                 refuse_identifier(name)
                 raise ValueError(f"unknown field {name!r}; fields are {', '.join(sorted(known))}")
-        numbers = [[_number(field, row.get(field.name)) for field in self.numbers] for row in rows]
-        levels = [[_level(field, row.get(field.name)) for field in self.categories] for row in rows]
-        shape = len(rows), len(self.numbers)
+        numbers = [[_number(field, person.get(field.name)) for field in self.numbers] for person in people]
+        levels = [[_level(field, person.get(field.name)) for field in self.categories] for person in people]
         return (
-            torch.tensor(numbers, dtype=torch.float32).reshape(shape),
-            torch.tensor(levels, dtype=torch.int64).reshape(len(rows), len(self.categories)),
+            np.array(numbers, dtype=np.float32).reshape(len(people), len(self.numbers)),
+            np.array(levels, dtype=np.int64).reshape(len(people), len(self.categories)),
         )
 
+    def table(self, people: Sequence[Person]) -> np.ndarray:
+        """Return people's fields as one array, float32, shape (n_people, n_fields), columns as `names`, NaN if absent.
 
-def refuse_identifier(name: str) -> None:
-    """Raise ValueError for a field whose name holds a word that identifies a person, a place or a device."""
-    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    if found := sorted(set(words) & set(REFUSED)):
-        raise ValueError(f"field {name!r} is refused as an input: {found[0]!r} states who, where or with what device")
+        A category is the number of its level. Raises as `arrays`.
+        """
+        numbers, levels = self.arrays(people)
+        return np.concatenate([numbers, np.where(levels < 0, np.nan, levels).astype(np.float32)], axis=1)
+
+
+FIELDS = Metadata()
+"""Every field that records can hold (`signals.recording.details.Details`)."""
+
+
+def metadata_of(names: Sequence[str]) -> Metadata:
+    """Return some of `FIELDS`, in their order; raises ValueError for any other name, also where it identifies."""
+    for name in names:
+        refuse_identifier(name)
+    if unknown := sorted(set(names) - set(FIELDS.names)):
+        raise ValueError(f"unknown field {unknown[0]!r}; fields are {', '.join(FIELDS.names)}")
+    return Metadata(
+        numbers=tuple(number for number in FIELDS.numbers if number.name in names),
+        categories=tuple(category for category in FIELDS.categories if category.name in names),
+    )
+
+
+def detail_of(field: str) -> str:
+    """Return under which name of `signals.recording.details.KEEPABLE` a field is kept."""
+    return next(name for name, known in FIELD_OF.items() if known == field)
+
+
+def people_of(windows: Sequence[Window], names: Sequence[str]) -> list[dict[str, float | str | None]]:
+    """Return what windows hold of fields, None where they hold nothing."""
+    return [{name: None if (value := getattr(window, name)) == "" else value for name in names} for window in windows]
+
+
+def stated(person: Person) -> Details:
+    """Return fields that somebody states of a person as details; raises ValueError as `Metadata.arrays`, and for a
+    number that cannot be."""
+    FIELDS.arrays([person])
+    known: dict[str, Any] = {}
+    for name, value in person.items():
+        if isinstance(value, int | float) and not math.isfinite(value):
+            raise ValueError(f"{name}={value} must be a finite number")
+        known |= {} if value is None else {name: value if isinstance(value, str) else round(value)}
+    return Details(**known)
 
 
 def _number(field: Number, value: float | str | None) -> float:
