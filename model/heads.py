@@ -276,6 +276,7 @@ class ClassifierHead(Head):
         super().__init__()
         token_s = config.token_times / config.sfreq
         self.span_tokens = None if span_s is None else (round(span_s[0] / token_s), round(span_s[1] / token_s))
+        self.dim = config.dim
         self.whole = Pool(config.dim, n_queries)
         self.span = None if self.span_tokens is None else Pool(config.dim, n_queries)
         width = self.whole.width * (1 if self.span is None else 2)
@@ -305,10 +306,14 @@ class ClassifierHead(Head):
         A scale counts as if one window of the typical spread, the median over features, had been seen too: the variance
         is at least the median's share of one window. Of a few windows, some feature hardly varies by chance, and would
         be blown up wherever it does; from some hundred on, none lies below that floor.
+
+        All features together come in as large as one token's: Adam moves each weight by its rate, and thousands of
+        features of unit size would add those moves up to jumps of the answer (Yang et al. 2021, maximal update).
         """
         spread_F = features_BF.std(0, correction=0)
         self.centre_F.copy_(features_BF.mean(0))
-        self.scale_F.copy_(spread_F.clamp(min=spread_F.median() / len(features_BF) ** 0.5).clamp(min=1e-3))
+        floored_F = spread_F.clamp(min=spread_F.median() / len(features_BF) ** 0.5).clamp(min=1e-3)
+        self.scale_F.copy_(floored_F * (len(floored_F) / self.dim) ** 0.5)
 
     def forward(self, out: Tensors, batch: Tensors) -> dict[str, Tensor]:
         """Return "logits_BK" and "embedding_BD"."""

@@ -208,8 +208,8 @@ def _rates(*rates: float, **sections: Params) -> tuple[Params, ...]:
 
 _PENALTIES = tuple({"penalty": penalty} for penalty in (0.1, 1.0, 10.0))
 _SCRATCH = (*_rates(1e-3, 3e-3, regularise={"dropout": 0.25}), *_rates(1e-3, regularise={"dropout": 0.5}))
-_SCRATCH_ENCODER = (*_rates(3e-4, 1e-3, regularise={"dropout": 0.25}), *_rates(5e-4, regularise={"dropout": 0.5}))
-"""Lower than the networks', at whose rates the encoder once ended as the prior (docs/encoder.md)."""
+_SCRATCH_ENCODER = (*_rates(5e-4, 1e-3, regularise={"dropout": 0.25}), *_rates(1e-3, regularise={"dropout": 0.5}))
+"""Lower than the networks' (docs/encoder.md)."""
 
 METHODS: dict[str, Method] = {
     "prior": Method(fit=prior, seeded=False, about="the training side's mean target"),
@@ -223,7 +223,7 @@ METHODS: dict[str, Method] = {
         about="the same of the pretrained encoder",
     ),
     "head/pretrained": Method(
-        fit=head, candidates=_rates(3e-4, 1e-3, 3e-3), needs_encoder=True,
+        fit=head, candidates=_rates(1e-3, 2e-3, 6e-3), needs_encoder=True,
         about="attention pooling and two layers on the frozen encoder",
     ),
     "last-block/pretrained": Method(

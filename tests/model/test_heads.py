@@ -286,7 +286,9 @@ def test_a_feature_that_hardly_varies_in_a_few_windows_is_not_blown_up() -> None
     head.standardise(seen)
     # Deviations of 5 spreads, and 2 more since the centre is a mean of 4, over half of the median spread; that of 4
     # values is 0.77 on average, since their squares' sum has a median of 2.37. Without a floor it is more than 100.
-    assert ((fresh - head.centre_F) / head.scale_F).abs().max() < 7 / (0.5 * 0.77)
+    # All of that is divided by the root of features over width, here and below.
+    together = (len(head.scale_F) / CONFIG.dim) ** 0.5
+    assert ((fresh - head.centre_F) / head.scale_F).abs().max() < 7 / (0.5 * 0.77) / together
 
 
 def test_many_windows_speak_for_themselves() -> None:
@@ -295,7 +297,38 @@ def test_many_windows_speak_for_themselves() -> None:
     sizes = torch.logspace(-1, 1, len(head.scale_F))  # a tenth to ten times the median: the demo's are 0.15 to 4.6
     features_BF = torch.randn((256, len(sizes)), generator=rng) * sizes
     head.standardise(features_BF)
-    assert torch.equal(head.scale_F, features_BF.std(0, correction=0))
+    together = (len(sizes) / CONFIG.dim) ** 0.5
+    torch.testing.assert_close(head.scale_F, features_BF.std(0, correction=0) * together)
+
+
+def test_all_features_come_in_as_large_as_a_token() -> None:
+    head = ClassifierHead(CONFIG, n_classes=2)
+    features_BF = 3.0 + 5.0 * torch.randn((256, len(head.scale_F)), generator=torch.Generator().manual_seed(0))
+    head.standardise(features_BF)
+    squares_B = ((features_BF - head.centre_F) / head.scale_F).square().sum(1)
+    assert abs(squares_B.mean().item() / CONFIG.dim - 1) < 1e-4  # mean square 1 each, F of them, over F / dim
+
+
+def test_a_step_of_adam_moves_what_features_make_no_more_for_their_number() -> None:
+    wide, narrow = (ClassifierHead(CONFIG, n_classes=2, n_queries=n) for n in (64, 1))
+    assert len(wide.scale_F) > 3 * len(narrow.scale_F)
+    moves = [_moved_by_adam(head) for head in (wide, narrow)]
+    # A weight moves by the rate whatever its gradient; F moves of size 1 / sqrt(F / dim) add up to sqrt(F dim) at most,
+    # so that the wider head moves by the root of their ratio, 1.9. With features of unit size it is the ratio, 3.7.
+    assert moves[0] / moves[1] < (len(wide.scale_F) / len(narrow.scale_F)) ** 0.5 * 1.1
+
+
+def _moved_by_adam(head: ClassifierHead) -> float:
+    rng = torch.Generator().manual_seed(0)
+    features_BF = torch.randn((256, len(head.scale_F)), generator=rng)
+    head.standardise(features_BF)
+    inputs_BF = (features_BF - head.centre_F) / head.scale_F
+    layer = torch.nn.Linear(len(head.scale_F), 1)
+    adam = torch.optim.Adam(layer.parameters(), lr=1e-3)
+    before_B1 = layer(inputs_BF).detach()
+    layer(inputs_BF[:1]).sum().backward()
+    adam.step()
+    return float((layer(inputs_BF[:1]).detach() - before_B1[:1]).abs())
 
 
 def test_the_whole_pretraining_model_is_one_graph() -> None:
