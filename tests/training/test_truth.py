@@ -164,7 +164,8 @@ def test_a_small_encoder_learns_a_few_planted_windows_by_heart(toy_bank: Path) -
         optimizer.zero_grad()
         sum(totals[name] / counts[name] for name in totals).backward()
         optimizer.step()
-    losses = {name: float(total / counts[name]) for name, total in model(batch).items()}
+    with torch.no_grad():
+        losses = {name: float(total / counts[name]) for name, total in model(batch).items()}
     votes = batch["votes_BK"][batch["votes_weight_B"] == 1]
     usual = -(votes * votes.mean(0).log()).sum(1).mean()
     own = -(votes * votes.clamp(min=1e-9).log()).sum(1).mean()
