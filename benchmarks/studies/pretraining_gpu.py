@@ -112,7 +112,7 @@ def train(command: Sequence[str], output: Path, *, steps: Sequence[int], seconds
     curve = read_curve(path)
     for step in [step for step in steps if step not in {point.step for point in curve}]:
         began = time.monotonic()
-        if began - started + longest > seconds:
+        if longest and began - started + longest > seconds:
             break
         pretrain.main([*command, "--output", str(output / "run"), "--max-steps", str(step)])
         curve.append(measured(output / "run", step))
