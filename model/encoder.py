@@ -114,35 +114,40 @@ class Encoder(PreTrainedModel):
         stem_BCPE, merged_BCND = self.stem(x_BCT, mask_BCT, met.pop("weight_BMCC", None))
         if mask_token_D is not None and hidden_BCN is not None:
             merged_BCND = torch.where(hidden_BCN[..., None], mask_token_D.to(merged_BCND), merged_BCND)
-        embedding_BCD = self.channel_embedding(montage)
-        if "sensors" in self.config.fusion:
-            kind_BCD = self.sensors.kind(montage.sensor_type_BC)
-            embedding_BCD = torch.where(is_eeg_BC[..., None], embedding_BCD, kind_BCD)
-        x_BCND = merged_BCND + embedding_BCD[:, :, None]
+        x_BCND = merged_BCND + self._embedding(montage, is_eeg_BC)[:, :, None]
         company = Company(met.get("relations_BCCR"), eeg_BC)
         latents = []
         for number, block in enumerate(self.blocks):
             if number == len(self.blocks) // 2:
                 x_BCND = self._fuse(x_BCND, is_eeg_BC, present_BC, spectrogram_BRFS)
-            if self.config.gradient_checkpointing and self.training:
-                x_BCND = checkpoint(block, x_BCND, company, use_reentrant=False)
-            else:
-                x_BCND = block(x_BCND, company)
+            x_BCND = self._through(block, x_BCND, company)
             if number >= len(self.blocks) - n_latent_blocks:
                 latents.append(F.layer_norm(x_BCND, x_BCND.shape[-1:]))
         if latents:
             met["latents_BCND"] = torch.stack(latents).mean(0)
         tokens_BCND = self.norm(x_BCND) * present_BC[..., None, None]
         channels_BCD = tokens_BCND.mean(2)
-        window_BD = (channels_BCD * eeg_BC[..., None]).sum(1) / eeg_BC.sum(1, keepdim=True).clamp(min=1)
         return {
             "stem_BCPE": stem_BCPE,
             "merged_BCND": merged_BCND,
             "tokens_BCND": tokens_BCND,
             "channels_BCD": channels_BCD,
-            "window_BD": window_BD,
+            "window_BD": mean_over(channels_BCD, eeg_BC),
             **met,
         }
+
+    def _embedding(self, montage: Montage, is_eeg_BC: Tensor) -> Tensor:
+        """Return what is added to each channel's tokens, (B, C, D): who it is, of sensors that are heard their type."""
+        embedding_BCD = self.channel_embedding(montage)
+        if "sensors" not in self.config.fusion:
+            return embedding_BCD
+        return torch.where(is_eeg_BC[..., None], embedding_BCD, self.sensors.kind(montage.sensor_type_BC))
+
+    def _through(self, block: Block, x_BCND: Tensor, company: Company) -> Tensor:
+        """Return the tokens after a block, whose inner values are computed again for the gradient where that is set."""
+        if self.config.gradient_checkpointing and self.training:
+            return checkpoint(block, x_BCND, company, use_reentrant=False)
+        return block(x_BCND, company)
 
     def _meet(
         self, x_BCT: Tensor, mask_BCT: Tensor | None, hidden_BCN: Tensor | None, eeg_BC: Tensor, montage: Montage
@@ -177,6 +182,11 @@ class Encoder(PreTrainedModel):
         B, C, _ = x_BCT.shape
         nothing_BMCC = x_BCT.new_zeros(B, self.config.n_mixed, C, C) if self.config.graph else None
         return self.stem(x_BCT, mask_BCT, nothing_BMCC)[1]
+
+
+def mean_over(channels_BCD: Tensor, here_BC: Tensor) -> Tensor:
+    """Return the mean over the channels that are here, (B, D); 0 where none is."""
+    return (channels_BCD * here_BC[..., None]).sum(1) / here_BC.sum(1, keepdim=True).clamp(min=1)
 
 
 def with_places(montage: Montage, needed_BC: Tensor, x_BCT: Tensor) -> Montage:

@@ -117,14 +117,7 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     stream = _stream(command, sources, sides, processes)
     if state is not None and len(stream.place):
         stream.go_to(state["loader"]["place"])
-    looks = [
-        Look(
-            source=replace(source, resident=None),  # which holds the windows that are trained on
-            preparation=_preparation(source, recipe, (recipe.seed, 4)),
-            windows=evenly(_of_people(source.corpus, sides.held_out, track.validate_windows), track.validate_windows),
-        )
-        for source in sources
-    ]
+    looks = _looks(sources, sides, recipe)
     if track.choose_by == "probe":
         check_probe(looks)
     finished = _train(command, trainer, saver, stream, looks, about, bank)
@@ -186,6 +179,26 @@ def _preparation(source: Source, recipe: PretrainRecipe, seed: tuple[int, ...], 
     return Preparation(sfreq=source.sfreq, masks=recipe.masks, filling=recipe.objective.filling, seed=seed, **changes)
 
 
+def _looks(sources: Sequence[Source], sides: Sides, recipe: PretrainRecipe) -> list[Look]:
+    """Return the held-out windows that are looked at on the way."""
+    n_windows = recipe.track.validate_windows
+    return [
+        Look(
+            source=replace(source, resident=None),  # which holds the windows that are trained on
+            preparation=_preparation(source, recipe, (recipe.seed, 4)),
+            windows=evenly(_of_people(source.corpus, sides.held_out, n_windows), n_windows),
+        )
+        for source in sources
+    ]
+
+
+def _trained(sources: Sequence[Source], recipe: PretrainRecipe, bank: PlantedBank | None) -> list[Preparation]:
+    """Return how windows to be trained on are prepared."""
+    changes = {**asdict(recipe.augment), "hides": recipe.hides, "blocks": recipe.blocks}
+    changes["planting"] = bank and bank.planting
+    return [_preparation(source, recipe, (recipe.seed, 1), **changes) for source in sources]
+
+
 def _stream(command: PretrainCommand, sources: Sequence[Source], sides: Sides, processes: Processes) -> Stream:
     recipe = command.config
     reading = Reading(
@@ -236,13 +249,7 @@ def _train(
     n_steps = min(recipe.schedule.steps, command.max_steps or recipe.schedule.steps)
     if processes.is_main:
         write_config(command.output / "config.json", command)
-    changes = {
-        **asdict(recipe.augment),
-        "hides": recipe.hides,
-        "blocks": recipe.blocks,
-        "planting": bank and bank.planting,
-    }
-    preparations = [_preparation(source, recipe, (recipe.seed, 1), **changes) for source in stream.sources]
+    preparations = _trained(stream.sources, recipe, bank)
     prepare = Prepare(preparations, recipe.objective.line_steps)
     # On a CPU whoever reads ahead prepares too; on a GPU, and from its memory, the device does.
     ahead = processes.device.type == "cpu"
