@@ -84,7 +84,7 @@ def describe(counts: Counts) -> str:
         + (f" ({reasons})" if reasons else ""),
         f"windows  {windows.planned} planned = {windows.written} written + {windows.rejected} rejected",
         f"hours    {hours.accepted:.2f} read, {hours.written:.2f} written, {counts.n_bytes / 1e6:.1f} MB of "
-        f"shards, {len(counts.sites)} sites",
+        f"shards, {len(counts.sites)} site{'' if len(counts.sites) == 1 else 's'}",
     ]
     return "\n".join(lines)
 

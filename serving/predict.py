@@ -75,7 +75,8 @@ def events_table(events: Sequence[Event]) -> str:
         f"{event.onset_s:9.0f}  {event.onset_s + event.duration_s:9.0f}  {event.label}, up to {event.probability:.3f}"
         for event in events
     ]
-    return "\n".join([f"{len(events)} events (neighbouring seconds of one finding):", *lines])
+    counted = f"{len(events)} event{'' if len(events) == 1 else 's'}"
+    return "\n".join([f"{counted} (neighbouring seconds of one finding):", *lines])
 
 
 def second_rows(classes: Sequence[str], seconds: Seconds) -> list[dict[str, object]]:

@@ -1,13 +1,15 @@
 """What to review next: the answers that a label would teach most, each from another place.
 
 Score: entropy as a share of the largest possible one, plus what the members of an ensemble disagree by. Taken greedily,
-so that no two lie within a minute of each other, no class fills the list, and what is far in embedding from all that is
-reviewed or listed comes before what is near (`active_labels_saved` in docs/results/serving.md is what that is worth).
+so that no two lie within a minute of each other, no class and no recording fills the list, and what is far in embedding
+from all that is reviewed or listed comes before what is near (`active_labels_saved` in docs/results/serving.md is what
+that is worth). An answer that is not a number is never listed, and such an embedding counts as none.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import ceil, isfinite
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from serving.runtime import Answer
 
 APART_S = 60.0
 _CLASS_PENALTY = 0.1
+_MOST_OF_A_LIST = 0.25
+"""Share of a list that one recording may take while others have something left."""
 _NOVELTY = 0.5
 """What the largest distance in embedding is worth beside the score, whose parts are at most 1 each."""
 _MOST_COMPARED, _MOST_OF_ONE = 4000, 400
@@ -46,14 +50,16 @@ def candidates(
 ) -> list[Candidate]:
     """Return the answers to a recording, with embeddings (a row each) those that a review overlaps, too."""
     found = []
+    usable = np.zeros(len(findings.answers), dtype=bool) if vectors is None else np.isfinite(vectors).all(axis=1)
     for row, answer in enumerate(findings.answers):
         start, stop = findings.span(answer)
         is_reviewed = any(a < stop and start < b for a, b in reviewed)
-        if is_reviewed and vectors is None:
+        if (is_reviewed and vectors is None) or not _is_finite(answer):
             continue
         found.append(Candidate(
             recording, start, stop, answer.predicted_class, score_of(answer), is_reviewed=is_reviewed,
-            space="" if vectors is None else findings.model_digest, vector=None if vectors is None else vectors[row],
+            space=findings.model_digest if usable[row] else "",
+            vector=vectors[row] if vectors is not None and usable[row] else None,
         ))  # fmt: skip
     return found
 
@@ -75,18 +81,25 @@ def next_to_review(pool: Iterable[Candidate], *, n: int) -> list[Candidate]:
     left = [one for one in ordered if not one.is_reviewed][:_MOST_COMPARED]
     novelty = _Novelty(left, [one for one in ordered if one.is_reviewed][:_MOST_COMPARED])
     chosen: list[Candidate] = []
-    classes: Counter[str] = Counter()
+    classes, recordings = Counter[str](), Counter[str]()
+    most = ceil(_MOST_OF_A_LIST * n)
     open_rows = list(range(len(left)))
     while open_rows and len(chosen) < n:
         worth = novelty.worth
-        best = max(open_rows, key=lambda row: (
+        others = [row for row in open_rows if recordings[left[row].recording] < most]
+        best = max(others or open_rows, key=lambda row: (
             left[row].score + worth[row] - _CLASS_PENALTY * classes[left[row].predicted_class]
         ))  # fmt: skip
         chosen.append(left[best])
         classes[left[best].predicted_class] += 1
+        recordings[left[best].recording] += 1
         novelty.see(left[best])
         open_rows = [row for row in open_rows if row != best and not _is_near(left[row], left[best])]
     return chosen
+
+
+def _is_finite(answer: Answer) -> bool:
+    return all(isfinite(value or 0.0) for value in (*answer.class_probabilities.values(), *answer.uncertainty.values()))
 
 
 def _is_near(one: Candidate, other: Candidate) -> bool:

@@ -267,6 +267,7 @@ def test_totals_and_counts_of_parts_add_up_to_those_of_the_whole(name: str) -> N
         torch.nn.init.normal_(model.head.samples.weight, std=0.1)
     position = torch.tensor(EEG_1020.positions)
     batch |= {"sleep_target_B": torch.tensor([0, 4, -1, 2]), "target_BK": torch.eye(3)[[0, 1, 2, 0]]}
+    batch |= planted(n_slots=8)
 
     def sums(rows: slice) -> Tensor:
         part = {key: value[rows] for key, value in batch.items()} | {"position_C3": position}

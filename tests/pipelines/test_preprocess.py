@@ -289,8 +289,9 @@ def test_the_accounting_in_three_lines():
     assert describe(counts()).splitlines() == [
         "files    9 in = 5 accepted + 4 quarantined (3 too_short, 1 no_samples)",
         "windows  31 planned = 24 written + 7 rejected",
-        "hours    1.23 read, 0.57 written, 2.3 MB of shards, 1 sites",
+        "hours    1.23 read, 0.57 written, 2.3 MB of shards, 1 site",
     ]
+    assert describe(counts(sites={"a": None, "b": None})).endswith("2.3 MB of shards, 2 sites")
     whole = FileCounts(n_in=5, accepted=5, quarantined=0, side_files=3, by_reason={})
     assert describe(counts(files=whole)).splitlines()[0] == "files    5 in = 5 accepted + 0 quarantined"
 

@@ -13,8 +13,8 @@ import pytest
 from scipy.io import savemat
 
 from serving.bundle import load_bundle
-from serving.predict import main
-from serving.prediction import Prediction, at_hop, predict_recording, spoken_of, usual_hop_s
+from serving.predict import events_table, main
+from serving.prediction import Event, Prediction, at_hop, predict_recording, spoken_of, usual_hop_s
 from serving.runtime import Answer, run, windows_of_file
 from signals.bundles.bundle import BundleError
 from signals.modality import EEG_1020
@@ -137,13 +137,25 @@ def test_a_segment_of_ten_seconds_is_answered(served, bundle, tmp_path, capsys):
     assert row["class_probabilities"] == pytest.approx(answer.class_probabilities)
 
 
+@pytest.mark.parametrize(("n_events", "head"), [(0, "0 events ("), (1, "1 event ("), (2, "2 events (")])
+def test_events_are_counted_in_words(n_events, head):
+    events = [Event(label="LPD", onset_s=20.0 * n, duration_s=10.0, probability=0.75) for n in range(n_events)]
+    lines = events_table(events).splitlines()
+    assert lines[0].startswith(head)
+    wanted = [f"{20 * n} {20 * n + 10} LPD, up to 0.750" for n in range(n_events)]
+    assert [" ".join(line.split()) for line in lines[1:]] == wanted
+
+
 def test_the_command_prints_span_hop_and_events(served, tmp_path, capsys):
     path = edf(tmp_path / "a.edf", eeg(80))
     assert main([str(served.bundle), path]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "each answer is about the window's seconds 20 to 30 of 50 s, every 10 s"
     assert [line.split()[:2] for line in lines[2:6]] == [[f"{k}.00", f"{k + 10}.00"] for k in (20, 30, 40, 50)]
-    assert "events (neighbouring seconds of one finding):" in "\n".join(lines)
+    [head] = [number for number, line in enumerate(lines) if "(neighbouring seconds of one finding):" in line]
+    n_events = len([line for line in lines[head + 1 :] if ", up to " in line])
+    assert n_events >= 1
+    assert lines[head].startswith("1 event (" if n_events == 1 else f"{n_events} events (")
     assert main([str(served.bundle), path, "--hop", "5", "--per-second", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["onset_s"] for row in rows] == list(range(20, 60))

@@ -116,6 +116,8 @@ def test_what_shards_or_models_do_not_hold_is_one_line(root, capsys):
         (("--model.metadata", "age", "device"), "'device' states who, where or with what device"),
         (("--model.name", "eegnet", *READ), "is for multimodal, not eegnet"),
     ):
-        assert run("finetune", *SMALL, *options, *more)
+        with pytest.raises(SystemExit) as raised:
+            run("finetune", *SMALL, *options, *more)
+        assert raised.value.code == 2
         assert line in capsys.readouterr().err.splitlines()[-1]
     assert not (root / "never" / "model.safetensors").exists()

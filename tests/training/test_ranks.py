@@ -125,6 +125,8 @@ def test_the_reconstruction_is_scored_alike_by_any_number_of_processes(make_toy_
     assert len(alone) == 5 * 3 * 6 * 6  # windows x lengths of gaps x methods x (all and five bands)
     for frame in in_ranks(2, score):
         pd.testing.assert_frame_equal(frame, alone, rtol=1e-6)
+    numbers.clear()
+    assert [len(frame) for frame in in_ranks(2, score)] == [0, 0]
 
 
 @pytest.fixture(scope="module")

@@ -9,22 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.encoder import Encoder
-from model.encoder_config import EncoderConfig
-from model.montage import Montage
-from model.pretraining.masking import MaskPlan
-from model.pretraining.pretraining import PretrainModel
 from model.pretraining.truth_heads import TRUTH_HEADS
-from signals.modality import EEG_1020
 from signals.patterns.bank import PATTERNS_FILE, SEGMENTS_FILE, Bank, read_arrays, write_arrays
-from signals.window import MEASURED
 from tests.training.ranks import in_ranks
 from training import pretrain
 from training.command import parse_command
-from training.objectives.planting.planted_bank import Laying, open_bank
-from training.objectives.planting.planter import Chances
-from training.objectives.planting.targets import TruthPlan
-from training.objectives.preparation import Preparation
 from training.parallel.distributed import TorchGroup
 from training.recipes.pretraining import RECIPES
 from training.trainer.checkpoints import checkpoints, load_checkpoint
@@ -136,41 +125,3 @@ def test_a_recipe_of_truth_needs_a_bank_and_goes_on_with_the_same_one_alone(
     with pytest.raises(SystemExit):
         pretrain.main(options(toy_shards, tmp_path / "bank", whole_run))
     assert "belongs to another run (bank_digest differ)" in capfd.readouterr().err
-
-
-def test_a_small_encoder_learns_a_few_planted_windows_by_heart(toy_bank: Path) -> None:
-    """Every head's loss falls far below that of the best answer that is the same for all windows."""
-    torch.manual_seed(0)
-    laying = Laying(chances=Chances(background=0.0), plan=TruthPlan(), normalisation="window", crop_s=6.0)
-    bank = open_bank(toy_bank, laying, torch.device("cpu"))
-    assert bank is not None
-    n, n_times = 8, 5 * 256
-    noise = np.random.default_rng(0).normal(0, 5, (n, 19, n_times)).astype(np.float32)
-    state = torch.full((n, 19), MEASURED)
-    raw = {
-        "x_BCT": torch.from_numpy(noise - noise.mean(1, keepdims=True)),
-        "inverse_scale_BC": torch.full((n, 19), 0.2), "sample_B": torch.arange(n),
-        **Montage.of(EEG_1020, state).tensors(),
-    }  # fmt: skip
-    batch = Preparation(sfreq=256.0, masks=MaskPlan(), seed=(0, 1), hides=False, planting=bank.planting)(raw)
-    model = PretrainModel(
-        Encoder(EncoderConfig(dim=32, depth=1, n_heads=4, stem_dim=32)), dict.fromkeys(TRUTH_HEADS, 1.0)
-    )
-    counts = model.counts(batch)
-    assert all(count > 0 for count in counts.values())
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(40):
-        totals = model(batch)
-        optimizer.zero_grad()
-        sum(totals[name] / counts[name] for name in totals).backward()
-        optimizer.step()
-    losses = {name: float(total / counts[name]) for name, total in model(batch).items()}
-    votes = batch["votes_BK"][batch["votes_weight_B"] == 1]
-    usual = -(votes * votes.mean(0).log()).sum(1).mean()
-    own = -(votes * votes.clamp(min=1e-9).log()).sum(1).mean()
-    assert losses["votes"] < (usual + own) / 2
-    weight = batch["discharge_weight_BCS"]
-    share = (batch["discharge_BCS"] * weight).sum() / weight.sum()
-    assert losses["discharge"] < 0.6 * float(-(share * share.log() + (1 - share) * (1 - share).log()))
-    assert losses["phase"] < 0.8  # cosine and sine of any phase have 1 together
-    assert losses["course"] < 0.1

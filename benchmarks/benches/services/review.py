@@ -1,170 +1,171 @@
-"""make bench-review: what the queue of "next to review" saves against random choice, on synthetic sites.
+"""make bench-review: what the queue of "next to review" saves against random choice, on synthetic hospitals.
 
-    python -m benchmarks review [--seeds 3] [--patients 40] [--batch 24] [--labels 192]
+    python -m benchmarks review [--seeds 3] [--patients 40] [--batch 16] [--labels 128] [--keep FOLDER]
 
-A reader of three members, fitted on one synthetic hospital, meets another one: other patients, weaker and slower
-patterns, seven windows in ten without any. Its windows are labelled in batches, chosen by the service's own queue
-(`service.review.queue`) or at random; after each batch all members are fitted anew on the first hospital and the
-labels, and evaluated on patients of the new hospital who are in no pool. `active_labels_saved` is the share of labels
-that the queue does not need for the balanced accuracy that random choice reaches with all of them.
+A reader of five logistic regressions, each on a random half of the pattern features that the six-class reader takes
+(the random subspace method, Ho 1998, doi:10.1109/34.709601), is fitted on one synthetic hospital and meets another one
+(`hospitals`). Its windows are labelled in batches, chosen by the service's own queue (`service.review.queue`), or at
+random within the recordings that have the fewest labels, as a reviewer goes through a list of recordings. After each
+batch all members are fitted anew on the first hospital and the labels, and evaluated on patients who are in no pool.
+
+`active_labels_saved` compares the curves of balanced accuracy over labels. A curve of one seed rises by less than it
+shakes, so curves are averaged over seeds and made to rise (isotonic regression) before they are compared; the interval
+is a bootstrap over seeds. It is the share of labels that the better one does not need for the accuracy at which the
+other one ends, and negative where random choice is the better one.
 """
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.benches.beds.reader import BANDS_HZ
+from benchmarks.benches.services.hospitals import Hospitals, Sizes, Windows, hospitals
 from benchmarks.harness import figure, machine
 from service.formats.findings import Findings
 from service.review.queue import Candidate, candidates, next_to_review
 from serving.runtime import Answer
 from signals.bundles.answers import Answers, answers
-from signals.modality import EEG_1020
 from signals.tasks import SIX_CLASS
-from synthetic.segments.clinical import segment
-from synthetic.subject.subjects import Subject, draw_subject
 
-SFREQ, WINDOW_S, APART_S = 256.0, 10.0, 120.0
-PER_PATIENT, OTHER_SHARE = 8, 0.7
-FIRST_SEED = 70_000
-"""Seeds from here on chose nothing."""
-N_MEMBERS = 3
+WINDOW_S, APART_S = 10.0, 120.0
+FIRST_SEED = 90_000
+"""Seeds from here on chose nothing; 70000 to 89999 were measured on by earlier forms of this bench."""
+N_MEMBERS, PENALTY = 5, 0.02
+N_DRAWS = 3
+"""Of each way to choose, and of the members: one lucky draw is no baseline."""
+_N_BOOTSTRAP = 2000
 
-
-@dataclass(frozen=True, kw_only=True)
-class Windows:
-    """Windows of a hospital."""
-
-    x: np.ndarray
-    """Features, float32, shape (n, width)."""
-    y: np.ndarray
-    """Number of the class, shape (n,)."""
-    patient: np.ndarray
+Choose = Callable[[Answers, Sequence[int], np.random.Generator], list[int]]
+"""From answers to the pool and the rows that are labelled to the rows that come next."""
 
 
-def row_of(x: np.ndarray) -> np.ndarray:
-    """Return log power and peakedness by band, each sorted over channels; x: (n_chans, n_times), µV."""
-    spectrum, freqs = np.fft.rfft(x, axis=1), np.fft.rfftfreq(x.shape[1], 1 / SFREQ)
-    parts = []
-    for low, high in BANDS_HZ:
-        band = np.fft.irfft(np.where((freqs >= low) & (freqs < high), spectrum, 0), n=x.shape[1], axis=1)
-        power = (band**2).mean(axis=1) + 1e-6
-        parts += [np.sort(np.log(power)), np.sort(np.log((band**4).mean(axis=1) / power**2 + 1e-6))]
-    return np.concatenate(parts).astype(np.float32)
-
-
-def hospital(rng: np.random.Generator, n_patients: int, *, is_new: bool) -> Windows:
-    """Return windows of a hospital's patients; a new one's patterns are weaker and slower than the first one's."""
-    rows, labels, patients = [], [], []
-    for patient in range(n_patients):
-        subject = _as_new(draw_subject(rng)) if is_new else draw_subject(rng)
-        own = SIX_CLASS.classes[int(rng.integers(5))]
-        for _ in range(PER_PATIENT):
-            label = "Other" if rng.random() < OTHER_SHARE else own
-            made = segment(rng, label=label, duration_s=WINDOW_S, sfreq=SFREQ, ch_names=EEG_1020.ch_names,
-                           subject=subject)  # fmt: skip
-            rows.append(row_of(np.nan_to_num(made.data)))
-            labels.append(SIX_CLASS.classes.index(label))
-            patients.append(patient)
-    return Windows(x=np.array(rows), y=np.array(labels), patient=np.array(patients))
-
-
-def _as_new(subject: Subject) -> Subject:
-    return replace(
-        subject, prominence=0.7 * subject.prominence, rate_hz=0.75 * subject.rate_hz, slowing=1.4 * subject.slowing,
-        background_uv=1.3 * subject.background_uv,
-    )  # fmt: skip
-
-
-def member_logits(first: Windows, pool: Windows, labelled: Sequence[int], x: np.ndarray, *, seed: int) -> np.ndarray:
-    """Return logits of members fitted on draws of windows and the labels, shape (n_members, len(x), 6)."""
+def member_logits(data: Hospitals, labelled: Sequence[int], *, seed: int) -> np.ndarray:
+    """Return logits for the pool and the held-out windows, shape (n_members, n_pool + n_test, 6)."""
     rng, rows = np.random.default_rng(seed), np.array(labelled, dtype=int)
-    found = []
-    for _ in range(N_MEMBERS):
-        drawn = rng.choice(len(first.y), len(first.y))
-        own = rng.choice(rows, len(rows)) if len(rows) else rows
-        x_fit, y_fit = np.concatenate([first.x[drawn], pool.x[own]]), np.concatenate([first.y[drawn], pool.y[own]])
-        mean, std = x_fit.mean(axis=0), x_fit.std(axis=0) + 1e-6
-        logits = np.full((len(x), len(SIX_CLASS.classes)), -20.0)
-        if len(set(y_fit.tolist())) == 1:  # a draw of few windows
-            logits[:, y_fit[0]] = 0.0
-        else:
-            model = LogisticRegression(C=0.02, tol=1e-3, max_iter=300, class_weight="balanced")
-            model.fit((x_fit - mean) / std, y_fit)
-            logits[:, model.classes_] = model.predict_log_proba((x - mean) / std)
-        found.append(logits)
-    return np.stack(found)
+    x, y = (np.concatenate([getattr(data.first, name), getattr(data.pool, name)[rows]]) for name in "xy")
+    low, high = np.quantile(x, [0.01, 0.99], axis=0)
+    x = np.clip(x, low, high)
+    mean, std = x.mean(axis=0), x.std(axis=0) + 1e-6
+    x, others = (x - mean) / std, (np.clip(np.concatenate([data.pool.x, data.test.x]), low, high) - mean) / std
+    logits = np.full((N_MEMBERS, len(others), len(SIX_CLASS.classes)), -14.0)
+    for member in logits:
+        half = rng.permutation(x.shape[1])[: x.shape[1] // 2]
+        if len(set(y.tolist())) == 1:  # a hospital of few windows
+            member[:, y[0]] = 0.0
+            continue
+        model = LogisticRegression(C=PENALTY, tol=1e-3, max_iter=200, class_weight="balanced").fit(x[:, half], y)
+        member[:, model.classes_] = model.predict_log_proba(others[:, half])
+    return logits
+
+
+def by_queue(made: Answers, labelled: Sequence[int], rng: np.random.Generator, *, pool: Windows, n: int) -> list[int]:
+    """Return the rows that the service's queue lists first."""
+    del rng
+    chosen = next_to_review(pool_of(pool, made, labelled), n=n)
+    return [int(one.recording) + round(one.start_s / APART_S) for one in chosen]
+
+
+def by_recording(
+    made: Answers, labelled: Sequence[int], rng: np.random.Generator, *, pool: Windows, n: int
+) -> list[int]:
+    """Return random rows, each of a recording with the fewest labels so far."""
+    del made
+    counts = np.bincount(pool.patient[list(labelled)], minlength=pool.patient.max() + 1)
+    left, chosen = np.setdiff1d(np.arange(len(pool.y)), labelled), list[int]()
+    for _ in range(n):
+        fewest = left[counts[pool.patient[left]] == counts[pool.patient[left]].min()]
+        row = int(rng.choice(fewest))
+        counts[pool.patient[row]] += 1
+        left = left[left != row]
+        chosen.append(row)
+    return chosen
 
 
 def pool_of(pool: Windows, made: Answers, labelled: Sequence[int]) -> list[Candidate]:
-    """Return the pool as the service has it: a recording per patient, its answers, what is reviewed."""
+    """Return the pool as the service has it: a recording per patient, named by its first row; answers and labels."""
     found: list[Candidate] = []
-    probs, doubt = made.probabilities, made.uncertainty
+    low, high = np.quantile(pool.x, [0.01, 0.99], axis=0)
+    vectors, known = np.clip(pool.x, low, high), set(labelled)
     for patient in np.unique(pool.patient):
         rows = np.flatnonzero(pool.patient == patient)
-        listed = [
-            Answer(
-                start_s=APART_S * k, stop_s=APART_S * k + WINDOW_S,
-                predicted_class=SIX_CLASS.classes[probs[row].argmax()],
-                class_probabilities=dict(zip(SIX_CLASS.classes, probs[row].tolist(), strict=True)),
-                confidence=float(probs[row].max()), prediction_set=None, clinical_recommendation="",
-                uncertainty={"total": float(doubt.total[row]), "aleatoric": None,
-                             "epistemic": None if doubt.epistemic is None else float(doubt.epistemic[row])},
-            )
-            for k, row in enumerate(rows)
-        ]  # fmt: skip
         findings = Findings(
-            answers=listed, source_sha256="", model="reader", model_digest="reader", classes=SIX_CLASS.classes,
-            created_at=0.0, label_span_s=None,
+            answers=[_answer(made, row, APART_S * k) for k, row in enumerate(rows)], source_sha256="", model="reader",
+            model_digest="reader", classes=SIX_CLASS.classes, created_at=0.0, label_span_s=None,
         )  # fmt: skip
-        spans = [(APART_S * k, APART_S * k + WINDOW_S) for k, row in enumerate(rows) if row in labelled]
-        found += candidates(str(patient), findings, spans, pool.x[rows])
+        spans = [(APART_S * k, APART_S * k + WINDOW_S) for k, row in enumerate(rows) if row in known]
+        found += candidates(str(rows[0]), findings, spans, vectors[rows])
     return found
 
 
-def curve(
-    first: Windows, pool: Windows, test: Windows, *, by_queue: bool, batch: int, n_labels: int, seed: int
-) -> list[float]:
-    """Return balanced accuracy on held-out patients with 0, batch, 2 batch, ... labels."""
-    rng, labelled, found = np.random.default_rng(seed), list[int](), list[float]()
+def _answer(made: Answers, row: int, start_s: float) -> Answer:
+    prob, doubt = made.probabilities[row], made.uncertainty
+    return Answer(
+        start_s=start_s, stop_s=start_s + WINDOW_S, predicted_class=SIX_CLASS.classes[prob.argmax()],
+        class_probabilities=dict(zip(SIX_CLASS.classes, prob.tolist(), strict=True)), confidence=float(prob.max()),
+        prediction_set=None, clinical_recommendation="",
+        uncertainty={"total": float(doubt.total[row]), "aleatoric": None,
+                     "epistemic": None if doubt.epistemic is None else float(doubt.epistemic[row])},
+    )  # fmt: skip
+
+
+def curve(data: Hospitals, choose: Choose, *, n_labels: int, seed: int) -> list[float]:
+    """Return balanced accuracy on held-out patients without labels and after each batch up to n_labels."""
+    rng, labelled, found, test = np.random.default_rng(seed), list[int](), list[float](), data.test.y
     while True:
-        logits = member_logits(first, pool, labelled, np.concatenate([pool.x, test.x]), seed=seed)
-        predicted = answers(logits[:, len(pool.y) :], temperature=1.0).probabilities.argmax(axis=1)
-        shares = [(predicted[test.y == label] == label).mean() for label in np.unique(test.y)]
-        found.append(float(np.mean(shares)))
+        logits = member_logits(data, labelled, seed=seed)
+        at = len(data.pool.y)
+        predicted = answers(logits[:, at:], temperature=1.0).probabilities.argmax(axis=1)
+        found.append(float(np.mean([(predicted[test == label] == label).mean() for label in np.unique(test)])))
         if len(labelled) >= n_labels:
             return found
-        if by_queue:
-            listed = pool_of(pool, answers(logits[:, : len(pool.y)], temperature=1.0), labelled)
-            chosen = next_to_review(listed, n=batch)
-            labelled += [int(one.recording) * PER_PATIENT + round(one.start_s / APART_S) for one in chosen]
-        else:
-            left = sorted(set(range(len(pool.y))) - set(labelled))
-            labelled += rng.choice(left, batch, replace=False).tolist()
+        labelled += choose(answers(logits[:, :at], temperature=1.0), labelled, rng)
 
 
-def labels_needed(accuracy: Sequence[float], aim: float, batch: int) -> float:
-    """Return how many labels a curve needs for an accuracy, interpolated between batches; inf where it never does."""
-    best = np.maximum.accumulate(accuracy)
-    if best[-1] < aim:
-        return float("inf")
-    at = int(np.argmax(best >= aim))
-    if at == 0:
-        return 0.0
-    return batch * (at - 1 + (aim - best[at - 1]) / (best[at] - best[at - 1]))
+def labels_needed(risen: np.ndarray, aim: float, batch: int) -> float:
+    """Return how many labels a rising curve needs for an accuracy that it reaches, interpolated between batches."""
+    at = int(np.argmax(risen >= aim - 1e-12))
+    return 0.0 if at == 0 else float(batch * (at - 1 + (aim - risen[at - 1]) / (risen[at] - risen[at - 1])))
 
 
-def share_saved(queue: Sequence[float], random: Sequence[float], batch: int) -> float:
-    """Return the share of labels that the queue does not need for the best accuracy of random choice.
+def share_saved(queue: np.ndarray | Sequence[float], random: np.ndarray | Sequence[float], batch: int) -> float:
+    """Return the share of labels that the queue saves, or, negative, that random choice saves against the queue.
 
-    -inf where it never is as good, nan where random choice is best without any label.
+    0 where both need none.
     """
-    aim = float(np.max(random))
-    needed = labels_needed(random, aim, batch)
-    return 1 - labels_needed(queue, aim, batch) / needed if needed else float("nan")
+    own, other = isotonic_regression(queue).x, isotonic_regression(random).x
+    aim = min(own[-1], other[-1])
+    needed, by_chance = labels_needed(own, aim, batch), labels_needed(other, aim, batch)
+    if needed == by_chance:
+        return 0.0
+    return 1 - needed / by_chance if needed < by_chance else by_chance / needed - 1
+
+
+def interval(of: Callable[[np.ndarray], float], n_seeds: int) -> tuple[float, float]:
+    """Return the 95% bootstrap interval of a statistic of seeds, which is given their numbers."""
+    rng = np.random.default_rng(0)
+    drawn = [of(rng.integers(n_seeds, size=n_seeds)) for _ in range(_N_BOOTSTRAP)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def report(queue: np.ndarray, random: np.ndarray, batch: int) -> None:
+    """Print the figures of curves, shape (n_seeds, n_batches + 1)."""
+    n = len(queue)
+    figure("active_accuracy_queue", float(queue[:, -1].mean()), "balanced accuracy")
+    figure("active_accuracy_random", float(random[:, -1].mean()), "balanced accuracy")
+    gained = (queue - random)[:, 1:].mean(axis=1)
+    low, high = interval(lambda drawn: float(gained[drawn].mean()), n)
+    figure("active_accuracy_gained", float(gained.mean()), f"mean over batches (95% {low:.3f} to {high:.3f})")
+
+    def saved(drawn: np.ndarray) -> float:
+        return share_saved(queue[drawn].mean(axis=0), random[drawn].mean(axis=0), batch)
+
+    low, high = interval(saved, n)
+    figure("active_labels_saved", saved(np.arange(n)), f"share (95% over {n} seeds {low:.2f} to {high:.2f})")
 
 
 def main() -> None:
@@ -172,32 +173,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
-    parser.add_argument(
-        "--patients", type=int, default=40, help="of the pool; as many are held out, half as many are known"
-    )
-    parser.add_argument("--batch", type=int, default=24, help="labels between two fits")
-    parser.add_argument("--labels", type=int, default=192)
+    parser.add_argument("--patients", type=int, default=Sizes.patients, help="of the pool")
+    parser.add_argument("--windows", type=int, default=Sizes.windows, help="per patient of the pool")
+    parser.add_argument("--batch", type=int, default=16, help="labels between two fits")
+    parser.add_argument("--labels", type=int, default=128, help="at most as many as the pool has windows")
+    parser.add_argument("--keep", type=Path, help="folder for the features of the hospitals")
     args = parser.parse_args()
+    if args.labels + args.batch > args.patients * args.windows:
+        parser.error(f"--labels {args.labels} leaves nothing to choose from {args.patients * args.windows} windows")
     print(machine())
-    curves: dict[bool, list[list[float]]] = {True: [], False: []}
+    curves: dict[str, list[np.ndarray]] = {"queue": [], "random": []}
     for seed in range(args.first_seed, args.first_seed + args.seeds):
-        rng = np.random.default_rng(seed)
-        first = hospital(rng, args.patients // 2, is_new=False)
-        pool, test = (hospital(rng, args.patients, is_new=True) for _ in range(2))
-        for by_queue in (True, False):
-            draws = range(1 if by_queue else 2)  # one lucky draw of random choice is no baseline
-            runs = [curve(first, pool, test, by_queue=by_queue, batch=args.batch, n_labels=args.labels, seed=seed + k)
-                    for k in draws]  # fmt: skip
-            curves[by_queue].append(np.mean(runs, axis=0).tolist())
-            print(f"seed {seed}, {'queue ' if by_queue else 'random'}: " + " ".join(
-                f"{value:.3f}" for value in curves[by_queue][-1]), flush=True)  # fmt: skip
-    queue, random = (np.array(curves[by_queue]) for by_queue in (True, False))
-    figure("active_accuracy_queue", float(queue[:, -1].mean()), "balanced accuracy")
-    figure("active_accuracy_random", float(random[:, -1].mean()), "balanced accuracy")
-    together = share_saved(queue.mean(axis=0), random.mean(axis=0), args.batch)
-    saved = [share_saved(own, other, args.batch) for own, other in zip(queue, random, strict=True)]
-    by_seed = ", ".join(f"{value:.2f}" for value in saved)
-    figure("active_labels_saved", together, f"share (by seed: {by_seed})")
+        data = hospitals(seed, Sizes(patients=args.patients, windows=args.windows), keep=args.keep)
+        for name, choose in (("queue", by_queue), ("random", by_recording)):
+            chosen = partial(choose, pool=data.pool, n=args.batch)
+            runs = [curve(data, chosen, n_labels=args.labels, seed=seed + 100_000 * k) for k in range(N_DRAWS)]
+            curves[name].append(np.mean(runs, axis=0))
+            print(f"seed {seed}, {name:6}: " + " ".join(f"{value:.3f}" for value in curves[name][-1]), flush=True)
+    report(np.array(curves["queue"]), np.array(curves["random"]), args.batch)
 
 
 if __name__ == "__main__":

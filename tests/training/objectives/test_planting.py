@@ -235,7 +235,9 @@ def test_sides_votes_and_courses_are_those_of_what_was_laid(toy_patterns: Bank) 
 
 
 def test_suppression_and_artifacts_are_those_in_the_crop(toy_patterns: Bank) -> None:
-    bank = toy_patterns
+    # One artifact in each pattern, of all kinds in turn, 2 s long, ever later.
+    events = np.array([[e % len(ARTIFACTS), 0.8 * e, 2.0] for e in range(len(toy_patterns))], np.float32)
+    bank = replace(toy_patterns, artifact_M3=events, artifact_first_E=np.arange(len(toy_patterns) + 1))
     samples = list(range(90))
     _, planted = laid(bank, samples, background=0.2)
     targets = targets_of(bank, planted)
@@ -248,9 +250,9 @@ def test_suppression_and_artifacts_are_those_in_the_crop(toy_patterns: Bank) -> 
         share = (bank.envelope_VT[row, start : start + CROP] < 0.5).mean() if row >= 0 and is_planted else 0.0
         assert found[b, FINDINGS.index("suppressed")] == pytest.approx(share, abs=1e-4)
         n_suppressed += share > 0
-        events = bank.artifact_M3[slice(*bank.artifact_first_E[entry : entry + 2])]
+        of_entry = bank.artifact_M3[slice(*bank.artifact_first_E[entry : entry + 2])]
         for k, kind in enumerate(ARTIFACTS):
-            own = events[events[:, 0] == k, 1:] - [[start / SFREQ, 0]]
+            own = of_entry[of_entry[:, 0] == k, 1:] - [[start / SFREQ, 0]]
             there = is_planted and bool(((own[:, 0] < 20) & (own.sum(1) > 0)).any())
             assert found[b, FINDINGS.index(kind)] == there
             assert weight[b, FINDINGS.index(kind)] == (1.0 if there else 0.25)
