@@ -85,9 +85,9 @@ class PointNet(nn.Module):
         )  # fmt: skip
         self.queries = nn.Embedding(config.n_queries, config.width)
         self.places = nn.Parameter(0.02 * torch.randn(1, (config.image_px // config.patch_px) ** 2, config.width))
-        # Each query begins at a place of its own: of 60, five side by side for each lead of a row.
+        # Each query begins at a place of its own: five side by side for each lead of a row.
         n_rows = len(LAYOUTS[config.layout].panels)
-        n_columns = -(-config.n_queries // n_rows)
+        n_columns = len(WAVES) * -(-config.n_queries // (n_rows * len(WAVES)))
         index = torch.arange(config.n_queries)
         start = torch.stack([(index % n_columns + 0.5) / n_columns, (index // n_columns + 0.5) / n_rows], -1)
         self.start_Q2 = nn.Parameter(torch.logit(start))

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 LEAVES = {name: page for name, page in load().items() if not page.commands}
 WITHOUT = {
     "prints nothing: its result is what it writes": {
-        "synthesize", "critical-corpus", "paper render", "boards", "audit keys", "embed", "stack",
+        "synthesize", "critical-corpus", "bank", "paper render", "boards", "audit keys", "embed", "stack",
     },
     "prints a file for another program: YAML, a shell script": {"site-card", "completion"},
     "trains for minutes to days: its numbers stand in the files that it writes, and `cerebeam report --json` has those "

@@ -16,7 +16,6 @@ logger = logging.getLogger(__name__)
 
 MOST_POINTS = 200
 PANELS: dict[str, tuple[str, ...]] = {
-    "Loss": ("loss", *HEADS, "labels", "teacher"),
     "Loss of validation windows": ("valid_loss",),
     "Balanced accuracy of validation windows": ("valid_balanced_accuracy", "knn_accuracy"),
     "Error at hidden samples of held-out windows": ("valid_error",),
@@ -47,7 +46,9 @@ def write_run_page(path: Path) -> None:
 def run_page(lines: list[dict[str, float]]) -> str:
     """Return the page of a run's metrics."""
     plots: list[str] = []
-    for title, names in PANELS.items():
+    # Heads are entered by their modules, some of which may come in after this one.
+    losses = ("loss", *HEADS, "labels", "teacher")
+    for title, names in {"Loss": losses, **PANELS}.items():
         curves = {name: _points(lines, name) for name in names}
         if shown := {name: points for name, points in curves.items() if points}:
             plots.append(curves_plot(shown, name=f"run-{len(plots)}", title=title).html())

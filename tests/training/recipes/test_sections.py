@@ -15,7 +15,7 @@ from training.trainer.saving import changed_settings, flat
 ALL = {
     **pretraining.RECIPES, **finetuning.RECIPES, **autoencoding.RECIPES, "brief": compression.brief,
 }  # fmt: skip
-SECTIONS = {"model", "data", "objective", "optim", "schedule", "regularise", "augment", "track"}
+SECTIONS = {"model", "data", "objective", "optim", "schedule", "regularise", "augment", "truth", "track"}
 
 
 @dataclass(frozen=True, kw_only=True)
