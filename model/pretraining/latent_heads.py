@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from model.encoder_config import EncoderConfig
 from model.heads import Head, Tensors, register_head
 from model.layers.stem import n_spectral_lines
-from model.pretraining.token_masks import whole_tokens
+from model.pretraining.token_masks import samples, whole_tokens
 from signals.window import MEASURED
 
 LEAST_SPREAD = 0.35
@@ -141,5 +141,4 @@ class GapHead(Head):
 
     def _gaps(self, batch: Tensors) -> Tensor:
         mask_BCT, n = batch["mask_BCT"], self.config.token_times
-        whole_BCT = whole_tokens(mask_BCT, n).repeat_interleave(n, dim=-1)[..., : mask_BCT.shape[-1]]
-        return mask_BCT & ~whole_BCT
+        return mask_BCT & ~samples(whole_tokens(mask_BCT, n), n, mask_BCT.shape[-1])

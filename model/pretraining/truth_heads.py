@@ -52,7 +52,8 @@ class Overview(nn.Module):
         x_BCND = self.narrow(out["tokens_BCND"])
         there_BC1 = (batch["ch_state_BC"] != ABSENT)[..., None]
         place_BC3 = torch.where(there_BC1, batch["position_BC3"], torch.zeros_like(batch["position_BC3"]))
-        weight_BHC = (harmonics(place_BC3.to(x_BCND)) * there_BC1).transpose(1, 2) / there_BC1.sum(1, keepdim=True)
+        n_B11 = there_BC1.sum(1, keepdim=True).clamp(min=1)
+        weight_BHC = (harmonics(place_BC3.to(x_BCND)) * there_BC1).transpose(1, 2) / n_B11
         n_tokens = x_BCND.shape[2]
         first = max(0, (n_tokens - self.middle_tokens) // 2)
         maps_BHD = []

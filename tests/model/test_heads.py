@@ -343,3 +343,12 @@ def test_the_whole_pretraining_model_is_one_graph() -> None:
     compiled = torch.compile(model, backend="eager", fullgraph=True)  # raises where a graph would break
     for name, total in compiled(batch).items():
         torch.testing.assert_close(total, model(batch)[name])
+
+
+def test_a_window_without_channels_leaves_the_planted_truth_of_others_finite() -> None:
+    head = HEADS["votes"](CONFIG)
+    state = torch.full((2, 4), MEASURED)
+    state[1] = ABSENT
+    batch = {"ch_state_BC": state, "position_BC3": torch.zeros(2, 4, 3)}
+    logits_BK = head({"tokens_BCND": torch.randn(2, 4, 3, CONFIG.dim)}, batch)["votes_logits_BK"]
+    assert torch.isfinite(logits_BK).all()

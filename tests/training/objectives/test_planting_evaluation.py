@@ -10,7 +10,7 @@ from model.pretraining.truth_heads import COURSE, COURSE_UNITS
 from signals.patterns.bank import SEGMENTS_FILE, Bank, HeldOut, read_arrays
 from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS
-from training.objectives.planting.evaluation import ALL, answers, auroc, scores_of
+from training.objectives.planting.evaluation import ALL, answers, area_of, scores_of
 
 
 class Oracle(nn.Module):
@@ -66,7 +66,7 @@ def test_a_missing_head_is_nan_and_the_others_are_scored(toy_bank: Path, toy_pat
 def test_the_area_is_scikit_learn_s() -> None:
     rng = np.random.default_rng(0)
     truth, score = (rng.random(300) < 0.2).astype(float), np.round(rng.normal(size=300), 1)  # with ties
-    assert auroc(truth, score) == pytest.approx(roc_auc_score(truth, score))
+    assert area_of(truth, score) == pytest.approx(roc_auc_score(truth, score))
     truth[:50] = np.nan
-    assert auroc(truth, score) == pytest.approx(roc_auc_score(truth[50:], score[50:]))
-    assert np.isnan(auroc(np.zeros(5), np.arange(5.0)))
+    assert area_of(truth, score) == pytest.approx(roc_auc_score(truth[50:], score[50:]))
+    assert np.isnan(area_of(np.zeros(5), np.arange(5.0)))

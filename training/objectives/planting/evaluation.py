@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
+from evaluation.measures.metrics import auroc
 from model.montage import Montage
 from model.pretraining.masking import MaskPlan
 from model.pretraining.truth_heads import COURSE, COURSE_UNITS
@@ -205,21 +205,17 @@ def _score(
     )  # fmt: skip
 
 
-def auroc(truth: np.ndarray, score: np.ndarray) -> float:
-    """Return the area under the ROC curve (Mann & Whitney's U), nan where one class or any score is missing."""
+def area_of(truth: np.ndarray, score: np.ndarray) -> float:
+    """Return the area under the ROC curve where both are known, nan where one class or any score is missing."""
     known = np.isfinite(truth) & np.isfinite(score)
-    is_there = truth[known] > 0
-    n_there, n_not = int(is_there.sum()), int((~is_there).sum())
-    if not n_there or not n_not:
-        return float("nan")
-    return float((rankdata(score[known])[is_there].sum() - n_there * (n_there + 1) / 2) / (n_there * n_not))
+    return float(auroc(score[known], truth[known] > 0))
 
 
 def _discharge_scores(found: Answers, family: str, rows: np.ndarray) -> list[Score]:
     rows = rows[np.isfinite(found.is_discharge_SN[rows]).all(1)]
 
     def of(score_SN: np.ndarray, chosen: np.ndarray) -> float:
-        return auroc(found.is_discharge_SN[chosen].ravel(), score_SN[chosen].ravel())
+        return area_of(found.is_discharge_SN[chosen].ravel(), score_SN[chosen].ravel())
 
     trivial = max(of(score, rows) for score in (found.line_length_SN, found.peak_SN))
     return [_score("discharge_auroc", family, rows, lambda chosen: of(found.discharge_SN, chosen), trivial)]
