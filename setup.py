@@ -79,7 +79,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=[*ROOMS, *(f"{room}.*" for room in ROOMS)]),
-    package_data={"cerebeam": ["pages.json", "prices.toml"], "service.viewer": ["static/*"]},
+    package_data={"cerebeam.help": ["pages.json"], "cerebeam.costs": ["prices.toml"], "service.viewer": ["static/*"]},
     # Signals and the public API; exact versions stand in constraints.txt.
     install_requires=[
         "cramjam>=2.14,<3",

@@ -1,6 +1,6 @@
 """The console script `cerebeam`: a name for each module's `main`, its help, and how a run ends.
 
-Help comes from stored pages (`cerebeam.pages`), so that no command is imported for it.
+Help comes from stored pages (`cerebeam.help.pages`), so that no command is imported for it.
 """
 
 import errno
@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cerebeam.pages import stored
+from cerebeam.help.pages import stored
 from signals.help_pages import render
 
 INPUT_EXIT, FULL_EXIT, INTERRUPTED_EXIT = 2, 74, 130
@@ -85,7 +85,7 @@ COMMANDS = {
         "cerebeam.compliance.comply",
         "controls of 45 CFR 164 held against a deployment, with evidence",
     ),
-    "cost": ("cerebeam.cost", "what hours of EEG cost to keep, prepare and learn from, what a budget buys"),
+    "cost": ("cerebeam.costs.cost", "what hours of EEG cost to keep, prepare and learn from, what a budget buys"),
     "predict": ("serving.predict", "answers for one recording from a bundle"),
     "explain": ("cerebeam.explaining.explain", "what a model's answers on a recording depend on, as figures and pages"),
     "run": ("cerebeam.run", "data, training, report, registry and the API in one command that resumes"),
@@ -97,7 +97,7 @@ COMMANDS = {
     "register": ("service.registry.commands:register", "store a bundle in the registry, as the challenger"),
     "promote": ("service.registry.commands:promote", "make a registered model the champion, if every gate holds"),
     "rollback": ("service.registry.commands:rollback", "go back to the champion before"),
-    "completion": ("cerebeam.completion", "completion of commands and options for bash and zsh"),
+    "completion": ("cerebeam.help.completion", "completion of commands and options for bash and zsh"),
 }
 
 

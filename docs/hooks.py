@@ -6,7 +6,7 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-from cerebeam.pages import load
+from cerebeam.help.pages import load
 from cerebeam.schemas import schemas
 from signals.help_pages import Page, described
 

@@ -117,11 +117,11 @@ def test_wheel_and_sdist_build_with_what_the_code_reads(tmp_path):
     wheel = build(tmp_path)
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert {"cerebeam/pages.json", "cerebeam/prices.toml", "cerebeam/cli.py", "signals/version.py"} <= names
+    assert {"cerebeam/help/pages.json", "cerebeam/costs/prices.toml", "cerebeam/cli.py", "signals/version.py"} <= names
     assert any(name.startswith("service/viewer/static/") for name in names)
     assert not any(re.match(r"(tests|benchmarks|infra|docs)/", name) for name in names)
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
-        assert any(name.endswith("/cerebeam/pages.json") for name in archive.getnames())
+        assert any(name.endswith("/cerebeam/help/pages.json") for name in archive.getnames())
 
 
 def test_constraints_are_sorted_exact_versions():

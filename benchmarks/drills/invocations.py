@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks.harness import figure, machine
 from cerebeam.cli import COMMANDS
 from cerebeam.cli import main as cerebeam
-from cerebeam.pages import load
+from cerebeam.help.pages import load
 from signals.help_pages import Option, Page
 from signals.modality import EEG_1020
 from synthetic.recordings.one_window import write_segment

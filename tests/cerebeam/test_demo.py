@@ -2,7 +2,7 @@ import pytest
 
 from cerebeam.cli import COMMANDS
 from cerebeam.demo import Demo, DemoError, choose_task, main, stages, summary
-from cerebeam.pages import load
+from cerebeam.help.pages import load
 from signals.tasks import SIX_CLASS
 
 HEADER = "site,subject,file,label\n"

@@ -8,7 +8,7 @@ import pytest
 from audit.keys import load_chain_key
 from audit.log import AuditLog
 from cerebeam.cli import main
-from cerebeam.pages import load
+from cerebeam.help.pages import load
 from serving.signature import PRIVATE
 from tests.pipelines.conftest import write_edf
 from tests.small_bundle import write_small_bundle

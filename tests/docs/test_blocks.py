@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from benchmarks.benches.parts.doc_blocks import ROOT, blocks, register
-from cerebeam.pages import load
+from cerebeam.help.pages import load
 
 BLOCKS = list(blocks())
 RUN, NOT_RUN = register()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cerebeam.pages import load
+from cerebeam.help.pages import load
 
 ROOT = Path(__file__).parents[2]
 SHELVES = ["Tutorials", "How-to", "Reference", "Results"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.benches.parts.doc_blocks import blocks, register
 from benchmarks.harness import figure, machine
 from cerebeam.cli import COMMANDS
-from cerebeam.pages import load
+from cerebeam.help.pages import load
 
 ROOT = Path(__file__).parents[3]
 EXTRAS = ("", "serve", "beam", "train", "service", "all")

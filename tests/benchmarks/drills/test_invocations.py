@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.drills.invocations import DOCUMENTED, Outcome, generate, problem, run
-from cerebeam.pages import load
+from cerebeam.help.pages import load
 
 
 def test_a_sample_of_wrong_invocations_ends_in_one_line_each():

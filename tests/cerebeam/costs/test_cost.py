@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cerebeam.cost import main, report
-from cerebeam.prices import PRICES, PriceError, Storage, load_prices
+from cerebeam.costs.cost import main, report
+from cerebeam.costs.prices import PRICES, PriceError, Storage, load_prices
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TODAY = date(2026, 11, 22)
 
 

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from cerebeam.prices import PRICES, Assumed, Machine, PriceError, Prices, load_prices
+from cerebeam.costs.prices import PRICES, Assumed, Machine, PriceError, Prices, load_prices
 from signals.command_line import Parser
 from signals.json_output import add_json, plain, print_json
 

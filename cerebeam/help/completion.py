@@ -6,7 +6,7 @@ eval "$(cerebeam completion bash)"    # in ~/.bashrc; or zsh, in ~/.zshrc after 
 import sys
 from collections.abc import Sequence
 
-from cerebeam.pages import load
+from cerebeam.help.pages import load
 from signals.command_line import Parser
 from signals.help_pages import Page
 

@@ -1,6 +1,6 @@
 """The stored help of every command: the grammar that help, completion, the reference and the tests read.
 
-`python -m cerebeam.pages` writes it again from the commands themselves; a test compares the two.
+`python -m cerebeam.help.pages` writes it again from the commands themselves; a test compares the two.
 """
 
 import hashlib
