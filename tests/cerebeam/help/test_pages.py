@@ -18,7 +18,9 @@ URIS = {"PATH", "TEXT", "FILE"}
 
 def test_the_stored_pages_are_those_of_the_commands():
     """Their text is compared, so that an option that was added, renamed or given another default is noticed."""
-    assert as_text(collect()) == FILE.read_text(encoding="utf-8"), "run python -m cerebeam.help.pages and commit pages.json"
+    assert as_text(collect()) == FILE.read_text(encoding="utf-8"), (
+        "run python -m cerebeam.help.pages and commit pages.json"
+    )
 
 
 def test_every_command_has_a_page_that_bears_its_name():
