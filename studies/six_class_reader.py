@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser(prog=PROG, description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--corpus", type=Path, required=True, help="shard set of synthetic.critical_corpus")
     parser.add_argument("--output", type=Path, required=True, help="folder of the bundle; must not exist yet")
-    parser.add_argument("--network", type=Path, nargs="*", default=[], help="saved networks that join the members")
+    parser.add_argument("--network", type=Path, nargs="+", default=[], help="saved networks that join the members")
     parser.add_argument("--train-network", type=Path, help="folder of a ResNet1D-GRU that is trained first")
     parser.add_argument("--seed", type=whole, default=0, help="of what members draw")
     given = parser.parse_args(arguments)

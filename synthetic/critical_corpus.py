@@ -151,9 +151,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--carriers", type=Path, help="shard set of real recordings to lay patterns on (profile pretrain)"
     )
     parser.add_argument(
-        "--carrier-sites", nargs="*", default=[], metavar="FAMILY=SITE,SITE", help="sites that each family lies on"
+        "--carrier-sites", nargs="+", default=[], metavar="FAMILY=SITE,SITE", help="sites that each family lies on"
     )
-    parser.add_argument("--without", nargs="*", default=[], metavar="SITE", help="real sites that must not be used")
+    parser.add_argument("--without", nargs="+", default=[], metavar="SITE", help="real sites that must not be used")
     parser.add_argument("--segments", type=count, default=480, help="segments of each family to learn from")
     parser.add_argument("--held-out", type=whole, default=150, help="segments of each family to choose on")
     parser.add_argument(

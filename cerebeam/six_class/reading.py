@@ -166,7 +166,7 @@ def command_parser() -> Parser:
     make.add_argument("--segments", type=count, default=240, help="of each family that members learn from")
     make.add_argument("--held-out", type=count, default=90, help="of each family that decides about them")
     make.add_argument("--carriers", type=Path, help="shard set of real recordings, as backgrounds; no label is read")
-    make.add_argument("--carrier-sites", nargs="*", default=[], metavar="FAMILY=SITE,SITE", help="of each family")
+    make.add_argument("--carrier-sites", nargs="+", default=[], metavar="FAMILY=SITE,SITE", help="of each family")
     make.add_argument(
         "--network", action="store_true", help="train a ResNet1D-GRU as a member too (10 minutes and more)"
     )
