@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,6 +73,7 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
     manifest, started = shards.manifest, time.perf_counter()
     subjects = [entry.subject_id for entry in shards.entries]
     chosen, held_out = hold_out(subjects, share=recipe.data.held_out_share, seed=recipe.seed)
+    _make_folder(command.output)
     torch.manual_seed(recipe.seed)
     model = Autoencoder(recipe.model, manifest.modality)
     processes, n_steps = start_processes("single"), recipe.schedule.steps
@@ -103,10 +104,17 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
         "n_parameters": sum(p.numel() for p in model.parameters()),
         "code_version": code_version(),
     }
-    command.output.parent.mkdir(parents=True, exist_ok=True)
     _write(model, shards, held_out, command.output, about)
     logger.info("%d steps in %.0f s, loss %s", n_steps, time.perf_counter() - started, about["loss"])
     return about
+
+
+def _make_folder(output: Path) -> None:
+    """Make the folder of the output before the training that it would be lost after."""
+    with suppress(FileExistsError):
+        output.parent.mkdir(parents=True, exist_ok=True)
+    if not output.parent.is_dir():
+        raise NotADirectoryError(f"{output.parent} is a file: --output {output} needs a folder there")
 
 
 def _write(model: Autoencoder, shards: Corpus, windows: Sequence[int], path: Path, about: dict[str, Any]) -> None:

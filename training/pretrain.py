@@ -77,6 +77,10 @@ class PretrainCommand:
     config: Annotated[PretrainRecipe, Sections]
     """The recipe, with overrides."""
 
+    def __post_init__(self) -> None:
+        if self.max_steps is not None and self.max_steps < 1:
+            raise ValueError(f"--max-steps {self.max_steps} must be at least 1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sides:

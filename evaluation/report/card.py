@@ -55,7 +55,7 @@ def _data(facts: Facts) -> str:
     )
     return (
         "## Data\n\n"
-        f"{data['n_windows']:,} windows of {data['n_recordings']:,} recordings, {data['n_subjects']:,} subjects, "
+        f"{plural(data['n_windows'], 'window')} of {plural(data['n_recordings'], 'recording')}, {plural(data['n_subjects'], 'subject')}, "
         f"{plural(data['n_sites'], 'site')}; {how_split(facts)}. {how_started(facts)}\n\n"
         f"| Class | Windows | Subjects |\n|---|---|---|\n{rows}"
     )

@@ -45,7 +45,12 @@ def test_training_is_a_function_of_its_seed(trained, toy_shards, tmp_path, capsy
 
 @pytest.mark.parametrize(
     ("args", "says"),
-    [(["--shards", "nowhere"], "nowhere is no shard set"), (["--recipe", "none"], "unknown recipe 'none'")],
+    [
+        (["--shards", "nowhere"], "nowhere is no shard set"),
+        (["--recipe", "none"], "unknown recipe 'none'"),
+        (["--output", f"{__file__}/m.onnx"], "is a file: --output"),
+        (["--output", f"{__file__}/below/m.onnx"], "Not a directory"),
+    ],
 )
 def test_bad_input_is_one_line_and_code_2(toy_shards, tmp_path, capsys, args, says):
     base = {"--shards": str(toy_shards), "--output": str(tmp_path / "m.onnx")} | dict([args])

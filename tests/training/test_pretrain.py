@@ -369,6 +369,7 @@ def test_held_out_subjects_are_whole() -> None:
         (["--recipe", "eeg_huge"], "unknown recipe 'eeg_huge'"),
         (["--optim.micro-batch", "0"], "micro_batch=0 must be positive"),
         (["--schedule.steps", "many"], "invalid literal"),
+        (["--max-steps", "-5"], "--max-steps -5 must be at least 1"),
         (["--shards", "/nowhere"], "/nowhere is no shard set"),
         (["--exclude-sites", "site9"], "'site9'"),
         (["--data.good-only"], "good_only: the shards were written before decisions on quality were stored"),

@@ -42,7 +42,7 @@ def p_text(p: float | None, *, at_floor: bool = False) -> str:
 
 def size(row: Mapping[str, Any]) -> str:
     """Return how many windows and subjects a row has."""
-    return f"{row['n_windows']:,} windows, {row['n_subjects']:,} subject{'s' if row['n_subjects'] != 1 else ''}"
+    return f"{plural(row['n_windows'], 'window')}, {plural(row['n_subjects'], 'subject')}"
 
 
 def percent(value: float | None, digits: int = 1) -> str:

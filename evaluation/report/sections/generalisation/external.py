@@ -13,7 +13,7 @@ from evaluation.report.calibrated import shipped
 from evaluation.report.context import Context, cohort, main_model, ordered, with_chance
 from evaluation.report.drawing.blocks import Block, Text
 from evaluation.report.drawing.tables import Row, Table, estimate, words
-from evaluation.report.drawing.wording import Facts, headings, interval
+from evaluation.report.drawing.wording import Facts, headings, interval, plural
 from evaluation.report.sections.performance.confusion import confusion_facts, matrix_blocks
 from evaluation.report.sections.section import CLINICAL, Section
 
@@ -72,7 +72,7 @@ def render(facts: Facts) -> Sequence[Block]:
         )
     return [
         Text(
-            f"The model as it is, applied to {data['n_windows']:,} windows {_independence(external['overlap'])}: "
+            f"The model as it is, applied to {plural(data['n_windows'], 'window')} {_independence(external['overlap'])}: "
             f"balanced accuracy **{interval(known[external['main_model']]['metrics']['balanced_accuracy'])}**, "
             f"where guessing gives {1 / len(facts['task']['classes']):.2f}.{unknown}"
         ),
@@ -86,7 +86,7 @@ def _independence(shared: Mapping[str, Any]) -> str:
     if shared["n_shared_windows"]:
         return (
             f"of which **{shared['n_shared_windows']:,} took part** in training, model choice or pretraining "
-            f"({shared['n_subjects']} subjects, {shared['n_recordings']} recordings), so this is no external validation"
+            f"({plural(shared['n_subjects'], 'subject')}, {plural(shared['n_recordings'], 'recording')}), so this is no external validation"
         )
     if shared["complete"]:
         return "that took no part in training, model choice or pretraining, by subject, recording and samples"

@@ -75,7 +75,7 @@ def _score(facts: Facts) -> str:
     data, model = facts["data"], facts["main_model"]
     sites = plural(data["n_sites"], "site")
     return (
-        f"On {data['n_windows']:,} windows of {data['n_subjects']:,} subjects at {sites} ({how_split(facts)}), {model} reached a "
+        f"On {plural(data['n_windows'], 'window')} of {plural(data['n_subjects'], 'subject')} at {sites} ({how_split(facts)}), {model} reached a "
         f"balanced accuracy of **{interval(facts['models'][model]['metrics']['balanced_accuracy'])}**; "
         f"guessing gives {1 / len(facts['task']['classes']):.2f}."
     )
@@ -132,10 +132,17 @@ def _against_prior(facts: Facts) -> str:
     return f" (KL {abs(row['value']):.2f} {side} the prior-only baseline, p {'= ' if not row['at_floor'] else ''}{p_text(row['p_holm'], at_floor=row['at_floor'])})"
 
 
+def _behind(n_subjects: int) -> str:
+    stand = "stands" if n_subjects == 1 else "stand"
+    return (
+        f"{plural(n_subjects, 'subject')} {stand} behind the intervals over patients, however many windows each gave."
+    )
+
+
 def caveats(facts: Facts) -> Sequence[str]:
     """Return what the design of the study leaves open."""
     known = [
-        f"{facts['data']['n_subjects']} subjects stand behind the intervals over patients, however many windows each gave.",
+        _behind(facts["data"]["n_subjects"]),
         "Intervals over patients hold for these sites; they do not cover another seed, another training run or another hospital.",
         _about_labels(facts),
     ]

@@ -81,7 +81,7 @@ def _one_prediction(facts: Facts) -> list[Block]:
     return [
         Text(
             "Every subject belongs to one class, so each counts once here: probabilities are averaged over "
-            f"a subject’s windows ({facts['data']['n_subjects']} subjects)."
+            f"a subject’s windows ({plural(facts['data']['n_subjects'], 'subject')})."
         ),
         Table(name="patients", columns=("Model", *headings(_METRICS)), rows=rows),
     ]

@@ -10,7 +10,7 @@ from evaluation.report.drawing.blocks import Block, Heading, Pair, Text
 from evaluation.report.drawing.figures import Figure
 from evaluation.report.drawing.plots import cloud_plot
 from evaluation.report.drawing.tables import Cell, Row, Table, value, words
-from evaluation.report.drawing.wording import Facts, p_text
+from evaluation.report.drawing.wording import Facts, p_text, plural
 from evaluation.report.sections.section import Section
 from signals.pages.svg import number
 
@@ -88,7 +88,7 @@ def _distances(files: Sequence[Mapping[str, Any]]) -> Table:
     rows = tuple(
         Row(
             cells=(
-                words(gap["name"], f"{e['gap']['model']}, {gap['n_subjects']:,} subjects"),
+                words(gap["name"], f"{e['gap']['model']}, {plural(gap['n_subjects'], 'subject')}"),
                 value(gap["a_distance"], 2, reason=gap["reason"]),
                 value(gap["mmd2"]),
                 words(p_text(gap["mmd_p"])),
@@ -107,7 +107,7 @@ def _geometry(files: Sequence[Mapping[str, Any]]) -> Table:
     rows = tuple(
         Row(
             cells=(
-                words(g["model"], f"{g['n_windows']:,} windows"),
+                words(g["model"], plural(g["n_windows"], "window")),
                 words(f"{g['n_dims']:,}", f"effective {number(g['effective_dims'], 1)}"),
                 *(value(g[name], 2) for name in _GEOMETRY),
             )
