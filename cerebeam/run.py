@@ -23,6 +23,9 @@ NAME = SIX_CLASS.name
 """Of the model in the registry."""
 
 
+HMS = Path("data/hms")
+
+
 @dataclass(frozen=True)
 class Step:
     """A stage, and whether a failure only leaves something out."""
@@ -36,14 +39,17 @@ class Step:
 def steps(args: argparse.Namespace) -> list[Step]:
     """Return what is to be done, in order."""
     out: Path = args.output
-    hms = args.hms if (args.hms / "train.csv").is_file() else None
+    folder: Path = args.hms or HMS
+    hms = folder if (folder / "train.csv").is_file() else None
     shards, predictions, model = out / "shards", out / "predictions.parquet", out / "model"
     todo = []
     if not args.skip_download and hms is None and _has_credentials():
-        hms = args.hms
+        hms = folder
         todo.append(
             Step(_stage("download", "the HMS competition's files", "cerebeam.six_class.download", "--output", hms))
         )
+    if args.hms is not None and hms is None:
+        raise DemoError(f"--hms {args.hms} holds no train.csv; leave the option out to train on a synthetic corpus")
     if not args.skip_train:
         todo += _of_hms(args, hms) if hms else _of_synthetic(args)
     return [
@@ -134,7 +140,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line."""
     parser = Parser(prog="cerebeam run", description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("run-output"), help="folder for everything that is made")
-    parser.add_argument("--hms", type=Path, default=Path("data/hms"), help="the competition's folder")
+    parser.add_argument(
+        "--hms", type=Path, help=f"the competition's folder; {HMS}, and a synthetic corpus where it is not there"
+    )
     parser.add_argument("--registry", default="sqlite:///var/mlflow.db", help="MLflow's URI")
     parser.add_argument("--seed", type=int, default=20261121, help="of the synthetic corpus")
     parser.add_argument("--skip-download", action="store_true", help="take what is there")

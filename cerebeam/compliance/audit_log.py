@@ -10,7 +10,7 @@ from pathlib import Path
 from audit.chain import AuditError, parse_row
 from audit.keys import CHAIN, PUBLIC, load_chain_key, load_public_key, make_keys
 from audit.verification import verify
-from signals.command_line import Parser, SubParser
+from signals.command_line import Parser, SubParser, count
 from signals.json_output import add_json, print_json
 
 
@@ -28,7 +28,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add_json(one, "whether it is whole, its rows, its checkpoints and each problem")
     one = commands.add_parser("show", description="the last rows, as they stand")
     one.add_argument("log", type=Path)
-    one.add_argument("--last", type=int, default=20, help="rows, 20 by default")
+    one.add_argument("--last", type=count, default=20, help="rows, 20 by default")
     add_json(one, "the rows with their numbers; null for a line that is none")
     args = parser.parse_args(argv)
     if args.command == "verify" and (args.checkpoints is None) != (args.public_key is None):
@@ -60,7 +60,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     with args.log.open("rb") as file:
-        rows = [parse_row(line) for line in deque(file, maxlen=max(args.last, 0))]
+        rows = [parse_row(line) for line in deque(file, maxlen=args.last)]
     if args.json:
         known = [row and {"number": row[0], "row": row[2].decode("ascii", "replace")} for row in rows]
         print_json({"log": args.log, "rows": known})

@@ -48,14 +48,14 @@ def packages(names: Iterable[str]) -> Sequence[Package]:
 
     Raises SbomError for one that is not installed.
     """
-    from packaging.requirements import Requirement
+    from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 
-    waiting, found, seen = (
-        [Requirement(name) for name in names],
-        dict[str, Package](),
-        set[tuple[str, frozenset[str]]](),
-    )
+    found, seen = dict[str, Package](), set[tuple[str, frozenset[str]]]()
+    try:
+        waiting = [Requirement(name) for name in names]
+    except InvalidRequirement as error:
+        raise SbomError(f"no requirement: {str(error).splitlines()[0]}") from None
     while waiting:
         required = waiting.pop()
         name, extras = str(canonicalize_name(required.name)), frozenset(required.extras)

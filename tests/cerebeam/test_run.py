@@ -54,17 +54,20 @@ def names(*arguments):
 def test_steps_by_what_is_there_and_what_is_skipped(tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
     monkeypatch.delenv("KAGGLE_USERNAME", raising=False)
-    nowhere = ["--hms", str(tmp_path / "hms")]
+    monkeypatch.chdir(tmp_path)
+    there = tmp_path / "data" / "hms"
     tail = ["report", "export", "register", "promote"]
-    assert names(*nowhere) == ["synthesize", "prepare", "train", *tail]
-    assert names(*nowhere, "--skip-train") == tail
+    assert names() == ["synthesize", "prepare", "train", *tail]
+    assert names("--skip-train") == tail
     monkeypatch.setenv("KAGGLE_USERNAME", "ann")
     monkeypatch.setenv("KAGGLE_KEY", "k")
-    assert names(*nowhere) == ["download", "train", *tail]
-    assert names(*nowhere, "--skip-download") == ["synthesize", "prepare", "train", *tail]
-    (tmp_path / "hms").mkdir()
-    (tmp_path / "hms" / "train.csv").write_text("")
-    assert names(*nowhere) == ["train", *tail]
+    assert names() == names("--hms", "new") == ["download", "train", *tail]
+    assert names("--skip-download") == ["synthesize", "prepare", "train", *tail]
+    with pytest.raises(DemoError, match="--hms new holds no train.csv"):
+        names("--hms", "new", "--skip-download")
+    there.mkdir(parents=True)
+    (there / "train.csv").write_text("")
+    assert names() == names("--hms", str(there)) == ["train", *tail]
 
 
 def test_a_step_done_again_does_not_stumble_over_what_it_made_before(tmp_path):

@@ -74,7 +74,9 @@ def test_bad_input_is_one_line(tmp_path, capsys):
     assert main(["code", "--requirements", str(tmp_path / "none"), "--output", str(tmp_path / "x")]) == 2
     assert main(["bundle", str(tmp_path), "--output", str(tmp_path / "x")]) == 2
     assert main(["code", "--requirements", str(tmp_path / "r.txt"), "--output", "/proc/x/y"]) == 2
-    assert capsys.readouterr().err.count("\n") == 4
+    (tmp_path / "no.txt").write_text("<svg>\n")
+    assert main(["code", "--requirements", str(tmp_path / "no.txt"), "--output", str(tmp_path / "x")]) == 2
+    assert capsys.readouterr().err.count("\n") == 5
     assert not (tmp_path / "x").exists()
     for argv in (["bundle", "--output", "x"], ["code", "y", "--output", "x"]):
         with pytest.raises(SystemExit):

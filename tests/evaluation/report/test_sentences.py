@@ -396,6 +396,19 @@ def test_the_pipelines_counts_are_the_flow(report: Any, tmp_path: Path) -> None:
     assert cohort.at("north", "Hours").text == "1.5"
 
 
+def test_a_class_that_a_site_does_not_have_has_no_windows_there(
+    tmp_path: Path, make_predictions: Any, read_report: Any
+) -> None:
+    made = make_predictions("six-class", n_subjects=8, sites=("north", "south"))
+    missing = (made.frame["site_id"] == "north") & (made.frame["label"] == "LPD")
+    assert missing.any()
+    write_predictions(tmp_path / "p.parquet", replace(made, frame=made.frame[~missing].reset_index(drop=True)))
+    assert main([str(tmp_path / "p.parquet"), "--output", str(tmp_path / "out"), "--n-boot", "20"]) in (0, 1)
+    cohort = read_report(tmp_path / "out").page.tables["cohort"]
+    assert cohort.at("north", "LPD").text == "0"
+    assert int(cohort.at("south", "LPD").text) > 1
+
+
 def test_folds_that_are_sites_are_shown_once(report: Any) -> None:
     assert "folds" not in report(grouping="site").page.text
 

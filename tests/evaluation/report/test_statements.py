@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from evaluation.measures.multilabel import scores_of
+from evaluation.report.__main__ import report
 from evaluation.report.files import FACTS, PAGE
 from evaluation.report.statements import write_statements
-from evaluation.schemas.predictions import Predictions, probabilities, targets
+from evaluation.schemas.predictions import Predictions, probabilities, targets, write_predictions
 from signals.tasks import NO_CLASS, SEPARATOR
 
 CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
@@ -49,6 +50,13 @@ def written(predictions: Predictions, folder: Path, **options: object) -> tuple[
     )
     assert json.loads((folder / FACTS).read_text()) == json.loads(json.dumps(facts))
     return facts, (folder / PAGE).read_text()
+
+
+def test_the_report_returns_the_facts_that_it_writes(both: Predictions, tmp_path: Path) -> None:
+    frame = both.frame.assign(target_ARR=0.0, prob_ARR=0.1)
+    write_predictions(tmp_path / "p.parquet", replace(both, frame=frame, classes=(*CLASSES, "ARR")))
+    facts = report(tmp_path / "p.parquet", tmp_path / "out", n_boot=20)
+    assert json.loads((tmp_path / "out" / FACTS).read_text()) == json.loads(json.dumps(facts))
 
 
 def test_each_model_class_and_site_has_its_own_scores(both: Predictions, tmp_path: Path) -> None:
