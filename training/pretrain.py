@@ -12,7 +12,7 @@ OUT/pretrain_subjects.json the subjects trained on and held out.
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -56,8 +56,7 @@ class PretrainCommand:
     """Pretrain an encoder on shard sets."""
 
     shards: tuple[str, ...]
-    """Shard sets that pipelines.preprocess wrote, folders or URIs (gs://, s3://), of any modalities; windows may differ
-    in length."""
+    """Shard sets of cerebeam preprocess, folders or URIs (gs://, s3://), of any modalities and lengths of window."""
     output: Path
     """Folder of the run."""
     sampling_weights: tuple[float, ...] = ()
@@ -380,18 +379,16 @@ def measured_skill(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    prog = "cerebeam pretrain"
-    arguments = sys.argv[1:] if argv is None else argv
+    arguments, prog = sys.argv[1:] if argv is None else argv, "cerebeam pretrain"
     command = parse_command(PretrainCommand, RECIPES, arguments, default_recipe="eeg_tiny", prog=prog)
 
     def work() -> None:
         stop = StopRequest()
         with stop.listening():
             processes = start_processes(command.dist)
-            try:
+            finished = False
+            with suppress(Stopped):  # before the first step or after the last: nothing to save that is not saved
                 finished = pretrain(command, processes, stop)
-            except Stopped:  # before the first step or after the last: nothing to save that is not saved
-                finished = False
             processes.close()
         if not finished:
             raise SystemExit(RESUME_EXIT)
