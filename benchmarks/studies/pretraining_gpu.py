@@ -141,7 +141,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     figure("pretrain_gpu_packed_mb", sum(shard.n_bytes for shard in read_manifest(folder).shards) / 1e6, "MB")
     if args.pack_only:
         return
-    chosen = ["--recipe", "eeg_latent_cpu", *(ON_GPU if has_gpu else ON_CPU), *more]
+    apart = [part for option in more for part in (option.split("=", 1) if option.startswith("--") else [option])]
+    chosen = ["--recipe", "eeg_latent_cpu", *(ON_GPU if has_gpu else ON_CPU), *apart]
     n_steps = int(chosen[len(chosen) - chosen[::-1].index("--schedule.steps")])
     steps = ends(n_steps, args.pieces)
     look = ["--track.save-every", str(steps[0]), "--track.validate-every", str(steps[0])]

@@ -10,7 +10,7 @@ from benchmarks.studies import pretraining_gpu
 from training.corpus.corpus import Corpus
 
 TINY = [
-    "--schedule.steps", "2", "--schedule.warmup-steps", "1", "--model.dim", "32", "--model.depth", "1",
+    "--schedule.steps=2", "--schedule.warmup-steps", "1", "--model.dim", "32", "--model.depth", "1",
     "--model.stem-dim", "16", "--data.crop-s", "4", "--data.resident", "device", "--optim.batch", "2",
     "--optim.micro-batch", "2", "--track.evaluate-windows", "1", "--track.skill-windows", "1",
     "--track.validate-windows", "4", "--data.held-out-share", "0.4",
