@@ -96,3 +96,10 @@ def test_a_debiased_ece_is_nearer_to_the_truth_than_the_counted_one(level: float
     # What noise adds to 0 is nearly halved: |z| of a normal z is 0.80, of one that is resampled 1.13, so 0.47 is left.
     # A model that is off by 0.1 gains little by noise, and little is taken away.
     assert abs(np.mean(corrected) - level) < max(0.65 * abs(np.mean(counted) - level), 0.015)
+
+
+@pytest.mark.parametrize(("value", "drawn"), [(np.nan, [0.1, 0.2]), (0.1, [0.2, np.nan]), (0.1, [])])
+def test_what_is_undefined_has_a_reason_and_no_interval(value: float, drawn: list[float]) -> None:
+    known = debiased(value, np.array(drawn))
+    assert (known.reason, np.isnan([known.low, known.high]).all()) == ("undefined in every resample", True)
+    np.testing.assert_equal(known.value, value)

@@ -85,3 +85,10 @@ def test_one_subject_has_a_curve_without_intervals() -> None:
     assert np.isnan(found.aurc.low)
     assert "one subject" in found.aurc.reason
     assert np.isfinite(found.aurc.value)
+
+
+def test_no_resamples_leave_values_without_intervals() -> None:
+    some, none = (selective(make_frame(n_subjects=6), CLASSES, n_boot=n, seed=0) for n in (20, 0))
+    assert (none.aurc.value, none.aurc.reason) == (some.aurc.value, "no resamples")
+    assert np.isnan([none.aurc.low, none.aurc.high]).all()
+    assert {risk.reason for risk in none.risks.values()} == {"no resamples"}
