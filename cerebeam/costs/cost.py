@@ -285,7 +285,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--hours, --gpus and --months must be positive")
     for field in fields(Assumed):
         value: Any = getattr(args, field.name)
-        limit = 1.0 if field.name in {"mfu", "spot_share"} else float("inf")
+        limit = 1.0 if field.name in {"mfu", "spot_share"} else 1e12
         least_is_fine = field.name in {"interruptions_a_day", "replacement_s"}
         if value is not None and not ((0 < value <= limit) or (least_is_fine and value == 0)):
             parser.error(f"--{field.name.replace('_', '-')} {value:g} is out of range")

@@ -96,7 +96,7 @@ def test_sources_are_named_and_assumptions_are_called_so():
 @pytest.mark.parametrize(
     "args",
     [["--hours", "0"], ["--hours", "-1"], ["--hours", "nan"], ["--gpus", "0"], ["--mfu", "1.5"], ["--mfu", "0"],
-     ["--spot-share", "2"], ["--epochs", "0"], ["--replacement-s", "-1"]],
+     ["--spot-share", "2"], ["--epochs", "0"], ["--epochs", "inf"], ["--replacement-s", "-1"]],
 )  # fmt: skip
 def test_values_that_make_no_sense_are_refused(args, capsys):
     with pytest.raises(SystemExit) as ended:
