@@ -8,6 +8,17 @@ from tqdm import tqdm
 _T = TypeVar("_T")
 SHOWN_AFTER_S = 2.0
 """What is over sooner needs no bar."""
+_LINE = [0]
+
+
+def take_line(number: int) -> None:
+    """Draw this process's bars so many lines below those of the first: of processes that share a terminal."""
+    _LINE[0] = number
+
+
+def line() -> int:
+    """Return how many lines below the first process's this one draws its bars."""
+    return _LINE[0]
 
 
 def progress(items: Iterable[_T], what: str, *, unit: str, total: int | None = None) -> Iterable[_T]:
@@ -17,6 +28,14 @@ def progress(items: Iterable[_T], what: str, *, unit: str, total: int | None = N
     """
     n = len(items) if total is None and isinstance(items, Sized) else total
     bar: Iterable[_T] = tqdm(
-        items, desc=what, unit=f" {unit}", total=n, disable=None, delay=SHOWN_AFTER_S, dynamic_ncols=True, leave=False
+        items,
+        desc=what,
+        unit=f" {unit}",
+        total=n,
+        disable=None,
+        delay=SHOWN_AFTER_S,
+        dynamic_ncols=True,
+        leave=False,
+        position=line(),
     )
     return bar

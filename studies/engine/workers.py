@@ -5,10 +5,13 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing.sharedctypes import Synchronized
 from typing import Any, TypeVar
 
 import torch
 import transformers
+
+from signals.progress import take_line
 
 T = TypeVar("T")
 _OPENED: list[Any] = []
@@ -23,7 +26,8 @@ def in_processes(
     the fit that it is in, and is waited for.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_open, initargs=(reopen,)) as pool:
+    started = context.Value("i", 0)
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_open, initargs=(reopen, started)) as pool:
         try:
             for wave in waves:
                 for future in as_completed([pool.submit(_do, work, task) for task in wave]):
@@ -35,7 +39,10 @@ def in_processes(
             raise
 
 
-def _open(reopen: Callable[[], Any]) -> None:
+def _open(reopen: Callable[[], Any], started: "Synchronized[int]") -> None:
+    with started.get_lock():
+        take_line(started.value)
+        started.value += 1
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
     logging.getLogger("training").setLevel(logging.ERROR)  # the first process has logged it

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from tqdm import tqdm
 
+from signals.progress import line
 from training.corpus.prefetch import timed
 from training.corpus.steps import Batch, StepBatches
 from training.monitors.stopwatch import Stopwatch
@@ -358,6 +359,8 @@ def run_steps(
         desc=label,
         unit="step",
         disable=None if trainer.processes.is_main else True,
+        position=line(),
+        leave=not line(),
     )
     saved = trainer.step
     with bar:
