@@ -1,35 +1,61 @@
 """Publish a pretrained encoder: `python -m training.publish --run DIR --output DIR`.
 
-Copies the encoder of a finished pretraining with its skill and reconstruction into an empty folder, whole or not at
-all. An encoder that adds nothing to what needs no network, in any part of its skill that was measured
-(`training.objectives.skill`), is refused.
+Copies the encoder of a finished pretraining with its skill, reconstruction and scores of planted truth into an empty
+folder, whole or not at all. An encoder that adds nothing to what needs no network, in any part of its skill that was
+measured (`training.objectives.skill`), or knows no more of planted truth than what knows nothing, is refused.
 """
 
 import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
 
 from signals.command_line import Parser
 from signals.json_output import add_json, print_json
 from training.command import check_model_dir, run_main
 from training.objectives.latent_validation import describe, have_collapsed, read_latents
-from training.objectives.skill import Skill, read_skill
+from training.objectives.planting.evaluation import ALL, TRUTH_FILE, Score, read_scores
+from training.objectives.skill import SKILL_FILE, Skill, read_skill
 from training.provenance import SUBJECTS_FILE
 
 PROG = "cerebeam publish"
 
 
-def check_skill(run: Path) -> Skill:
-    """Return a run's skill; raises ValueError, naming the parts, where it is at or below 0 or was not measured.
+@dataclass(frozen=True, kw_only=True)
+class Worth:
+    """What a run has learnt, as it was measured at its end."""
+
+    skill: Skill | None
+    """None for a run that hid nothing."""
+    truth: Sequence[Score]
+    """Of planted truth, over all families; empty for a run without."""
+
+    def __str__(self) -> str:
+        """Return a line for the skill, and one for each score."""
+        return "\n".join(str(one) for one in (self.skill, *self.truth) if one is not None)
+
+
+def check_worth(run: Path) -> Worth:
+    """Return what a run has learnt; raises ValueError, naming the parts, where that is nothing or was not measured.
 
     Raises ValueError too where the latents that it learnt from have collapsed.
     """
-    skill, latents = read_skill(run), read_latents(run)
+    truth, latents = [score for score in read_scores(run) if score.family == ALL], read_latents(run)
     if have_collapsed(latents):
         raise ValueError(f"{run} is not published: {describe(latents)}")
+    if unlearnt := [score for score in truth if np.isfinite(score.value) and not score.is_learnt]:
+        parts = ", ".join(f"{s.measure} {s.value:.3f}, trivial {s.trivial:.3f}" for s in unlearnt)
+        raise ValueError(f"{run} is not published: of planted truth it knows no more than what knows nothing ({parts})")
+    hid_nothing = bool(truth) and not (run / SKILL_FILE).is_file()
+    return Worth(skill=None if hid_nothing else _skill(run), truth=truth)
+
+
+def _skill(run: Path) -> Skill:
+    skill = read_skill(run)
     if not skill.measured:
         raise ValueError(f"{run} has no skill that could be measured: its held-out windows were too few")
     if skill.lacking:
@@ -38,9 +64,9 @@ def check_skill(run: Path) -> Skill:
     return skill
 
 
-def publish(run: Path, output: Path) -> Skill:
-    """Copy a run's encoder into a new folder; raises ValueError where its skill is refused or the folder is there."""
-    skill, encoder = check_skill(run), check_model_dir(run / "encoder")
+def publish(run: Path, output: Path) -> Worth:
+    """Copy a run's encoder into a new folder; raises ValueError where it is refused or the folder is there."""
+    worth, encoder = check_worth(run), check_model_dir(run / "encoder")
     if not (encoder / SUBJECTS_FILE).is_file():
         raise FileNotFoundError(f"{encoder} does not list who it was trained on ({SUBJECTS_FILE})")
     if output.exists():
@@ -48,10 +74,11 @@ def publish(run: Path, output: Path) -> Skill:
     partial = output.with_name(f"{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(encoder, partial)
-    if (run / "reconstruction.parquet").is_file():
-        shutil.copy(run / "reconstruction.parquet", partial / "reconstruction.parquet")
+    for name in ("reconstruction.parquet", TRUTH_FILE):
+        if (run / name).is_file():
+            shutil.copy(run / name, partial / name)
     os.replace(partial, output)
-    return skill
+    return worth
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -59,15 +86,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser(prog=PROG, description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--run", type=Path, required=True, help="folder of a finished pretraining")
     parser.add_argument("--output", type=Path, required=True, help="new folder of the published encoder")
-    add_json(parser, "the folder, and the encoder's skill")
+    add_json(parser, "the folder, the encoder's skill, and its scores of planted truth")
     given = parser.parse_args(sys.argv[1:] if argv is None else argv)
 
     def work() -> None:
-        skill = publish(given.run, given.output)
+        worth = publish(given.run, given.output)
         if given.json:
-            print_json({"output": given.output, **asdict(skill)})
+            skill = {} if worth.skill is None else asdict(worth.skill)
+            print_json({"output": given.output, **skill, "truth": [asdict(score) for score in worth.truth]})
         else:
-            print(f"{given.output}: {skill}")  # noqa: T201
+            print(f"{given.output}: {worth}")  # noqa: T201
 
     run_main(PROG, work)
 

@@ -19,7 +19,7 @@ from benchmarks.studies.real import UNSEEN_SITE, prepared, real_folder
 from evaluation.scenarios.reconstruction import LONG_MS, SpanScore, read_reconstruction, score_reconstruction
 from signals.shards.manifest import read_manifest
 from training.objectives.skill import read_skill
-from training.publish import check_skill
+from training.publish import check_worth
 from training.recipes.pretraining import RECIPES
 
 N_BOOT = 2000
@@ -98,7 +98,7 @@ def main() -> None:
             figure(f"recon_r_60_500ms{'' if method == 'model' else f'_{method}'}", score.r.value, "r")
             figure(f"recon_mse_60_500ms{'' if method == 'model' else f'_{method}'}", score.mse.value, "mse")
     try:
-        check_skill(target)
+        check_worth(target)
     except ValueError as error:
         sys.exit(str(error))
     write_card(target / "encoder", shards, table(scores), ratio=ratio, seconds=seconds, machine=machine())

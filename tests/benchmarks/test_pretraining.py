@@ -9,7 +9,7 @@ import pytest
 from benchmarks.studies import pretraining
 from benchmarks.studies.model_card import _n_params
 from model.encoder import Encoder
-from training.publish import check_skill
+from training.publish import check_worth
 
 
 def test_checkpoint_card_and_figures_come_from_one_command(
@@ -29,10 +29,10 @@ def test_checkpoint_card_and_figures_come_from_one_command(
 
     def note(run: Path) -> None:
         with pytest.raises(ValueError, match="adds nothing") as error:  # two steps learn nothing
-            check_skill(run)
+            check_worth(run)
         refused.append(str(error.value))
 
-    monkeypatch.setattr(pretraining, "check_skill", note)
+    monkeypatch.setattr(pretraining, "check_worth", note)
     pretraining.main()
     assert len(refused) == 1
     folder, printed = tmp_path / "out" / "run" / "encoder", capsys.readouterr().out

@@ -15,7 +15,7 @@ from training.command import parse_command
 from training.objectives.latent_validation import LEAST_VARIANCE, read_latents
 from training.objectives.skill import read_skill
 from training.parallel.distributed import TorchGroup
-from training.publish import check_skill
+from training.publish import check_worth
 from training.recipes.pretraining import RECIPES
 from training.trainer.checkpoints import checkpoints, load_checkpoint
 from training.trainer.stopping import StopRequest
@@ -66,7 +66,7 @@ def test_collapsed_latents_are_reported_and_not_published_and_a_probe_chooses(
     pretrain.main(options(toy_shards, tmp_path, "--max-steps", "1", *probed))
     assert "step 1: the latents have collapsed" in caplog.text
     with pytest.raises(ValueError, match="not published: the latents have collapsed"):
-        check_skill(tmp_path)
+        check_worth(tmp_path)
     best = json.loads((tmp_path / "checkpoints" / "best.json").read_text())
     assert best["score"] == 1 - metrics_of(tmp_path)[-1]["knn_accuracy"]
 

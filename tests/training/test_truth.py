@@ -1,6 +1,7 @@
 """Pretraining on planted truth: whole runs of `training.pretrain`."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,15 @@ import torch
 from model.pretraining.truth_heads import TRUTH_HEADS
 from signals.patterns.bank import PATTERNS_FILE, SEGMENTS_FILE, Bank, read_arrays, write_arrays
 from tests.training.ranks import in_ranks
-from training import pretrain
+from training import pretrain, publish
 from training.command import parse_command
+from training.objectives.planting.evaluation import ALL, ERRORS, TRUTH_FILE, read_scores, write_scores
 from training.parallel.distributed import TorchGroup
 from training.recipes.pretraining import RECIPES
 from training.trainer.checkpoints import checkpoints, load_checkpoint
 from training.trainer.stopping import StopRequest
 
+MEASURES = ["discharge_auroc", "rate_error_octaves", "votes_kl", "balanced_accuracy"]
 Metrics = Callable[[Path], list[dict[str, float]]]
 SHORT = ["--recipe", "eeg_truth_cpu", "--tiny", "--schedule.steps", "4", "--track.save-every", "2",
          "--model.dim", "16", "--truth.background", "0.2"]  # fmt: skip
@@ -42,14 +45,63 @@ def test_a_run_writes_what_it_learnt_beside_what_knows_nothing(whole_run: Path, 
     written = json.loads((whole_run / "truth.json").read_text())
     rows = {(row["measure"], row["family"]): row for row in written["scores"]}
     families = {"all families", "original", "faint-and-uneven"}
-    measures = {"discharge_auroc", "rate_error_octaves", "votes_kl", "balanced_accuracy"}
-    assert set(rows) == {(m, f) for m in measures for f in families}
+    assert set(rows) == {(m, f) for m in MEASURES for f in families}
     best = rows["votes_kl", "all families"]
     assert best["n_segments"] == 12
     assert 0 < best["trivial"] < 3
     assert rows["balanced_accuracy", "all families"]["trivial"] == pytest.approx(1 / 6)
     assert not (whole_run / "reconstruction.parquet").exists()  # nothing was hidden
     assert (whole_run / "encoder" / "model.safetensors").is_file()
+
+
+@pytest.fixture
+def run_with(whole_run: Path, tmp_path: Path) -> Callable[..., Path]:
+    """How to make a copy of a run whose scores over all families lie `better` than what knows nothing."""
+
+    def make(*better: float) -> Path:
+        run = shutil.copytree(whole_run, tmp_path / "run")
+        scores = [score for score in read_scores(run) if score.family == ALL]
+        for number, (score, by) in enumerate(zip(scores, better, strict=True)):
+            by = -by if score.measure in ERRORS else by
+            scores[number] = replace(score, trivial=0.5, value=0.5 + by, low=0.45 + by, high=0.55 + by)
+        write_scores(run, scores)
+        return run
+
+    return make
+
+
+def test_what_knows_more_than_nothing_is_published_with_its_scores(
+    run_with: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish.main(["--run", str(run_with(0.1, 0.1, 0.1, 0.1)), "--output", str(tmp_path / "out"), "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert [row["measure"] for row in printed["truth"]] == MEASURES
+    assert "gaps" not in printed  # nothing was hidden, so there is no skill
+    assert (tmp_path / "out" / TRUTH_FILE).is_file()
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_what_knows_no_more_than_nothing_is_not_published(
+    number: int, run_with: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    better = [0.1] * 4
+    better[number] = 0.04  # better, and its interval of 0.05 to either side holds what knows nothing
+    with pytest.raises(SystemExit) as refused:
+        publish.main(["--run", str(run_with(*better)), "--output", str(tmp_path / "out")])
+    assert refused.value.code == 2
+    err = capsys.readouterr().err
+    assert f"no more than what knows nothing ({MEASURES[number]} " in err
+    assert not any(name in err for name in MEASURES if name != MEASURES[number])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_file_of_scores_is_one_line(whole_run: Path, tmp_path: Path) -> None:
+    assert read_scores(tmp_path) == []
+    for text in ("", "[]", '{"scores": [{"measure": "x"}]}'):
+        (tmp_path / TRUTH_FILE).write_text(text)
+        with pytest.raises(ValueError, match=f"{TRUTH_FILE} is no file of planted truth"):
+            read_scores(tmp_path)
 
 
 def test_truth_is_learnt_beside_what_is_hidden(

@@ -31,6 +31,8 @@ from training.objectives.preparation import Preparation
 
 TRUTH_FILE = "truth.json"
 ALL = "all families"
+ERRORS = frozenset({"rate_error_octaves", "votes_kl"})
+"""Measures of which less is better."""
 STEADY = ("LPD", "GPD", "LRDA", "GRDA")
 """Classes whose rate is scored: seizures change theirs."""
 N_BOOT = 200
@@ -49,6 +51,11 @@ class Score:
     trivial: float
     """The same of what knows nothing."""
     n_segments: int
+
+    @property
+    def is_learnt(self) -> bool:
+        """Whether the whole interval is better than what knows nothing."""
+        return self.high < self.trivial if self.measure in ERRORS else self.low > self.trivial
 
     def __str__(self) -> str:
         """Return the score as one line."""
@@ -95,6 +102,18 @@ def write_scores(folder: Path, scores: Sequence[Score], **about: Any) -> None:
     rows = [{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in asdict(s).items()} for s in scores]
     with atomic_file(folder / TRUTH_FILE) as file:
         file.write((json.dumps({**about, "scores": rows}, indent=1) + "\n").encode())
+
+
+def read_scores(folder: Path) -> list[Score]:
+    """Read truth.json; no scores without one. Raises ValueError for one that is not whole."""
+    path = folder / TRUTH_FILE
+    if not path.is_file():
+        return []
+    try:
+        rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["scores"]
+        return [Score(**row | {k: float("nan") for k, v in row.items() if v is None}) for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no file of planted truth: {error}") from None
 
 
 @torch.no_grad()
