@@ -2,10 +2,12 @@
 
 `python -m training.finetune --shards DIR --task six-class --encoder DIR --output DIR` (`--no-encoder` for random
 weights, and for the recipes of networks, which read none), or the same under torchrun. OUT holds config.json and
-model.safetensors of a `model.saved.TaskModel`, training.json the resolved command, metrics.jsonl and curves.html. Exit
-code 75: a signal stopped it; the same command goes on from there (OUT/metrics.checkpoints).
+model.safetensors of a `model.saved.TaskModel`, training.json the resolved command, metrics.jsonl and curves.html. An
+encoder that has learnt is in OUT/encoder too, with who it has seen: another task, or other sites, can start from it.
+Exit code 75: a signal stopped it; the same command goes on from there (OUT/metrics.checkpoints).
 """
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +16,15 @@ from typing import Annotated
 
 import numpy as np
 
+from model.classifier import Classifier
+from model.encoder import Encoder
+from signals.version import code_version
 from training.command import Sections, parse_command, run_main, write_config
 from training.corpus.corpus import Corpus
-from training.corpus.labelled import labelled, task_named, with_contrast
+from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
 from training.fitting.fit import Fitting
 from training.parallel.distributed import Processes, start_processes
+from training.provenance import SUBJECTS_FILE, trained_on
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
 from training.trainer.stopping import RESUME_EXIT
 
@@ -52,7 +58,30 @@ def finetune(command: FinetuneCommand, processes: Processes) -> bool:
     model = fitting.fit(everything, command.config, metrics=metrics, name="finetune")
     if model is not None and processes.is_main:
         model.save_pretrained(command.output)
+        if isinstance(model, Classifier) and encoder_learns(command.config):
+            keep_encoder(command, model.encoder, data)
     return model is not None
+
+
+def encoder_learns(recipe: FinetuneRecipe) -> bool:
+    """Return whether a recipe changes the encoder's own weights; adapters are beside them."""
+    return not recipe.model.adapter and not {"stem", "trunk"} <= set(recipe.regularise.freeze)
+
+
+def keep_encoder(command: FinetuneCommand, encoder: Encoder, data: Labelled) -> None:
+    """Write the encoder as a pretraining does, with everybody whom it or the encoder that it started from has seen."""
+    folder = command.output / "encoder"
+    encoder.save_pretrained(folder)
+    facts = {
+        "held_out": [],
+        **trained_on([data.shards], sorted(set(data.subjects.tolist())), former=command.encoder),
+        "normalisation": command.config.data.normalisation,
+        "recipe": command.recipe,
+        "task": command.task,
+        "manifest_digest": data.shards.manifest.digest,
+        "code_version": code_version(),
+    }
+    (folder / SUBJECTS_FILE).write_text(json.dumps(facts, indent=1) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -28,6 +28,7 @@ from training.corpus.frozen import FrozenTokens
 from training.corpus.labelled import labelled, target_of, with_contrast
 from training.fitting import fit, inference
 from training.objectives.augment import mirror_order
+from training.provenance import SUBJECTS_FILE
 from training.recipes.finetuning import RECIPES
 
 HARD = Task(name="hard", classes=("a", "b"), window_s=10.0)
@@ -95,6 +96,19 @@ def test_every_recipe_trains(name: str, long_shards: Path, encoder_dir: Path, tm
     trained = model.encoder.state_dict()
     same = all(torch.equal(value, trained[key]) for key, value in pretrained.items())
     assert same == ("trunk" in RECIPES[name]().regularise.freeze)
+    assert (tmp_path / "encoder").is_dir() != same
+    if not same:
+        check_kept_encoder(tmp_path / "encoder", model, before=encoder_dir)
+
+
+def check_kept_encoder(folder: Path, model: Classifier, *, before: Path) -> None:
+    """What has learnt is an encoder to start from, and names whom it and the one before it have seen."""
+    kept = Encoder.from_pretrained(folder, local_files_only=True).state_dict()
+    assert all(torch.equal(value, kept[key]) for key, value in model.encoder.state_dict().items())
+    facts, former = (json.loads((one / SUBJECTS_FILE).read_text()) for one in (folder, before))
+    assert set(facts["train"]) == {*former["train"], *model.config.provenance["train_subjects"]}
+    assert set(facts["recordings"]) == {*former["recordings"], *model.config.provenance["train_recordings"]}
+    assert (facts["task"], facts["salt_id"]) == ("six-class", former["salt_id"])
 
 
 def test_leaving_sites_out_writes_honest_predictions(
