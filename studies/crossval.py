@@ -39,6 +39,8 @@ class CrossvalCommand(StudyCommand):
 
     encoder: Path | None = None
     """Folder of a pretrained encoder; random weights without."""
+    start: Path | None = None
+    """Folder of a fitted model of the same classes, whose weights, head included, all fits start from."""
     recipes: tuple[str, ...]
     """What to train, by name."""
     group: Grouping = "subject"
@@ -66,7 +68,7 @@ class CrossvalCommand(StudyCommand):
 def design_of(command: CrossvalCommand) -> Design:
     """Return the study of the recipes and the prior."""
     models = {name: command.method(name) for name in command.recipes}
-    return open_design(command, {**models, "prior": METHODS["prior"]}, with_mean=True)
+    return open_design(command, {**models, "prior": METHODS["prior"]}, with_mean=True, start=command.start)
 
 
 def crossval(command: CrossvalCommand, *, command_line: str) -> None:

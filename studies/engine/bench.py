@@ -15,7 +15,7 @@ from studies.baselines import classical, patterns, spectra
 from training.command import overridden
 from training.corpus.frozen import FrozenTokens, pooled
 from training.corpus.labelled import Labelled
-from training.fitting.fit import NOT_PRETRAINED, Fitting, pretraining_meta, random_encoder, start_encoder
+from training.fitting.fit import NOT_PRETRAINED, Fitting, begin_with, pretraining_meta, random_encoder, start_encoder
 from training.fitting.inference import predict
 from training.parallel.distributed import start_processes
 from training.recipes.finetuning import FinetuneRecipe, tiny_form
@@ -68,15 +68,18 @@ class Bench:
         tiny: bool = False,
         seed: int = 0,
         exchange: Path | None = None,
+        start: Path | None = None,
         prog: str = "studies",
     ) -> None:
         """Take an encoder for all folds, or `encoders` that were pretrained without a fold, by its name.
 
         variants: further encoders by name, one per seed. settings: options of recipes, `--schedule.epochs 3`, which
         all models that train by a recipe follow; tiny: in its tiny form. logs: where fits log, and keep the state of an
-        interrupted one. exchange: folder in which processes leave tokens of frozen encoders for each other.
+        interrupted one. exchange: folder in which processes leave tokens of frozen encoders for each other. start:
+        folder of a fitted model that fits by a recipe start from.
         """
         self.data, self.logs, self.seed, self.settings, self.prog = data, logs, seed, tuple(settings), prog
+        self.start_dir = start
         self._tiny, self.processes, self._exchange = tiny, start_processes("single"), exchange
         self.unit = Unit()
         self._encoder_dir, self._encoders, self._variants = encoder_dir, dict(encoders or {}), dict(variants or {})
@@ -127,13 +130,16 @@ class Bench:
     def _fitting(self, folder: Path | None) -> Fitting:
         if folder not in self._fittings:
             self._fittings[folder] = Fitting(
-                self.data, folder, seed=self.seed, processes=self.processes, exchange=self._exchange
-            )
+                self.data, folder, seed=self.seed, processes=self.processes, exchange=self._exchange,
+                start=self.start_dir,
+            )  # fmt: skip
         return self._fittings[folder]
 
     def pretraining(self) -> dict[str, Any]:
         """Return the facts of pretraining that hold for all folds; of encoders per fold, nothing of the test side."""
-        return dict(NOT_PRETRAINED) if self._encoders else start_encoder(self._encoder_dir, seed=self.seed)[1]
+        return (
+            dict(NOT_PRETRAINED) if self._encoders else begin_with(self._encoder_dir, self.start_dir, seed=self.seed)[2]
+        )
 
     def pretraining_without(self, fold: str) -> dict[str, Any]:
         """Return what a fold's own encoder was pretrained on, for the fold's metadata; nothing where all share one."""

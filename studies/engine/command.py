@@ -86,8 +86,8 @@ class StudyCommand:
 
 
 NO_PART = frozenset(
-    {"shards", "encoder", "encoders", "variants", "output", "final", "models", "recipes", "seeds", "jobs", "subjects",
-     "n_boot"}
+    {"shards", "encoder", "encoders", "start", "variants", "output", "final", "models", "recipes", "seeds", "jobs",
+     "subjects", "n_boot"}
 )  # fmt: skip
 """Options that do not change a finished part, or that digests stand for."""
 
@@ -122,8 +122,9 @@ def open_design(
     with_mean: bool = False,
     learn_all_classes: bool = True,
     variants: Mapping[str, Sequence[Path]] | None = None,
+    start: Path | None = None,
 ) -> Design:
-    """Return the design of a command.
+    """Return the design of a command; start: folder of a fitted model that fits by a recipe start from.
 
     Raises ValueError for parts of another run and, with `learn_all_classes`, where a test side alone has a class.
     """
@@ -140,10 +141,13 @@ def open_design(
     config = run_config(command, data, folds, encoders)
     if variants:
         config["variants_sha256"] = {name: [_weights(one) for one in each] for name, each in variants.items()}
+    if start is not None:
+        config["start_sha256"] = _weights(check_model_dir(start))
     parts = Parts(parts_folder(command.output), config)
     bench = Bench(
         data, command.encoder, parts.folder / "logs", encoders=encoders, variants=variants, settings=command.settings,
         seed=command.seed, tiny=command.tiny, exchange=parts.folder / "tokens" if command.jobs > 1 else None,
+        start=start,
     )  # fmt: skip
     return Design(
         bench=bench, folds=folds, models=models, parts=parts, seeds=command.seeds, tuning=tuning or Tuning(),
@@ -173,7 +177,7 @@ def _weights(folder: Path) -> str:
 def study_meta(command: StudyCommand, design: Design, *, command_line: str) -> dict[str, Any]:
     """Return the metadata of a study's predictions: split, pretraining, command."""
     bench = design.bench
-    pretrained = command.encoder is not None or command.encoders is not None
+    pretrained = command.encoder is not None or command.encoders is not None or bench.start_dir is not None
     meta = split_meta(bench.data, design.folds, command.group, bench.pretraining())
     for fold, described in zip(design.folds, meta["folds"], strict=True):
         described.update(bench.pretraining_without(fold.name))

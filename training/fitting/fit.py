@@ -15,7 +15,7 @@ from model.encoder import Encoder
 from model.encoder_config import EncoderConfig
 from model.freezing import freeze
 from model.layers.adapters import add_adapters
-from model.saved import TaskModel
+from model.saved import TaskModel, load_task_model
 from model.supervised.scalogram import ScalogramNet
 from model.supervised.supervised import Supervised, new_network
 from signals.bundles.metadata import detail_of
@@ -25,6 +25,7 @@ from training.command import check_model_dir
 from training.corpus.frozen import FrozenTokens
 from training.corpus.labelled import Labelled
 from training.corpus.splits import hold_out_subjects
+from training.fitting.fitted_start import seen_by, take_over
 from training.fitting.inference import reads_spectrogram
 from training.fitting.learning import learn
 from training.fitting.spectra import Spectrograms
@@ -59,6 +60,22 @@ def start_encoder(folder: Path | None, *, seed: int) -> tuple[Encoder, dict[str,
     return encoder, json.loads(about.read_text()) if about.is_file() else dict(UNKNOWN_PRETRAINING)
 
 
+def begin_with(
+    encoder: Path | None, start: Path | None, *, seed: int
+) -> tuple[TaskModel | None, Encoder, dict[str, Any]]:
+    """Return a fitted model to start from, if any, the encoder, and whom both have seen.
+
+    Raises ValueError where both folders are given.
+    """
+    if start is None:
+        return None, *start_encoder(encoder, seed=seed)
+    if encoder is not None:
+        raise ValueError("--start brings its own encoder; give --no-encoder beside it")
+    model = load_task_model(start)
+    own = model.encoder if isinstance(model, Classifier) else start_encoder(None, seed=seed)[0]
+    return model, own, seen_by(model.config.provenance)
+
+
 def listening(encoder: Encoder) -> Encoder:
     """Return the encoder with a way to listen to spectrograms; behind a closed gate, so that nothing changes at first.
 
@@ -89,6 +106,7 @@ def fit(
     exchange: Path | None = None,
     spectra: Spectrograms | None = None,
     checkpoints: Path | None = None,
+    start: TaskModel | None = None,
 ) -> Classifier | None:
     """Return a classifier trained on chosen rows of `data`; None if a signal stopped the run.
 
@@ -96,6 +114,7 @@ def fit(
     kept: tokens of this very encoder, frozen, from earlier fits; used, and added to, where normalisers agree.
     exchange: folder in which processes leave such tokens for each other (`training.corpus.frozen`).
     spectra: kept spectrograms of these shards, where the recipe wants them.
+    start: a fitted classifier of this encoder, whose head is taken over too; raises ValueError where it does not fit.
 
     Some of the training subjects choose the epoch; no other window has any influence.
     """
@@ -110,11 +129,14 @@ def fit(
         profile=data.shards.manifest.profile,
         provenance=_provenance(data, chosen, recipe, pretraining),
     )
+    if start is not None:
+        take_over(classifier, start)
     classifier.encoder.drop_paths(recipe.regularise.drop_path)
     if recipe.model.adapter:
         add_adapters(classifier, kind=recipe.model.adapter, rank=recipe.model.adapter_rank)
     frozen = _frozen(data, recipe, classifier, [] if kept is None else kept, exchange)
-    _standardise(classifier, data, train, frozen)
+    if start is None:
+        _standardise(classifier, data, train, frozen)
     freeze(classifier, recipe.regularise.freeze)
     if recipe.model.spectrogram:
         for parameter in classifier.encoder.spectrogram.parameters():
@@ -137,11 +159,14 @@ def fit_network(
     name: str,
     spectra: Spectrograms | None = None,
     checkpoints: Path | None = None,
+    start: TaskModel | None = None,
+    pretraining: Mapping[str, Any] = NOT_PRETRAINED,
 ) -> Supervised | None:
     """Return a network of `model.supervised.supervised` trained on chosen rows; None if a signal stopped the run.
 
     spectra: kept spectrograms of these shards, for networks that read them. checkpoints: as in
-    `training.fitting.learning.learn`.
+    `training.fitting.learning.learn`. start: a fitted model of the same network, whose weights are taken over, with
+    `pretraining`, whom it has seen; raises ValueError where it does not fit.
     """
     train, valid = sides(data, chosen, recipe)
     check_kept(data.shards.manifest.kept_details, recipe.model.metadata)
@@ -155,13 +180,17 @@ def fit_network(
         _normaliser(data, train, recipe),
         dropout=recipe.regularise.dropout,
         profile=data.shards.manifest.profile,
-        provenance=_provenance(data, chosen, recipe, NOT_PRETRAINED),
+        provenance=_provenance(data, chosen, recipe, pretraining),
         weights=Path(recipe.model.weights) if recipe.model.weights else None,
         view=recipe.model.view,
         **options,
     )
     if reads_spectrogram(model):
         spectra = spectra or Spectrograms(data.shards)
+    if start is not None:
+        take_over(model, start)
+    elif reads_spectrogram(model):
+        assert spectra is not None
         model.network.standardise(torch.from_numpy(spectra.batch(data.windows[_some(train)])))
     elif isinstance(model.network, ScalogramNet):
         shown = data.shards.batch(data.windows[_some(train)], model.normaliser)
@@ -196,10 +225,14 @@ class Fitting:
         seed: int,
         processes: Processes,
         exchange: Path | None = None,
+        start: Path | None = None,
     ) -> None:
-        """Take an encoder's folder, or None for random weights; exchange: as in `fit`."""
+        """Take an encoder's folder, or None for random weights; exchange: as in `fit`.
+
+        start: folder of a fitted model that all fits start from, instead of an encoder's; raises ValueError for both.
+        """
         self.data, self.processes, self._exchange = data, processes, exchange
-        self.encoder, self.pretraining = start_encoder(encoder_dir, seed=seed)
+        self.start, self.encoder, self.pretraining = begin_with(encoder_dir, start, seed=seed)
         self._kept: list[FrozenTokens] = []
         self._spectra = Spectrograms(data.shards)
 
@@ -211,15 +244,18 @@ class Fitting:
         """
         shared = {
             "processes": self.processes, "metrics": metrics, "name": name, "spectra": self._spectra,
-            "checkpoints": metrics.with_suffix(".checkpoints"),
+            "checkpoints": metrics.with_suffix(".checkpoints"), "start": self.start,
         }  # fmt: skip
         if recipe.model.name == ENCODER:
-            begin = {
+            own = {
                 "encoder": self.encoder, "pretraining": self.pretraining, "kept": self._kept,
                 "exchange": self._exchange,
             }  # fmt: skip
-            return fit(self.data, chosen, recipe, **begin, **shared)  # type: ignore[arg-type]
-        return fit_network(self.data, chosen, recipe, network=recipe.model.name, options={}, **shared)  # type: ignore[arg-type]
+            return fit(self.data, chosen, recipe, **own, **shared)  # type: ignore[arg-type]
+        own = {"network": recipe.model.name, "options": {}}
+        if self.start is not None:
+            own["pretraining"] = self.pretraining
+        return fit_network(self.data, chosen, recipe, **own, **shared)  # type: ignore[arg-type]
 
 
 def sides(data: Labelled, chosen: np.ndarray, recipe: FinetuneRecipe) -> tuple[np.ndarray, np.ndarray]:
