@@ -71,7 +71,7 @@ its filling's.**
   way from recordings to a checkpoint works, not what the method can reach.
 - Bands below about 1 Hz and above 60 Hz, sleep, newborns and intensive care are rare or absent in training.
 - Not a medical device. Nobody has tested it for a diagnosis, and frozen embeddings do not always beat band powers:
-  docs/pretraining.md has the tables.
+  docs/results/pretraining.md has the tables.
 - `pretrain_subjects.json` names people by salted hashes of public data sets' identifiers.
 
 ## Repeat

@@ -269,7 +269,7 @@ def eeg_small_cpu(*, tiny: bool = False) -> PretrainRecipe:
     """Return the recipe of the published checkpoint: 0.3 million parameters, about six minutes on two CPU cores.
 
     `make pretrain-small`, or `python -m training.pretrain --recipe eeg_small_cpu --shards DIR --output DIR`.
-    docs/pretraining.md tells how its settings were chosen, and what came out.
+    docs/results/pretraining.md tells how its settings were chosen, and what came out.
     """
     recipe = PretrainRecipe(
         model=EncoderShape(dim=64, depth=3, stem_dim=32),
