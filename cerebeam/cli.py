@@ -47,7 +47,7 @@ COMMANDS = {
     "shards": ("pipelines.shards", "verify, summarise, show and merge shard sets, check that they identify no one"),
     "autoencoder": ("training.autoencoder", "train the network that scores artifacts, on shards without labels"),
     "pretrain": ("training.pretrain", "pretrain an encoder on shards"),
-    "publish": ("training.publish", "copy a pretrained encoder whose skill is above 0"),
+    "publish": ("training.publish", "copy a pretrained encoder or fitted model that has shown its worth"),
     "finetune": ("training.finetune", "fit a head for a task"),
     "study": ("cerebeam.study", "a study by name: the fair table, label curves, ablations and those below"),
     "loso": ("studies.loso", "leave-one-site-out predictions"),

@@ -17,6 +17,7 @@ from evaluation.schemas.predictions import Predictions, write_predictions
 from model.saved import TaskModel, model_name
 from signals.bundles.calibration import Uncertainty, decompose
 from signals.command_line import Parser
+from signals.files import file_sha256
 from studies.engine.rows import label_meta, prediction_rows, window_rows
 from training.command import run_main
 from training.corpus.corpus import Corpus
@@ -55,7 +56,11 @@ def predict_shards(
                         **(doubts[name].columns() if name in doubts else {}))
         for name, probabilities in predicted.items()
     ]  # fmt: skip
-    meta = {**_meta(models, data, command_line), "dropout_samples": dropout_samples}
+    meta = {
+        **_meta(models, data, command_line),
+        "dropout_samples": dropout_samples,
+        "models_sha256": [file_sha256(folder / "model.safetensors") for folder in folders],
+    }
     frame = pd.concat(rows, ignore_index=True)
     write_predictions(output, Predictions(frame=frame, task=data.task.name, classes=data.task.classes, meta=meta))
 

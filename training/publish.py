@@ -1,14 +1,19 @@
-"""Publish a pretrained encoder: `python -m training.publish --run DIR --output DIR`.
+"""Publish a pretrained encoder or a fitted model: `python -m training.publish --run DIR --output DIR`.
 
 Copies the encoder of a finished pretraining with its skill, reconstruction and scores of planted truth into an empty
 folder, whole or not at all. An encoder that adds nothing to what needs no network, in any part of its skill that was
 measured (`training.objectives.skill`), or knows no more of planted truth than what knows nothing, is refused.
+
+With `--predictions FILE`, which `studies.predict` wrote of people whom the model has never seen, DIR is the folder of a
+fitted model (`training.finetune`): it is copied with its scores on them and a card, unless a constant answer is as good
+(`training.fitted_worth`).
 """
 
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +22,7 @@ import numpy as np
 from signals.command_line import Parser
 from signals.json_output import add_json, print_json
 from training.command import check_model_dir, run_main
+from training.fitted_worth import FittedWorth, check_fitted, write_card
 from training.objectives.latent_validation import describe, have_collapsed, read_latents
 from training.objectives.planting.evaluation import ALL, TRUTH_FILE, Score, read_scores
 from training.objectives.skill import SKILL_FILE, Skill, read_skill
@@ -69,27 +75,57 @@ def publish(run: Path, output: Path) -> Worth:
     worth, encoder = check_worth(run), check_model_dir(run / "encoder")
     if not (encoder / SUBJECTS_FILE).is_file():
         raise FileNotFoundError(f"{encoder} does not list who it was trained on ({SUBJECTS_FILE})")
+    with _whole(output) as partial:
+        files = [file for file in encoder.iterdir() if file.is_file()]
+        for file in [*files, *(run / name for name in ("reconstruction.parquet", TRUTH_FILE))]:
+            if file.is_file():
+                shutil.copy(file, partial / file.name)
+    return worth
+
+
+def publish_fitted(run: Path, predictions: Path, output: Path) -> FittedWorth:
+    """Copy a fitted model with its scores and a card; raises ValueError where it is refused or the folder is there."""
+    worth = check_fitted(check_model_dir(run), predictions)
+    with _whole(output) as partial:
+        for name in ("config.json", "model.safetensors"):
+            shutil.copy(run / name, partial / name)
+        write_card(partial, worth)
+    return worth
+
+
+@contextmanager
+def _whole(output: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes its name once all is in it; raises ValueError where the name is taken."""
     if output.exists():
         raise ValueError(f"{output} exists: choose another --output")
     partial = output.with_name(f"{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(encoder, partial)
-    for name in ("reconstruction.parquet", TRUTH_FILE):
-        if (run / name).is_file():
-            shutil.copy(run / name, partial / name)
+    partial.mkdir(parents=True)
+    yield partial
     os.replace(partial, output)
-    return worth
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = Parser(prog=PROG, description=(__doc__ or "").partition(":")[0])
-    parser.add_argument("--run", type=Path, required=True, help="folder of a finished pretraining")
-    parser.add_argument("--output", type=Path, required=True, help="new folder of the published encoder")
-    add_json(parser, "the folder, the encoder's skill, and its scores of planted truth")
+    parser.add_argument(
+        "--run", type=Path, required=True, help="folder of a finished pretraining, or of a fitted model"
+    )
+    parser.add_argument(
+        "--predictions", type=Path, help="of a fitted model: its predictions of people it has never seen"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="new folder of what is published")
+    add_json(parser, "the folder, the encoder's skill, and its scores of planted truth; of a fitted model its scores")
     given = parser.parse_args(sys.argv[1:] if argv is None else argv)
 
     def work() -> None:
+        if given.predictions is not None:
+            fitted = publish_fitted(given.run, given.predictions, given.output)
+            if given.json:
+                print_json({"output": given.output, **asdict(fitted)})
+            else:
+                print(f"{given.output}: {fitted}")  # noqa: T201
+            return
         worth = publish(given.run, given.output)
         if given.json:
             skill = {} if worth.skill is None else asdict(worth.skill)
