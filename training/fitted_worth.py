@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from evaluation.measures.bootstrap import differences, draws, estimates
+from evaluation.measures.bootstrap import Difference, differences, draws, estimates
+from evaluation.measures.intervals import Estimate
 from evaluation.measures.tallies import tally
 from evaluation.schemas.predictions import Predictions, read_predictions, targets
 from model.saved import TaskModel, load_task_model, model_name
@@ -22,9 +22,13 @@ _CARD = """# Cerebeam {model}, {task}
 {n_params:.2f} million parameters. Windows of {window_s:g} s, {n_chans} channels at {sfreq:g} Hz, become shares of
 {classes}.
 
-Fitted to labels of {n_fitted} people, whom `config.json` lists by hashes; shards {digest}, code {code}.
+{about}Fitted to labels of {n_fitted} people, whom `config.json` lists by hashes; shards {digest}, code {code}.
 
-{worth}. Intervals are 95% over people.
+| {n_windows} windows of {n_people} people at {n_sites} sites, none of them seen | value | 95% over people |
+|---|---:|---|
+| balanced accuracy (a constant answer: {chance:.3f}) | {accuracy} |
+| KL to the labels, nats | {kl_cells} |
+| KL less that of the best constant answer | {gain} |
 
 Research use only. Not a medical device: nobody has tested it for a diagnosis, and these scores say nothing of your
 recordings.
@@ -112,19 +116,23 @@ def _constant(frame: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
     return frame.assign(**{f"prob_{name}": mean[k] for k, name in enumerate(classes)})
 
 
-def _triple(estimate: object) -> tuple[float, float, float]:
-    return tuple(float(np.round(getattr(estimate, part), 6)) for part in ("value", "low", "high"))  # type: ignore[return-value]
+def _triple(estimate: Estimate | Difference) -> tuple[float, float, float]:
+    return round(estimate.value, 6), round(estimate.low, 6), round(estimate.high, 6)
 
 
-def write_card(folder: Path, worth: FittedWorth) -> None:
-    """Write scores.json and README.md beside a fitted model."""
+def write_card(folder: Path, worth: FittedWorth, *, about: str = "") -> None:
+    """Write scores.json and README.md beside a fitted model; about: what its labels and those of its scores are."""
     model = load_task_model(folder)
-    config, about = model.config, model.config.provenance
+    config, provenance = model.config, model.config.provenance
+    cells = (worth.balanced_accuracy, worth.kl, worth.kl_less_constant)
+    accuracy, kl, gain = (f"{value:.3f} | [{low:.3f}, {high:.3f}]" for value, low, high in cells)
     text = _CARD.format(
-        **asdict(worth), worth=worth, n_params=sum(p.numel() for p in model.parameters()) / 1e6,
+        **asdict(worth), accuracy=accuracy, kl_cells=kl, gain=gain, chance=1 / len(config.classes),
+        about=f"{about}\n\n" if about else "", n_params=sum(p.numel() for p in model.parameters()) / 1e6,
         window_s=config.window_s, n_chans=len(model.modality.ch_names), sfreq=model.modality.sfreq,
-        classes=", ".join(config.classes), n_fitted=len(about["train_subjects"]), digest=about["manifest_digest"][:16],
-        code=about["code_version"], recipe="scratch" if worth.model == ENCODER else worth.model,
+        classes=", ".join(config.classes), n_fitted=len(provenance["train_subjects"]),
+        digest=provenance["manifest_digest"][:16], code=provenance["code_version"],
+        recipe="scratch" if worth.model == ENCODER else worth.model,
     )  # fmt: skip
     (folder / SCORES_FILE).write_text(json.dumps(asdict(worth), indent=1) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(text, encoding="utf-8")

@@ -79,17 +79,20 @@ def publish(run: Path, output: Path) -> Worth:
         files = [file for file in encoder.iterdir() if file.is_file()]
         for file in [*files, *(run / name for name in ("reconstruction.parquet", TRUTH_FILE))]:
             if file.is_file():
-                shutil.copy(file, partial / file.name)
+                shutil.copyfile(file, partial / file.name)
     return worth
 
 
-def publish_fitted(run: Path, predictions: Path, output: Path) -> FittedWorth:
-    """Copy a fitted model with its scores and a card; raises ValueError where it is refused or the folder is there."""
+def publish_fitted(run: Path, predictions: Path, output: Path, *, about: str = "") -> FittedWorth:
+    """Copy a fitted model with its scores and a card; raises ValueError where it is refused or the folder is there.
+
+    about: sentences for the card on what the labels are.
+    """
     worth = check_fitted(check_model_dir(run), predictions)
     with _whole(output) as partial:
         for name in ("config.json", "model.safetensors"):
-            shutil.copy(run / name, partial / name)
-        write_card(partial, worth)
+            shutil.copyfile(run / name, partial / name)
+        write_card(partial, worth, about=about)
     return worth
 
 
@@ -114,13 +117,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--predictions", type=Path, help="of a fitted model: its predictions of people it has never seen"
     )
+    parser.add_argument("--about", default="", help="sentences for a fitted model's card: what its labels are")
     parser.add_argument("--output", type=Path, required=True, help="new folder of what is published")
     add_json(parser, "the folder, the encoder's skill, and its scores of planted truth; of a fitted model its scores")
     given = parser.parse_args(sys.argv[1:] if argv is None else argv)
 
     def work() -> None:
         if given.predictions is not None:
-            fitted = publish_fitted(given.run, given.predictions, given.output)
+            fitted = publish_fitted(given.run, given.predictions, given.output, about=given.about)
             if given.json:
                 print_json({"output": given.output, **asdict(fitted)})
             else:

@@ -41,7 +41,9 @@ def change(held: Any, frame: Any) -> Any:
 
 def test_it_is_copied_whole_with_scores_and_card(fitted: tuple[Path, Path, Path], tmp_path: Path) -> None:
     run, _, others = fitted
-    publish.main(["--run", str(run), "--predictions", str(others), "--output", str(tmp_path / "out")])
+    publish.main(
+        ["--run", str(run), "--predictions", str(others), "--output", str(tmp_path / "out"), "--about", "Toy labels."]
+    )
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "README.md", "config.json", "model.safetensors", "scores.json",
     ]  # fmt: skip
@@ -60,7 +62,9 @@ def test_it_is_copied_whole_with_scores_and_card(fitted: tuple[Path, Path, Path]
     card = (tmp_path / "out" / "README.md").read_text()
     assert "Not a medical device" in card
     assert "--recipe eegnet --start FOLDER" in card
-    assert "4 people" in card
+    assert "labels of 4 people" in card
+    assert "\nToy labels.\n" in card
+    assert f"| KL to the labels, nats | {kl[0]:.3f} |" in card
 
 
 def test_refusals_leave_nothing(
