@@ -109,7 +109,10 @@ def fit_logistic(x: np.ndarray, data: Labelled, rows: np.ndarray, *, penalty: fl
 def fit_boosting(
     x: np.ndarray, data: Labelled, rows: np.ndarray, *, learning_rate: float, max_leaf_nodes: int, seed: int
 ) -> Any:
-    """Return gradient-boosted trees (histogram method) fitted on rows of x; nan is a value of its own to them."""
+    """Return gradient-boosted trees (histogram method) fitted on rows of x; nan is a value of its own to them.
+
+    A column that is nan in all of these rows tells nothing, and is not split on.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     make = partial(
@@ -123,10 +126,11 @@ def fit_boosting(
         early_stopping=False,
         random_state=seed,
     )
+    shown = np.where(np.isnan(x[rows]).all(axis=0), 0.0, x)  # scikit-learn 1.9 raises on a column without a value
     if data.task.multilabel:
-        return EachClass.fit(make, x[rows], data.targets[rows])
+        return EachClass.fit(make, shown[rows], data.targets[rows])
     repeated, classes, weights = expanded(data, rows)
-    return make().fit(x[repeated], classes, sample_weight=weights)
+    return make().fit(shown[repeated], classes, sample_weight=weights)
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,18 @@ def test_trees_are_seeded_and_unseen_classes_stay_possible(data):
     assert (fits[0][:, 0] < 2 * FLOOR).all()
 
 
+def test_a_feature_that_no_training_window_has_changes_nothing(data):
+    x = np.array(stored_features(data.shards, data.windows), dtype=np.float64)
+    rows, some = np.arange(0, len(x), 2), np.full((len(x), 1), np.nan)
+    some[1::2] = 7.0  # windows that are tested have it
+    given = np.column_stack([x, np.zeros(len(x))]), np.column_stack([x, some])
+    plain, with_gap = (
+        probabilities(fit_boosting(each, data, rows, learning_rate=0.1, max_leaf_nodes=8, seed=0), each, 6)
+        for each in given
+    )
+    np.testing.assert_array_equal(plain, with_gap)
+
+
 def test_further_sensors_are_no_part_of_what_is_stated_of_the_eeg():
     values = np.array([[[1.0], [3.0], [50.0], [np.nan]]], dtype=np.float32)
     assert filled(values, n_primary=2).tolist() == [[1, 3, 50, 2]]
