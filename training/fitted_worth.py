@@ -13,6 +13,7 @@ from evaluation.measures.tallies import tally
 from evaluation.schemas.predictions import Predictions, read_predictions, targets
 from model.saved import TaskModel, load_task_model, model_name
 from signals.files import file_sha256
+from signals.windows.labels import UNKNOWN_SOURCE
 from training.recipes.model_shape import ENCODER
 
 N_BOOT = 2000
@@ -22,7 +23,7 @@ _CARD = """# Cerebeam {model}, {task}
 {n_params:.2f} million parameters. Windows of {window_s:g} s, {n_chans} channels at {sfreq:g} Hz, become shares of
 {classes}.
 
-{about}Fitted to labels of {n_fitted} people, whom `config.json` lists by hashes; shards {digest}, code {code}.
+{about}Fitted to {source} labels of {n_fitted} people, whom `config.json` lists by hashes; shards {digest}, code {code}.
 
 | {n_windows} windows of {n_people} people at {n_sites} sites, none of them seen | value | 95% over people |
 |---|---:|---|
@@ -131,8 +132,8 @@ def write_card(folder: Path, worth: FittedWorth, *, about: str = "") -> None:
         about=f"{about}\n\n" if about else "", n_params=sum(p.numel() for p in model.parameters()) / 1e6,
         window_s=config.window_s, n_chans=len(model.modality.ch_names), sfreq=model.modality.sfreq,
         classes=", ".join(config.classes), n_fitted=len(provenance["train_subjects"]),
-        digest=provenance["manifest_digest"][:16], code=provenance["code_version"],
-        recipe="scratch" if worth.model == ENCODER else worth.model,
+        source=provenance.get("label_source", UNKNOWN_SOURCE), digest=provenance["manifest_digest"][:16],
+        code=provenance["code_version"], recipe="scratch" if worth.model == ENCODER else worth.model,
     )  # fmt: skip
     (folder / SCORES_FILE).write_text(json.dumps(asdict(worth), indent=1) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(text, encoding="utf-8")

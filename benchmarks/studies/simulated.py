@@ -22,7 +22,7 @@ from evaluation.scenarios.transfer import SEED_MARK, transfer_table
 from evaluation.schemas.predictions import Predictions, read_predictions
 from training.recipes.finetuning import RECIPES
 
-EPOCHS, EPOCHS_ON, PATIENCE_ON = 4, 6, 3
+EPOCHS, EPOCHS_ON = 4, 4
 SLOWER = 0.3
 """Rate of going on, as a share of the recipe's: what recipes take for a second stage."""
 CORPUS_SEED = 100
@@ -63,7 +63,7 @@ def answer(output: Path, seed: int, *, epochs: int) -> None:
             * (not as_is.is_file())
             + [("studies.crossval", "--shards", shards, "--task", "six-class", "--group", "site", "--recipes", name,
                 "--start", folder / name, "--seed", str(seed), "--optim.learning-rate", rate, "--schedule.epochs",
-                str(epochs), "--schedule.patience", str(PATIENCE_ON), "--output", on)]
+                str(epochs), "--schedule.patience", str(epochs), "--output", on)]
             * (not on.is_file())
         )  # fmt: skip
     side_by_side(*filter(None, lanes))

@@ -34,8 +34,9 @@ def model_card(models: Sequence[Exportable], calibration: Calibration, agreement
 
 
 def _trained_on(model: Exportable) -> str:
-    subjects = model.provenance.get("train_subjects")
-    return f", trained on {len(subjects)} subjects" if subjects else ""
+    subjects, source = model.provenance.get("train_subjects"), model.provenance.get("label_source")
+    labels = f" with {source} labels" if source else ""
+    return f", trained on {len(subjects)} subjects{labels}" if subjects else ""
 
 
 def _calibrated(calibration: Calibration, *, is_classifier: bool) -> list[str]:

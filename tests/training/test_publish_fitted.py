@@ -62,7 +62,7 @@ def test_it_is_copied_whole_with_scores_and_card(fitted: tuple[Path, Path, Path]
     card = (tmp_path / "out" / "README.md").read_text()
     assert "Not a medical device" in card
     assert "--recipe eegnet --start FOLDER" in card
-    assert "labels of 4 people" in card
+    assert "Fitted to synthetic labels of 4 people" in card
     assert "\nToy labels.\n" in card
     assert f"| KL to the labels, nats | {kl[0]:.3f} |" in card
 

@@ -323,6 +323,7 @@ def _provenance(
         "config_hash": data.shards.manifest.config_hash,
         "code_version": code_version(),
         "salt_id": data.shards.manifest.salt_id,
+        "label_source": data.shards.manifest.label_source,
         "train_subjects": sorted(set(data.subjects[chosen].tolist())),
         "train_recordings": sorted({data.shards.entries[i].recording_id for i in data.windows[chosen]}),
         **pretraining_meta(pretraining),
