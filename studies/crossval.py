@@ -39,7 +39,7 @@ class CrossvalCommand(StudyCommand):
 
     encoder: Path | None = None
     """Folder of a pretrained encoder; random weights without."""
-    start: Path | None = None
+    start_from: Path | None = None
     """Folder of a fitted model of the same classes, whose weights, head included, all fits start from."""
     recipes: tuple[str, ...]
     """What to train, by name."""
@@ -68,7 +68,7 @@ class CrossvalCommand(StudyCommand):
 def design_of(command: CrossvalCommand) -> Design:
     """Return the study of the recipes and the prior."""
     models = {name: command.method(name) for name in command.recipes}
-    return open_design(command, {**models, "prior": METHODS["prior"]}, with_mean=True, start=command.start)
+    return open_design(command, {**models, "prior": METHODS["prior"]}, with_mean=True, start=command.start_from)
 
 
 def crossval(command: CrossvalCommand, *, command_line: str) -> None:

@@ -39,7 +39,7 @@ class FinetuneCommand:
     """Name of a task of signals.tasks."""
     encoder: Path | None
     """Folder of a pretrained encoder (`encoder/` of a pretraining); `--no-encoder` for random weights."""
-    start: Path | None = None
+    start_from: Path | None = None
     """Folder of a fitted model of the same classes, whose weights, head included, this fit starts from."""
     output: Path
     """Folder of the model."""
@@ -53,7 +53,7 @@ def finetune(command: FinetuneCommand, processes: Processes) -> bool:
     """Fine-tune on all labelled windows and save the model; returns False if a signal stopped it."""
     task = task_named(command.task)
     data = with_contrast(labelled(Corpus.open(command.shards), task))
-    fitting = Fitting(data, command.encoder, seed=command.config.seed, processes=processes, start=command.start)
+    fitting = Fitting(data, command.encoder, seed=command.config.seed, processes=processes, start=command.start_from)
     if processes.is_main:
         write_config(command.output / "training.json", command)
     everything, metrics = np.arange(len(data.windows)), command.output / "metrics.jsonl"
@@ -76,7 +76,7 @@ def keep_encoder(command: FinetuneCommand, encoder: Encoder, data: Labelled) -> 
     encoder.save_pretrained(folder)
     subjects, former = (
         sorted(set(data.subjects.tolist())),
-        command.start / "encoder" if command.start else command.encoder,
+        command.start_from / "encoder" if command.start_from else command.encoder,
     )
     facts = {
         "held_out": [],

@@ -34,7 +34,7 @@ _CARD = """# Cerebeam {model}, {task}
 Research use only. Not a medical device: nobody has tested it for a diagnosis, and these scores say nothing of your
 recordings.
 
-    cerebeam finetune --recipe {recipe} --start FOLDER --shards DIR --task {task} --no-encoder --output OUT   # go on
+    cerebeam finetune --recipe {recipe} --start-from FOLDER --shards DIR --task {task} --no-encoder --output OUT # go on
     python -m studies.predict --model FOLDER --shards DIR --output predictions.parquet       # use it as it is
     cerebeam export --model FOLDER --shards DIR --output BUNDLE                              # without torch
 """

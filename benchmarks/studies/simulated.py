@@ -62,7 +62,7 @@ def answer(output: Path, seed: int, *, epochs: int) -> None:
             [("studies.predict", "--model", folder / name, "--shards", shards, "--output", as_is)]
             * (not as_is.is_file())
             + [("studies.crossval", "--shards", shards, "--task", "six-class", "--group", "site", "--recipes", name,
-                "--start", folder / name, "--seed", str(seed), "--optim.learning-rate", rate, "--schedule.epochs",
+                "--start-from", folder / name, "--seed", str(seed), "--optim.learning-rate", rate, "--schedule.epochs",
                 str(epochs), "--schedule.patience", str(epochs), "--output", on)]
             * (not on.is_file())
         )  # fmt: skip

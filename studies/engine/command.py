@@ -86,7 +86,7 @@ class StudyCommand:
 
 
 NO_PART = frozenset(
-    {"shards", "encoder", "encoders", "start", "variants", "output", "final", "models", "recipes", "seeds", "jobs",
+    {"shards", "encoder", "encoders", "start_from", "variants", "output", "final", "models", "recipes", "seeds", "jobs",
      "subjects", "n_boot"}
 )  # fmt: skip
 """Options that do not change a finished part, or that digests stand for."""

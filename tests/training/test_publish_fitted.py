@@ -61,7 +61,7 @@ def test_it_is_copied_whole_with_scores_and_card(fitted: tuple[Path, Path, Path]
     assert scores["kl_less_constant"][0] == pytest.approx(kl[0] - kl[1], abs=1e-5)
     card = (tmp_path / "out" / "README.md").read_text()
     assert "Not a medical device" in card
-    assert "--recipe eegnet --start FOLDER" in card
+    assert "--recipe eegnet --start-from FOLDER" in card
     assert "Fitted to synthetic labels of 4 people" in card
     assert "\nToy labels.\n" in card
     assert f"| KL to the labels, nats | {kl[0]:.3f} |" in card

@@ -70,7 +70,7 @@ def begin_with(
     if start is None:
         return None, *start_encoder(encoder, seed=seed)
     if encoder is not None:
-        raise ValueError("--start brings its own encoder; give --no-encoder beside it")
+        raise ValueError("--start-from brings its own encoder; give --no-encoder beside it")
     model = load_task_model(start)
     own = model.encoder if isinstance(model, Classifier) else start_encoder(None, seed=seed)[0]
     return model, own, seen_by(model.config.provenance)

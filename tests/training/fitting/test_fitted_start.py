@@ -40,7 +40,7 @@ def command(recipe: str, shards: Path, output: Path) -> list[str]:
 def test_it_starts_from_all_weights(
     recipe: str, shards: tuple[Path, Path], fitted: dict[str, Path], tmp_path: Path
 ) -> None:
-    finetune.main([*command(recipe, shards[1], tmp_path), "--start", str(fitted[recipe]), *STILL])
+    finetune.main([*command(recipe, shards[1], tmp_path), "--start-from", str(fitted[recipe]), *STILL])
     start, model = load_task_model(fitted[recipe]), load_task_model(tmp_path)
     for name, value in dict(start.named_parameters()).items():
         torch.testing.assert_close(model.get_parameter(name), value, atol=1e-6, rtol=0)
@@ -62,7 +62,7 @@ def test_folds_start_from_it_and_name_whom_it_has_seen(
     shards: tuple[Path, Path], fitted: dict[str, Path], tmp_path: Path
 ) -> None:
     output = tmp_path / "p.parquet"
-    options = ["--recipes", "resnet_gru", "--group", "site", "--start", str(fitted["resnet_gru"])]
+    options = ["--recipes", "resnet_gru", "--group", "site", "--start-from", str(fitted["resnet_gru"])]
     crossval.main(["--tiny", "--shards", str(shards[1]), "--task", "six-class", *options, *STILL, "--output",
                    str(output)])  # fmt: skip
     meta = read_predictions(output).meta
@@ -83,8 +83,12 @@ def test_what_does_not_fit_ends_in_one_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     wrong = {
-        "--start holds a model 'resnet_gru', the recipe trains 'eegnet'": ("eegnet", "resnet_gru", ()),
-        "--start brings its own encoder": ("scratch", "scratch", ("--encoder", str(fitted["scratch"] / "encoder"))),
+        "--start-from holds a model 'resnet_gru', the recipe trains 'eegnet'": ("eegnet", "resnet_gru", ()),
+        "--start-from brings its own encoder": (
+            "scratch",
+            "scratch",
+            ("--encoder", str(fitted["scratch"] / "encoder")),
+        ),
         "is no model": ("scratch", "", ()),
         "another shape": ("fused", "scratch", ()),
         "'double-banana'": ("resnet_gru", "resnet_gru", ("--model.derivation", "double-banana")),
@@ -92,7 +96,7 @@ def test_what_does_not_fit_ends_in_one_line(
     for message, (recipe, start, more) in wrong.items():
         folder = fitted[start] if start else tmp_path / "nothing"
         with pytest.raises(SystemExit) as raised:
-            finetune.main([*command(recipe, shards[1], tmp_path / "out"), "--start", str(folder), *more])
+            finetune.main([*command(recipe, shards[1], tmp_path / "out"), "--start-from", str(folder), *more])
         assert raised.value.code == 2
         assert message in capfd.readouterr().err.strip().splitlines()[-1]
         assert not (tmp_path / "out" / "model.safetensors").exists()
