@@ -1,118 +1,160 @@
-"""make bench-ablations: what graph, contrast, spectra, positions and sample masks are worth, on the same small budget.
+"""make bench-ablations: what parts of the encoder are worth, by whole channels and by the six classes.
 
-    python -m benchmarks.studies.ablations [--output DIR] [--shards DIR] [--seeds N] [--steps N] [--jobs N]
+    python -m benchmarks ablations [--output DIR] [--seeds N] [--only channels|classes] [--steps N] [--segments N]
+                                   [--jobs N]
 
-Each variant is pretrained with the same steps and batches on the same people, with several seeds (weights, order, crops
-and masks); all fill in the same hidden samples of the same held-out people, masked in samples whatever they were
-trained on, and start from the line across the gap, so that the rest is the network's own. All are evaluated by one
-probe: closed against open eyes, each person left out (benchmarks.studies.probes). Finished runs are not repeated.
+`channels`: each variant is pretrained to fill whole channels of real recordings, as `python -m benchmarks encoder
+--only channels` does but for fewer steps, and scored on the same people held out. `classes`: each is trained end to end
+from random weights on simulated segments (a corpus of its own for each seed, the same for all variants) and answers the
+corpus of `benchmarks.studies.sixclass`, which another generator made. Variants have the same steps, batches and rates;
+differences from the whole encoder are paired, their intervals resample people. What is finished is kept.
 """
 
 import argparse
-import statistics
-import subprocess
-import sys
-import tempfile
+import json
+import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from benchmarks.harness import figure, machine
-from benchmarks.studies.pretraining import long_gaps
-from benchmarks.studies.probes import N_BOOT, PENALTY, across_people, eyes
-from benchmarks.studies.real import UNSEEN_SITE, prepared, real_folder
-from evaluation.measures.metrics import auroc
-from evaluation.scenarios.reconstruction import read_reconstruction, score_reconstruction
-from studies.baselines.candidates import linear
-from studies.engine.bench import Bench, Method
-from studies.engine.parts import Parts
-from studies.engine.study import Design, run_study
-from training.corpus.corpus import Corpus
+import numpy as np
+import pandas as pd
 
-VARIANTS: dict[str, tuple[str, ...]] = {
-    "full": (),
-    "without graph": ("--model.no-graph",),
-    "without contrastive": ("--objective.contrastive", "0"),
-    "without spectra": ("--objective.spectral", "0"),
-    "without positions": ("--model.no-positions",),
-    "masks on patches": ("--objective.mask-unit", "patches"),
-}
-BUDGET = (
-    "--model.dim", "48", "--model.depth", "2", "--model.stem-dim", "48", "--optim.batch", "8", "--data.crop-s", "5",
-    "--schedule.warmup-steps", "20", "--regularise.ema-decay", "0.98", "--track.evaluate-windows", "48",
-    "--objective.filling", "line", "--track.keep", "1", "--track.save-every", "100000",
-)  # fmt: skip
+from benchmarks.benches.parts import encoder_channels
+from benchmarks.harness import figure, machine, module
+from benchmarks.studies.real import real_folder
+from benchmarks.studies.scratch import unit_of
+from benchmarks.studies.sixclass import prepare
+from evaluation.scenarios.transfer import SEED_MARK, transfer_table
+from evaluation.schemas.predictions import Predictions, read_predictions
+from training.fitting.fit import random_encoder
+from training.objectives.skill import read_skill
+from training.recipes.pretraining import eeg_tiny
 
-
-def train(folder: Path, shards: Path, variant: str, seed: int, steps: int) -> Path:
-    """Pretrain one variant with one seed, unless it is there; returns its folder."""
-    output = folder / f"{variant.replace(' ', '-')}-{seed}"
-    if not (output / "reconstruction.parquet").is_file():
-        command = [
-            sys.executable, "-m", "training.pretrain", "--recipe", "eeg_small_cpu", "--shards", shards,
-            "--exclude-sites", UNSEEN_SITE, "--output", output, "--seed", str(seed),
-            "--schedule.steps", str(steps), *BUDGET, *VARIANTS[variant],
-        ]  # fmt: skip
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(f"{variant}, seed {seed}: {done.stderr[-2000:]}")
-        print(f"  {variant}, seed {seed}: done", flush=True)
-    return output
+FULL = "full"
+SWITCHES = {"without graph": "graph", "without covariance": "covariance", "without positions": "positions"}
+"""Switches of the encoder that are turned off (`model.encoder_config`)."""
+VARIANTS: dict[str, dict[str, Any]] = {
+    FULL: {}, **{name: {switch: False} for name, switch in SWITCHES.items()}, "one block of three": {"depth": 1}
+}  # fmt: skip
+"""What each variant changes in the encoder's configuration."""
+EPOCHS = 4
+CORPUS_SEED = 200
+_N_BOOT = 2000
 
 
-def reconstruction(run: Path) -> tuple[float, float]:
-    """Return correlation and squared error of the model on gaps of 60 ms and more."""
-    scores = score_reconstruction(read_reconstruction(run / "reconstruction.parquet"), n_boot=N_BOOT, seed=0)
-    score = long_gaps(scores)["model"]
-    return score.r.value, score.mse.value
+def slug(variant: str) -> str:
+    """Return a variant's name as a part of a file's."""
+    return variant.replace(" ", "-")
 
 
-def probe(runs: dict[str, list[Path]], shards: Corpus, real: Path) -> dict[str, list[float]]:
-    """Return the AUROC of closed against open eyes on people left out, by variant and seed: one study of all."""
-    question = across_people(eyes(shards, real), "")
-    models = {name: Method(fit=linear(name), candidates=({"penalty": PENALTY},), about="linear probe") for name in runs}
-    encoders = {name: [run / "encoder" for run in each] for name, each in runs.items()}
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(question.data, None, Path(folder) / "logs", variants=encoders)
-        n_seeds = len(next(iter(runs.values())))
-        design = Design(bench=bench, folds=question.folds, models=models, parts=Parts(Path(folder), {}), seeds=n_seeds)
-        frame = run_study(design)
-    closed = question.data.task.classes[1]
-    of_model = {name: float(auroc(rows[f"prob_{closed}"].to_numpy(), (rows["label"] == closed).to_numpy()))
-                for name, rows in frame.groupby("model")}  # fmt: skip
-    return {name: [of_model[row_name] for row_name in design.row_names(name).values()] for name in runs}
+def at_once(jobs: int, tasks: Sequence[Callable[[], object]]) -> None:
+    """Run tasks in so many threads; the first one that fails ends the bench."""
+    with ThreadPoolExecutor(jobs) as pool:
+        for task in [pool.submit(task) for task in tasks]:
+            task.result()
+
+
+def channels(output: Path, *, seeds: int, steps: int, jobs: int) -> None:
+    """Print the skill of each variant on whole channels, seed by seed."""
+    sets = encoder_channels.shards(output)
+    runs = {
+        (variant, seed): encoder_channels.Run(output, steps, seed, switch)
+        for seed in range(seeds)
+        for variant, switch in {FULL: "", **SWITCHES}.items()
+    }
+    at_once(jobs, [lambda run=run: run.train(sets) for run in runs.values()])  # type: ignore[misc]
+    print(f"  {steps} steps of {encoder_channels.BATCH} windows\n| variant | skill, each seed | mean |\n|---|---|---:|")
+    for variant in (FULL, *SWITCHES):
+        skills = [read_skill(runs[variant, seed].encoder).channels for seed in range(seeds)]
+        print(f"| {variant} | {', '.join(f'{skill:+.3f}' for skill in skills)} | {np.mean(skills):+.3f} |")
+        figure(f"ablation_{variant.replace(' ', '_')}_channel_skill", float(np.mean(skills)), "share")
+
+
+def begin(folder: Path, variant: str, seed: int) -> Path:
+    """Write a variant's random weights as an encoder that was not pretrained, and return its folder."""
+    config = eeg_tiny().model.encoder
+    for name, value in VARIANTS[variant].items():
+        setattr(config, name, value)
+    encoder, about = random_encoder(config, seed=seed)
+    encoder.save_pretrained(folder)
+    (folder / "pretrain_subjects.json").write_text(json.dumps(about))
+    return folder
+
+
+def learn(output: Path, variant: str, seed: int, corpus: Path) -> None:
+    """Train one variant on simulated segments and predict the corpus, unless that is done."""
+    folder = output / "ablations" / f"{slug(variant)}-{seed}"
+    file = folder / "predictions.parquet"
+    if file.is_file():
+        return
+    if not (folder / "model" / "model.safetensors").is_file():
+        module("training.finetune", "--recipe", "scratch", "--shards", corpus, "--task", "six-class", "--encoder",
+               begin(folder / "random", variant, seed), "--seed", str(seed), "--schedule.epochs", str(EPOCHS),
+               "--schedule.patience", str(EPOCHS), "--output", folder / "model")  # fmt: skip
+    module(
+        "studies.predict", "--model", folder / "model", "--shards", output / "shards" / "six-class", "--output", file
+    )
+
+
+def classes(output: Path, *, seeds: int, segments: int, jobs: int) -> None:
+    """Train all variants with all seeds, and print what each has less than the whole encoder."""
+    prepare(output)
+    corpora = [output / "ablations" / f"corpus-{segments}-{seed}" for seed in range(seeds)]
+    for seed, corpus in enumerate(corpora):
+        if not corpus.is_dir():
+            module("synthetic.critical_corpus", "--output", corpus, "--segments", str(segments), "--held-out", "0",
+                   "--seed", str(CORPUS_SEED + seed))  # fmt: skip
+    at_once(jobs, [
+        lambda variant=variant, seed=seed: learn(output, variant, seed, corpora[seed])  # type: ignore[misc]
+        for seed in range(seeds) for variant in VARIANTS
+    ])  # fmt: skip
+    compare(collect(output, seeds=seeds))
+
+
+def collect(output: Path, *, seeds: int) -> Predictions:
+    """Return the predictions of all variants and seeds."""
+    rows = []
+    for variant in VARIANTS:
+        for seed in range(seeds):
+            read = read_predictions(output / "ablations" / f"{slug(variant)}-{seed}" / "predictions.parquet")
+            rows.append(read.frame.assign(model=f"{variant}{SEED_MARK}{seed}"))
+    frame = pd.concat(rows, ignore_index=True).sort_values(["model", "window_key"], kind="stable")
+    return Predictions(frame=frame, task=read.task, classes=read.classes, meta={})
+
+
+def compare(predictions: Predictions) -> None:
+    """Print one table of all variants, each less the whole encoder."""
+    rows, gaps = transfer_table(predictions, reference=FULL, n_boot=_N_BOOT, seed=0)
+    less = {(gap.model, gap.metric): f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]" for gap in gaps}
+    print("| variant | balanced accuracy | less full | KL | less full |\n|---|---:|---:|---:|---:|")
+    for row in sorted(rows, key=lambda row: list(VARIANTS).index(row.model)):
+        cells = []
+        for metric in ("balanced_accuracy", "kl"):
+            cells += [f"{row.metrics[metric].value:.3f}", less.get((row.model, metric), "")]
+            figure(f"ablation_{row.model.replace(' ', '_')}_{metric}", row.metrics[metric].value, unit_of(metric))
+        print(f"| {row.model} | {' | '.join(cells)} |")
 
 
 def main() -> None:
-    """Train, fill in, probe, and print one table."""
+    """Run the bench."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("bench-output/ablations"))
-    parser.add_argument("--shards", type=Path, help="real recordings, profile pretrain")
+    parser.add_argument("--output", type=Path, default=Path("bench-output/sixclass"))
+    parser.add_argument("--only", choices=("channels", "classes"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=250)
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=encoder_channels.FULL_STEPS // 3, help="of whole channels")
+    parser.add_argument("--segments", type=int, default=480, help="simulated segments of a seed")
+    parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
     args = parser.parse_args()
-    real = real_folder()
-    if real is None:
-        parser.error("the probe needs labels.csv of real recordings: set CEREBEAM_REAL_DATA")
-    shards = args.shards or prepared(real, args.output / "shards", profile="pretrain")
-    print(machine(), f"{args.steps} steps", flush=True)
-    wanted = [(variant, seed) for seed in range(args.seeds) for variant in VARIANTS]
-    with ThreadPoolExecutor(args.jobs) as pool:
-        runs = list(pool.map(lambda one: train(args.output, shards, *one, args.steps), wanted))
-    opened = Corpus.open(shards)
-    folders = dict(zip(wanted, runs, strict=True))
-    eyes_of = probe({v: [folders[v, seed] for seed in range(args.seeds)] for v in VARIANTS}, opened, real)
-    found = {(v, seed): (*reconstruction(run), eyes_of[v][seed]) for (v, seed), run in folders.items()}
-    print("| variant | r, 60-500 ms | squared error, 60-500 ms | AUROC, eyes |\n|---|---|---|---|")
-    for variant in VARIANTS:
-        columns = list(zip(*(found[variant, seed] for seed in range(args.seeds)), strict=True))
-        spread = [
-            f"{statistics.mean(c):.3f} ± {statistics.stdev(c) if len(c) > 1 else float('nan'):.3f}" for c in columns
-        ]
-        print(f"| {variant} | {' | '.join(spread)} |")
-        key = variant.replace(" ", "_")
-        figure(f"ablation_{key}_recon_r", statistics.mean(columns[0]), "r")
-        figure(f"ablation_{key}_eyes_auroc", statistics.mean(columns[2]), "auroc")
+    if args.only == "channels" and real_folder() is None:
+        parser.error("whole channels are filled on real recordings: set CEREBEAM_REAL_DATA")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    print(machine(), flush=True)
+    if args.only != "classes" and real_folder() is not None:
+        channels(args.output / "channels", seeds=args.seeds, steps=args.steps, jobs=args.jobs)
+    if args.only != "channels":
+        classes(args.output, seeds=args.seeds, segments=args.segments, jobs=args.jobs)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Whole channels from the others: what an encoder learns of it on real recordings of people it is not scored on."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,20 +33,42 @@ def shards(output: Path) -> list[Path]:
     return made
 
 
-def run(output: Path, sets: list[Path], *, seed: int, steps: int, choosing: bool) -> Skill:
-    """Train on whole channels alone, unless that is done, and return the skill on held-out people.
+@dataclass(frozen=True)
+class Run:
+    """A training on whole channels alone, and where it lies.
 
-    choosing: a part of the training people stand in for the held-out ones, who stay unseen.
+    without: a switch of the encoder that is turned off (`model.encoder_config`). choosing: a part of the training
+    people stand in for the held-out ones, who stay unseen.
     """
-    folder = output / f"{'choose' if choosing else 'score'}-{steps}-{seed}"
-    if not (folder / "encoder" / "skill.json").is_file():
-        module(
-            "training.pretrain", "--recipe", "eeg_tiny", "--shards", *sets, "--output", folder, "--seed", str(seed),
-            "--objective.schedule-weights", "0", "0", "1", "--objective.contrastive", "0", "--schedule.steps",
-            str(steps), "--optim.batch", str(BATCH), "--data.held-out-share", str(HELD_OUT), "--data.choose-share",
-            str(CHOOSE if choosing else 0.0), "--track.skill-windows", "1000",
-        )  # fmt: skip
-    return read_skill(folder / "encoder")
+
+    output: Path
+    steps: int
+    seed: int
+    without: str = ""
+    choosing: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        name = f"{'choose' if self.choosing else 'score'}-{self.steps}-{self.seed}"
+        return self.output / (f"{name}-without-{self.without}" if self.without else name)
+
+    @property
+    def encoder(self) -> Path:
+        """The trained encoder, with its skill on held-out people."""
+        return self.folder / "encoder"
+
+    def train(self, sets: list[Path]) -> Skill:
+        """Train, unless that is done, and return the skill."""
+        if not (self.encoder / "skill.json").is_file():
+            module(
+                "training.pretrain", "--recipe", "eeg_tiny", "--shards", *sets, "--output", self.folder, "--seed",
+                str(self.seed), "--objective.schedule-weights", "0", "0", "1", "--objective.contrastive", "0",
+                "--schedule.steps", str(self.steps), "--optim.batch", str(BATCH), "--data.held-out-share",
+                str(HELD_OUT), "--data.choose-share", str(CHOOSE if self.choosing else 0.0), "--track.skill-windows",
+                "1000", *([f"--model.no-{self.without}"] if self.without else []),
+            )  # fmt: skip
+        return read_skill(self.encoder)
 
 
 def channels(output: Path, *, steps: int = FULL_STEPS, seeds: int = 3, choosing: bool = False) -> None:
@@ -58,7 +81,7 @@ def channels(output: Path, *, steps: int = FULL_STEPS, seeds: int = 3, choosing:
         print("  no real recordings: set CEREBEAM_REAL_DATA")
         return
     sets = shards(output)
-    skills = [run(output, sets, seed=seed, steps=steps, choosing=choosing) for seed in range(seeds)]
+    skills = [Run(output, steps, seed, choosing=choosing).train(sets) for seed in range(seeds)]
     print(
         f"  budget: {steps} steps of {BATCH} windows, {steps * BATCH} windows seen; 2-4 of 19 channels hidden in each"
     )
