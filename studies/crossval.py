@@ -6,7 +6,9 @@
 Folds keep patients whole and spread classes evenly; `--holdout 0.2` trains once on 80% of patients instead. The split
 stands in OUT/predictions.split.json, its sha256 in the predictions' metadata. A model is named by its recipe; with
 several seeds by recipe#seed0, ..., and recipe/mean is their mean, with its uncertainty. Fitted models stay in
-OUT/folds/<model>/<fold>. Options of the recipes' sections hold for all models: `--schedule.epochs 3`.
+OUT/folds/<model>/<fold>. With `--subjects 8 64` each recipe learns from so many people of each training side, drawn by
+the seed, and is called recipe@8, recipe@64. Options of the recipes' sections hold for all models:
+`--schedule.epochs 3`.
 
 Exit code 75: a signal stopped it; the same command goes on from there.
 """
@@ -15,7 +17,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from signals.files import atomic_file
 from studies.baselines.candidates import METHODS, by_recipe
 from studies.engine.bench import Bench, Method
 from studies.engine.command import StudyCommand, line_of, open_design, parse_study, run_command, study_meta
+from studies.engine.few import check_numbers, named, numbers_within
 from studies.engine.study import Design, about_models, run_study
 from training.command import overridden
 from training.corpus.splits import Grouping
@@ -47,28 +50,37 @@ class CrossvalCommand(StudyCommand):
     """What is left out."""
     folds: int = 5
     """Groups of patients; sites make one fold each."""
+    subjects: tuple[int, ...] = ()
+    """Numbers of training people to learn from; those that a fold has not are left out. Without any, all."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if unknown := sorted(set(self.recipes) - set(RECIPES)):
             raise ValueError(f"unknown recipes {unknown}; recipes are {', '.join(sorted(RECIPES))}")
+        check_numbers(self.subjects)
 
-    def method(self, name: str) -> Method:
-        """Return the training by a recipe; what it fits stays in OUT/folds."""
+    def method(self, name: str, n_subjects: int = 0) -> Method:
+        """Return the training by a recipe on so many people (0: all); what it fits stays in OUT/folds."""
         recipe = overridden(RECIPES[name](tiny=self.tiny), self.settings, prog=PROG)
+        called = named(name, n_subjects)
 
         def folder(bench: Bench) -> Path:
             seed = bench.unit.what.removeprefix("seed")
-            model = name if self.seeds == 1 else f"{name}{SEED_MARK}{seed}"
+            model = called if self.seeds == 1 else f"{called}{SEED_MARK}{seed}"
             return self.output.parent / "folds" / model / bench.unit.fold
 
-        return by_recipe(recipe, folder=folder, label=f"{name} ")
+        return replace(by_recipe(recipe, folder=folder, label=f"{called} "), n_subjects=n_subjects)
 
 
 def design_of(command: CrossvalCommand) -> Design:
     """Return the study of the recipes and the prior."""
     models = {name: command.method(name) for name in command.recipes}
-    return open_design(command, {**models, "prior": METHODS["prior"]}, with_mean=True, start=command.start_from)
+    design = open_design(command, {**models, "prior": METHODS["prior"]}, with_mean=True, start=command.start_from)
+    if not command.subjects:
+        return design
+    numbers = numbers_within(design, command.subjects)
+    curves = {named(name, n): command.method(name, n) for name in command.recipes for n in numbers}
+    return replace(design, models={**curves, "prior": METHODS["prior"]})
 
 
 def crossval(command: CrossvalCommand, *, command_line: str) -> None:

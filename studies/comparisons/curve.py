@@ -14,12 +14,12 @@ from evaluation.schemas.predictions import Predictions
 from studies.baselines.candidates import METHODS
 from studies.engine.bench import Method
 from studies.engine.command import line_of, parse_study, run_command
+from studies.engine.few import check_numbers, named, numbers_within
 from studies.engine.study import Design
 from studies.transfer import TransferCommand, make_table, scores
 from studies.transfer import design_of as transfer_design
 
 PROG = "cerebeam study curve"
-AT = "@"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,9 @@ class CurveCommand(TransferCommand):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.subjects or min(self.subjects) < 4:
-            raise ValueError(f"subjects={self.subjects} must be numbers of at least 4: some of them choose settings")
+        if not self.subjects:
+            raise ValueError("subjects=() must be numbers of people")
+        check_numbers(self.subjects)
 
 
 def of_few(name: str, n_subjects: int) -> Method:
@@ -45,11 +46,8 @@ def of_few(name: str, n_subjects: int) -> Method:
 def design_of(command: CurveCommand) -> Design:
     """Return the study of every model at every number of people; "prior" learns from all."""
     design = transfer_design(command)
-    data = design.bench.data
-    most = min(len(set(data.subjects[fold.train].tolist())) for fold in design.folds)
-    if not (numbers := [n for n in command.subjects if n <= most]):
-        raise ValueError(f"subjects={command.subjects}: the smallest training side has {most} people")
-    curves = {f"{name}{AT}{n}": of_few(name, n) for name in design.models for n in numbers}
+    numbers = numbers_within(design, command.subjects)
+    curves = {named(name, n): of_few(name, n) for name in design.models for n in numbers}
     return replace(design, models={"prior": METHODS["prior"], **curves})
 
 

@@ -66,6 +66,25 @@ def test_fitted_models_and_their_time_are_kept(run: Path) -> None:
     assert not run.with_name("oof.parts").exists()
 
 
+def test_recipes_learn_from_few_people_drawn_by_the_seed(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [*base(shards, tmp_path / "few.parquet"), "--recipes", "probe", "--group", "site", "--seeds", "2"]
+    crossval.main([*options, "--subjects", "4", "64"])  # 64 is more than there are
+    few = read_predictions(tmp_path / "few.parquet")
+    assert few.models == ("probe@4#seed0", "probe@4#seed1", "probe@4/mean", "prior")
+    for fold in few.meta["folds"]:
+        folders = [tmp_path / "folds" / f"probe@4#seed{seed}" / fold["name"] for seed in (0, 1)]
+        seen = [set(load_task_model(folder).config.provenance["train_subjects"]) for folder in folders]
+        assert [len(one) for one in seen] == [4, 4]
+        assert all(one <= set(fold["train_subjects"]) for one in seen)
+    for numbers, why in ((["2"], "at least 4"), (["64"], "the smallest training side has 4 people")):
+        with pytest.raises(SystemExit, match="2"):
+            crossval.main([*options[:-2], "--output", str(tmp_path / "no.parquet"), "--subjects", *numbers])
+        assert why in capsys.readouterr().err
+        assert not (tmp_path / "no.parquet").exists()
+
+
 def test_it_goes_on_after_the_last_finished_fold(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, names = fit.Fitting.fit, []
 
