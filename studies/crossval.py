@@ -79,7 +79,8 @@ def design_of(command: CrossvalCommand) -> Design:
     if not command.subjects:
         return design
     numbers = numbers_within(design, command.subjects)
-    curves = {named(name, n): command.method(name, n) for name in command.recipes for n in numbers}
+    read = [name for name in command.recipes if name in design.models]
+    curves = {named(name, n): command.method(name, n) for name in read for n in numbers}
     return replace(design, models={**curves, "prior": METHODS["prior"]})
 
 

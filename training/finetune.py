@@ -74,10 +74,8 @@ def keep_encoder(command: FinetuneCommand, encoder: Encoder, data: Labelled) -> 
     """Write the encoder as a pretraining does, with everybody whom it or the encoder that it started from has seen."""
     folder = command.output / "encoder"
     encoder.save_pretrained(folder)
-    subjects, former = (
-        sorted(set(data.subjects.tolist())),
-        command.start_from / "encoder" if command.start_from else command.encoder,
-    )
+    subjects = sorted(set(data.subjects.tolist()))
+    former = command.start_from / "encoder" if command.start_from else command.encoder
     facts = {
         "held_out": [],
         **trained_on([data.shards], subjects, former=former),

@@ -6,31 +6,31 @@
 `channels`: each variant is pretrained to fill whole channels of real recordings, as `python -m benchmarks encoder
 --only channels` does but for fewer steps, and scored on the same people held out. `classes`: each is trained end to end
 from random weights on simulated segments (a corpus of its own for each seed, the same for all variants) and answers the
-corpus of `benchmarks.studies.sixclass`, which another generator made. Variants have the same steps, batches and rates;
-differences from the whole encoder are paired, their intervals resample people. What is finished is kept.
+corpus of `benchmarks.studies.six_classes.sixclass`, which another generator made. Variants have the same steps, batches
+and rates; differences from the whole encoder are paired, their intervals resample people. What is finished is kept.
 """
 
 import argparse
 import json
 import os
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.benches.parts import encoder_channels
 from benchmarks.harness import figure, machine, module
 from benchmarks.studies.real import real_folder
-from benchmarks.studies.scratch import unit_of
-from benchmarks.studies.sixclass import prepare
+from benchmarks.studies.six_classes.scratch import N_BOOT, pooled, unit_of
+from benchmarks.studies.six_classes.sixclass import prepare
 from evaluation.scenarios.transfer import SEED_MARK, transfer_table
 from evaluation.schemas.predictions import Predictions, read_predictions
 from training.fitting.fit import random_encoder
 from training.objectives.skill import read_skill
+from training.provenance import SUBJECTS_FILE
 from training.recipes.pretraining import eeg_tiny
+from training.recipes.sections import changed
 
 FULL = "full"
 SWITCHES = {"without graph": "graph", "without covariance": "covariance", "without positions": "positions"}
@@ -41,19 +41,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """What each variant changes in the encoder's configuration."""
 EPOCHS = 4
 CORPUS_SEED = 200
-_N_BOOT = 2000
 
 
 def slug(variant: str) -> str:
     """Return a variant's name as a part of a file's."""
     return variant.replace(" ", "-")
-
-
-def at_once(jobs: int, tasks: Sequence[Callable[[], object]]) -> None:
-    """Run tasks in so many threads; the first one that fails ends the bench."""
-    with ThreadPoolExecutor(jobs) as pool:
-        for task in [pool.submit(task) for task in tasks]:
-            task.result()
 
 
 def channels(output: Path, *, seeds: int, steps: int, jobs: int) -> None:
@@ -64,7 +56,8 @@ def channels(output: Path, *, seeds: int, steps: int, jobs: int) -> None:
         for seed in range(seeds)
         for variant, switch in {FULL: "", **SWITCHES}.items()
     }
-    at_once(jobs, [lambda run=run: run.train(sets) for run in runs.values()])  # type: ignore[misc]
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(lambda run: run.train(sets), runs.values()))
     print(f"  {steps} steps of {encoder_channels.BATCH} windows\n| variant | skill, each seed | mean |\n|---|---|---:|")
     for variant in (FULL, *SWITCHES):
         skills = [read_skill(runs[variant, seed].encoder).channels for seed in range(seeds)]
@@ -74,42 +67,42 @@ def channels(output: Path, *, seeds: int, steps: int, jobs: int) -> None:
 
 def begin(folder: Path, variant: str, seed: int) -> Path:
     """Write a variant's random weights as an encoder that was not pretrained, and return its folder."""
-    config = eeg_tiny().model.encoder
-    for name, value in VARIANTS[variant].items():
-        setattr(config, name, value)
-    encoder, about = random_encoder(config, seed=seed)
+    encoder, about = random_encoder(changed(eeg_tiny(), model=VARIANTS[variant]).model.encoder, seed=seed)
     encoder.save_pretrained(folder)
-    (folder / "pretrain_subjects.json").write_text(json.dumps(about))
+    (folder / SUBJECTS_FILE).write_text(json.dumps(about))
     return folder
 
 
-def learn(output: Path, variant: str, seed: int, corpus: Path) -> None:
-    """Train one variant on simulated segments and predict the corpus, unless that is done."""
-    folder = output / "ablations" / f"{slug(variant)}-{seed}"
-    file = folder / "predictions.parquet"
+def predicted(output: Path, variant: str, seed: int) -> Path:
+    """Return the file of a variant's predictions."""
+    return output / f"{slug(variant)}-{seed}" / "predictions.parquet"
+
+
+def learn(output: Path, variant: str, seed: int, *, corpus: Path, sites: Path) -> None:
+    """Train one variant on simulated segments and predict the sites, unless that is done."""
+    file = predicted(output, variant, seed)
+    folder = file.parent
     if file.is_file():
         return
     if not (folder / "model" / "model.safetensors").is_file():
         module("training.finetune", "--recipe", "scratch", "--shards", corpus, "--task", "six-class", "--encoder",
                begin(folder / "random", variant, seed), "--seed", str(seed), "--schedule.epochs", str(EPOCHS),
                "--schedule.patience", str(EPOCHS), "--output", folder / "model")  # fmt: skip
-    module(
-        "studies.predict", "--model", folder / "model", "--shards", output / "shards" / "six-class", "--output", file
-    )
+    module("studies.predict", "--model", folder / "model", "--shards", sites, "--output", file)
 
 
 def classes(output: Path, *, seeds: int, segments: int, jobs: int) -> None:
     """Train all variants with all seeds, and print what each has less than the whole encoder."""
     prepare(output)
-    corpora = [output / "ablations" / f"corpus-{segments}-{seed}" for seed in range(seeds)]
+    sites, output = output / "shards" / "six-class", output / "ablations" / f"segments-{segments}"
+    corpora = [output / f"corpus-{seed}" for seed in range(seeds)]
     for seed, corpus in enumerate(corpora):
-        if not corpus.is_dir():
+        if not (corpus / "_COMPLETED").is_file():
             module("synthetic.critical_corpus", "--output", corpus, "--segments", str(segments), "--held-out", "0",
                    "--seed", str(CORPUS_SEED + seed))  # fmt: skip
-    at_once(jobs, [
-        lambda variant=variant, seed=seed: learn(output, variant, seed, corpora[seed])  # type: ignore[misc]
-        for seed in range(seeds) for variant in VARIANTS
-    ])  # fmt: skip
+    runs = [(variant, seed) for seed in range(seeds) for variant in VARIANTS]
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(lambda run: learn(output, *run, corpus=corpora[run[1]], sites=sites), runs))
     compare(collect(output, seeds=seeds))
 
 
@@ -118,15 +111,14 @@ def collect(output: Path, *, seeds: int) -> Predictions:
     rows = []
     for variant in VARIANTS:
         for seed in range(seeds):
-            read = read_predictions(output / "ablations" / f"{slug(variant)}-{seed}" / "predictions.parquet")
+            read = read_predictions(predicted(output, variant, seed))
             rows.append(read.frame.assign(model=f"{variant}{SEED_MARK}{seed}"))
-    frame = pd.concat(rows, ignore_index=True).sort_values(["model", "window_key"], kind="stable")
-    return Predictions(frame=frame, task=read.task, classes=read.classes, meta={})
+    return pooled(rows, read)
 
 
 def compare(predictions: Predictions) -> None:
     """Print one table of all variants, each less the whole encoder."""
-    rows, gaps = transfer_table(predictions, reference=FULL, n_boot=_N_BOOT, seed=0)
+    rows, gaps = transfer_table(predictions, reference=FULL, n_boot=N_BOOT, seed=0)
     less = {(gap.model, gap.metric): f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]" for gap in gaps}
     print("| variant | balanced accuracy | less full | KL | less full |\n|---|---:|---:|---:|---:|")
     for row in sorted(rows, key=lambda row: list(VARIANTS).index(row.model)):
@@ -147,11 +139,11 @@ def main() -> None:
     parser.add_argument("--segments", type=int, default=480, help="simulated segments of a seed")
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
     args = parser.parse_args()
-    if args.only == "channels" and real_folder() is None:
-        parser.error("whole channels are filled on real recordings: set CEREBEAM_REAL_DATA")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     print(machine(), flush=True)
-    if args.only != "classes" and real_folder() is not None:
+    if args.only != "classes" and real_folder() is None:
+        print("  channels: no real recordings; set CEREBEAM_REAL_DATA")
+    elif args.only != "classes":
         channels(args.output / "channels", seeds=args.seeds, steps=args.steps, jobs=args.jobs)
     if args.only != "channels":
         classes(args.output, seeds=args.seeds, segments=args.segments, jobs=args.jobs)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.studies import simulated
+from benchmarks.studies.six_classes import simulated
 from evaluation.schemas.predictions import Predictions, write_predictions
 from signals.tasks import SIX_CLASS
 from synthetic.segments.families import HELD_OUT, TRAINED

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.studies import ablations
+from cerebeam.help.pages import load
 from model.encoder import Encoder
 from tests.benchmarks.test_simulated import rows, write
 from training.fitting.fit import start_encoder
@@ -41,6 +42,8 @@ def test_switches_are_options_of_pretraining(tmp_path: Path, monkeypatch: pytest
         run = ablations.encoder_channels.Run(tmp_path, 10, 0, switch)
         assert not run.folder.exists()
         assert run.train([]).channels == 0.5
+    known = {name for option in load()["pretrain"].options for name in option.names}
+    assert {part for command in commands for part in command if part.startswith("--")} <= known
     assert [[part for part in command if part.startswith("--model")] for command in commands] == [
         [], ["--model.no-graph"], ["--model.no-covariance"], ["--model.no-positions"]
     ]  # fmt: skip
@@ -50,8 +53,7 @@ def test_variants_are_compared_with_the_whole_encoder(tmp_path: Path, capfd: pyt
     right = {variant: 0.8 - 0.1 * k for k, variant in enumerate(ablations.VARIANTS)}
     for seed in range(2):
         for variant, share in right.items():
-            write(tmp_path / "ablations" / f"{ablations.slug(variant)}-{seed}" / "predictions.parquet",
-                  rows("scratch", right=share))  # fmt: skip
+            write(ablations.predicted(tmp_path, variant, seed), rows("scratch", right=share))
     ablations.compare(ablations.collect(tmp_path, seeds=2))
     lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith("| ")]
     assert [line.split(" | ")[0] for line in lines[1:]] == [f"| {variant}" for variant in ablations.VARIANTS]

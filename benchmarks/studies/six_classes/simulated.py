@@ -4,20 +4,19 @@
 
 Each seed has segments of its own, drawn from the families to learn from on simulated backgrounds
 (`synthetic.critical_corpus`); both models are trained on them. Then both answer the corpus of
-`benchmarks.studies.sixclass`, which another generator made: as they are, and after going on from there on three of its
-sites, answering the fourth, at 0.3 of the rate. With `python -m benchmarks scratch --output DIR` run before, models of
-random weights stand beside them. Differences are paired, their intervals resample subjects. What is finished is kept.
+`benchmarks.studies.six_classes.sixclass`, which another generator made: as they are, and after going on from there on
+three of its sites, answering the fourth, at 0.3 of the rate. With `python -m benchmarks scratch --output DIR` run
+before, models of random weights stand beside them. Differences are paired, their intervals resample subjects. What is
+finished is kept.
 """
 
 import argparse
 import os
 from pathlib import Path
 
-import pandas as pd
-
 from benchmarks.harness import figure, machine, module
-from benchmarks.studies.scratch import NAMES, unit_of
-from benchmarks.studies.sixclass import prepare, side_by_side
+from benchmarks.studies.six_classes.scratch import N_BOOT, NAMES, pooled, unit_of
+from benchmarks.studies.six_classes.sixclass import prepare, side_by_side
 from evaluation.scenarios.transfer import SEED_MARK, transfer_table
 from evaluation.schemas.predictions import Predictions, read_predictions
 from training.recipes.finetuning import RECIPES
@@ -27,7 +26,6 @@ SLOWER = 0.3
 """Rate of going on, as a share of the recipe's: what recipes take for a second stage."""
 CORPUS_SEED = 100
 CONTROL = "resnet_gru"
-_N_BOOT = 2000
 
 
 def seed_folder(output: Path, seed: int) -> Path:
@@ -38,7 +36,7 @@ def seed_folder(output: Path, seed: int) -> Path:
 def learn(output: Path, seed: int, *, segments: int, epochs: int) -> None:
     """Draw a seed's segments and train both models on them."""
     folder = seed_folder(output, seed)
-    if not (folder / "corpus").is_dir():
+    if not (folder / "corpus" / "_COMPLETED").is_file():
         module("synthetic.critical_corpus", "--output", folder / "corpus", "--segments", str(segments),
                "--held-out", "0", "--seed", str(CORPUS_SEED + seed))  # fmt: skip
     lanes = [
@@ -92,14 +90,13 @@ def collect(output: Path, *, seeds: int) -> Predictions:
         ways = frame["model"].str.split(SEED_MARK).str
         for name, ours in NAMES.items():
             rows += [frame[ways[0] == name].assign(model="random/" + ours + SEED_MARK + ways[-1][ways[0] == name])]
-    frame = pd.concat(rows, ignore_index=True).sort_values(["model", "window_key"], kind="stable")
-    return Predictions(frame=frame, task=first.task, classes=first.classes, meta={})
+    return pooled(rows, first)
 
 
 def compare(predictions: Predictions) -> None:
     """Print all models, and the encoder less the network that started as it did."""
     for kind in sorted({model.split("/")[0] for model in predictions.models} - {"prior"}):
-        rows, gaps = transfer_table(predictions, reference=f"{kind}/{NAMES[CONTROL]}", n_boot=_N_BOOT, seed=0)
+        rows, gaps = transfer_table(predictions, reference=f"{kind}/{NAMES[CONTROL]}", n_boot=N_BOOT, seed=0)
         for row in rows:
             if row.model.startswith(kind) or (row.model == "prior" and kind == "as-is"):
                 for metric in ("balanced_accuracy", "kl"):

@@ -1,6 +1,6 @@
 """make bench-sixclass: every model of the six-class task on synthetic sites that it was not trained on.
 
-    python -m benchmarks.studies.sixclass [--output DIR] [--encoder DIR]
+    python -m benchmarks.studies.six_classes.sixclass [--output DIR] [--encoder DIR]
 
 A corpus of 4 synthetic sites, 64 subjects each, 3 segments a subject: many subjects, since a subject has few classes
 and a network would rather learn who it is than what it shows. The encoder is pretrained on the same recordings by the

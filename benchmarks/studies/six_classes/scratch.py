@@ -2,25 +2,29 @@
 
     python -m benchmarks scratch [--output DIR] [--seeds N] [--jobs N] [--curve] [--small]
 
-The corpus of `benchmarks.studies.sixclass`: 768 segments of 256 subjects at four sites, one of which is left out at a
-time. Both models have the same epochs, patience and augmentation, are trained in the same run, and are never
-chosen by the left-out site. Figures are means over seeds; differences are paired, their intervals resample subjects.
+The corpus of `benchmarks.studies.six_classes.sixclass`: 768 segments of 256 subjects at four sites, one of which is
+left out at a time. Both models have the same epochs, patience and augmentation, are trained in the same run, and are
+never chosen by the left-out site. Figures are means over seeds; differences are paired, their intervals resample
+subjects.
 `--curve`: both from 8, 16, 32 and 64 subjects too; the table is of all 192 of three sites.
 """
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from benchmarks.harness import figure, machine, module
-from benchmarks.studies.sixclass import prepare
+from benchmarks.studies.six_classes.sixclass import prepare
 from evaluation.scenarios.transfer import TransferRow, transfer_table
-from evaluation.schemas.predictions import read_predictions
+from evaluation.schemas.predictions import Predictions, read_predictions
 from training.recipes.finetuning import RECIPES
 
 NAMES = {"scratch": "scratch_encoder", "resnet_gru": "scratch_control_resnet_gru"}
 PEOPLE = (8, 16, 32, 64)
-_N_BOOT = 2000
+N_BOOT = 2000
 
 
 def trained(output: Path, *, seeds: int, jobs: int, small: bool) -> Path:
@@ -38,7 +42,7 @@ def trained(output: Path, *, seeds: int, jobs: int, small: bool) -> Path:
 def compare(file: Path) -> None:
     """Print both models and their paired difference."""
     predictions = read_predictions(file)
-    rows, differences = transfer_table(predictions, reference="resnet_gru", n_boot=_N_BOOT, seed=0)
+    rows, differences = transfer_table(predictions, reference="resnet_gru", n_boot=N_BOOT, seed=0)
     for row in rows:
         if row.model in NAMES:
             show(NAMES[row.model], row)
@@ -57,6 +61,12 @@ def show(name: str, row: TransferRow) -> None:
         figure(f"synthetic_{name}_{metric}", estimate.value, unit_of(metric))
 
 
+def pooled(frames: Sequence[pd.DataFrame], like: Predictions) -> Predictions:
+    """Return the rows of several runs on the same windows as predictions of one task, for paired differences."""
+    frame = pd.concat(frames, ignore_index=True).sort_values(["model", "window_key"], kind="stable")
+    return Predictions(frame=frame, task=like.task, classes=like.classes, meta={})
+
+
 def unit_of(metric: str) -> str:
     """Return the unit of a figure."""
     return "nats" if metric == "kl" else "share"
@@ -71,7 +81,7 @@ def curve(output: Path, *, seeds: int, jobs: int) -> None:
             "--group", "site", "--recipes", *NAMES, "--subjects", *map(str, PEOPLE), "--seeds", str(seeds),
             "--jobs", str(jobs), "--output", file,
         )  # fmt: skip
-    rows, _ = transfer_table(read_predictions(file), reference="prior", n_boot=_N_BOOT, seed=0)
+    rows, _ = transfer_table(read_predictions(file), reference="prior", n_boot=N_BOOT, seed=0)
     for row in rows:
         model, _, people = row.model.partition("@")
         if people.isdigit():

@@ -1,0 +1,1 @@
+"""Benches of models of the six classes on synthetic sites."""
