@@ -58,11 +58,14 @@ def channels(output: Path, *, seeds: int, steps: int, jobs: int) -> None:
     }
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(lambda run: run.train(sets), runs.values()))
-    print(f"  {steps} steps of {encoder_channels.BATCH} windows\n| variant | skill, each seed | mean |\n|---|---|---:|")
+    print(f"  {steps} steps of {encoder_channels.BATCH} windows")
+    print("| variant | skill of each seed, 95% over people | mean |\n|---|---|---:|")
     for variant in (FULL, *SWITCHES):
-        skills = [read_skill(runs[variant, seed].encoder).channels for seed in range(seeds)]
-        print(f"| {variant} | {', '.join(f'{skill:+.3f}' for skill in skills)} | {np.mean(skills):+.3f} |")
-        figure(f"ablation_{variant.replace(' ', '_')}_channel_skill", float(np.mean(skills)), "share")
+        skills = [read_skill(runs[variant, seed].encoder) for seed in range(seeds)]
+        mean = float(np.mean([skill.channels for skill in skills]))
+        each = (f"{s.channels:+.3f} [{s.channels_low:+.3f}, {s.channels_high:+.3f}]" for s in skills)
+        print(f"| {variant} | {', '.join(each)} | {mean:+.3f} |")
+        figure(f"ablation_{variant.replace(' ', '_')}_channel_skill", mean, "share")
 
 
 def begin(folder: Path, variant: str, seed: int) -> Path:
