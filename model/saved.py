@@ -19,6 +19,12 @@ def model_name(model: TaskModel) -> str:
     return "encoder" if isinstance(model, Classifier) else str(model.config.network)
 
 
+def is_task_model(folder: Path) -> bool:
+    """Return whether a folder holds a saved task model, rather than an encoder or nothing."""
+    config = folder / "config.json"
+    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") in _KINDS
+
+
 def load_task_model(folder: Path) -> TaskModel:
     """Return a saved task model, ready to use; raises ValueError, saying what it is, for a folder of another kind.
 

@@ -15,7 +15,7 @@ from model.encoder import Encoder
 from model.encoder_config import EncoderConfig
 from model.freezing import freeze
 from model.layers.adapters import add_adapters
-from model.saved import TaskModel, load_task_model
+from model.saved import TaskModel, is_task_model, load_task_model, model_name
 from model.supervised.scalogram import ScalogramNet
 from model.supervised.supervised import Supervised, new_network
 from signals.bundles.metadata import detail_of
@@ -48,9 +48,18 @@ def random_encoder(config: EncoderConfig, *, seed: int) -> tuple[Encoder, dict[s
 
 
 def start_encoder(folder: Path | None, *, seed: int) -> tuple[Encoder, dict[str, Any]]:
-    """Return an encoder and the facts of its pretraining; random weights of the demo's size without a folder."""
+    """Return an encoder and the facts of its pretraining; random weights of the demo's size without a folder.
+
+    A folder of a fitted model, such as `release/six_class`, gives the encoder below its head, and whom it has seen.
+    Raises ValueError for a network, which has none.
+    """
     if folder is None:
         return random_encoder(eeg_tiny().model.encoder, seed=seed)
+    if is_task_model(folder):
+        model = load_task_model(folder)
+        if not isinstance(model, Classifier):
+            raise ValueError(f"{folder} holds a network, {model_name(model)}, which has no encoder")
+        return model.encoder, seen_by(model.config.provenance)
     encoder, loading = Encoder.from_pretrained(
         check_model_dir(Path(folder)), local_files_only=True, output_loading_info=True
     )

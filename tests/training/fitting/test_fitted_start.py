@@ -10,6 +10,7 @@ from evaluation.schemas.predictions import read_predictions
 from model.saved import load_task_model
 from studies import crossval
 from training import finetune
+from training.fitting.fit import start_encoder
 from training.fitting.fitted_start import seen_by
 
 STILL = ("--optim.learning-rate", "1e-9", "--schedule.epochs", "1", "--regularise.weight-decay", "0")
@@ -100,3 +101,14 @@ def test_what_does_not_fit_ends_in_one_line(
         assert raised.value.code == 2
         assert message in capfd.readouterr().err.strip().splitlines()[-1]
         assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_an_encoder_of_a_fitted_model_is_the_one_below_its_head(fitted: dict[str, Path]) -> None:
+    encoder, about = start_encoder(fitted["scratch"], seed=0)
+    kept, known = start_encoder(fitted["scratch"] / "encoder", seed=0)
+    for name, value in kept.state_dict().items():
+        torch.testing.assert_close(encoder.state_dict()[name], value, atol=0, rtol=0)
+    assert about["train"] == known["train"]
+    assert len(about["train"]) == 4
+    with pytest.raises(ValueError, match="resnet_gru, which has no encoder"):
+        start_encoder(fitted["resnet_gru"], seed=0)
