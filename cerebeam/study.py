@@ -4,7 +4,7 @@
     cerebeam study fair --input DIR --labels labels.csv --task movement --group subject --output OUT/fair.parquet
 
 With --input, shards are written to `shards` beside the output, once. A task that signals.tasks does not name has the
-labels of the label file as its classes.
+labels of the label file as its classes. Where labels have an onset, a window is cut at each.
 """
 
 import argparse
@@ -36,16 +36,23 @@ def classes_of(labels: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
+def places_windows(labels: Path) -> bool:
+    """Return whether a label file says where a label's window begins."""
+    with labels.open(newline="", encoding="utf-8") as file:
+        return any((row.get("onset_s") or "").strip() for row in csv.DictReader(file))
+
+
 def prepare(given: argparse.Namespace, output: Path) -> Path:
     """Return the shards of the recordings, prepared now unless they are there; exits with the pipeline's code."""
     shards = output.parent / "shards"
     if not (shards / COMPLETED).is_file():
         profile = given.profile or (SIX_CLASS.name if given.task == SIX_CLASS.name else "pretrain")
         cards = ["--site-card", str(given.site_card)] if given.site_card else []
+        at_onsets = ["--set", "windows=labelled"] if places_windows(given.labels) else []
         command = [
             sys.executable, "-m", "pipelines.preprocess", "--input", *map(str, given.input), "--labels",
             str(given.labels), "--output", str(shards), "--profile", profile, "--salt", given.salt, "--site-from",
-            "label", *cards,
+            "label", *cards, *at_onsets,
         ]  # fmt: skip
         if code := subprocess.run(command, check=False).returncode:
             raise SystemExit(code)

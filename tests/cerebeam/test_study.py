@@ -1,5 +1,6 @@
 """Recordings and a label file become shards and classes before a study starts; shards that are there stay."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,20 @@ def test_what_the_pipeline_refuses_ends_with_its_code(tmp_path: Path, capfd: pyt
                     str(tmp_path / "out" / "fair.parquet")])  # fmt: skip
     assert refused.value.code not in (0, None)
     assert not (tmp_path / "out" / "fair.parquet").exists()
+
+
+def test_labels_with_an_onset_get_a_window_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+
+    def run(command: list[str], *, check: bool) -> subprocess.CompletedProcess[bytes]:
+        started.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(study.subprocess, "run", run)
+    whole, placed = labels(tmp_path, "still", "moving"), tmp_path / "placed.csv"
+    placed.write_text("file,label,onset_s\nf0.edf,still,0\nf0.edf,moving,60\n")
+    for file in (whole, placed):
+        study.with_shards("fair", ["--input", str(tmp_path), "--labels", str(file), "--task", "movement", "--output",
+                                   str(tmp_path / "out" / "fair.parquet")])  # fmt: skip
+    at_onsets = ["--set windows=labelled" in " ".join(command) for command in started]
+    assert at_onsets == [False, True]

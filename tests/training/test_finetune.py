@@ -18,10 +18,14 @@ from model.classifier import Classifier, new_classifier
 from model.encoder import Encoder
 from model.saved import load_task_model
 from signals.shards.normalise import Normaliser
+from signals.shards.writer import write_set
 from signals.tasks import SIX_CLASS, Task
 from signals.window import MEASURED
+from signals.windows.profiles import PRETRAIN, Profile
+from signals.windows.profiles import SIX_CLASS as SIX_CLASS_PROFILE
 from studies import loso, predict
 from studies.engine import rows
+from tests.toy_shards import toy_window
 from training import finetune, pretrain
 from training.corpus.corpus import Corpus
 from training.corpus.frozen import FrozenTokens
@@ -63,6 +67,15 @@ def test_only_windows_of_the_task_count(toy_shards: Path, long_shards: Path) -> 
         labelled(Corpus.open(toy_shards), SIX_CLASS)
     with pytest.raises(ValueError, match="no window of .* has a label of task 'hard'; labels there: .*GPD"):
         labelled(Corpus.open(toy_shards), HARD)
+
+
+@pytest.mark.parametrize(("profile", "hinted"), [(PRETRAIN, True), (SIX_CLASS_PROFILE, False)])
+def test_tiles_without_any_label_hint_at_labels_with_an_onset(profile: Profile, hinted: bool, tmp_path: Path) -> None:
+    window = toy_window(np.random.default_rng(0), site="a", subject="s", number=0, label="LPD", window_s=10.0)
+    write_set(tmp_path / "shards", {"a": [iter([replace(window, label="", votes=())])]}, profile=profile)
+    with pytest.raises(ValueError, match="labels there: ") as refused:
+        labelled(Corpus.open(tmp_path / "shards"), HARD)
+    assert ("preprocess --set windows=labelled" in str(refused.value)) == hinted
 
 
 def test_a_site_of_one_class_teaches_the_site_and_is_left_out(long_shards: Path) -> None:

@@ -81,7 +81,11 @@ def labelled(shards: Corpus, task: Task) -> Labelled:
             votes_seen |= _votes_count(entry.votes, task)
     if not windows:
         found = sorted({entry.label for entry in shards.entries} - {""})
-        raise ValueError(f"no window of {shards.names} has a label of task {task.name!r}; labels there: {found[:10]}")
+        tiled = not found and shards.manifest.profile.get("windows") == "tile"
+        hint = "; labels with an onset need shards of preprocess --set windows=labelled" if tiled else ""
+        raise ValueError(
+            f"no window of {shards.names} has a label of task {task.name!r}; labels there: {found[:10]}{hint}"
+        )
     return Labelled(
         shards=shards, task=task, windows=np.array(windows), targets=np.stack(targets), has_votes=votes_seen
     )
