@@ -1,6 +1,7 @@
 """cerebeam six-class build and read: a reader of the six classes as one bundle, and recordings read with it.
 
     cerebeam six-class build [--output DIR] [--segments N] [--carriers SHARDS --carrier-sites FAMILY=SITE,SITE ...]
+        [--network] [--member DIR ...]
     cerebeam six-class read FILE [--bundle DIR] [--json]
 
 The reader learns from generated segments alone (docs/six_class.md). It reads ten seconds, fifty, or any longer
@@ -37,6 +38,9 @@ def build(args: argparse.Namespace) -> None:
 
     out: Path = args.output
     bundle, corpus = out / "bundle", out / "corpus"
+    for member in args.member:
+        if not (member / "config.json").is_file():
+            raise ValueError(f"{member} holds no saved model")
     if bundle.exists():
         raise ValueError(f"{bundle} exists already; choose another --output")
     out.mkdir(parents=True, exist_ok=True)
@@ -51,10 +55,11 @@ def build(args: argparse.Namespace) -> None:
             ),))
         )  # fmt: skip
     network = ("--train-network", str(out / "network")) if args.network else ()
+    saved = ("--network", *map(str, args.member)) if args.member else ()
     todo.append(
         Stage("fit", "members, their combination, calibration, graphs", ((
             *_PYTHON, "studies.six_class_reader", "--corpus", str(corpus), "--output", str(bundle),
-            "--seed", str(args.seed), *network,
+            "--seed", str(args.seed), *network, *saved,
         ),))
     )  # fmt: skip
     for number, stage in enumerate(todo, start=1):
@@ -170,6 +175,10 @@ def command_parser() -> Parser:
     make.add_argument(
         "--network", action="store_true", help="train a ResNet1D-GRU as a member too (10 minutes and more)"
     )
+    make.add_argument(
+        "--member", type=Path, nargs="+", default=[], metavar="DIR",
+        help="saved models on samples that join the members, such as release/six_class",
+    )  # fmt: skip
     make.add_argument("--seed", type=whole, default=0, help="of everything that is drawn")
     make.set_defaults(run=build)
     look = commands.add_parser("read", description=COMMANDS["read"])

@@ -74,6 +74,7 @@ def test_reading_needs_no_torch(reader, tmp_path):
         (["read", "none.edf", "--bundle", "{tmp}/no"], "cerebeam six-class build"),
         (["read", "{short}", "--bundle", "{reader}"], "9"),
         (["build", "--output", "{built}"], "exists already"),
+        (["build", "--output", "{tmp}/new", "--member", "{tmp}/no"], "holds no saved model"),
         (["read"], "see --help"),
     ],
 )

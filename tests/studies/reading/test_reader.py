@@ -18,6 +18,7 @@ from signals.tasks import SIX_CLASS
 from signals.windows.margins import as_if_short, with_margins
 from studies import stack
 from studies.reading import choice, members
+from studies.reading.bundling import _answers
 from studies.reading.intervals import over_people
 from studies.reading.rows import HeldOut, Reading, short
 from studies.six_class_reader import N_PARITY, ReaderCommand, build, main
@@ -68,6 +69,19 @@ def test_who_decides_is_in_no_member(built: tuple[Path, list[str]], corpus: Path
         patch.setattr(members, "load_exportable", lambda folder: knowing)
         with pytest.raises(ValueError, match="trained on 1 of the subjects"):
             members.network(tmp_path, reading)
+
+
+def test_the_published_encoder_is_a_member_whose_graph_answers_as_it_does(corpus: Path, tmp_path: Path) -> None:
+    reading = Reading.open(corpus)
+    member = members.network(Path(__file__).parents[3] / "release" / "six_class", reading)
+    assert (member.name, member.file) == ("encoder", "encoder.onnx")
+    graph = member.write(tmp_path)
+    windows = list(reading.windows(reading.held_out[:2]))
+    theirs = members.predictor_of(tmp_path, [graph])(windows)[0]
+    assert theirs.shape == (4, 6)
+    ours = np.stack([_answers(member, graph, [window])[0] for window in windows])
+    np.testing.assert_allclose(softmax(theirs), softmax(ours), atol=1e-4)
+    assert np.abs(softmax(theirs[0]) - softmax(theirs[2])).max() > 1e-3  # ten seconds are not fifty
 
 
 class Knowing:
