@@ -3,6 +3,8 @@
     recordings -> shards -> pretrained encoder -> predictions at sites never seen -> report -> bundle -> an answer
 
 Each stage is the command that a person would type, run as a process of its own; what it prints goes to OUT/logs.
+`--compare` adds one: the encoder of `release/six_class`, pretrained on simulated labels, beside the same encoder from
+random weights, both trained end to end by the same recipe.
 """
 
 import argparse
@@ -25,6 +27,13 @@ from signals.tasks import SIX_CLASS, TASKS, Task
 
 SEED = 7
 SUBJECTS_PER_SITE = 16
+RELEASED = Path(__file__).parents[1] / "release" / "six_class"
+STARTS: dict[str, tuple[str, ...]] = {
+    "from random weights": (),
+    "pretrained": ("--start-from", str(RELEASED), "--optim.learning-rate", "3e-4"),
+}
+"""What `--compare` trains, with options of its own; a start goes on at 0.3 of the recipe's rate."""
+COMPARE_EPOCHS = "4"
 
 
 class DemoError(RuntimeError):
@@ -51,6 +60,8 @@ class Demo:
     task: Task
     group: str
     """"site" or "subject": what is left out in each fold."""
+    compare: bool = False
+    """Whether the published encoder is compared with the same one from random weights."""
 
 
 def stages(demo: Demo) -> list[Stage]:
@@ -95,7 +106,44 @@ def stages(demo: Demo) -> list[Stage]:
             "--output", str(out / "bundle"),
         ))),
     ]  # fmt: skip
+    if demo.compare:
+        fit = (
+            *python, "studies.crossval", "--recipes", "scratch", "--no-encoder", "--shards", str(task_shards),
+            "--task", demo.task.name, "--group", demo.group, "--schedule.epochs", COMPARE_EPOCHS,
+            "--schedule.patience", COMPARE_EPOCHS,
+        )  # fmt: skip
+        fits = tuple((*fit, *STARTS[name], "--output", str(file)) for name, file in compared_files(out).items())
+        todo.append(Stage("compare", "the published encoder beside random weights, trained alike", fits))
     return todo
+
+
+def compared_files(output: Path) -> dict[str, Path]:
+    """Return the predictions of each start of the comparison."""
+    return {name: output / "compare" / f"{name.replace(' ', '-')}.parquet" for name in STARTS}
+
+
+def comparison(output: Path) -> list[str]:
+    """Return both starts' scores and their paired difference; intervals resample people."""
+    import pandas as pd
+
+    from evaluation.scenarios.transfer import transfer_table
+    from evaluation.schemas.predictions import Predictions, read_predictions
+
+    files = {name: read_predictions(file) for name, file in compared_files(output).items()}
+    frames = [file.of("scratch").assign(model=name) for name, file in files.items()]
+    first = files["pretrained"]
+    rows = Predictions(frame=pd.concat(frames, ignore_index=True), task=first.task, classes=first.classes, meta={})
+    table, gaps = transfer_table(rows, reference="from random weights", n_boot=2000, seed=0)
+    shown = {"balanced_accuracy": "balanced accuracy", "kl": "KL"}
+    lines = [f"the same encoder and recipe, {COMPARE_EPOCHS} epochs, at sites or people left out:"]
+    for row in table:
+        cells = (f"{title} {row.metrics[key].value:.3f} [{row.metrics[key].low:.3f}, {row.metrics[key].high:.3f}]"
+                 for key, title in shown.items())  # fmt: skip
+        lines.append(f"  {row.model:<20}{', '.join(cells)}")
+    found = {gap.metric: gap for gap in gaps if gap.model == "pretrained"}
+    differences = (f"{title} {found[key].value:+.3f} [{found[key].low:+.3f}, {found[key].high:+.3f}]"
+                   for key, title in shown.items())  # fmt: skip
+    return [*lines, f"  {'difference, paired':<20}{', '.join(differences)}"]
 
 
 def _title(demo: Demo) -> str:
@@ -190,6 +238,8 @@ def resolve(args: argparse.Namespace) -> Demo:
         former = (args.output / "demo.json").is_file() or (args.output.is_dir() and not any(args.output.iterdir()))
         if not former:
             raise DemoError(f"output {args.output} exists and is no former demo; choose another folder")
+    if args.compare and not (RELEASED / "model.safetensors").is_file():
+        raise DemoError(f"--compare needs the published encoder, {RELEASED}, which a checkout has")
     if bool(args.input) != bool(args.labels):
         raise DemoError("--input and --labels go together: a task needs labels")
     if not args.input:
@@ -198,14 +248,20 @@ def resolve(args: argparse.Namespace) -> Demo:
                 f"the synthetic corpus has the task {SIX_CLASS.name!r} only; give --input for {args.task!r}"
             )
         labels = args.output / "corpus" / "labels.csv"
-        return Demo(output=args.output, inputs=(), labels=labels, task=SIX_CLASS, group="site")
+        return Demo(output=args.output, inputs=(), labels=labels, task=SIX_CLASS, group="site", compare=args.compare)
     if not args.labels.is_file():
         raise DemoError(f"label file {args.labels} does not exist")
     for item in args.input:
         if not Path(item).exists():
             raise DemoError(f"input {item} does not exist")
     task, group = choose_task(args.labels, args.task)
-    return Demo(output=args.output, inputs=tuple(args.input), labels=args.labels, task=task, group=group)
+    if args.compare and task is not SIX_CLASS:
+        raise DemoError(
+            f"--compare is for the six classes, which the published encoder learnt; the task is {task.name}"
+        )
+    return Demo(
+        output=args.output, inputs=tuple(args.input), labels=args.labels, task=task, group=group, compare=args.compare
+    )
 
 
 def summary(demo: Demo, seconds: dict[str, float], facts: dict[str, Any]) -> str:
@@ -214,6 +270,8 @@ def summary(demo: Demo, seconds: dict[str, float], facts: dict[str, Any]) -> str
     lines = ["", f"{'stage':<14}{'seconds':>8}"]
     lines += [f"{name:<14}{value:>8.1f}" for name, value in seconds.items()]
     lines += [f"{'all':<14}{sum(seconds.values()):>8.1f}", "", *_results(facts), ""]
+    if demo.compare:
+        lines += [*comparison(out), ""]
     lines += [f"shards   {out / 'shards'}", f"report   {out / 'report.html'}", f"facts    {out / 'facts.json'}"]
     lines += [f"bundle   {out / 'bundle'}", "", f"open {out / 'report.html'} in a browser"]
     lines += ["", f"figure demo_seconds {sum(seconds.values()):.1f} s"]
@@ -282,6 +340,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--labels", type=Path, help="csv with file, site, subject, label")
     parser.add_argument("--open", action="store_true", help="open the report in a browser at the end")
     parser.add_argument("--task", choices=sorted(TASKS), help="what to classify; chosen from the labels if not given")
+    parser.add_argument(
+        "--compare", action="store_true", help="also train the published encoder, and the same one from random weights"
+    )
     args = parser.parse_args(argv)
     try:
         demo = resolve(args)

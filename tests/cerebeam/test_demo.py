@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 
 from cerebeam.cli import COMMANDS
-from cerebeam.demo import Demo, DemoError, choose_task, main, stages, summary
+from cerebeam.demo import Demo, DemoError, choose_task, compared_files, comparison, main, stages, summary
 from cerebeam.help.pages import load
 from signals.tasks import SIX_CLASS
+from tests.benchmarks.test_simulated import rows, write
 
 HEADER = "site,subject,file,label\n"
 
@@ -71,6 +73,33 @@ def test_a_folder_that_is_no_demo_is_not_touched(tmp_path, capsys):
     assert "no former demo" in capsys.readouterr().err
 
 
+def test_the_published_encoder_is_for_the_six_classes(tmp_path, capsys):
+    rows = [("a", f"s{i}", f"{i}.edf", "ADHD" if i % 2 else "Control") for i in range(6)]
+    path = labels(tmp_path, rows)
+    given = ["--output", str(tmp_path / "out"), "--input", str(tmp_path), "--labels", str(path), "--compare"]
+    assert main(given) == 2
+    assert "the task is adhd" in capsys.readouterr().err
+
+
+def test_both_starts_are_trained_alike_and_paired(tmp_path):
+    demo = Demo(output=tmp_path, inputs=(), labels=tmp_path / "labels.csv", task=SIX_CLASS, group="site", compare=True)
+    [pair] = [stage.commands for stage in stages(demo) if stage.name == "compare"]
+    assert [len(set(command) - set(pair[0])) for command in pair] == [
+        0,
+        5,
+    ]  # start, its folder, rate, its value, output
+    assert "3e-4" in pair[1]
+    for (name, file), right in zip(compared_files(tmp_path).items(), (0.4, 0.8), strict=True):
+        assert str(file) in pair[name == "pretrained"]
+        write(file, rows("scratch", right=right), rows("prior", right=1 / 6))
+    text = "\n".join(comparison(tmp_path))
+    gap = np.log(0.4 / 0.8)
+    assert f"KL {gap:+.3f} [{gap:+.3f}, {gap:+.3f}]" in text
+    [line] = [line for line in text.splitlines() if line.startswith("  pretrained ")]
+    assert "balanced accuracy 1.000" in line
+    assert f"KL {-np.log(0.8):.3f}" in line
+
+
 def finished(tmp_path, *, seen=51, low=0.43, ar=1.03):
     """What the demo prints at its end, of facts by hand."""
     demo = Demo(output=tmp_path, inputs=(), labels=tmp_path / "labels.csv", task=SIX_CLASS, group="site")
@@ -114,12 +143,12 @@ def test_every_stage_uses_options_that_its_command_has(tmp_path):
     names = {module: name for name, (module, _) in COMMANDS.items()}
     names["evaluation.report"] = "report"  # a package, started by its __main__
     pages = load()
-    demo = Demo(output=tmp_path, inputs=(), labels=tmp_path / "labels.csv", task=SIX_CLASS, group="site")
+    demo = Demo(output=tmp_path, inputs=(), labels=tmp_path / "labels.csv", task=SIX_CLASS, group="site", compare=True)
     commands = [command for stage in stages(demo) for command in stage.commands]
-    assert len(commands) == 7
+    assert len(commands) == 9
     for command in commands:
         module = next(part for part in command if part in names)
         page = pages[names[module]]
-        known = {name for option in page.options for name in option.names}
+        known = {"--no-encoder", *(name for option in page.options for name in option.names)}
         given = [part for part in command[command.index(module) :] if part.startswith("--")]
         assert set(given) <= known, page.prog
