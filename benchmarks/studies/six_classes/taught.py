@@ -1,0 +1,148 @@
+"""make bench-taught: a small student of an ensemble, taught on 50,000 fresh segments, beside the same student untaught.
+
+    python -m benchmarks taught [--output DIR] [--seeds N] [--segments N] [--fresh N] [--member DIR] [--small]
+
+The ensemble is the mean of `release/six_class` and of a ResNet1D-GRU, both trained on the same simulated segments. It
+predicts fresh segments of the same family that neither has seen, and students learn from its probabilities and from
+the drawn votes in equal shares, each segment once. All are scored on the corpus of
+`benchmarks.studies.six_classes.sixclass`, which another generator made:
+
+    untaught   ResNet1D-GRU, trained on the ensemble's own segments; seed 0 is the ensemble's member
+    taught     the same network, from the ensemble and the votes of the fresh segments
+    votes      the same network, from the votes of the fresh segments alone: what more segments bring without a teacher
+
+Differences are paired, their intervals resample subjects. What is finished is kept.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.harness import figure, machine, module
+from benchmarks.studies.six_classes.scratch import N_BOOT, pooled, unit_of
+from benchmarks.studies.six_classes.simulated import EPOCHS
+from benchmarks.studies.six_classes.sixclass import Command, prepare, side_by_side
+from evaluation.scenarios.transfer import SEED_MARK, TransferDifference, transfer_table
+from evaluation.schemas.predictions import Predictions, read_predictions
+from studies.predict import MEAN
+
+RECIPE, CORPUS_SEED, FRESH_SEED = "resnet_gru", 100, 500
+RELEASED = Path(__file__).parents[3] / "release" / "six_class"
+HELD_OUT, HELD_OUT_SITES = 96, ("original", "faint-and-uneven")
+"""Segments of each family that distillation scores its students on, never trained on."""
+VALIDATION_SHARE = 0.02
+"""Of the fresh segments: they choose nothing, since each student sees the others once."""
+WEIGHTS = {"taught": 0.5, "votes": 0.0}
+"""Share of the ensemble in a student's loss."""
+ENSEMBLE, UNTAUGHT = "ensemble", "untaught"
+
+
+def draw(output: Path, *, segments: int, fresh: int) -> tuple[Path, Path]:
+    """Return the ensemble's segments and the fresh ones, drawn now unless they are there."""
+    learn, taught = output / "taught" / "learn", output / "taught" / "fresh"
+    plans = {
+        learn: ("--segments", str(segments), "--held-out", "0", "--seed", str(CORPUS_SEED)),
+        taught: ("--segments", str(fresh), "--held-out", str(HELD_OUT), "--simulate-missing", "--seed",
+                 str(FRESH_SEED)),
+    }  # fmt: skip
+    lanes: list[list[Command]] = [
+        [("synthetic.critical_corpus", "--output", folder, *options)]
+        for folder, options in plans.items() if not (folder / "_COMPLETED").is_file()
+    ]  # fmt: skip
+    if lanes:
+        side_by_side(*lanes)
+    return learn, taught
+
+
+def teach(output: Path, member: Path, learn: Path, fresh: Path, *, seeds: int, epochs: int) -> None:
+    """Train the networks that are not there yet: untaught ones, then students of the ensemble's probabilities."""
+    folder = output / "taught"
+    for seed in range(seeds):
+        own = folder / f"{UNTAUGHT}-{seed}"
+        if not (own / "model.safetensors").is_file():
+            module("training.finetune", "--recipe", RECIPE, "--shards", learn, "--task", "six-class", "--no-encoder",
+                   "--seed", str(seed), "--schedule.epochs", str(epochs), "--schedule.patience", str(epochs),
+                   "--output", own)  # fmt: skip
+    predicted = folder / "ensemble-fresh.parquet"
+    if not predicted.is_file():
+        module("studies.predict", "--model", member, folder / f"{UNTAUGHT}-0", "--shards", fresh, "--output", predicted)
+    for seed in range(seeds):
+        lanes: list[list[Command]] = [
+            [("training.distil", "--predictions", predicted, "--shards", fresh, "--task", "six-class", "--recipe",
+              RECIPE, "--no-encoder", "--seed", str(seed), "--schedule.epochs", "1", "--data.validation-share",
+              str(VALIDATION_SHARE), "--test-sites", *HELD_OUT_SITES, "--weight", str(weight), "--output",
+              folder / f"{kind}-{seed}")]
+            for kind, weight in WEIGHTS.items() if not (folder / f"{kind}-{seed}" / "model.safetensors").is_file()
+        ]  # fmt: skip
+        if lanes:
+            side_by_side(*lanes)
+
+
+def models(output: Path, member: Path, *, seeds: int) -> Iterator[tuple[str, list[Path]]]:
+    """Yield each model's name with its folders."""
+    folder = output / "taught"
+    yield ENSEMBLE, [member, folder / f"{UNTAUGHT}-0"]
+    for kind in (UNTAUGHT, *WEIGHTS):
+        for seed in range(seeds):
+            yield f"{kind}{SEED_MARK}{seed}", [folder / f"{kind}-{seed}"]
+
+
+def answers(output: Path, member: Path, *, seeds: int) -> Predictions:
+    """Return the predictions of all on the other generator's segments."""
+    rows, last = [], None
+    for name, folders in models(output, member, seeds=seeds):
+        file = output / "taught" / "scores" / f"{name.replace(SEED_MARK, '-')}.parquet"
+        if not file.is_file():
+            module("studies.predict", "--model", *folders, "--shards", output / "shards" / "six-class", "--output",
+                   file)  # fmt: skip
+        last = read_predictions(file)
+        frame = last.of(MEAN) if len(folders) > 1 else last.frame
+        rows.append(frame.assign(model=name))
+    assert last is not None
+    return pooled(rows, last)
+
+
+def compare(predictions: Predictions) -> None:
+    """Print all models, and the students less the ensemble and less the untaught network."""
+    rows, from_ensemble = transfer_table(predictions, reference=ENSEMBLE, n_boot=N_BOOT, seed=0)
+    for row in rows:
+        for metric in ("balanced_accuracy", "kl"):
+            one = row.metrics[metric]
+            print(f"  {row.model} {metric}: {one.value:.3f} [{one.low:.3f}, {one.high:.3f}] over {row.n_seeds} seeds")
+            figure(f"taught_{row.model}_{metric}", one.value, unit_of(metric))
+    _, from_untaught = transfer_table(predictions, reference=UNTAUGHT, n_boot=N_BOOT, seed=0)
+    _, from_votes = transfer_table(predictions, reference="votes", n_boot=N_BOOT, seed=0)
+    gaps = [gap for gap in (*from_ensemble, *from_untaught, *from_votes) if gap.metric in ("balanced_accuracy", "kl")]
+    for gap in gaps:
+        print(f"  {gap.model} less {gap.reference}, {gap.metric}: {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]")
+    figure("student_kl_gap", _kl_of(gaps, "taught", ENSEMBLE).value, "nats")
+    figure("taught_gain", -_kl_of(gaps, "taught", UNTAUGHT).value, "nats")
+    figure("taught_gain_over_votes", -_kl_of(gaps, "taught", "votes").value, "nats")
+
+
+def _kl_of(gaps: list[TransferDifference], model: str, reference: str) -> TransferDifference:
+    return next(gap for gap in gaps if (gap.model, gap.reference, gap.metric) == (model, reference, "kl"))
+
+
+def main() -> None:
+    """Run the bench."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("bench-output/sixclass"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--segments", type=int, default=6000, help="simulated segments that the ensemble learns from")
+    parser.add_argument("--fresh", type=int, default=51_200, help="fresh segments, 330 kB each on disk")
+    parser.add_argument("--member", type=Path, default=RELEASED, help="the ensemble's encoder with head")
+    parser.add_argument("--small", action="store_true", help="120 segments, 240 fresh ones, one epoch, to try it")
+    args = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    print(machine(), flush=True)
+    prepare(args.output)
+    sizes = {"segments": 120, "fresh": 240} if args.small else {"segments": args.segments, "fresh": args.fresh}
+    learn, fresh = draw(args.output, **sizes)
+    teach(args.output, args.member, learn, fresh, seeds=args.seeds, epochs=1 if args.small else EPOCHS)
+    compare(answers(args.output, args.member, seeds=args.seeds))
+
+
+if __name__ == "__main__":
+    main()

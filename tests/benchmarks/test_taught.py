@@ -1,0 +1,56 @@
+"""The bench of a taught student pairs it with its ensemble and with the same network untaught, on the same windows."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.studies.six_classes import taught
+from evaluation.schemas.predictions import Predictions, write_predictions
+from signals.tasks import SIX_CLASS
+from studies.predict import MEAN
+from tests.benchmarks.test_simulated import rows, write
+
+RIGHT = {"untaught": 0.4, "taught": 0.55, "votes": 0.5}
+"""The share that each gives the label; the ensemble gives 0.6."""
+
+
+def write_scores(folder: Path, *, seeds: int) -> None:
+    members = [rows("encoder", right=0.9), rows("resnet_gru", right=0.3), rows(MEAN, right=0.6)]
+    write(folder / "taught" / "scores" / "ensemble.parquet", *members)
+    for kind, right in RIGHT.items():
+        for seed in range(seeds):
+            write(folder / "taught" / "scores" / f"{kind}-{seed}.parquet", rows("resnet_gru", right=right))
+
+
+def test_a_student_is_paired_with_its_ensemble_and_with_the_untaught(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_scores(tmp_path, seeds=2)
+    predictions = taught.answers(tmp_path, tmp_path / "member", seeds=2)
+    assert set(predictions.models) == {"ensemble", *(f"{kind}#seed{seed}" for kind in RIGHT for seed in (0, 1))}
+    taught.compare(predictions)
+    printed = capfd.readouterr().out
+    assert f"figure student_kl_gap {np.log(0.6 / 0.55):.4g} nats" in printed
+    gain, over_votes = np.log(0.55 / 0.4), np.log(0.55 / 0.5)
+    assert f"taught less untaught, kl: {-gain:+.3f} [{-gain:+.3f}, {-gain:+.3f}]" in printed
+    assert f"taught less votes, kl: {-over_votes:+.3f}" in printed
+    assert "taught kl: 0.598" in printed  # -ln 0.55, since labels are hard here
+    assert "over 2 seeds" in printed
+
+
+def test_other_windows_cannot_be_paired(tmp_path: Path) -> None:
+    write_scores(tmp_path, seeds=1)
+    other: pd.DataFrame = rows("resnet_gru", right=0.5)
+    other["window_key"] = [f"x{n}" for n in range(len(other))]
+    frame = Predictions(frame=other, task="six-class", classes=SIX_CLASS.classes, meta={})
+    write_predictions(tmp_path / "taught" / "scores" / "votes-0.parquet", frame)
+    with pytest.raises(ValueError, match="different windows"):
+        taught.compare(taught.answers(tmp_path, tmp_path / "member", seeds=1))
+
+
+def test_the_fresh_segments_are_none_that_the_ensemble_knows() -> None:
+    assert taught.FRESH_SEED != taught.CORPUS_SEED
+    assert 51_200 * (1 - taught.VALIDATION_SHARE) >= 50_000
+    assert taught.WEIGHTS["votes"] == 0
