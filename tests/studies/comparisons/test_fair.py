@@ -67,6 +67,9 @@ def test_a_new_task_gets_its_table_by_one_command(made: Path) -> None:
         assert (row["less_floor"] == {}) == (row["model"] == table["floor"])
         if row["less_floor"]:
             assert row["less_floor"]["kl"]["value"] == pytest.approx(kl[row["model"]] - kl[table["floor"]])
+        assert (row["less_best"] == {}) == (row["model"] == table["best"])
+        if row["less_best"]:
+            assert row["less_best"]["kl"]["value"] == pytest.approx(kl[row["model"]] - min(kl.values()))
     cost = {row["model"]: (row["n_learnt"], row["device"]) for row in table["rows"]}
     assert cost["prior"] == (None, "cpu")
     assert cost["band-power/logistic"][0] > 0
@@ -90,6 +93,10 @@ def test_the_page_states_command_commit_date_and_the_order_is_that_of_kl(made: P
     values = {row["model"]: row["metrics"]["kl"]["value"] for row in table["rows"]}
     named = [row.split("|")[1].split(" (")[0].strip() for row in rows]
     assert named == sorted(MODELS, key=lambda name: values[name])
+    cells = [[cell.strip() for cell in row.split("|")] for row in rows]
+    gap = {row["model"]: row["less_best"].get("kl") for row in table["rows"]}
+    assert cells[0][7] == "0"
+    assert cells[1][7].startswith(f"{gap[named[1]]['value']:+.3f} [{gap[named[1]]['low']:+.3f}")
 
 
 def test_segments_are_resampled_where_people_are_not_known(made: Path) -> None:
