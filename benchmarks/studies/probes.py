@@ -1,12 +1,13 @@
 """make bench-probes: frozen embeddings with logistic regression against what needs no pretraining, on real recordings.
 
-    python -m benchmarks.studies.probes --encoder DIR [--shards DIR] [--six-class DIR] [--real DIR] [--only TASK ...]
+    python -m benchmarks probes --encoder DIR [DIR ...] [--shards DIR] [--six-class DIR] [--real DIR] [--only TASK ...]
 
 Each task's windows are predicted by models that were trained on other people (or, where one person alone has both
 classes, on other minutes): logistic regression on the frozen encoder's pooled tokens, on those of the same network with
 random weights (three of them), on band powers, on log spectra in the same pooling without any weight, and gradient
 boosting on all stored features. Settings are fixed and the same for all tasks; nothing is tuned on these labels. AUROC
-over all windows of all folds; intervals resample people.
+over all windows of all folds; intervals resample people. Several encoders are seeds of one pretraining. At the end
+stands the mean gain over all tasks. For labels of your own: `cerebeam study fair --input DIR --labels FILE`.
 
     eyes             bissau: each recording holds minutes with closed and with open eyes (labels.csv has the order)
     eyes-one-person  albany: S001 alone has both, a recording each; blocks of time are left out
@@ -26,11 +27,11 @@ import numpy as np
 
 from benchmarks.harness import figure, machine
 from benchmarks.studies.real import UNSEEN_SITE, prepared, real_folder
-from evaluation.scenarios.transfer import transfer_table
+from evaluation.scenarios.transfer import mean_difference, transfer_table
 from evaluation.schemas.predictions import Predictions
 from signals.files import file_sha256
 from signals.tasks import TASKS, Task
-from studies.baselines.candidates import METHODS
+from studies.baselines.candidates import METHODS, linear
 from studies.engine.bench import Bench, Method
 from studies.engine.parts import Parts
 from studies.engine.study import Design, run_study
@@ -124,11 +125,12 @@ def within_person(data: Labelled) -> Question:
     return Question(data=data, folds=folds, clusters=np.array([f"block{k}" for k in block]), remark=remark)
 
 
-def models() -> dict[str, Method]:
-    """Return what is compared, each at one setting."""
+def models(n_encoders: int) -> dict[str, Method]:
+    """Return what is compared, each at one setting; of several encoders, each seed has one."""
     logistic, boosting = ({"penalty": PENALTY},), (BOOSTING,)
+    ours = Method(fit=linear(PRETRAINED), candidates=logistic, seeded=n_encoders > 1, about="linear probe")
     return {
-        PRETRAINED: replace(METHODS["linear-probe/pretrained"], candidates=logistic),
+        PRETRAINED: ours,
         RANDOM: replace(METHODS["linear-probe/random"], candidates=logistic),
         POWERS: replace(METHODS["band-power/logistic"], candidates=logistic),
         SPECTRA: replace(METHODS["log-spectra/logistic"], candidates=logistic),
@@ -136,14 +138,15 @@ def models() -> dict[str, Method]:
     }
 
 
-def predictions(question: Question, encoder_dir: Path) -> Predictions:
+def predictions(question: Question, encoders: Sequence[Path]) -> Predictions:
     """Return every model's predictions of windows that it was not trained on; clusters stand for subjects."""
-    data = question.data
+    data, n_seeds = question.data, max(N_SEEDS, len(encoders))
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(data, encoder_dir, Path(folder) / "logs")
+        bench = Bench(data, encoders[0], Path(folder) / "logs", variants={PRETRAINED: encoders})
         design = Design(
-            bench=bench, folds=question.folds, models=models(), parts=Parts(Path(folder), {}), seeds=N_SEEDS
-        )
+            bench=bench, folds=question.folds, models=models(len(encoders)), parts=Parts(Path(folder), {}),
+            seeds=n_seeds,
+        )  # fmt: skip
         frame = run_study(design)
     cluster = {data.shards.entries[i].key: name for i, name in zip(data.windows, question.clusters, strict=True)}
     frame = frame.assign(subject_id=frame["window_key"].map(cluster))
@@ -171,11 +174,11 @@ def questions(shards: Corpus, six: Path | None, real: Path | None, names: Sequen
     return found
 
 
-def show(name: str, question: Question, encoder_dir: Path) -> dict[str, float]:
-    """Print a task's table and figures; returns AUROC by model."""
-    frame = predictions(question, encoder_dir)
+def show(name: str, question: Question, encoders: Sequence[Path]) -> Predictions:
+    """Print a task's table and figures; returns the predictions."""
+    frame = predictions(question, encoders)
     rows, gaps = transfer_table(frame, reference=PRETRAINED, n_boot=N_BOOT, seed=0)
-    _, about = start_encoder(encoder_dir, seed=0)
+    _, about = start_encoder(encoders[0], seed=0)
     seen = len(set(question.data.subjects.tolist()) & set(about["train"]))
     print(f"== {name}: {len(question.data.windows)} windows; {question.remark}")
     print(f"   {seen} of {len(set(question.data.subjects.tolist()))} people were pretrained on, without labels")
@@ -185,38 +188,54 @@ def show(name: str, question: Question, encoder_dir: Path) -> dict[str, float]:
         against = "" if gap is None else f"   minus pretrained {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
         print(
             f"  {row.model:<20}AUROC {auroc.value:.3f} [{auroc.low:.3f}, {auroc.high:.3f}]"
-            f"   balanced accuracy {accuracy.value:.3f}{against}",
+            f"   balanced accuracy {accuracy.value:.3f}, {row.n_seeds} seeds{against}",
             flush=True,
         )
     values = {row.model: row.metrics["auroc_macro"].value for row in rows}
     key = name.replace("-", "_")
     figure(f"probe_{key}_auroc", values[PRETRAINED], "auroc")
     figure(f"probe_{key}_baseline_auroc", max(v for m, v in values.items() if m != PRETRAINED), "auroc")
-    return values
+    return frame
+
+
+def gains(files: Sequence[Predictions]) -> None:
+    """Print the mean gain over tasks of the pretrained encoder over what needs no pretraining."""
+    print(f"== mean over {len(files)} tasks of AUROC, pretrained less")
+    for name, baseline in (("random", RANDOM), ("powers", POWERS), ("spectra", SPECTRA), ("features", BOOSTED)):
+        gain = mean_difference(
+            files, model=PRETRAINED, reference=baseline, metric="auroc_macro", n_boot=N_BOOT, seed=0
+        )  # fmt: skip
+        print(f"  {baseline:<20}{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] {gain.reason}")
+        figure(f"probe_gain_over_{name}", gain.value, "auroc")
+        figure(f"probe_gain_over_{name}_low", gain.low, "auroc")
 
 
 TASK_NAMES = ("eyes", "eyes-one-person", "arithmetic", "rest-or-task", "epilepsy", "adhd", "six-class")
 
 
 def main() -> None:
-    """Ask all tasks, or some."""
+    """Probe all tasks, or some."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--encoder", type=Path, default=Path("bench-output/pretrain-small/run/encoder"))
+    parser.add_argument(
+        "--encoder", type=Path, nargs="+", default=[Path("bench-output/pretrain-small/run/encoder")],
+        help="a pretrained encoder, or those of several seeds",
+    )  # fmt: skip
     parser.add_argument("--shards", type=Path, help="real recordings, profile pretrain; prepared from --real without")
     parser.add_argument("--six-class", type=Path, help="boston, profile six-class; prepared from --real without")
     parser.add_argument("--real", type=Path, default=real_folder(), help="folder of real recordings with labels.csv")
     parser.add_argument("--only", nargs="+", choices=TASK_NAMES, default=TASK_NAMES)
     args = parser.parse_args()
-    if not (args.encoder / "model.safetensors").is_file():
-        parser.error(f"{args.encoder} holds no encoder: run make pretrain-small first, or give --encoder")
+    for folder in args.encoder:
+        if not (folder / "model.safetensors").is_file():
+            parser.error(f"{folder} holds no encoder: run make pretrain-small first, or give --encoder")
     with tempfile.TemporaryDirectory() as folder:
         shards = args.shards or prepared(args.real, Path(folder) / "pretrain", profile="pretrain")
         six = args.six_class
         if six is None and "six-class" in args.only:
             six = prepared(args.real, Path(folder) / "six", profile="six-class", site=UNSEEN_SITE)
         print(machine())
-        for name, question in questions(Corpus.open(shards), six, args.real, args.only).items():
-            show(name, question, args.encoder)
+        tasks = questions(Corpus.open(shards), six, args.real, args.only)
+        gains([show(name, question, args.encoder) for name, question in tasks.items()])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.stats import t
 
 from evaluation.measures.bootstrap import draws, holm, interval_of, p_floor, two_sided_p
 from evaluation.measures.intervals import ONE_SUBJECT, Estimate, t_interval
@@ -69,6 +70,34 @@ def transfer_table(
     n_subjects = predictions.frame["subject_id"].nunique()
     rows = [_row(way, table, n_subjects=n_subjects) for way, table in values.items()]
     return rows, _differences(values, reference, n_subjects=n_subjects)
+
+
+def mean_difference(
+    files: Sequence[Predictions], *, model: str, reference: str, metric: str, n_boot: int, seed: int
+) -> Estimate:
+    """Return how much a way is above a reference, the mean over tasks, one file each; every task counts alike.
+
+    People are drawn again within each task. Tasks are taken for independent, so their variances add up, and the degrees
+    of freedom are Satterthwaite's (1946): people who are in several tasks make the interval too narrow. nan, with the
+    reason, where a task allows no interval.
+    """
+    gaps, variances, freedoms = [], [], []
+    for number, file in enumerate(files):
+        ways = {name: models for name, models in seeds_of(file.models).items() if name in (model, reference)}
+        values = _values(file, ways, n_boot=n_boot, seed=seed + number)
+        gap = values[model][metric].mean(axis=0) - values[reference][metric].mean(axis=0)
+        n_units, defined = file.frame["subject_id"].nunique(), gap[1:][np.isfinite(gap[1:])]
+        if n_units < 2 or len(defined) < 2:
+            return Estimate(float("nan"), float("nan"), float("nan"), f"task {file.task!r} allows no interval")
+        gaps.append(float(gap[0]))
+        variances.append(float(defined.var(ddof=1)) * n_units / (n_units - 1))
+        freedoms.append(n_units - 1)
+    value, each = float(np.mean(gaps)), np.array(variances) / len(files) ** 2
+    if not each.any():
+        return Estimate(value, value, value)
+    freedom = each.sum() ** 2 / (each**2 / np.array(freedoms)).sum()
+    reach = float(t.ppf(0.975, freedom)) * float(np.sqrt(each.sum()))
+    return Estimate(value, value - reach, value + reach)
 
 
 def _values(

@@ -79,7 +79,7 @@ def test_one_person_is_predicted_at_different_minutes(data: Labelled) -> None:
 def test_every_model_predicts_every_window_once(data: Labelled, tmp_path: Path) -> None:
     Encoder(EncoderConfig(dim=16, depth=1, n_heads=2, stem_dim=16)).save_pretrained(tmp_path / "encoder")
     question = across_people(data, "")
-    answers = predictions(Question(**{**vars(question), "folds": question.folds}), tmp_path / "encoder")
+    answers = predictions(Question(**{**vars(question), "folds": question.folds}), [tmp_path / "encoder"])
     counts = answers.frame.groupby("model")["window_key"].nunique()
     assert set(counts) == {48}
     rows, _ = transfer_table(answers, reference=PRETRAINED, n_boot=20, seed=0)

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 from sklearn.metrics import balanced_accuracy_score
 
 from evaluation.measures.bootstrap import holm
-from evaluation.scenarios.transfer import TRANSFER_METRICS, seeds_of, transfer_table
+from evaluation.scenarios.transfer import TRANSFER_METRICS, mean_difference, seeds_of, transfer_table
 from evaluation.schemas.predictions import Predictions
 
 CLASSES = ("rest", "task")
@@ -120,3 +121,40 @@ def test_the_interval_is_that_of_the_mean_over_seeds_not_of_one() -> None:
         return row.metrics["auroc_macro"].high - row.metrics["auroc_macro"].low
 
     assert width(whole, "probe/pretrained") < min(width(alone, f"probe/pretrained-run{k}") for k in range(3))
+
+
+def test_the_mean_over_one_task_is_that_tasks_difference() -> None:
+    one = make_transfer()
+    (gap,) = [g for g in transfer_table(one, reference="majority", n_boot=300, seed=4)[1]
+              if g.model == "probe/pretrained" and g.metric == "auroc_macro"]  # fmt: skip
+    mean = mean_difference(
+        [one], model="probe/pretrained", reference="majority", metric="auroc_macro", n_boot=300, seed=4
+    )
+    assert (mean.value, mean.low, mean.high) == pytest.approx((gap.value, gap.low, gap.high))
+
+
+def test_tasks_count_alike_and_their_variances_add_up() -> None:
+    small, large = make_transfer(5), make_transfer(40)
+    options = {"model": "probe/pretrained", "reference": "majority", "metric": "kl", "n_boot": 2000, "seed": 0}
+    parts = [mean_difference([file], **options) for file in (small, large)]  # type: ignore[arg-type]
+    both = mean_difference([small, large], **options)  # type: ignore[arg-type]
+    assert both.value == pytest.approx((parts[0].value + parts[1].value) / 2)
+    # Standard errors by hand: reach over t's quantile of n - 1 degrees of freedom, then Satterthwaite's for their sum.
+    errors = [(p.high - p.low) / 2 / t.ppf(0.975, n - 1) for p, n in zip(parts, (5, 40), strict=True)]
+    each = np.array(errors) ** 2 / 4
+    freedom = each.sum() ** 2 / (each[0] ** 2 / 4 + each[1] ** 2 / 39)
+    assert both.high - both.value == pytest.approx(t.ppf(0.975, freedom) * np.sqrt(each.sum()), rel=0.05)
+    assert both.high < 0  # the probe knows something in both
+
+
+def test_equal_models_differ_by_nothing_and_one_person_allows_no_interval() -> None:
+    file = make_transfer()
+    copied = file.of("majority").assign(model="again")
+    both = Predictions(frame=pd.concat([file.frame, copied]), task=file.task, classes=CLASSES, meta={})
+    same = mean_difference([both], model="again", reference="majority", metric="kl", n_boot=20, seed=0)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    alone = mean_difference(
+        [file, make_transfer(1)], model="probe/pretrained", reference="majority", metric="kl", n_boot=20, seed=0
+    )
+    assert np.isnan(alone.value)
+    assert alone.reason == "task 'rest-or-task' allows no interval"
