@@ -9,7 +9,8 @@ the drawn votes in equal shares, each segment once. All are scored on the corpus
 
     untaught   ResNet1D-GRU, trained on the ensemble's own segments; seed 0 is the ensemble's member
     taught     the same network, from the ensemble and the votes of the fresh segments
-    votes      the same network, from the votes of the fresh segments alone: what more segments bring without a teacher
+    votes      the same network, from the votes of the fresh segments alone, one seed: what more segments bring without
+               a teacher
 
 Differences are paired, their intervals resample subjects. What is finished is kept.
 """
@@ -35,7 +36,14 @@ VALIDATION_SHARE = 0.02
 """Of the fresh segments: they choose nothing, since each student sees the others once."""
 WEIGHTS = {"taught": 0.5, "votes": 0.0}
 """Share of the ensemble in a student's loss."""
+N_SEEDS = {"votes": 1}
+"""Of students that have fewer seeds than the others."""
 ENSEMBLE, UNTAUGHT = "ensemble", "untaught"
+
+
+def seeds_of(kind: str, seeds: int) -> range:
+    """Return the seeds that a kind of network is trained with."""
+    return range(min(seeds, N_SEEDS.get(kind, seeds)))
 
 
 def draw(output: Path, *, segments: int, fresh: int) -> tuple[Path, Path]:
@@ -73,7 +81,8 @@ def teach(output: Path, member: Path, learn: Path, fresh: Path, *, seeds: int, e
               RECIPE, "--no-encoder", "--seed", str(seed), "--schedule.epochs", "1", "--data.validation-share",
               str(VALIDATION_SHARE), "--test-sites", *HELD_OUT_SITES, "--weight", str(weight), "--output",
               folder / f"{kind}-{seed}")]
-            for kind, weight in WEIGHTS.items() if not (folder / f"{kind}-{seed}" / "model.safetensors").is_file()
+            for kind, weight in WEIGHTS.items()
+            if seed in seeds_of(kind, seeds) and not (folder / f"{kind}-{seed}" / "model.safetensors").is_file()
         ]  # fmt: skip
         if lanes:
             side_by_side(*lanes)
@@ -84,7 +93,7 @@ def models(output: Path, member: Path, *, seeds: int) -> Iterator[tuple[str, lis
     folder = output / "taught"
     yield ENSEMBLE, [member, folder / f"{UNTAUGHT}-0"]
     for kind in (UNTAUGHT, *WEIGHTS):
-        for seed in range(seeds):
+        for seed in seeds_of(kind, seeds):
             yield f"{kind}{SEED_MARK}{seed}", [folder / f"{kind}-{seed}"]
 
 
