@@ -15,7 +15,8 @@ from signals.patterns.bank import PATTERNS_FILE, SEGMENTS_FILE, Bank, read_array
 from tests.training.ranks import in_ranks
 from training import pretrain, publish
 from training.command import parse_command
-from training.objectives.planting.evaluation import ALL, ERRORS, TRUTH_FILE, read_scores, write_scores
+from training.objectives.planting.evaluation import ALL, TRUTH_FILE, read_scores, write_scores
+from training.objectives.planting.measures import ERRORS
 from training.parallel.distributed import TorchGroup
 from training.recipes.pretraining import RECIPES
 from training.trainer.checkpoints import checkpoints, load_checkpoint
