@@ -2,7 +2,8 @@
 
 Copies the encoder of a finished pretraining with its skill, reconstruction and scores of planted truth into an empty
 folder, whole or not at all. An encoder that adds nothing to what needs no network, in any part of its skill that was
-measured (`training.objectives.skill`), or knows no more of planted truth than what knows nothing, is refused.
+measured (`training.objectives.skill`), or knows no more of planted truth than what knows nothing, is refused. Of a run
+that hid nothing, planted truth alone decides.
 
 With `--predictions FILE`, which `studies.predict` wrote of people whom the model has never seen, DIR is the folder of a
 fitted model (`training.finetune`): it is copied with its scores on them and a card, unless a constant answer is as good
@@ -56,6 +57,8 @@ def check_worth(run: Path) -> Worth:
     if unlearnt := [score for score in truth if np.isfinite(score.value) and not score.is_learnt]:
         parts = ", ".join(f"{s.measure} {s.value:.3f}, trivial {s.trivial:.3f}" for s in unlearnt)
         raise ValueError(f"{run} is not published: of planted truth it knows no more than what knows nothing ({parts})")
+    if truth and not any(np.isfinite(score.value) for score in truth):
+        raise ValueError(f"{run} is not published: no measure of planted truth is defined for what it predicts")
     hid_nothing = bool(truth) and not (run / SKILL_FILE).is_file()
     return Worth(skill=None if hid_nothing else _skill(run), truth=truth)
 

@@ -17,6 +17,7 @@ from training import pretrain, publish
 from training.command import parse_command
 from training.objectives.planting.evaluation import ALL, TRUTH_FILE, read_scores, write_scores
 from training.objectives.planting.measures import ERRORS
+from training.objectives.skill import SKILL_FILE
 from training.parallel.distributed import TorchGroup
 from training.recipes.pretraining import RECIPES
 from training.trainer.checkpoints import checkpoints, load_checkpoint
@@ -95,6 +96,26 @@ def test_what_knows_no_more_than_nothing_is_not_published(
     assert f"no more than what knows nothing ({MEASURES[number]} " in err
     assert not any(name in err for name in MEASURES if name != MEASURES[number])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_hid_nothing_is_judged_by_planted_truth_alone(
+    run_with: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_with(0.1, 0.1, 0.1, 0.1)
+    assert not (run / SKILL_FILE).exists()
+    worth = publish.publish(run, tmp_path / "first")
+    assert worth.skill is None
+    scores = read_scores(run)
+    # A measure that is not defined, as of a head that was left out, decides nothing; one must be.
+    write_scores(run, [replace(scores[0], value=np.nan), *scores[1:]])
+    publish.publish(run, tmp_path / "second")
+    write_scores(run, [replace(score, value=np.nan) for score in scores])
+    with pytest.raises(ValueError, match="no measure of planted truth is defined for what it predicts"):
+        publish.publish(run, tmp_path / "third")
+    (run / TRUTH_FILE).unlink()
+    with pytest.raises(FileNotFoundError, match="pretrain again"):
+        publish.publish(run, tmp_path / "third")
+    assert not (tmp_path / "third").exists()
 
 
 def test_a_broken_file_of_scores_is_one_line(whole_run: Path, tmp_path: Path) -> None:
