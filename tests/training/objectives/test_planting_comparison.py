@@ -76,7 +76,7 @@ def test_predictions_come_back_from_their_file(held_out: HeldOut, tmp_path: Path
     one = predicted(held_out, 0, rate_error=0.2, sure=0.9)
     write_answers(tmp_path, one)
     back = read_answers(tmp_path)
-    assert all(np.array_equal(value, getattr(back, name)) for name, value in asdict(one).items())
+    assert all(np.array_equal(value, getattr(back, name), equal_nan=True) for name, value in asdict(one).items())
     (tmp_path / "truth_predictions.npz").write_bytes(b"")
     with pytest.raises(ValueError, match="holds no predictions of planted truth"):
         read_answers(tmp_path)
