@@ -4,8 +4,9 @@
 with the same options after an interruption (exit code 75), it goes on from the last checkpoint; with more
 `--schedule.steps` a finished run is prolonged. `--init-from DIR` starts from the weights of another run or encoder.
 
-OUT/encoder/ model for transformers; OUT/checkpoints/; OUT/metrics.jsonl; OUT/curves.html; OUT/config.json;
-OUT/reconstruction.parquet where gaps are filled; OUT/skill.json; OUT/latents.json where latents are predicted;
+OUT/encoder/ model for transformers, not of a control; OUT/checkpoints/; OUT/metrics.jsonl; OUT/curves.html;
+OUT/config.json; OUT/reconstruction.parquet where gaps are filled; OUT/skill.json where anything is hidden;
+OUT/latents.json where latents are predicted; OUT/truth.json and OUT/truth_predictions.npz where patterns are laid;
 OUT/pretrain_subjects.json the subjects trained on and held out.
 """
 
@@ -22,15 +23,15 @@ import pandas as pd
 import torch
 
 from evaluation.scenarios.reconstruction import write_reconstruction
-from model.encoder import Encoder
 from model.pretraining.pretraining import PretrainModel
+from model.pretraining.trunks import TRUNKS
 from signals.shards.normalise import Normaliser
 from signals.version import code_version
 from training.command import Sections, parse_command, run_main, write_config
 from training.corpus.corpus import Corpus
 from training.corpus.order import check_batch
 from training.corpus.source import Choice, Resident, Source
-from training.corpus.splits import evenly, hold_out_names
+from training.corpus.splits import Sides, evenly, hold_out_names
 from training.corpus.stream import Prepare, Reading, Stream, step_batches
 from training.held_out import HeldOutValidation
 from training.objectives.latent_validation import describe, validate_latents, write_latents
@@ -79,14 +80,6 @@ class PretrainCommand:
     def __post_init__(self) -> None:
         if self.max_steps is not None and self.max_steps < 1:
             raise ValueError(f"--max-steps {self.max_steps} must be at least 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sides:
-    """Who is trained on and who is scored."""
-
-    train: Sequence[str]
-    held_out: Sequence[str]
 
 
 def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) -> bool:
@@ -230,7 +223,8 @@ def _of_people(corpus: Corpus, people: Sequence[str], least: int) -> list[int]:
 
 def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) -> Trainer:
     torch.manual_seed(recipe.seed)  # weights, the same on every rank
-    model = PretrainModel(Encoder(recipe.model.encoder), recipe.weights, mask_token=recipe.objective.tokens)
+    trunk = TRUNKS[recipe.model.trunk](recipe.model.encoder)
+    model = PretrainModel(trunk, recipe.weights, mask_token=recipe.objective.tokens)
     whole_copy = deepcopy(model) if recipe.optim.sharing == "shard" and processes.world_size > 1 else None
     share_out(model, processes, recipe.optim.sharing)
     trainer = new_trainer(model, recipe, processes, n_steps=recipe.schedule.steps, whole_copy=whole_copy, stop=stop)
@@ -335,10 +329,13 @@ def _finish(
 ) -> None:
     """Write the encoder, who it was trained on, how it fills gaps of subjects it was not trained on, and its skill.
 
-    What is here already is done again after an interruption.
+    Of a control there is no encoder. What is here already is done again after an interruption.
     """
     recipe = command.config
-    model.encoder.save_pretrained(command.output / "encoder")
+    folders = [command.output]
+    if recipe.model.trunk == "encoder":
+        folders.append(command.output / "encoder")
+        model.encoder.save_pretrained(folders[-1])
     facts = {
         "held_out": list(sides.held_out),
         **trained_on([source.corpus for source in sources], sides.train, former=command.init_from),
@@ -346,7 +343,7 @@ def _finish(
         "recipe": command.recipe,
         **about,
     }
-    for folder in (command.output, command.output / "encoder"):
+    for folder in folders:
         (folder / SUBJECTS_FILE).write_text(json.dumps(facts, indent=1) + "\n")
     if latents:
         write_latents(command.output, latents)
@@ -356,7 +353,7 @@ def _finish(
     elif not latents:
         return
     skill = measured_skill(command, model, stop, sources, sides)
-    for folder in (command.output, command.output / "encoder"):
+    for folder in folders:
         write_skill(folder, skill)
     print(skill)  # noqa: T201
 

@@ -27,6 +27,13 @@ def trained_on(corpora: Sequence[Corpus], subjects: Sequence[str], *, former: Pa
     return facts if former is None else _with_former(facts, former / SUBJECTS_FILE)
 
 
+def trunk_of(run: Path) -> str:
+    """Return what a pretraining trained under its heads (`model.pretraining.trunks.TRUNKS`); the encoder by default."""
+    path = run / SUBJECTS_FILE
+    facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return str(facts.get("config", {}).get("model", {}).get("trunk", "encoder"))
+
+
 def _with_former(facts: dict[str, Any], path: Path) -> dict[str, Any]:
     before: dict[str, Any] = {"is_known": False}
     if path.is_file():

@@ -2,7 +2,8 @@
 
 Copies the encoder of a finished pretraining with its skill, reconstruction and scores of planted truth into an empty
 folder, whole or not at all. An encoder that adds nothing to what needs no network, in any part of its skill that was
-measured (`training.objectives.skill`), or knows no more of planted truth than what knows nothing, is refused.
+measured (`training.objectives.skill`), or knows no more of planted truth than what knows nothing, is refused. Of a run
+that hid nothing, planted truth alone decides. A control (`model.pretraining.trunks`) is no encoder and is refused.
 
 With `--predictions FILE`, which `studies.predict` wrote of people whom the model has never seen, DIR is the folder of a
 fitted model (`training.finetune`): it is copied with its scores on them and a card, unless a constant answer is as good
@@ -26,7 +27,7 @@ from training.fitted_worth import FittedWorth, check_fitted, write_card
 from training.objectives.latent_validation import describe, have_collapsed, read_latents
 from training.objectives.planting.evaluation import ALL, TRUTH_FILE, Score, read_scores
 from training.objectives.skill import SKILL_FILE, Skill, read_skill
-from training.provenance import SUBJECTS_FILE
+from training.provenance import SUBJECTS_FILE, trunk_of
 
 PROG = "cerebeam publish"
 
@@ -48,14 +49,18 @@ class Worth:
 def check_worth(run: Path) -> Worth:
     """Return what a run has learnt; raises ValueError, naming the parts, where that is nothing or was not measured.
 
-    Raises ValueError too where the latents that it learnt from have collapsed.
+    Raises ValueError too for a control, and where the latents that it learnt from have collapsed.
     """
+    if (trunk := trunk_of(run)) != "encoder":
+        raise ValueError(f"{run} is not published: it trained the control {trunk}, and holds no encoder")
     truth, latents = [score for score in read_scores(run) if score.family == ALL], read_latents(run)
     if have_collapsed(latents):
         raise ValueError(f"{run} is not published: {describe(latents)}")
     if unlearnt := [score for score in truth if np.isfinite(score.value) and not score.is_learnt]:
         parts = ", ".join(f"{s.measure} {s.value:.3f}, trivial {s.trivial:.3f}" for s in unlearnt)
         raise ValueError(f"{run} is not published: of planted truth it knows no more than what knows nothing ({parts})")
+    if truth and not any(np.isfinite(score.value) for score in truth):
+        raise ValueError(f"{run} is not published: no measure of planted truth is defined for what it predicts")
     hid_nothing = bool(truth) and not (run / SKILL_FILE).is_file()
     return Worth(skill=None if hid_nothing else _skill(run), truth=truth)
 

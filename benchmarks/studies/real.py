@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.harness import module
@@ -31,8 +32,11 @@ def opened(path: Path) -> Recording:
     return open_recording(str(path), declared=card.declared if card else NOTHING_DECLARED)
 
 
-def prepared(real: Path | None, output: Path, *, profile: str, site: str = "") -> Path:
-    """Return shards of real recordings, made now unless they are there; ends the program without recordings."""
+def prepared(real: Path | None, output: Path, *, profile: str, site: str = "", settings: Sequence[str] = ()) -> Path:
+    """Return shards of real recordings, made now unless they are there; ends the program without recordings.
+
+    settings: of the profile, "NAME=VALUE".
+    """
     if (output / "_COMPLETED").is_file():
         return output
     if real is None or not (real / "labels.csv").is_file():
@@ -41,5 +45,6 @@ def prepared(real: Path | None, output: Path, *, profile: str, site: str = "") -
     module(
         "pipelines.preprocess", "--input", *inputs, "--labels", real / "labels.csv", "--profile", profile,
         "--output", output, "--salt", SALT, "--site-from", "label", "--site-card", CARDS,
+        *(part for one in settings for part in ("--set", one)),
     )  # fmt: skip
     return output

@@ -1,15 +1,16 @@
-"""The encoder with its pretraining heads: sums of losses and what they are divided by (`model.heads`)."""
+"""The encoder, or a control in its place, with pretraining heads: sums of losses and their counts (`model.heads`)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from model.encoder import Encoder
 from model.heads import HEADS, Tensors
 from model.montage import Montage
 from model.pretraining import latent_heads  # noqa: F401 (registers its heads)
 from model.pretraining.teacher import Teacher
+from model.pretraining.trunks import ResNetTrunk
 from model.pretraining.truth_heads import TRUTH_HEADS
 
 _SAMPLES = ("reconstruction", "gaps")
@@ -19,12 +20,19 @@ _SPECTRA = ("spectral", "decibels")
 class PretrainModel(nn.Module):
     """Runs the encoder on the masked signal and every head on its output; a batch holds its `Montage`."""
 
+    encoder: Any
+    """An `Encoder`, or a `ResNetTrunk` in its place."""
     teacher: Teacher | None = None
     """Whose latents are predicted: until one is given, a copy of the encoder as it is at the first batch."""
 
-    def __init__(self, encoder: Encoder, weights: Mapping[str, float], *, mask_token: bool = False) -> None:
-        """Take the heads' weights; with a mask token hidden samples are not filled in (`Encoder.forward`)."""
+    def __init__(self, encoder: nn.Module, weights: Mapping[str, float], *, mask_token: bool = False) -> None:
+        """Take the heads' weights; with a mask token hidden samples are not filled in (`Encoder.forward`).
+
+        Raises ValueError for heads that a `ResNetTrunk` cannot serve: all but those of planted truth.
+        """
         super().__init__()
+        if isinstance(encoder, ResNetTrunk) and (others := [name for name in weights if name not in TRUTH_HEADS]):
+            raise ValueError(f"the resnet-gru trunk serves the heads {TRUTH_HEADS}, not {others}")
         self.encoder, self.weights = encoder, dict(weights)
         self.heads = nn.ModuleDict({name: HEADS[name](encoder.config) for name in weights})
         if mask_token:

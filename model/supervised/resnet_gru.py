@@ -6,6 +6,8 @@ He et al. 2016 (residual blocks), Hu et al. 2018 (squeeze-and-excitation), Cho e
 Shapes: B batch, C channel, T sample, D width, N step of time, K class.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,12 +17,12 @@ from model.supervised.networks import NetworkShape, SpanPool
 STEM_STRIDE, STEM_KERNEL, BLOCK_KERNEL = 4, 15, 7
 
 
-class ResNetGRU(nn.Module):
+class StepNetwork(nn.Module):
     """Convolutions shorten 256 Hz to 4 steps a second; the GRU and attention relate the steps to each other."""
 
     def __init__(
         self,
-        shape: NetworkShape,
+        n_chans: int,
         *,
         dropout: float = 0.25,
         widths: tuple[int, ...] = (24, 48, 48),
@@ -36,29 +38,40 @@ class ResNetGRU(nn.Module):
         """
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv1d(shape.n_chans, widths[0], STEM_KERNEL, STEM_STRIDE, STEM_KERNEL // 2, bias=False),
+            nn.Conv1d(n_chans, widths[0], STEM_KERNEL, STEM_STRIDE, STEM_KERNEL // 2, bias=False),
             nn.BatchNorm1d(widths[0]),
             nn.ReLU(),
         )
         sizes = zip((widths[0], *widths[:-1]), inner or widths, widths, strict=True)
         self.blocks = nn.Sequential(*(ResidualBlock(*size) for size in sizes), nn.AvgPool1d(last_pool))
-        dim = widths[-1]
-        if units is not None and not 1 <= units <= dim // 2:
-            raise ValueError(f"units={units} must be at least 1 and at most {dim // 2}")
-        self.gru = nn.GRU(dim, units or dim // 2, batch_first=True, bidirectional=True)
-        self.scatter = nn.Identity() if units is None else Scatter(2 * units, dim)
-        self.attention = nn.MultiheadAttention(dim, n_heads, dropout=dropout, batch_first=True)
-        self.norm = nn.LayerNorm(dim)
-        self.pool = SpanPool(STEM_STRIDE * 2 ** len(widths) * last_pool / shape.sfreq, shape.span_s)
+        self.dim, self.step_times = widths[-1], STEM_STRIDE * 2 ** len(widths) * last_pool
+        if units is not None and not 1 <= units <= self.dim // 2:
+            raise ValueError(f"units={units} must be at least 1 and at most {self.dim // 2}")
+        self.gru = nn.GRU(self.dim, units or self.dim // 2, batch_first=True, bidirectional=True)
+        self.scatter = nn.Identity() if units is None else Scatter(2 * units, self.dim)
+        self.attention = nn.MultiheadAttention(self.dim, n_heads, dropout=dropout, batch_first=True)
+        self.norm = nn.LayerNorm(self.dim)
+
+    def steps(self, x_BCT: Tensor) -> Tensor:
+        """Return a row for each `step_times` samples, of all channels together, shape (B, N, D)."""
+        x_BND = self.scatter(self.gru(self.blocks(self.stem(x_BCT)).transpose(1, 2))[0])
+        attended_BND, _ = self.attention(x_BND, x_BND, x_BND, need_weights=False)
+        return self.norm(x_BND + attended_BND)
+
+
+class ResNetGRU(StepNetwork):
+    """Classes of a window from its steps of time (`StepNetwork`)."""
+
+    def __init__(self, shape: NetworkShape, *, dropout: float = 0.25, **options: Any) -> None:
+        """Take the options of `StepNetwork`; raises ValueError as it does."""
+        super().__init__(shape.n_chans, dropout=dropout, **options)
+        self.pool = SpanPool(self.step_times / shape.sfreq, shape.span_s)
         self.dropout = nn.Dropout(dropout)
-        self.classes = nn.Linear(self.pool.width(dim), shape.n_classes)
+        self.classes = nn.Linear(self.pool.width(self.dim), shape.n_classes)
 
     def forward(self, x_BCT: Tensor) -> tuple[Tensor, Tensor]:
         """Return (logits_BK, embedding_BD)."""
-        x_BND = self.scatter(self.gru(self.blocks(self.stem(x_BCT)).transpose(1, 2))[0])
-        attended_BND, _ = self.attention(x_BND, x_BND, x_BND, need_weights=False)
-        x_BND = self.norm(x_BND + attended_BND)
-        embedding_BD = self.pool(x_BND.transpose(1, 2))
+        embedding_BD = self.pool(self.steps(x_BCT).transpose(1, 2))
         return self.classes(self.dropout(embedding_BD)), embedding_BD
 
 

@@ -15,7 +15,9 @@ from signals.patterns.bank import PATTERNS_FILE, SEGMENTS_FILE, Bank, read_array
 from tests.training.ranks import in_ranks
 from training import pretrain, publish
 from training.command import parse_command
-from training.objectives.planting.evaluation import ALL, ERRORS, TRUTH_FILE, read_scores, write_scores
+from training.objectives.planting.evaluation import ALL, TRUTH_FILE, read_answers, read_scores, write_scores
+from training.objectives.planting.measures import ERRORS
+from training.objectives.skill import SKILL_FILE
 from training.parallel.distributed import TorchGroup
 from training.recipes.pretraining import RECIPES
 from training.trainer.checkpoints import checkpoints, load_checkpoint
@@ -38,6 +40,13 @@ def whole_run(toy_shards: Path, toy_bank: Path, tmp_path_factory: pytest.TempPat
     return output
 
 
+@pytest.fixture(scope="module")
+def control_run(toy_shards: Path, toy_bank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("truth") / "control"
+    pretrain.main(options(toy_shards, toy_bank, output, "--model.trunk", "resnet-gru"))
+    return output
+
+
 def test_a_run_writes_what_it_learnt_beside_what_knows_nothing(whole_run: Path, metrics_of: Metrics) -> None:
     lines = metrics_of(whole_run)
     assert len(lines) == 4
@@ -52,6 +61,36 @@ def test_a_run_writes_what_it_learnt_beside_what_knows_nothing(whole_run: Path, 
     assert rows["balanced_accuracy", "all families"]["trivial"] == pytest.approx(1 / 6)
     assert not (whole_run / "reconstruction.parquet").exists()  # nothing was hidden
     assert (whole_run / "encoder" / "model.safetensors").is_file()
+
+
+def test_a_control_learns_the_same_windows_and_is_scored_on_the_same_segments(
+    whole_run: Path, control_run: Path, metrics_of: Metrics
+) -> None:
+    ours, theirs = metrics_of(whole_run), metrics_of(control_run)
+    assert [line["order_crc"] for line in theirs] == [line["order_crc"] for line in ours]
+    assert all(np.isfinite([line[name] for name in TRUTH_HEADS]).all() for line in theirs)
+    both = [read_scores(run) for run in (whole_run, control_run)]
+    np.testing.assert_equal(*([(s.measure, s.family, s.trivial, s.n_segments) for s in scores] for scores in both))
+    assert all(np.isfinite(s.value) for s in read_scores(control_run) if s.family == ALL)
+    first, second = read_answers(whole_run), read_answers(control_run)
+    np.testing.assert_array_equal(first.is_discharge_SN, second.is_discharge_SN)
+    assert not np.array_equal(first.share_SK, second.share_SK)
+    assert not (control_run / "encoder").exists()
+
+
+def test_a_control_is_not_published_whatever_it_learnt(
+    control_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(control_run, tmp_path / "run")
+    scores = [score for score in read_scores(run) if score.family == ALL]
+    write_scores(run, [replace(s, value=0.1 if s.measure in ERRORS else 0.9, low=0.1, high=0.9) for s in scores])
+    with pytest.raises(SystemExit) as refused:
+        publish.main(["--run", str(run), "--output", str(tmp_path / "out")])
+    assert refused.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert "it trained the control resnet-gru, and holds no encoder" in lines[0]
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture
@@ -96,6 +135,26 @@ def test_what_knows_no_more_than_nothing_is_not_published(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_that_hid_nothing_is_judged_by_planted_truth_alone(
+    run_with: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_with(0.1, 0.1, 0.1, 0.1)
+    assert not (run / SKILL_FILE).exists()
+    worth = publish.publish(run, tmp_path / "first")
+    assert worth.skill is None
+    scores = read_scores(run)
+    # A measure that is not defined, as of a head that was left out, decides nothing; one must be.
+    write_scores(run, [replace(scores[0], value=np.nan), *scores[1:]])
+    publish.publish(run, tmp_path / "second")
+    write_scores(run, [replace(score, value=np.nan) for score in scores])
+    with pytest.raises(ValueError, match="no measure of planted truth is defined for what it predicts"):
+        publish.publish(run, tmp_path / "third")
+    (run / TRUTH_FILE).unlink()
+    with pytest.raises(FileNotFoundError, match="pretrain again"):
+        publish.publish(run, tmp_path / "third")
+    assert not (tmp_path / "third").exists()
+
+
 def test_a_broken_file_of_scores_is_one_line(whole_run: Path, tmp_path: Path) -> None:
     assert read_scores(tmp_path) == []
     for text in ("", "[]", '{"scores": [{"measure": "x"}]}'):
@@ -113,14 +172,17 @@ def test_truth_is_learnt_beside_what_is_hidden(
     assert all(line[name] > 0 for name in (*TRUTH_HEADS, "reconstruction", "spectral"))
 
 
+@pytest.mark.parametrize(("run", "trunk"), [("whole_run", "encoder"), ("control_run", "resnet-gru")])
 def test_a_resumed_run_equals_the_whole_one_bit_for_bit(
-    whole_run: Path, toy_shards: Path, toy_bank: Path, tmp_path: Path, metrics_of: Metrics
-) -> None:
-    more = options(toy_shards, toy_bank, tmp_path / "run")
+    run: str, trunk: str, request: pytest.FixtureRequest, toy_shards: Path, toy_bank: Path, tmp_path: Path,
+    metrics_of: Metrics,
+) -> None:  # fmt: skip
+    whole: Path = request.getfixturevalue(run)
+    more = options(toy_shards, toy_bank, tmp_path / "run", "--model.trunk", trunk)
     pretrain.main([*more, "--max-steps", "2"])
     pretrain.main(more)
-    assert [line["loss"] for line in metrics_of(tmp_path / "run")] == [line["loss"] for line in metrics_of(whole_run)]
-    a, b = (load_checkpoint(checkpoints(run / "checkpoints")[-1]) for run in (whole_run, tmp_path / "run"))
+    assert [line["loss"] for line in metrics_of(tmp_path / "run")] == [line["loss"] for line in metrics_of(whole)]
+    a, b = (load_checkpoint(checkpoints(each / "checkpoints")[-1]) for each in (whole, tmp_path / "run"))
     assert all(torch.equal(a["model"][name], b["model"][name]) for name in a["model"])
 
 
@@ -148,6 +210,10 @@ def test_two_processes_take_the_same_steps_as_one(
         (["--data.crop-s", "60"], "crop_s=60 is longer than the bank's patterns of 50 s"),
         (["--truth.background", "1.5"], "background=1.5 must lie between 0 and 1"),
         (["--objective.reconstruction", "0", "--track.validate-every", "2"], "validate_every=2 needs"),
+        (
+            ["--model.trunk", "resnet-gru", "--objective.reconstruction", "1"],
+            "trunk=resnet-gru learns from planted truth alone: leave out reconstruction",
+        ),
         (["--bank", "/nowhere"], "/nowhere/patterns.npz does not exist: make a bank with cerebeam bank"),
     ],
 )

@@ -20,6 +20,14 @@ class Fold:
     test: np.ndarray
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """Who is trained on and who is scored."""
+
+    train: Sequence[str]
+    held_out: Sequence[str]
+
+
 def site_folds(sites: np.ndarray, subjects: np.ndarray) -> list[Fold]:
     """Return one fold a site that leaves it out.
 

@@ -8,6 +8,7 @@ from model.encoder_config import SIZES, EncoderConfig, sized
 from model.layers.fusion import SOURCES
 from model.pretraining.masking import MaskPlan
 from model.pretraining.token_masks import BlockPlan
+from model.pretraining.trunks import Trunk
 from model.pretraining.truth_heads import TRUTH_HEADS
 from signals.shards.normalise import Normalisation
 from training.objectives.planting.planted_bank import Laying
@@ -36,8 +37,10 @@ Choice = Literal["error", "probe"]
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderShape:
-    """The encoder that is pretrained."""
+    """The encoder that is pretrained, or a control in its place."""
 
+    trunk: Trunk = "encoder"
+    """What the heads stand on; "resnet-gru" is the control of planted truth: of what follows it has the width alone."""
     size: str = "tiny"
     """Row of model.encoder.SIZES."""
     dim: int = 0
@@ -58,6 +61,7 @@ class EncoderShape:
     """What EEG listens to besides itself, of model.layers.fusion.SOURCES."""
 
     def __post_init__(self) -> None:
+        one_of(self, "trunk", get_args(Trunk))
         one_of(self, "size", sorted(SIZES))
         not_negative(self, "dim", "depth", "stem_dim")
         some_of(self, "fusion", SOURCES)
@@ -200,6 +204,9 @@ class PretrainRecipe(TrackedRecipe):
             raise ValueError("latents need a teacher that is whole on each process: leave --optim.sharing at replicate")
         if not self.weights:
             raise ValueError("no head has a weight above 0: nothing would be learnt")
+        if self.model.trunk != "encoder" and self.objective.weights:
+            names = " and ".join(self.objective.weights)
+            raise ValueError(f"trunk={self.model.trunk} learns from planted truth alone: leave out {names}")
         looked_at = ("reconstruction", "gaps", "latents")
         if self.track.validate_every and not any(name in self.weights for name in looked_at):
             raise ValueError(f"validate_every={self.track.validate_every} needs one of {looked_at} above 0")
@@ -306,7 +313,8 @@ def eeg_truth_cpu(*, tiny: bool = False) -> PretrainRecipe:
     """Return a recipe that learns from planted truth alone: 1.2 million parameters; time and score are not measured.
 
     `cerebeam bank --output BANK`, then `python -m training.pretrain --recipe eeg_truth_cpu --bank BANK --shards DIR
-    --output DIR`. With `--objective.reconstruction 1` windows are masked besides. Its tiny form is narrower.
+    --output DIR`. With `--objective.reconstruction 1` windows are masked besides; with `--model.trunk resnet-gru` a
+    ResNet1D-GRU learns the same windows, as a control. Its tiny form is narrower.
     """
     recipe = PretrainRecipe(
         model=EncoderShape(size="tiny"),

@@ -10,7 +10,8 @@ from model.pretraining.truth_heads import COURSE, COURSE_UNITS
 from signals.patterns.bank import SEGMENTS_FILE, Bank, HeldOut, read_arrays
 from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS
-from training.objectives.planting.evaluation import ALL, answers, area_of, scores_of
+from training.objectives.planting.evaluation import ALL, answers, scores_of
+from training.objectives.planting.measures import area_of
 
 
 class Oracle(nn.Module):

@@ -1,12 +1,12 @@
 """What was learnt of planted truth, on segments of families that no pattern of the bank comes from.
 
-Each measure stands beside the best predictor that knows nothing: for discharges the line length or the largest
-deflection of the second, whichever is better; for rates and votes one answer for all, taken from the bank.
+Each measure stands beside the best predictor that knows nothing (`training.objectives.planting.measures`).
 
 Shapes: S segment, C channel, T sample, N second, K class.
 """
 
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.measures.metrics import auroc
 from model.montage import Montage
 from model.pretraining.masking import MaskPlan
 from model.pretraining.truth_heads import COURSE, COURSE_UNITS
@@ -26,15 +25,12 @@ from signals.patterns.bank import Bank, HeldOut
 from signals.shards.normalise import Normaliser
 from signals.tasks import SIX_CLASS
 from signals.window import MEASURED
+from training.objectives.planting.measures import ERRORS, Answers, Measure, measures_of
 from training.objectives.planting.planted_bank import PlantedBank
 from training.objectives.preparation import Preparation
 
-TRUTH_FILE = "truth.json"
+TRUTH_FILE, PREDICTIONS_FILE = "truth.json", "truth_predictions.npz"
 ALL = "all families"
-ERRORS = frozenset({"rate_error_octaves", "votes_kl"})
-"""Measures of which less is better."""
-STEADY = ("LPD", "GPD", "LRDA", "GRDA")
-"""Classes whose rate is scored: seizures change theirs."""
 N_BOOT = 200
 
 
@@ -65,22 +61,6 @@ class Score:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What a model predicts of held-out segments, beside the truth; nan where a head is missing."""
-
-    discharge_SN: np.ndarray
-    """Log odds of a discharge in each second, the largest over channels and slots."""
-    is_discharge_SN: np.ndarray
-    """1 and 0, nan where discharges are not known."""
-    line_length_SN: np.ndarray
-    peak_SN: np.ndarray
-    rate_S: np.ndarray
-    """log2 Hz."""
-    share_SK: np.ndarray
-    """Shares of experts."""
-
-
 def score_truth(
     folder: Path,
     model: Any,
@@ -90,9 +70,13 @@ def score_truth(
     *,
     on_batch: Callable[[], None] = lambda: None,
 ) -> str:
-    """Write truth.json into a folder, what a model learnt of planted truth, and return it as lines."""
+    """Write truth.json into a folder, what a model learnt of planted truth, and return it as lines.
+
+    Its predictions lie in truth_predictions.npz, so that two models can be compared segment by segment.
+    """
     found = answers(model, bank.held_out, normaliser, crop_s=crop_s, on_batch=on_batch)
     scores = scores_of(found, bank.held_out, bank.bank)
+    write_answers(folder, found)
     write_scores(folder, scores, bank_digest=bank.digest, crop_s=crop_s)
     return "\n".join(map(str, scores))
 
@@ -114,6 +98,22 @@ def read_scores(folder: Path) -> list[Score]:
         return [Score(**row | {k: float("nan") for k, v in row.items() if v is None}) for row in rows]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no file of planted truth: {error}") from None
+
+
+def write_answers(folder: Path, found: Answers) -> None:
+    """Write truth_predictions.npz into a folder, whole or not at all."""
+    with atomic_file(folder / PREDICTIONS_FILE) as file:
+        np.savez(file, **asdict(found))
+
+
+def read_answers(folder: Path) -> Answers:
+    """Read truth_predictions.npz; raises FileNotFoundError without one, ValueError for one that is not whole."""
+    path = folder / PREDICTIONS_FILE
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Answers(**{name: file[name] for name in file.files})
+    except (EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} holds no predictions of planted truth: {error}") from None
 
 
 @torch.no_grad()
@@ -198,81 +198,28 @@ def _discharges(held_out: HeldOut, start_s: float, n_seconds: int) -> np.ndarray
 
 def scores_of(found: Answers, held_out: HeldOut, bank: Bank) -> list[Score]:
     """Return every measure over all families and family by family."""
+    measures = measures_of(found, held_out, bank)
     families = [ALL, *dict.fromkeys(held_out.family_S.tolist())]
     rows = {f: np.flatnonzero((held_out.family_S == f) | (f == ALL)) for f in families}
     return [
-        score
+        _score(measure, found, family, numbers[measure.counts_S[numbers]])
         for family, numbers in rows.items()
-        for score in (
-            *_discharge_scores(found, family, numbers),
-            *_rate_scores(found, held_out, bank, family, numbers),
-            *_vote_scores(found, held_out, bank, family, numbers),
-        )
+        for measure in measures
     ]
 
 
-def _score(
-    measure: str, family: str, rows: np.ndarray, value: Callable[[np.ndarray], float], trivial: float
-) -> Score:  # fmt: skip
+def _score(measure: Measure, found: Answers, family: str, rows: np.ndarray) -> Score:
     rng = np.random.default_rng(0)
-    drawn = [value(rng.choice(rows, len(rows))) for _ in range(N_BOOT)] if len(rows) > 1 else [np.nan]
-    known = np.array([v for v in drawn if np.isfinite(v)])
-    low, high = np.percentile(known, [2.5, 97.5]) if known.size else (np.nan, np.nan)
+    drawn = [measure.of(found, rng.choice(rows, len(rows))) for _ in range(N_BOOT)] if len(rows) > 1 else [np.nan]
+    low, high = interval(np.array(drawn))
     return Score(
-        measure=measure, family=family, value=value(rows), low=float(low), high=float(high), trivial=trivial,
-        n_segments=len(rows),
+        measure=measure.name, family=family, value=measure.of(found, rows), low=low, high=high,
+        trivial=measure.trivial(rows), n_segments=len(rows),
     )  # fmt: skip
 
 
-def area_of(truth: np.ndarray, score: np.ndarray) -> float:
-    """Return the area under the ROC curve where both are known, nan where one class or any score is missing."""
-    known = np.isfinite(truth) & np.isfinite(score)
-    return float(auroc(score[known], truth[known] > 0))
-
-
-def _discharge_scores(found: Answers, family: str, rows: np.ndarray) -> list[Score]:
-    rows = rows[np.isfinite(found.is_discharge_SN[rows]).all(1)]
-
-    def of(score_SN: np.ndarray, chosen: np.ndarray) -> float:
-        return area_of(found.is_discharge_SN[chosen].ravel(), score_SN[chosen].ravel())
-
-    trivial = max(of(score, rows) for score in (found.line_length_SN, found.peak_SN))
-    return [_score("discharge_auroc", family, rows, lambda chosen: of(found.discharge_SN, chosen), trivial)]
-
-
-def _rate_scores(found: Answers, held_out: HeldOut, bank: Bank, family: str, rows: np.ndarray) -> list[Score]:
-    steady = [SIX_CLASS.classes.index(name) for name in STEADY]
-    truth_S = np.log2(held_out.rate_S2).mean(1)
-    rows = rows[np.isin(held_out.class_S[rows], steady) & np.isfinite(truth_S[rows])]
-    usual = np.median(np.log2(bank.rate_E2[np.isin(bank.class_E, steady)]).mean(1))
-
-    def error(rate_S: np.ndarray, chosen: np.ndarray) -> float:
-        return float(np.median(np.abs(rate_S[chosen] - truth_S[chosen]))) if len(chosen) else float("nan")
-
-    trivial = error(np.full_like(found.rate_S, usual), rows)
-    return [_score("rate_error_octaves", family, rows, lambda chosen: error(found.rate_S, chosen), trivial)]
-
-
-def _vote_scores(found: Answers, held_out: HeldOut, bank: Bank, family: str, rows: np.ndarray) -> list[Score]:
-    share_SK = held_out.votes_SK / held_out.votes_SK.sum(1, keepdims=True)
-    low, more = bank.sure[:2]
-    sure = low + more / 2
-    own_EK = np.eye(share_SK.shape[1])[bank.class_E]
-    usual_SK = np.tile((sure * own_EK + (1 - sure) * bank.doubt_EK).mean(0), (len(share_SK), 1))
-
-    def kl(guess_SK: np.ndarray, chosen: np.ndarray) -> float:
-        truth, guess = share_SK[chosen], np.clip(guess_SK[chosen], 1e-7, 1)
-        return float((truth * (np.log(np.maximum(truth, 1e-12)) - np.log(guess))).sum(1).mean())
-
-    def balanced(guess_SK: np.ndarray, chosen: np.ndarray) -> float:
-        if not np.isfinite(guess_SK[chosen]).all():
-            return float("nan")
-        truth, best = held_out.class_S[chosen], guess_SK[chosen].argmax(1)
-        return float(np.mean([(best[truth == k] == k).mean() for k in np.unique(truth)]))
-
-    return [
-        _score("votes_kl", family, rows, lambda chosen: kl(found.share_SK, chosen), kl(usual_SK, rows)),
-        _score(
-            "balanced_accuracy", family, rows, lambda chosen: balanced(found.share_SK, chosen), balanced(usual_SK, rows)
-        ),
-    ]
+def interval(drawn: np.ndarray) -> tuple[float, float]:
+    """Return the 95% interval of resampled values (percentiles), nan where none is defined."""
+    known = drawn[np.isfinite(drawn)]
+    low, high = np.percentile(known, [2.5, 97.5]) if known.size else (np.nan, np.nan)
+    return float(low), float(high)
