@@ -344,9 +344,10 @@ def _moved_by_adam(head: ClassifierHead) -> float:
 
 
 def test_the_whole_pretraining_model_is_one_graph() -> None:
-    names = ("reconstruction", "contrastive", "spectral", "sleep", *TRUTH_HEADS)
+    names = ("reconstruction", "contrastive", "spectral", "sleep", "recording_contrast", *TRUTH_HEADS)
     model = PretrainModel(Encoder(CONFIG), dict.fromkeys(names, 1.0))
     batch = make_batch(n_times=512) | {"sleep_target_B": torch.tensor([0, 4, -1, 2])} | planted(n_slots=8)
+    batch |= with_keys(4)
     torch.compiler.reset()
     compiled = torch.compile(model, backend="eager", fullgraph=True)  # raises where a graph would break
     for name, total in compiled(batch).items():
