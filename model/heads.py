@@ -30,6 +30,9 @@ Tensors = Mapping[str, Tensor]
 class Head(nn.Module):
     """The contract of all heads."""
 
+    measures: tuple[str, ...] = ()
+    """Names of what `measured` gives."""
+
     def forward(self, out: Tensors, batch: Tensors) -> dict[str, Tensor]:
         """Return named results from the encoder's intermediates."""
         raise NotImplementedError
@@ -41,6 +44,10 @@ class Head(nn.Module):
     def count(self, batch: Tensors) -> Tensor:
         """Return what `total` is to be divided by, a scalar; 0 where nothing in the batch counts."""
         raise NotImplementedError
+
+    def measured(self, results: Tensors, batch: Tensors) -> dict[str, Tensor]:
+        """Return further sums over what counts, to be logged and not learnt from: scalars without gradients."""
+        return {}
 
 
 HEADS: dict[str, type[Head]] = {}

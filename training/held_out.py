@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from model.pretraining.token_masks import BlockPlan
 from training.objectives.latent_validation import describe, have_collapsed, validate_latents
+from training.objectives.recording_contrast import validate_recordings
 from training.objectives.validation import Look, probe, validate
 from training.trainer.train import Trainer
 
@@ -27,16 +28,18 @@ class HeldOutValidation:
     is_over: bool = False
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
-        """Return the values of `training.objectives.validation` and `latent_validation`."""
+        """Return the values of `training.objectives.validation`, `latent_validation` and `recording_contrast`."""
         with trainer.evaluated() as model:
             values = probe(model, self.looks, trainer.processes)
             if model.fills_gaps:
                 values |= validate(model, self.looks, trainer.processes)
             if self.blocks is not None:
                 values |= validate_latents(model, self.looks, self.blocks, trainer.processes)
+            values |= validate_recordings(model, self.looks, self.blocks, trainer.processes)
         if have_collapsed(values) and trainer.processes.is_main:
             logger.warning("step %d: %s", trainer.step, describe(values))
-        error = values.get("valid_latent_error", values.get("valid_error"))
+        errors = ("valid_latent_error", "valid_error", "valid_recording_contrast")
+        error = next((values[name] for name in errors if name in values), None)
         score = 1 - values["knn_accuracy"] if self.by_probe else error
         if score is not None:
             self.scores[trainer.step] = score

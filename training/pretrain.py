@@ -12,10 +12,11 @@ OUT/pretrain_subjects.json the subjects trained on and held out.
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,27 +26,29 @@ import torch
 from evaluation.scenarios.reconstruction import write_reconstruction
 from model.pretraining.pretraining import PretrainModel
 from model.pretraining.trunks import TRUNKS
-from signals.shards.normalise import Normaliser
 from signals.version import code_version
 from training.command import Sections, parse_command, run_main, write_config
 from training.corpus.corpus import Corpus
 from training.corpus.order import check_batch
 from training.corpus.source import Choice, Resident, Source
-from training.corpus.splits import Sides, evenly, hold_out_names
+from training.corpus.splits import Sides
+from training.corpus.steps import Batch, StepBatches
 from training.corpus.stream import Prepare, Reading, Stream, step_batches
 from training.held_out import HeldOutValidation
 from training.objectives.latent_validation import describe, validate_latents, write_latents
 from training.objectives.planting.evaluation import score_truth
 from training.objectives.planting.planted_bank import PlantedBank, open_bank
-from training.objectives.preparation import Preparation
 from training.objectives.reconstruction import evaluate_reconstruction
+from training.objectives.recording_contrast import with_keys, without_keys
 from training.objectives.skill import Skill, SkillMeter, write_skill
 from training.objectives.validation import Look, check_probe
 from training.parallel.distributed import Backend, Processes, start_processes
 from training.parallel.sharding import is_sharded, share_out
+from training.pretrain_data import choose_sides, looks_of, of_people, partners_of, prepare_of, source_of
 from training.provenance import SUBJECTS_FILE, trained_on
 from training.recipes.pretraining import RECIPES, PretrainRecipe
 from training.trainer.monitoring import monitored
+from training.trainer.precision import autocast
 from training.trainer.saving import Saver, resume
 from training.trainer.start import give_teacher, new_trainer, start_from
 from training.trainer.stopping import RESUME_EXIT, Stopped, StopRequest
@@ -88,7 +91,7 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     check_batch(batch=recipe.optim.batch, world_size=processes.world_size)
     corpora = open_corpora(command)
     sides = choose_sides(corpora, recipe)
-    sources = [_source(corpus, sides, recipe) for corpus in corpora]
+    sources = [source_of(corpus, sides, recipe) for corpus in corpora]
     bank = open_bank(command.bank, recipe.laying, processes.device)
     about = {
         "config": asdict(recipe),
@@ -113,7 +116,7 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     stream = _stream(command, sources, sides, processes)
     if state is not None and len(stream.place):
         stream.go_to(state["loader"]["place"])
-    looks = _looks(sources, sides, recipe)
+    looks = looks_of(sources, sides, recipe)
     if track.choose_by == "probe":
         check_probe(looks)
     finished = _train(command, trainer, saver, stream, looks, about, bank)
@@ -148,53 +151,6 @@ def open_corpora(command: PretrainCommand) -> list[Corpus]:
     return [Corpus.open(uri, exclude_sites=s, **how) for uri, s in zip(command.shards, excluded, strict=True)]
 
 
-def choose_sides(corpora: Sequence[Corpus], recipe: PretrainRecipe) -> Sides:
-    """Return whole subjects to train on and to be scored, by the manifests alone."""
-    subjects = {name for corpus in corpora for name in corpus.manifest.subjects}
-    train, held_out = hold_out_names(subjects, share=recipe.data.held_out_share, seed=recipe.data.split_seed)
-    if recipe.data.choose_share:
-        train, held_out = hold_out_names(train, share=recipe.data.choose_share, seed=recipe.data.split_seed + 1)
-    return Sides(train=sorted(train), held_out=sorted(held_out))
-
-
-def _source(corpus: Corpus, sides: Sides, recipe: PretrainRecipe) -> Source:
-    manifest = corpus.manifest
-    known = {name: manifest.subjects[name] for name in sides.train if name in manifest.subjects}
-    normaliser = Normaliser.fit(
-        recipe.data.normalisation,
-        {name: entry.moments for name, entry in known.items()},
-        {name: entry.site_id for name, entry in known.items()},
-        known,
-        sensor_types=manifest.modality.sensor_types,
-    )
-    crop_times = round(recipe.data.crop_s * manifest.modality.sfreq)
-    return Source(corpus=corpus, normaliser=normaliser, crop_times=crop_times, seed=(recipe.seed, 1))
-
-
-def _preparation(source: Source, recipe: PretrainRecipe, seed: tuple[int, ...], **changes: Any) -> Preparation:
-    return Preparation(sfreq=source.sfreq, masks=recipe.masks, filling=recipe.objective.filling, seed=seed, **changes)
-
-
-def _looks(sources: Sequence[Source], sides: Sides, recipe: PretrainRecipe) -> list[Look]:
-    """Return the held-out windows that are looked at on the way."""
-    n_windows = recipe.track.validate_windows
-    return [
-        Look(
-            source=replace(source, resident=None),  # which holds the windows that are trained on
-            preparation=_preparation(source, recipe, (recipe.seed, 4)),
-            windows=evenly(_of_people(source.corpus, sides.held_out, n_windows), n_windows),
-        )
-        for source in sources
-    ]
-
-
-def _trained(sources: Sequence[Source], recipe: PretrainRecipe, bank: PlantedBank | None) -> list[Preparation]:
-    """Return how windows to be trained on are prepared."""
-    changes = {**asdict(recipe.augment), "hides": recipe.hides, "blocks": recipe.blocks}
-    changes["planting"] = bank and bank.planting
-    return [_preparation(source, recipe, (recipe.seed, 1), **changes) for source in sources]
-
-
 def _stream(command: PretrainCommand, sources: Sequence[Source], sides: Sides, processes: Processes) -> Stream:
     recipe = command.config
     reading = Reading(
@@ -210,25 +166,19 @@ def _stream(command: PretrainCommand, sources: Sequence[Source], sides: Sides, p
     if data.resident == "device":
         for source, choice in zip(sources, choices, strict=True):
             source.resident = Resident(source, choice.rows(source.corpus), processes.device)
-    return Stream(sources, choices, reading, command.sampling_weights)
-
-
-def _of_people(corpus: Corpus, people: Sequence[str], least: int) -> list[int]:
-    """Return windows of people of a corpus: all of a small one, at least so many of a large one."""
-    if not set(people) & set(corpus.manifest.subjects):
-        return []
-    most = None if len(corpus) <= Reading.listed_most else least
-    return [int(number) for number in Choice(people).rows(corpus, most=most).numbers]
+    partners = [partners_of(*pair, recipe) for pair in zip(sources, choices, strict=True)]
+    contrasts = bool(recipe.objective.recording_contrast)
+    return Stream(sources, choices, reading, command.sampling_weights, partners=partners if contrasts else ())
 
 
 def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) -> Trainer:
     torch.manual_seed(recipe.seed)  # weights, the same on every rank
-    trunk = TRUNKS[recipe.model.trunk](recipe.model.encoder)
-    model = PretrainModel(trunk, recipe.weights, mask_token=recipe.objective.tokens)
+    trunk, objective = TRUNKS[recipe.model.trunk](recipe.model.encoder), recipe.objective
+    model = PretrainModel(trunk, recipe.weights, mask_token=objective.tokens, options=objective.head_options)
     whole_copy = deepcopy(model) if recipe.optim.sharing == "shard" and processes.world_size > 1 else None
     share_out(model, processes, recipe.optim.sharing)
     trainer = new_trainer(model, recipe, processes, n_steps=recipe.schedule.steps, whole_copy=whole_copy, stop=stop)
-    if recipe.objective.latents:
+    if objective.taught:
         give_teacher(trainer)
     return trainer
 
@@ -246,13 +196,9 @@ def _train(
     n_steps = min(recipe.schedule.steps, command.max_steps or recipe.schedule.steps)
     if processes.is_main:
         write_config(command.output / "config.json", command)
-    preparations = _trained(stream.sources, recipe, bank)
-    prepare = Prepare(preparations, recipe.objective.line_steps)
+    prepare = prepare_of(stream.sources, recipe, bank)
     # On a CPU whoever reads ahead prepares too; on a GPU, and from its memory, the device does.
     ahead = processes.device.type == "cpu"
-    number, micro = stream.first()
-    raw = {name: value.to(processes.device) for name, value in stream.sources[number].raw(micro).items()}
-    sample = preparations[number](raw)
     batches = step_batches(
         stream, range(trainer.step, n_steps), prepare if ahead else None, n_workers=recipe.data.loader_processes
     )
@@ -267,7 +213,12 @@ def _train(
 
     config = {"recipe": command.recipe, **asdict(recipe)}
     page = monitored(
-        command.output / "metrics.jsonl", trainer, sample, batch=recipe.optim.batch, config=config, also=recipe.track.to
+        command.output / "metrics.jsonl",
+        trainer,
+        _sample(stream, prepare, trainer),
+        batch=recipe.optim.batch,
+        config=config,
+        also=recipe.track.to,
     )
     with closing(batches), page as tracker:
         finished = run_steps(
@@ -279,10 +230,28 @@ def _train(
             save=save,
             save_every=recipe.track.save_every,
             validation=validation,
-            prepare=None if ahead else prepare,
+            prepare=_on_device(trainer, stream, None if ahead else prepare),
         )
         saver.close()
     return finished
+
+
+def _sample(stream: Stream, prepare: Prepare, trainer: Trainer) -> Batch:
+    """Return a micro-batch like those of the run; it meets no keys."""
+    number, micro = stream.first()
+    raw = {name: value.to(trainer.processes.device) for name, value in stream.sources[number].raw(micro).items()}
+    return without_keys(prepare.preparations[number](raw), trainer.module.key_width)
+
+
+def _on_device(trainer: Trainer, stream: Stream, prepare: Prepare | None) -> Callable[[StepBatches], StepBatches]:
+    """Return what makes a step that was read one to train on: what is left to prepare, and the keys of its partners."""
+    within = partial(autocast, trainer.precision, trainer.processes.device)
+
+    def ready(step: StepBatches) -> StepBatches:
+        step = step if prepare is None else prepare(step)
+        return with_keys(step, trainer.module, trainer.processes, within=within) if stream.partners else step
+
+    return ready
 
 
 def _reconstruction(
@@ -304,7 +273,7 @@ def _reconstruction(
         evaluate_reconstruction(
             model,
             source.corpus,
-            _of_people(source.corpus, sides.held_out, recipe.track.evaluate_windows),
+            of_people(source.corpus, sides.held_out, recipe.track.evaluate_windows),
             source.normaliser,
             seed=recipe.data.split_seed,
             processes=processes,
@@ -366,7 +335,7 @@ def measured_skill(
     meter = SkillMeter(model=model, filling=recipe.objective.filling, seed=recipe.data.split_seed)
     most = recipe.track.skill_windows
     for source in sources:
-        trained, held_out = (_of_people(source.corpus, side, most) for side in (sides.train, sides.held_out))
+        trained, held_out = (of_people(source.corpus, side, most) for side in (sides.train, sides.held_out))
         meter.add_corpus(
             source.corpus, source.normaliser, trained=trained, held_out=held_out, max_windows=most,
             on_window=stop.check,

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from model.heads import HEADS, Tensors
 from model.montage import Montage
 from model.pretraining import latent_heads  # noqa: F401 (registers its heads)
-from model.pretraining.teacher import Teacher
+from model.pretraining.recording_head import RECORDING_CONTRAST, RecordingHead
+from model.pretraining.teacher import Teacher, frozen
 from model.pretraining.trunks import ResNetTrunk
 from model.pretraining.truth_heads import TRUTH_HEADS
 
@@ -23,18 +24,28 @@ class PretrainModel(nn.Module):
     encoder: Any
     """An `Encoder`, or a `ResNetTrunk` in its place."""
     teacher: Teacher | None = None
-    """Whose latents are predicted: until one is given, a copy of the encoder as it is at the first batch."""
+    """Whose latents and keys are predicted: until one is given, a copy of the model as it is at the first batch."""
 
-    def __init__(self, encoder: nn.Module, weights: Mapping[str, float], *, mask_token: bool = False) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        weights: Mapping[str, float],
+        *,
+        mask_token: bool = False,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         """Take the heads' weights; with a mask token hidden samples are not filled in (`Encoder.forward`).
 
-        Raises ValueError for heads that a `ResNetTrunk` cannot serve: all but those of planted truth.
+        options: further arguments of heads, by their names. What heads measure besides has the weight 0. Raises
+        ValueError for heads that a `ResNetTrunk` cannot serve: all but those of planted truth.
         """
         super().__init__()
         if isinstance(encoder, ResNetTrunk) and (others := [name for name in weights if name not in TRUTH_HEADS]):
             raise ValueError(f"the resnet-gru trunk serves the heads {TRUTH_HEADS}, not {others}")
-        self.encoder, self.weights = encoder, dict(weights)
-        self.heads = nn.ModuleDict({name: HEADS[name](encoder.config) for name in weights})
+        self.encoder, options = encoder, options or {}
+        self.heads = nn.ModuleDict({name: HEADS[name](encoder.config, **options.get(name, {})) for name in weights})
+        measures = [measure for head in self.heads.values() for measure in head.measures]
+        self.weights = {**weights, **dict.fromkeys(measures, 0.0)}
         if mask_token:
             self.mask_token_D = nn.Parameter(0.02 * torch.randn(encoder.config.dim))
 
@@ -89,14 +100,34 @@ class PretrainModel(nn.Module):
             batch["true_spectra_BCNF"] = self.encoder.spectra(batch["x_BCT"])
         if "latents" in self.heads:
             batch["true_latents_BCND"] = self.latents(batch)
-        return {name: head.total(head(out, batch), batch) for name, head in self.heads.items()}
+        totals: dict[str, Tensor] = {}
+        for name, head in self.heads.items():
+            results = head(out, batch)
+            totals |= {name: head.total(results, batch), **head.measured(results, batch)}
+        return totals
 
     def latents(self, batch: Tensors) -> Tensor:
         """Return what the teacher makes of whole windows, (B, C, N, D)."""
+        return self._taught().latents(batch)
+
+    def keys(self, batch: Tensors) -> Tensor:
+        """Return what the teacher makes of whole windows for others to find, (B, D), of unit length."""
+        return self._taught().keys(batch)
+
+    @property
+    def key_width(self) -> int:
+        """Width of keys; 0 where no head finds any."""
+        return next((head.width for head in self.heads.values() if isinstance(head, RecordingHead)), 0)
+
+    def _taught(self) -> Teacher:
         if self.teacher is None:
-            self.teacher = Teacher(self.encoder)
-        return self.teacher.latents(batch)
+            head = frozen(self.heads[RECORDING_CONTRAST]) if self.key_width else None
+            self.teacher = Teacher(self.encoder, head=head)
+        return self.teacher
 
     def counts(self, batch: Tensors) -> dict[str, Tensor]:
-        """Return what each head's sum is to be divided by, scalars."""
-        return {name: head.count(batch) for name, head in self.heads.items()}
+        """Return what each sum is to be divided by, scalars."""
+        counts: dict[str, Tensor] = {}
+        for name, head in self.heads.items():
+            counts |= dict.fromkeys((name, *head.measures), head.count(batch))
+        return counts

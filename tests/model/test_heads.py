@@ -53,6 +53,13 @@ def planted(n_slots: int) -> dict[str, Tensor]:
     }
 
 
+def with_keys(n_windows: int) -> dict[str, Tensor]:
+    """Return directions of unit length, a window's own, those of two others, and one that is left out."""
+    own = torch.eye(4, dtype=torch.bool)[:n_windows]
+    keys = torch.eye(4, 128).expand(n_windows, -1, -1)
+    return {"key_BKD": keys, "own_BK": own, "candidate_BK": own.roll(1, 1) | own | own.roll(2, 1)}
+
+
 def mean_loss(head: Head, results: Tensors, batch: Tensors) -> Tensor:
     return head.total(results, batch) / head.count(batch).clamp(min=1e-12)
 
@@ -77,6 +84,7 @@ class _OneHead(torch.nn.Module):
             "sleep_target_B": torch.tensor([0, 4, -1, 2]),
             "target_BK": torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0]]),
             **planted(out["tokens_BCND"].shape[2] * CONFIG.merge),
+            **with_keys(4),
         }
         return mean_loss(self.head, self.head(out, batch), batch)
 
@@ -269,7 +277,7 @@ def test_totals_and_counts_of_parts_add_up_to_those_of_the_whole(name: str) -> N
         torch.nn.init.normal_(model.head.samples.weight, std=0.1)
     position = torch.tensor(EEG_1020.positions)
     batch |= {"sleep_target_B": torch.tensor([0, 4, -1, 2]), "target_BK": torch.eye(3)[[0, 1, 2, 0]]}
-    batch |= planted(n_slots=8)
+    batch |= planted(n_slots=8) | with_keys(4)
 
     def sums(rows: slice) -> Tensor:
         part = {key: value[rows] for key, value in batch.items()} | {"position_C3": position}
@@ -336,9 +344,10 @@ def _moved_by_adam(head: ClassifierHead) -> float:
 
 
 def test_the_whole_pretraining_model_is_one_graph() -> None:
-    names = ("reconstruction", "contrastive", "spectral", "sleep", *TRUTH_HEADS)
+    names = ("reconstruction", "contrastive", "spectral", "sleep", "recording_contrast", *TRUTH_HEADS)
     model = PretrainModel(Encoder(CONFIG), dict.fromkeys(names, 1.0))
     batch = make_batch(n_times=512) | {"sleep_target_B": torch.tensor([0, 4, -1, 2])} | planted(n_slots=8)
+    batch |= with_keys(4)
     torch.compiler.reset()
     compiled = torch.compile(model, backend="eager", fullgraph=True)  # raises where a graph would break
     for name, total in compiled(batch).items():

@@ -162,3 +162,16 @@ def test_a_fit_is_the_same_on_every_process(data: Labelled, tmp_path: Path, name
         ]
         np.testing.assert_allclose(curves[1], curves[0], rtol=1e-4)
         assert {key: value.shape for key, value in alone.items()} == {k: v.shape for k, v in states[0].items()}
+
+
+def test_rows_of_all_processes_come_together_bit_for_bit_in_the_order_of_ranks() -> None:
+    rows = [torch.tensor([[0.1, -0.0]]), torch.zeros(0, 2), torch.tensor([[1e-45, 3.0], [1 / 3, float("inf")]])]
+    ids = torch.tensor([1 << 62, -(1 << 63), 5])
+
+    def work(processes: TorchGroup) -> tuple[torch.Tensor, torch.Tensor]:
+        return processes.gather(rows[processes.rank]), processes.gather(ids[processes.rank :][:1])
+
+    for gathered, codes in in_ranks(3, work):
+        assert torch.equal(gathered, torch.cat(rows))
+        assert torch.equal(codes, ids)
+    assert torch.equal(ALONE.gather(rows[2]), rows[2])

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from training.corpus.buckets import Part, bucketed, stacked
 from training.corpus.lanes import LaneOrder
 from training.corpus.order import MicroBatch, Order, order_crc
+from training.corpus.partners import Partners
 from training.corpus.prefetch import prefetch
 from training.corpus.source import Choice, Source
 from training.corpus.steps import StepBatches
@@ -37,10 +38,19 @@ class Stream:
     """This process's part of the endless stream over all sources."""
 
     def __init__(
-        self, sources: Sequence[Source], choices: Sequence[Choice], reading: Reading, weights: Sequence[float] = ()
+        self,
+        sources: Sequence[Source],
+        choices: Sequence[Choice],
+        reading: Reading,
+        weights: Sequence[float] = (),
+        *,
+        partners: Sequence[Partners] = (),
     ) -> None:
-        """`weights`: each corpus's share of a step's windows; by their numbers of windows without."""
-        self.sources, self.reading = sources, reading
+        """`weights`: each corpus's share of a step's windows; by their numbers of windows without.
+
+        `partners`: of the windows of each corpus, where a step reads them too.
+        """
+        self.sources, self.reading, self.partners = sources, reading, partners
         sizes = [len(source.corpus) for source in sources]
         quotas = shares(weights or sizes, reading.batch)
         self._orders: list[Order | LaneOrder] = [
@@ -85,6 +95,30 @@ class Stream:
         micro = lanes.next_step()[0]
         lanes.go_to(place)
         return 0, micro
+
+    def read(self, groups: Sequence[Sequence[Part]]) -> list[tuple[int, dict[str, Tensor]]]:
+        """Return raw micro-batches of groups, each with the number of its first source; empty ones are left out.
+
+        Where partners are read, it stands in them whose each window is, and which are a pair.
+        """
+        made = []
+        for group in groups:
+            parts = []
+            for number, micro in group:
+                raw = self.sources[number].raw(micro)
+                if self.partners:
+                    raw = self.partners[number].identified(raw, micro, source=number, n_sources=len(self.sources))
+                parts.append(raw)
+            batch = stacked(parts)
+            if len(batch["x_BCT"]):
+                made.append((group[0][0], batch))
+        return made
+
+    def partner_groups(self, groups: Sequence[Sequence[Part]]) -> list[list[Part]]:
+        """Return groups of partners of the windows of groups; those without any are left out."""
+        drawn = [[(number, self.partners[number].of(micro)) for number, micro in group] for group in groups]
+        there = [[(number, micro) for number, micro in group if micro.windows] for group in drawn]
+        return [group for group in there if group]
 
     def plan(self, steps: range) -> Iterator[Planned]:
         """Yield what this process trains on in each step."""
@@ -132,6 +166,8 @@ class Prepare:
     preparations: Sequence[Preparation]
     line_steps: int = 0
     """First steps, whose gaps start from the line."""
+    views: Sequence[Preparation] = ()
+    """How partners are prepared, where there are any."""
 
     def __call__(self, step: StepBatches) -> StepBatches:
         """Return the step, prepared, on the device of its samples."""
@@ -139,7 +175,8 @@ class Prepare:
         for raw, number in zip(step.micro_batches, step.sources, strict=True):
             preparation = self.preparations[number]
             made.append((replace(preparation, filling="line") if step.step < self.line_steps else preparation)(raw))
-        return replace(step, micro_batches=made)
+        partners = None if step.partners is None else Prepare(self.views)(step.partners)
+        return replace(step, micro_batches=made, partners=partners)
 
 
 def step_batches(stream: Stream, steps: range, prepare: Prepare | None, *, n_workers: int) -> Generator[StepBatches]:
@@ -150,17 +187,15 @@ def step_batches(stream: Stream, steps: range, prepare: Prepare | None, *, n_wor
 
     def make(planned: Planned) -> StepBatches:
         step, groups, place = planned
-        read = [
-            (group[0][0], stacked([stream.sources[number].raw(micro) for number, micro in group])) for group in groups
-        ]
+        read = stream.read(groups)
         seconds = [raw["x_BCT"][:, 0].numel() / stream.sources[number].sfreq for number, raw in read]
-        raw_step = StepBatches(
-            micro_batches=[raw for _, raw in read if len(raw["x_BCT"])],
-            sources=tuple(number for number, raw in read if len(raw["x_BCT"])),
+        raw_step = replace(
+            _raw_step(read),
             step=step,
             eeg_hours=sum(seconds) / 3600,
             order_crc=order_crc([micro for group in groups for _, micro in group]),
             place=place,
+            partners=_raw_step(stream.read(stream.partner_groups(groups))) if stream.partners else None,
         )
         if prepare is not None:
             return prepare(raw_step)
@@ -178,6 +213,11 @@ def step_batches(stream: Stream, steps: range, prepare: Prepare | None, *, n_wor
             num_workers=n_workers,
             multiprocessing_context="fork",
         )
+
+
+def _raw_step(read: Sequence[tuple[int, dict[str, Tensor]]]) -> StepBatches:
+    micro_batches, sources = [raw for _, raw in read], tuple(number for number, _ in read)
+    return StepBatches(micro_batches=micro_batches, sources=sources, eeg_hours=0.0)
 
 
 @dataclass(frozen=True)

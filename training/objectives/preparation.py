@@ -40,6 +40,8 @@ class Preparation:
     """Chance of each channel to be taken for absent; never fewer than `2 * MIN_GROUP` measured ones are left."""
     hides: bool = True
     """Whether anything is hidden; without, the model sees all of the truth."""
+    part_reference: float = 0.0
+    """Where nothing is hidden: chance of a window to be against the mean of a drawn part of its measured channels."""
     planting: Planting | None = None
     """Lays simulated patterns over the windows, and adds their truth to the batch."""
 
@@ -69,6 +71,9 @@ class Preparation:
             truth_BCT, filled_BCT, mask_BCT = hide_tokens(draws, x_BCT, mask_BCT, montage, self.blocks)
         else:
             truth_BCT, filled_BCT = hide(x_BCT, mask_BCT, state_BC, is_eeg_BC=is_eeg_BC)
+        if self.part_reference and not self.hides:
+            montage = replace(montage, ch_state_BC=state_BC)
+            truth_BCT = filled_BCT = against_part(draws, truth_BCT, montage, self.part_reference)
         if self.filling != "line" and self.hides and self.blocks is None:
             filled_BCT = self._filled(truth_BCT, mask_BCT, torch.where(montage.is_primary_BC, state_BC, ABSENT))
         rest = {name: value for name, value in raw.items() if name not in ("inverse_scale_BC", "sample_B")}
@@ -96,6 +101,19 @@ def hide_tokens(
     seen_BCT = against_visible(x_BCT, hidden_BCN, montage, plan.token_times)
     seen_BCT = torch.where(in_spans_B11, spanned_BCT, seen_BCT).masked_fill(mask_BCT, 0.0)
     return torch.where(in_spans_B11, spanned_BCT, x_BCT), seen_BCT, mask_BCT
+
+
+def against_part(draws: Draws, x_BCT: Tensor, montage: Montage, chance: float) -> Tensor:
+    """Return windows, by chance against the mean of about half of their measured channels instead of all of them.
+
+    A window keeps its reference where fewer than `MIN_GROUP` channels are drawn; so do leads and other sensors.
+    """
+    is_eeg_BC, state_BC = montage.is_referenced_BC, montage.ch_state_BC
+    part_BC = (draws.uniform("reference", state_BC.shape[1]) < 0.5) & (state_BC == MEASURED) & is_eeg_BC
+    changes_B = (draws.uniform("part reference")[:, 0] < chance) & (part_BC.sum(1) >= MIN_GROUP)
+    mean_B1T = (x_BCT * part_BC[..., None]).sum(1, keepdim=True) / part_BC.sum(1)[:, None, None].clamp(min=1)
+    moves_BC = (state_BC != ABSENT) & is_eeg_BC & changes_B[:, None]
+    return x_BCT - mean_B1T * moves_BC[..., None]
 
 
 def dropped(draws: Draws, ch_state_BC: Tensor, chance: float) -> Tensor:

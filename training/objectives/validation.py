@@ -9,6 +9,7 @@ import torch
 from model.pretraining.pretraining import PretrainModel
 from signals.shards.index import IndexRow
 from training.corpus.order import MicroBatch
+from training.corpus.partners import Partners
 from training.corpus.source import Source
 from training.objectives.preparation import Preparation
 from training.parallel.distributed import Processes
@@ -24,6 +25,8 @@ class Look:
     source: Source
     preparation: Preparation
     windows: Sequence[int]
+    partners: Partners | None = None
+    """Other stretches of the windows' recordings, where recordings are contrasted."""
 
     def micro_batches(self, size: int) -> list[MicroBatch]:
         """Return the windows, each with its own number as sample number, by length."""

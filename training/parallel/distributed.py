@@ -71,6 +71,15 @@ class Processes(ABC):
         """Return the main process's values, on each process's device; all give values of one shape."""
         return self.sum(values if self.is_main else torch.zeros_like(values))
 
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return the rows of all processes, in the order of ranks, bit for bit; numbers of rows may differ."""
+        n_rows = torch.zeros(self.world_size, dtype=torch.int64)
+        n_rows[self.rank] = len(rows)
+        ends = self.sum(n_rows).cumsum(0).tolist()
+        gathered = torch.zeros((ends[-1], *rows.shape[1:]), dtype=rows.dtype, device=rows.device)
+        gathered[ends[self.rank] - len(rows) : ends[self.rank]] = rows
+        return self.sum(gathered)
+
 
 class Single(Processes):
     """Alone."""

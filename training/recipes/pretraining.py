@@ -198,16 +198,19 @@ class PretrainRecipe(TrackedRecipe):
     track: PretrainTrack = field(default_factory=PretrainTrack)
 
     def __post_init__(self) -> None:
-        if self.objective.latents and not self.regularise.ema_decay:
-            raise ValueError("latents are of a teacher of averaged weights: give --regularise.ema-decay, 0.99 or more")
-        if self.objective.latents and self.optim.sharing == "shard":
-            raise ValueError("latents need a teacher that is whole on each process: leave --optim.sharing at replicate")
+        taught = " and ".join(self.objective.taught)
+        if taught and not self.regularise.ema_decay:
+            raise ValueError(
+                f"{taught}: learnt from a teacher of averaged weights: give --regularise.ema-decay, 0.99 or more"
+            )
+        if taught and self.optim.sharing == "shard":
+            raise ValueError(f"{taught}: the teacher must be whole on each process: leave --optim.sharing at replicate")
         if not self.weights:
             raise ValueError("no head has a weight above 0: nothing would be learnt")
         if self.model.trunk != "encoder" and self.objective.weights:
             names = " and ".join(self.objective.weights)
             raise ValueError(f"trunk={self.model.trunk} learns from planted truth alone: leave out {names}")
-        looked_at = ("reconstruction", "gaps", "latents")
+        looked_at = ("reconstruction", "gaps", "latents", "recording_contrast")
         if self.track.validate_every and not any(name in self.weights for name in looked_at):
             raise ValueError(f"validate_every={self.track.validate_every} needs one of {looked_at} above 0")
 

@@ -5,12 +5,23 @@ from dataclasses import dataclass
 from model.pretraining.masking import SPAN_MS, MaskPlan, MaskUnit
 from model.pretraining.token_masks import BlockPlan
 from training.objectives.gap_filling import Filling
-from training.recipes.sections import not_negative, shares, within
+from training.recipes.sections import not_negative, positive, shares, within
 
-HEAD_FIELDS = ("reconstruction", "contrastive", "spectral", "sleep", "latents", "decibels", "gaps")
+HEAD_FIELDS = (
+    "reconstruction",
+    "contrastive",
+    "spectral",
+    "sleep",
+    "latents",
+    "decibels",
+    "gaps",
+    "recording_contrast",
+)
 """Weights of heads, each by the name of its own (`model.heads.HEADS`)."""
 TOKEN_FIELDS = ("latents", "decibels", "gaps")
 """Of those that need a token for what is hidden."""
+TAUGHT_FIELDS = ("latents", "recording_contrast")
+"""Of those that learn from a teacher of averaged weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +62,14 @@ class PretrainObjective:
     gaps: float = 0.0
     """Weight of predicting the samples of spans from the trunk's tokens alone; 0 leaves the head out."""
 
+    recording_contrast: float = 0.0
+    """Weight of finding another stretch of a window's recording among those of others; 0 leaves the head out."""
+    recording_temperature: float = 0.1
+    """What cosines between windows and stretches are divided by."""
+
     def __post_init__(self) -> None:
         not_negative(self, "line_steps", *HEAD_FIELDS)
+        positive(self, "recording_temperature")
         within(self, "hidden_tokens")
         shares(self, "gap_windows")
         if not self.tokens and (needy := [name for name in TOKEN_FIELDS if getattr(self, name)]):
@@ -78,3 +95,13 @@ class PretrainObjective:
     def weights(self) -> dict[str, float]:
         """Weights of the heads that take part."""
         return {name: getattr(self, name) for name in HEAD_FIELDS if getattr(self, name) > 0}
+
+    @property
+    def taught(self) -> list[str]:
+        """Names of the heads that take part and learn from a teacher."""
+        return [name for name in TAUGHT_FIELDS if name in self.weights]
+
+    @property
+    def head_options(self) -> dict[str, dict[str, float]]:
+        """Further arguments of heads, by their names."""
+        return {"recording_contrast": {"temperature": self.recording_temperature}}

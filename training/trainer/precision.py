@@ -18,3 +18,9 @@ def allow_tf32(precision: Precision, device: torch.device) -> None:
     """Let a GPU use TF32 for what is left in float32, unless all of it was wanted."""
     if device.type == "cuda" and precision != "fp32":
         torch.set_float32_matmul_precision("high")
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """Return the context in which forward passes of a precision are computed on a device."""
+    low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return torch.autocast(device.type, low, enabled=low is not None)

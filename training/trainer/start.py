@@ -1,13 +1,15 @@
 """A trainer as a recipe wants it: optimizer, schedule and every option of a step, alike for all kinds of runs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from model.encoder import Encoder
 from model.pretraining.pretraining import PretrainModel
-from model.pretraining.teacher import Teacher
+from model.pretraining.recording_head import RECORDING_CONTRAST
+from model.pretraining.teacher import Teacher, frozen
 from training.command import check_model_dir
 from training.parallel.distributed import Processes
 from training.parallel.sharding import like
@@ -75,9 +77,16 @@ def start_from(trainer: Trainer, folder: Path) -> None:
 
 
 def give_teacher(trainer: Trainer) -> None:
-    """Let a model that predicts latents learn those of the average of its own weights, as it moves."""
+    """Let a model that predicts latents or finds keys learn from the average of its own weights, as it moves."""
     model = trainer.module
     assert isinstance(model, PretrainModel)
     assert trainer.average is not None
-    averages = {name.removeprefix("encoder."): value for name, value in trainer.average.averages.items()}
-    model.teacher = Teacher(model.encoder, averages)
+    averages = trainer.average.averages
+    head = None
+    if model.key_width:
+        head = frozen(model.heads[RECORDING_CONTRAST], _below(averages, f"heads.{RECORDING_CONTRAST}."))
+    model.teacher = Teacher(model.encoder, _below(averages, "encoder."), head=head)
+
+
+def _below(averages: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in averages.items() if name.startswith(prefix)}

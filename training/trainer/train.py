@@ -31,7 +31,7 @@ from training.parallel.memory import MAX_HALVINGS, is_out_of_memory, release, sp
 from training.parallel.sharding import is_sharded, load_optimizer, load_parameters, slices, whole
 from training.trainer.ema import WeightAverage
 from training.trainer.generators import rng_state, set_rng_state
-from training.trainer.precision import Precision, allow_tf32, resolve_precision
+from training.trainer.precision import Precision, allow_tf32, autocast, resolve_precision
 from training.trainer.stopping import StopRequest
 
 logger = logging.getLogger(__name__)
@@ -210,10 +210,8 @@ class Trainer:
         self, batch: Batch, counts: Mapping[str, Tensor], weight: float, *, is_last: bool
     ) -> dict[str, Tensor]:
         device = self.processes.device
-        with self.watch.part("forward"):
-            low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
-            with torch.autocast(device.type, low, enabled=low is not None):
-                totals = {name: weight * total for name, total in self._forward(batch).items()}
+        with self.watch.part("forward"), autocast(self.precision, device):
+            totals = {name: weight * total for name, total in self._forward(batch).items()}
         if isinstance(self.module, FSDPModule):
             self.module.set_requires_gradient_sync(is_last)
         with self.watch.part("backward"), self._gradients.overlapping() if is_last else nullcontext():
@@ -374,7 +372,7 @@ def run_steps(
             values = trainer.take_step(batch.micro_batches)
             if values is not None:
                 trainer.place = batch.place
-                values |= {"load_s": load_s, **_throughput(trainer, batch, began)}
+                values |= {**batch.measures, "load_s": load_s, **_throughput(trainer, batch, began)}
                 if validation is not None and validation.every and trainer.step % validation.every == 0:
                     values |= validation(trainer)
                 tracker.log(trainer.step, values)
