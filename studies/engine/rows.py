@@ -19,6 +19,8 @@ from training.corpus.labelled import Labelled
 from training.corpus.splits import Fold, describe, split_digest
 from training.fitting.fit import pretraining_meta
 
+_AT_ONCE = 32
+
 
 def window_rows(data: Labelled, rows: np.ndarray) -> pd.DataFrame:
     """Return the columns of a predictions file that do not depend on a model."""
@@ -27,10 +29,9 @@ def window_rows(data: Labelled, rows: np.ndarray) -> pd.DataFrame:
     targets = data.targets[rows].astype(np.float64)
     if not data.task.multilabel:
         targets /= targets.sum(axis=1, keepdims=True)
-    windows = [data.shards.window(int(i)) for i in data.windows[rows]]
+    facts = window_facts(data.shards, data.windows[rows])
     known = recording_rows(data.shards)
     about = [known.get(entry.recording_id, {}) for entry in entries]
-    probes = [signal_columns(w.data[w.primary_state == MEASURED], w.sfreq, h_freq=w.band[1]) for w in windows]
     return pd.DataFrame(
         {
             "window_key": [entry.key for entry in entries],
@@ -39,16 +40,32 @@ def window_rows(data: Labelled, rows: np.ndarray) -> pd.DataFrame:
             "site_id": [entry.site_id for entry in entries],
             "label": _labels(data, targets),
             "n_votes": data.n_votes[rows],
-            "content_hash": [content_hash(window) for window in windows],
-            "fingerprint": [pack(fingerprint(w.data, w.sfreq, w.primary_state)) for w in windows],
+            "content_hash": [fact["content_hash"] for fact in facts],
+            "fingerprint": [fact["fingerprint"] for fact in facts],
             "start_s": [entry.start_s for entry in entries],
             "hop_s": hops(data, rows),
             "device": [str(row.get("device") or "") for row in about],
             "file_order": np.array([row.get("file_order") for row in about], dtype=np.float64),
-            **{name: [probe[name] for probe in probes] for name in SIGNAL_PROBES},
+            **{name: [fact[name] for fact in facts] for name in SIGNAL_PROBES},
             **{f"target_{name}": targets[:, k] for k, name in enumerate(classes)},
         }
     )
+
+
+def window_facts(shards: Corpus, numbers: np.ndarray) -> list[dict[str, Any]]:
+    """Return what the samples of windows say without a model: hash, fingerprint, amplitude and noise.
+
+    A few windows are in memory at a time, however many there are.
+    """
+    return [
+        {
+            "content_hash": content_hash(w),
+            "fingerprint": pack(fingerprint(w.data, w.sfreq, w.primary_state)),
+            **signal_columns(w.data[w.primary_state == MEASURED], w.sfreq, h_freq=w.band[1]),
+        }
+        for start in range(0, len(numbers), _AT_ONCE)
+        for w in shards.windows(numbers[start : start + _AT_ONCE])
+    ]
 
 
 def _labels(data: Labelled, targets: np.ndarray) -> list[str]:
