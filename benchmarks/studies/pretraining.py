@@ -88,7 +88,7 @@ def main() -> None:
         sys.exit(f"{target / 'encoder'} holds {size_mb:.1f} MB, more than the {MOST_MB:g} MB of a published checkpoint")
     ratio = long_gaps(scores)["model"].ratio_to_filling.value
     for name, value in read_skill(target).measured.items():
-        figure(f"skill_{name}", value, "share")
+        figure(f"pretrain_skill_{name}", value, "share")
     print("\n".join(table(scores)))
     figure("recon_ratio_to_filling", ratio, "error_share")
     figure("pretrain_small_seconds", seconds, "s")
