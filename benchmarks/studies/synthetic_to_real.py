@@ -1,7 +1,7 @@
 """make bench-synthetic-to-real: six classes on real intensive-care segments, from synthetic labels alone.
 
     python -m benchmarks synthetic-to-real [--parts study reader leave-one-out] [--output DIR] [--segments N]
-        [--held-out N] [--network] [--reader-network]
+        [--held-out N] [--network] [--reader-network] [--reader-member DIR ...]
 
 Real recordings of CEREBEAM_REAL_DATA are prepared without labels; all but the test site become backgrounds and the
 encoder's pretraining. Models learn from generators, are chosen on other generators, and then predict once the
@@ -203,6 +203,9 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=150, help="of each family that they are chosen on")
     parser.add_argument("--network", action="store_true", help="train ResNet1D-GRU too (about 20 minutes more)")
     parser.add_argument("--reader-network", action="store_true", help="train one as a member of the reader's too")
+    parser.add_argument(
+        "--reader-member", type=Path, nargs="+", default=[], help="saved models that join the reader's members"
+    )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="all of them")
     args = parser.parse_args()
     print(machine())
@@ -241,7 +244,8 @@ def reader(args: argparse.Namespace, corpus: Path, root: Path) -> None:
     """Build the shipped reader from the corpus and read real segments with it, whole and their middle ten seconds."""
     output = args.output / "reader"
     trained = ("--train-network", args.output / "network") if args.reader_network else ()
-    module("studies.six_class_reader", "--corpus", corpus, "--output", output, *trained)
+    saved = ("--network", *args.reader_member) if args.reader_member else ()
+    module("studies.six_class_reader", "--corpus", corpus, "--output", output, *trained, *saved)
     show_read(read_files(output, root), word="")
     show_read(read_files(output, root, middle_s=10.0), word="_ten_seconds")
 
