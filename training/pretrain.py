@@ -211,13 +211,12 @@ def _train(
         state = lambda: {**t.state(), **about, "loader": loader}  # noqa: E731
         saver.save(state, step=t.step, score=validation.scores.get(t.step), wait=t.stop.requested)
 
-    config = {"recipe": command.recipe, **asdict(recipe)}
     page = monitored(
         command.output / "metrics.jsonl",
         trainer,
         _sample(stream, prepare, trainer),
         batch=recipe.optim.batch,
-        config=config,
+        config={"recipe": command.recipe, **asdict(recipe)},
         also=recipe.track.to,
     )
     with closing(batches), page as tracker:

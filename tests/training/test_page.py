@@ -121,6 +121,7 @@ HELD: list[tuple[str, str]] = [
     ("| `loss`, `reconstruction`", "training/test_claims.py::test_what_a_run_saves_logs_and_keeps"),
     ("| `valid_error`, `valid_error_<band>` |", "training/test_claims.py::test_what_a_run_saves_logs_and_keeps"),
     ("| `knn_accuracy` |", "training/test_pretrain.py::test_neighbours_of_other_subjects_decide_the_probe"),
+    ("| `recording_contrast`, `recording_chance`", "training/test_recording_pretraining.py::test_a_run_logs_the_contrast_beside_chance_and_looks_at_held_out_people"),
     ("| `latent_variance`, `valid_latent_error` |", "training/test_latent_pretraining.py::test_a_run_measures_what_it_can_and_watches_its_latents"),
     ("| `valid_loss`, `valid_balanced_accuracy` |", "training/test_ranks.py::test_a_fit_is_the_same_on_every_process"),
     ("| `grad_norm`, `learning_rate`, `loss_scale` |", "training/trainer/test_train.py::test_a_step_averages_over_windows_whatever_the_micro_batches"),

@@ -64,7 +64,7 @@ def test_without_any_key_there_is_nothing_to_learn() -> None:
     assert head.measured({"direction_BD": direction_BD}, batch)["recording_top1"] == 0
 
 
-def test_absent_channels_have_no_say() -> None:
+def test_absent_channels_change_nothing() -> None:
     state = torch.full((1, 19), MEASURED)
     state[0, 3] = ABSENT
     batch = Montage.of(EEG_1020, state).tensors()

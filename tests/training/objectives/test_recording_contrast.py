@@ -142,7 +142,7 @@ def test_keys_come_from_the_averaged_weights_and_move_with_them() -> None:
     torch.testing.assert_close(model.keys(whole).norm(dim=1), torch.ones(2))
 
 
-def test_recordings_are_told_apart_in_stretches_that_were_not_trained_on() -> None:
+def test_recordings_are_recognised_in_stretches_that_were_not_trained_on() -> None:
     trainer = trainer_of(ALONE, rate=3e-3)
     for number in range(40):
         step = with_keys(step_of(range(8), 2, stretch=2 * number), trainer.module, ALONE)
