@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from model.classifier import Classifier, ClassifierConfig
+from model.encoder import Encoder
 from model.supervised.supervised import Supervised, SupervisedConfig
 
 TaskModel = Classifier | Supervised
@@ -30,10 +31,32 @@ def load_task_model(folder: Path) -> TaskModel:
 
     Raises FileNotFoundError for a folder that holds no model.
     """
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} is no model: it needs config.json and model.safetensors")
+    _check(folder)
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     if kind not in _KINDS:
         raise ValueError(f"{folder} holds a model of type {kind!r}; task models are {', '.join(sorted(_KINDS))}")
     return _KINDS[kind].from_pretrained(folder, local_files_only=True).eval()
+
+
+def load_encoder(folder: Path) -> Encoder:
+    """Return a saved encoder, or the one below the head of a saved task model.
+
+    Raises FileNotFoundError for a folder that holds no model, ValueError for a network, which has no encoder, and for
+    weights that this code's encoder does not have.
+    """
+    _check(folder)
+    if is_task_model(folder):
+        model = load_task_model(folder)
+        if not isinstance(model, Classifier):
+            raise ValueError(f"{folder} holds a network, {model_name(model)}, which has no encoder")
+        return model.encoder
+    encoder, loading = Encoder.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+    if wrong := sorted({*loading["missing_keys"], *loading["unexpected_keys"]}):
+        raise ValueError(f"{folder} does not fit this code's encoder: {wrong[0]} and {len(wrong) - 1} more differ")
+    return encoder
+
+
+def _check(folder: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} is no model: it needs config.json and model.safetensors")

@@ -2,7 +2,8 @@
 
 `python -m training.pretrain --recipe eeg_tiny --shards DIR --output DIR`, or the same under torchrun. Started again
 with the same options after an interruption (exit code 75), it goes on from the last checkpoint; with more
-`--schedule.steps` a finished run is prolonged. `--init-from DIR` starts from the weights of another run or encoder.
+`--schedule.steps` a finished run is prolonged. `--init-from DIR` starts from the weights of another run, of an
+encoder or of a fitted model.
 
 OUT/encoder/ model for transformers, not of a control; OUT/checkpoints/; OUT/metrics.jsonl; OUT/curves.html;
 OUT/config.json; OUT/reconstruction.parquet where gaps are filled; OUT/skill.json where anything is hidden;

@@ -1,13 +1,15 @@
 """Who an encoder was trained on: what a test set is compared with before it counts as unseen."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from model.saved import is_task_model, load_task_model
 from training.corpus.corpus import Corpus
 
 SUBJECTS_FILE = "pretrain_subjects.json"
+_LISTS = {"train": "subjects", "recordings": "recordings"}
 
 
 def trained_on(corpora: Sequence[Corpus], subjects: Sequence[str], *, former: Path | None) -> dict[str, Any]:
@@ -24,7 +26,29 @@ def trained_on(corpora: Sequence[Corpus], subjects: Sequence[str], *, former: Pa
         "sites": sorted({entry.site_id for entry in known}),
         "salt_id": "+".join(sorted({corpus.manifest.salt_id for corpus in corpora})),
     }
-    return facts if former is None else _with_former(facts, former / SUBJECTS_FILE)
+    return facts if former is None else _with_former(facts, facts_of(former) or {"is_known": False})
+
+
+def facts_of(folder: Path) -> dict[str, Any] | None:
+    """Return whom a saved encoder, a pretraining or a task model has seen; None where its folder does not list that."""
+    if is_task_model(folder):
+        return seen_by(load_task_model(folder).config.provenance)
+    path = folder / SUBJECTS_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def seen_by(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return whom a task model of this provenance has seen, fitted or pretrained, in the form of `SUBJECTS_FILE`.
+
+    Sites are not listed, nor what it lacks: they count as not known.
+    """
+    facts: dict[str, Any] = {"manifest_digest": provenance.get("manifest_digest")}
+    for name, kind in _LISTS.items():
+        fitted, before = provenance.get(f"train_{kind}"), provenance.get(f"pretrain_{kind}")
+        if fitted is not None and before is not None:
+            facts[name] = sorted({*fitted, *before})
+    salts = {str(provenance[name]) for name in ("salt_id", "pretrain_salt_id") if provenance.get(name)}
+    return {**facts, "train": facts.get("train", []), "is_known": "train" in facts, "salt_id": "+".join(sorted(salts))}
 
 
 def trunk_of(run: Path) -> str:
@@ -34,10 +58,7 @@ def trunk_of(run: Path) -> str:
     return str(facts.get("config", {}).get("model", {}).get("trunk", "encoder"))
 
 
-def _with_former(facts: dict[str, Any], path: Path) -> dict[str, Any]:
-    before: dict[str, Any] = {"is_known": False}
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
+def _with_former(facts: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
     lists = {name: sorted({*facts[name], *before.get(name, ())}) for name in ("train", "recordings", "sites")}
     salts = sorted({facts["salt_id"], str(before.get("salt_id", facts["salt_id"]))})
     is_known = before.get("is_known", True) and {"train", "recordings", "sites"} <= set(before)

@@ -1,6 +1,5 @@
 """Fitting a task model on chosen rows: an encoder with a head, or a network, as a recipe says."""
 
-import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict
@@ -15,22 +14,21 @@ from model.encoder import Encoder
 from model.encoder_config import EncoderConfig
 from model.freezing import freeze
 from model.layers.adapters import add_adapters
-from model.saved import TaskModel, is_task_model, load_task_model, model_name
+from model.saved import TaskModel, load_encoder, load_task_model
 from model.supervised.scalogram import ScalogramNet
 from model.supervised.supervised import Supervised, new_network
 from signals.bundles.metadata import detail_of
 from signals.shards.normalise import Normaliser
 from signals.version import code_version
-from training.command import check_model_dir
 from training.corpus.frozen import FrozenTokens
 from training.corpus.labelled import Labelled
 from training.corpus.splits import hold_out_subjects
-from training.fitting.fitted_start import seen_by, take_over
+from training.fitting.fitted_start import take_over
 from training.fitting.inference import reads_spectrogram
 from training.fitting.learning import learn
 from training.fitting.spectra import Spectrograms
 from training.parallel.distributed import Processes
-from training.provenance import SUBJECTS_FILE
+from training.provenance import facts_of, seen_by
 from training.recipes.finetuning import FinetuneRecipe
 from training.recipes.model_shape import ENCODER
 from training.recipes.pretraining import eeg_tiny
@@ -55,18 +53,8 @@ def start_encoder(folder: Path | None, *, seed: int) -> tuple[Encoder, dict[str,
     """
     if folder is None:
         return random_encoder(eeg_tiny().model.encoder, seed=seed)
-    if is_task_model(folder):
-        model = load_task_model(folder)
-        if not isinstance(model, Classifier):
-            raise ValueError(f"{folder} holds a network, {model_name(model)}, which has no encoder")
-        return model.encoder, seen_by(model.config.provenance)
-    encoder, loading = Encoder.from_pretrained(
-        check_model_dir(Path(folder)), local_files_only=True, output_loading_info=True
-    )
-    if wrong := sorted({*loading["missing_keys"], *loading["unexpected_keys"]}):
-        raise ValueError(f"{folder} does not fit this code's encoder: {wrong[0]} and {len(wrong) - 1} more differ")
-    about = Path(folder) / SUBJECTS_FILE
-    return encoder, json.loads(about.read_text()) if about.is_file() else dict(UNKNOWN_PRETRAINING)
+    facts = facts_of(folder)
+    return load_encoder(folder), dict(UNKNOWN_PRETRAINING) if facts is None else facts
 
 
 def begin_with(

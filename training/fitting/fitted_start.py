@@ -1,26 +1,9 @@
 """Fits that start from a whole fitted model, its head included: another task of the same classes, or other sites."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from model.saved import TaskModel, model_name
 from model.supervised.supervised import Supervised
-
-_LISTS = {"train": "subjects", "recordings": "recordings"}
-
-
-def seen_by(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return whom a task model of this provenance has seen, fitted or pretrained, in the form of `SUBJECTS_FILE`.
-
-    Sites are not listed, nor what it lacks: they count as not known.
-    """
-    facts: dict[str, Any] = {"manifest_digest": provenance.get("manifest_digest")}
-    for name, kind in _LISTS.items():
-        fitted, before = provenance.get(f"train_{kind}"), provenance.get(f"pretrain_{kind}")
-        if fitted is not None and before is not None:
-            facts[name] = sorted({*fitted, *before})
-    salts = {str(provenance[name]) for name in ("salt_id", "pretrain_salt_id") if provenance.get(name)}
-    return {**facts, "train": facts.get("train", []), "is_known": "train" in facts, "salt_id": "+".join(sorted(salts))}
 
 
 def take_over(model: TaskModel, start: TaskModel) -> None:

@@ -6,11 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from model.encoder import Encoder
 from model.pretraining.pretraining import PretrainModel
 from model.pretraining.recording_head import RECORDING_CONTRAST
 from model.pretraining.teacher import Teacher, frozen
-from training.command import check_model_dir
+from model.saved import load_encoder
 from training.parallel.distributed import Processes
 from training.parallel.sharding import like
 from training.recipes.sections import Recipe
@@ -54,7 +53,9 @@ def new_trainer(
 
 
 def start_from(trainer: Trainer, folder: Path) -> None:
-    """Take over the weights of a run's newest checkpoint, or of an encoder; heads that it has not keep their own.
+    """Take over the weights of a run's newest checkpoint, or of a saved encoder or task model's encoder.
+
+    Heads that it has not keep their own.
 
     Raises ValueError where the encoder is of another shape.
     """
@@ -64,8 +65,7 @@ def start_from(trainer: Trainer, folder: Path) -> None:
     if state is not None:
         weights = state["model"]
     else:
-        encoder = Encoder.from_pretrained(check_model_dir(folder), local_files_only=True)
-        weights = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+        weights = {f"encoder.{name}": value for name, value in load_encoder(folder).state_dict().items()}
     own = model.state_dict()
     wrong = [n for n in own if n.startswith("encoder.") and (n not in weights or weights[n].shape != own[n].shape)]
     if wrong:

@@ -9,9 +9,9 @@ import torch
 from evaluation.schemas.predictions import read_predictions
 from model.saved import load_task_model
 from studies import crossval
-from training import finetune
+from training import finetune, pretrain
 from training.fitting.fit import start_encoder
-from training.fitting.fitted_start import seen_by
+from training.provenance import seen_by
 
 STILL = ("--optim.learning-rate", "1e-9", "--schedule.epochs", "1", "--regularise.weight-decay", "0")
 
@@ -112,3 +112,20 @@ def test_an_encoder_of_a_fitted_model_is_the_one_below_its_head(fitted: dict[str
     assert len(about["train"]) == 4
     with pytest.raises(ValueError, match="resnet_gru, which has no encoder"):
         start_encoder(fitted["resnet_gru"], seed=0)
+
+
+def test_a_pretraining_goes_on_from_the_encoder_of_a_fitted_model_and_names_whom_it_has_seen(
+    fitted: dict[str, Path], toy_shards: Path, tmp_path: Path
+) -> None:
+    still = ["--schedule.steps", "1", "--optim.learning-rate", "1e-12", "--regularise.weight-decay", "0"]
+    options = ["--recipe", "eeg_tiny", "--tiny", "--shards", str(toy_shards), *still]
+    pretrain.main([*options, "--output", str(tmp_path / "run"), "--init-from", str(fitted["scratch"])])
+    encoder, about = start_encoder(tmp_path / "run" / "encoder", seed=0)
+    before, seen = start_encoder(fitted["scratch"], seed=0)
+    for name, value in before.state_dict().items():
+        torch.testing.assert_close(encoder.state_dict()[name], value, atol=1e-6, rtol=0)
+    assert set(seen["train"]) < set(about["train"])
+    assert about["is_known"] is False  # a fit does not list sites
+    with pytest.raises(SystemExit) as refused:
+        pretrain.main([*options, "--output", str(tmp_path / "no"), "--init-from", str(fitted["resnet_gru"])])
+    assert refused.value.code == 2
