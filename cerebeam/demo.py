@@ -4,7 +4,7 @@
 
 Each stage is the command that a person would type, run as a process of its own; what it prints goes to OUT/logs.
 `--compare` adds one: the encoder of `release/six_class`, pretrained on simulated labels, beside the same encoder from
-random weights, both trained end to end by the same recipe.
+random weights, both trained end to end by the same recipe, the former at 0.3 of its rate.
 """
 
 import argparse
@@ -113,7 +113,7 @@ def stages(demo: Demo) -> list[Stage]:
             "--schedule.patience", COMPARE_EPOCHS,
         )  # fmt: skip
         fits = tuple((*fit, *STARTS[name], "--output", str(file)) for name, file in compared_files(out).items())
-        todo.append(Stage("compare", "the published encoder beside random weights, trained alike", fits))
+        todo.append(Stage("compare", "the published encoder beside random weights, by one recipe", fits))
     return todo
 
 
@@ -135,7 +135,7 @@ def comparison(output: Path) -> list[str]:
     rows = Predictions(frame=pd.concat(frames, ignore_index=True), task=first.task, classes=first.classes, meta={})
     table, gaps = transfer_table(rows, reference="from random weights", n_boot=2000, seed=0)
     shown = {"balanced_accuracy": "balanced accuracy", "kl": "KL"}
-    lines = [f"the same encoder and recipe, {COMPARE_EPOCHS} epochs, at sites or people left out:"]
+    lines = [f"the same encoder and recipe, {COMPARE_EPOCHS} epochs, one seed, at sites or people left out:"]
     for row in table:
         cells = (f"{title} {row.metrics[key].value:.3f} [{row.metrics[key].low:.3f}, {row.metrics[key].high:.3f}]"
                  for key, title in shown.items())  # fmt: skip

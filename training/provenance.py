@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from model.saved import is_task_model, load_task_model
+from model.saved import is_task_model
 from training.corpus.corpus import Corpus
 
 SUBJECTS_FILE = "pretrain_subjects.json"
@@ -32,7 +32,7 @@ def trained_on(corpora: Sequence[Corpus], subjects: Sequence[str], *, former: Pa
 def facts_of(folder: Path) -> dict[str, Any] | None:
     """Return whom a saved encoder, a pretraining or a task model has seen; None where its folder does not list that."""
     if is_task_model(folder):
-        return seen_by(load_task_model(folder).config.provenance)
+        return seen_by(json.loads((folder / "config.json").read_text(encoding="utf-8"))["provenance"])
     path = folder / SUBJECTS_FILE
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.stats import t
 
 from evaluation.measures.bootstrap import draws, holm, interval_of, p_floor, two_sided_p
 from evaluation.measures.intervals import ONE_SUBJECT, Estimate, t_interval
@@ -81,6 +80,8 @@ def mean_difference(
     of freedom are Satterthwaite's (1946): people who are in several tasks make the interval too narrow. nan, with the
     reason, where a task allows no interval.
     """
+    from scipy.stats import t
+
     gaps, variances, freedoms = [], [], []
     for number, file in enumerate(files):
         ways = {name: models for name, models in seeds_of(file.models).items() if name in (model, reference)}
