@@ -12,13 +12,14 @@ from signals.tasks import SIX_CLASS
 from studies.predict import MEAN
 from tests.benchmarks.test_simulated import rows, write
 
-RIGHT = {"untaught": 0.4, "taught": 0.55, "votes": 0.5}
+RIGHT = {"untaught": 0.4, "taught": 0.55, "votes": 0.5, "one_encoder": 0.65}
 """The share that each gives the label; the ensemble gives 0.6."""
 
 
 def write_scores(folder: Path, *, seeds: int) -> None:
     members = [rows("encoder", right=0.9), rows("resnet_gru", right=0.3), rows(MEAN, right=0.6)]
     write(folder / "taught" / "scores" / "ensemble.parquet", *members)
+    write(folder / "taught" / "scores" / "member.parquet", rows("encoder", right=0.45))
     for kind, right in RIGHT.items():
         for seed in taught.seeds_of(kind, seeds):
             write(folder / "taught" / "scores" / f"{kind}-{seed}.parquet", rows("resnet_gru", right=right))
@@ -30,7 +31,8 @@ def test_a_student_is_paired_with_its_ensemble_and_with_the_untaught(
     write_scores(tmp_path, seeds=2)
     predictions = taught.answers(tmp_path, tmp_path / "member", seeds=2)
     assert set(predictions.models) == {
-        "ensemble", "untaught#seed0", "untaught#seed1", "taught#seed0", "taught#seed1", "votes#seed0",
+        "ensemble", "member", "untaught#seed0", "untaught#seed1", "taught#seed0", "taught#seed1", "votes#seed0",
+        "one_encoder#seed0",
     }  # fmt: skip
     taught.compare(predictions)
     printed = capfd.readouterr().out
@@ -40,6 +42,8 @@ def test_a_student_is_paired_with_its_ensemble_and_with_the_untaught(
     assert f"taught less votes, kl: {-over_votes:+.3f}" in printed
     assert "taught kl: 0.598" in printed  # -ln 0.55, since labels are hard here
     assert "over 2 seeds" in printed
+    assert f"figure one_encoder_gain {np.log(0.65 / 0.45):.4g} nats" in printed
+    assert f"figure one_encoder_kl_gap {np.log(0.6 / 0.65):.4g} nats" in printed
 
 
 def test_other_windows_cannot_be_paired(tmp_path: Path) -> None:
@@ -55,4 +59,13 @@ def test_other_windows_cannot_be_paired(tmp_path: Path) -> None:
 def test_the_fresh_segments_are_none_that_the_ensemble_knows() -> None:
     assert taught.FRESH_SEED != taught.CORPUS_SEED
     assert 51_200 * (1 - taught.VALIDATION_SHARE) >= 50_000
-    assert taught.WEIGHTS["votes"] == 0
+    assert taught.STUDENTS["votes"].weight == 0
+
+
+def test_one_student_goes_on_from_the_member_the_others_start_from_random_weights() -> None:
+    member = Path("release/six_class")
+    on = taught.STUDENTS["one_encoder"].options(member)
+    assert on[on.index("--student") + 1] == member
+    assert on[on.index("--recipe") + 1] == "scratch"
+    for kind in ("taught", "votes"):
+        assert "--student" not in taught.STUDENTS[kind].options(member)

@@ -7,10 +7,13 @@ predicts fresh segments of the same family that neither has seen, and students l
 the drawn votes in equal shares, each segment once. All are scored on the corpus of
 `benchmarks.studies.six_classes.sixclass`, which another generator made:
 
-    untaught   ResNet1D-GRU, trained on the ensemble's own segments; seed 0 is the ensemble's member
-    taught     the same network, from the ensemble and the votes of the fresh segments
-    votes      the same network, from the votes of the fresh segments alone, one seed: what more segments bring without
-               a teacher
+    member        the ensemble's encoder with head, as it is
+    untaught      ResNet1D-GRU, trained on the ensemble's own segments; seed 0 is the ensemble's other member
+    taught        the same network, from the ensemble and the votes of the fresh segments
+    votes         the same network, from the votes of the fresh segments alone, one seed: what more segments bring
+                  without a teacher
+    one_encoder   the ensemble in one encoder: the member goes on with the ensemble and the votes of the fresh segments,
+                  one seed
 
 Differences are paired, their intervals resample subjects. What is finished is kept.
 """
@@ -18,6 +21,7 @@ Differences are paired, their intervals resample subjects. What is finished is k
 import argparse
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness import figure, machine, module
@@ -29,21 +33,42 @@ from evaluation.schemas.predictions import Predictions, read_predictions
 from studies.predict import MEAN
 
 RECIPE, CORPUS_SEED, FRESH_SEED = "resnet_gru", 100, 500
+RATE_ON = 3e-4
+"""Peak rate of what goes on from trained weights."""
 RELEASED = Path(__file__).parents[3] / "release" / "six_class"
 HELD_OUT, HELD_OUT_SITES = 96, ("original", "faint-and-uneven")
 """Segments of each family that distillation scores its students on, never trained on."""
 VALIDATION_SHARE = 0.02
 """Of the fresh segments: they choose nothing, since each student sees the others once."""
-WEIGHTS = {"taught": 0.5, "votes": 0.0}
-"""Share of the ensemble in a student's loss."""
-N_SEEDS = {"votes": 1}
-"""Of students that have fewer seeds than the others."""
-ENSEMBLE, UNTAUGHT = "ensemble", "untaught"
+ENSEMBLE, MEMBER, UNTAUGHT = "ensemble", "member", "untaught"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Student:
+    """How a kind of student is taught."""
+
+    weight: float
+    """Share of the ensemble in the loss."""
+    most_seeds: int = 3
+    goes_on: bool = False
+    """Whether it starts as the ensemble's encoder with head; without, it is a network from random weights."""
+
+    def options(self, member: Path) -> tuple[str | Path, ...]:
+        """Return the options of `training.distil` that make it."""
+        start = ("--recipe", "scratch", "--student", member, "--optim.learning-rate", str(RATE_ON))
+        return (*(start if self.goes_on else ("--recipe", RECIPE)), "--no-encoder", "--weight", str(self.weight))
+
+
+STUDENTS = {
+    "taught": Student(weight=0.5),
+    "votes": Student(weight=0.0, most_seeds=1),
+    "one_encoder": Student(weight=0.5, most_seeds=1, goes_on=True),
+}
 
 
 def seeds_of(kind: str, seeds: int) -> range:
     """Return the seeds that a kind of network is trained with."""
-    return range(min(seeds, N_SEEDS.get(kind, seeds)))
+    return range(min(seeds, STUDENTS[kind].most_seeds) if kind in STUDENTS else seeds)
 
 
 def draw(output: Path, *, segments: int, fresh: int) -> tuple[Path, Path]:
@@ -75,24 +100,24 @@ def teach(output: Path, member: Path, learn: Path, fresh: Path, *, seeds: int, e
     predicted = folder / "ensemble-fresh.parquet"
     if not predicted.is_file():
         module("studies.predict", "--model", member, folder / f"{UNTAUGHT}-0", "--shards", fresh, "--output", predicted)
-    for seed in range(seeds):
-        lanes: list[list[Command]] = [
-            [("training.distil", "--predictions", predicted, "--shards", fresh, "--task", "six-class", "--recipe",
-              RECIPE, "--no-encoder", "--seed", str(seed), "--schedule.epochs", "1", "--data.validation-share",
-              str(VALIDATION_SHARE), "--test-sites", *HELD_OUT_SITES, "--weight", str(weight), "--output",
-              folder / f"{kind}-{seed}")]
-            for kind, weight in WEIGHTS.items()
-            if seed in seeds_of(kind, seeds) and not (folder / f"{kind}-{seed}" / "model.safetensors").is_file()
-        ]  # fmt: skip
-        if lanes:
-            side_by_side(*lanes)
+    commands: list[Command] = [
+        ("training.distil", "--predictions", predicted, "--shards", fresh, "--task", "six-class",
+         *student.options(member), "--seed", str(seed), "--schedule.epochs", "1", "--data.validation-share",
+         str(VALIDATION_SHARE), "--test-sites", *HELD_OUT_SITES, "--output", folder / f"{kind}-{seed}")
+        for kind, student in STUDENTS.items()
+        for seed in seeds_of(kind, seeds)
+        if not (folder / f"{kind}-{seed}" / "model.safetensors").is_file()
+    ]  # fmt: skip
+    if commands:
+        side_by_side(*(lane for lane in (commands[::2], commands[1::2]) if lane))
 
 
 def models(output: Path, member: Path, *, seeds: int) -> Iterator[tuple[str, list[Path]]]:
     """Yield each model's name with its folders."""
     folder = output / "taught"
     yield ENSEMBLE, [member, folder / f"{UNTAUGHT}-0"]
-    for kind in (UNTAUGHT, *WEIGHTS):
+    yield MEMBER, [member]
+    for kind in (UNTAUGHT, *STUDENTS):
         for seed in seeds_of(kind, seeds):
             yield f"{kind}{SEED_MARK}{seed}", [folder / f"{kind}-{seed}"]
 
@@ -122,12 +147,16 @@ def compare(predictions: Predictions) -> None:
             figure(f"taught_{row.model}_{metric}", one.value, unit_of(metric))
     _, from_untaught = transfer_table(predictions, reference=UNTAUGHT, n_boot=N_BOOT, seed=0)
     _, from_votes = transfer_table(predictions, reference="votes", n_boot=N_BOOT, seed=0)
-    gaps = [gap for gap in (*from_ensemble, *from_untaught, *from_votes) if gap.metric in ("balanced_accuracy", "kl")]
+    _, from_member = transfer_table(predictions, reference=MEMBER, n_boot=N_BOOT, seed=0)
+    every = (*from_ensemble, *from_untaught, *from_votes, *from_member)
+    gaps = [gap for gap in every if gap.metric in ("balanced_accuracy", "kl")]
     for gap in gaps:
         print(f"  {gap.model} less {gap.reference}, {gap.metric}: {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]")
     figure("student_kl_gap", _kl_of(gaps, "taught", ENSEMBLE).value, "nats")
     figure("taught_gain", -_kl_of(gaps, "taught", UNTAUGHT).value, "nats")
     figure("taught_gain_over_votes", -_kl_of(gaps, "taught", "votes").value, "nats")
+    figure("one_encoder_kl_gap", _kl_of(gaps, "one_encoder", ENSEMBLE).value, "nats")
+    figure("one_encoder_gain", -_kl_of(gaps, "one_encoder", MEMBER).value, "nats")
 
 
 def _kl_of(gaps: list[TransferDifference], model: str, reference: str) -> TransferDifference:
