@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from model.pretraining.token_masks import BlockPlan
+from training.objectives.knowledge import validate_knowledge
 from training.objectives.latent_validation import describe, have_collapsed, validate_latents
 from training.objectives.recording_contrast import validate_recordings
 from training.objectives.validation import Look, probe, validate
@@ -28,7 +29,7 @@ class HeldOutValidation:
     is_over: bool = False
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
-        """Return the values of `training.objectives.validation`, `latent_validation` and `recording_contrast`."""
+        """Return the values of `validation`, `latent_validation`, `recording_contrast` and `knowledge`."""
         with trainer.evaluated() as model:
             values = probe(model, self.looks, trainer.processes)
             if model.fills_gaps:
@@ -36,9 +37,10 @@ class HeldOutValidation:
             if self.blocks is not None:
                 values |= validate_latents(model, self.looks, self.blocks, trainer.processes)
             values |= validate_recordings(model, self.looks, self.blocks, trainer.processes)
+            values |= validate_knowledge(model, self.looks, self.blocks, trainer.processes)
         if have_collapsed(values) and trainer.processes.is_main:
             logger.warning("step %d: %s", trainer.step, describe(values))
-        errors = ("valid_latent_error", "valid_error", "valid_recording_contrast")
+        errors = ("valid_latent_error", "valid_error", "valid_recording_contrast", "valid_knowledge_error")
         error = next((values[name] for name in errors if name in values), None)
         score = 1 - values["knn_accuracy"] if self.by_probe else error
         if score is not None:

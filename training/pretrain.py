@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,12 +36,13 @@ from training.corpus.splits import Sides
 from training.corpus.steps import Batch, StepBatches
 from training.corpus.stream import Prepare, Reading, Stream, step_batches
 from training.held_out import HeldOutValidation
+from training.objectives.knowledge import FIT_WINDOWS, fit_knowledge, validate_knowledge
 from training.objectives.latent_validation import describe, validate_latents, write_latents
 from training.objectives.planting.evaluation import score_truth
 from training.objectives.planting.planted_bank import PlantedBank, open_bank
 from training.objectives.reconstruction import evaluate_reconstruction
 from training.objectives.recording_contrast import with_keys, without_keys
-from training.objectives.skill import Skill, SkillMeter, write_skill
+from training.objectives.skill import Skill, SkillMeter, stretch_skill, write_skill
 from training.objectives.validation import Look, check_probe
 from training.parallel.distributed import Backend, Processes, start_processes
 from training.parallel.sharding import is_sharded, share_out
@@ -114,19 +115,23 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     state = resume(trainer, saver.folder, decides, defaults=asdict(PretrainRecipe()))
     if state is None and command.init_from is not None:
         start_from(trainer, command.init_from)
+    if state is None and recipe.objective.knowledge and recipe.blocks:
+        fit_knowledge(trainer.module, looks_of(sources, sides.train, recipe, FIT_WINDOWS), recipe.blocks)
     stream = _stream(command, sources, sides, processes)
     if state is not None and len(stream.place):
         stream.go_to(state["loader"]["place"])
-    looks = looks_of(sources, sides, recipe)
+    looks = looks_of(sources, sides.held_out, recipe, track.validate_windows)
     if track.choose_by == "probe":
         check_probe(looks)
     finished = _train(command, trainer, saver, stream, looks, about, bank)
     if finished:
         with trainer.evaluated() as model:
             latents = validate_latents(model, looks, recipe.blocks, processes) if recipe.blocks else {}
+            known = looks_of(sources, sides.held_out, recipe, track.skill_windows) if recipe.objective.knowledge else []
+            stretches = stretch_skill(validate_knowledge(model, known, recipe.blocks, processes))
             reconstruction = _reconstruction(command, model, processes, stop, sources, sides)
             if processes.is_main:
-                _finish(command, model, reconstruction, stop, sources, sides, about, latents)
+                _finish(command, model, reconstruction, stop, sources, sides, about, latents, stretches)
                 if bank is not None:
                     normaliser, crop_s = sources[0].normaliser, recipe.data.crop_s
                     print(score_truth(command.output, model, bank, normaliser, crop_s, on_batch=stop.check))  # noqa: T201
@@ -295,6 +300,7 @@ def _finish(
     sides: Sides,
     about: Mapping[str, Any],
     latents: Mapping[str, float],
+    stretches: float,
 ) -> None:
     """Write the encoder, who it was trained on, how it fills gaps of subjects it was not trained on, and its skill.
 
@@ -319,9 +325,9 @@ def _finish(
         print(describe(latents))  # noqa: T201
     if reconstruction is not None:
         write_reconstruction(command.output / "reconstruction.parquet", reconstruction)
-    elif not latents:
+    elif not latents and not recipe.objective.knowledge:
         return
-    skill = measured_skill(command, model, stop, sources, sides)
+    skill = replace(measured_skill(command, model, stop, sources, sides), stretches=stretches)
     for folder in folders:
         write_skill(folder, skill)
     print(skill)  # noqa: T201

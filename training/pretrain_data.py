@@ -10,6 +10,7 @@ from training.corpus.partners import Partners
 from training.corpus.source import Choice, Source
 from training.corpus.splits import Sides, evenly, hold_out_names
 from training.corpus.stream import Prepare, Reading
+from training.objectives.describing import Describing
 from training.objectives.planting.planted_bank import PlantedBank
 from training.objectives.preparation import Preparation
 from training.objectives.recording_contrast import key_view
@@ -49,19 +50,23 @@ def source_of(corpus: Corpus, sides: Sides, recipe: PretrainRecipe) -> Source:
 
 
 def _preparation(source: Source, recipe: PretrainRecipe, seed: tuple[int, ...], **changes: Any) -> Preparation:
-    return Preparation(sfreq=source.sfreq, masks=recipe.masks, filling=recipe.objective.filling, seed=seed, **changes)
+    plan = recipe.blocks
+    describing = Describing.of(source.corpus.manifest.modality, plan) if plan and plan.described_tokens else None
+    return Preparation(
+        sfreq=source.sfreq, masks=recipe.masks, filling=recipe.objective.filling, seed=seed, describing=describing,
+        **changes,
+    )  # fmt: skip
 
 
-def looks_of(sources: Sequence[Source], sides: Sides, recipe: PretrainRecipe) -> list[Look]:
-    """Return the held-out windows that are looked at on the way."""
-    n_windows = recipe.track.validate_windows
+def looks_of(sources: Sequence[Source], people: Sequence[str], recipe: PretrainRecipe, n_windows: int) -> list[Look]:
+    """Return some windows of people of each corpus, evenly chosen, to be looked at."""
     contrasts = bool(recipe.objective.recording_contrast)
     return [
         Look(
             source=replace(source, resident=None),  # which holds the windows that are trained on
             preparation=_preparation(source, recipe, (recipe.seed, 4)),
-            windows=evenly(of_people(source.corpus, sides.held_out, n_windows), n_windows),
-            partners=partners_of(source, Choice(sides.held_out), recipe) if contrasts else None,
+            windows=evenly(of_people(source.corpus, people, n_windows), n_windows),
+            partners=partners_of(source, Choice(people), recipe) if contrasts else None,
         )
         for source in sources
     ]

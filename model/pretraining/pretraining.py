@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from model.heads import HEADS, Tensors
 from model.montage import Montage
-from model.pretraining import latent_heads  # noqa: F401 (registers its heads)
+from model.pretraining import knowledge_head, latent_heads  # noqa: F401 (registers their heads)
 from model.pretraining.recording_head import RECORDING_CONTRAST, RecordingHead
 from model.pretraining.teacher import Teacher, frozen
 from model.pretraining.trunks import ResNetTrunk

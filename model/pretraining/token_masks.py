@@ -43,6 +43,10 @@ class BlockPlan:
     """Chance of a window of at least 5 tokens to lose all channels for up to a fifth of it."""
     gaps_share: float = 0.15
     """Share of windows that lose spans of samples instead (`model.pretraining.masking`)."""
+    described_tokens: int = 0
+    """Length of the stretch whose description is predicted (`described_start`), tokens; 0: none."""
+    described_chance: float = 0.5
+    """Chance of a window to lose all channels for such a stretch."""
 
     def __post_init__(self) -> None:
         if self.token_times < 2:
@@ -51,7 +55,9 @@ class BlockPlan:
             raise ValueError(f"block_tokens={self.block_tokens} must be at least 1 and not shrink")
         if not 0 < self.hidden_share < 1:
             raise ValueError(f"hidden_share={self.hidden_share} must lie between 0 and 1")
-        for name in ("channels_chance", "stretch_chance", "gaps_share"):
+        if self.described_tokens < 0:
+            raise ValueError(f"described_tokens={self.described_tokens} must not be negative")
+        for name in ("channels_chance", "stretch_chance", "gaps_share", "described_chance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} must lie between 0 and 1")
 
@@ -67,9 +73,7 @@ def draw_tokens(draws: Draws, montage: Montage, n_tokens: int, plan: BlockPlan) 
     measured one is. Fewer than 4 measured channels, and leads of an electrocardiogram, are hidden together. Where a
     single block is more than the share, nothing is hidden but whole channels and stretches.
     """
-    is_eeg_BC = montage.is_referenced_BC
-    leads_B = ~is_eeg_BC.any(1)
-    takes_part_BC = is_eeg_BC | leads_B[:, None]
+    takes_part_BC, leads_B = _takes_part(montage), ~montage.is_referenced_BC.any(1)
     measured_BC = (montage.ch_state_BC == MEASURED) & takes_part_BC
     together_B = leads_B | (measured_BC.sum(1) < 2 * MIN_GROUP)
     n_blocks = 8 * (n_tokens + 1)
@@ -90,6 +94,30 @@ def draw_tokens(draws: Draws, montage: Montage, n_tokens: int, plan: BlockPlan) 
     hidden_BCN = hidden_BCN & (measured_BC.sum(1) >= MIN_GROUP)[:, None, None]
     follows_BC = (montage.ch_state_BC == INTERPOLATED) & takes_part_BC
     return hidden_BCN | (follows_BC[..., None] & hidden_BCN.any(1, keepdim=True))
+
+
+def described_start(draws: Draws, montage: Montage, n_times: int, plan: BlockPlan) -> Tensor:
+    """Return the first token of the stretch that `draw_tokens` hides on all channels to be described, int64, (B,).
+
+    -1 where there is none: by chance, in windows that lose spans, with fewer than `MIN_GROUP` measured channels, and
+    where the stretch would be more than two fifths of the window.
+    """
+    start_B = _described(draws, plan.n_tokens(n_times), plan)
+    n_measured_B = ((montage.ch_state_BC == MEASURED) & _takes_part(montage)).sum(1)
+    in_spans_B = draws.uniform("gaps")[:, 0] < plan.gaps_share
+    return torch.where(in_spans_B | (n_measured_B < MIN_GROUP), -1, start_B)
+
+
+def _described(draws: Draws, n_tokens: int, plan: BlockPlan) -> Tensor:
+    start_B = _scaled(draws.uniform("described start")[:, 0], max(1, n_tokens - plan.described_tokens + 1))
+    fits = 0 < 5 * plan.described_tokens <= 2 * n_tokens
+    return torch.where((draws.uniform("described")[:, 0] < plan.described_chance) & fits, start_B, -1)
+
+
+def _takes_part(montage: Montage) -> Tensor:
+    """Return the channels that may be hidden, bool, (B, C): EEG, or leads where there is none."""
+    is_eeg_BC = montage.is_referenced_BC
+    return is_eeg_BC | ~is_eeg_BC.any(1, keepdim=True)
 
 
 def _groups(draws: Draws, montage: Montage, measured_BC: Tensor, together_B: Tensor, n_blocks: int) -> Tensor:
@@ -128,6 +156,8 @@ def _whole(draws: Draws, measured_BC: Tensor, together_B: Tensor, n_tokens: int,
         return channels_BC[..., None].expand(-1, -1, n_tokens)
     stops_B = draws.uniform("whole stretch")[:, 0] < plan.stretch_chance
     stretch_BN = _stretches(draws, "stretch", 1, n_tokens, (1, n_tokens // 5))[:, 0] & stops_B[:, None]
+    start_B1, at_N = _described(draws, n_tokens, plan)[:, None], torch.arange(n_tokens, device=stretch_BN.device)
+    stretch_BN |= (start_B1 >= 0) & (at_N >= start_B1) & (at_N < start_B1 + plan.described_tokens)
     return channels_BC[..., None] | (measured_BC[..., None] & stretch_BN[:, None])
 
 

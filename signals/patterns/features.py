@@ -49,20 +49,37 @@ def pattern_features(x: np.ndarray, sfreq: float) -> dict[str, float]:
     NaN counts as 0. The names and their order are the same for every window. Raises ValueError for other channels, for
     a shorter window, and for a rate that is no multiple of 128 Hz.
     """
-    if x.shape[0] != len(_NAMES) or x.shape[1] < 30 * sfreq:
-        raise ValueError(f"x has shape {x.shape}; it needs {len(_NAMES)} channels and 30 s at sfreq={sfreq}")
-    if sfreq % SFREQ:
-        raise ValueError(f"sfreq={sfreq} is no multiple of {SFREQ:g} Hz")
-    x = np.nan_to_num(np.asarray(x, dtype=np.float64))
-    x = signal.decimate(x, int(sfreq // SFREQ), ftype="fir", axis=1) if sfreq > SFREQ else x
-    scale = _scale(x)
-    waves = _waves(np.clip(x / scale, -20, 20))
+    x, scale = _scaled(x, sfreq, least_s=30)
+    waves = _waves(x)
     n_middle = int(MIDDLE_S * SFREQ)
     start = (x.shape[1] - n_middle) // 2
     values: dict[str, float] = {"log10_scale_uv": float(np.log10(scale))}
     for name, part in (("whole", waves), ("middle", waves.part(start, start + n_middle))):
         values |= {f"{name}_{key}": value for key, value in _stretch(part)}
-    values |= dict(_evolution(waves.bipolar)) | dict(_seconds(waves))
+    return _finite(values | dict(_evolution(waves.bipolar)) | dict(_seconds(waves)))
+
+
+def stretch_features(x: np.ndarray, sfreq: float) -> dict[str, float]:
+    """Return what holds of one stretch alone: spectrum, repetition, form, side, place; amplitudes count relative to it.
+
+    x: as in `pattern_features`, but of at least 10 s; it raises the same errors.
+    """
+    return _finite(dict(_stretch(_waves(_scaled(x, sfreq, least_s=10)[0]))))
+
+
+def _scaled(x: np.ndarray, sfreq: float, *, least_s: float) -> tuple[np.ndarray, float]:
+    """Return a window at `SFREQ` in units of its scale, clipped, and the scale in µV."""
+    if x.shape[0] != len(_NAMES) or x.shape[1] < least_s * sfreq:
+        raise ValueError(f"x has shape {x.shape}; it needs {len(_NAMES)} channels and {least_s:g} s at sfreq={sfreq}")
+    if sfreq % SFREQ:
+        raise ValueError(f"sfreq={sfreq} is no multiple of {SFREQ:g} Hz")
+    x = np.nan_to_num(np.asarray(x, dtype=np.float64))
+    x = signal.decimate(x, int(sfreq // SFREQ), ftype="fir", axis=1) if sfreq > SFREQ else x
+    scale = _scale(x)
+    return np.clip(x / scale, -20, 20), scale
+
+
+def _finite(values: dict[str, float]) -> dict[str, float]:
     return dict(zip(values, np.nan_to_num(np.array(list(values.values()), dtype=np.float64)).tolist(), strict=True))
 
 
@@ -103,6 +120,12 @@ def _waves(x: np.ndarray) -> _Waves:
 def pattern_names() -> tuple[str, ...]:
     """Return the names of the features, in order."""
     return tuple(pattern_features(np.random.default_rng(0).normal(size=(len(_NAMES), int(30 * SFREQ))), SFREQ))
+
+
+@cache
+def stretch_names() -> tuple[str, ...]:
+    """Return the names of the features of a stretch, in order."""
+    return tuple(stretch_features(np.random.default_rng(0).normal(size=(len(_NAMES), int(10 * SFREQ))), SFREQ))
 
 
 def _scale(x: np.ndarray) -> float:

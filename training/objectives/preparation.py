@@ -14,9 +14,10 @@ from torch import Tensor
 from model.montage import Montage
 from model.pretraining.draws import Draws
 from model.pretraining.masking import MIN_GROUP, MaskPlan, against_never_hidden, draw_masks, hide
-from model.pretraining.token_masks import BlockPlan, against_visible, draw_tokens, samples
+from model.pretraining.token_masks import BlockPlan, against_visible, described_start, draw_tokens, samples
 from signals.shards.normalise import CLIP
 from signals.window import ABSENT, MEASURED
+from training.objectives.describing import Describing
 from training.objectives.gap_filling import Filling, fill_to_start
 from training.objectives.planting.targets import Planting
 
@@ -44,6 +45,8 @@ class Preparation:
     """Where nothing is hidden: chance of a window to be against the mean of a drawn part of its measured channels."""
     planting: Planting | None = None
     """Lays simulated patterns over the windows, and adds their truth to the batch."""
+    describing: Describing | None = None
+    """Describes a stretch that is hidden on all channels, on the CPU, and adds where it is and its description."""
 
     @torch.no_grad()
     def __call__(self, raw: Batch) -> dict[str, Tensor]:
@@ -77,7 +80,12 @@ class Preparation:
         if self.filling != "line" and self.hides and self.blocks is None:
             filled_BCT = self._filled(truth_BCT, mask_BCT, torch.where(montage.is_primary_BC, state_BC, ABSENT))
         rest = {name: value for name, value in raw.items() if name not in ("inverse_scale_BC", "sample_B")}
-        return {**rest, "x_BCT": truth_BCT, "filled_BCT": filled_BCT, "mask_BCT": mask_BCT, "ch_state_BC": state_BC}
+        made = {**rest, "x_BCT": truth_BCT, "filled_BCT": filled_BCT, "mask_BCT": mask_BCT, "ch_state_BC": state_BC}
+        if self.describing is not None and self.blocks is not None and self.hides:
+            start_B = described_start(draws, montage, x_BCT.shape[-1], self.blocks)
+            made["stretch_B"] = start_B
+            made["description_BF"] = self.describing.stretches(raw["x_BCT"], state_BC, start_B)
+        return made
 
     def _filled(self, truth_BCT: Tensor, mask_BCT: Tensor, state_BC: Tensor) -> Tensor:
         arrays = zip(*(values.cpu().numpy() for values in (truth_BCT, mask_BCT, state_BC)), strict=True)

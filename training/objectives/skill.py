@@ -6,13 +6,15 @@ Three numbers, each 0 where the network adds nothing and 1 at the best that is i
     channels   whole channels hidden: 0 is a ridge from the visible channels that is fitted on training people, 1 the
                same ridge fitted on the very recording, which knows the hidden channels
     seconds    1 - error / error of the neighbouring seconds' mean: log spectra of seconds hidden in all channels
+    stretches  1 - error / error of a line from the rest of the window: pattern features of a stretch hidden in all
+               channels (`training.objectives.knowledge`)
 
 Errors are sums of squares over held-out windows, in units of a window's scale (log amplitude for spectra).
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +58,12 @@ class Skill:
     channels_low: float = float("nan")
     channels_high: float = float("nan")
     """95% interval of `channels` over resampled people (percentiles); nan with fewer than three."""
+    stretches: float = float("nan")
 
     @property
     def measured(self) -> dict[str, float]:
         """The parts that could be measured."""
-        named = {name: float(getattr(self, name)) for name in ("gaps", "channels", "seconds")}
+        named = {name: float(getattr(self, name)) for name in ("gaps", "channels", "seconds", "stretches")}
         return {name: value for name, value in named.items() if np.isfinite(value)}
 
     @property
@@ -72,6 +75,12 @@ class Skill:
         """Return one line for a terminal."""
         shown = ", ".join(f"{name} {value:+.3f}" for name, value in self.measured.items())
         return f"skill on {self.n_subjects} held-out people, {self.n_windows} windows: {shown or 'not measured'}"
+
+
+def stretch_skill(values: Mapping[str, float]) -> float:
+    """Return the skill in stretches of what `training.objectives.knowledge.validate_knowledge` gives; nan without."""
+    rest = values.get("valid_knowledge_rest", float("nan"))
+    return 1 - values["valid_knowledge_error"] / rest if rest > 0 else float("nan")
 
 
 def write_skill(folder: Path, skill: Skill) -> None:
@@ -87,7 +96,8 @@ def read_skill(folder: Path) -> Skill:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: pretrain again, its skill was not measured")
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if set(values) != {one.name for one in fields(Skill)}:
+    names = {one.name: one.default is MISSING for one in fields(Skill)}
+    if set(values) - set(names) or {name for name, is_needed in names.items() if is_needed} - set(values):
         raise ValueError(f"{path} is no skill file: it has the entries {sorted(values)}")
     known: dict[str, Any] = {name: float("nan") if value is None else value for name, value in values.items()}
     return Skill(**known)

@@ -210,7 +210,7 @@ class PretrainRecipe(TrackedRecipe):
         if self.model.trunk != "encoder" and self.objective.weights:
             names = " and ".join(self.objective.weights)
             raise ValueError(f"trunk={self.model.trunk} learns from planted truth alone: leave out {names}")
-        looked_at = ("reconstruction", "gaps", "latents", "recording_contrast")
+        looked_at = ("reconstruction", "gaps", "latents", "recording_contrast", "knowledge")
         if self.track.validate_every and not any(name in self.weights for name in looked_at):
             raise ValueError(f"validate_every={self.track.validate_every} needs one of {looked_at} above 0")
 

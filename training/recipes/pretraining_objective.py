@@ -16,12 +16,15 @@ HEAD_FIELDS = (
     "decibels",
     "gaps",
     "recording_contrast",
+    "knowledge",
 )
 """Weights of heads, each by the name of its own (`model.heads.HEADS`)."""
-TOKEN_FIELDS = ("latents", "decibels", "gaps")
+TOKEN_FIELDS = ("latents", "decibels", "gaps", "knowledge")
 """Of those that need a token for what is hidden."""
 TAUGHT_FIELDS = ("latents", "recording_contrast")
 """Of those that learn from a teacher of averaged weights."""
+DESCRIBED_TOKENS = 14
+"""Length of a stretch that is described: that of the middle which the pattern reader looks at, seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,8 @@ class PretrainObjective:
     """Weight of finding another stretch of a window's recording among those of others; 0 leaves the head out."""
     recording_temperature: float = 0.1
     """What cosines between windows and stretches are divided by."""
+    knowledge: float = 0.0
+    """Weight of describing a hidden stretch of 14 s by its pattern features, in windows of 35 s or more; 0: none."""
 
     def __post_init__(self) -> None:
         not_negative(self, "line_steps", *HEAD_FIELDS)
@@ -89,7 +94,12 @@ class PretrainObjective:
         """Return how whole tokens of so many samples are hidden; None where spans of samples are."""
         if not self.tokens:
             return None
-        return BlockPlan(token_times=token_times, hidden_share=self.hidden_tokens, gaps_share=self.gap_windows)
+        return BlockPlan(
+            token_times=token_times,
+            hidden_share=self.hidden_tokens,
+            gaps_share=self.gap_windows,
+            described_tokens=DESCRIBED_TOKENS if self.knowledge else 0,
+        )
 
     @property
     def weights(self) -> dict[str, float]:
@@ -104,4 +114,7 @@ class PretrainObjective:
     @property
     def head_options(self) -> dict[str, dict[str, float]]:
         """Further arguments of heads, by their names."""
-        return {"recording_contrast": {"temperature": self.recording_temperature}}
+        return {
+            "recording_contrast": {"temperature": self.recording_temperature},
+            "knowledge": {"tokens": DESCRIBED_TOKENS},
+        }
