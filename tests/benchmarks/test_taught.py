@@ -29,7 +29,7 @@ def test_a_student_is_paired_with_its_ensemble_and_with_the_untaught(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_scores(tmp_path, seeds=2)
-    predictions = taught.answers(tmp_path, tmp_path / "member", seeds=2)
+    predictions = taught.answers(tmp_path, tmp_path / "member", seeds=2, students=list(taught.STUDENTS))
     assert set(predictions.models) == {
         "ensemble", "member", "untaught#seed0", "untaught#seed1", "taught#seed0", "taught#seed1", "votes#seed0",
         "one_encoder#seed0",
@@ -46,6 +46,15 @@ def test_a_student_is_paired_with_its_ensemble_and_with_the_untaught(
     assert f"figure one_encoder_kl_gap {np.log(0.6 / 0.65):.4g} nats" in printed
 
 
+def test_a_part_of_the_students_gives_a_part_of_the_figures(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_scores(tmp_path, seeds=1)
+    taught.compare(taught.answers(tmp_path, tmp_path / "member", seeds=1, students=["taught"]))
+    printed = capfd.readouterr().out
+    assert "figure taught_gain " in printed
+    assert "one_encoder" not in printed
+    assert "votes" not in printed
+
+
 def test_other_windows_cannot_be_paired(tmp_path: Path) -> None:
     write_scores(tmp_path, seeds=1)
     other: pd.DataFrame = rows("resnet_gru", right=0.5)
@@ -53,7 +62,7 @@ def test_other_windows_cannot_be_paired(tmp_path: Path) -> None:
     frame = Predictions(frame=other, task="six-class", classes=SIX_CLASS.classes, meta={})
     write_predictions(tmp_path / "taught" / "scores" / "votes-0.parquet", frame)
     with pytest.raises(ValueError, match="different windows"):
-        taught.compare(taught.answers(tmp_path, tmp_path / "member", seeds=1))
+        taught.compare(taught.answers(tmp_path, tmp_path / "member", seeds=1, students=list(taught.STUDENTS)))
 
 
 def test_the_fresh_segments_are_none_that_the_ensemble_knows() -> None:

@@ -1,6 +1,7 @@
 """make bench-taught: a small student of an ensemble, taught on 50,000 fresh segments, beside the same student untaught.
 
-    python -m benchmarks taught [--output DIR] [--seeds N] [--segments N] [--fresh N] [--member DIR] [--small]
+    python -m benchmarks taught [--output DIR] [--seeds N] [--students NAME ...] [--segments N] [--fresh N]
+                                [--member DIR] [--small]
 
 The ensemble is the mean of `release/six_class` and of a ResNet1D-GRU, both trained on the same simulated segments. It
 predicts fresh segments of the same family that neither has seen, and students learn from its probabilities and from
@@ -20,7 +21,7 @@ Differences are paired, their intervals resample subjects. What is finished is k
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from benchmarks.harness import figure, machine, module
 from benchmarks.studies.six_classes.scratch import N_BOOT, pooled, unit_of
 from benchmarks.studies.six_classes.simulated import EPOCHS
 from benchmarks.studies.six_classes.sixclass import Command, prepare, side_by_side
-from evaluation.scenarios.transfer import SEED_MARK, TransferDifference, transfer_table
+from evaluation.scenarios.transfer import SEED_MARK, transfer_table
 from evaluation.schemas.predictions import Predictions, read_predictions
 from studies.predict import MEAN
 
@@ -66,6 +67,16 @@ STUDENTS = {
 }
 
 
+FIGURES = (
+    ("student_kl_gap", "taught", ENSEMBLE, 1),
+    ("taught_gain", "taught", UNTAUGHT, -1),
+    ("taught_gain_over_votes", "taught", "votes", -1),
+    ("one_encoder_kl_gap", "one_encoder", ENSEMBLE, 1),
+    ("one_encoder_gain", "one_encoder", MEMBER, -1),
+)
+"""Name, model, what it is less in KL, and the sign that the figure takes."""
+
+
 def seeds_of(kind: str, seeds: int) -> range:
     """Return the seeds that a kind of network is trained with."""
     return range(min(seeds, STUDENTS[kind].most_seeds) if kind in STUDENTS else seeds)
@@ -88,7 +99,9 @@ def draw(output: Path, *, segments: int, fresh: int) -> tuple[Path, Path]:
     return learn, taught
 
 
-def teach(output: Path, member: Path, learn: Path, fresh: Path, *, seeds: int, epochs: int) -> None:
+def teach(
+    output: Path, member: Path, learn: Path, fresh: Path, *, seeds: int, epochs: int, students: Sequence[str]
+) -> None:
     """Train the networks that are not there yet: untaught ones, then students of the ensemble's probabilities."""
     folder = output / "taught"
     for seed in range(seeds):
@@ -102,9 +115,9 @@ def teach(output: Path, member: Path, learn: Path, fresh: Path, *, seeds: int, e
         module("studies.predict", "--model", member, folder / f"{UNTAUGHT}-0", "--shards", fresh, "--output", predicted)
     commands: list[Command] = [
         ("training.distil", "--predictions", predicted, "--shards", fresh, "--task", "six-class",
-         *student.options(member), "--seed", str(seed), "--schedule.epochs", "1", "--data.validation-share",
+         *STUDENTS[kind].options(member), "--seed", str(seed), "--schedule.epochs", "1", "--data.validation-share",
          str(VALIDATION_SHARE), "--test-sites", *HELD_OUT_SITES, "--output", folder / f"{kind}-{seed}")
-        for kind, student in STUDENTS.items()
+        for kind in students
         for seed in seeds_of(kind, seeds)
         if not (folder / f"{kind}-{seed}" / "model.safetensors").is_file()
     ]  # fmt: skip
@@ -112,20 +125,20 @@ def teach(output: Path, member: Path, learn: Path, fresh: Path, *, seeds: int, e
         side_by_side(*(lane for lane in (commands[::2], commands[1::2]) if lane))
 
 
-def models(output: Path, member: Path, *, seeds: int) -> Iterator[tuple[str, list[Path]]]:
+def models(output: Path, member: Path, *, seeds: int, students: Sequence[str]) -> Iterator[tuple[str, list[Path]]]:
     """Yield each model's name with its folders."""
     folder = output / "taught"
     yield ENSEMBLE, [member, folder / f"{UNTAUGHT}-0"]
     yield MEMBER, [member]
-    for kind in (UNTAUGHT, *STUDENTS):
+    for kind in (UNTAUGHT, *students):
         for seed in seeds_of(kind, seeds):
             yield f"{kind}{SEED_MARK}{seed}", [folder / f"{kind}-{seed}"]
 
 
-def answers(output: Path, member: Path, *, seeds: int) -> Predictions:
+def answers(output: Path, member: Path, *, seeds: int, students: Sequence[str]) -> Predictions:
     """Return the predictions of all on the other generator's segments."""
     rows, last = [], None
-    for name, folders in models(output, member, seeds=seeds):
+    for name, folders in models(output, member, seeds=seeds, students=students):
         file = output / "taught" / "scores" / f"{name.replace(SEED_MARK, '-')}.parquet"
         if not file.is_file():
             module("studies.predict", "--model", *folders, "--shards", output / "shards" / "six-class", "--output",
@@ -139,28 +152,22 @@ def answers(output: Path, member: Path, *, seeds: int) -> Predictions:
 
 def compare(predictions: Predictions) -> None:
     """Print all models, and the students less the ensemble and less the untaught network."""
-    rows, from_ensemble = transfer_table(predictions, reference=ENSEMBLE, n_boot=N_BOOT, seed=0)
+    rows, gaps = transfer_table(predictions, reference=ENSEMBLE, n_boot=N_BOOT, seed=0)
     for row in rows:
         for metric in ("balanced_accuracy", "kl"):
             one = row.metrics[metric]
             print(f"  {row.model} {metric}: {one.value:.3f} [{one.low:.3f}, {one.high:.3f}] over {row.n_seeds} seeds")
             figure(f"taught_{row.model}_{metric}", one.value, unit_of(metric))
-    _, from_untaught = transfer_table(predictions, reference=UNTAUGHT, n_boot=N_BOOT, seed=0)
-    _, from_votes = transfer_table(predictions, reference="votes", n_boot=N_BOOT, seed=0)
-    _, from_member = transfer_table(predictions, reference=MEMBER, n_boot=N_BOOT, seed=0)
-    every = (*from_ensemble, *from_untaught, *from_votes, *from_member)
-    gaps = [gap for gap in every if gap.metric in ("balanced_accuracy", "kl")]
+    for reference in (UNTAUGHT, "votes", MEMBER):
+        if any(name.split(SEED_MARK)[0] == reference for name in predictions.models):
+            gaps += transfer_table(predictions, reference=reference, n_boot=N_BOOT, seed=0)[1]
+    gaps = [gap for gap in gaps if gap.metric in ("balanced_accuracy", "kl")]
     for gap in gaps:
         print(f"  {gap.model} less {gap.reference}, {gap.metric}: {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]")
-    figure("student_kl_gap", _kl_of(gaps, "taught", ENSEMBLE).value, "nats")
-    figure("taught_gain", -_kl_of(gaps, "taught", UNTAUGHT).value, "nats")
-    figure("taught_gain_over_votes", -_kl_of(gaps, "taught", "votes").value, "nats")
-    figure("one_encoder_kl_gap", _kl_of(gaps, "one_encoder", ENSEMBLE).value, "nats")
-    figure("one_encoder_gain", -_kl_of(gaps, "one_encoder", MEMBER).value, "nats")
-
-
-def _kl_of(gaps: list[TransferDifference], model: str, reference: str) -> TransferDifference:
-    return next(gap for gap in gaps if (gap.model, gap.reference, gap.metric) == (model, reference, "kl"))
+    kl = {(gap.model, gap.reference): gap.value for gap in gaps if gap.metric == "kl"}
+    for name, model, reference, sign in FIGURES:
+        if (model, reference) in kl:
+            figure(name, sign * kl[model, reference], "nats")
 
 
 def main() -> None:
@@ -168,6 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("bench-output/sixclass"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--students", nargs="+", choices=STUDENTS, default=list(STUDENTS), help="kinds to train")
     parser.add_argument("--segments", type=int, default=6000, help="simulated segments that the ensemble learns from")
     parser.add_argument("--fresh", type=int, default=51_200, help="fresh segments, 330 kB each on disk")
     parser.add_argument("--member", type=Path, default=RELEASED, help="the ensemble's encoder with head")
@@ -178,8 +186,9 @@ def main() -> None:
     prepare(args.output)
     sizes = {"segments": 120, "fresh": 240} if args.small else {"segments": args.segments, "fresh": args.fresh}
     learn, fresh = draw(args.output, **sizes)
-    teach(args.output, args.member, learn, fresh, seeds=args.seeds, epochs=1 if args.small else EPOCHS)
-    compare(answers(args.output, args.member, seeds=args.seeds))
+    how = {"seeds": args.seeds, "students": args.students}
+    teach(args.output, args.member, learn, fresh, epochs=1 if args.small else EPOCHS, **how)
+    compare(answers(args.output, args.member, **how))
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ def raw(n: int, seconds: int = 40) -> dict[str, Tensor]:
         wave = np.sin(2 * np.pi * (1 + window) * np.arange(seconds * 256) / 256)
         made.append(rng.normal(size=(19, 1)) * 30 * wave + 5 * rng.normal(size=(19, seconds * 256)))
     return {
-        "x_BCT": torch.tensor(np.array(made), dtype=torch.float32), "inverse_scale_BC": torch.linspace(0.02, 0.1, 19).expand(n, -1),
-        "sample_B": torch.arange(n), **montage(n).tensors(),
+        "x_BCT": torch.tensor(np.array(made), dtype=torch.float32), "sample_B": torch.arange(n),
+        "inverse_scale_BC": torch.linspace(0.02, 0.1, 19).expand(n, -1), **montage(n).tensors(),
     }  # fmt: skip
 
 
