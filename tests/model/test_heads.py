@@ -16,6 +16,7 @@ from model.pretraining.pretraining import PretrainModel
 from model.pretraining.teacher import Teacher
 from model.pretraining.truth_heads import TRUTH_HEADS
 from signals.modality import EEG_1020
+from signals.patterns.features import stretch_names
 from signals.window import ABSENT, MEASURED
 
 CONFIG = EncoderConfig(dim=32, depth=1, n_heads=4, stem_dim=16)
@@ -60,6 +61,13 @@ def with_keys(n_windows: int) -> dict[str, Tensor]:
     return {"key_BKD": keys, "own_BK": own, "candidate_BK": own.roll(1, 1) | own | own.roll(2, 1)}
 
 
+def described() -> dict[str, Tensor]:
+    """Return stretches and their descriptions; one window has no stretch, and one no description."""
+    description_BF = torch.linspace(-1, 1, 4)[:, None] * torch.ones(len(stretch_names()))
+    description_BF[3] = torch.nan
+    return {"stretch_B": torch.tensor([0, 1, -1, 0]), "description_BF": description_BF}
+
+
 def mean_loss(head: Head, results: Tensors, batch: Tensors) -> Tensor:
     return head.total(results, batch) / head.count(batch).clamp(min=1e-12)
 
@@ -85,6 +93,7 @@ class _OneHead(torch.nn.Module):
             "target_BK": torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0]]),
             **planted(out["tokens_BCND"].shape[2] * CONFIG.merge),
             **with_keys(4),
+            **described(),
         }
         return mean_loss(self.head, self.head(out, batch), batch)
 
@@ -277,7 +286,7 @@ def test_totals_and_counts_of_parts_add_up_to_those_of_the_whole(name: str) -> N
         torch.nn.init.normal_(model.head.samples.weight, std=0.1)
     position = torch.tensor(EEG_1020.positions)
     batch |= {"sleep_target_B": torch.tensor([0, 4, -1, 2]), "target_BK": torch.eye(3)[[0, 1, 2, 0]]}
-    batch |= planted(n_slots=8) | with_keys(4)
+    batch |= planted(n_slots=8) | with_keys(4) | described()
 
     def sums(rows: slice) -> Tensor:
         part = {key: value[rows] for key, value in batch.items()} | {"position_C3": position}
@@ -344,10 +353,10 @@ def _moved_by_adam(head: ClassifierHead) -> float:
 
 
 def test_the_whole_pretraining_model_is_one_graph() -> None:
-    names = ("reconstruction", "contrastive", "spectral", "sleep", "recording_contrast", *TRUTH_HEADS)
+    names = ("reconstruction", "contrastive", "spectral", "sleep", "recording_contrast", "knowledge", *TRUTH_HEADS)
     model = PretrainModel(Encoder(CONFIG), dict.fromkeys(names, 1.0))
     batch = make_batch(n_times=512) | {"sleep_target_B": torch.tensor([0, 4, -1, 2])} | planted(n_slots=8)
-    batch |= with_keys(4)
+    batch |= with_keys(4) | described()
     torch.compiler.reset()
     compiled = torch.compile(model, backend="eager", fullgraph=True)  # raises where a graph would break
     for name, total in compiled(batch).items():
