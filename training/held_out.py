@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from model.pretraining.token_masks import BlockPlan
-from training.objectives.knowledge import validate_knowledge
 from training.objectives.latent_validation import describe, have_collapsed, validate_latents
 from training.objectives.recording_contrast import validate_recordings
+from training.objectives.stretches.knowledge import validate_knowledge
 from training.objectives.validation import Look, probe, validate
 from training.trainer.train import Trainer
 

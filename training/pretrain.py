@@ -36,13 +36,13 @@ from training.corpus.splits import Sides
 from training.corpus.steps import Batch, StepBatches
 from training.corpus.stream import Prepare, Reading, Stream, step_batches
 from training.held_out import HeldOutValidation
-from training.objectives.knowledge import FIT_WINDOWS, fit_knowledge, validate_knowledge
 from training.objectives.latent_validation import describe, validate_latents, write_latents
 from training.objectives.planting.evaluation import score_truth
 from training.objectives.planting.planted_bank import PlantedBank, open_bank
 from training.objectives.reconstruction import evaluate_reconstruction
 from training.objectives.recording_contrast import with_keys, without_keys
 from training.objectives.skill import Skill, SkillMeter, stretch_skill, write_skill
+from training.objectives.stretches.knowledge import FIT_WINDOWS, fit_knowledge, validate_knowledge
 from training.objectives.validation import Look, check_probe
 from training.parallel.distributed import Backend, Processes, start_processes
 from training.parallel.sharding import is_sharded, share_out

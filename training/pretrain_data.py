@@ -10,10 +10,10 @@ from training.corpus.partners import Partners
 from training.corpus.source import Choice, Source
 from training.corpus.splits import Sides, evenly, hold_out_names
 from training.corpus.stream import Prepare, Reading
-from training.objectives.describing import Describing
 from training.objectives.planting.planted_bank import PlantedBank
 from training.objectives.preparation import Preparation
 from training.objectives.recording_contrast import key_view
+from training.objectives.stretches.describing import Describing
 from training.objectives.validation import Look
 from training.recipes.pretraining import PretrainRecipe
 

@@ -1,8 +1,8 @@
 """Head that describes a stretch that is hidden on all channels, in the terms of a report, from the rest of the window.
 
 The description is the pattern features of the stretch's truth (`signals.patterns.features.stretch_features`): rate,
-sharpness, side, place. It comes with the batch (`training.objectives.knowledge`). The contract of heads is that of
-`model.heads`.
+sharpness, side, place. It comes with the batch (`training.objectives.stretches.describing`). The contract of heads is
+that of `model.heads`.
 
 Shapes: B batch, C channel, N trunk token, M token of the stretch, D width, F feature of a description.
 """

@@ -76,5 +76,6 @@ def test_one_student_goes_on_from_the_member_the_others_start_from_random_weight
     on = taught.STUDENTS["one_encoder"].options(member)
     assert on[on.index("--student") + 1] == member
     assert on[on.index("--recipe") + 1] == "scratch"
+    assert float(on[on.index("--optim.learning-rate") + 1]) == pytest.approx(3e-4)
     for kind in ("taught", "votes"):
         assert "--student" not in taught.STUDENTS[kind].options(member)

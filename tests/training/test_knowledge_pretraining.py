@@ -19,6 +19,7 @@ from training.trainer.stopping import StopRequest
 
 Metrics = Callable[[Path], list[dict[str, float]]]
 SHORT = ["--recipe", "eeg_latent_cpu", "--tiny", "--schedule.steps", "2", "--track.save-every", "1",
+         "--optim.batch", "8", "--optim.micro-batch", "1",
          "--model.dim", "32", "--model.depth", "1", "--model.stem-dim", "16", "--data.crop-s", "35",
          "--objective.latents", "0", "--objective.gaps", "0", "--objective.contrastive", "0",
          "--objective.decibels", "0.5", "--objective.knowledge", "1", "--track.skill-windows", "4",
@@ -70,18 +71,19 @@ def test_a_resumed_run_equals_the_whole_one_bit_for_bit(
         assert all(torch.equal(a[part][name], b[part][name]) for name in a[part])
 
 
-def test_two_processes_take_the_same_steps_as_one(
-    whole_run: Path, long_shards: Path, tmp_path: Path, metrics_of: Metrics
+@pytest.mark.parametrize("n_processes", [2, 8])
+def test_several_processes_take_the_same_steps_as_one(
+    n_processes: int, whole_run: Path, long_shards: Path, tmp_path: Path, metrics_of: Metrics
 ) -> None:
     def work(processes: TorchGroup) -> bool:
         arguments = options(long_shards, tmp_path)
         command = parse_command(pretrain.PretrainCommand, RECIPES, arguments, default_recipe="eeg_tiny", prog="test")
         return pretrain.pretrain(command, processes, StopRequest())
 
-    assert in_ranks(2, work) == [True, True]
-    one, two = metrics_of(whole_run), metrics_of(tmp_path)
+    assert in_ranks(n_processes, work) == [True] * n_processes
+    one, several = metrics_of(whole_run), metrics_of(tmp_path)
     for name in ("loss", "knowledge", "valid_knowledge_error", "valid_knowledge_rest"):
-        np.testing.assert_allclose([line[name] for line in two], [line[name] for line in one], rtol=1e-3)
+        np.testing.assert_allclose([line[name] for line in several], [line[name] for line in one], rtol=1e-3)
 
 
 def test_windows_that_are_too_short_end_in_one_line(

@@ -17,9 +17,9 @@ from model.pretraining.masking import MIN_GROUP, MaskPlan, against_never_hidden,
 from model.pretraining.token_masks import BlockPlan, against_visible, described_start, draw_tokens, samples
 from signals.shards.normalise import CLIP
 from signals.window import ABSENT, MEASURED
-from training.objectives.describing import Describing
 from training.objectives.gap_filling import Filling, fill_to_start
 from training.objectives.planting.targets import Planting
+from training.objectives.stretches.describing import Describing
 
 Batch = Mapping[str, Tensor]
 

@@ -1,13 +1,13 @@
 """Skill of a pretraining on people that it was not trained on: what it knows beyond what needs no network.
 
-Three numbers, each 0 where the network adds nothing and 1 at the best that is in reach, below 0 where it does harm:
+Four numbers, each 0 where the network adds nothing and 1 at the best that is in reach, below 0 where it does harm:
 
     gaps       1 - error / error of the window's own filling (`gap_filling.window_fill`), gaps of 60-500 ms
     channels   whole channels hidden: 0 is a ridge from the visible channels that is fitted on training people, 1 the
                same ridge fitted on the very recording, which knows the hidden channels
     seconds    1 - error / error of the neighbouring seconds' mean: log spectra of seconds hidden in all channels
     stretches  1 - error / error of a line from the rest of the window: pattern features of a stretch hidden in all
-               channels (`training.objectives.knowledge`)
+               channels (`training.objectives.stretches.knowledge`)
 
 Errors are sums of squares over held-out windows, in units of a window's scale (log amplitude for spectra).
 """
@@ -78,7 +78,7 @@ class Skill:
 
 
 def stretch_skill(values: Mapping[str, float]) -> float:
-    """Return the skill in stretches of what `training.objectives.knowledge.validate_knowledge` gives; nan without."""
+    """Return the skill in stretches of what `stretches.knowledge.validate_knowledge` gives; nan without."""
     rest = values.get("valid_knowledge_rest", float("nan"))
     return 1 - values["valid_knowledge_error"] / rest if rest > 0 else float("nan")
 
@@ -96,8 +96,8 @@ def read_skill(folder: Path) -> Skill:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: pretrain again, its skill was not measured")
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    names = {one.name: one.default is MISSING for one in fields(Skill)}
-    if set(values) - set(names) or {name for name, is_needed in names.items() if is_needed} - set(values):
+    needed = {one.name for one in fields(Skill) if one.default is MISSING}
+    if not needed <= set(values) <= {one.name for one in fields(Skill)}:
         raise ValueError(f"{path} is no skill file: it has the entries {sorted(values)}")
     known: dict[str, Any] = {name: float("nan") if value is None else value for name, value in values.items()}
     return Skill(**known)

@@ -27,15 +27,14 @@ from pathlib import Path
 
 from benchmarks.harness import figure, machine, module
 from benchmarks.studies.six_classes.scratch import N_BOOT, pooled, unit_of
-from benchmarks.studies.six_classes.simulated import EPOCHS
+from benchmarks.studies.six_classes.simulated import EPOCHS, SLOWER
 from benchmarks.studies.six_classes.sixclass import Command, prepare, side_by_side
 from evaluation.scenarios.transfer import SEED_MARK, transfer_table
 from evaluation.schemas.predictions import Predictions, read_predictions
 from studies.predict import MEAN
+from training.recipes.finetuning import RECIPES
 
-RECIPE, CORPUS_SEED, FRESH_SEED = "resnet_gru", 100, 500
-RATE_ON = 3e-4
-"""Peak rate of what goes on from trained weights."""
+RECIPE, RECIPE_ON, CORPUS_SEED, FRESH_SEED = "resnet_gru", "scratch", 100, 500
 RELEASED = Path(__file__).parents[3] / "release" / "six_class"
 HELD_OUT, HELD_OUT_SITES = 96, ("original", "faint-and-uneven")
 """Segments of each family that distillation scores its students on, never trained on."""
@@ -56,8 +55,11 @@ class Student:
 
     def options(self, member: Path) -> tuple[str | Path, ...]:
         """Return the options of `training.distil` that make it."""
-        start = ("--recipe", "scratch", "--student", member, "--optim.learning-rate", str(RATE_ON))
-        return (*(start if self.goes_on else ("--recipe", RECIPE)), "--no-encoder", "--weight", str(self.weight))
+        always = ("--no-encoder", "--weight", str(self.weight))
+        if not self.goes_on:
+            return ("--recipe", RECIPE, *always)
+        rate = str(SLOWER * RECIPES[RECIPE_ON]().optim.learning_rate)
+        return ("--recipe", RECIPE_ON, "--student", member, "--optim.learning-rate", rate, *always)
 
 
 STUDENTS = {
@@ -65,8 +67,6 @@ STUDENTS = {
     "votes": Student(weight=0.0, most_seeds=1),
     "one_encoder": Student(weight=0.5, most_seeds=1, goes_on=True),
 }
-
-
 FIGURES = (
     ("student_kl_gap", "taught", ENSEMBLE, 1),
     ("taught_gain", "taught", UNTAUGHT, -1),
@@ -151,7 +151,7 @@ def answers(output: Path, member: Path, *, seeds: int, students: Sequence[str]) 
 
 
 def compare(predictions: Predictions) -> None:
-    """Print all models, and the students less the ensemble and less the untaught network."""
+    """Print all models, and each less the ensemble, the untaught network, the votes alone and the member."""
     rows, gaps = transfer_table(predictions, reference=ENSEMBLE, n_boot=N_BOOT, seed=0)
     for row in rows:
         for metric in ("balanced_accuracy", "kl"):

@@ -1,9 +1,8 @@
 """Descriptions of hidden stretches: how they are standardised, what needs no network, a look at held-out windows.
 
 A stretch of 14 s is hidden on all channels of a window (`model.pretraining.token_masks.described_start`); its truth is
-described as a report would (`training.objectives.describing`), and the network predicts that from the rest of the
-window. The rest has a description of its own, of its longer side: a line from it, feature by feature, is what a network
-has to beat.
+described as a report would (`stretches.describing`), and the network predicts that from the rest of the window. The
+rest has a description of its own, of its longer side: a line from it, feature by feature, is what it has to beat.
 
 Shapes: B batch, F feature.
 """
@@ -35,7 +34,7 @@ def fit_knowledge(model: PretrainModel, looks: Sequence[Look], plan: BlockPlan) 
         return
     parts = [_descriptions(look, plan) for look in looks]
     described_BF, rest_BF = (torch.cat(both) for both in zip(*parts, strict=True))
-    known_B = described_BF.isfinite().all(1)
+    known_B = (described_BF.isfinite() & rest_BF.isfinite()).all(1)
     head.fit(described_BF[known_B], rest_BF[known_B])
 
 

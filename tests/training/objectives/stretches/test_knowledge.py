@@ -17,8 +17,8 @@ from model.pretraining.token_masks import BlockPlan, described_start, draw_token
 from signals.modality import ECG_12, EEG_1020
 from signals.patterns.features import pattern_features, stretch_features, stretch_names
 from signals.window import ABSENT, MEASURED
-from training.objectives.describing import Describing
 from training.objectives.preparation import Preparation
+from training.objectives.stretches.describing import Describing
 
 PLAN = BlockPlan(channels_chance=0.0, stretch_chance=0.0, gaps_share=0.2, described_tokens=14)
 DESCRIBING = Describing.of(EEG_1020, PLAN)
