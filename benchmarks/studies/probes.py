@@ -1,13 +1,15 @@
 """make bench-probes: frozen embeddings with logistic regression against what needs no pretraining, on real recordings.
 
-    python -m benchmarks probes --encoder DIR [DIR ...] [--shards DIR] [--six-class DIR] [--real DIR] [--only TASK ...]
+    python -m benchmarks probes --encoder DIR [DIR ...] [--against DIR ...] [--shards DIR] [--six-class DIR]
+                                [--real DIR] [--only TASK ...]
 
 Each task's windows are predicted by models that were trained on other people (or, where one person alone has both
 classes, on other minutes): logistic regression on the frozen encoder's pooled tokens, on those of the same network with
 random weights (three of them), on band powers, on log spectra in the same pooling without any weight, and gradient
 boosting on all stored features. Settings are fixed and the same for all tasks; nothing is tuned on these labels. AUROC
-over all windows of all folds; intervals resample people. Several encoders are seeds of one pretraining. At the end
-stands the mean gain over all tasks. For labels of your own: `cerebeam study fair --input DIR --labels FILE`.
+over all windows of all folds; intervals resample people. Several encoders are seeds of one pretraining; `--against`
+takes those of another, seed by seed. At the end stands the mean gain over all tasks. For labels of your own:
+`cerebeam study fair --input DIR --labels FILE`.
 
     eyes             bissau: each recording holds minutes with closed and with open eyes (labels.csv has the order)
     eyes-one-person  albany: S001 alone has both, a recording each; blocks of time are left out
@@ -19,7 +21,7 @@ stands the mean gain over all tasks. For labels of your own: `cerebeam study fai
 import argparse
 import csv
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +29,7 @@ import numpy as np
 
 from benchmarks.harness import figure, machine
 from benchmarks.studies.real import UNSEEN_SITE, prepared, real_folder
-from evaluation.scenarios.transfer import mean_difference, transfer_table
+from evaluation.scenarios.transfer import mean_difference, seeds_of, transfer_table
 from evaluation.schemas.predictions import Predictions
 from signals.files import file_sha256
 from signals.tasks import TASKS, Task
@@ -44,7 +46,7 @@ PENALTY = 1.0
 BOOSTING = {"learning_rate": 0.1, "max_leaf_nodes": 8}
 N_SEEDS, N_BLOCKS, N_BOOT = 3, 3, 2000
 PRETRAINED, RANDOM, POWERS = "pretrained", "random weights", "band powers"
-SPECTRA, BOOSTED = "log spectra", "features, boosting"
+SPECTRA, BOOSTED, AGAINST = "log spectra", "features, boosting", "other encoders"
 EYES = Task(name="eyes", classes=("eyes_open", "eyes_closed"), window_s=10.0)
 CLOSED_S, MARGIN_S = {"closed-3min-then-open-2min": (0, 180), "open-3min-then-closed-2min": (180, 1e9)}, 10.0
 """When eyes are closed, by the protocol that labels.csv notes; windows this near to the change are left out."""
@@ -125,12 +127,15 @@ def within_person(data: Labelled) -> Question:
     return Question(data=data, folds=folds, clusters=np.array([f"block{k}" for k in block]), remark=remark)
 
 
-def models(n_encoders: int) -> dict[str, Method]:
-    """Return what is compared, each at one setting; of several encoders, each seed has one."""
+def models(encoders: Mapping[str, Sequence[Path]]) -> dict[str, Method]:
+    """Return what is compared, each at one setting; of several encoders of a name, each seed has one."""
     logistic, boosting = ({"penalty": PENALTY},), (BOOSTING,)
-    ours = Method(fit=linear(PRETRAINED), candidates=logistic, seeded=n_encoders > 1, about="linear probe")
+    probes = {
+        name: Method(fit=linear(name), candidates=logistic, seeded=len(folders) > 1, about="linear probe")
+        for name, folders in encoders.items()
+    }
     return {
-        PRETRAINED: ours,
+        **probes,
         RANDOM: replace(METHODS["linear-probe/random"], candidates=logistic),
         POWERS: replace(METHODS["band-power/logistic"], candidates=logistic),
         SPECTRA: replace(METHODS["log-spectra/logistic"], candidates=logistic),
@@ -138,13 +143,13 @@ def models(n_encoders: int) -> dict[str, Method]:
     }
 
 
-def predictions(question: Question, encoders: Sequence[Path]) -> Predictions:
+def predictions(question: Question, encoders: Mapping[str, Sequence[Path]]) -> Predictions:
     """Return every model's predictions of windows that it was not trained on; clusters stand for subjects."""
-    data, n_seeds = question.data, max(N_SEEDS, len(encoders))
+    data, n_seeds = question.data, max(N_SEEDS, *map(len, encoders.values()))
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(data, encoders[0], Path(folder) / "logs", variants={PRETRAINED: encoders})
+        bench = Bench(data, encoders[PRETRAINED][0], Path(folder) / "logs", variants=encoders)
         design = Design(
-            bench=bench, folds=question.folds, models=models(len(encoders)), parts=Parts(Path(folder), {}),
+            bench=bench, folds=question.folds, models=models(encoders), parts=Parts(Path(folder), {}),
             seeds=n_seeds,
         )  # fmt: skip
         frame = run_study(design)
@@ -174,11 +179,11 @@ def questions(shards: Corpus, six: Path | None, real: Path | None, names: Sequen
     return found
 
 
-def show(name: str, question: Question, encoders: Sequence[Path]) -> Predictions:
+def show(name: str, question: Question, encoders: Mapping[str, Sequence[Path]]) -> Predictions:
     """Print a task's table and figures; returns the predictions."""
     frame = predictions(question, encoders)
     rows, gaps = transfer_table(frame, reference=PRETRAINED, n_boot=N_BOOT, seed=0)
-    _, about = start_encoder(encoders[0], seed=0)
+    _, about = start_encoder(encoders[PRETRAINED][0], seed=0)
     seen = len(set(question.data.subjects.tolist()) & set(about["train"]))
     print(f"== {name}: {len(question.data.windows)} windows; {question.remark}")
     print(f"   {seen} of {len(set(question.data.subjects.tolist()))} people were pretrained on, without labels")
@@ -194,14 +199,16 @@ def show(name: str, question: Question, encoders: Sequence[Path]) -> Predictions
     values = {row.model: row.metrics["auroc_macro"].value for row in rows}
     key = name.replace("-", "_")
     figure(f"probe_{key}_auroc", values[PRETRAINED], "auroc")
-    figure(f"probe_{key}_baseline_auroc", max(v for m, v in values.items() if m != PRETRAINED), "auroc")
+    figure(f"probe_{key}_baseline_auroc", max(v for m, v in values.items() if m not in encoders), "auroc")
     return frame
 
 
 def gains(files: Sequence[Predictions]) -> None:
-    """Print the mean gain over tasks of the pretrained encoder over what needs no pretraining."""
+    """Print the mean gain over tasks of the pretrained encoder over what needs no pretraining, and over others."""
     print(f"== mean over {len(files)} tasks of AUROC, pretrained less")
-    for name, baseline in (("random", RANDOM), ("powers", POWERS), ("spectra", SPECTRA), ("features", BOOSTED)):
+    for name, baseline in BASELINES.items():
+        if not all(baseline in seeds_of(file.models) for file in files):
+            continue
         gain = mean_difference(
             files, model=PRETRAINED, reference=baseline, metric="auroc_macro", n_boot=N_BOOT, seed=0
         )  # fmt: skip
@@ -210,6 +217,8 @@ def gains(files: Sequence[Predictions]) -> None:
         figure(f"probe_gain_over_{name}_low", gain.low, "auroc")
 
 
+BASELINES = {"random": RANDOM, "powers": POWERS, "spectra": SPECTRA, "features": BOOSTED, "others": AGAINST}
+"""What the mean gain is over, by the figure's name."""
 TASK_NAMES = ("eyes", "eyes-one-person", "arithmetic", "rest-or-task", "epilepsy", "adhd", "six-class")
 
 
@@ -220,12 +229,13 @@ def main() -> None:
         "--encoder", type=Path, nargs="+", default=[Path("bench-output/pretrain-small/run/encoder")],
         help="a pretrained encoder, or those of several seeds",
     )  # fmt: skip
+    parser.add_argument("--against", type=Path, nargs="+", default=[], help="encoders of another pretraining")
     parser.add_argument("--shards", type=Path, help="real recordings, profile pretrain; prepared from --real without")
     parser.add_argument("--six-class", type=Path, help="boston, profile six-class; prepared from --real without")
     parser.add_argument("--real", type=Path, default=real_folder(), help="folder of real recordings with labels.csv")
     parser.add_argument("--only", nargs="+", choices=TASK_NAMES, default=TASK_NAMES)
     args = parser.parse_args()
-    for folder in args.encoder:
+    for folder in (*args.encoder, *args.against):
         if not (folder / "model.safetensors").is_file():
             parser.error(f"{folder} holds no encoder: run make pretrain-small first, or give --encoder")
     with tempfile.TemporaryDirectory() as folder:
@@ -235,7 +245,8 @@ def main() -> None:
             six = prepared(args.real, Path(folder) / "six", profile="six-class", site=UNSEEN_SITE)
         print(machine())
         tasks = questions(Corpus.open(shards), six, args.real, args.only)
-        gains([show(name, question, args.encoder) for name, question in tasks.items()])
+        encoders = {PRETRAINED: args.encoder, **({AGAINST: args.against} if args.against else {})}
+        gains([show(name, question, encoders) for name, question in tasks.items()])
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.studies.probes import (
+    AGAINST,
+    BASELINES,
     BOOSTED,
     POWERS,
     PRETRAINED,
@@ -18,6 +20,7 @@ from benchmarks.studies.probes import (
     Question,
     across_people,
     eyes,
+    gains,
     predictions,
     protocol,
     with_both,
@@ -76,15 +79,24 @@ def test_one_person_is_predicted_at_different_minutes(data: Labelled) -> None:
         within_person(one)
 
 
-def test_every_model_predicts_every_window_once(data: Labelled, tmp_path: Path) -> None:
-    Encoder(EncoderConfig(dim=16, depth=1, n_heads=2, stem_dim=16)).save_pretrained(tmp_path / "encoder")
+def test_every_model_predicts_every_window_once(
+    data: Labelled, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("encoder", "other"):
+        Encoder(EncoderConfig(dim=16, depth=1, n_heads=2, stem_dim=16)).save_pretrained(tmp_path / name)
     question = across_people(data, "")
-    answers = predictions(Question(**{**vars(question), "folds": question.folds}), [tmp_path / "encoder"])
+    encoders = {PRETRAINED: [tmp_path / "encoder"], AGAINST: [tmp_path / "other"]}
+    answers = predictions(Question(**{**vars(question), "folds": question.folds}), encoders)
     counts = answers.frame.groupby("model")["window_key"].nunique()
     assert set(counts) == {48}
     rows, _ = transfer_table(answers, reference=PRETRAINED, n_boot=20, seed=0)
     auroc = {row.model: row.metrics["auroc_macro"].value for row in rows}
-    assert set(auroc) == {PRETRAINED, RANDOM, POWERS, SPECTRA, BOOSTED}
+    assert set(auroc) == {PRETRAINED, AGAINST, RANDOM, POWERS, SPECTRA, BOOSTED}
+    probabilities = {name: answers.of(name)["prob_slow"].to_numpy() for name in encoders}
+    assert not np.allclose(*probabilities.values())  # each reads its own weights
+    gains([answers])
+    printed = capsys.readouterr().out
+    assert all(f"probe_gain_over_{name} " in printed for name in BASELINES)
     powers = answers.of(POWERS)
     assert auroc[POWERS] == pytest.approx(roc_auc_score(powers["target_slow"], powers["prob_slow"]))
     assert auroc[POWERS] > 0.7  # the rhythm is one of 40 µV in noise of as much
