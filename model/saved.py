@@ -20,6 +20,13 @@ def model_name(model: TaskModel) -> str:
     return "encoder" if isinstance(model, Classifier) else str(model.config.network)
 
 
+def check_model_dir(folder: Path) -> Path:
+    """Return the folder if it holds a saved model; raises FileNotFoundError, saying what was looked for, if not."""
+    if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
+        raise FileNotFoundError(f"{folder} is no model: it needs config.json and model.safetensors")
+    return folder
+
+
 def is_task_model(folder: Path) -> bool:
     """Return whether a folder holds a saved task model, rather than an encoder or nothing."""
     config = folder / "config.json"
@@ -31,7 +38,7 @@ def load_task_model(folder: Path) -> TaskModel:
 
     Raises FileNotFoundError for a folder that holds no model.
     """
-    _check(folder)
+    check_model_dir(folder)
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     if kind not in _KINDS:
         raise ValueError(f"{folder} holds a model of type {kind!r}; task models are {', '.join(sorted(_KINDS))}")
@@ -44,7 +51,7 @@ def load_encoder(folder: Path) -> Encoder:
     Raises FileNotFoundError for a folder that holds no model, ValueError for a network, which has no encoder, and for
     weights that this code's encoder does not have.
     """
-    _check(folder)
+    check_model_dir(folder)
     if is_task_model(folder):
         model = load_task_model(folder)
         if not isinstance(model, Classifier):
@@ -54,9 +61,3 @@ def load_encoder(folder: Path) -> Encoder:
     if wrong := sorted({*loading["missing_keys"], *loading["unexpected_keys"]}):
         raise ValueError(f"{folder} does not fit this code's encoder: {wrong[0]} and {len(wrong) - 1} more differ")
     return encoder
-
-
-def _check(folder: Path) -> None:
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} is no model: it needs config.json and model.safetensors")

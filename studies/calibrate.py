@@ -32,12 +32,13 @@ from evaluation.measures.selective import mistakes
 from evaluation.measures.tallies import tally
 from evaluation.measures.uncertainty import abstention
 from evaluation.schemas.predictions import Predictions, probabilities, read_predictions, targets
+from model.saved import check_model_dir
 from signals.bundles.calibration import Calibration, Conformal, tempered, tempered_each
 from signals.command_line import Parser
 from signals.files import atomic_file, file_sha256
 from signals.json_output import add_json, print_json
 from signals.tasks import is_multilabel
-from training.command import check_model_dir, run_main
+from training.command import run_main
 
 PROG = "cerebeam calibrate"
 CALIBRATION = "calibration.json"

@@ -179,10 +179,3 @@ def write_config(path: Path, command: Any) -> None:
     logger.info("%s\n%s", path, shown(command.config))
     with atomic_file(path) as file:
         file.write((json.dumps(asdict(command), indent=1, default=str) + "\n").encode())
-
-
-def check_model_dir(folder: Path) -> Path:
-    """Return the folder if it holds a saved model; raises FileNotFoundError, saying what was looked for, if not."""
-    if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
-        raise FileNotFoundError(f"{folder} is no model: it needs config.json and model.safetensors")
-    return folder

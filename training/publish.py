@@ -20,9 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
+from model.saved import check_model_dir
 from signals.command_line import Parser
 from signals.json_output import add_json, print_json
-from training.command import check_model_dir, run_main
+from training.command import run_main
 from training.fitted_worth import FittedWorth, check_fitted, write_card
 from training.objectives.latent_validation import describe, have_collapsed, read_latents
 from training.objectives.planting.evaluation import ALL, TRUTH_FILE, Score, read_scores

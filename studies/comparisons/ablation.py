@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.saved import check_model_dir
 from studies.baselines.candidates import METHODS, linear
 from studies.engine.bench import Method
 from studies.engine.command import line_of, open_design, parse_study, run_command
 from studies.engine.study import Design
 from studies.transfer import TransferCommand, make_table, scores
-from training.command import check_model_dir
 
 PROG = "cerebeam study ablation"
 FLOORS = ("prior", "linear-probe/random", "log-spectra/logistic")

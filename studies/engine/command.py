@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
 
+from model.saved import check_model_dir
 from signals.files import file_sha256
 from signals.tasks import TASKS, Task
 from signals.version import code_version
@@ -23,7 +24,7 @@ from studies.engine.folds import study_folds
 from studies.engine.parts import Parts, parts_folder
 from studies.engine.rows import split_meta
 from studies.engine.study import Design, Tuning
-from training.command import check_model_dir, overridden, parsed, run_alone, show_fields
+from training.command import overridden, parsed, run_alone, show_fields
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
 from training.corpus.splits import Fold, Grouping, check_classes

@@ -29,7 +29,6 @@ def test_saved_models_are_loaded_onto_it(monkeypatch: pytest.MonkeyPatch) -> Non
             moved.append(device)
             return self
 
-    monkeypatch.setattr(inference, "check_model_dir", lambda folder: folder)
     monkeypatch.setattr(inference, "load_task_model", lambda folder: Model())
     monkeypatch.setattr(inference, "own_device", lambda: torch.device("meta"))
     inference.load_on_device(Path("anywhere"))

@@ -13,7 +13,6 @@ from model.saved import TaskModel, load_task_model
 from signals.bundles.calibration import activated
 from signals.bundles.metadata import metadata_of, people_of
 from signals.tasks import is_multilabel
-from training.command import check_model_dir
 from training.corpus.corpus import Corpus
 from training.corpus.frozen import FrozenTokens
 from training.fitting.spectra import Spectrograms
@@ -37,7 +36,7 @@ def logits_of(model: TaskModel, batch: dict[str, Tensor]) -> tuple[Tensor, Tenso
 
 def load_on_device(folder: Path) -> TaskModel:
     """Return a saved task model on this process's GPU, where there is one; raises FileNotFoundError for no model."""
-    return load_task_model(check_model_dir(folder)).to(own_device())
+    return load_task_model(folder).to(own_device())
 
 
 def reads_spectrogram(model: TaskModel) -> bool:
