@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite, nan
 
 from model.pretraining.token_masks import BlockPlan
 from training.objectives.latent_validation import describe, have_collapsed, validate_latents
@@ -41,7 +42,7 @@ class HeldOutValidation:
         if have_collapsed(values) and trainer.processes.is_main:
             logger.warning("step %d: %s", trainer.step, describe(values))
         errors = ("valid_latent_error", "valid_error", "valid_recording_contrast", "valid_knowledge_error")
-        error = next((values[name] for name in errors if name in values), None)
+        error = next((values[name] for name in errors if isfinite(values.get(name, nan))), None)
         score = 1 - values["knn_accuracy"] if self.by_probe else error
         if score is not None:
             self.scores[trainer.step] = score

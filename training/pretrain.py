@@ -16,11 +16,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -31,6 +32,7 @@ from signals.version import code_version
 from training.command import Sections, parse_command, run_main, write_config
 from training.corpus.corpus import Corpus
 from training.corpus.order import check_batch
+from training.corpus.partners import Partners, check_pairs
 from training.corpus.source import Choice, Resident, Source
 from training.corpus.splits import Sides
 from training.corpus.steps import Batch, StepBatches
@@ -41,8 +43,9 @@ from training.objectives.planting.evaluation import score_truth
 from training.objectives.planting.planted_bank import PlantedBank, open_bank
 from training.objectives.reconstruction import evaluate_reconstruction
 from training.objectives.recording_contrast import with_keys, without_keys
-from training.objectives.skill import Skill, SkillMeter, stretch_skill, write_skill
-from training.objectives.stretches.knowledge import FIT_WINDOWS, fit_knowledge, validate_knowledge
+from training.objectives.skill import Skill, write_skill
+from training.objectives.skill_meter import SkillMeter
+from training.objectives.stretches.knowledge import FIT_WINDOWS, fit_knowledge, knowledge_errors
 from training.objectives.validation import Look, check_probe
 from training.parallel.distributed import Backend, Processes, start_processes
 from training.parallel.sharding import is_sharded, share_out
@@ -115,9 +118,9 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
     state = resume(trainer, saver.folder, decides, defaults=asdict(PretrainRecipe()))
     if state is None and command.init_from is not None:
         start_from(trainer, command.init_from)
+    stream = _stream(command, sources, sides, processes)
     if state is None and recipe.objective.knowledge and recipe.blocks:
         fit_knowledge(trainer.module, looks_of(sources, sides.train, recipe, FIT_WINDOWS), recipe.blocks)
-    stream = _stream(command, sources, sides, processes)
     if state is not None and len(stream.place):
         stream.go_to(state["loader"]["place"])
     looks = looks_of(sources, sides.held_out, recipe, track.validate_windows)
@@ -128,7 +131,7 @@ def pretrain(command: PretrainCommand, processes: Processes, stop: StopRequest) 
         with trainer.evaluated() as model:
             latents = validate_latents(model, looks, recipe.blocks, processes) if recipe.blocks else {}
             known = looks_of(sources, sides.held_out, recipe, track.skill_windows) if recipe.objective.knowledge else []
-            stretches = stretch_skill(validate_knowledge(model, known, recipe.blocks, processes))
+            stretches = knowledge_errors(model, known, recipe.blocks, processes)
             reconstruction = _reconstruction(command, model, processes, stop, sources, sides)
             if processes.is_main:
                 _finish(command, model, reconstruction, stop, sources, sides, about, latents, stretches)
@@ -172,9 +175,13 @@ def _stream(command: PretrainCommand, sources: Sequence[Source], sides: Sides, p
     if data.resident == "device":
         for source, choice in zip(sources, choices, strict=True):
             source.resident = Resident(source, choice.rows(source.corpus), processes.device)
-    partners = [partners_of(*pair, recipe) for pair in zip(sources, choices, strict=True)]
-    contrasts = bool(recipe.objective.recording_contrast)
-    return Stream(sources, choices, reading, command.sampling_weights, partners=partners if contrasts else ())
+    partners: list[Partners] = []
+    if recipe.objective.recording_contrast:
+        partners = [partners_of(*pair, recipe) for pair in zip(sources, choices, strict=True)]
+    stream = Stream(sources, choices, reading, command.sampling_weights, partners=partners)
+    if partners:
+        check_pairs(partners)
+    return stream
 
 
 def _trainer(recipe: PretrainRecipe, processes: Processes, stop: StopRequest) -> Trainer:
@@ -300,7 +307,7 @@ def _finish(
     sides: Sides,
     about: Mapping[str, Any],
     latents: Mapping[str, float],
-    stretches: float,
+    stretches: Mapping[str, np.ndarray],
 ) -> None:
     """Write the encoder, who it was trained on, how it fills gaps of subjects it was not trained on, and its skill.
 
@@ -327,16 +334,24 @@ def _finish(
         write_reconstruction(command.output / "reconstruction.parquet", reconstruction)
     elif not latents and not recipe.objective.knowledge:
         return
-    skill = replace(measured_skill(command, model, stop, sources, sides), stretches=stretches)
+    skill = measured_skill(command, model, stop, sources, sides, stretches)
     for folder in folders:
         write_skill(folder, skill)
     print(skill)  # noqa: T201
 
 
 def measured_skill(
-    command: PretrainCommand, model: PretrainModel, stop: StopRequest, sources: Sequence[Source], sides: Sides
+    command: PretrainCommand,
+    model: PretrainModel,
+    stop: StopRequest,
+    sources: Sequence[Source],
+    sides: Sides,
+    stretches: Mapping[str, np.ndarray],
 ) -> Skill:
-    """Return what the network knows of held-out people beyond what needs no network (`training.objectives.skill`)."""
+    """Return what the network knows of held-out people beyond what needs no network (`training.objectives.skill`).
+
+    stretches: what `knowledge_errors` gives of them.
+    """
     recipe = command.config
     meter = SkillMeter(model=model, filling=recipe.objective.filling, seed=recipe.data.split_seed)
     most = recipe.track.skill_windows
@@ -346,6 +361,8 @@ def measured_skill(
             source.corpus, source.normaliser, trained=trained, held_out=held_out, max_windows=most,
             on_window=stop.check,
         )  # fmt: skip
+    for subject, (model_error, rest_error, _) in stretches.items():
+        meter.add("stretches", subject, model=float(model_error), nothing=float(rest_error))
     return meter.skill()
 
 

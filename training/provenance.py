@@ -51,11 +51,16 @@ def seen_by(provenance: Mapping[str, Any]) -> dict[str, Any]:
     return {**facts, "train": facts.get("train", []), "is_known": "train" in facts, "salt_id": "+".join(sorted(salts))}
 
 
-def trunk_of(run: Path) -> str:
-    """Return what a pretraining trained under its heads (`model.pretraining.trunks.TRUNKS`); the encoder by default."""
+def pretraining_config(run: Path) -> dict[str, Any]:
+    """Return the resolved configuration of a pretraining, by section; empty where it is not known."""
     path = run / SUBJECTS_FILE
     facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return str(facts.get("config", {}).get("model", {}).get("trunk", "encoder"))
+    return dict(facts.get("config", {}))
+
+
+def trunk_of(run: Path) -> str:
+    """Return what a pretraining trained under its heads (`model.pretraining.trunks.TRUNKS`); the encoder by default."""
+    return str(pretraining_config(run).get("model", {}).get("trunk", "encoder"))
 
 
 def _with_former(facts: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:

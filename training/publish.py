@@ -28,7 +28,7 @@ from training.fitted_worth import FittedWorth, check_fitted, write_card
 from training.objectives.latent_validation import describe, have_collapsed, read_latents
 from training.objectives.planting.evaluation import ALL, TRUTH_FILE, Score, read_scores
 from training.objectives.skill import SKILL_FILE, Skill, read_skill
-from training.provenance import SUBJECTS_FILE, trunk_of
+from training.provenance import SUBJECTS_FILE, pretraining_config, trunk_of
 
 PROG = "cerebeam publish"
 
@@ -70,6 +70,11 @@ def _skill(run: Path) -> Skill:
     skill = read_skill(run)
     if not skill.measured:
         raise ValueError(f"{run} has no skill that could be measured: its held-out windows were too few")
+    if pretraining_config(run).get("objective", {}).get("knowledge") and "stretches" not in skill.measured:
+        raise ValueError(
+            f"{run} is not published: it learnt to describe stretches, and no held-out window could be described; give "
+            "it held-out people with the 19 electrodes of the 10-20 system"
+        )
     if skill.lacking:
         parts = ", ".join(f"{name} {value:+.3f}" for name, value in skill.lacking.items())
         raise ValueError(f"{run} is not published: its network adds nothing to what needs none ({parts})")

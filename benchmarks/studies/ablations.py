@@ -63,7 +63,7 @@ def channels(output: Path, *, seeds: int, steps: int, jobs: int) -> None:
     for variant in (FULL, *SWITCHES):
         skills = [read_skill(runs[variant, seed].encoder) for seed in range(seeds)]
         mean = float(np.mean([skill.channels for skill in skills]))
-        each = (f"{s.channels:+.3f} [{s.channels_low:+.3f}, {s.channels_high:+.3f}]" for s in skills)
+        each = (s.shown("channels") for s in skills)
         print(f"| {variant} | {', '.join(each)} | {mean:+.3f} |")
         figure(f"ablation_{variant.replace(' ', '_')}_channel_skill", mean, "share")
 

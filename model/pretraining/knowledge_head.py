@@ -20,6 +20,8 @@ from signals.window import ABSENT
 
 MOST_SPREADS = 4.0
 """From the mean, beyond which a feature counts no further."""
+LEAST_WINDOWS = 8
+"""That mean and spread come from."""
 
 
 @register_head("knowledge")
@@ -90,12 +92,11 @@ class KnowledgeHead(Head):
     def fit(self, description_BF: Tensor, rest_BF: Tensor) -> None:
         """Take mean, spread and slope from descriptions of training windows and of the rest of each; both known.
 
-        Raises ValueError for fewer than two windows.
+        Raises ValueError for fewer than `LEAST_WINDOWS`.
         """
-        if len(description_BF) < 2:
-            raise ValueError(
-                f"{len(description_BF)} windows to train on have a stretch that can be described, 2 needed"
-            )
+        if len(description_BF) < LEAST_WINDOWS:
+            raise ValueError(self.too_few(len(description_BF)))
+        description_BF, rest_BF = (values_BF.to(self.mean_F.device) for values_BF in (description_BF, rest_BF))
         for values_BF, mean_F, spread_F in (
             (description_BF, self.mean_F, self.spread_F), (rest_BF, self.rest_mean_F, self.rest_spread_F)
         ):  # fmt: skip
@@ -104,6 +105,14 @@ class KnowledgeHead(Head):
         both_BF = self.standard(description_BF) * _standard(rest_BF, self.rest_mean_F, self.rest_spread_F)
         own_BF = _standard(rest_BF, self.rest_mean_F, self.rest_spread_F).square()
         self.slope_F.copy_(both_BF.sum(0) / own_BF.sum(0).clamp(min=1e-6))
+
+    def too_few(self, n_windows: int) -> str:
+        """Return what to do where so few windows can be described."""
+        least = 5 * self.tokens / 2
+        return (
+            f"{n_windows} windows to train on have a stretch that can be described, {LEAST_WINDOWS} needed: windows of "
+            f"{least:g} s or more, cut at least as long (--data.crop-s), with the 19 electrodes of the 10-20 system"
+        )
 
 
 def _standard(values_BF: Tensor, mean_F: Tensor, spread_F: Tensor) -> Tensor:

@@ -341,6 +341,17 @@ def test_windows_in_memory_give_the_very_same_batches(make_toy_shards: Callable[
             torch.testing.assert_close(a[name], b[name], rtol=0, atol=0)
 
 
+def test_a_micro_batch_of_which_nothing_could_be_read_is_empty_from_memory_too(toy_shards: Path) -> None:
+    source = source_of(toy_shards)
+    subjects = sorted(source.corpus.manifest.subjects)[:1]
+    resident = Resident(source, Choice(subjects).rows(source.corpus), torch.device("cpu"))
+    unread = [n for n, entry in enumerate(source.corpus.entries) if entry.subject_id != subjects[0]][:2]
+    nothing, empty = resident.raw(MicroBatch(tuple(unread), (0, 1), 1024)), source.raw(MicroBatch((), (), 1024))
+    assert {name: tuple(value.shape) for name, value in nothing.items()} == {
+        name: tuple(value.shape) for name, value in empty.items()
+    }
+
+
 def test_first_steps_start_from_the_line_whatever_the_filling(toy_shards: Path) -> None:
     source, micro = source_of(toy_shards), MicroBatch((0, 1), (0, 1), 1024)
     raw = source.raw(micro)

@@ -10,7 +10,7 @@ A partner is one more window to read: a step decodes twice as many where the cor
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -95,12 +95,33 @@ class Partners:
         subject_B = torch.tensor(codes, dtype=torch.int64, device=raw["sample_B"].device)
         return {**raw, "pair_B": raw["sample_B"] * n_sources + source, "subject_B": subject_B}
 
+    def paired(self) -> tuple[int, set[int]] | None:
+        """Return how many windows have a partner, and the codes of their subjects; None of a corpus not listed."""
+        if not self._is_listed:
+            return None
+        found = self._kept(None)
+        has = found.n_before + found.stop - found.after > 0
+        return int(has.sum()), set(found.subjects[has].tolist())
+
     def _stretches(self, window: int) -> Stretches:
         return self._kept(None if self._is_listed else self._corpus.place(window)[0])
 
     def _read(self, shard: int | None) -> Stretches:
         shards = range(len(self._corpus.shards)) if shard is None else [shard]
         return _read_stretches(self._corpus, shards, self._keep, self._crop_times)
+
+
+def check_pairs(partners: Sequence[Partners]) -> None:
+    """Raise ValueError where no window has a partner, or all that have one are of one person."""
+    found = [pairs for one in partners if (pairs := one.paired()) is not None]
+    if len(found) < len(partners):
+        return  # too large to be listed
+    n_windows, subjects = sum(n for n, _ in found), set[int]().union(*(codes for _, codes in found))
+    if len(subjects) < 2:
+        raise ValueError(
+            f"recording_contrast: {n_windows} windows to train on, of {len(subjects)} people, have another of their "
+            "recording, as long and not overlapping; windows of two people are needed: cut recordings into more windows"
+        )
 
 
 def subject_code(subject_id: str) -> int:

@@ -127,12 +127,14 @@ class Resident:
         for window, sample in known:
             length, place = self._place[window]
             by_length.setdefault(length, []).append((place, sample))
+        if not by_length:  # none could be read
+            by_length = {next(iter(self._values)): []}
         parts = [self._part(length, pairs, micro.n_times) for length, pairs in by_length.items()]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _part(self, length: int, pairs: list[tuple[int, int]], n_times: int) -> dict[str, Tensor]:
         values = self._values[length]
-        place_B, sample_B = torch.tensor(pairs, dtype=torch.int64, device=values.device).unbind(1)
+        place_B, sample_B = torch.tensor(pairs, dtype=torch.int64, device=values.device).reshape(-1, 2).unbind(1)
         start_B = crop_starts(self._source.seed, sample_B, torch.full_like(sample_B, length), n_times)
         at_BT = start_B[:, None] + torch.arange(n_times, device=values.device)
         rows_BC1 = torch.arange(values.shape[1], device=values.device)[None, :, None]

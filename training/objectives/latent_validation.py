@@ -42,6 +42,8 @@ def validate_latents(
     for place, micro in work[processes.rank :: processes.world_size]:
         look = looks[place]
         raw = {name: tensor.to(processes.device) for name, tensor in look.source.raw(micro).items()}
+        if not len(raw["x_BCT"]):  # none could be read
+            continue
         made = replace(look.preparation, blocks=plan)(raw)
         with torch.inference_mode():
             head = model.heads["latents"]

@@ -84,7 +84,7 @@ class Preparation:
         if self.describing is not None and self.blocks is not None and self.hides:
             start_B = described_start(draws, montage, x_BCT.shape[-1], self.blocks)
             made["stretch_B"] = start_B
-            made["description_BF"] = self.describing.stretches(raw["x_BCT"], state_BC, start_B)
+            made["description_BF"] = self.describing.stretches(raw["x_BCT"], raw["ch_state_BC"], start_B)
         return made
 
     def _filled(self, truth_BCT: Tensor, mask_BCT: Tensor, state_BC: Tensor) -> Tensor:

@@ -205,6 +205,8 @@ class PretrainRecipe(TrackedRecipe):
             )
         if taught and self.optim.sharing == "shard":
             raise ValueError(f"{taught}: the teacher must be whole on each process: leave --optim.sharing at replicate")
+        if self.objective.knowledge and "sensors" in self.model.fusion:
+            raise ValueError("knowledge: other sensors are not hidden with a stretch: leave --model.fusion sensors out")
         if not self.weights:
             raise ValueError("no head has a weight above 0: nothing would be learnt")
         if self.model.trunk != "encoder" and self.objective.weights:

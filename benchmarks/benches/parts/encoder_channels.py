@@ -86,8 +86,8 @@ def channels(output: Path, *, steps: int = FULL_STEPS, seeds: int = 3, choosing:
         f"  budget: {steps} steps of {BATCH} windows, {steps * BATCH} windows seen; 2-4 of 19 channels hidden in each"
     )
     for seed, skill in enumerate(skills):
-        interval = f"[{skill.channels_low:+.3f}, {skill.channels_high:+.3f}]"
-        print(f"  seed {seed}: {skill.channels:+.3f} {interval}, {skill.n_subjects} people, {skill.n_windows} windows")
+        print(f"  seed {seed}: {skill.shown('channels')}, {skill.n_subjects} people, {skill.n_windows} windows")
     figure("encoder_channel_skill", float(np.mean([skill.channels for skill in skills])), "share")
-    figure("encoder_channel_skill_low", float(np.mean([skill.channels_low for skill in skills])), "share")
-    figure("encoder_channel_skill_high", float(np.mean([skill.channels_high for skill in skills])), "share")
+    low, high = np.mean([skill.interval("channels") for skill in skills], axis=0)
+    figure("encoder_channel_skill_low", float(low), "share")
+    figure("encoder_channel_skill_high", float(high), "share")

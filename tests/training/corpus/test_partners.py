@@ -10,7 +10,7 @@ import torch
 from signals.shards.normalise import Normaliser
 from training.corpus.corpus import Corpus
 from training.corpus.order import MicroBatch
-from training.corpus.partners import FAR_S, Partners, subject_code
+from training.corpus.partners import FAR_S, Partners, _partners, check_pairs, subject_code
 from training.corpus.source import Choice, Source
 from training.corpus.stream import Reading, Stream, step_batches
 
@@ -47,6 +47,34 @@ def test_partners_are_all_windows_that_are_far_apart_or_else_do_not_overlap(
         far = {other for other, distance in apart.items() if distance >= FAR_S}
         found = set(drawn(partners, [number] * 200, list(range(200))).values())
         assert found == (far or set(apart))
+
+
+def bounds(starts_s: list[float], lengths: list[int], window_s: list[float]) -> list[set[int]]:
+    """Return the partners of each row of one recording, in the order of `Stretches`."""
+    spans = _partners(np.zeros(len(starts_s), int), np.array(lengths), np.array(starts_s), np.array(window_s))
+    columns = (spans[name].tolist() for name in ("first", "n_before", "after", "stop"))
+    return [{*range(first, first + n), *range(after, stop)} for first, n, after, stop in zip(*columns, strict=True)]
+
+
+def test_windows_that_overlap_or_differ_in_length_are_no_partners() -> None:
+    # 10-s windows every 5 s: the neighbour overlaps; the second next does not.
+    assert bounds([0, 5, 10, 15], [10] * 4, [10.0] * 4) == [{2, 3}, {3}, {0}, {0, 1}]
+    # Windows longer than a minute: 60 s apart they still overlap.
+    assert bounds([0, 60, 120, 300], [10] * 4, [100.0] * 4) == [{2, 3}, {3}, {0, 3}, {0, 1, 2}]
+    # As cut, the first two are of one length and the others of another.
+    assert bounds([0, 200, 400, 600], [8, 8, 10, 10], [8.0, 8.0, 10.0, 10.0]) == [{1}, {0}, {3}, {2}]
+
+
+def test_a_corpus_without_pairs_of_two_people_is_refused(make_toy_shards: Callable[..., Path]) -> None:
+    one_each = partners_of(Corpus.open(make_toy_shards(n_sites=1, n_subjects=3, n_windows=1)))
+    with pytest.raises(ValueError, match="recording_contrast: 0 windows to train on, of 0 people"):
+        check_pairs([one_each])
+    corpus = Corpus.open(make_toy_shards(n_sites=1, n_subjects=3, n_windows=3))
+    alone = partners_of(corpus, subjects=sorted(corpus.manifest.subjects)[:1])
+    with pytest.raises(ValueError, match="3 windows to train on, of 1 people"):
+        check_pairs([alone, one_each])
+    check_pairs([partners_of(corpus), one_each])
+    check_pairs([partners_of(corpus, is_listed=False, subjects=[]), alone])  # too large to be listed: not known
 
 
 def test_a_partner_depends_on_seed_and_sample_number_alone(toy_shards: Path) -> None:

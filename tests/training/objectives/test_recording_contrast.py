@@ -179,5 +179,7 @@ def test_views_drop_channels_and_change_the_reference_by_sample_number_alone() -
         kept = measured_BC[row]
         apart = seen["x_BCT"][row, kept] - whole["x_BCT"][row, kept]
         torch.testing.assert_close(apart, apart[:1].expand_as(apart), atol=1e-5, rtol=0)
+    assert view.seed != PREPARE.seed  # or a window and its partner would lose the same channels
+    assert key_view(replace(PREPARE, planting=object())).planting is None  # type: ignore[arg-type]
     alone = view({name: value[7:8] for name, value in whole.items()})
     assert torch.equal(alone["x_BCT"][0], seen["x_BCT"][7])

@@ -16,11 +16,14 @@ from model.pretraining.pretraining import PretrainModel
 from signals.shards.normalise import Normaliser
 from training import publish
 from training.corpus.corpus import Corpus
-from training.objectives.skill import SKILL_FILE, Products, Skill, SkillMeter, Sums, read_skill, write_skill
+from training.objectives.skill import PARTS, SKILL_FILE, Skill, read_skill, write_skill
+from training.objectives.skill_meter import Products, SkillMeter
 from training.provenance import SUBJECTS_FILE
 
 WINDOW = Normaliser(kind="window")
-GOOD = Skill(gaps=0.1, channels=0.4, seconds=float("nan"), n_windows=9, n_subjects=3)
+GOOD = Skill(
+    gaps=0.1, channels=0.4, seconds=float("nan"), n_windows=9, n_subjects=3, intervals={"channels": (0.3, 0.5)}
+)
 
 
 def untrained(*heads: str) -> PretrainModel:
@@ -111,7 +114,9 @@ def test_a_skill_file_comes_back_and_others_are_refused(tmp_path: Path) -> None:
     back = read_skill(tmp_path)
     assert back.measured == {"gaps": 0.1, "channels": 0.4}
     assert np.isnan(back.seconds)
-    assert str(back) == "skill on 3 held-out people, 9 windows: gaps +0.100, channels +0.400"
+    assert back.intervals == GOOD.intervals
+    assert np.isnan(back.interval("gaps")).all()
+    assert str(back) == "skill on 3 held-out people, 9 windows: gaps +0.100, channels +0.400 [+0.300, +0.500]"
     (tmp_path / SKILL_FILE).write_text(json.dumps({"gaps": 1.0}))
     with pytest.raises(ValueError, match="is no skill file"):
         read_skill(tmp_path)
@@ -167,14 +172,35 @@ def test_no_skill_is_not_published(
     assert not list(tmp_path.glob("out*"))
 
 
-def test_the_interval_of_whole_channels_resamples_people() -> None:
+@pytest.mark.parametrize("part", PARTS)
+def test_the_interval_of_every_part_resamples_people(part: str) -> None:
     meter = SkillMeter(model=untrained(), filling="window", seed=0)
     for person in ("a", "b"):
-        meter.channels_of[person] = Sums(model=2.0, nothing=3.0, best=1.0)
-    assert np.isnan(meter.skill().channels_low)  # two people say nothing about others
-    meter.channels_of["c"] = Sums(model=4.0, nothing=6.0, best=2.0)
-    known = meter.skill()  # all three have a skill of 0.5: so has every resample
-    assert (known.channels_low, known.channels_high) == (0.5, 0.5)
-    meter.channels_of["c"] = Sums(model=6.0, nothing=6.0, best=2.0)
-    known = meter.skill()
-    assert (known.channels_low, known.channels_high) == (0.0, 0.5)  # c alone, and c never, in 1 of 27 and 8 of 27 draws
+        meter.add(part, person, model=2.0, nothing=3.0, best=1.0)
+    assert meter.skill().measured == {part: 0.5}
+    assert not meter.skill().intervals  # two people say nothing about others
+    meter.add(part, "c", model=4.0, nothing=6.0, best=2.0)
+    assert meter.skill().intervals == {part: (0.5, 0.5)}  # all three have a skill of 0.5: so has every resample
+    meter.add(part, "c", model=8.0, nothing=6.0, best=2.0)
+    assert meter.skill().interval(part) == (0.0, 0.5)  # c alone, and c never, in 1 of 27 and 8 of 27 draws
+    assert meter.skill().measured == {part: pytest.approx((18 - 16) / (18 - 6))}
+
+
+def test_where_there_is_no_way_there_is_no_skill() -> None:
+    meter = SkillMeter(model=untrained(), filling="window", seed=0)
+    for person in "abc":
+        meter.add("channels", person, model=1.0, nothing=2.0, best=2.0)
+    assert meter.skill().measured == {}
+    assert not meter.skill().intervals
+
+
+def test_every_part_is_measured_by_person(toy_shards: Path) -> None:
+    corpus = Corpus.open(toy_shards)
+    everyone = range(len(corpus.entries))
+    meter = SkillMeter(model=untrained("spectral"), filling="window", seed=0)
+    meter.add_corpus(corpus, WINDOW, trained=everyone, held_out=everyone, max_windows=12)
+    seen = meter.subjects
+    assert len(seen) > 2
+    assert {part: set(people) for part, people in meter.sums.items()} == {
+        "gaps": seen, "channels": seen, "seconds": seen, "stretches": set(),
+    }  # fmt: skip

@@ -16,6 +16,9 @@ from signals.modality import EEG_1020, Modality
 from signals.patterns.features import SFREQ, stretch_features, stretch_names
 from signals.window import ABSENT
 
+SIDE_S = 10.0
+"""Shorter sides of a stretch are not described."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Describing:
@@ -41,14 +44,17 @@ class Describing:
 
         x_BCT: in µV; start_B: first token of each stretch, -1 without one.
         """
-        return self._described(x_BCT, ch_state_BC, start_B, self._stretch)
+        return self._described(x_BCT, ch_state_BC, start_B, lambda start, n_times: [self._stretch(start, n_times)])
 
     def rests(self, x_BCT: Tensor, ch_state_BC: Tensor, start_B: Tensor) -> Tensor:
-        """Return descriptions of the longer side of what is not in the stretch, as `stretches` does."""
-        return self._described(x_BCT, ch_state_BC, start_B, self._longer_side)
+        """Return descriptions of what is not in the stretch, as `stretches` does: the mean of its two sides.
+
+        A side of less than `SIDE_S` says nothing, unless it is the longer one.
+        """
+        return self._described(x_BCT, ch_state_BC, start_B, self._sides)
 
     def _described(
-        self, x_BCT: Tensor, ch_state_BC: Tensor, start_B: Tensor, part: Callable[[int, int], slice]
+        self, x_BCT: Tensor, ch_state_BC: Tensor, start_B: Tensor, parts: Callable[[int, int], list[slice]]
     ) -> Tensor:
         values_BF = np.full((len(x_BCT), len(stretch_names())), np.nan, np.float32)
         rows = list(self.rows)
@@ -56,13 +62,15 @@ class Describing:
         starts = start_B.tolist()
         for place in np.flatnonzero(known_B):
             x = x_BCT[place, rows].cpu().numpy()
-            values_BF[place] = list(stretch_features(x[:, part(starts[place], x.shape[1])], self.sfreq).values())
+            each = [stretch_features(x[:, part], self.sfreq) for part in parts(starts[place], x.shape[1])]
+            values_BF[place] = np.mean([list(one.values()) for one in each], axis=0)
         return torch.from_numpy(values_BF).to(x_BCT.device)
 
     def _stretch(self, start: int, n_times: int) -> slice:
         first = start * self.token_times
         return slice(first, min(n_times, first + self.n_tokens * self.token_times))
 
-    def _longer_side(self, start: int, n_times: int) -> slice:
+    def _sides(self, start: int, n_times: int) -> list[slice]:
         stretch = self._stretch(start, n_times)
-        return slice(0, stretch.start) if stretch.start >= n_times - stretch.stop else slice(stretch.stop, n_times)
+        sides = sorted([slice(0, stretch.start), slice(stretch.stop, n_times)], key=lambda side: side.start - side.stop)
+        return [sides[0], *(side for side in sides[1:] if side.stop - side.start >= SIDE_S * self.sfreq)]

@@ -2,7 +2,8 @@
 
 A stretch of 14 s is hidden on all channels of a window (`model.pretraining.token_masks.described_start`); its truth is
 described as a report would (`stretches.describing`), and the network predicts that from the rest of the window. The
-rest has a description of its own, of its longer side: a line from it, feature by feature, is what it has to beat.
+rest has a description of its own, the mean of its two sides: a line from it, feature by feature, is what it has to
+beat.
 
 Shapes: B batch, F feature.
 """
@@ -10,6 +11,7 @@ Shapes: B batch, F feature.
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,44 +29,67 @@ FIT_WINDOWS = 256
 def fit_knowledge(model: PretrainModel, looks: Sequence[Look], plan: BlockPlan) -> None:
     """Set what the head standardises descriptions with, from windows of people to train on; other models stay.
 
-    Raises ValueError where fewer than two windows can be described.
+    Raises ValueError where fewer than `LEAST_WINDOWS` can be described.
     """
     head = _head(model)
     if head is None:
         return
-    parts = [_descriptions(look, plan) for look in looks]
+    parts = [part for look in looks for part in _descriptions(look, plan)]
+    if not parts:
+        raise ValueError(head.too_few(0))
     described_BF, rest_BF = (torch.cat(both) for both in zip(*parts, strict=True))
     known_B = (described_BF.isfinite() & rest_BF.isfinite()).all(1)
     head.fit(described_BF[known_B], rest_BF[known_B])
 
 
-def validate_knowledge(
+def knowledge_errors(
     model: PretrainModel, looks: Sequence[Look], plan: BlockPlan | None, processes: Processes, *, batch: int = 8
-) -> dict[str, float]:
-    """Return "valid_knowledge_error" and "valid_knowledge_rest" of windows that all lose a stretch.
+) -> dict[str, np.ndarray]:
+    """Return by subject the sums of squared errors of standardised features, of windows that all lose a stretch.
 
-    Squared errors of standardised features over their own squares: 1 is what the training windows' mean has. The second
-    is that of a line from the same feature of the rest of the window. nan where no window can be described; nothing of
-    a model that describes none. The processes share the windows out.
+    Shape (3,), float64: the model's; of a line from the same feature of the rest of the window; of the training
+    windows' mean. Subjects without a window that can be described are left out; nothing of a model that describes none.
+    The processes share the windows out.
     """
     head = _head(model)
     if head is None or plan is None:
         return {}
     model.eval()
-    sums = torch.zeros(3, dtype=torch.float64, device=processes.device)
+    people = sorted({look.source.corpus.entry(number).subject_id for look in looks for number in look.windows})
+    place = {subject: row for row, subject in enumerate(people)}
+    sums = torch.zeros(len(people), 3, dtype=torch.float64, device=processes.device)
     work = [(look, micro) for look in looks for micro in look.micro_batches(batch)]
     for look, micro in work[processes.rank :: processes.world_size]:
         raw = {name: tensor.to(processes.device) for name, tensor in look.source.raw(micro).items()}
+        if not len(raw["x_BCT"]):  # none could be read
+            continue
         made = _all_described(look, plan)(raw)
         described, known_B = look.preparation.describing, head.counted(made)
         assert described is not None
-        rest_BF = described.rests(raw["x_BCT"], made["ch_state_BC"], made["stretch_B"])
+        rest_BF = described.rests(raw["x_BCT"], raw["ch_state_BC"], made["stretch_B"])
         with torch.inference_mode():
             true_BF = head.standard(made["description_BF"])
             guesses = (head(model.encode(made), made)["standard_BF"].float(), head.from_rest(rest_BF), 0 * true_BF)
-            errors = [(guess - true_BF).square().mean(1)[known_B].sum() for guess in guesses]
-        sums += torch.stack(errors).double()
-    model_error, rest_error, own = processes.sum(sums).tolist()
+            errors = torch.stack([(guess - true_BF).square().mean(1) for guess in guesses], 1)[known_B].double()
+        window_of = dict(zip(micro.samples, micro.windows, strict=True))
+        entries = [look.source.corpus.entry(window_of[sample]) for sample in raw["sample_B"].tolist()]
+        rows = torch.tensor([place[entry.subject_id] for entry in entries], device=sums.device)
+        sums.index_add_(0, rows[known_B], errors)
+    found = processes.sum(sums).cpu().numpy()
+    return {subject: found[row] for subject, row in place.items() if found[row].any()}
+
+
+def validate_knowledge(
+    model: PretrainModel, looks: Sequence[Look], plan: BlockPlan | None, processes: Processes
+) -> dict[str, float]:
+    """Return "valid_knowledge_error" and "valid_knowledge_rest" of `knowledge_errors`, over the third of them.
+
+    1 is what the training windows' mean has. nan where no window can be described; nothing of a model that describes
+    none.
+    """
+    if _head(model) is None or plan is None:
+        return {}
+    model_error, rest_error, own = sum(knowledge_errors(model, looks, plan, processes).values(), np.zeros(3)).tolist()
     named = {"valid_knowledge_error": model_error, "valid_knowledge_rest": rest_error}
     return {name: error / own if own else float("nan") for name, error in named.items()}
 
@@ -77,13 +102,14 @@ def _all_described(look: Look, plan: BlockPlan) -> Preparation:
     return replace(look.preparation, blocks=replace(plan, described_chance=1.0, gaps_share=0.0))
 
 
-def _descriptions(look: Look, plan: BlockPlan) -> tuple[Tensor, Tensor]:
-    """Return the descriptions of stretches and of rests of a look's windows, (n, F) each."""
-    made, rests, describing = [], [], look.preparation.describing
+def _descriptions(look: Look, plan: BlockPlan) -> list[tuple[Tensor, Tensor]]:
+    """Return the descriptions of stretches and of rests of a look's windows, (n, F) each, by micro-batch."""
+    found, describing = [], look.preparation.describing
     assert describing is not None
     for micro in look.micro_batches(8):
         raw = look.source.raw(micro)
-        batch = _all_described(look, plan)(raw)
-        made.append(batch["description_BF"])
-        rests.append(describing.rests(raw["x_BCT"], batch["ch_state_BC"], batch["stretch_B"]))
-    return torch.cat(made), torch.cat(rests)
+        if len(raw["x_BCT"]):
+            made = _all_described(look, plan)(raw)
+            rest_BF = describing.rests(raw["x_BCT"], raw["ch_state_BC"], made["stretch_B"])
+            found.append((made["description_BF"], rest_BF))
+    return found
