@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 
@@ -63,6 +65,19 @@ def test_windows_that_overlap_or_differ_in_length_are_no_partners() -> None:
     assert bounds([0, 60, 120, 300], [10] * 4, [100.0] * 4) == [{2, 3}, {3}, {0, 3}, {0, 1, 2}]
     # As cut, the first two are of one length and the others of another.
     assert bounds([0, 200, 400, 600], [8, 8, 10, 10], [8.0, 8.0, 10.0, 10.0]) == [{1}, {0}, {3}, {2}]
+
+
+def test_a_window_is_as_long_as_it_was_stored_not_as_it_is_cut(make_toy_shards: Callable[..., Path]) -> None:
+    corpus = Corpus.open(make_toy_shards(n_sites=1, n_subjects=1, n_windows=4))
+    plain = corpus.index
+
+    def every_5_s(shard: int) -> pa.Table:
+        table = plain(shard)
+        column = table.schema.get_field_index("start_s")
+        return table.set_column(column, "start_s", pc.divide(table["start_s"], 2.0))
+
+    corpus.index = every_5_s  # type: ignore[method-assign]
+    assert set(drawn(partners_of(corpus), [1] * 50, list(range(50))).values()) == {3}  # the others overlap
 
 
 def test_a_corpus_without_pairs_of_two_people_is_refused(make_toy_shards: Callable[..., Path]) -> None:

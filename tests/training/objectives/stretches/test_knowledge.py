@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -145,6 +146,21 @@ def test_the_rest_is_the_mean_of_the_sides_of_the_stretch_that_are_long_enough()
         x = given["x_BCT"][row].numpy()
         each = [list(stretch_features(x[:, a * 256 : b * 256], 256.0).values()) for a, b in parts]
         np.testing.assert_allclose(rests[row], np.mean(each, axis=0), rtol=1e-5)
+
+
+def test_every_window_of_a_look_is_described() -> None:
+    given = raw(20, seconds=35)
+    entry = SimpleNamespace(n_times=35 * 256, subject_id="a")
+    source = SimpleNamespace(
+        corpus=SimpleNamespace(entry=lambda number: entry), crop_times=35 * 256,
+        raw=lambda micro: {name: value[list(micro.windows)] for name, value in given.items()},
+    )  # fmt: skip
+    model = PretrainModel(Encoder(CONFIG), {"knowledge": 1.0}, mask_token=True, options={"knowledge": {"tokens": 14}})
+    fit_knowledge(model, [Look(source=source, preparation=PREPARE, windows=range(20))], PLAN)  # type: ignore[arg-type]
+    everything = replace(PREPARE, blocks=replace(PLAN, gaps_share=0.0, described_chance=1.0))(given)
+    described = everything["description_BF"]
+    assert described.isfinite().all()
+    torch.testing.assert_close(model.heads["knowledge"].mean_F, described.double().mean(0).float())
 
 
 def test_windows_that_cannot_be_read_are_left_out(toy_shards: Path) -> None:
