@@ -32,7 +32,7 @@ def test_a_student_is_paired_with_its_ensemble_and_with_the_untaught(
     predictions = taught.answers(tmp_path, tmp_path / "member", seeds=2, students=list(taught.STUDENTS))
     assert set(predictions.models) == {
         "ensemble", "member", "untaught#seed0", "untaught#seed1", "taught#seed0", "taught#seed1", "votes#seed0",
-        "one_encoder#seed0",
+        "one_encoder#seed0", "one_encoder#seed1",
     }  # fmt: skip
     taught.compare(predictions)
     printed = capfd.readouterr().out

@@ -13,8 +13,7 @@ the drawn votes in equal shares, each segment once. All are scored on the corpus
     taught        the same network, from the ensemble and the votes of the fresh segments
     votes         the same network, from the votes of the fresh segments alone, one seed: what more segments bring
                   without a teacher
-    one_encoder   the ensemble in one encoder: the member goes on with the ensemble and the votes of the fresh segments,
-                  one seed
+    one_encoder   the ensemble in one encoder: the member goes on with the ensemble and the votes of the fresh segments
 
 Differences are paired, their intervals resample subjects. What is finished is kept.
 """
@@ -65,7 +64,7 @@ class Student:
 STUDENTS = {
     "taught": Student(weight=0.5),
     "votes": Student(weight=0.0, most_seeds=1),
-    "one_encoder": Student(weight=0.5, most_seeds=1, goes_on=True),
+    "one_encoder": Student(weight=0.5, goes_on=True),
 }
 FIGURES = (
     ("student_kl_gap", "taught", ENSEMBLE, 1),
