@@ -5,11 +5,11 @@
 
 Each task's windows are predicted by models that were trained on other people (or, where one person alone has both
 classes, on other minutes): logistic regression on the frozen encoder's pooled tokens, on those of the same network with
-random weights (three of them), on band powers, on log spectra in the same pooling without any weight, and gradient
-boosting on all stored features. Settings are fixed and the same for all tasks; nothing is tuned on these labels. AUROC
-over all windows of all folds; intervals resample people. Several encoders are seeds of one pretraining; `--against`
-takes those of another, seed by seed. At the end stands the mean gain over all tasks. For labels of your own:
-`cerebeam study fair --input DIR --labels FILE`.
+random weights (three of them, or as many as there are encoders), on band powers, on log spectra in the same pooling
+without any weight, and gradient boosting on all stored features. Settings are fixed and the same for all tasks; nothing
+is tuned on these labels. AUROC over all windows of all folds; intervals resample people. Several encoders are seeds of
+one pretraining; `--against` takes those of another, seed by seed. At the end stands the mean gain over all tasks. For
+labels of your own: `cerebeam study fair --input DIR --labels FILE`.
 
     eyes             bissau: each recording holds minutes with closed and with open eyes (labels.csv has the order)
     eyes-one-person  albany: S001 alone has both, a recording each; blocks of time are left out
@@ -145,7 +145,8 @@ def models(encoders: Mapping[str, Sequence[Path]]) -> dict[str, Method]:
 
 def predictions(question: Question, encoders: Mapping[str, Sequence[Path]]) -> Predictions:
     """Return every model's predictions of windows that it was not trained on; clusters stand for subjects."""
-    data, n_seeds = question.data, max(N_SEEDS, *map(len, encoders.values()))
+    data, n_seeds = question.data, max(map(len, encoders.values()))
+    n_seeds = n_seeds if n_seeds > 1 else N_SEEDS  # of random weights beside a single encoder
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(data, encoders[PRETRAINED][0], Path(folder) / "logs", variants=encoders)
         design = Design(
@@ -238,6 +239,8 @@ def main() -> None:
     for folder in (*args.encoder, *args.against):
         if not (folder / "model.safetensors").is_file():
             parser.error(f"{folder} holds no encoder: run make pretrain-small first, or give --encoder")
+    if len({len(folders) for folders in (args.encoder, args.against) if len(folders) > 1}) > 1:
+        parser.error(f"{len(args.encoder)} encoders against {len(args.against)}: seeds are paired, give as many")
     with tempfile.TemporaryDirectory() as folder:
         shards = args.shards or prepared(args.real, Path(folder) / "pretrain", profile="pretrain")
         six = args.six_class

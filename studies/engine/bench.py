@@ -185,7 +185,8 @@ class Bench:
         return self._pooled[key]
 
     def _of(self, kind: str, seed: int) -> tuple[str, int, Path | None]:
-        return kind, 0 if kind == "pretrained" else seed, self.encoder_dir
+        is_one = kind == "pretrained" and kind not in self._variants
+        return kind, 0 if is_one else seed, self.encoder_dir
 
     def predictor(self, model: TaskModel | None, **facts: Any) -> Fitted:
         """Return the predictions of a fitted model; leaves the program where a signal stopped the fit."""

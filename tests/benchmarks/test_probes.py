@@ -21,6 +21,7 @@ from benchmarks.studies.probes import (
     across_people,
     eyes,
     gains,
+    main,
     predictions,
     protocol,
     with_both,
@@ -100,6 +101,23 @@ def test_every_model_predicts_every_window_once(
     powers = answers.of(POWERS)
     assert auroc[POWERS] == pytest.approx(roc_auc_score(powers["target_slow"], powers["prob_slow"]))
     assert auroc[POWERS] > 0.7  # the rhythm is one of 40 µV in noise of as much
+
+
+def test_two_seeds_are_paired_and_other_numbers_refused(
+    data: Labelled, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [tmp_path / name for name in ("a", "b", "c")]
+    for folder in folders:
+        Encoder(EncoderConfig(dim=16, depth=1, n_heads=2, stem_dim=16)).save_pretrained(folder)
+    answers = predictions(across_people(data, ""), {PRETRAINED: folders[:2]})
+    assert {f"{name}#seed{seed}" for name in (PRETRAINED, RANDOM) for seed in range(2)} <= set(answers.models)
+    each = [answers.of(f"{PRETRAINED}#seed{seed}")["prob_slow"].to_numpy() for seed in range(2)]
+    assert not np.allclose(*each)  # each seed reads its own weights
+    given = [str(folder) for folder in folders]
+    monkeypatch.setattr("sys.argv", ["probes", "--encoder", *given, "--against", *given[:2]])
+    with pytest.raises(SystemExit):
+        main()
+    assert "3 encoders against 2: seeds are paired" in capsys.readouterr().err
 
 
 def test_state_of_the_eyes_goes_by_the_clock(data: Labelled, tmp_path: Path) -> None:
