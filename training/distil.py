@@ -13,7 +13,7 @@ or the fold of a predictions file that predicts a training window, was trained o
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +27,7 @@ from training.command import Sections, parse_command, run_alone
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
 from training.finetune import without_encoder
-from training.fitting.fit import Fitting, sides
+from training.fitting.fit import Fitting, fitted_to, sides
 from training.fitting.held_out import Score, held_out_rows, score_model, score_of
 from training.fitting.inference import load_on_device, predict
 from training.fitting.learning import learn
@@ -151,13 +151,18 @@ def measured_side(data: Labelled, teachers: Sequence[Teacher], sites: Sequence[s
     test_subjects = set(data.subjects[test].tolist())
     train = np.setdiff1d(np.arange(len(data.windows)), test)
     for teacher in teachers:
-        leaked = set().union(*{teacher.trained[row] for row in train}) & test_subjects
+        leaked = _heard([teacher], train) & test_subjects
         if leaked:
             raise ValueError(
                 f"{teacher.name} learnt from {len(leaked)} subjects of the test side, first {min(leaked)}, before it "
                 "predicted training windows: choose other test sites, or a teacher that was trained without them"
             )
     return test
+
+
+def _heard(teachers: Sequence[Teacher], train: np.ndarray) -> set[str]:
+    """Return whom the members were trained on that speak of training rows: their student learns from these too."""
+    return set().union(*{teacher.trained[row] for teacher in teachers for row in train})
 
 
 def distil(command: DistilCommand, processes: Processes) -> Distilled | None:
@@ -197,10 +202,12 @@ def teach(
     subjects = data.subjects
     own = [subjects[row] not in teacher.trained[row] for teacher in teachers for row in train]
     out_of_fold = float(np.mean(np.reshape(own, (len(teachers), -1)).all(axis=0)))
+    about = student.config.provenance
     student.config.provenance = {
-        **student.config.provenance,
+        **about,
+        "train_subjects": sorted({*about["train_subjects"], *(_heard(teachers, train) if command.weight else ())}),
         "distillation": {
-            "teacher": [teacher.name for teacher in teachers], "weight": command.weight,
+            "teacher": [Path(teacher.name).name for teacher in teachers], "weight": command.weight,
             "temperature": command.temperature,
             "out_of_fold": out_of_fold,
         },
@@ -230,14 +237,9 @@ def _trained(data: Labelled, train: np.ndarray, command: DistilCommand, processe
     }  # fmt: skip
     learnt: TaskModel | None = learn(student, data, sides(data, train, recipe), recipe, **run)  # type: ignore[arg-type]
     if learnt is not None:
-        before = learnt.config.provenance
-        recordings = {data.shards.entries[i].recording_id for i in data.windows[train]}
-        learnt.config.provenance = {
-            **before,
-            "train_subjects": sorted({*before["train_subjects"], *data.subjects[train].tolist()}),
-            "train_recordings": sorted({*before.get("train_recordings", ()), *recordings}),
-            "recipe": asdict(recipe),
-        }
+        before, now = learnt.config.provenance, fitted_to(data, train, recipe)
+        seen = {name: sorted({*before.get(name, ()), *now[name]}) for name in ("train_subjects", "train_recordings")}
+        learnt.config.provenance = {**before, **now, **seen}
     return learnt
 
 

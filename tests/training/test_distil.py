@@ -68,6 +68,7 @@ def test_a_student_learns_what_its_teacher_predicts(
     assert not set(student.config.provenance["train_subjects"]) & set(data.subjects[test])
     about = student.config.provenance["distillation"]
     assert about["out_of_fold"] == 0.0
+    assert about["teacher"] == [folder.name for folder in folders]  # no path of this machine
     assert "0% of the taught windows are out-of-fold" in printed
     mean = np.mean([predict(load_task_model(f), data.shards, data.windows[test])[0] for f in folders], axis=0)
     own, _ = predict(student, data.shards, data.windows[test])
@@ -82,6 +83,26 @@ def test_a_student_learns_what_its_teacher_predicts(
     assert "100% of the taught windows are out-of-fold" in capsys.readouterr().out
     pairs = zip(student.parameters(), load_task_model(tmp_path / "deaf").parameters(), strict=True)
     assert any(not torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize(("weight", "heard"), [("0.5", {"elsewhere"}), ("0", set())])
+def test_a_student_has_learnt_from_whom_its_teacher_was_trained_on(
+    weight: str, heard: set[str], taught: tuple[list[Path], Path], shards: Path, tmp_path: Path
+) -> None:
+    file = read_predictions(taught[1])
+    meta = copy.deepcopy(dict(file.meta))
+    for fold in meta["folds"]:
+        fold["train_subjects"] = ["elsewhere"]
+    predicted = Predictions(frame=file.frame, task=file.task, classes=file.classes, meta=meta)
+    write_predictions(tmp_path / "p.parquet", predicted)
+    distil.main(
+        ["--recipe", "eegnet", "--tiny", "--predictions", str(tmp_path / "p.parquet"), "--shards", str(shards),
+         "--task", "six-class", "--no-encoder", "--test-sites", "site2", "--weight", weight, "--output",
+         str(tmp_path / "student")]
+    )  # fmt: skip
+    about = load_task_model(tmp_path / "student").config.provenance
+    own = {f"site{site}-s{subject}" for site in (0, 1) for subject in range(3)}
+    assert set(about["train_subjects"]) == own | heard
 
 
 def test_a_pruned_model_goes_on_learning_as_a_student(
@@ -102,6 +123,11 @@ def test_a_pruned_model_goes_on_learning_as_a_student(
     before, after = load_task_model(small), load_task_model(tmp_path / "student")
     assert [p.shape for p in before.parameters()] == [p.shape for p in after.parameters()]
     assert any(not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
+    first, last = before.config.provenance, after.config.provenance
+    shown = Corpus.open(shards).manifest
+    assert last["manifest_digest"] == shown.digest
+    assert last["pruning"] == first["pruning"]
+    assert set(last["train_subjects"]) == set(first["train_subjects"])  # site2 is the test side
 
 
 def test_a_teacher_that_learnt_from_the_test_site_is_refused(

@@ -314,6 +314,14 @@ def _normaliser(data: Labelled, train: np.ndarray, recipe: FinetuneRecipe) -> No
 def _provenance(
     data: Labelled, chosen: np.ndarray, recipe: FinetuneRecipe, pretraining: Mapping[str, Any]
 ) -> dict[str, Any]:
+    return fitted_to(data, chosen, recipe) | pretraining_meta(pretraining)
+
+
+def fitted_to(data: Labelled, chosen: np.ndarray, recipe: FinetuneRecipe) -> dict[str, Any]:
+    """Return what a model's provenance states of its fitting: recipe, code, shards, subjects and recordings.
+
+    chosen: rows of `data` that it was fitted to.
+    """
     return {
         "recipe": asdict(recipe),
         "manifest_digest": data.shards.manifest.digest,
@@ -323,7 +331,6 @@ def _provenance(
         "label_source": data.shards.manifest.label_source,
         "train_subjects": sorted(set(data.subjects[chosen].tolist())),
         "train_recordings": sorted({data.shards.entries[i].recording_id for i in data.windows[chosen]}),
-        **pretraining_meta(pretraining),
     }
 
 
