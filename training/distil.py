@@ -77,6 +77,8 @@ class Teacher:
     """float64, shape (n, n_classes); nan without."""
     trained: tuple[frozenset[str], ...]
     """For each labelled window the subjects that the member was trained on."""
+    recordings: tuple[frozenset[str], ...]
+    """Likewise their recordings, which compare under any salt; empty where the member does not list them."""
     n_parameters: int | None = None
 
 
@@ -107,9 +109,14 @@ def teacher_of(folder: Path, data: Labelled) -> Teacher:
             f"{data.task.name!r} on {data.shards.manifest.modality.name}"
         )
     prob, _ = predict(model, data.shards, data.windows)
-    trained = frozenset(model.config.provenance["train_subjects"])
-    n_parameters = sum(p.numel() for p in model.parameters())
-    return Teacher(name=str(folder), probabilities=prob, trained=(trained,) * len(prob), n_parameters=n_parameters)
+    about = model.config.provenance
+    return Teacher(
+        name=str(folder),
+        probabilities=prob,
+        trained=(frozenset(about["train_subjects"]),) * len(prob),
+        recordings=(frozenset(about.get("train_recordings") or ()),) * len(prob),
+        n_parameters=_size(model),
+    )
 
 
 def teachers_in(path: Path, data: Labelled) -> list[Teacher]:
@@ -126,6 +133,7 @@ def teachers_in(path: Path, data: Labelled) -> list[Teacher]:
 def _teacher_in(path: Path, file: Predictions, name: str, data: Labelled) -> Teacher:
     frame, nobody = file.of(name), frozenset[str]()
     trained_of = {fold["name"]: frozenset(fold["train_subjects"]) for fold in file.meta["folds"]}
+    recordings_of = {fold["name"]: frozenset(fold.get("train_recordings") or ()) for fold in file.meta["folds"]}
     row_of = {key: row for row, key in enumerate(frame["window_key"])}
     folds, prob = frame["fold"].tolist(), probabilities(frame, file.classes)
     rows = [row_of.get(data.shards.entries[i].key) for i in data.windows]
@@ -134,6 +142,7 @@ def _teacher_in(path: Path, file: Predictions, name: str, data: Labelled) -> Tea
         name=f"{path}:{name}",
         probabilities=np.stack([nothing if row is None else prob[row] for row in rows]),
         trained=tuple(nobody if row is None else trained_of[folds[row]] for row in rows),
+        recordings=tuple(nobody if row is None else recordings_of[folds[row]] for row in rows),
     )
 
 
@@ -151,7 +160,7 @@ def measured_side(data: Labelled, teachers: Sequence[Teacher], sites: Sequence[s
     test_subjects = set(data.subjects[test].tolist())
     train = np.setdiff1d(np.arange(len(data.windows)), test)
     for teacher in teachers:
-        leaked = _heard([teacher], train) & test_subjects
+        leaked = _heard([teacher.trained], train) & test_subjects
         if leaked:
             raise ValueError(
                 f"{teacher.name} learnt from {len(leaked)} subjects of the test side, first {min(leaked)}, before it "
@@ -160,9 +169,12 @@ def measured_side(data: Labelled, teachers: Sequence[Teacher], sites: Sequence[s
     return test
 
 
-def _heard(teachers: Sequence[Teacher], train: np.ndarray) -> set[str]:
-    """Return whom the members were trained on that speak of training rows: their student learns from these too."""
-    return set().union(*{teacher.trained[row] for teacher in teachers for row in train})
+def _heard(members: Sequence[Sequence[frozenset[str]]], train: np.ndarray) -> set[str]:
+    """Return what the members learnt from that speak of training rows: their student learns from it too.
+
+    members: of each, for each labelled window, the subjects or recordings that it was trained on.
+    """
+    return set().union(*{member[row] for member in members for row in train})
 
 
 def distil(command: DistilCommand, processes: Processes) -> Distilled | None:
@@ -202,10 +214,14 @@ def teach(
     subjects = data.subjects
     own = [subjects[row] not in teacher.trained[row] for teacher in teachers for row in train]
     out_of_fold = float(np.mean(np.reshape(own, (len(teachers), -1)).all(axis=0)))
-    about = student.config.provenance
+    about, listening = student.config.provenance, teachers if command.weight else ()
+    heard = {
+        "train_subjects": _heard([teacher.trained for teacher in listening], train),
+        "train_recordings": _heard([teacher.recordings for teacher in listening], train),
+    }
     student.config.provenance = {
         **about,
-        "train_subjects": sorted({*about["train_subjects"], *(_heard(teachers, train) if command.weight else ())}),
+        **{name: sorted({*about[name], *of_teachers}) for name, of_teachers in heard.items()},
         "distillation": {
             "teacher": [Path(teacher.name).name for teacher in teachers], "weight": command.weight,
             "temperature": command.temperature,
@@ -239,7 +255,11 @@ def _trained(data: Labelled, train: np.ndarray, command: DistilCommand, processe
     if learnt is not None:
         before, now = learnt.config.provenance, fitted_to(data, train, recipe)
         seen = {name: sorted({*before.get(name, ()), *now[name]}) for name in ("train_subjects", "train_recordings")}
-        learnt.config.provenance = {**before, **now, **seen}
+        several = {
+            name: "+".join(sorted({*before.get(name, now[name]).split("+"), now[name]}))
+            for name in ("salt_id", "label_source")
+        }
+        learnt.config.provenance = {**before, **now, **seen, **several}
     return learnt
 
 

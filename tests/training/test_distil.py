@@ -85,14 +85,14 @@ def test_a_student_learns_what_its_teacher_predicts(
     assert any(not torch.equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize(("weight", "heard"), [("0.5", {"elsewhere"}), ("0", set())])
+@pytest.mark.parametrize(("weight", "heard"), [("0.5", {"elsewhere"}), ("0", set[str]())])
 def test_a_student_has_learnt_from_whom_its_teacher_was_trained_on(
     weight: str, heard: set[str], taught: tuple[list[Path], Path], shards: Path, tmp_path: Path
 ) -> None:
     file = read_predictions(taught[1])
     meta = copy.deepcopy(dict(file.meta))
     for fold in meta["folds"]:
-        fold["train_subjects"] = ["elsewhere"]
+        fold["train_subjects"] = fold["train_recordings"] = ["elsewhere"]
     predicted = Predictions(frame=file.frame, task=file.task, classes=file.classes, meta=meta)
     write_predictions(tmp_path / "p.parquet", predicted)
     distil.main(
@@ -103,6 +103,8 @@ def test_a_student_has_learnt_from_whom_its_teacher_was_trained_on(
     about = load_task_model(tmp_path / "student").config.provenance
     own = {f"site{site}-s{subject}" for site in (0, 1) for subject in range(3)}
     assert set(about["train_subjects"]) == own | heard
+    assert set(about["train_recordings"]) & {"elsewhere"} == heard
+    assert len(about["train_recordings"]) > len(heard)
 
 
 def test_a_pruned_model_goes_on_learning_as_a_student(
@@ -113,6 +115,9 @@ def test_a_pruned_model_goes_on_learning_as_a_student(
     prune.main(["--tiny", "--model", str(folders[1]), "--shards", str(shards), "--output", str(small), "--json"])
     stages = json.loads(capsys.readouterr().out)["stages"]
     assert [stage["name"] for stage in stages] == ["as it was", "pruned", "fine-tuned"]
+    config = json.loads((small / "config.json").read_text())
+    config["provenance"] |= {"salt_id": "other", "label_source": "experts", "manifest_digest": "other"}
+    (small / "config.json").write_text(json.dumps(config))
     distil.main(
         ["--recipe", "full_tiny", "--tiny", "--teacher", str(folders[0]), "--shards", str(shards), "--task",
          "six-class", "--no-encoder", "--student", str(small), "--output", str(tmp_path / "student"), "--json"]
@@ -126,6 +131,8 @@ def test_a_pruned_model_goes_on_learning_as_a_student(
     first, last = before.config.provenance, after.config.provenance
     shown = Corpus.open(shards).manifest
     assert last["manifest_digest"] == shown.digest
+    assert set(last["salt_id"].split("+")) == {"other", shown.salt_id}  # no salt of the two speaks for all of them
+    assert set(last["label_source"].split("+")) == {"experts", shown.label_source}
     assert last["pruning"] == first["pruning"]
     assert set(last["train_subjects"]) == set(first["train_subjects"])  # site2 is the test side
 
@@ -136,6 +143,8 @@ def test_a_teacher_that_learnt_from_the_test_site_is_refused(
     data = labelled(Corpus.open(shards), SIX_CLASS)
     folders, predictions = taught
     teacher = distil.teacher_of(folders[0], data)
+    about = load_task_model(folders[0]).config.provenance
+    assert teacher.recordings[0] == set(about["train_recordings"]) != set()
     with pytest.raises(ValueError, match="learnt from 3 subjects of the test side, first site1-s0"):
         distil.measured_side(data, [teacher], ["site1"])
     # rows of site0 are predictions of a model of site1: no honest measure of a student at site1
