@@ -15,6 +15,8 @@ from urllib.request import urlopen
 
 from websockets.sync.client import ClientConnection, connect
 
+from benchmarks.benches.load.processes import family, memory_mb
+
 _START_S = 60.0
 
 
@@ -52,9 +54,7 @@ class Tab:
         found = _renderers(self._browser_id)
         if not found:
             raise RuntimeError(f"process {self._browser_id} has no renderer below it")
-        largest = max(found, key=lambda each: each[1])[0]
-        lines = Path(f"/proc/{largest}/status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+        return memory_mb(max(found, key=lambda pid: memory_mb(pid, "VmRSS")), field)
 
     def _send(self, method: str, params: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         self._number += 1
@@ -91,17 +91,14 @@ def _port(folder: Path) -> int:
     raise TimeoutError(f"the browser did not start within {_START_S:g} s")
 
 
-def _renderers(browser_id: int) -> list[tuple[int, int]]:
-    """Return (process, resident kB) of the renderers below a browser."""
-    parents, found = {browser_id}, []
-    for path in sorted(Path("/proc").glob("[0-9]*"), key=lambda each: int(each.name)):
+def _renderers(browser_id: int) -> list[int]:
+    """Return the numbers of the renderers below a browser."""
+    found = []
+    for pid in family(browser_id):
         try:
-            fields = dict(row.split(":", 1) for row in (path / "status").read_text().splitlines() if ":" in row)
-            line = (path / "cmdline").read_bytes()
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:  # it has just ended
             continue
-        if int(fields["PPid"]) in parents:
-            parents.add(int(path.name))
-            if b"--type=renderer" in line:  # a renderer writes spaces between its words
-                found.append((int(path.name), int(fields.get("VmRSS", "0 kB").split()[0])))
+        if b"--type=renderer" in line:  # a renderer writes spaces between its words
+            found.append(pid)
     return found

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from benchmarks.benches.load.processes import family, memory_mb
 from benchmarks.harness import figure, machine, module
 from pipelines.scoring.summary import read_summary
 from serving.model import open_model
@@ -103,32 +104,12 @@ def watched(args: Sequence[str]) -> tuple[float, float]:
     started, peaks = time.perf_counter(), dict[int, float]()
     process = subprocess.Popen(args)
     while process.poll() is None:
-        for pid in _family(process.pid):
-            peaks[pid] = max(peaks.get(pid, 0.0), _peak_mb(pid))
+        for pid in family(process.pid):
+            peaks[pid] = max(peaks.get(pid, 0.0), memory_mb(pid, "VmHWM"))
         time.sleep(0.1)
     if process.returncode:
         sys.exit(f"{' '.join(args)} failed with code {process.returncode}")
     return time.perf_counter() - started, max(peaks.values())
-
-
-def _family(pid: int) -> list[int]:
-    """Return a process and all below it."""
-    found = [pid]
-    for child in found:
-        for listing in Path(f"/proc/{child}/task").glob("*/children"):
-            try:
-                found += map(int, listing.read_text().split())
-            except OSError:  # it has just ended
-                continue
-    return found
-
-
-def _peak_mb(pid: int) -> float:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
 def speed(output: Path, hours: float, n_files: int, kinds: Sequence[str] = KINDS) -> None:
