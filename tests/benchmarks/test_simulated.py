@@ -61,6 +61,40 @@ def test_models_that_started_alike_are_compared(tmp_path: Path, capfd: pytest.Ca
     assert "over 2 seeds" in printed
 
 
+def test_a_network_beside_is_compared_as_it_is_by_seed_0_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(2):
+        for name in simulated.NAMES:
+            for file in simulated.files(tmp_path, seed, name):
+                write(file, rows(name, right=0.4), rows("prior", right=1 / 6))
+    write(simulated.files(tmp_path, 0, "efficientnet_b3")[0], rows("efficientnet_b3", right=0.8))
+    predictions = simulated.collect(tmp_path, seeds=2, beside=("efficientnet_b3",))
+    assert [model for model in predictions.models if "b3" in model] == ["as-is/control_efficientnet_b3#seed0"]
+    simulated.compare(predictions)
+    printed = capfd.readouterr().out
+    gap = f"as-is/control_efficientnet_b3 less as-is/scratch_control_resnet_gru, kl: {np.log(0.4 / 0.8):+.3f}"
+    assert gap in printed
+    assert "as-is/control_efficientnet_b3 kl: 0.223 [0.223, 0.223] over 1 seeds" in printed
+
+
+def test_networks_beside_learn_from_the_same_segments_and_do_not_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (simulated.seed_folder(tmp_path, 0) / "corpus").mkdir(parents=True)
+    (simulated.seed_folder(tmp_path, 0) / "corpus" / "_COMPLETED").touch()
+    ran: list[tuple[object, ...]] = []
+    monkeypatch.setattr(simulated, "side_by_side", lambda *lanes: ran.extend(one for lane in lanes for one in lane))
+    simulated.learn(tmp_path, 0, segments=6, epochs=1, beside=("efficientnet_b3",))
+    assert [one[one.index("--recipe") + 1] for one in ran] == ["scratch", "resnet_gru", "efficientnet_b3"]
+    assert len({one[one.index("--shards") + 1] for one in ran}) == 1
+    ran.clear()
+    simulated.answer(tmp_path, 0, epochs=1, beside=("efficientnet_b3",))
+    names = ["efficientnet_b3" if "efficientnet_b3" in str(one) else "" for one in ran if one[0] == "studies.crossval"]
+    assert names == ["", ""]
+    assert sum(one[0] == "studies.predict" for one in ran) == 3
+
+
 def test_the_corpus_is_of_other_families() -> None:
     assert all(family.original for family in HELD_OUT if family.name == "original")
     assert not any(family.original for family in TRAINED)
