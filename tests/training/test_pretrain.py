@@ -15,7 +15,6 @@ import torch
 
 from evaluation.scenarios.reconstruction import read_reconstruction
 from model.encoder import Encoder
-from model.pretraining.masking import MaskPlan
 from signals.modality import EEG_PSG
 from signals.shards.manifest import COMPLETED, MANIFEST, Manifest, Shard, SubjectEntry, manifest_json
 from signals.shards.moments import Moments
@@ -23,20 +22,16 @@ from signals.shards.normalise import Normaliser
 from signals.shards.records import encode_window
 from signals.shards.tfrecord import write_shard
 from signals.tasks import TASKS
-from signals.window import ABSENT, MEASURED
+from signals.window import MEASURED
 from tests.toy_shards import toy_window
 from tests.training.ranks import in_ranks
 from training import pretrain
 from training.command import parse_command
 from training.corpus.corpus import Corpus
 from training.corpus.order import MicroBatch
-from training.corpus.source import Choice, Resident, Source
-from training.corpus.splits import hold_out
-from training.corpus.steps import StepBatches
-from training.corpus.stream import Prepare
+from training.corpus.source import Source
 from training.objectives.preparation import Preparation
 from training.objectives.skill import read_skill
-from training.objectives.validation import knn_accuracy
 from training.parallel.distributed import TorchGroup
 from training.recipes.pretraining import RECIPES
 from training.trainer.checkpoints import checkpoints, load_checkpoint, load_newest
@@ -298,81 +293,6 @@ def test_what_an_earlier_run_was_trained_on_counts_too(toy_shards: Path, tmp_pat
     assert "is_known" not in pretrain.trained_on([corpus], ["site0-s1"], former=None)
 
 
-def source_of(shards: Path, crop_times: int = 1024) -> Source:
-    return Source(corpus=Corpus.open(shards), normaliser=Normaliser(kind="window"), crop_times=crop_times, seed=(0, 1))
-
-
-def prepared(source: Source, micro: MicroBatch, **more: object) -> dict[str, torch.Tensor]:
-    return Preparation(sfreq=256.0, masks=MaskPlan(), seed=(0, 1), **more)(source.raw(micro))
-
-
-def test_what_is_drawn_depends_on_the_sample_number_alone(toy_shards: Path) -> None:
-    source, more = source_of(toy_shards), {"gain_sd": 0.3, "drop_channels": 0.2}
-    together = prepared(source, MicroBatch((3, 4), (10, 11), 1024), **more)
-    alone = prepared(source, MicroBatch((4,), (11,), 1024), **more)
-    for name, value in alone.items():
-        assert torch.equal(together[name][1:], value), name
-    assert alone["x_BCT"].shape == (1, 19, 1024)
-    assert (together["ch_state_BC"] == MEASURED).any()
-    assert (together["ch_state_BC"] == ABSENT).any()
-    # The same window twice, as at the border of two epochs.
-    twice = prepared(source, MicroBatch((4, 4), (11, 12), 1024), **more)
-    assert torch.equal(twice["x_BCT"][:1], alone["x_BCT"])
-    assert not torch.equal(twice["x_BCT"][1:], alone["x_BCT"])
-
-
-def test_without_a_mask_or_change_samples_are_the_normaliser_s(toy_shards: Path) -> None:
-    source = source_of(toy_shards, crop_times=2560)
-    raw = source.raw(MicroBatch((5, 6), (0, 1), 2560))
-    x = (raw["x_BCT"] * raw["inverse_scale_BC"][..., None]).clamp(-20, 20)
-    np.testing.assert_array_equal(x.numpy(), source.corpus.batch([5, 6], source.normaliser).x_BCT)
-
-
-def test_windows_in_memory_give_the_very_same_batches(make_toy_shards: Callable[..., Path]) -> None:
-    folders = [make_toy_shards(n_sites=1), make_toy_shards(n_sites=1, n_subjects=2, window_s=4.0)]
-    source = Source(corpus=Corpus.open(folders), normaliser=Normaliser(kind="window"), crop_times=1024, seed=(0, 1))
-    subjects = source.corpus.manifest.subjects
-    resident = Resident(source, Choice(subjects).rows(source.corpus), torch.device("cpu"))
-    assert resident.n_bytes == 2 * 19 * (12 * 2560 + 6 * 1024)
-    for micro in (MicroBatch((5, 0), (7, 8), 1024), MicroBatch((13, 14), (0, 1), 1024)):
-        a, b = source.raw(micro), resident.raw(micro)
-        assert a.keys() == b.keys()
-        for name in a:
-            torch.testing.assert_close(a[name], b[name], rtol=0, atol=0)
-
-
-def test_a_micro_batch_of_which_nothing_could_be_read_is_empty_from_memory_too(toy_shards: Path) -> None:
-    source = source_of(toy_shards)
-    subjects = sorted(source.corpus.manifest.subjects)[:1]
-    resident = Resident(source, Choice(subjects).rows(source.corpus), torch.device("cpu"))
-    unread = [n for n, entry in enumerate(source.corpus.entries) if entry.subject_id != subjects[0]][:2]
-    nothing, empty = resident.raw(MicroBatch(tuple(unread), (0, 1), 1024)), source.raw(MicroBatch((), (), 1024))
-    assert {name: tuple(value.shape) for name, value in nothing.items()} == {
-        name: tuple(value.shape) for name, value in empty.items()
-    }
-
-
-def test_first_steps_start_from_the_line_whatever_the_filling(toy_shards: Path) -> None:
-    source, micro = source_of(toy_shards), MicroBatch((0, 1), (0, 1), 1024)
-    raw = source.raw(micro)
-    prepare = Prepare([Preparation(sfreq=256.0, masks=MaskPlan(), seed=(0, 1), filling="ar")], line_steps=3)
-    from_line, from_ar = prepared(source, micro), prepared(source, micro, filling="ar")
-    assert not torch.equal(from_line["filled_BCT"], from_ar["filled_BCT"])
-    for step in range(5):
-        made = prepare(StepBatches(micro_batches=[raw], eeg_hours=0.0, step=step, sources=(0,))).micro_batches[0]
-        for name, value in (from_line if step < 3 else from_ar).items():
-            assert torch.equal(made[name], value)
-
-
-def test_held_out_subjects_are_whole() -> None:
-    subjects = [f"s{i // 3}" for i in range(36)]
-    train, held_out = hold_out(subjects, share=0.25, seed=0)
-    assert len({subjects[i] for i in held_out}) == 3
-    assert not {subjects[i] for i in train} & {subjects[i] for i in held_out}
-    with pytest.raises(ValueError, match="at least 2 subjects"):
-        hold_out(subjects[:1], share=0.2, seed=0)
-
-
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [
@@ -414,7 +334,8 @@ def test_sleep_stages_of_some_windows_help_and_have_their_own_curve(
     labels = {"Seizure": "Sleep stage 2", "LPD": "R"}  # the rest of the toy's labels are no sleep stages
     real = TASKS["sleep"].class_of
     monkeypatch.setattr(type(TASKS["sleep"]), "class_of", lambda _, label: real(labels.get(label, label)))
-    source, windows = source_of(shards), tuple(range(6))
+    windows, scale = tuple(range(6)), Normaliser(kind="window")
+    source = Source(corpus=Corpus.open(shards), normaliser=scale, crop_times=1024, seed=(0, 1))
     batch = source.raw(MicroBatch(windows, windows, 1024))
     wanted = {"Seizure": 2, "LPD": 4}
     assert batch["sleep_target_B"].tolist() == [wanted.get(source.corpus.entry(i).label, -1) for i in windows]
@@ -487,14 +408,3 @@ def test_corpora_of_several_modalities_share_a_run_by_their_weights(
     record = json.loads((tmp_path / "pretrain_subjects.json").read_text())
     assert any(s.startswith("site0") for s in record["train"])
     assert any(s.startswith("sleeper") for s in [*record["train"], *record["held_out"]])
-
-
-def test_neighbours_of_other_subjects_decide_the_probe() -> None:
-    # Two clouds; each subject is nearest to itself, and labels follow the clouds for all but one window.
-    embedding = np.array([[1, 0.0], [1, 0.01], [1, 0.1], [1, 0.11], [0.0, 1], [0.01, 1], [0.1, 1], [0.11, 1]])
-    subjects = np.array(list("aabbccdd"))
-    labels = np.array(["x", "x", "x", "x", "y", "y", "y", "x"])
-    # k=1: windows of a and b find each other, c's find d's nearest, which is labelled y (cosine to [0.1, 1]);
-    # d's y finds c: right; d's x finds c's y: wrong. x: 4 of 5, y: 3 of 3.
-    assert knn_accuracy(embedding, labels, subjects, k=1) == pytest.approx((4 / 5 + 1) / 2)
-    assert knn_accuracy(embedding, labels, np.array(["one"] * 8)) == 0.0

@@ -20,12 +20,12 @@ def make_stress(right_of: dict[float, float] | None = None, *, n_subjects: int =
         for s in range(n_subjects):
             for w in range(10):
                 true = w % 2
-                said = true if w // 2 < round(5 * right) else 1 - true
+                predicted = true if w // 2 < round(5 * right) else 1 - true
                 rows.append(
                     {"window_key": f"{s}-{w}", "recording_id": f"r{s}", "subject_id": f"s{s}", "site_id": "x",
                      "model": "m", "label": CLASSES[true], "stress": "channels removed", "level": level,
                      "unit": "channels", "level_name": "", "target_rest": 1.0 - true, "target_task": float(true),
-                     "prob_rest": 0.9 - 0.8 * said, "prob_task": 0.1 + 0.8 * said}
+                     "prob_rest": 0.9 - 0.8 * predicted, "prob_task": 0.1 + 0.8 * predicted}
                 )  # fmt: skip
     return Predictions(frame=pd.DataFrame(rows), task="rest-or-task", classes=CLASSES, meta={"command": "c"})
 

@@ -46,8 +46,8 @@ def test_rows_are_means_over_seeds_and_their_spread() -> None:
     each = []
     for k in range(3):
         frame = predictions.of(f"probe/pretrained#seed{k}")
-        said = np.where(frame["prob_task"] > frame["prob_rest"], "task", "rest")
-        each.append(balanced_accuracy_score(frame["label"], said))
+        predicted = np.where(frame["prob_task"] > frame["prob_rest"], "task", "rest")
+        each.append(balanced_accuracy_score(frame["label"], predicted))
     row = rows[0]
     assert (row.model, row.n_seeds) == ("probe/pretrained", 3)
     assert row.metrics["balanced_accuracy"].value == pytest.approx(np.mean(each), abs=1e-12)

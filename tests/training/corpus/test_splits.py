@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.corpus.splits import describe, hold_out_subjects, site_folds, split_digest, subject_folds
+from training.corpus.splits import describe, hold_out, hold_out_subjects, site_folds, split_digest, subject_folds
 
 
 @settings(max_examples=50, deadline=None)
@@ -61,3 +61,12 @@ def test_digest_names_the_split() -> None:
     assert descriptions[1][0]["test_subjects"] != descriptions[1][1]["test_subjects"]
     assert split_digest(descriptions[0]) == split_digest(descriptions[0])
     assert split_digest(descriptions[0]) != split_digest(descriptions[1])
+
+
+def test_held_out_subjects_are_whole() -> None:
+    subjects = [f"s{i // 3}" for i in range(36)]
+    train, held_out = hold_out(subjects, share=0.25, seed=0)
+    assert len({subjects[i] for i in held_out}) == 3
+    assert not {subjects[i] for i in train} & {subjects[i] for i in held_out}
+    with pytest.raises(ValueError, match="at least 2 subjects"):
+        hold_out(subjects[:1], share=0.2, seed=0)
