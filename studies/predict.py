@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluation.schemas.predictions import Predictions, write_predictions
+from evaluation.schemas.predictions import MEAN, Predictions, write_predictions
 from model.saved import TaskModel, model_name
 from signals.bundles.calibration import Uncertainty, decompose
 from signals.command_line import Parser
@@ -23,9 +23,9 @@ from training.command import run_main
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named
 from training.fitting.inference import load_on_device, predict, predict_samples
+from training.provenance import pretraining_of
 
 PROG = "studies.predict"
-MEAN = "mean"
 
 
 def predict_shards(
@@ -98,7 +98,7 @@ def _meta(models: Sequence[TaskModel], data: Labelled, command_line: str) -> dic
         "name": "test",
         "train_subjects": trained,
         "test_subjects": subjects,
-        "train_recordings": _union(provenances, "train_recordings") or [],
+        "train_recordings": _recordings(provenances),
         "test_recordings": sorted({entries[i].recording_id for i in data.windows}),
     }
     return {
@@ -106,7 +106,7 @@ def _meta(models: Sequence[TaskModel], data: Labelled, command_line: str) -> dic
         "folds": [fold],
         "manifest_digest": data.shards.manifest.digest,
         **label_meta(data),
-        **pretraining_of(provenances),
+        **pretraining_meta_of(provenances),
         "train_salt_id": "+".join(sorted({str(one.get("salt_id") or "") for one in provenances})),
         "train_overlap": len({*trained} & {*subjects}),
         "recipe": provenances[0]["recipe"] if len(models) == 1 else [one["recipe"] for one in provenances],
@@ -114,23 +114,17 @@ def _meta(models: Sequence[TaskModel], data: Labelled, command_line: str) -> dic
     }
 
 
-def pretraining_of(provenances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what the members together were pretrained on; None where one of them does not state it."""
-    subjects = _union(provenances, "pretrain_subjects")
-    salts = {str(one.get("pretrain_salt_id") or "") for one in provenances if one.get("pretrain_subjects") != []}
-    return {
-        "encoder": "unknown" if subjects is None else "pretrained" if subjects else "random",
-        "pretrain_subjects": subjects,
-        "pretrain_recordings": _union(provenances, "pretrain_recordings"),
-        "pretrain_sites": _union(provenances, "pretrain_sites"),
-        "pretrain_salt_id": "+".join(sorted(salts)),
-    }
+def _recordings(provenances: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the recordings that the members were trained on; none where one of them does not list its own."""
+    lists = [one.get("train_recordings") or () for one in provenances]
+    return sorted({recording for one in lists for recording in one}) if all(lists) else []
 
 
-def _union(provenances: Sequence[Mapping[str, Any]], name: str) -> list[str] | None:
-    if any(one.get(name) is None for one in provenances):
-        return None
-    return sorted({value for one in provenances for value in one[name]})
+def pretraining_meta_of(provenances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the members together were pretrained on, and whether they were."""
+    pretraining = pretraining_of(provenances)
+    subjects = pretraining["pretrain_subjects"]
+    return {"encoder": "unknown" if subjects is None else "pretrained" if subjects else "random", **pretraining}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

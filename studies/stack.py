@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 
 from evaluation.schemas.predictions import (
+    MEAN,
     Predictions,
     probabilities,
     read_predictions,
@@ -35,7 +36,7 @@ from training.corpus.splits import subject_folds
 from training.objectives.losses import VoteLoss
 
 PROG = "cerebeam stack"
-MEAN, STACK, PRIOR = "mean", "stack", "prior"
+STACK, PRIOR = "stack", "prior"
 MOST_STEPS, LOOK_EVERY = 80, 8
 _INNER_FOLDS = 3
 _POOL_STEPS, _POOL_PENALTY = 50, 1e-3

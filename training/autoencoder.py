@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +24,7 @@ from signals.description.quality import SPOILT
 from signals.json_output import print_json
 from signals.version import code_version
 from signals.window import MEASURED, Window
-from training.command import Sections, parse_command, run_main
+from training.command import Sections, check_output, parse_command, run_main
 from training.corpus.corpus import Corpus
 from training.corpus.order import Order, order_crc
 from training.corpus.prefetch import prefetch
@@ -67,13 +67,12 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
     torch.
     """
     recipe = command.config
-    if command.output.exists():
-        raise ValueError(f"output {command.output} exists already; choose another")
+    check_output(command.output)
     shards = Corpus.open(command.shards, exclude_sites=command.exclude_sites)
     manifest, started = shards.manifest, time.perf_counter()
     subjects = [entry.subject_id for entry in shards.entries]
     chosen, held_out = hold_out(subjects, share=recipe.data.held_out_share, seed=recipe.seed)
-    _make_folder(command.output)
+    command.output.parent.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     model = Autoencoder(recipe.model, manifest.modality)
     processes, n_steps = start_processes("single"), recipe.schedule.steps
@@ -107,14 +106,6 @@ def train(command: AutoencoderCommand) -> dict[str, Any]:
     _write(model, shards, held_out, command.output, about)
     logger.info("%d steps in %.0f s, loss %s", n_steps, time.perf_counter() - started, about["loss"])
     return about
-
-
-def _make_folder(output: Path) -> None:
-    """Make the folder of the output before the training that it would be lost after."""
-    with suppress(FileExistsError):
-        output.parent.mkdir(parents=True, exist_ok=True)
-    if not output.parent.is_dir():
-        raise NotADirectoryError(f"{output.parent} is a file: --output {output} needs a folder there")
 
 
 def _write(model: Autoencoder, shards: Corpus, windows: Sequence[int], path: Path, about: dict[str, Any]) -> None:

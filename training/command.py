@@ -139,6 +139,15 @@ def fail(prog: str, message: str, *, code: int = USAGE_EXIT) -> None:
     raise SystemExit(code)
 
 
+def check_output(output: Path) -> None:
+    """Raise ValueError for a folder that exists already, or that cannot be made where it should lie."""
+    if output.exists():
+        raise ValueError(f"output {output} exists already; choose another")
+    above = next(folder for folder in output.absolute().parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise ValueError(f"output {output} cannot be made: {above} is no folder that may be written to")
+
+
 def run_main(prog: str, work: Callable[[], None]) -> None:
     """Run a command; wrong input ends in one line and exit code 2, a disk that takes no more in one and 74.
 

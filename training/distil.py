@@ -7,8 +7,8 @@ The teacher is the mean of saved models, of a predictions file, or of both; the 
 2015): (1 - a) KL to the votes + a T^2 KL to the teacher's softened probabilities. The teacher predicts windows
 as they are, the student learns from changed ones (mirrored and so on).
 
-Neither student nor teacher may have seen the people in the table: test sites are refused where a teacher,
-or the fold of a predictions file that predicts a training window, was trained on one of their subjects.
+Neither student nor teacher may have been trained on the people in the table, by id or by recording: test sites are
+refused where a teacher, or the fold of a predictions file that predicts a training window, was trained on one of them.
 """
 
 import sys
@@ -19,19 +19,18 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from evaluation.schemas.predictions import Predictions, probabilities, read_predictions
 from model.freezing import freeze
-from model.saved import TaskModel, load_task_model
+from model.saved import TaskModel, load_task_model, model_name
 from signals.json_output import print_json
-from training.command import Sections, parse_command, run_alone
+from training.command import Sections, check_output, parse_command, run_alone
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
 from training.finetune import without_encoder
 from training.fitting.fit import Fitting, fitted_to, sides
-from training.fitting.held_out import Score, held_out_rows, score_model, score_of
-from training.fitting.inference import load_on_device, predict
+from training.fitting.held_out import Score, Seen, known_subjects, score_model, score_of, seen_together
 from training.fitting.learning import learn
-from training.objectives.teaching import Teaching
+from training.fitting.teachers import Teacher, check_fits, measured_side, share_out_of_fold, teacher_of, teachers_in
+from training.objectives.teaching import Teaching, check_teaching
 from training.parallel.distributed import Processes
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
 
@@ -51,7 +50,7 @@ class DistilCommand:
     teacher: tuple[Path, ...] = ()
     """Folders of task models; their mean teaches."""
     predictions: Path | None = None
-    """Predictions file whose models, but for "prior", join the mean: those of studies.loso are out-of-fold."""
+    """Predictions file whose models, but "prior" and "mean", join the mean: those of studies.loso are out-of-fold."""
     student: Path | None = None
     """Folder of a model to start from, instead of a fresh one."""
     test_sites: tuple[str, ...] = ()
@@ -66,20 +65,6 @@ class DistilCommand:
     """Name of the recipe that gave the configuration."""
     config: Annotated[FinetuneRecipe, Sections]
     """The recipe of the student, with overrides."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Teacher:
-    """One member's probabilities of every labelled window, and who it was trained on."""
-
-    name: str
-    probabilities: np.ndarray
-    """float64, shape (n, n_classes); nan without."""
-    trained: tuple[frozenset[str], ...]
-    """For each labelled window the subjects that the member was trained on."""
-    recordings: tuple[frozenset[str], ...]
-    """Likewise their recordings, which compare under any salt; empty where the member does not list them."""
-    n_parameters: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,106 +85,54 @@ class Distilled:
         return self.student_score.kl - self.teacher_score.kl if self.teacher_score else float("nan")
 
 
-def teacher_of(folder: Path, data: Labelled) -> Teacher:
-    """Return a saved model's probabilities of all windows; raises ValueError for another task or modality."""
-    model = load_on_device(folder)
-    if model.config.task != data.task.name or model.modality != data.shards.manifest.modality:
-        raise ValueError(
-            f"{folder} is for task {model.config.task!r} on {model.modality.name}, the shards are for "
-            f"{data.task.name!r} on {data.shards.manifest.modality.name}"
-        )
-    prob, _ = predict(model, data.shards, data.windows)
-    about = model.config.provenance
-    return Teacher(
-        name=str(folder),
-        probabilities=prob,
-        trained=(frozenset(about["train_subjects"]),) * len(prob),
-        recordings=(frozenset(about.get("train_recordings") or ()),) * len(prob),
-        n_parameters=_size(model),
-    )
-
-
-def teachers_in(path: Path, data: Labelled) -> list[Teacher]:
-    """Return the probabilities of each model of a predictions file but "prior"; raises ValueError for another task."""
-    file = read_predictions(path)
-    if (file.task, file.classes) != (data.task.name, data.task.classes):
-        raise ValueError(f"{path} is of task {file.task!r}, not {data.task.name!r}")
-    names = [name for name in file.models if name != "prior"]
-    if not names:
-        raise ValueError(f"{path} holds no model but 'prior', which teaches nothing that labels do not")
-    return [_teacher_in(path, file, name, data) for name in names]
-
-
-def _teacher_in(path: Path, file: Predictions, name: str, data: Labelled) -> Teacher:
-    frame, nobody = file.of(name), frozenset[str]()
-    trained_of = {fold["name"]: frozenset(fold["train_subjects"]) for fold in file.meta["folds"]}
-    recordings_of = {fold["name"]: frozenset(fold.get("train_recordings") or ()) for fold in file.meta["folds"]}
-    row_of = {key: row for row, key in enumerate(frame["window_key"])}
-    folds, prob = frame["fold"].tolist(), probabilities(frame, file.classes)
-    rows = [row_of.get(data.shards.entries[i].key) for i in data.windows]
-    nothing = np.full(len(file.classes), np.nan)
-    return Teacher(
-        name=f"{path}:{name}",
-        probabilities=np.stack([nothing if row is None else prob[row] for row in rows]),
-        trained=tuple(nobody if row is None else trained_of[folds[row]] for row in rows),
-        recordings=tuple(nobody if row is None else recordings_of[folds[row]] for row in rows),
-    )
-
-
-def measured_side(data: Labelled, teachers: Sequence[Teacher], sites: Sequence[str]) -> np.ndarray:
-    """Return the rows to measure on; raises ValueError where a teacher of a training window learnt from one of them.
-
-    Without sites: the subjects whom no teacher of any window was trained on.
-    """
-    if sites:
-        test = held_out_rows(data, trained=(), sites=sites)
-    else:
-        test = held_out_rows(
-            data, trained=set().union(*(t for teacher in teachers for t in set(teacher.trained))), sites=()
-        )
-    test_subjects = set(data.subjects[test].tolist())
-    train = np.setdiff1d(np.arange(len(data.windows)), test)
-    for teacher in teachers:
-        leaked = _heard([teacher.trained], train) & test_subjects
-        if leaked:
-            raise ValueError(
-                f"{teacher.name} learnt from {len(leaked)} subjects of the test side, first {min(leaked)}, before it "
-                "predicted training windows: choose other test sites, or a teacher that was trained without them"
-            )
-    return test
-
-
-def _heard(members: Sequence[Sequence[frozenset[str]]], train: np.ndarray) -> set[str]:
-    """Return what the members learnt from that speak of training rows: their student learns from it too.
-
-    members: of each, for each labelled window, the subjects or recordings that it was trained on.
-    """
-    return set().union(*{member[row] for member in members for row in train})
-
-
 def distil(command: DistilCommand, processes: Processes) -> Distilled | None:
     """Teach, measure and save a student; returns None if a signal stopped it."""
-    if command.output.exists():
-        raise ValueError(f"output {command.output} exists already; choose another")
+    check_output(command.output)
     if not command.teacher and command.predictions is None:
         raise ValueError("a student needs a teacher: give --teacher DIR, --predictions FILE, or both")
+    check_teaching(command.weight, command.temperature)
     task = task_named(command.task)
     if task.multilabel:
         raise ValueError(f"task {task.name!r} has several classes a window: a teacher's distribution is over one")
     data = with_contrast(labelled(Corpus.open(command.shards), task))
+    student = None if command.student is None else _student(command, data)
     teachers = [teacher_of(folder, data) for folder in command.teacher]
     teachers += teachers_in(command.predictions, data) if command.predictions else []
     test = measured_side(data, teachers, command.test_sites)
-    result = teach(data, teachers, test, command, processes)
+    result = teach(data, teachers, test, command, processes, student=student)
     if result is not None:
         result.student.save_pretrained(command.output)
     return result
 
 
+def _student(command: DistilCommand, data: Labelled) -> TaskModel:
+    """Return the model to start from; raises ValueError where recipe, task or signals are not the model's."""
+    assert command.student is not None
+    if command.encoder is not None:
+        raise ValueError("--student brings its own weights; give --no-encoder beside it")
+    student = load_task_model(command.student)
+    check_fits(command.student, student, data)
+    if model_name(student) != command.config.model.name:
+        raise ValueError(
+            f"{command.student} is a model {model_name(student)!r}, recipe {command.recipe!r} trains "
+            f"{command.config.model.name!r}: choose a recipe of the same"
+        )
+    return student
+
+
 def teach(
-    data: Labelled, teachers: Sequence[Teacher], test: np.ndarray, command: DistilCommand, processes: Processes
+    data: Labelled,
+    teachers: Sequence[Teacher],
+    test: np.ndarray,
+    command: DistilCommand,
+    processes: Processes,
+    *,
+    student: TaskModel | None = None,
 ) -> Distilled | None:
-    """Return the student, trained on every window but the test rows, and how it did there; None if it was stopped."""
+    """Return the student, trained on every window but the test rows, and how it did there; None if it was stopped.
+
+    student: the model to start from, a fresh one of the recipe without.
+    """
     prob = np.mean([teacher.probabilities for teacher in teachers], axis=0)
     train = np.setdiff1d(np.arange(len(data.windows)), test)
     if np.isnan(prob[train]).any():
@@ -208,20 +141,15 @@ def teach(
             "file: it must be of these shards"
         )
     teaching = Teaching(probabilities=prob, weight=command.weight, temperature=command.temperature)
-    student = _trained(replace(data, teaching=teaching), train, command, processes)
-    if student is None:
+    taught = _trained(replace(data, teaching=teaching), train, command, processes, student)
+    if taught is None:
         return None
-    subjects = data.subjects
-    own = [subjects[row] not in teacher.trained[row] for teacher in teachers for row in train]
-    out_of_fold = float(np.mean(np.reshape(own, (len(teachers), -1)).all(axis=0)))
-    about, listening = student.config.provenance, teachers if command.weight else ()
-    heard = {
-        "train_subjects": _heard([teacher.trained for teacher in listening], train),
-        "train_recordings": _heard([teacher.recordings for teacher in listening], train),
-    }
-    student.config.provenance = {
-        **about,
-        **{name: sorted({*about[name], *of_teachers}) for name, of_teachers in heard.items()},
+    out_of_fold = share_out_of_fold(data, teachers, train)
+    heard = [seen for teacher in teachers for seen in teacher.heard(train)] if command.weight else []
+    about = Seen.of(taught.config.provenance, name="the student")
+    taught.config.provenance = {
+        **{key: value for key, value in taught.config.provenance.items() if key != "train_recordings"},
+        **seen_together([about, *heard]),
         "distillation": {
             "teacher": [Path(teacher.name).name for teacher in teachers], "weight": command.weight,
             "temperature": command.temperature,
@@ -230,22 +158,24 @@ def teach(
     }  # fmt: skip
     sizes = [teacher.n_parameters for teacher in teachers if teacher.n_parameters is not None]
     return Distilled(
-        student=student,
-        student_score=score_model(student, data, test),
+        student=taught,
+        student_score=score_model(taught, data, test),
         teacher_score=None if np.isnan(prob[test]).any() else score_of(data, test, prob[test]),
         teacher_parameters=sum(sizes) if len(sizes) == len(teachers) else None,
         out_of_fold=out_of_fold,
     )
 
 
-def _trained(data: Labelled, train: np.ndarray, command: DistilCommand, processes: Processes) -> TaskModel | None:
+def _trained(
+    data: Labelled, train: np.ndarray, command: DistilCommand, processes: Processes, student: TaskModel | None
+) -> TaskModel | None:
     recipe, log = command.config, command.output.with_name(f"{command.output.name}.jsonl")
-    if command.student is None:
+    if student is None:
         fitting = Fitting(data, command.encoder, seed=recipe.seed, processes=processes)
         return fitting.fit(train, recipe, metrics=log, name="student")
-    student = load_task_model(command.student)
+    before = Seen.of(student.config.provenance, name=str(command.student))
     test = set(data.subjects.tolist()) - set(data.subjects[train].tolist())
-    if known := test & set(student.config.provenance["train_subjects"]):
+    if known := test & known_subjects(data, [before]):
         raise ValueError(f"{command.student} was trained on {len(known)} subjects of the test side, first {min(known)}")
     freeze(student, recipe.regularise.freeze)
     run = {
@@ -253,13 +183,13 @@ def _trained(data: Labelled, train: np.ndarray, command: DistilCommand, processe
     }  # fmt: skip
     learnt: TaskModel | None = learn(student, data, sides(data, train, recipe), recipe, **run)  # type: ignore[arg-type]
     if learnt is not None:
-        before, now = learnt.config.provenance, fitted_to(data, train, recipe)
-        seen = {name: sorted({*before.get(name, ()), *now[name]}) for name in ("train_subjects", "train_recordings")}
-        several = {
-            name: "+".join(sorted({*before.get(name, now[name]).split("+"), now[name]}))
-            for name in ("salt_id", "label_source")
-        }
-        learnt.config.provenance = {**before, **now, **seen, **several}
+        first, now = learnt.config.provenance, fitted_to(data, train, recipe)
+        source = "+".join(
+            sorted({*str(first.get("label_source", now["label_source"])).split("+"), now["label_source"]})
+        )
+        seen = seen_together([before, Seen.of({**now, **before.pretraining}, name="the student")])
+        kept = {key: value for key, value in {**first, **now}.items() if key != "train_recordings"}
+        learnt.config.provenance = {**kept, **seen, "label_source": source}
     return learnt
 
 

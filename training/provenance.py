@@ -51,6 +51,22 @@ def seen_by(provenance: Mapping[str, Any]) -> dict[str, Any]:
     return {**facts, "train": facts.get("train", []), "is_known": "train" in facts, "salt_id": "+".join(sorted(salts))}
 
 
+def pretraining_of(provenances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what several models together were pretrained on, entries of `evaluation.schemas.origin`.
+
+    A list is None where one of them does not state it.
+    """
+    salts = {str(one.get("pretrain_salt_id") or "") for one in provenances if one.get("pretrain_subjects") != []}
+    names = ("pretrain_subjects", "pretrain_recordings", "pretrain_sites")
+    return {name: _union(provenances, name) for name in names} | {"pretrain_salt_id": "+".join(sorted(salts))}
+
+
+def _union(provenances: Sequence[Mapping[str, Any]], name: str) -> list[str] | None:
+    if any(one.get(name) is None for one in provenances):
+        return None
+    return sorted({value for one in provenances for value in one[name]})
+
+
 def pretraining_config(run: Path) -> dict[str, Any]:
     """Return the resolved configuration of a pretraining, by section; empty where it is not known."""
     path = run / SUBJECTS_FILE

@@ -25,12 +25,12 @@ from model.compression.sparsity import zero_share, zero_weights
 from model.freezing import freeze
 from model.saved import TaskModel, load_task_model
 from signals.json_output import print_json
-from training.command import Sections, parse_command, run_main
+from training.command import Sections, check_output, parse_command, run_main
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named
 from training.corpus.splits import evenly
 from training.fitting.fit import sides
-from training.fitting.held_out import Score, held_out_rows, score_model
+from training.fitting.held_out import Score, Seen, held_out_rows, known_subjects, score_model
 from training.fitting.inference import reads_spectrogram
 from training.fitting.learning import learn
 from training.fitting.spectra import Spectrograms
@@ -90,8 +90,7 @@ def prune_model(command: PruneCommand, processes: Processes) -> list[Stage] | No
     Raises ValueError for an output that exists, a model of another task than the one named, shards that do not fit it,
     test sites that it was trained on, and a share that the method cannot reach.
     """
-    if command.output.exists():
-        raise ValueError(f"output {command.output} exists already; choose another")
+    check_output(command.output)
     model = load_task_model(command.model)
     if command.task is not None and model.config.task != task_named(command.task).name:
         raise ValueError(f"{command.model} was trained for task {model.config.task!r}, not {command.task!r}")
@@ -119,7 +118,7 @@ def _rows(model: TaskModel, data: Labelled, command: PruneCommand) -> tuple[np.n
             f"{command.shards} holds {data.shards.manifest.modality.name} windows, the model reads "
             f"{model.modality.name}"
         )
-    trained = set(model.config.provenance.get("train_subjects", []))
+    trained = known_subjects(data, [Seen.of(model.config.provenance, name=str(command.model))])
     test = held_out_rows(data, trained=trained, sites=command.test_sites)
     train = np.flatnonzero(np.isin(data.subjects, sorted(trained)))
     if not len(train):

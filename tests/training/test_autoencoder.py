@@ -48,8 +48,8 @@ def test_training_is_a_function_of_its_seed(trained, toy_shards, tmp_path, capsy
     [
         (["--shards", "nowhere"], "nowhere is no shard set"),
         (["--recipe", "none"], "unknown recipe 'none'"),
-        (["--output", f"{__file__}/m.onnx"], "is a file: --output"),
-        (["--output", f"{__file__}/below/m.onnx"], "Not a directory"),
+        (["--output", f"{__file__}/m.onnx"], "is no folder that may be written to"),
+        (["--output", f"{__file__}/below/m.onnx"], "is no folder that may be written to"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(toy_shards, tmp_path, capsys, args, says):

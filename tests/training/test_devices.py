@@ -9,9 +9,8 @@ from model.encoder import Encoder
 from model.encoder_config import sized
 from studies import embed
 from studies.baselines import candidates
-from training import distil
 from training.corpus.corpus import Corpus
-from training.fitting import inference
+from training.fitting import inference, teachers
 from training.parallel import distributed
 
 
@@ -36,7 +35,7 @@ def test_saved_models_are_loaded_onto_it(monkeypatch: pytest.MonkeyPatch) -> Non
     from studies import predict, submission
     from studies.stressing import ward
 
-    for module in (predict, ward, submission, distil):
+    for module in (predict, ward, submission, teachers):
         assert module.load_on_device is inference.load_on_device
 
 

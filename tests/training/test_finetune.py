@@ -285,10 +285,10 @@ def test_members_of_which_one_does_not_state_its_pretraining_are_unknown_togethe
         "pretrain_salt_id": "1",
     }
     none = {"pretrain_subjects": [], "pretrain_recordings": [], "pretrain_sites": []}
-    both = predict.pretraining_of([stated, none])
+    both = predict.pretraining_meta_of([stated, none])
     assert (both["encoder"], both["pretrain_subjects"], both["pretrain_salt_id"]) == ("pretrained", ["a"], "1")
-    assert predict.pretraining_of([none])["encoder"] == "random"
-    lost = predict.pretraining_of([stated, {**stated, "pretrain_subjects": None}])
+    assert predict.pretraining_meta_of([none])["encoder"] == "random"
+    lost = predict.pretraining_meta_of([stated, {**stated, "pretrain_subjects": None}])
     assert (lost["encoder"], lost["pretrain_subjects"]) == ("unknown", None)
 
 

@@ -1,7 +1,8 @@
 """Who a changed model may be trained on and who it is measured on, and how well it does there."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from evaluation.measures.multilabel import balanced_decisions, binary_loss
 from model.saved import TaskModel
 from training.corpus.labelled import Labelled
 from training.fitting.inference import predict
+from training.provenance import pretraining_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,72 @@ class Score:
     kl: float
     """Mean KL(target || model), nats; of a multi-label task the mean over classes, each for itself."""
     n_windows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """Whom a model was trained on, as far as that is listed, and what its encoder was pretrained on."""
+
+    name: str
+    """What the model is called in messages."""
+    subjects: frozenset[str] = field(repr=False)
+    recordings: frozenset[str] = field(repr=False)
+    """Digests of files, the same under every salt; empty where they are not listed."""
+    salts: frozenset[str]
+    pretraining: Mapping[str, Any] = field(repr=False)
+    """Entries "pretrain_*" of `evaluation.schemas.origin`."""
+
+    @classmethod
+    def of(cls, about: Mapping[str, Any], *, name: str) -> "Seen":
+        """Return what a model's provenance, or a fold, states; raises ValueError where it lists nobody."""
+        subjects, recordings = (frozenset(about.get(key) or ()) for key in ("train_subjects", "train_recordings"))
+        if not subjects and not recordings:
+            raise ValueError(f"{name} does not list whom it was trained on, so nobody here can count as unseen by it")
+        return cls(
+            name=name,
+            subjects=subjects,
+            recordings=recordings,
+            salts=salts_of(str(about.get("salt_id") or "")),
+            pretraining={key: value for key, value in about.items() if key.startswith("pretrain_")},
+        )
+
+
+def seen_together(models: Sequence[Seen]) -> dict[str, Any]:
+    """Return what the provenance of a model that learnt from all of these states of training and pretraining.
+
+    "train_recordings" is left out, and counts as not known, where one of them does not list its own.
+    """
+    together: dict[str, Any] = {
+        "train_subjects": sorted({name for seen in models for name in seen.subjects}),
+        "salt_id": "+".join(sorted({salt for seen in models for salt in seen.salts})),
+        **pretraining_of([seen.pretraining for seen in models]),
+    }
+    if all(seen.recordings for seen in models):
+        together["train_recordings"] = sorted({name for seen in models for name in seen.recordings})
+    return together
+
+
+def salts_of(salt_id: str) -> frozenset[str]:
+    """Return the salts of an entry "salt_id", which joins several by "+"; "" is the one of ids that are not hashed."""
+    return frozenset(salt_id.split("+"))
+
+
+def known_subjects(data: Labelled, models: Iterable[Seen]) -> set[str]:
+    """Return the subjects of `data` whom one of the models was trained on, known by their ids or by a recording.
+
+    Raises ValueError where neither can be compared: ids of another salt, and no list of recordings.
+    """
+    recordings = np.array([data.shards.entries[i].recording_id for i in data.windows])
+    known: set[str] = set()
+    for seen in models:
+        if not seen.recordings and seen.salts != salts_of(data.shards.manifest.salt_id):
+            raise ValueError(
+                f"{seen.name} lists subjects of another salt and no recordings: whether it was trained on subjects of "
+                "these shards is not known; prepare both with one salt, or train it anew"
+            )
+        met = np.isin(data.subjects, sorted(seen.subjects)) | np.isin(recordings, sorted(seen.recordings))
+        known |= set(data.subjects[met].tolist())
+    return known
 
 
 def held_out_rows(data: Labelled, *, trained: Collection[str], sites: Sequence[str]) -> np.ndarray:

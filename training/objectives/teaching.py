@@ -10,6 +10,9 @@ from torch import Tensor
 
 from signals.bundles.calibration import tempered
 
+MAX_TEMPERATURE = 100.0
+"""Above it every distribution is uniform but for rounding, and T^2 outgrows the labels."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Teaching:
@@ -23,10 +26,7 @@ class Teaching:
     """Softens teacher and student alike, so that small probabilities are heard too."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.weight <= 1:
-            raise ValueError(f"weight={self.weight} must lie between 0 and 1")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature={self.temperature} must be positive")
+        check_teaching(self.weight, self.temperature)
 
     def softened(self, rows: np.ndarray | list[int]) -> np.ndarray:
         """Return softmax(log p / T) of rows, float32, shape (B, n_classes); raises ValueError for a row without."""
@@ -42,3 +42,11 @@ class Teaching:
         """
         log_prob_BK = (logits_BK.float() / self.temperature).log_softmax(-1)
         return -(taught_BK * log_prob_BK).sum() * self.temperature**2
+
+
+def check_teaching(weight: float, temperature: float) -> None:
+    """Raise ValueError for a share outside 0 to 1, and for a temperature that leaves nothing of a distribution."""
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight={weight} must lie between 0 and 1")
+    if not 0 < temperature <= MAX_TEMPERATURE:
+        raise ValueError(f"temperature={temperature} must be above 0 and at most {MAX_TEMPERATURE:g}")
