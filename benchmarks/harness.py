@@ -1,5 +1,6 @@
 """What every bench shares: run a command and see its time and memory, name the machine, print a figure."""
 
+import json
 import os
 import platform
 import subprocess
@@ -45,6 +46,20 @@ def _peak_mb(pid: int) -> float:
 def module(name: str, *args: str | Path, accepted: tuple[int, ...] = (0,)) -> tuple[float, float]:
     """Run a module of the project."""
     return run(sys.executable, "-m", name, *args, accepted=accepted)
+
+
+def same_settings(folder: Path, **settings: int | str | None) -> None:
+    """End the bench where outputs that a folder keeps were made with other settings; note these where none are noted.
+
+    settings: those that outputs to be kept depend on.
+    """
+    noted = folder / "settings.json"
+    if not noted.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        noted.write_text(json.dumps(settings))
+    for name, before in json.loads(noted.read_text()).items():
+        if (now := settings.get(name)) != before:
+            sys.exit(f"{folder} keeps outputs of {name} {before}, not {now}: give another --output, or delete it")
 
 
 def figure(name: str, value: float, unit: str) -> None:

@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness import figure, machine, module
+from benchmarks.harness import figure, machine, module, same_settings
 from benchmarks.studies.pretraining import pretrain
 from benchmarks.studies.real import prepared, real_folder
 from model.pretraining.trunks import Trunk
@@ -125,6 +125,7 @@ def main() -> None:
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     print(machine(), flush=True)
+    same_settings(args.output, small=args.small, steps=args.steps)
     sizes = SMALL if args.small else Sizes()
     shards = recordings(args.output, None if args.small else real_folder(), sizes)
     bank = bank_of(args.output, sizes)

@@ -16,7 +16,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.harness import figure, machine, module
+from benchmarks.harness import figure, machine, module, same_settings
 from benchmarks.studies.six_classes.scratch import N_BOOT, NAMES, pooled, unit_of
 from benchmarks.studies.six_classes.sixclass import prepare, side_by_side
 from evaluation.scenarios.transfer import SEED_MARK, transfer_table
@@ -40,6 +40,7 @@ def seed_folder(output: Path, seed: int) -> Path:
 def learn(output: Path, seed: int, *, segments: int, epochs: int, beside: Sequence[str] = ()) -> None:
     """Draw a seed's segments and train both models on them, and those beside."""
     folder = seed_folder(output, seed)
+    same_settings(folder, segments=segments, epochs=epochs)
     if not (folder / "corpus" / "_COMPLETED").is_file():
         module("synthetic.critical_corpus", "--output", folder / "corpus", "--segments", str(segments),
                "--held-out", "0", "--seed", str(CORPUS_SEED + seed))  # fmt: skip

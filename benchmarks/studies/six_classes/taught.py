@@ -25,13 +25,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness import figure, machine, module
+from benchmarks.harness import figure, machine, module, same_settings
 from benchmarks.studies.six_classes.scratch import N_BOOT, pooled, unit_of
 from benchmarks.studies.six_classes.simulated import CONTROL, EPOCHS, SLOWER, learn, seed_folder
 from benchmarks.studies.six_classes.sixclass import Command, prepare, side_by_side
 from evaluation.scenarios.transfer import SEED_MARK, transfer_table
-from evaluation.schemas.predictions import Predictions, read_predictions
-from studies.predict import MEAN
+from evaluation.schemas.predictions import MEAN, Predictions, read_predictions
 from training.recipes.finetuning import RECIPES
 
 RECIPE_ON, FRESH_SEED = "scratch", 500
@@ -96,6 +95,7 @@ def untaught(output: Path, seed: int) -> Path:
 def draw_fresh(output: Path, *, segments: int) -> Path:
     """Return the segments that the ensemble has not seen, drawn now unless they are there."""
     fresh = output / "taught" / "fresh"
+    same_settings(output / "taught", fresh=segments)
     if not (fresh / "_COMPLETED").is_file():
         module("synthetic.critical_corpus", "--output", fresh, "--segments", str(segments), "--held-out",
                str(HELD_OUT), "--simulate-missing", "--seed", str(FRESH_SEED))  # fmt: skip
