@@ -138,13 +138,19 @@ def _seen_by_fold(path: Path, file: Predictions, name: str, fold: FoldSides | No
 
 
 def measured_side(data: Labelled, teachers: Sequence[Teacher], sites: Sequence[str]) -> np.ndarray:
-    """Return the rows to measure on; raises ValueError where a teacher of a training window learnt from one of them.
+    """Return the rows to measure on.
 
+    Raises ValueError where a teacher of a training window learnt from one of them, and where nobody is left to train.
     Without sites: the subjects whom no teacher of any window was trained on. Subjects are known by their ids and by
     their recordings, which are the same under every salt.
     """
     everyone = [seen for teacher in teachers for seen in teacher.seen]
     test = held_out_rows(data, trained=() if sites else known_subjects(data, everyone), sites=sites)
+    if len(test) == len(data.windows):
+        why = (
+            "every labelled window is of a test site" if sites else "no teacher has seen anybody here; name test sites"
+        )
+        raise ValueError(f"nobody is left to train on: {why}")
     test_subjects = set(data.subjects[test].tolist())
     train = np.setdiff1d(np.arange(len(data.windows)), test)
     for teacher in teachers:

@@ -99,6 +99,12 @@ def test_a_subject_known_by_its_recording_is_no_test_subject(data: Labelled) -> 
     assert len(measured_side(data, [teacher(data, by_recording)], ["site0"])) == 6
 
 
+@pytest.mark.parametrize(("sites", "match"), [([], "name test sites"), (["site0", "site1"], "is of a test site")])
+def test_somebody_must_be_left_to_train_on(sites: list[str], match: str, data: Labelled) -> None:
+    with pytest.raises(ValueError, match=match):
+        measured_side(data, [teacher(data, seen(train_subjects=["nobody here"]))], sites)
+
+
 def test_only_models_that_speak_of_a_training_window_count(data: Labelled) -> None:
     of_site1, of_site0 = seen(train_subjects=["site1-s0", "site1-s1"]), seen(train_subjects=["site0-s0", "site0-s1"])
     out_of_fold = np.where(data.sites == "site0", 0, 1)
@@ -193,4 +199,4 @@ def test_the_salt_of_the_training_subjects_is_that_which_counts(data: Labelled, 
     file = written(tmp_path / "p.parquet", frame_of(data, "a"), train_salt_id="other")
     (one,) = teachers_in(file, data)
     with pytest.raises(ValueError, match="another salt and no recordings"):
-        measured_side(data, [one], [])
+        measured_side(data, [one], ["site1"])
