@@ -67,9 +67,15 @@ def weights(run: Trainer) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
+WITHOUT_GRADIENT = (".spatial.bias.bias", ".spatial.query_key.bias")
+"""Added to all scores of a query alike, which softmax takes out: what gradient there is, is rounding (2e-10 here), and
+Adam makes steps of the whole rate of it."""
+
+
 def assert_close(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
     for name, value in a.items():
-        torch.testing.assert_close(value, b[name], rtol=1e-4, atol=1e-5, msg=name)
+        atol = 3e-3 if name.endswith(WITHOUT_GRADIENT) else 1e-5
+        torch.testing.assert_close(value, b[name], rtol=1e-4, atol=atol, msg=name)
 
 
 @pytest.mark.parametrize("sharing", ["replicate", "shard"])
