@@ -93,13 +93,12 @@ def _meta(models: Sequence[TaskModel], data: Labelled, command_line: str) -> dic
     provenances = [model.config.provenance for model in models]
     trained = sorted({subject for one in provenances for subject in one["train_subjects"]})
     subjects = sorted(set(data.subjects.tolist()))
-    entries = data.shards.entries
     fold = {
         "name": "test",
         "train_subjects": trained,
         "test_subjects": subjects,
         "train_recordings": _recordings(provenances),
-        "test_recordings": sorted({entries[i].recording_id for i in data.windows}),
+        "test_recordings": sorted(set(data.recordings.tolist())),
     }
     return {
         "grouping": "apart",

@@ -20,6 +20,7 @@ import torch
 
 from evaluation.schemas.predictions import (
     MEAN,
+    PRIOR,
     Predictions,
     probabilities,
     read_predictions,
@@ -36,7 +37,7 @@ from training.corpus.splits import subject_folds
 from training.objectives.losses import VoteLoss
 
 PROG = "cerebeam stack"
-STACK, PRIOR = "stack", "prior"
+STACK = "stack"
 MOST_STEPS, LOOK_EVERY = 80, 8
 _INNER_FOLDS = 3
 _POOL_STEPS, _POOL_PENALTY = 50, 1e-3

@@ -140,7 +140,7 @@ def fail(prog: str, message: str, *, code: int = USAGE_EXIT) -> None:
 
 
 def check_output(output: Path) -> None:
-    """Raise ValueError for a folder that exists already, or that cannot be made where it should lie."""
+    """Raise ValueError for an output that exists already, or that cannot be made where it should lie."""
     if output.exists():
         raise ValueError(f"output {output} exists already; choose another")
     above = next(folder for folder in output.absolute().parents if folder.exists())

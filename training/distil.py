@@ -27,9 +27,10 @@ from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named, with_contrast
 from training.finetune import without_encoder
 from training.fitting.fit import Fitting, fitted_to, sides
-from training.fitting.held_out import Score, Seen, known_subjects, score_model, score_of, seen_together
+from training.fitting.held_out import Score, Seen, known_subjects, learnt_from, score_model, score_of, with_seen
+from training.fitting.inference import check_fits
 from training.fitting.learning import learn
-from training.fitting.teachers import Teacher, check_fits, measured_side, share_out_of_fold, teacher_of, teachers_in
+from training.fitting.teachers import Teacher, measured_side, share_out_of_fold, teacher_of, teachers_in
 from training.objectives.teaching import Teaching, check_teaching
 from training.parallel.distributed import Processes
 from training.recipes.finetuning import RECIPES, FinetuneRecipe
@@ -148,8 +149,7 @@ def teach(
     heard = [seen for teacher in teachers for seen in teacher.heard(train)] if command.weight else []
     about = Seen.of(taught.config.provenance, name="the student")
     taught.config.provenance = {
-        **{key: value for key, value in taught.config.provenance.items() if key != "train_recordings"},
-        **seen_together([about, *heard]),
+        **with_seen(taught.config.provenance, [about, *heard]),
         "distillation": {
             "teacher": [Path(teacher.name).name for teacher in teachers], "weight": command.weight,
             "temperature": command.temperature,
@@ -187,9 +187,8 @@ def _trained(
         source = "+".join(
             sorted({*str(first.get("label_source", now["label_source"])).split("+"), now["label_source"]})
         )
-        seen = seen_together([before, Seen.of({**now, **before.pretraining}, name="the student")])
-        kept = {key: value for key, value in {**first, **now}.items() if key != "train_recordings"}
-        learnt.config.provenance = {**kept, **seen, "label_source": source}
+        seen = [before, learnt_from(data, train, before.pretraining, name="the student")]
+        learnt.config.provenance = with_seen({**first, **now}, seen) | {"label_source": source}
     return learnt
 
 

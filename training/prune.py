@@ -30,8 +30,8 @@ from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled, task_named
 from training.corpus.splits import evenly
 from training.fitting.fit import sides
-from training.fitting.held_out import Score, Seen, held_out_rows, known_subjects, score_model
-from training.fitting.inference import reads_spectrogram
+from training.fitting.held_out import Score, Seen, held_out_rows, known_subjects, learnt_from, score_model, with_seen
+from training.fitting.inference import check_fits, reads_spectrogram
 from training.fitting.learning import learn
 from training.fitting.spectra import Spectrograms
 from training.parallel.distributed import Processes, own_device, start_processes
@@ -95,7 +95,9 @@ def prune_model(command: PruneCommand, processes: Processes) -> list[Stage] | No
     if command.task is not None and model.config.task != task_named(command.task).name:
         raise ValueError(f"{command.model} was trained for task {model.config.task!r}, not {command.task!r}")
     data = labelled(Corpus.open(command.shards), task_named(model.config.task))
-    train, test = _rows(model, data, command)
+    check_fits(command.model, model, data)
+    before = Seen.of(model.config.provenance, name=str(command.model))
+    train, test = _rows(before, data, command)
     stages = [_stage("as it was", model, data, test)]
     pruned = cut(model.cpu(), data, sides(data, train, command.config)[0], command)
     stages.append(_stage("pruned", pruned, data, test))
@@ -106,19 +108,15 @@ def prune_model(command: PruneCommand, processes: Processes) -> list[Stage] | No
     stages.append(_stage("fine-tuned", tuned, data, test))
     options = {name: getattr(command, name) for name in ("method", "share", "importance")}
     about = {**options, "recipe": asdict(command.config), "stages": [asdict(stage) for stage in stages]}
-    tuned.config.provenance = {**tuned.config.provenance, "pruning": about}
+    seen = [before, learnt_from(data, train, before.pretraining, name="the pruned model")]
+    tuned.config.provenance = with_seen(tuned.config.provenance, seen) | {"pruning": about}
     tuned.save_pretrained(command.output)
     return stages
 
 
-def _rows(model: TaskModel, data: Labelled, command: PruneCommand) -> tuple[np.ndarray, np.ndarray]:
+def _rows(before: Seen, data: Labelled, command: PruneCommand) -> tuple[np.ndarray, np.ndarray]:
     """Return rows of the model's own training subjects, and those to measure on."""
-    if data.shards.manifest.modality != model.modality:
-        raise ValueError(
-            f"{command.shards} holds {data.shards.manifest.modality.name} windows, the model reads "
-            f"{model.modality.name}"
-        )
-    trained = known_subjects(data, [Seen.of(model.config.provenance, name=str(command.model))])
+    trained = known_subjects(data, [before])
     test = held_out_rows(data, trained=trained, sites=command.test_sites)
     train = np.flatnonzero(np.isin(data.subjects, sorted(trained)))
     if not len(train):

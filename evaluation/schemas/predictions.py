@@ -35,8 +35,8 @@ from signals.tasks import NO_CLASS, SEPARATOR, is_multilabel
 
 ID_COLUMNS = ("window_key", "recording_id", "subject_id", "site_id", "fold", "model", "label")
 TIME_COLUMNS = ("start_s", "hop_s")
-MEAN = "mean"
-"""Name of the mean of the other models of a file."""
+MEAN, PRIOR = "mean", "prior"
+"""Names of the mean of the other models of a file, and of what answers the training side's mean target."""
 
 
 @dataclass(frozen=True, kw_only=True)

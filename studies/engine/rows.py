@@ -114,8 +114,7 @@ def prediction_rows(
 
 def split_meta(data: Labelled, folds: Sequence[Fold], group: str, pretraining: Mapping[str, Any]) -> dict[str, Any]:
     """Return who stood on which side, for a predictions file's metadata."""
-    recordings = np.array([data.shards.entries[i].recording_id for i in data.windows])
-    described = describe(folds, data.subjects, recordings)
+    described = describe(folds, data.subjects, data.recordings)
     subjects = set(data.subjects.tolist())
     return {
         "grouping": group,

@@ -59,7 +59,7 @@ class Ward:
                 )
             if fields_of(model):
                 raise ValueError(f"{path} reads {', '.join(fields_of(model))}; stress is for models on samples alone")
-        self.recordings = np.array([self.data.shards.entries[i].recording_id for i in self.data.windows])
+        self.recordings = self.data.recordings
         self.sources = self._find(inputs, per_site)
 
     def sources_of(self, rows: np.ndarray) -> list[Source]:

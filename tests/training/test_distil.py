@@ -280,11 +280,10 @@ def test_a_student_goes_on_with_the_provenance_of_all(
 
 
 def copied(model: Path, output: Path, **provenance: object) -> Path:
-    """Copy a model, with other entries in its provenance; None takes one away."""
+    """Copy a model, with other entries in its provenance."""
     shutil.copytree(model, output)
     config = json.loads((output / "config.json").read_text())
-    entries = {**config["provenance"], **provenance}
-    config["provenance"] = {key: value for key, value in entries.items() if value is not None}
+    config["provenance"] |= provenance
     (output / "config.json").write_text(json.dumps(config))
     return output
 
@@ -361,7 +360,7 @@ def test_mistakes_end_in_one_line_and_code_2(
     ("change", "recipe", "match"),
     [
         ({}, "full_tiny", "is a model 'eegnet', recipe 'full_tiny' trains 'encoder'"),
-        ({"task": "eyes"}, "eegnet", "is for task 'eyes', the labels are of 'six-class'"),
+        ({"task": "eyes"}, "eegnet", "is of task 'eyes', the labels are of 'six-class'"),
         ({"classes": list(SIX_CLASS.classes[::-1])}, "eegnet", "order counts"),
     ],
 )

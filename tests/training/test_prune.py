@@ -1,3 +1,5 @@
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +68,44 @@ def test_a_pruned_model_is_smaller_scored_on_others_and_can_be_shipped(
         == 0
     )
     assert (bundle / "model.onnx").is_file()
+
+
+def test_training_subjects_of_another_salt_are_known_by_their_recordings(
+    model: Path, shards: Path, tmp_path: Path
+) -> None:
+    other, output = tmp_path / "other", tmp_path / "pruned"
+    shutil.copytree(model, other)
+    config = json.loads((other / "config.json").read_text())
+    trained, recordings = (config["provenance"][f"train_{what}"] for what in ("subjects", "recordings"))
+    config["provenance"] |= {"train_subjects": ["x", "y", "z"], "train_recordings": recordings, "salt_id": "other"}
+    (other / "config.json").write_text(json.dumps(config))
+    prune.main(["--tiny", "--model", str(other), "--shards", str(shards), "--output", str(output)])
+    about = load_task_model(output).config.provenance
+    assert [stage["score"]["n_windows"] for stage in about["pruning"]["stages"]] == [6, 6, 6]  # site1 alone
+    assert set(about["train_subjects"]) == {"x", "y", "z", *trained}
+    assert about["train_recordings"] == recordings
+    assert set(about["salt_id"].split("+")) == {"other", ""}
+    # without its list of recordings nobody counts as unseen
+    del config["provenance"]["train_recordings"]
+    (other / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SystemExit) as raised:
+        prune.main(["--tiny", "--model", str(other), "--shards", str(shards), "--output", str(tmp_path / "no")])
+    assert raised.value.code == 2
+
+
+def test_shards_of_other_signals_are_refused(
+    model: Path, shards: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    slower = tmp_path / "slower"
+    shutil.copytree(model, slower)
+    config = json.loads((slower / "config.json").read_text())
+    config["modality"]["sfreq"] = 128.0
+    (slower / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SystemExit) as raised:
+        prune.main(["--tiny", "--model", str(slower), "--shards", str(shards), "--output", str(tmp_path / "out")])
+    assert raised.value.code == 2
+    assert "of another sfreq: prepare recordings for the model" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_zeroed_weights_stay_and_it_is_reported_that_nothing_got_smaller(

@@ -35,6 +35,11 @@ class Labelled:
         return np.array([self.shards.entries[i].subject_id for i in self.windows])
 
     @cached_property
+    def recordings(self) -> np.ndarray:
+        """Recording id of each window, shape (n,)."""
+        return np.array([self.shards.entries[i].recording_id for i in self.windows])
+
+    @cached_property
     def sites(self) -> np.ndarray:
         """Site of each window, shape (n,)."""
         return np.array([self.shards.entries[i].site_id for i in self.windows])

@@ -330,7 +330,7 @@ def fitted_to(data: Labelled, chosen: np.ndarray, recipe: FinetuneRecipe) -> dic
         "salt_id": data.shards.manifest.salt_id,
         "label_source": data.shards.manifest.label_source,
         "train_subjects": sorted(set(data.subjects[chosen].tolist())),
-        "train_recordings": sorted({data.shards.entries[i].recording_id for i in data.windows[chosen]}),
+        "train_recordings": sorted(set(data.recordings[chosen].tolist())),
     }
 
 

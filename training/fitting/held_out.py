@@ -67,6 +67,23 @@ def seen_together(models: Sequence[Seen]) -> dict[str, Any]:
     return together
 
 
+def with_seen(provenance: Mapping[str, Any], models: Sequence[Seen]) -> dict[str, Any]:
+    """Return a model's provenance with what all of `models` have seen in the place of what it states of that."""
+    others = {key: value for key, value in provenance.items() if key != "train_recordings"}
+    return others | seen_together(models)
+
+
+def learnt_from(data: Labelled, rows: np.ndarray, pretraining: Mapping[str, Any], *, name: str) -> Seen:
+    """Return whom a model has seen that learns from rows, and was pretrained before."""
+    return Seen(
+        name=name,
+        subjects=frozenset(data.subjects[rows].tolist()),
+        recordings=frozenset(data.recordings[rows].tolist()),
+        salts=salts_of(data.shards.manifest.salt_id),
+        pretraining=pretraining,
+    )
+
+
 def salts_of(salt_id: str) -> frozenset[str]:
     """Return the salts of an entry "salt_id", which joins several by "+"; "" is the one of ids that are not hashed."""
     return frozenset(salt_id.split("+"))
@@ -77,7 +94,6 @@ def known_subjects(data: Labelled, models: Iterable[Seen]) -> set[str]:
 
     Raises ValueError where neither can be compared: ids of another salt, and no list of recordings.
     """
-    recordings = np.array([data.shards.entries[i].recording_id for i in data.windows])
     known: set[str] = set()
     for seen in models:
         if not seen.recordings and seen.salts != salts_of(data.shards.manifest.salt_id):
@@ -85,7 +101,7 @@ def known_subjects(data: Labelled, models: Iterable[Seen]) -> set[str]:
                 f"{seen.name} lists subjects of another salt and no recordings: whether it was trained on subjects of "
                 "these shards is not known; prepare both with one salt, or train it anew"
             )
-        met = np.isin(data.subjects, sorted(seen.subjects)) | np.isin(recordings, sorted(seen.recordings))
+        met = np.isin(data.subjects, sorted(seen.subjects)) | np.isin(data.recordings, sorted(seen.recordings))
         known |= set(data.subjects[met].tolist())
     return known
 
@@ -95,9 +111,10 @@ def held_out_rows(data: Labelled, *, trained: Collection[str], sites: Sequence[s
 
     Raises ValueError for an unknown site, for a subject of a test site that was trained on, and for an empty test side.
     """
-    site_of = np.array([data.shards.entries[i].site_id for i in data.windows])
-    if unknown := sorted(set(sites) - set(site_of.tolist())):
-        raise ValueError(f"no labelled window is of site {unknown[0]!r}; sites are {', '.join(sorted(set(site_of)))}")
+    if unknown := sorted(set(sites) - set(data.sites.tolist())):
+        raise ValueError(
+            f"no labelled window is of site {unknown[0]!r}; sites are {', '.join(sorted(set(data.sites)))}"
+        )
     seen = np.isin(data.subjects, sorted(trained))
     if not sites:
         if seen.all():
@@ -106,7 +123,7 @@ def held_out_rows(data: Labelled, *, trained: Collection[str], sites: Sequence[s
                 "give a model that was trained without a site (studies.loso keeps one a site in folds/)"
             )
         return np.flatnonzero(~seen)
-    chosen = np.isin(site_of, sites)
+    chosen = np.isin(data.sites, sites)
     if both := sorted(set(data.subjects[chosen & seen].tolist())):
         raise ValueError(
             f"{len(both)} subjects of the test sites {', '.join(sites)} were trained on, first {both[0]}: "

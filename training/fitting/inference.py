@@ -1,4 +1,4 @@
-"""Asking a task model about windows: probabilities and embeddings, once or with dropout left on."""
+"""Asking a task model about windows that it fits: probabilities and embeddings, once or with dropout left on."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from signals.bundles.metadata import metadata_of, people_of
 from signals.tasks import is_multilabel
 from training.corpus.corpus import Corpus
 from training.corpus.frozen import FrozenTokens
+from training.corpus.labelled import Labelled
 from training.fitting.spectra import Spectrograms
 from training.parallel.distributed import own_device
 
@@ -37,6 +38,30 @@ def logits_of(model: TaskModel, batch: dict[str, Tensor]) -> tuple[Tensor, Tenso
 def load_on_device(folder: Path) -> TaskModel:
     """Return a saved task model on this process's GPU, where there is one; raises FileNotFoundError for no model."""
     return load_task_model(folder).to(own_device())
+
+
+def check_task(path: Path, task: str, classes: Sequence[str], data: Labelled) -> None:
+    """Raise ValueError, naming the file, where what it holds is of another task or of other classes than the labels."""
+    if task != data.task.name:
+        raise ValueError(f"{path} is of task {task!r}, the labels are of {data.task.name!r}")
+    if tuple(classes) != tuple(data.task.classes):
+        raise ValueError(
+            f"{path} has the classes {', '.join(classes)}, task {task!r} has {', '.join(data.task.classes)}: "
+            "order counts"
+        )
+
+
+def check_fits(folder: Path, model: TaskModel, data: Labelled) -> None:
+    """Raise ValueError, naming what differs, for a model of another task, of other classes or of other signals."""
+    check_task(folder, model.config.task, model.config.classes, data)
+    reads, held = model.modality, data.shards.manifest.modality
+    if reads != held:
+        ours, theirs = reads.to_dict(), held.to_dict()
+        parts = ", ".join(name for name, value in ours.items() if theirs[name] != value)
+        raise ValueError(
+            f"{folder} reads {reads.name} windows, the shards hold {held.name}, of another {parts}: prepare recordings "
+            "for the model, or choose another"
+        )
 
 
 def reads_spectrogram(model: TaskModel) -> bool:

@@ -9,15 +9,13 @@ import numpy as np
 
 from evaluation.audit.fingerprint import content_hash
 from evaluation.schemas.origin import FoldSides
-from evaluation.schemas.predictions import MEAN, Predictions, probabilities, read_predictions
-from model.saved import TaskModel
+from evaluation.schemas.predictions import MEAN, PRIOR, Predictions, probabilities, read_predictions
 from training.corpus.labelled import Labelled
 from training.fitting.held_out import Seen, held_out_rows, known_subjects
-from training.fitting.inference import load_on_device, predict
+from training.fitting.inference import check_fits, check_task, load_on_device, predict
 
 _LOOKS = 64
 """Windows of a predictions file whose samples are compared with those of the shards."""
-_PRETRAINING = ("pretrain_subjects", "pretrain_recordings", "pretrain_sites", "pretrain_salt_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,27 +34,6 @@ class Teacher:
     def heard(self, rows: np.ndarray) -> list[Seen]:
         """Return the models that speak of rows."""
         return [self.seen[i] for i in np.unique(self.model_of[rows]) if i >= 0]
-
-
-def check_fits(folder: Path, model: TaskModel, data: Labelled) -> None:
-    """Raise ValueError, saying what differs, for a model of another task, of other classes or of other signals."""
-    ours, theirs = data.shards.manifest.modality, model.modality
-    if model.config.task != data.task.name:
-        raise ValueError(f"{folder} is for task {model.config.task!r}, the labels are of {data.task.name!r}")
-    if tuple(model.config.classes) != tuple(data.task.classes):
-        raise ValueError(
-            f"{folder} has the classes {', '.join(model.config.classes)}, task {data.task.name!r} has "
-            f"{', '.join(data.task.classes)}: order counts"
-        )
-    if theirs != ours:
-        raise ValueError(
-            f"{folder} reads {_signals(theirs)}, the shards hold {_signals(ours)}: prepare recordings for the model, "
-            "or choose another"
-        )
-
-
-def _signals(modality: Any) -> str:
-    return f"{modality.name} of {len(modality.ch_names)} channels at {modality.sfreq:g} Hz"
 
 
 def teacher_of(folder: Path, data: Labelled) -> Teacher:
@@ -83,18 +60,12 @@ def teachers_in(path: Path, data: Labelled) -> list[Teacher]:
     trained on.
     """
     file = read_predictions(path)
-    if file.task != data.task.name:
-        raise ValueError(f"{path} is of task {file.task!r}, the labels are of {data.task.name!r}")
-    if file.classes != data.task.classes:
-        raise ValueError(
-            f"{path} has the classes {', '.join(file.classes)}, task {data.task.name!r} has "
-            f"{', '.join(data.task.classes)}: order counts"
-        )
-    names = [name for name in file.models if name != "prior"]
+    check_task(path, file.task, file.classes, data)
+    names = [name for name in file.models if name != PRIOR]
     if len(names) > 1:
         names = [name for name in names if name != MEAN]
     if not names:
-        raise ValueError(f"{path} holds no model but 'prior', which teaches nothing that labels do not")
+        raise ValueError(f"{path} holds no model but {PRIOR!r}, which teaches nothing that labels do not")
     _check_samples(path, file.of(names[0]), data)
     return [_teacher_in(path, file, name, data) for name in names]
 
@@ -130,10 +101,9 @@ def _teacher_in(path: Path, file: Predictions, name: str, data: Labelled) -> Tea
 
 def _seen_by_fold(path: Path, file: Predictions, name: str, fold: FoldSides | None) -> Seen:
     origin = file.origin if fold is None or not fold.has_own_encoder else file.origin.of_fold(fold)
-    about: dict[str, Any] = {key: getattr(origin, key) for key in _PRETRAINING}
+    about = vars(origin) | {"salt_id": origin.train_salt_id or origin.salt_id}
     if fold is not None:
         about |= {key: getattr(fold, key) for key in ("train_subjects", "train_recordings")}
-    about["salt_id"] = origin.train_salt_id or origin.salt_id
     return Seen.of(about, name=f"{path}, fold {name!r},")
 
 

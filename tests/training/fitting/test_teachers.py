@@ -13,7 +13,7 @@ from evaluation.schemas.predictions import MEAN, Predictions, write_predictions
 from signals.tasks import SIX_CLASS
 from training.corpus.corpus import Corpus
 from training.corpus.labelled import Labelled, labelled
-from training.fitting.held_out import Seen, known_subjects, seen_together
+from training.fitting.held_out import Seen, known_subjects, seen_together, with_seen
 from training.fitting.teachers import Teacher, measured_side, share_out_of_fold, teachers_in
 
 CLASSES = SIX_CLASS.classes
@@ -132,6 +132,9 @@ def test_what_several_models_have_seen_stands_together() -> None:
     # a list that one of them does not have is not known
     assert "train_recordings" not in seen_together([first, replace(second, recordings=frozenset())])
     assert seen_together([first, replace(second, pretraining={})])["pretrain_subjects"] is None
+    stated = with_seen({"train_recordings": ["1"], "recipe": "r"}, [first, replace(second, recordings=frozenset())])
+    assert "train_recordings" not in stated
+    assert (stated["recipe"], stated["train_subjects"]) == ("r", ["a", "b"])
 
 
 def test_every_model_of_a_file_teaches_but_the_mean_of_the_others_and_the_prior(data: Labelled, tmp_path: Path) -> None:
